@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The small tables: records of the tree CFS_TREE_TABLE.  Its nodes are tagged
+ * as a kind of their own (CFS_TAG_TABLE), in two copies, since rebuild needs
+ * them beside the tags.
+ *
+ * Keys are three words.  The first begins with the class in its top byte.
+ * In the pool's own container (id 0): POOL, DEVICE, SLICE, SMAP, CONTAINER.
+ * In every container: LOAN, BAD.  In the others: VOLUME, BRANCH, SNAPSHOT,
+ * TOMBSTONE, ORPHAN.
+ *
+ *   class      word 0 below the class      word 1              word 2
+ *   POOL       0                           0                   0
+ *   DEVICE     device index                0                   0
+ *   SLICE      device index                slice index         0
+ *   SMAP       container id                lslice              0
+ *   CONTAINER  container id                0                   0
+ *   LOAN       0                           lslice << 22 | group  0
+ *   BAD        0                           vaddr               0
+ *   VOLUME     volume id                   0                   0
+ *   BRANCH     branch                      0                   0
+ *   SNAPSHOT   volume id                   stamp               0
+ *   TOMBSTONE  branch                      inode               block offset
+ *   ORPHAN     branch                      inode               0
+ *   SCRUB      0                           0                   0
+ *
+ * Each value is one struct below; strings are UTF-8 or any bytes, filled with
+ * zeroes.  A value may grow at its end: a longer one is read by its known
+ * part, a shorter one than version 1's is damage.
+ */
+#pragma once
+
+#include "ondisk/node.h"
+#include "ondisk/root.h"
+#include "ondisk/seat.h"
+#include "ondisk/tag.h"
+
+enum cfs_table_class {
+	CFS_TABLE_POOL		= 0x01,
+	CFS_TABLE_DEVICE	= 0x02,
+	CFS_TABLE_SLICE		= 0x03,
+	CFS_TABLE_SMAP		= 0x04,
+	CFS_TABLE_CONTAINER	= 0x05,
+	CFS_TABLE_LOAN		= 0x10,
+	CFS_TABLE_BAD		= 0x11,
+	CFS_TABLE_SCRUB		= 0x12,
+	CFS_TABLE_VOLUME	= 0x20,
+	CFS_TABLE_BRANCH	= 0x21,
+	CFS_TABLE_SNAPSHOT	= 0x22,
+	CFS_TABLE_TOMBSTONE	= 0x23,
+	CFS_TABLE_ORPHAN	= 0x24,
+};
+
+static inline uint64_t cfs_table_word(enum cfs_table_class c, uint64_t low)
+{
+	return (uint64_t)c << 56 | low;
+}
+
+#define CFS_NAME_BYTES	128u		/* a name of 1..127 bytes and its NUL */
+#define CFS_NOTE_BYTES	256u
+
+struct cfs_pool_rec_disk {		/* POOL */
+	uint8_t	name[64];		/* the pool's label, as it is now */
+	le64	next_container;
+	le64	config[8];		/* lease_period ns, clock_drift ppm, ... */
+};
+CFS_ASSERT_SIZE(struct cfs_pool_rec_disk, 136);
+#define CFS_POOL_CONFIG_LEASE_NS	0u
+#define CFS_POOL_CONFIG_DRIFT_PPM	1u
+#define CFS_POOL_CONFIG_CACHE_BYTES	2u
+
+enum cfs_device_state {
+	CFS_DEVICE_OK		= 1,
+	CFS_DEVICE_OUT		= 2,	/* left out: missed writes */
+	CFS_DEVICE_EVACUATING	= 3,
+	CFS_DEVICE_REMOVED	= 4,
+};
+
+struct cfs_device_rec_disk {		/* DEVICE */
+	uint8_t	uuid[16];
+	le32	state;
+	le32	reserved;
+	le64	size_bytes;
+	le64	slice_count;
+	le64	out_since_stamp;	/* of container 0 */
+	le64	cursor;			/* evacuation */
+};
+CFS_ASSERT_SIZE(struct cfs_device_rec_disk, 56);
+
+enum cfs_slice_use {
+	CFS_SLICE_USE_FREE	= 0,	/* used once; a slice without a record is
+					 * free and was never used */
+	CFS_SLICE_USE_OWNED	= 1,
+	CFS_SLICE_USE_FROZEN	= 2,
+	CFS_SLICE_USE_BAD	= 3,
+};
+
+struct cfs_slice_rec_disk {		/* SLICE */
+	le32	use;
+	le32	generation;		/* of its present or last life */
+	le64	container_id;
+	le64	lslice;
+	le32	piece;
+	le32	reserved;
+};
+CFS_ASSERT_SIZE(struct cfs_slice_rec_disk, 32);
+
+struct cfs_smap_rec_disk {		/* SMAP */
+	struct cfs_piece_disk pieces[CFS_PIECES_MAX];
+	le32	flags;
+};
+CFS_ASSERT_SIZE(struct cfs_smap_rec_disk, 40);
+
+enum cfs_volume_kind {
+	CFS_VOLUME_LUN	= 1,
+	CFS_VOLUME_TREE	= 2,
+};
+
+enum cfs_object_state {
+	CFS_OBJECT_LIVE		= 1,
+	CFS_OBJECT_MAKING	= 2,	/* removed by the next opener if found */
+	CFS_OBJECT_DELETING	= 3,	/* work on it goes on at open */
+};
+
+struct cfs_container_rec_disk {		/* CONTAINER */
+	uint8_t	uuid[16];
+	uint8_t	name[CFS_NAME_BYTES];
+	le32	kind;			/* of its production volume */
+	le32	state;
+	le32	epoch;			/* of its present owner */
+	le32	owner_seat;
+	le64	created_ns;
+	le64	limit_bytes;		/* 0: none */
+	le64	provision_bytes;
+	le64	root_vaddr[CFS_ROOT_PLACES_MAX]; /* first slot; the second is
+						  * the next block; 0: unused */
+};
+CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 216);
+
+struct cfs_loan_rec_disk {		/* LOAN: a group lent to a writer */
+	le64	loan;			/* number of the lending, rising */
+	le64	holder;			/* 0: the owner itself */
+	le32	epoch;
+	le32	state;			/* CFS_LOAN_* */
+};
+CFS_ASSERT_SIZE(struct cfs_loan_rec_disk, 24);
+#define CFS_LOAN_OPEN	1u
+#define CFS_LOAN_FROZEN	2u
+
+struct cfs_bad_rec_disk {		/* BAD: a place that failed */
+	le64	found_ns;
+	le32	piece_mask;		/* which copies */
+	le32	cause;			/* CFS_BAD_* */
+	struct cfs_tag_disk tag;	/* what stood there, if it is known */
+};
+CFS_ASSERT_SIZE(struct cfs_bad_rec_disk, 48);
+#define CFS_BAD_UNREADABLE	1u
+#define CFS_BAD_CONTENT		2u
+#define CFS_BAD_TAG		3u
+
+struct cfs_scrub_rec_disk {		/* SCRUB: the last one, and its cursor */
+	le64	started_ns;
+	le64	ended_ns;		/* 0: under way or broken off */
+	le64	cursor_lslice;
+	le64	cursor_block;
+	le64	read_blocks;
+	le64	bad_blocks;
+	le64	healed_blocks;
+	le64	flags;
+};
+CFS_ASSERT_SIZE(struct cfs_scrub_rec_disk, 64);
+
+struct cfs_volume_rec_disk {		/* VOLUME: id 1 is the production one */
+	uint8_t	name[CFS_NAME_BYTES];	/* of a clone; empty for id 1 */
+	le32	kind;
+	le32	state;
+	le32	head_branch;
+	le32	reserved;
+	le64	ino;			/* the LUN, or the tree's root directory */
+	le64	size_bytes;		/* LUN */
+	le64	created_ns;
+	le64	limit_bytes;
+	le64	origin_volume;		/* clone: whose snapshot; 0: none */
+	le64	origin_stamp;
+	le64	hash_seed;		/* of directory names */
+};
+CFS_ASSERT_SIZE(struct cfs_volume_rec_disk, 200);
+
+struct cfs_branch_rec_disk {		/* BRANCH */
+	le64	volume;
+	le32	parent;			/* branch; 0: none */
+	le32	state;			/* LIVE, DELETING */
+	le64	fork_stamp;		/* sees the parent as of here */
+	le64	created_stamp;		/* older tags of this number are void */
+	le64	end_stamp;		/* 0: the head of a volume */
+	le64	live_blocks;		/* counters: hints */
+	le64	history_blocks;
+	le64	level_mask;		/* piece sizes seen in its history */
+};
+CFS_ASSERT_SIZE(struct cfs_branch_rec_disk, 64);
+
+#define CFS_SNAPSHOT_HELD	0x1u
+struct cfs_snapshot_rec_disk {		/* SNAPSHOT */
+	uint8_t	name[CFS_NAME_BYTES];
+	uint8_t	note[CFS_NOTE_BYTES];
+	le32	branch;
+	le32	flags;
+	le64	created_ns;
+	le64	size_bytes;		/* LUN */
+};
+CFS_ASSERT_SIZE(struct cfs_snapshot_rec_disk, 408);
+
+struct cfs_tombstone_rec_disk {		/* TOMBSTONE: a range became a hole */
+	le64	count;			/* blocks */
+	le64	stamp_seq;
+};
+CFS_ASSERT_SIZE(struct cfs_tombstone_rec_disk, 16);
+
+struct cfs_orphan_rec_disk {		/* ORPHAN: unlinked, to be freed */
+	le64	stamp;
+	le64	flags;
+};
+CFS_ASSERT_SIZE(struct cfs_orphan_rec_disk, 16);
