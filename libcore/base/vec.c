@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/vec.h"
+
+void *cfs_vec_grown(void *items, size_t need, size_t item_bytes, size_t *room)
+{
+	size_t new_room = *room > SIZE_MAX / 2 ? SIZE_MAX : *room * 2;
+	void *grown;
+
+	if (items && need <= *room)
+		return items;
+	if (new_room < need)
+		new_room = need;
+	if (new_room < 8)
+		new_room = 8;
+	grown = reallocarray(items, new_room, item_bytes);
+	if (grown)
+		*room = new_room;
+	return grown;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The only place that sees xxhash.h.  It is inlined here rather than linked,
+ * so that records of a fixed length are hashed without a call and the format
+ * does not depend on which shared library is found at run time.
+ */
+#include "base/xxh.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wundef"
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#pragma GCC diagnostic pop
+
+#include <assert.h>
+#include <string.h>
+
+_Static_assert(sizeof(XXH3_state_t) <= sizeof(struct cfs_xxh3_stream),
+	       "stream: room for the state");
+_Static_assert(alignof(XXH3_state_t) <= alignof(struct cfs_xxh3_stream),
+	       "stream: alignment of the state");
+
+uint64_t cfs_xxh3(const void *p, size_t n)
+{
+	return XXH3_64bits(p, n);
+}
+
+uint64_t cfs_xxh3_seed(const void *p, size_t n, uint64_t seed)
+{
+	return XXH3_64bits_withSeed(p, n, seed);
+}
+
+void cfs_xxh3_128(const void *p, size_t n, uint8_t ret[16])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits(p, n));
+	memcpy(ret, canonical.digest, 16);
+}
+
+void cfs_xxh3_stream_init(struct cfs_xxh3_stream *s, uint64_t seed)
+{
+	XXH3_state_t *state = (void *)s->opaque;
+
+	/* The library reads fields of a state before it sets them. */
+	memset(s, 0, sizeof(*s));
+	XXH3_INITSTATE(state);
+	XXH3_64bits_reset_withSeed(state, seed);
+}
+
+void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p,
+			    size_t n)
+{
+	XXH_errorcode r;
+
+	if (n == 0)
+		return;
+	r = XXH3_64bits_update((XXH3_state_t *)(void *)s->opaque, p, n);
+	assert(r == XXH_OK);
+	(void)r;
+}
+
+uint64_t cfs_xxh3_stream_end(const struct cfs_xxh3_stream *s)
+{
+	return XXH3_64bits_digest((const XXH3_state_t *)
+				  (const void *)s->opaque);
+}
