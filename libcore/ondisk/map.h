@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include "ondisk/geometry.h"
 #include "ondisk/node.h"
 #include "ondisk/tag.h"
 
@@ -77,3 +78,51 @@ struct cfs_space_group_disk {
 	uint8_t	used[16];		/* bit i of byte i/8: block i in use */
 };
 CFS_ASSERT_SIZE(struct cfs_space_group_disk, 16);
+
+struct cfs_version {
+	uint64_t	stamp;		/* birth */
+	uint16_t	seq;
+	uint64_t	death;		/* 0: live; else later than the birth */
+	uint16_t	flags;		/* CFS_VERSION_* */
+};
+
+/* 16 bytes at @disk; @value is the head of a LIVE or HISTORY value. */
+void cfs_version_pack(const struct cfs_version *version,
+		      struct cfs_version_disk *disk);
+/* -EUCLEAN: too short, or dead at or before its birth. */
+int cfs_version_unpack(const void *value, size_t value_bytes,
+		       struct cfs_version *ret, struct cfs_err *err);
+
+struct cfs_extent_rec {
+	struct cfs_version version;
+	uint64_t	vaddr;		/* CFS_VADDR_NONE: a hole */
+	uint32_t	count;		/* blocks, 1..CFS_EXTENT_BLOCKS_MAX */
+	uint64_t	csum;		/* where count is 1, else 0 */
+};
+
+void cfs_extent_rec_pack(const struct cfs_extent_rec *rec,
+			 struct cfs_extent_rec_disk *disk);
+/*
+ * -EUCLEAN: too short, no blocks, a whiteout that has an address, or a run
+ * that leaves its slice's addresses.
+ */
+int cfs_extent_rec_unpack(const void *value, size_t value_bytes,
+			  struct cfs_extent_rec *ret, struct cfs_err *err);
+
+/* Bits of a group; @index is 0..CFS_TAGS_PER_PAGE-1. */
+static inline bool cfs_space_group_test(const struct cfs_space_group_disk *g,
+					unsigned int index)
+{
+	return g->used[index / 8] >> (index % 8) & 1u;
+}
+static inline void cfs_space_group_set(struct cfs_space_group_disk *g,
+				       unsigned int index)
+{
+	g->used[index / 8] = (uint8_t)(g->used[index / 8] | 1u << (index % 8));
+}
+static inline void cfs_space_group_clear(struct cfs_space_group_disk *g,
+					 unsigned int index)
+{
+	g->used[index / 8] =
+		(uint8_t)(g->used[index / 8] & ~(1u << (index % 8)));
+}

@@ -221,3 +221,185 @@ struct cfs_orphan_rec_disk {		/* ORPHAN: unlinked, to be freed */
 	le64	flags;
 };
 CFS_ASSERT_SIZE(struct cfs_orphan_rec_disk, 16);
+
+/*
+ * The same records in host order, field by field.  pack takes any host record
+ * (names are cut to their field and always end in a NUL) and sets all bytes
+ * of @disk.  unpack reads @value_bytes at @value and nothing else, keeps no
+ * pointer, and sets @ret on success only.
+ * It returns 0; -EUCLEAN: shorter than version 1's record, or a field makes no
+ * sense (unknown state or kind, a name that breaks the rules, no NUL).
+ */
+
+/*
+ * Names of containers, volumes and snapshots: 1 to 127 bytes of
+ * A-Z a-z 0-9 . _ - and not beginning with '-' or '.'.
+ */
+bool cfs_name_is_valid(const char *name);
+
+struct cfs_pool_rec {
+	char		name[64];	/* may be empty */
+	uint64_t	next_container;
+	uint64_t	config[8];
+};
+
+struct cfs_device_rec {
+	uint8_t		uuid[16];
+	uint32_t	state;		/* enum cfs_device_state */
+	uint64_t	size_bytes;
+	uint64_t	slice_count;
+	uint64_t	out_since_stamp;
+	uint64_t	cursor;
+};
+
+struct cfs_slice_rec {
+	uint32_t	use;		/* enum cfs_slice_use */
+	uint32_t	generation;
+	uint64_t	container_id;
+	uint64_t	lslice;
+	uint32_t	piece;
+};
+
+struct cfs_smap_rec {
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	uint32_t	flags;
+};
+
+struct cfs_container_rec {
+	uint8_t		uuid[16];
+	char		name[CFS_NAME_BYTES];
+	uint32_t	kind;		/* enum cfs_volume_kind */
+	uint32_t	state;		/* enum cfs_object_state */
+	uint32_t	epoch;
+	uint32_t	owner_seat;
+	uint64_t	created_ns;
+	uint64_t	limit_bytes;
+	uint64_t	provision_bytes;
+	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
+};
+
+struct cfs_loan_rec {
+	uint64_t	loan;
+	uint64_t	holder;
+	uint32_t	epoch;
+	uint32_t	state;		/* CFS_LOAN_* */
+};
+
+struct cfs_bad_rec {
+	uint64_t	found_ns;
+	uint32_t	piece_mask;
+	uint32_t	cause;		/* CFS_BAD_* */
+	struct cfs_tag	tag;
+};
+
+struct cfs_scrub_rec {
+	uint64_t	started_ns;
+	uint64_t	ended_ns;
+	uint64_t	cursor_lslice;
+	uint64_t	cursor_block;
+	uint64_t	read_blocks;
+	uint64_t	bad_blocks;
+	uint64_t	healed_blocks;
+	uint64_t	flags;
+};
+
+struct cfs_volume_rec {
+	char		name[CFS_NAME_BYTES];	/* may be empty */
+	uint32_t	kind;		/* enum cfs_volume_kind */
+	uint32_t	state;		/* enum cfs_object_state */
+	uint32_t	head_branch;	/* 1..65535 */
+	uint64_t	ino;
+	uint64_t	size_bytes;
+	uint64_t	created_ns;
+	uint64_t	limit_bytes;
+	uint64_t	origin_volume;
+	uint64_t	origin_stamp;
+	uint64_t	hash_seed;
+};
+
+struct cfs_branch_rec {
+	uint64_t	volume;
+	uint32_t	parent;		/* 0..65535 */
+	uint32_t	state;		/* enum cfs_object_state */
+	uint64_t	fork_stamp;
+	uint64_t	created_stamp;
+	uint64_t	end_stamp;
+	uint64_t	live_blocks;
+	uint64_t	history_blocks;
+	uint64_t	level_mask;
+};
+
+struct cfs_snapshot_rec {
+	char		name[CFS_NAME_BYTES];
+	char		note[CFS_NOTE_BYTES];	/* any bytes but NUL */
+	uint32_t	branch;		/* 1..65535 */
+	uint32_t	flags;		/* CFS_SNAPSHOT_* */
+	uint64_t	created_ns;
+	uint64_t	size_bytes;
+};
+
+struct cfs_tombstone_rec {
+	uint64_t	count;		/* blocks, at least 1 */
+	uint64_t	stamp;
+	uint16_t	seq;
+};
+
+struct cfs_orphan_rec {
+	uint64_t	stamp;
+	uint64_t	flags;
+};
+
+void cfs_pool_rec_pack(const struct cfs_pool_rec *rec,
+		       struct cfs_pool_rec_disk *disk);
+int cfs_pool_rec_unpack(const void *value, size_t value_bytes,
+			struct cfs_pool_rec *ret, struct cfs_err *err);
+void cfs_device_rec_pack(const struct cfs_device_rec *rec,
+			 struct cfs_device_rec_disk *disk);
+int cfs_device_rec_unpack(const void *value, size_t value_bytes,
+			  struct cfs_device_rec *ret, struct cfs_err *err);
+void cfs_slice_rec_pack(const struct cfs_slice_rec *rec,
+			struct cfs_slice_rec_disk *disk);
+int cfs_slice_rec_unpack(const void *value, size_t value_bytes,
+			 struct cfs_slice_rec *ret, struct cfs_err *err);
+void cfs_smap_rec_pack(const struct cfs_smap_rec *rec,
+		       struct cfs_smap_rec_disk *disk);
+int cfs_smap_rec_unpack(const void *value, size_t value_bytes,
+			struct cfs_smap_rec *ret, struct cfs_err *err);
+void cfs_container_rec_pack(const struct cfs_container_rec *rec,
+			    struct cfs_container_rec_disk *disk);
+int cfs_container_rec_unpack(const void *value, size_t value_bytes,
+			     struct cfs_container_rec *ret,
+			     struct cfs_err *err);
+void cfs_loan_rec_pack(const struct cfs_loan_rec *rec,
+		       struct cfs_loan_rec_disk *disk);
+int cfs_loan_rec_unpack(const void *value, size_t value_bytes,
+			struct cfs_loan_rec *ret, struct cfs_err *err);
+void cfs_bad_rec_pack(const struct cfs_bad_rec *rec,
+		      struct cfs_bad_rec_disk *disk);
+int cfs_bad_rec_unpack(const void *value, size_t value_bytes,
+		       struct cfs_bad_rec *ret, struct cfs_err *err);
+void cfs_scrub_rec_pack(const struct cfs_scrub_rec *rec,
+			struct cfs_scrub_rec_disk *disk);
+int cfs_scrub_rec_unpack(const void *value, size_t value_bytes,
+			 struct cfs_scrub_rec *ret, struct cfs_err *err);
+void cfs_volume_rec_pack(const struct cfs_volume_rec *rec,
+			 struct cfs_volume_rec_disk *disk);
+int cfs_volume_rec_unpack(const void *value, size_t value_bytes,
+			  struct cfs_volume_rec *ret, struct cfs_err *err);
+void cfs_branch_rec_pack(const struct cfs_branch_rec *rec,
+			 struct cfs_branch_rec_disk *disk);
+int cfs_branch_rec_unpack(const void *value, size_t value_bytes,
+			  struct cfs_branch_rec *ret, struct cfs_err *err);
+void cfs_snapshot_rec_pack(const struct cfs_snapshot_rec *rec,
+			   struct cfs_snapshot_rec_disk *disk);
+int cfs_snapshot_rec_unpack(const void *value, size_t value_bytes,
+			    struct cfs_snapshot_rec *ret, struct cfs_err *err);
+void cfs_tombstone_rec_pack(const struct cfs_tombstone_rec *rec,
+			    struct cfs_tombstone_rec_disk *disk);
+int cfs_tombstone_rec_unpack(const void *value, size_t value_bytes,
+			     struct cfs_tombstone_rec *ret,
+			     struct cfs_err *err);
+void cfs_orphan_rec_pack(const struct cfs_orphan_rec *rec,
+			 struct cfs_orphan_rec_disk *disk);
+int cfs_orphan_rec_unpack(const void *value, size_t value_bytes,
+			  struct cfs_orphan_rec *ret, struct cfs_err *err);
