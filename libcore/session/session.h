@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What tools open.  A tool is always a client of an owner: it opens a pool by
+ * any of its devices, names volumes, and asks.  When no other process holds
+ * the pool, the owner lives in this process and is called directly; the calls
+ * here are the requests that will also travel to a file manager.
+ *
+ * Names: a volume is "NAME" or "NAME/CLONE", a snapshot a name without '@'.
+ * All strings given are NUL-terminated, and copied where they are kept.
+ *
+ * A session opened to read only never writes to a device: what recovery needs
+ * to write stays in memory.  With is_dry_run the same is true of everything:
+ * the calls do all their work, on a copy in memory, and nothing reaches the
+ * devices.
+ *
+ * What a call that returned 0 has changed is durable, except the bytes
+ * written with cfs_io_write, which are when cfs_io_sync or cfs_session_close
+ * returned 0.
+ *
+ * Thread safety: a session may be used by many threads; open and close by one.
+ * Callbacks are called in the caller's thread, without locks held.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "ondisk/inode.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cfs_session;
+
+/* Asked now and then by long work; true: stop with -EINTR. */
+typedef bool (*cfs_stop_fn)(void *arg);
+/* Done so far, of @total (0: unknown), in bytes. */
+typedef void (*cfs_progress_fn)(void *arg, uint64_t done, uint64_t total);
+/* One line that does not stop the work, for standard error. */
+typedef void (*cfs_warn_fn)(void *arg, const char *line);
+
+struct cfs_session_options {
+	bool			is_writable;
+	bool			is_dry_run;
+	bool			ignores_damage;	/* check, scrub, trace: open as far
+						 * as it goes */
+	unsigned int		wait_seconds;
+	const char *const	*search;	/* directories */
+	size_t			search_count;
+	cfs_stop_fn		stop;		/* may be NULL */
+	cfs_progress_fn		progress;	/* may be NULL */
+	cfs_warn_fn		warn;		/* may be NULL */
+	void			*arg;		/* for the three */
+};
+
+/*
+ * @pool: a path or URI of any one device.
+ * -ENOENT, -EMEDIUMTYPE (not cfs), -ENOTSUP (newer), -EUCLEAN, -ENODEV (a
+ * device is missing), -EBUSY (held by another; @err names it), -EPERM, -EIO.
+ */
+int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
+		     struct cfs_session **ret, struct cfs_err *err);
+/* Commit what is open and let go of the pool.  The session is freed also when
+ * it fails.  NULL is allowed. */
+int cfs_session_close(struct cfs_session *s, struct cfs_err *err);
+void cfs_session_closep(struct cfs_session **s);	/* drops errors */
+
+/* ---- pools ------------------------------------------------------------- */
+
+struct cfs_format_options {
+	const char	*const *devices;
+	size_t		device_count;
+	const char	*name;		/* label; NULL: none */
+	uint64_t	size_bytes;	/* make or extend files; 0: as they are */
+	uint64_t	slice_bytes;	/* 0: chosen */
+	bool		is_mirror;
+	bool		is_shared;
+	bool		is_forced;	/* a foreign or cfs signature is overwritten */
+	bool		is_dry_run;
+	unsigned int	wait_seconds;
+};
+
+/* What a device carries before it is formatted or added. */
+struct cfs_probe {
+	bool		exists;
+	bool		is_block;
+	uint64_t	size_bytes;
+	char		type[64];	/* libblkid's word, "cfs", "data"; empty: none */
+	char		label[128];
+	bool		is_in_use;	/* mounted, swap, part of an open pool */
+	char		used_as[256];
+};
+int cfs_probe_device(const char *path, struct cfs_probe *ret,
+		     struct cfs_err *err);
+
+struct cfs_format_result {
+	uint8_t		pool_uuid[16];
+	uint64_t	slice_bytes;
+	uint64_t	slice_count;
+	uint64_t	capacity_bytes;	/* room for data */
+	uint64_t	written_bytes;
+};
+/*
+ * Make a pool.  -EBUSY: a device is mounted or in use; -EEXIST: a signature
+ * stands there and is_forced is not set (@err names type and label); -EINVAL:
+ * too small, no power of two, one device for a mirror; -ENOENT, -ENOSPC, -EIO.
+ * A failure leaves no file behind that was not there before.
+ */
+int cfs_pool_format(const struct cfs_format_options *opt,
+		    struct cfs_format_result *ret, struct cfs_err *err);
+
+enum cfs_pool_state {
+	CFS_POOL_OK, CFS_POOL_NEARLY_FULL, CFS_POOL_DEGRADED, CFS_POOL_DAMAGED,
+	CFS_POOL_MISSING_DEVICES, CFS_POOL_BUSY, CFS_POOL_NEWER,
+};
+const char *cfs_pool_state_name(enum cfs_pool_state state);
+
+struct cfs_device_info {
+	uint32_t	index;
+	uint8_t		uuid[16];
+	char		path[4096];	/* empty: missing */
+	const char	*kind;		/* "file", "block" */
+	const char	*state;		/* "ok", "missing", "out", "stale" */
+	uint64_t	size_bytes;
+	uint64_t	slice_count, used_slices, free_slices, frozen_slices,
+			bad_slices;
+};
+
+struct cfs_pool_info {
+	char		name[64];
+	uint8_t		uuid[16];
+	enum cfs_pool_state state;
+	bool		is_mirror, is_shared;
+	uint32_t	device_count, devices_present;
+	uint64_t	created_ns;
+	uint64_t	slice_bytes;
+	uint64_t	size_bytes;		/* of all devices */
+	uint64_t	slices, free_slices, lent_slices, frozen_slices,
+			bad_slices;
+	uint64_t	capacity_bytes;		/* data that fits in all */
+	uint64_t	used_bytes;		/* data and metadata in use */
+	uint64_t	free_bytes;		/* writes fail after so many */
+	uint64_t	damaged_blocks;
+	uint64_t	container_count;
+	uint64_t	epoch;
+	uint64_t	lease_period_ns, clock_drift_ppm, cache_bytes;
+};
+
+int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
+			  struct cfs_err *err);
+typedef int (*cfs_device_each_fn)(void *arg, const struct cfs_device_info *d);
+int cfs_session_devices(struct cfs_session *s, cfs_device_each_fn each,
+			void *arg, struct cfs_err *err);
+
+/*
+ * Pools that can be seen from labels alone, without opening them: those with
+ * a device in @places (directories, files, block devices; none: the block
+ * devices of this host and the working directory).  One call a pool.
+ * info.free_bytes is 0 where it is not known.
+ */
+typedef int (*cfs_pool_each_fn)(void *arg, const struct cfs_pool_info *info,
+				const struct cfs_device_info *devices,
+				size_t device_count);
+int cfs_pools_scan(const char *const *places, size_t place_count,
+		   cfs_pool_each_fn each, void *arg, struct cfs_err *err);
+
+/* KEY=VALUE of a pool: label, cache, lease_period (ns), clock_drift (ppm),
+ * mirror.  -EINVAL: no such key, or no such value. */
+int cfs_session_set(struct cfs_session *s, const char *volume /* or NULL */,
+		    const char *key, const char *value, struct cfs_err *err);
+
+/* Add devices (formatted with the pool's geometry); checks as mkcfs. */
+int cfs_session_add_device(struct cfs_session *s, const char *path,
+			   bool is_forced, uint64_t *ret_slices,
+			   struct cfs_err *err);
+/* Use a device's new size.  -EBUSY: shrinking, and slices there are in use. */
+int cfs_session_resize_device(struct cfs_session *s, const char *device,
+			      uint64_t *ret_old_slices,
+			      uint64_t *ret_new_slices, struct cfs_err *err);
+
+struct cfs_trim_result {
+	uint64_t	returned_slices;	/* to the pool */
+	uint64_t	discarded_bytes;	/* to the devices */
+};
+/* @container: NULL, or a container's name. */
+int cfs_session_trim(struct cfs_session *s, const char *container,
+		     struct cfs_trim_result *ret, struct cfs_err *err);
+
+/* The slice map: one call per slice of the pool, in the order of devices. */
+struct cfs_slice_info {
+	uint32_t	device_index;
+	uint64_t	slice_index;
+	const char	*use;		/* "free", "pool", "container", "frozen", "bad" */
+	char		container[128];
+	uint64_t	lslice;
+	uint32_t	piece;
+	uint32_t	generation;
+	uint64_t	used_blocks, block_count;	/* of data blocks */
+};
+typedef int (*cfs_slice_each_fn)(void *arg, const struct cfs_slice_info *i);
+/* @container: NULL for all.  Only slices with a record are called: those never
+ * used are free, and their number is in the device's counts. */
+int cfs_session_slices(struct cfs_session *s, const char *container,
+		       cfs_slice_each_fn each, void *arg, struct cfs_err *err);
+
+/* ---- volumes ----------------------------------------------------------- */
+
+struct cfs_volume_info {
+	char		name[260];	/* "vm0" or "vm0/c1" */
+	uint32_t	kind;		/* enum cfs_volume_kind */
+	uint8_t		container_uuid[16];
+	uint64_t	container_id, volume_id;
+	uint64_t	size_bytes;	/* LUN: its size; tree: bytes in use */
+	uint64_t	used_bytes;	/* blocks that it alone or with others uses */
+	uint64_t	shared_bytes;	/* of them, seen by a snapshot or parent too */
+	uint64_t	limit_bytes;	/* 0: none */
+	uint64_t	created_ns;
+	uint64_t	snapshot_count, clone_count;
+	char		origin[400];	/* clone: "vm0@a"; else empty */
+	uint64_t	container_used_bytes;	/* data and metadata, all versions */
+	uint64_t	slice_count;	/* of the container */
+	uint64_t	damaged_blocks;
+	uint64_t	inode_count;	/* tree */
+	const char	*state;		/* "clean", "degraded", "read-only", "offline" */
+};
+typedef int (*cfs_volume_each_fn)(void *arg, const struct cfs_volume_info *v);
+
+/* @container: NULL for all; else that container's production volume and
+ * clones.  Containers in the order of names, clones behind theirs. */
+int cfs_session_volumes(struct cfs_session *s, const char *container,
+			cfs_volume_each_fn each, void *arg,
+			struct cfs_err *err);
+int cfs_session_volume(struct cfs_session *s, const char *volume,
+		       struct cfs_volume_info *ret, struct cfs_err *err);
+
+/* Make a container with its production volume.  -EEXIST, -ENOSPC, -EINVAL
+ * (name, size).  @is_unfinished: it is removed by the next opener unless
+ * cfs_session_finish_volume was called (for --from). */
+int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
+		       uint64_t size_bytes, uint64_t limit_bytes,
+		       bool is_unfinished, struct cfs_err *err);
+int cfs_session_finish_volume(struct cfs_session *s, const char *name,
+			      struct cfs_err *err);
+
+/* -EBUSY: it has snapshots or clones and !recursive (@err says how many). */
+int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
+			      bool recursive, struct cfs_err *err);
+/* @new_name: "NEW", or "NAME/NEW" for a clone (or its last part alone). */
+int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
+			      const char *new_name, struct cfs_err *err);
+/* A LUN's size, multiple of 4096 bytes up to 2^60. */
+int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
+			      uint64_t size_bytes, struct cfs_err *err);
+
+/* ---- snapshots --------------------------------------------------------- */
+
+struct cfs_snapshot_info {
+	char		volume[260];
+	char		name[128];
+	uint64_t	stamp;		/* orders the snapshots of a container */
+	uint64_t	created_ns;
+	char		note[256];
+	uint64_t	size_bytes;
+	uint64_t	exclusive_bytes, shared_bytes;
+	bool		is_held;
+	uint64_t	clone_count;
+	char		branch_of[128];	/* the snapshot its branch was rolled back
+					 * or cloned from, or empty */
+};
+typedef int (*cfs_snapshot_each_fn)(void *arg,
+				    const struct cfs_snapshot_info *i);
+
+/* @volume: NULL for all; old to new within a volume.  @with_space: also
+ * exclusive_bytes and shared_bytes, which takes longer. */
+int cfs_session_snapshots(struct cfs_session *s, const char *volume,
+			  bool with_space, cfs_snapshot_each_fn each,
+			  void *arg, struct cfs_err *err);
+int cfs_session_snapshot(struct cfs_session *s, const char *volume,
+			 const char *snap, struct cfs_snapshot_info *ret,
+			 struct cfs_err *err);
+
+struct cfs_snap_name {
+	const char	*volume;
+	const char	*snap;
+};
+/* Several of one pool at one moment: all or none.  -EEXIST, -ENOENT. */
+int cfs_session_snap_take(struct cfs_session *s,
+			  const struct cfs_snap_name *names, size_t count,
+			  const char *note, struct cfs_err *err);
+/* @clone: the last part of its name. */
+int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
+			   const char *snap, const char *clone,
+			   struct cfs_err *err);
+/* @save: NULL, or the name of a snapshot of what is replaced. */
+int cfs_session_snap_rollback(struct cfs_session *s, const char *volume,
+			      const char *snap, const char *save,
+			      struct cfs_err *err);
+/* -EBUSY: it has clones, or is held. */
+int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
+			    const char *snap, uint64_t *ret_freed_bytes,
+			    struct cfs_err *err);
+int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
+			    const char *snap, const char *new_name,
+			    struct cfs_err *err);
+int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
+			  const char *snap, bool hold, struct cfs_err *err);
+
+/* ---- data -------------------------------------------------------------- */
+
+/* A LUN, or a tree, opened for input and output.  @snap: NULL for the volume
+ * as it is; a snapshot is read-only. */
+struct cfs_io_volume;
+int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
+		bool is_writable, struct cfs_io_volume **ret,
+		struct cfs_err *err);
+void cfs_io_close(struct cfs_io_volume *v);	/* NULL is allowed */
+void cfs_io_closep(struct cfs_io_volume **v);
+uint32_t cfs_io_kind(const struct cfs_io_volume *v);
+uint64_t cfs_io_size_bytes(const struct cfs_io_volume *v);	/* LUN */
+
+/* LUN.  -EUCLEAN: damage; *ret_good_bytes (may be NULL): how much of the front
+ * is good.  -EINVAL: outside.  Many threads may call at once. */
+int cfs_io_read(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
+		size_t length_bytes, size_t *ret_good_bytes,
+		struct cfs_err *err);
+int cfs_io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
+		 const void *buf, size_t length_bytes, struct cfs_err *err);
+int cfs_io_discard(struct cfs_io_volume *v, uint64_t offset_bytes,
+		   uint64_t length_bytes, struct cfs_err *err);
+/* -ENXIO without @err: no data behind @offset_bytes. */
+int cfs_io_seek(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
+		uint64_t *ret_offset_bytes, struct cfs_err *err);
+int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err);
+
+/* Tree: the file system's own calls (volume/fs.h) on this. */
+struct cfs_fs;
+struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v);
+
+/* ---- check, scrub, trace ------------------------------------------------ */
+
+struct cfs_problem {
+	const char	*kind;		/* "space", "node", "tag", "link", "slice",
+					 * "root", "log", "label", "snapshot", ... */
+	char		container[128];
+	char		volume[260];	/* or empty */
+	char		path[4096];	/* or empty */
+	char		text[400];	/* one line */
+	bool		is_healed;
+};
+typedef int (*cfs_problem_each_fn)(void *arg, const struct cfs_problem *p);
+
+struct cfs_check_result {
+	uint64_t	containers, nodes, records, blocks, inodes, problems;
+};
+/* Metadata, connectivity and allocation; changes nothing. */
+int cfs_session_check(struct cfs_session *s, const char *container,
+		      cfs_problem_each_fn each, void *arg,
+		      struct cfs_check_result *ret, struct cfs_err *err);
+
+/* One damaged range, traced. */
+struct cfs_damage {
+	const char	*kind;		/* "data", "node", "table", "log", "root",
+					 * "tags", "header", "free", "label" */
+	const char	*cause;		/* "content", "unreadable", "tag", "" */
+	char		device[4096];	/* path */
+	uint32_t	device_index;
+	uint64_t	device_offset_bytes;
+	char		container[128];
+	char		volume[260];	/* empty: not a volume's data */
+	char		path[4096];	/* tree only; has_path */
+	bool		has_path;
+	uint64_t	offset_bytes, length_bytes;
+	char		(*snapshots)[128];	/* those that see it */
+	size_t		snapshot_count;
+	bool		is_healed;
+};
+typedef int (*cfs_damage_each_fn)(void *arg, const struct cfs_damage *d);
+
+struct cfs_scrub_options {
+	uint64_t	rate_bytes;	/* a second; 0: no limit */
+	bool		heals;
+	bool		is_full;	/* connectivity too */
+	bool		continues;	/* from the cursor of the last one */
+};
+struct cfs_scrub_result {
+	uint64_t	read_bytes, verified_blocks;
+	uint64_t	bad_blocks, healed_blocks, left_blocks;
+	uint64_t	started_ns, ended_ns;
+};
+int cfs_session_scrub(struct cfs_session *s, const char *container,
+		      const struct cfs_scrub_options *opt,
+		      cfs_damage_each_fn each, void *arg,
+		      struct cfs_scrub_result *ret, struct cfs_err *err);
+
+/* What stands at a byte of a device. */
+int cfs_session_trace_at(struct cfs_session *s, const char *device,
+			 uint64_t offset_bytes, cfs_damage_each_fn each,
+			 void *arg, struct cfs_err *err);
+/* The damage that is known. */
+int cfs_session_trace_bad(struct cfs_session *s, cfs_damage_each_fn each,
+			  void *arg, struct cfs_err *err);

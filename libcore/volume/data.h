@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The data of one inode (a LUN, or a file of a tree): bytes at offsets up to
+ * 2^60, thin.  Small writes wait in memory as dirty pages, until a sync logs
+ * them or a commit writes them home; large ones go home at once.
+ *
+ * Thread safety: as map.h.
+ */
+#pragma once
+
+#include "volume/map.h"
+
+/*
+ * Read @length_bytes at @offset_bytes; holes read as zeroes.  Each block is
+ * verified.  -EUCLEAN: damage that no copy could heal; @err names the block
+ * offset, and *ret_good_bytes (may be NULL) tells how much of the front was
+ * read.
+ */
+int cfs_data_read(const struct cfs_view *view, uint64_t ino,
+		  uint64_t offset_bytes, void *buf, size_t length_bytes,
+		  size_t *ret_good_bytes, struct cfs_err *err);
+
+/* Write bytes at a branch's head; within an operation. */
+int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		   uint64_t offset_bytes, const void *buf, size_t length_bytes,
+		   struct cfs_err *err);
+
+/*
+ * Make [offset, offset + length) a hole: whole blocks are given up, the parts
+ * of blocks at its ends are zeroed.  A @length_bytes of UINT64_MAX: to the end
+ * of everything (truncate).  Within an operation.
+ */
+int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		   uint64_t offset_bytes, uint64_t length_bytes,
+		   struct cfs_err *err);
+
+/*
+ * The first byte >= @offset_bytes that is data (@data) or lies in a hole, to
+ * the block.  -ENXIO without @err: there is no data behind it.  (There is
+ * always a hole in the end; the caller knows the size.)
+ */
+int cfs_data_seek(const struct cfs_view *view, uint64_t ino,
+		  uint64_t offset_bytes, bool data, uint64_t *ret_offset_bytes,
+		  struct cfs_err *err);
+
+/* Blocks of this inode that the view shows, its own and its parents'. */
+int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,
+			 uint64_t *ret_count, struct cfs_err *err);
