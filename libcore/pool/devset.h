@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The set of devices that make a pool: found, opened, their labels verified
+ * and compared.  Nothing above this layer knows paths.
+ *
+ * Thread safety: open, add and close by one thread; accessors by any.
+ */
+#pragma once
+
+#include "device/device.h"
+#include "ondisk/label.h"
+#include "ondisk/seat.h"
+
+struct cfs_devset;
+
+struct cfs_devset_options {
+	bool			is_writable;
+	/*
+	 * Nothing reaches the devices: they are opened to read only and each is
+	 * wrapped in an overlay device that keeps what is written in memory.
+	 * Implied by !is_writable.
+	 */
+	bool			is_overlay;
+	const char *const	*search;	/* directories, after the hints */
+	size_t			search_count;
+	void			(*warn)(void *arg, const char *line);
+	void			*arg;
+};
+
+/*
+ * Open the pool that the device at @path belongs to: reads its label, then
+ * finds the others by the label's hints (as they are, and relative to the
+ * directory of @path by their last component), then in that directory and in
+ * @search, by the label of each plain file or block device there.
+ *
+ * A device that is not found is missing: its place is NULL.  For a pool that
+ * is not a mirror that is -ENODEV (the message names its UUID and last known
+ * path).  For a mirror it is a warning, as long as one is there.
+ * Errors: -ENOENT, -EMEDIUMTYPE, -EUCLEAN, -ENOTSUP, -ENODEV, -EPERM, -EIO;
+ * -EUCLEAN also for two devices with one identity.
+ */
+int cfs_devset_open(const char *path, const struct cfs_devset_options *opt,
+		    struct cfs_devset **ret, struct cfs_err *err);
+
+/* The same from open devices (tests): the set owns them from now on, also when
+ * it fails.  In any order; labels are read from them. */
+int cfs_devset_from_devices(struct cfs_dev *const *devices, size_t count,
+			    const struct cfs_devset_options *opt,
+			    struct cfs_devset **ret, struct cfs_err *err);
+void cfs_devset_close(struct cfs_devset *set);		/* NULL is allowed */
+void cfs_devset_closep(struct cfs_devset **set);
+
+uint32_t cfs_devset_count(const struct cfs_devset *set);	/* with missing */
+/* The device with that index of the pool, or NULL if it is missing. */
+struct cfs_dev *cfs_devset_dev(const struct cfs_devset *set, uint32_t index);
+/* The label as read from it; for a missing one what is known (UUID, path). */
+const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
+					 uint32_t index);
+/* Where it was opened (absolute path), or its last known path. */
+const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index);
+bool cfs_devset_is_writable(const struct cfs_devset *set);
+bool cfs_devset_is_overlay(const struct cfs_devset *set);
+
+/* The same device, by path or by UUID in text.  -ENOENT. */
+int cfs_devset_find(const struct cfs_devset *set, const char *path_or_uuid,
+		    uint32_t *ret_index, struct cfs_err *err);
+
+/*
+ * Write the label of one device: copies 0 and 2, flush, 1 and 3, flush; seq
+ * one higher than before.  Used at format and growth.
+ */
+int cfs_label_write(struct cfs_dev *dev, const struct cfs_label *label,
+		    struct cfs_err *err);
+/*
+ * The best valid copy of a device's label.  @ret_bad_copies (may be NULL): how
+ * many of the four are not valid.  Errors as cfs_label_unpack, -EIO.
+ */
+int cfs_label_read(struct cfs_dev *dev, struct cfs_label *ret,
+		   unsigned int *ret_bad_copies, struct cfs_err *err);
+
+/*
+ * Rewrite the labels of all present devices with the set's present count and
+ * hints (after an add): @labels, one an index, all but seq and hints are used.
+ */
+int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err);
+/*
+ * Take a freshly labelled device into the set as the next index; owned by the
+ * set on success.  Writes no label of the others.
+ */
+int cfs_devset_add(struct cfs_devset *set, struct cfs_dev *dev,
+		   const struct cfs_label *label, uint32_t *ret_index,
+		   struct cfs_err *err);
+/* Change the geometry of one device in memory (growth), for write_labels. */
+void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,
+			 uint64_t size_bytes, uint64_t slice_count);
