@@ -19,7 +19,7 @@
  *   BAD        0                           vaddr               0
  *   VOLUME     volume id                   0                   0
  *   BRANCH     branch                      0                   0
- *   SNAPSHOT   volume id                   stamp               0
+ *   SNAPSHOT   branch                      stamp               0
  *   TOMBSTONE  branch                      inode               block offset
  *   ORPHAN     branch                      inode               0
  *   SCRUB      0                           0                   0
@@ -200,15 +200,20 @@ struct cfs_branch_rec_disk {		/* BRANCH */
 CFS_ASSERT_SIZE(struct cfs_branch_rec_disk, 64);
 
 #define CFS_SNAPSHOT_HELD	0x1u
+/*
+ * A snapshot is written by its branch and stamp, and is short, since there may
+ * be a hundred thousand: the name and the note follow, without a NUL.
+ */
 struct cfs_snapshot_rec_disk {		/* SNAPSHOT */
-	uint8_t	name[CFS_NAME_BYTES];
-	uint8_t	note[CFS_NOTE_BYTES];
-	le32	branch;
-	le32	flags;
 	le64	created_ns;
 	le64	size_bytes;		/* LUN */
+	le16	flags;
+	uint8_t	name_bytes;		/* 1..127 */
+	uint8_t	note_bytes;		/* 0..255 */
 };
-CFS_ASSERT_SIZE(struct cfs_snapshot_rec_disk, 408);
+#define CFS_SNAPSHOT_REC_BYTES_MAX \
+	(sizeof(struct cfs_snapshot_rec_disk) + CFS_NAME_BYTES + CFS_NOTE_BYTES)
+CFS_ASSERT_SIZE(struct cfs_snapshot_rec_disk, 20);
 
 struct cfs_tombstone_rec_disk {		/* TOMBSTONE: a range became a hole */
 	le64	count;			/* blocks */
@@ -390,8 +395,8 @@ void cfs_branch_rec_pack(const struct cfs_branch_rec *rec,
 			 struct cfs_branch_rec_disk *disk);
 int cfs_branch_rec_unpack(const void *value, size_t value_bytes,
 			  struct cfs_branch_rec *ret, struct cfs_err *err);
-void cfs_snapshot_rec_pack(const struct cfs_snapshot_rec *rec,
-			   struct cfs_snapshot_rec_disk *disk);
+/* @buf: CFS_SNAPSHOT_REC_BYTES_MAX bytes.  Returns how many are used. */
+size_t cfs_snapshot_rec_pack(const struct cfs_snapshot_rec *rec, uint8_t *buf);
 int cfs_snapshot_rec_unpack(const void *value, size_t value_bytes,
 			    struct cfs_snapshot_rec *ret, struct cfs_err *err);
 void cfs_tombstone_rec_pack(const struct cfs_tombstone_rec *rec,
