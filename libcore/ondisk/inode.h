@@ -39,6 +39,7 @@ struct cfs_xattr_disk {			/* part 0; further parts are bytes only */
 } __attribute__((aligned(1)));
 CFS_ASSERT_SIZE(struct cfs_xattr_disk, 6);
 
+#define CFS_FILE_BYTES_MAX	((CFS_OFF_MAX + 1) * CFS_BLOCK_BYTES)
 #define CFS_FILE_NAME_BYTES_MAX	255u
 #define CFS_XATTR_NAME_BYTES_MAX 255u
 #define CFS_XATTR_VALUE_BYTES_MAX 65536u
