@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Cells are kept until all are known, since a column is as wide as its widest
+ * cell.  Widths are counted in characters, colours are not part of them.  The
+ * last column is not padded: no line ends in blanks.
+ */
+#include "common/table.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "base/units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct cell {
+	char		*text;		/* escaped */
+	enum cfs_color	color;
+};
+
+struct cfs_table {
+	const struct cfs_cmd *cmd;
+	struct cell	*cells;		/* the first row is the header */
+	size_t		count;
+	size_t		room;
+	size_t		columns;
+	bool		*is_right;	/* of each column */
+	bool		has_header;
+	bool		is_bad;		/* out of memory */
+};
+
+static const char *const colors[] = {
+	[CFS_COLOR_NONE] = "", [CFS_COLOR_GOOD] = "\033[32m",
+	[CFS_COLOR_WARN] = "\033[33m", [CFS_COLOR_BAD] = "\033[31m",
+	[CFS_COLOR_DIM] = "\033[2m",
+};
+
+#define COLOR_HEADER	"\033[1m"
+#define COLOR_END	"\033[0m"
+
+/* Characters, of UTF-8 that is known to be well formed. */
+static size_t width(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
+
+static void add(struct cfs_table *table, const char *text, size_t length)
+{
+	struct cell *cells;
+	size_t room;
+
+	if (!table || table->is_bad)
+		return;
+	if (table->count == table->room) {
+		room = table->room ? table->room * 2 : 64;
+		cells = reallocarray(table->cells, room, sizeof(*cells));
+		if (!cells) {
+			table->is_bad = true;
+			return;
+		}
+		table->cells = cells;
+		table->room = room;
+	}
+	table->cells[table->count] = (struct cell){
+		.text = cfs_text_escape_dup(text, length),
+	};
+	if (!table->cells[table->count++].text)
+		table->is_bad = true;
+}
+
+struct cfs_table *cfs_table_new(const struct cfs_cmd *cmd,
+				const char *columns)
+{
+	struct cfs_table *table = calloc(1, sizeof(*table));
+	size_t n;
+	bool is_right;
+
+	if (!table)
+		return NULL;
+	table->cmd = cmd;
+	table->has_header = true;
+	table->is_right = calloc(strlen(columns) + 1, sizeof(bool));
+	if (!table->is_right) {
+		cfs_table_free(table);
+		return NULL;
+	}
+	for (;;) {
+		is_right = *columns == '>';
+		columns += is_right;
+		n = strcspn(columns, "|");
+		table->is_right[table->columns++] = is_right;
+		add(table, columns, n);
+		if (!columns[n])
+			return table;
+		columns += n + 1;
+	}
+}
+
+struct cfs_table *cfs_table_new_facts(const struct cfs_cmd *cmd)
+{
+	struct cfs_table *table = cfs_table_new(cmd, "|");
+
+	if (table)
+		table->has_header = false;
+	return table;
+}
+
+void cfs_table_free(struct cfs_table *table)
+{
+	size_t i;
+
+	if (!table)
+		return;
+	for (i = 0; i < table->count; i++)
+		free(table->cells[i].text);
+	free(table->cells);
+	free(table->is_right);
+	free(table);
+}
+
+void cfs_table_freep(struct cfs_table **table)
+{
+	cfs_table_free(*table);
+}
+
+void cfs_table_str(struct cfs_table *table, const char *text)
+{
+	if (!text || !*text)
+		text = "-";
+	add(table, text, strlen(text));
+}
+
+void cfs_table_fmt(struct cfs_table *table, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n >= 0) {
+		cfs_table_str(table, text);
+		free(text);
+	} else if (table) {
+		table->is_bad = true;
+	}
+}
+
+void cfs_table_u64(struct cfs_table *table, uint64_t n)
+{
+	cfs_table_fmt(table, "%llu", (unsigned long long)n);
+}
+
+char *cfs_table_format_size(const struct cfs_cmd *cmd, uint64_t bytes,
+			    char ret[CFS_TABLE_SIZE_BYTES])
+{
+	char text[CFS_SIZE_TEXT_BYTES];
+
+	if (cmd->is_bytes)
+		(void)snprintf(ret, CFS_TABLE_SIZE_BYTES, "%llu",
+			       (unsigned long long)bytes);
+	else
+		(void)snprintf(ret, CFS_TABLE_SIZE_BYTES, "%s",
+			       cfs_size_format(bytes, text));
+	return ret;
+}
+
+void cfs_table_size(struct cfs_table *table, uint64_t bytes)
+{
+	char text[CFS_TABLE_SIZE_BYTES];
+
+	if (table)
+		cfs_table_str(table, cfs_table_format_size(table->cmd, bytes,
+							   text));
+}
+
+void cfs_table_time(struct cfs_table *table, uint64_t realtime_ns)
+{
+	char text[CFS_TIME_TEXT_BYTES];
+	char *dot;
+
+	if (!realtime_ns) {
+		cfs_table_str(table, NULL);
+		return;
+	}
+	cfs_time_format_ns(realtime_ns, text);
+	dot = strchr(text, '.');
+	if (dot)
+		memcpy(dot, "Z", 2);
+	cfs_table_str(table, text);
+}
+
+void cfs_table_color(struct cfs_table *table, enum cfs_color color)
+{
+	if (table && table->count)
+		table->cells[table->count - 1].color = color;
+}
+
+static void put_spaces(FILE *to, size_t count)
+{
+	fprintf(to, "%*s", (int)count, "");
+}
+
+static void put_cell(const struct cfs_table *table, FILE *to, size_t index,
+		     size_t column_width)
+{
+	const struct cell *cell = &table->cells[index];
+	size_t column = index % table->columns;
+	size_t pad = column_width - width(cell->text);
+	const char *color = colors[cell->color];
+
+	if (table->has_header && index < table->columns)
+		color = COLOR_HEADER;
+	if (!table->cmd->has_color)
+		color = "";
+	if (table->is_right[column])
+		put_spaces(to, pad);
+	fprintf(to, "%s%s%s", color, cell->text, *color ? COLOR_END : "");
+	if (column + 1 == table->columns || index + 1 == table->count)
+		fputc('\n', to);
+	else
+		put_spaces(to, (table->is_right[column] ? 0 : pad) + 2);
+}
+
+int cfs_table_print(const struct cfs_table *table, struct cfs_cmd *cmd)
+{
+	size_t *widths = NULL;
+	size_t i, n, first;
+
+	if (table && !table->is_bad)
+		widths = calloc(table->columns, sizeof(*widths));
+	if (!widths)
+		return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
+	first = table->has_header ? 0 : table->columns;
+	for (i = first; i < table->count; i++) {
+		n = width(table->cells[i].text);
+		if (n > widths[i % table->columns])
+			widths[i % table->columns] = n;
+	}
+	for (i = first; i < table->count; i++)
+		put_cell(table, cmd->text, i, widths[i % table->columns]);
+	free(widths);
+	return 0;
+}
