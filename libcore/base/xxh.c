@@ -68,3 +68,14 @@ uint64_t cfs_xxh3_stream_end(const struct cfs_xxh3_stream *s)
 	return XXH3_64bits_digest((const XXH3_state_t *)
 				  (const void *)s->opaque);
 }
+
+/* The state of both widths is one and the same; only the end differs. */
+void cfs_xxh3_stream_end_128(const struct cfs_xxh3_stream *s, uint8_t ret[16])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical,
+				 XXH3_128bits_digest((const XXH3_state_t *)
+						     (const void *)s->opaque));
+	memcpy(ret, canonical.digest, 16);
+}
