@@ -35,7 +35,8 @@ static inline uint64_t cfs_div_up(uint64_t v, uint64_t by)
 }
 
 /* The whole range lies within [0, end): sum checked for overflow. */
-static inline bool cfs_range_fits(uint64_t offset, uint64_t length, uint64_t end)
+static inline bool cfs_range_fits(uint64_t offset, uint64_t length,
+				  uint64_t end)
 {
 	return length <= end && offset <= end - length;
 }

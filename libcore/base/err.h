@@ -35,7 +35,7 @@
 
 struct cfs_err {
 	int	code;			/* negative errno, 0: nothing set */
-	char	msg[CFS_ERR_BYTES];	/* one line, no newline, NUL-terminated */
+	char	msg[CFS_ERR_BYTES];	/* one line, NUL-terminated */
 };
 
 #define CFS_ERR_INIT { .code = 0, .msg = "" }
@@ -61,3 +61,21 @@ int cfs_err_wrap(struct cfs_err *err, int code, const char *fmt, ...)
 /* As cfs_err_set, with ": " and the text of the errno behind the message. */
 int cfs_err_errno(struct cfs_err *err, int code, const char *fmt, ...)
 	CFS_PRINTF(3, 4);
+
+#ifdef __clang_analyzer__
+/*
+ * The analyzer does not see into another file: tell it that what comes back
+ * is @code, or it follows paths on which a failure looks like success.
+ */
+#define CFS_ERR_RETURNS(fn, err, code, ...) __extension__ ({		\
+	int code_ = (code);						\
+	(fn)(err, code_, __VA_ARGS__);					\
+	code_ < 0 ? code_ : -EIO;					\
+})
+#define cfs_err_set(err, code, ...) \
+	CFS_ERR_RETURNS(cfs_err_set, err, code, __VA_ARGS__)
+#define cfs_err_wrap(err, code, ...) \
+	CFS_ERR_RETURNS(cfs_err_wrap, err, code, __VA_ARGS__)
+#define cfs_err_errno(err, code, ...) \
+	CFS_ERR_RETURNS(cfs_err_errno, err, code, __VA_ARGS__)
+#endif

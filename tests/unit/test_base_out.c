@@ -21,13 +21,14 @@
 
 static void test_buf(void **state)
 {
+	static const char digits[] = "0123456789";
 	struct cfs_buf buf = CFS_BUF_INIT;
 	size_t i;
 
 	(void)state;
 	assert_string_equal(cfs_buf_text(&buf), "");
 	for (i = 0; i < 1000; i++)
-		assert_int_equal(cfs_buf_append(&buf, "0123456789" + i % 10,
+		assert_int_equal(cfs_buf_append(&buf, &digits[i % 10],
 						1), 0);
 	assert_int_equal(buf.bytes, 1000);
 	for (i = 0; i < 1000; i++)
