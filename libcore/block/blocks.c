@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The block store: the cache of checksums, open groups, verified reads.
+ *
+ * The cache holds whole groups' checksums (126 x 8 bytes); the oldest entry
+ * goes when it is full.  An entry is dropped when its group is opened for
+ * writing, since the group's tags in memory are newer from then on.
+ */
+#include "block/blocks_priv.h"
+
+#include "base/cleanup.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define CACHE_GROUPS_MAX	16384u	/* 16 MiB: 8 GiB of blocks */
+
+static uint64_t group_key(uint64_t lslice, uint32_t index)
+{
+	return cfs_vaddr(lslice, index);
+}
+
+int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
+		   struct cfs_blocks **ret, struct cfs_err *err)
+{
+	struct cfs_blocks *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	b->mv = mv;
+	b->seed = cfs_tag_container_seed(container_uuid);
+	pthread_mutex_init(&b->lock, NULL);
+	*ret = b;
+	return 0;
+}
+
+void cfs_blocks_free(struct cfs_blocks *b)
+{
+	struct csum_entry *e, *tmp;
+	struct open_entry *o, *otmp;
+
+	if (!b)
+		return;
+	HASH_ITER(hh, b->cache, e, tmp) {
+		HASH_DEL(b->cache, e);
+		free(e);
+	}
+	HASH_ITER(hh, b->open, o, otmp) {
+		HASH_DEL(b->open, o);
+		free(o);
+	}
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}
+
+uint64_t cfs_blocks_seed(const struct cfs_blocks *b)
+{
+	return b->seed;
+}
+
+void cfs_blocks_set_epoch(struct cfs_blocks *b, uint32_t epoch)
+{
+	b->epoch = epoch;
+}
+
+static void cache_drop(struct cfs_blocks *b, uint64_t key)
+{
+	struct csum_entry *e;
+
+	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
+	if (e) {
+		HASH_DEL(b->cache, e);
+		free(e);
+	}
+}
+
+int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
+			struct cfs_err *err)
+{
+	struct open_entry *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	o->key = group_key(g->lslice, g->index);
+	o->group = g;
+	pthread_mutex_lock(&b->lock);
+	HASH_ADD(hh, b->open, key, sizeof(o->key), o);
+	cache_drop(b, o->key);
+	pthread_mutex_unlock(&b->lock);
+	return 0;
+}
+
+void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g)
+{
+	uint64_t key = group_key(g->lslice, g->index);
+	struct open_entry *o;
+
+	pthread_mutex_lock(&b->lock);
+	HASH_FIND(hh, b->open, &key, sizeof(key), o);
+	if (o) {
+		HASH_DEL(b->open, o);
+		free(o);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
+{
+	struct csum_entry *e, *tmp;
+
+	pthread_mutex_lock(&b->lock);
+	HASH_ITER(hh, b->cache, e, tmp) {
+		if (cfs_vaddr_lslice(e->key) == lslice) {
+			HASH_DEL(b->cache, e);
+			free(e);
+		}
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+static void cache_add(struct cfs_blocks *b, uint64_t key,
+		      const struct cfs_group *g)
+{
+	struct csum_entry *e, *old;
+
+	e = malloc(sizeof(*e));
+	if (!e)
+		return;		/* it is only a cache */
+	e->key = key;
+	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
+		e->csums[i] = le64_get(g->tags[i].csum);
+	pthread_mutex_lock(&b->lock);
+	HASH_FIND(hh, b->cache, &key, sizeof(key), old);
+	if (old) {
+		HASH_DEL(b->cache, old);
+		free(old);
+	}
+	HASH_ADD(hh, b->cache, key, sizeof(e->key), e);
+	if (HASH_CNT(hh, b->cache) > CACHE_GROUPS_MAX) {
+		old = b->cache;		/* in the order of insertion */
+		HASH_DEL(b->cache, old);
+		free(old);
+	}
+	pthread_mutex_unlock(&b->lock);
+}
+
+/*
+ * The checksums of blocks first..first+count-1 of one group.
+ * -ENOENT: the group has no tags.
+ */
+int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
+		     uint32_t first, uint32_t count, uint64_t *ret,
+		     struct cfs_err *err)
+{
+	uint64_t key = group_key(lslice, index);
+	struct open_entry *o;
+	struct csum_entry *e;
+	CFS_CLEANUP(cfs_freep) struct cfs_group *g = NULL;
+	int r;
+
+	pthread_mutex_lock(&b->lock);
+	HASH_FIND(hh, b->open, &key, sizeof(key), o);
+	if (o)
+		for (uint32_t i = 0; i < count; i++)
+			ret[i] = le64_get(o->group->tags[first + i].csum);
+	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
+	if (!o && e)
+		memcpy(ret, e->csums + first, count * sizeof(*ret));
+	pthread_mutex_unlock(&b->lock);
+	if (o || e)
+		return 0;
+
+	g = malloc(sizeof(*g));
+	if (!g)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_group_load(b, lslice, index, g, err);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < count; i++)
+		ret[i] = le64_get(g->tags[first + i].csum);
+	cache_add(b, key, g);
+	return 0;
+}
+
+int cfs_block_tag(struct cfs_blocks *b, uint64_t vaddr, struct cfs_tag *ret,
+		  struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(b->mv);
+	uint32_t block = cfs_vaddr_block(vaddr);
+	uint64_t lslice = cfs_vaddr_lslice(vaddr);
+	CFS_CLEANUP(cfs_freep) struct cfs_group *g = NULL;
+	struct open_entry *o;
+	uint64_t key;
+	uint32_t i;
+	int r;
+
+	if (!cfs_geometry_is_data(geo, block))
+		return cfs_err_set(err, -EUCLEAN,
+				   "address %#" PRIx64 " is no data block",
+				   vaddr);
+	key = group_key(lslice, cfs_geometry_group(geo, block));
+	i = cfs_geometry_index(geo, block);
+	pthread_mutex_lock(&b->lock);
+	HASH_FIND(hh, b->open, &key, sizeof(key), o);
+	if (o)
+		cfs_tag_unpack(&o->group->tags[i], ret);
+	pthread_mutex_unlock(&b->lock);
+	if (o)
+		return 0;
+	g = malloc(sizeof(*g));
+	if (!g)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_group_load(b, lslice, cfs_geometry_group(geo, block), g, err);
+	if (r < 0)
+		return r;
+	cfs_tag_unpack(&g->tags[i], ret);
+	return 0;
+}
+
+bool cfs_block_is_good(const struct cfs_blocks *b, const struct cfs_tag *tag,
+		       const void *block)
+{
+	return cfs_tag_csum(tag, b->seed, block) == tag->csum;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Blocks with their tags: nothing above this layer sees a block that was not
+ * verified, and nothing is written without a tag.
+ *
+ * A tag page of a group stands in two slots, one at each end of its slice, and
+ * in each piece of a mirrored slice.  The valid page with the highest seq
+ * counts.  The page names container, logical slice and group, and the
+ * slice's generation, so a page of an earlier life of the slice is void.
+ *
+ * Checksums that were read from tag pages are cached at 8 bytes a block.  Of
+ * groups that are open for writing the newest tags are in memory; they are
+ * registered here so that reads see them (struct cfs_group).
+ *
+ * Thread safety: all functions may be called from any thread; groups are
+ * changed only under the container's lock.
+ */
+#pragma once
+
+#include "ondisk/tag.h"
+#include "pool/metavolume.h"
+
+struct cfs_blocks;
+
+/* A group whose tags are in memory, since its owner writes there. */
+struct cfs_group {
+	uint64_t	lslice;
+	uint32_t	index;			/* of the group in its slice */
+	uint64_t	seq;			/* of the page on the device; 0: none */
+	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
+};
+
+int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
+		   struct cfs_blocks **ret, struct cfs_err *err);
+void cfs_blocks_free(struct cfs_blocks *b);		/* NULL is allowed */
+uint64_t cfs_blocks_seed(const struct cfs_blocks *b);
+/* Writers and pages carry this epoch. */
+void cfs_blocks_set_epoch(struct cfs_blocks *b, uint32_t epoch);
+
+/*
+ * Read a group's tag page: the best valid copy of all slots and pieces.
+ * Returns 0; -ENOENT without @err: there is none of this life of the slice
+ * (the group was never written); -EUCLEAN: there is something, and no copy of
+ * it is valid; -EIO.
+ */
+int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
+		   struct cfs_group *ret, struct cfs_err *err);
+/*
+ * Make the page that writes @g's tags, seq one higher, into @page, and tell
+ * where it goes.  g->seq is raised.
+ */
+void cfs_group_page(struct cfs_blocks *b, struct cfs_group *g, uint64_t stamp,
+		    struct cfs_page_disk *page, uint64_t *ret_vaddr);
+
+/* Reads ask @g for its tags from now on; until it is dropped. */
+int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
+			struct cfs_err *err);
+void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g);
+/* Forget what is cached of a slice (it left the map, or got a new life). */
+void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice);
+
+/* The tag of a block as its group's newest page has it. */
+int cfs_block_tag(struct cfs_blocks *b, uint64_t vaddr, struct cfs_tag *ret,
+		  struct cfs_err *err);
+
+/* What a reader expects of @count blocks at @vaddr, of one slice. */
+struct cfs_block_read {
+	uint64_t	vaddr;
+	uint32_t	count;
+	struct cfs_tag	first;		/* identity of the first block; the
+					 * others' offsets follow */
+	uint64_t	csum;		/* of the block, if count is 1 and this
+					 * is not 0; else the tags are asked */
+	void		*buf;
+	uint32_t	bad_index;	/* out: the first block that is bad */
+};
+/*
+ * Read and verify.  A block that does not verify is read from the other
+ * pieces; if one has it, the bad one is written anew (@heals), and
+ * *ret_healed (may be NULL) counts them.
+ * -EUCLEAN: damage that no copy heals; blocks before rd->bad_index are good.
+ */
+int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
+		   uint32_t *ret_healed, struct cfs_err *err);
+
+/* Verify one block that was read elsewhere (scrub). */
+bool cfs_block_is_good(const struct cfs_blocks *b, const struct cfs_tag *tag,
+		       const void *block);

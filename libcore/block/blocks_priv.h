@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the block store share. */
+#pragma once
+
+#include "block/blocks.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+struct csum_entry {
+	uint64_t	key;		/* lslice << 22 | group */
+	uint64_t	csums[CFS_TAGS_PER_PAGE];
+	UT_hash_handle	hh;
+};
+
+struct open_entry {
+	uint64_t	key;
+	struct cfs_group *group;	/* the allocator's */
+	UT_hash_handle	hh;
+};
+
+struct cfs_blocks {
+	struct cfs_metavolume *mv;
+	uint64_t	seed;
+	uint32_t	epoch;
+	pthread_mutex_t	lock;		/* guards the two below */
+	struct csum_entry *cache;
+	struct open_entry *open;
+};
+
+int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
+		     uint32_t first, uint32_t count, uint64_t *ret,
+		     struct cfs_err *err);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reading a log to its end.
+ *
+ * Two passes: the first follows the chain and learns how far something says
+ * that frames were flushed; the second hands the frames on.  Frames behind
+ * that point count only if the blocks they name verify, since a frame may have
+ * landed without them; the first that does not ends the log.  Frames before it
+ * must not be verified: their blocks may have been freed and used again.
+ *
+ * Where the chain breaks although a later frame says that more was flushed,
+ * the log is damaged; that is never taken for its end.
+ */
+#include "log/log_priv.h"
+
+#include "base/cleanup.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define WINDOW_BLOCKS	512u	/* at least the longest frame */
+
+struct reader {
+	struct cfs_log	*log;
+	uint8_t		*window;
+	uint32_t	extent;		/* of what the window holds */
+	uint32_t	block;
+	uint32_t	count;		/* blocks in it; 0: nothing */
+};
+
+static void reader_done(struct reader *rd)
+{
+	free(rd->window);
+}
+
+/* @count blocks at a position, in the window; NULL: beyond the extent. */
+static int reader_at(struct reader *rd, uint32_t extent, uint32_t block,
+		     uint32_t count, const uint8_t **ret, struct cfs_err *err)
+{
+	const struct cfs_log_extent *e = &rd->log->extents[extent];
+	int r;
+
+	*ret = NULL;
+	if (!cfs_range_fits(block, count, e->block_count))
+		return 0;
+	if (rd->count == 0 || rd->extent != extent || block < rd->block ||
+	    block + count > rd->block + rd->count) {
+		uint32_t n = CFS_MIN(WINDOW_BLOCKS, e->block_count - block);
+
+		rd->count = 0;
+		r = cfs_metavolume_read_any(rd->log->mv, e->vaddr + block, n,
+					    rd->window, NULL, err);
+		if (r < 0)
+			return cfs_err_wrap(err, r, "log");
+		rd->extent = extent;
+		rd->block = block;
+		rd->count = n;
+	}
+	*ret = rd->window + (size_t)(block - rd->block) * CFS_BLOCK_BYTES;
+	return 0;
+}
+
+/* A whole, valid frame at exactly this place?  1, 0 or an error. */
+static int frame_at(struct reader *rd, const struct log_position *at,
+		    struct cfs_frame *ret, const uint8_t **ret_buf,
+		    struct cfs_err *err)
+{
+	const struct cfs_frame expect = {
+		.log_id = rd->log->log_id,
+		.seq = at->seq,
+		.chain = at->chain,
+		.pool_lo = cfs_metavolume_pool_lo(rd->log->mv),
+		.container_id = cfs_metavolume_container_id(rd->log->mv),
+	};
+	int r = reader_at(rd, at->extent, at->block, 1, ret_buf, err);
+
+	if (r < 0 || !*ret_buf)
+		return r;
+	if (cfs_frame_peek(*ret_buf, &expect, ret, NULL) < 0)
+		return 0;
+	r = reader_at(rd, at->extent, at->block, ret->block_count, ret_buf,
+		      err);
+	if (r < 0 || !*ret_buf)
+		return r;
+	return cfs_frame_verify(*ret_buf, ret, NULL) == 0;
+}
+
+/* The next frame: behind the last one, or in the next extent. */
+static int next_frame(struct reader *rd, struct log_position *at,
+		      struct cfs_frame *ret, const uint8_t **ret_buf,
+		      struct cfs_err *err)
+{
+	struct log_position there = *at;
+	int r = frame_at(rd, at, ret, ret_buf, err);
+
+	if (r != 0)
+		return r;
+	there.extent = (there.extent + 1) % rd->log->extent_count;
+	there.block = 0;
+	r = frame_at(rd, &there, ret, ret_buf, err);
+	if (r == 1)
+		*at = there;
+	return r;
+}
+
+static void step(struct log_position *at, const struct cfs_frame *frame)
+{
+	at->block += frame->block_count;
+	at->seq = frame->seq + 1;
+	at->chain = frame->csum_lo;
+}
+
+/* The first pass: -> how far frames are known to be flushed. */
+static int find_end(struct reader *rd, struct log_position *end,
+		    uint64_t *ret_durable, struct cfs_err *err)
+{
+	uint64_t durable = rd->log->durable_seq;
+	struct cfs_frame frame;
+	const uint8_t *buf;
+	int r;
+
+	*end = rd->log->head;
+	while ((r = next_frame(rd, end, &frame, &buf, err)) == 1) {
+		durable = CFS_MAX(durable, frame.durable_seq);
+		step(end, &frame);
+	}
+	*ret_durable = durable;
+	return r;
+}
+
+/*
+ * Is there, anywhere in the log, a sound frame which says that the frame with
+ * @seq, where the chain ends, had been flushed?
+ */
+static int look_for_later(struct reader *rd, uint64_t seq,
+			  struct cfs_err *err)
+{
+	struct cfs_log *log = rd->log;
+	struct cfs_frame frame;
+	const uint8_t *buf;
+
+	for (uint32_t e = 0; e < log->extent_count; e++) {
+		for (uint32_t i = 0; i < log->extents[e].block_count; i++) {
+			const struct cfs_frame_header_disk *h;
+			struct log_position at = { .extent = e, .block = i };
+			int r = reader_at(rd, e, i, 1, &buf, err);
+
+			if (r < 0)
+				return r;
+			h = (const void *)buf;
+			if (le32_get(h->magic) != CFS_FRAME_MAGIC ||
+			    le64_get(h->log_id) != log->log_id ||
+			    le64_get(h->durable_seq) < seq)
+				continue;
+			at.seq = le64_get(h->seq);
+			at.chain = le64_get(h->chain);
+			r = frame_at(rd, &at, &frame, &buf, err);
+			if (r < 0)
+				return r;
+			if (r == 1)
+				return cfs_err_set(err, -EUCLEAN,
+					"log: frame %" PRIu64 " is damaged, "
+					"though it was flushed", seq);
+		}
+	}
+	return 0;
+}
+
+int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
+		   uint64_t *ret_frames, struct cfs_err *err)
+{
+	CFS_CLEANUP(reader_done) struct reader rd = { .log = log };
+	struct log_position at = log->head, end;
+	struct cfs_frame frame;
+	const uint8_t *buf;
+	uint64_t durable, frames = 0;
+	struct cfs_root tail;
+	int r;
+
+	rd.window = cfs_dev_buf_alloc((size_t)WINDOW_BLOCKS * CFS_BLOCK_BYTES);
+	if (!rd.window)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = find_end(&rd, &end, &durable, err);
+	if (r == 0 && how->looks_for_damage)
+		r = look_for_later(&rd, end.seq, err);
+	if (r < 0)
+		return r;
+	while (at.seq < end.seq) {
+		r = next_frame(&rd, &at, &frame, &buf, err);
+		if (r == 0)
+			r = cfs_err_set(err, -EIO, "log: it reads differently "
+					"the second time");
+		if (r < 0)
+			return r;
+		if (frame.seq > durable) {
+			r = how->verify(how->arg, &frame, buf, err);
+			if (r < 0)
+				return r;
+			if (r == 0)
+				break;
+		}
+		r = how->apply(how->arg, &frame, buf, err);
+		if (r < 0)
+			return cfs_err_wrap(err, r, "log: frame %" PRIu64,
+					    frame.seq);
+		step(&at, &frame);
+		frames++;
+	}
+	/* What stands between the root's position and here is in use. */
+	memset(&tail, 0, sizeof(tail));
+	tail.log_seq = log->head.seq;
+	tail.log_extent = log->head.extent;
+	tail.log_block = log->head.block;
+	log->head = at;
+	log->durable_seq = at.seq ? at.seq - 1 : 0;
+	cfs_log_trim(log, &tail);
+	if (ret_frames)
+		*ret_frames = frames;
+	return 0;
+}

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The slice map in memory is an array indexed by logical slice: 36 bytes a
+ * slice, so 600 KiB for a container of 1 TiB in slices of 64 MiB.
+ *
+ * Flushing: a device that was written since its last flush is marked.  The
+ * mark is set after the write completed and taken away before the flush
+ * begins, and flushes go one after the other, so whoever returns from
+ * cfs_metavolume_flush has all its completed writes covered: by its own
+ * flush, or by one that began after they had completed.
+ */
+#include "pool/metavolume.h"
+
+#include "base/cleanup.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define LSLICES_GROW	64u
+
+struct map_entry {
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+};
+
+struct cfs_metavolume {
+	struct cfs_devset *set;
+	uint64_t	container_id;
+	uint64_t	pool_lo;
+	struct cfs_slice_geometry geometry;
+	uint64_t	slices_offset_bytes;
+
+	pthread_rwlock_t map_lock;	/* guards the four below */
+	struct map_entry *map;
+	uint64_t	map_room;
+	uint64_t	map_end;
+	uint64_t	slice_count;
+
+	pthread_mutex_t	flush_lock;
+	uint32_t	device_room;	/* length of written */
+	atomic_bool	*written;
+};
+
+static bool entry_is_mapped(const struct map_entry *e)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (e->pieces[i].flags & CFS_PIECE_USED)
+			return true;
+	return false;
+}
+
+static bool piece_is_usable(const struct cfs_metavolume *mv,
+			    const struct cfs_piece *p)
+{
+	return (p->flags & CFS_PIECE_USED) && !(p->flags & CFS_PIECE_STALE) &&
+	       cfs_devset_dev(mv->set, p->device_index);
+}
+
+int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
+		       struct cfs_metavolume **ret, struct cfs_err *err)
+{
+	const struct cfs_label *label = cfs_devset_label(set, 0);
+	struct cfs_metavolume *mv;
+	int r;
+
+	mv = calloc(1, sizeof(*mv));
+	if (!mv)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	mv->set = set;
+	mv->container_id = container_id;
+	mv->pool_lo = cfs_pool_lo(label->pool_uuid);
+	mv->slices_offset_bytes = label->slices_offset_bytes;
+	/* Devices may be added while it is open; there are at most 65536. */
+	mv->device_room = 65536;
+	r = cfs_slice_geometry_init(label->slice_bytes, &mv->geometry, err);
+	if (r == 0) {
+		mv->written = calloc(mv->device_room, sizeof(*mv->written));
+		if (!mv->written)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	if (r < 0) {
+		free(mv);
+		return r;
+	}
+	pthread_rwlock_init(&mv->map_lock, NULL);
+	pthread_mutex_init(&mv->flush_lock, NULL);
+	*ret = mv;
+	return 0;
+}
+
+void cfs_metavolume_free(struct cfs_metavolume *mv)
+{
+	if (!mv)
+		return;
+	pthread_rwlock_destroy(&mv->map_lock);
+	pthread_mutex_destroy(&mv->flush_lock);
+	free(mv->map);
+	free(mv->written);
+	free(mv);
+}
+
+uint64_t cfs_metavolume_container_id(const struct cfs_metavolume *mv)
+{
+	return mv->container_id;
+}
+
+uint64_t cfs_metavolume_pool_lo(const struct cfs_metavolume *mv)
+{
+	return mv->pool_lo;
+}
+
+const struct cfs_slice_geometry *
+cfs_metavolume_geometry(const struct cfs_metavolume *mv)
+{
+	return &mv->geometry;
+}
+
+struct cfs_devset *cfs_metavolume_devset(const struct cfs_metavolume *mv)
+{
+	return mv->set;
+}
+
+static int pieces_check(const struct cfs_metavolume *mv, uint64_t lslice,
+			const struct cfs_piece *pieces, struct cfs_err *err)
+{
+	bool is_mapped = false;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		is_mapped = true;
+		if (p->device_index >= cfs_devset_count(mv->set) ||
+		    p->slice_index >=
+		    cfs_devset_label(mv->set, p->device_index)->slice_count)
+			return cfs_err_set(err, -EUCLEAN,
+				"slice map: slice %" PRIu64
+				" lies outside the pool", lslice);
+	}
+	if (!is_mapped || lslice > CFS_LSLICE_MAX)
+		return cfs_err_set(err, -EUCLEAN,
+				   "slice map: slice %" PRIu64
+				   " makes no sense", lslice);
+	return 0;
+}
+
+int cfs_metavolume_set(struct cfs_metavolume *mv, uint64_t lslice,
+		       const struct cfs_piece pieces[CFS_PIECES_MAX],
+		       struct cfs_err *err)
+{
+	int r = pieces_check(mv, lslice, pieces, err);
+
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(&mv->map_lock);
+	if (lslice >= mv->map_room) {
+		uint64_t room = CFS_MAX(lslice + LSLICES_GROW,
+					mv->map_room + mv->map_room / 2);
+		struct map_entry *map = realloc(mv->map, room * sizeof(*map));
+
+		if (!map) {
+			pthread_rwlock_unlock(&mv->map_lock);
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		}
+		memset(map + mv->map_room, 0,
+		       (room - mv->map_room) * sizeof(*map));
+		mv->map = map;
+		mv->map_room = room;
+	}
+	if (!entry_is_mapped(&mv->map[lslice]))
+		mv->slice_count++;
+	memcpy(mv->map[lslice].pieces, pieces,
+	       sizeof(mv->map[lslice].pieces));
+	mv->map_end = CFS_MAX(mv->map_end, lslice + 1);
+	pthread_rwlock_unlock(&mv->map_lock);
+	return 0;
+}
+
+void cfs_metavolume_clear(struct cfs_metavolume *mv, uint64_t lslice)
+{
+	pthread_rwlock_wrlock(&mv->map_lock);
+	if (lslice < mv->map_end && entry_is_mapped(&mv->map[lslice])) {
+		memset(&mv->map[lslice], 0, sizeof(mv->map[lslice]));
+		mv->slice_count--;
+		while (mv->map_end > 0 &&
+		       !entry_is_mapped(&mv->map[mv->map_end - 1]))
+			mv->map_end--;
+	}
+	pthread_rwlock_unlock(&mv->map_lock);
+}
+
+/* The rwlock is no part of what callers see as constant. */
+static pthread_rwlock_t *map_lock(const struct cfs_metavolume *mv)
+{
+	return (pthread_rwlock_t *)(uintptr_t)&mv->map_lock;
+}
+
+bool cfs_metavolume_get(const struct cfs_metavolume *mv, uint64_t lslice,
+			struct cfs_piece ret[CFS_PIECES_MAX])
+{
+	bool is_mapped = false;
+
+	pthread_rwlock_rdlock(map_lock(mv));
+	if (lslice < mv->map_end && entry_is_mapped(&mv->map[lslice])) {
+		memcpy(ret, mv->map[lslice].pieces,
+		       sizeof(mv->map[lslice].pieces));
+		is_mapped = true;
+	}
+	pthread_rwlock_unlock(map_lock(mv));
+	return is_mapped;
+}
+
+uint64_t cfs_metavolume_end(const struct cfs_metavolume *mv)
+{
+	uint64_t end;
+
+	pthread_rwlock_rdlock(map_lock(mv));
+	end = mv->map_end;
+	pthread_rwlock_unlock(map_lock(mv));
+	return end;
+}
+
+uint64_t cfs_metavolume_slice_count(const struct cfs_metavolume *mv)
+{
+	uint64_t count;
+
+	pthread_rwlock_rdlock(map_lock(mv));
+	count = mv->slice_count;
+	pthread_rwlock_unlock(map_lock(mv));
+	return count;
+}
+
+/* The first piece in use; NULL for a hole. */
+static const struct cfs_piece *first_piece(const struct cfs_piece *pieces)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (pieces[i].flags & CFS_PIECE_USED)
+			return &pieces[i];
+	return NULL;
+}
+
+uint32_t cfs_metavolume_generation(const struct cfs_metavolume *mv,
+				   uint64_t lslice)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return 0;
+	return first_piece(pieces)->generation;
+}
+
+uint32_t cfs_metavolume_device(const struct cfs_metavolume *mv,
+			       uint64_t lslice)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return UINT32_MAX;
+	return first_piece(pieces)->device_index;
+}
+
+unsigned int cfs_metavolume_readable(const struct cfs_metavolume *mv,
+				     uint64_t lslice)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	unsigned int mask = 0;
+
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return 0;
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (piece_is_usable(mv, &pieces[i]))
+			mask |= 1u << i;
+	return mask;
+}
+
+static uint64_t piece_offset_bytes(const struct cfs_metavolume *mv,
+				   const struct cfs_piece *p, uint32_t block)
+{
+	return mv->slices_offset_bytes +
+	       p->slice_index * mv->geometry.slice_bytes +
+	       (uint64_t)block * CFS_BLOCK_BYTES;
+}
+
+bool cfs_metavolume_locate(const struct cfs_metavolume *mv, uint64_t vaddr,
+			   unsigned int piece, uint32_t *ret_device,
+			   uint64_t *ret_offset_bytes)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	if (piece >= CFS_PIECES_MAX ||
+	    !cfs_metavolume_get(mv, cfs_vaddr_lslice(vaddr), pieces) ||
+	    !(pieces[piece].flags & CFS_PIECE_USED))
+		return false;
+	*ret_device = pieces[piece].device_index;
+	*ret_offset_bytes = piece_offset_bytes(mv, &pieces[piece],
+					       cfs_vaddr_block(vaddr));
+	return true;
+}
+
+/* The pieces of an address whose @count blocks lie inside its slice. */
+static int resolve(const struct cfs_metavolume *mv, uint64_t vaddr,
+		   uint32_t count, struct cfs_piece pieces[CFS_PIECES_MAX],
+		   struct cfs_err *err)
+{
+	if (!cfs_range_fits(cfs_vaddr_block(vaddr), count,
+			    mv->geometry.block_count) ||
+	    !cfs_metavolume_get(mv, cfs_vaddr_lslice(vaddr), pieces))
+		return cfs_err_set(err, -EUCLEAN,
+				   "address %#" PRIx64
+				   " is in no slice of this container", vaddr);
+	return 0;
+}
+
+int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
+			uint32_t count, unsigned int piece, void *buf,
+			struct cfs_err *err)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	const struct cfs_piece *p;
+	int r;
+
+	assert(piece < CFS_PIECES_MAX);
+	r = resolve(mv, vaddr, count, pieces, err);
+	if (r < 0)
+		return r;
+	p = &pieces[piece];
+	if (!piece_is_usable(mv, p))
+		return cfs_err_set(err, -ENODEV,
+				   "the copy of address %#" PRIx64
+				   " is not there", vaddr);
+	return cfs_dev_read(cfs_devset_dev(mv->set, p->device_index),
+			    piece_offset_bytes(mv, p, cfs_vaddr_block(vaddr)),
+			    buf, (size_t)count * CFS_BLOCK_BYTES, err);
+}
+
+int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
+			    uint32_t count, void *buf,
+			    unsigned int *ret_piece, struct cfs_err *err)
+{
+	int r = -ENODEV;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		struct cfs_err why = CFS_ERR_INIT;
+		int r2 = cfs_metavolume_read(mv, vaddr, count, i, buf, &why);
+
+		if (r2 == 0) {
+			if (ret_piece)
+				*ret_piece = i;
+			return 0;
+		}
+		/* "Not there" says less than what a device answered. */
+		if (r == -ENODEV || r2 != -ENODEV) {
+			r = r2;
+			if (err)
+				*err = why;
+		}
+	}
+	return r;
+}
+
+/* What one device gets of a batch. */
+struct device_batch {
+	struct cfs_io	*ios;
+	size_t		count;
+	size_t		room;
+	struct cfs_dev_ticket *ticket;
+	uint32_t	device_index;
+};
+
+struct batches {
+	struct device_batch *list;
+	size_t		count;
+};
+
+static void batches_done(struct batches *b)
+{
+	for (size_t i = 0; i < b->count; i++)
+		free(b->list[i].ios);
+	free(b->list);
+}
+
+static struct device_batch *batch_for(struct batches *b, uint32_t device)
+{
+	struct device_batch *list;
+
+	for (size_t i = 0; i < b->count; i++)
+		if (b->list[i].device_index == device)
+			return &b->list[i];
+	list = realloc(b->list, (b->count + 1) * sizeof(*list));
+	if (!list)
+		return NULL;
+	b->list = list;
+	memset(&list[b->count], 0, sizeof(*list));
+	list[b->count].device_index = device;
+	return &list[b->count++];
+}
+
+static int batch_add(struct batches *b, uint32_t device, uint64_t offset_bytes,
+		     const void *buf, size_t length_bytes, struct cfs_err *err)
+{
+	struct device_batch *d = batch_for(b, device);
+
+	if (d && d->count == d->room) {
+		size_t room = d->room ? 2 * d->room : 16;
+		struct cfs_io *ios = realloc(d->ios, room * sizeof(*ios));
+
+		if (!ios)
+			d = NULL;
+		else {
+			d->ios = ios;
+			d->room = room;
+		}
+	}
+	if (!d)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	d->ios[d->count++] = (struct cfs_io){
+		.op = CFS_IO_WRITE,
+		.offset_bytes = offset_bytes,
+		/* Only read: the interface has one pointer for both ways. */
+		.buf = (void *)(uintptr_t)buf,
+		.length_bytes = length_bytes,
+	};
+	return 0;
+}
+
+static int batches_fill(struct cfs_metavolume *mv, struct batches *b,
+			const struct cfs_mv_write *writes, size_t write_count,
+			struct cfs_err *err)
+{
+	for (size_t i = 0; i < write_count; i++) {
+		const struct cfs_mv_write *w = &writes[i];
+		struct cfs_piece pieces[CFS_PIECES_MAX];
+		bool is_placed = false;
+		int r = resolve(mv, w->vaddr, w->count, pieces, err);
+
+		for (unsigned int p = 0; r == 0 && p < CFS_PIECES_MAX; p++) {
+			if (!piece_is_usable(mv, &pieces[p]))
+				continue;
+			is_placed = true;
+			r = batch_add(b, pieces[p].device_index,
+				      piece_offset_bytes(mv, &pieces[p],
+						cfs_vaddr_block(w->vaddr)),
+				      w->buf,
+				      (size_t)w->count * CFS_BLOCK_BYTES, err);
+		}
+		if (r == 0 && !is_placed)
+			r = cfs_err_set(err, -ENODEV,
+					"no device for address %#" PRIx64,
+					w->vaddr);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void mark_written(struct cfs_metavolume *mv, uint32_t device)
+{
+	atomic_store(&mv->written[device], true);
+}
+
+static int batches_run(struct cfs_metavolume *mv, struct batches *b,
+		       struct cfs_err *err)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		struct device_batch *d = &b->list[i];
+		struct cfs_dev *dev = cfs_devset_dev(mv->set, d->device_index);
+		struct cfs_err why = CFS_ERR_INIT;
+		int r = cfs_dev_start(dev, d->ios, d->count, &d->ticket, &why);
+
+		if (r < 0 && first == 0) {
+			first = r;
+			if (err)
+				*err = why;
+		}
+	}
+	for (size_t i = 0; i < b->count; i++) {
+		struct device_batch *d = &b->list[i];
+		struct cfs_err why = CFS_ERR_INIT;
+		int r;
+
+		if (!d->ticket)
+			continue;
+		r = cfs_dev_wait(d->ticket, &why);
+		mark_written(mv, d->device_index);
+		if (r < 0 && first == 0) {
+			first = r;
+			if (err)
+				*err = why;
+		}
+	}
+	return first;
+}
+
+/* The common case, one write, without any allocation. */
+static int write_one(struct cfs_metavolume *mv, const struct cfs_mv_write *w,
+		     const struct cfs_piece *p, struct cfs_err *err)
+{
+	int r = cfs_dev_write(cfs_devset_dev(mv->set, p->device_index),
+			      piece_offset_bytes(mv, p,
+						 cfs_vaddr_block(w->vaddr)),
+			      w->buf, (size_t)w->count * CFS_BLOCK_BYTES, err);
+
+	mark_written(mv, p->device_index);
+	return r;
+}
+
+int cfs_metavolume_write(struct cfs_metavolume *mv,
+			 const struct cfs_mv_write *writes, size_t write_count,
+			 struct cfs_err *err)
+{
+	CFS_CLEANUP(batches_done) struct batches b = { NULL, 0 };
+	int r;
+
+	if (write_count == 1) {
+		struct cfs_piece pieces[CFS_PIECES_MAX];
+		unsigned int usable = 0, last = 0;
+
+		r = resolve(mv, writes->vaddr, writes->count, pieces, err);
+		if (r < 0)
+			return r;
+		for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+			if (piece_is_usable(mv, &pieces[i])) {
+				usable++;
+				last = i;
+			}
+		}
+		if (usable == 1)
+			return write_one(mv, writes, &pieces[last], err);
+	}
+	r = batches_fill(mv, &b, writes, write_count, err);
+	if (r < 0)
+		return r;
+	return batches_run(mv, &b, err);
+}
+
+int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
+			       uint32_t count, unsigned int piece,
+			       const void *buf, struct cfs_err *err)
+{
+	const struct cfs_mv_write w = {
+		.vaddr = vaddr, .count = count, .buf = buf,
+	};
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r;
+
+	assert(piece < CFS_PIECES_MAX);
+	r = resolve(mv, vaddr, count, pieces, err);
+	if (r < 0)
+		return r;
+	if (!piece_is_usable(mv, &pieces[piece]))
+		return cfs_err_set(err, -ENODEV,
+				   "the copy of address %#" PRIx64
+				   " is not there", vaddr);
+	return write_one(mv, &w, &pieces[piece], err);
+}
+
+int cfs_metavolume_flush(struct cfs_metavolume *mv, struct cfs_err *err)
+{
+	uint32_t count = cfs_devset_count(mv->set);
+	int first = 0;
+
+	pthread_mutex_lock(&mv->flush_lock);
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_dev *dev = cfs_devset_dev(mv->set, i);
+		struct cfs_err why = CFS_ERR_INIT;
+		int r;
+
+		if (!dev || !atomic_exchange(&mv->written[i], false))
+			continue;
+		r = cfs_dev_flush(dev, &why);
+		if (r < 0) {
+			/* What was written is in doubt for everybody. */
+			atomic_store(&mv->written[i], true);
+			if (first == 0) {
+				first = r;
+				if (err)
+					*err = why;
+			}
+		}
+	}
+	pthread_mutex_unlock(&mv->flush_lock);
+	return first;
+}
+
+void cfs_metavolume_discard(struct cfs_metavolume *mv, uint64_t lslice)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return;
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		if (!piece_is_usable(mv, &pieces[i]))
+			continue;
+		/* Space on the host is a courtesy; its failure loses nothing. */
+		cfs_dev_discard(cfs_devset_dev(mv->set,
+					       pieces[i].device_index),
+				piece_offset_bytes(mv, &pieces[i], 0),
+				mv->geometry.slice_bytes, NULL);
+	}
+}
