@@ -68,6 +68,13 @@ LDFLAGS_CFS := -pthread -Wl,--as-needed
 ifneq ($(SAN),)
 CFLAGS_CFS += -fsanitize=$(SAN) -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
+# What the sanitizers insert makes gcc warn of conversions and of values that
+# the source does not have; the plain build warns of the real ones.
+CFLAGS_CFS += -Wno-sign-conversion -Wno-conversion
+ifeq ($(findstring clang,$(CC)),)
+CFLAGS_CFS += -Wno-maybe-uninitialized -Wno-stringop-overflow \
+	-Wno-format-truncation -Wno-array-bounds
+endif
 LDFLAGS_CFS += -fsanitize=$(SAN)
 else
 CFLAGS_CFS += -fstack-protector-strong
