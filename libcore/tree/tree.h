@@ -51,8 +51,9 @@ int cfs_key_cmp(const struct cfs_key *a, const struct cfs_key *b);
 
 struct cfs_tree_ops {
 	/*
-	 * Read the node that @ref names into @buf (4096 bytes): content that
-	 * matches ref->csum, from whichever copy has it.
+	 * Read the node that @ref names into @buf (4096 bytes, aligned to as
+	 * many): content that matches ref->csum, from whichever copy has it.
+	 * It does not use any tree of the cache.
 	 */
 	int (*read)(void *ctx, unsigned int tree_id,
 		    const struct cfs_node_ref *ref, void *buf,
@@ -66,8 +67,8 @@ struct cfs_tree_ops {
 	/* The blocks of @ref are no longer used as of this commit. */
 	int (*release)(void *ctx, unsigned int tree_id,
 		       const struct cfs_node_ref *ref, struct cfs_err *err);
-	/* Write a sealed node to all of ref->vaddr (with its tag: the node's
-	 * number is its offset). */
+	/* Write a sealed node, aligned to its length, to all of ref->vaddr
+	 * (with its tag: the node's number is its offset). */
 	int (*write)(void *ctx, unsigned int tree_id, uint64_t node_number,
 		     const struct cfs_node_ref *ref, const void *node,
 		     struct cfs_err *err);
@@ -104,7 +105,10 @@ void cfs_tree_root(const struct cfs_tree *tree, struct cfs_tree_root *ret);
 uint64_t cfs_tree_record_count(const struct cfs_tree *tree);
 /* Dirty nodes, placed or not. */
 size_t cfs_tree_dirty_count(const struct cfs_tree *tree);
-/* Dirty nodes that have no address of this commit yet. */
+/*
+ * Dirty nodes that have no address of this commit yet, and blocks that were
+ * not given up yet: what cfs_tree_place has left to do.
+ */
 size_t cfs_tree_unplaced_count(const struct cfs_tree *tree);
 
 /*
@@ -116,15 +120,21 @@ int cfs_tree_get(struct cfs_tree *tree, const struct cfs_key *key, void *buf,
 		 size_t buf_bytes, size_t *ret_bytes, struct cfs_err *err);
 
 /*
- * Set the record with @key, new or not.  @value_bytes <= CFS_VALUE_BYTES_MAX.
+ * Set the record with @key, new or not.  @value_bytes <= CFS_VALUE_BYTES_MAX;
+ * @value may be that of a cursor.
  * @ret_old_bytes (may be NULL): length of the value that was replaced,
  * SIZE_MAX if there was none.
+ * Returns 0; -EINVAL: the value is too long; -EOVERFLOW: no more nodes can be
+ * numbered; -EUCLEAN, -EIO, -ENOMEM.
  */
 int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 		 const void *value, size_t value_bytes, size_t *ret_old_bytes,
 		 struct cfs_err *err);
 
-/* Remove the record with @key.  -ENOENT (no @err) if there is none. */
+/*
+ * Remove the record with @key.  -ENOENT (no @err) if there is none.  A
+ * damaged neighbour is only an error if the node would be left empty.
+ */
 int cfs_tree_del(struct cfs_tree *tree, const struct cfs_key *key,
 		 struct cfs_err *err);
 
@@ -157,7 +167,14 @@ int cfs_cursor_le(struct cfs_cursor *cur, struct cfs_tree *tree,
 int cfs_cursor_next(struct cfs_cursor *cur, struct cfs_err *err);
 int cfs_cursor_prev(struct cfs_cursor *cur, struct cfs_err *err);
 
-/* The three steps of a commit; see above.  @ret_placed is added to. */
+/*
+ * The three steps of a commit; see above.
+ * @ret_placed: how many nodes were placed and blocks given up is added; only
+ * a round over all trees that adds nothing was the last.
+ * A failed cfs_tree_place may be repeated and goes on where it was.
+ * cfs_tree_write and cfs_tree_committed are called for all trees, changed or
+ * not; between them the tree may be read but not changed (an assert).
+ */
 int cfs_tree_place(struct cfs_tree *tree, uint64_t *ret_placed,
 		   struct cfs_err *err);
 int cfs_tree_write(struct cfs_tree *tree, struct cfs_err *err);
@@ -167,8 +184,9 @@ void cfs_tree_committed(struct cfs_tree *tree);
  * Walk all nodes of the tree as they are on the device (clean state), for
  * check and rebuild tests: @visit gets each verified node once, parents before
  * children; non-zero stops the walk and is returned.  A node that does not
- * verify is given to @damaged (may be NULL) with its ref, and the walk goes on
- * beside it; the walk then returns -EUCLEAN at the end.
+ * verify or cannot be read is given to @damaged (may be NULL) with its ref, and
+ * the walk goes on beside it; the walk then returns -EUCLEAN at the end.  What
+ * was changed since the last commit is not seen.
  */
 int cfs_tree_walk(struct cfs_tree *tree,
 		  int (*visit)(void *arg, const struct cfs_node_ref *ref,
