@@ -5,10 +5,12 @@
  */
 #include "common/tool_priv.h"
 
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "base/units.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,6 +111,8 @@ int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 	cmd->has_wait = is_set(cmd, "wait");
 	cmd->wait_ns = cmd->has_wait ? cfs_cmd_u64(cmd, "wait", 0) :
 				       WAIT_NS_DEFAULT;
+	cmd->wait_seconds = (unsigned int)CFS_MIN(
+		cfs_div_up(cmd->wait_ns, CFS_NS_PER_S), (uint64_t)UINT_MAX);
 	cmd->env_pool = env("CFS_POOL");
 	cmd->env_run = env("CFS_RUN");
 	cmd->env_lease = env("CFS_LEASE");

@@ -42,6 +42,7 @@ struct cfs_cmd {
 	bool		has_color;	/* on standard output */
 	bool		has_wait;	/* --wait was given */
 	uint64_t	wait_ns;	/* 10 s if not */
+	unsigned int	wait_seconds;	/* the same, rounded up */
 	/* --search, then $CFS_SEARCH; ends with NULL */
 	const char	**search;
 	size_t		search_count;
@@ -54,7 +55,8 @@ struct cfs_cmd {
 	struct cfs_out	*out;		/* the JSON document, an open object */
 	FILE		*text;		/* in memory */
 
-	/* Of cmd.c. */
+	/* Of the files of this folder. */
+	struct cfs_progress *progress;	/* the one that has begun; NULL */
 	char		*search_text;
 	char		*text_buf;
 	size_t		text_bytes;
@@ -114,6 +116,9 @@ void cfs_cmd_warn(struct cfs_cmd *cmd, const char *fmt, ...) CFS_PRINTF(2, 3);
 void cfs_cmd_detail(struct cfs_cmd *cmd, const char *fmt, ...)
 	CFS_PRINTF(2, 3);
 
+/* The warning of a library: one line.  A callback; @cmd is a struct cfs_cmd. */
+void cfs_cmd_warn_line(void *cmd, const char *line);
+
 /*
  * A stream of items (watch, stat --interval): write what was collected at
  * once, and begin anew.  Text: the text.  JSON: the document as one line if
@@ -160,6 +165,29 @@ int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object,
  * then returns -EINTR; the argument is not used.
  */
 bool cfs_cmd_is_stopped(void *unused);
+
+/*
+ * What every tool hands to a session, as members of an initialiser:
+ *	struct cfs_session_options opt = {
+ *		.is_writable = true, CFS_CMD_SESSION(cmd)
+ *	};
+ */
+#define CFS_CMD_SESSION(cmd) \
+	.is_dry_run = (cmd)->is_dry_run, \
+	.wait_seconds = (cmd)->wait_seconds, \
+	.search = (cmd)->search, \
+	.search_count = (cmd)->search_count, \
+	.stop = cfs_cmd_is_stopped, \
+	.progress = cfs_cmd_progress, \
+	.warn = cfs_cmd_warn_line, \
+	.arg = (cmd)
+
+/*
+ * Done so far, for the progress that cfs_progress_begin began (progress.h);
+ * nothing happens without one.  A callback; @cmd is a struct cfs_cmd.
+ */
+void cfs_cmd_progress(void *cmd, uint64_t done, uint64_t total);
+
 /* The signal that asked, or 0. */
 int cfs_cmd_stop_signal(void);
 /* Forget it: a shell goes on after a command was stopped. */

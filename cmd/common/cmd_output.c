@@ -81,6 +81,11 @@ void cfs_cmd_warn(struct cfs_cmd *cmd, const char *fmt, ...)
 	va_end(ap);
 }
 
+void cfs_cmd_warn_line(void *cmd, const char *line)
+{
+	cfs_cmd_warn(cmd, "%s", line);
+}
+
 void cfs_cmd_detail(struct cfs_cmd *cmd, const char *fmt, ...)
 {
 	va_list ap;
@@ -182,7 +187,7 @@ int cfs_cmd_stream(struct cfs_cmd *cmd)
 
 	cmd->owns_stdout = true;
 	r = flush(cmd, true);
-	if (r == 0 && cmd->is_json)
+	if (r == 0)
 		r = cfs_cmd_set_schema(cmd, cmd->verb->name);
 	return r;
 }

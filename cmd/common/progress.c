@@ -28,6 +28,7 @@
 enum how { HOW_SILENT, HOW_LINE, HOW_JSON };
 
 struct cfs_progress {
+	struct cfs_cmd		*cmd;
 	const char		*tool;
 	const char		*task;
 	const char		*unit;
@@ -233,6 +234,7 @@ struct cfs_progress *cfs_progress_begin(struct cfs_cmd *cmd, const char *task,
 
 	if (!p)
 		return NULL;
+	p->cmd = cmd;
 	p->tool = cmd->tool->name;
 	p->task = task;
 	p->unit = unit;
@@ -243,6 +245,7 @@ struct cfs_progress *cfs_progress_begin(struct cfs_cmd *cmd, const char *task,
 	p->next_ns = p->begin_ns + (p->is_always ? 0 : FIRST_NS);
 	p->total = total;
 	(void)cfs_signals_take_usr1();	/* asked before there was an answer */
+	cmd->progress = p;
 	return p;
 }
 
@@ -274,6 +277,13 @@ void cfs_progress_update(void *progress, uint64_t done, uint64_t total)
 	pthread_mutex_unlock(&stderr_lock);
 }
 
+void cfs_cmd_progress(void *cmd, uint64_t done, uint64_t total)
+{
+	const struct cfs_cmd *c = cmd;
+
+	cfs_progress_update(c->progress, done, total);
+}
+
 void cfs_progress_end(struct cfs_progress *progress)
 {
 	if (!progress)
@@ -284,5 +294,6 @@ void cfs_progress_end(struct cfs_progress *progress)
 	if (progress->how == HOW_JSON || progress->is_always)
 		draw_locked(progress, true, true);
 	pthread_mutex_unlock(&stderr_lock);
+	progress->cmd->progress = NULL;
 	free(progress);
 }

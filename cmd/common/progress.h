@@ -8,6 +8,8 @@
  *	...libcore_copy(..., cfs_progress_update, p, ...);
  *	cfs_progress_end(p);
  *
+ * cfs_cmd_progress is the same callback for who knows @cmd only.
+ *
  * A JSON line has: schema, version, task, unit, done, total (null if not
  * known), per_second, elapsed_ns, left_ns (null if not known), is_done.
  */
@@ -21,7 +23,8 @@ struct cfs_progress;
  * @task   a word for people ("scrub"); @unit  "bytes", or what is counted
  * @total  0: not known yet.  Both strings must stay until the end.
  * Returns the caller's, for cfs_progress_end.  NULL: no memory, which the
- * others accept: work does not fail for want of a progress line.
+ * others accept: work does not fail for want of a progress line.  One at a
+ * time for each command.
  */
 struct cfs_progress *cfs_progress_begin(struct cfs_cmd *cmd, const char *task,
 					const char *unit, uint64_t total);
