@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Log frames.  peek and next read bytes that may be anything: an old frame, a
  * torn one, data that was here before.  Every length is compared against what

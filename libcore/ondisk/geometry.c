@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Geometry.  Everything follows from sizes alone, so that a reader who has
  * lost every table still finds the tags of a slice.

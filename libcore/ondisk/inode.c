@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Inodes, directory entries, extended attributes: the bytes of a tree. */
 #include "ondisk/inode.h"
 

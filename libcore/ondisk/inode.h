@@ -40,6 +40,10 @@ struct cfs_xattr_disk {			/* part 0; further parts are bytes only */
 CFS_ASSERT_SIZE(struct cfs_xattr_disk, 6);
 
 #define CFS_FILE_BYTES_MAX	((CFS_OFF_MAX + 1) * CFS_BLOCK_BYTES)
+/* flags */
+#define CFS_INODE_SHRINKING	0x1u	/* data behind size_bytes is being freed:
+					 * it may not grow before that is done */
+
 #define CFS_FILE_NAME_BYTES_MAX	255u
 #define CFS_XATTR_NAME_BYTES_MAX 255u
 #define CFS_XATTR_VALUE_BYTES_MAX 65536u

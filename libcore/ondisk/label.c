@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Labels.  The first record that is read of an unknown device: nothing is
  * believed before the checksum, and nothing is a bound before it was checked

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Map records: versions and extents; the other classes are in inode.c. */
 #include "ondisk/map.h"
 

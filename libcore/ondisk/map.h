@@ -113,7 +113,7 @@ int cfs_extent_rec_unpack(const void *value, size_t value_bytes,
 static inline bool cfs_space_group_test(const struct cfs_space_group_disk *g,
 					unsigned int index)
 {
-	return g->used[index / 8] >> (index % 8) & 1u;
+	return (g->used[index / 8] & 1u << (index % 8)) != 0;
 }
 static inline void cfs_space_group_set(struct cfs_space_group_disk *g,
 				       unsigned int index)

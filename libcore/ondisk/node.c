@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Nodes.  Once a node was verified, its slots, lengths and keys may be used
  * without another look: nothing in the tree code checks them again.

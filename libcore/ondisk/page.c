@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Pages: seal, verify, choose.  The checksum comes before the version, so
  * that a torn write is never taken for a newer format, and before identity,

@@ -92,8 +92,9 @@ int cfs_page_unpack(const struct cfs_page_disk *disk,
 
 /*
  * The better of two slots: the index (0 or 1) of the valid one with the
- * higher seq; one whose seq belongs into the other slot is not valid.  Returns 0 and sets both outputs; -EUCLEAN: none is valid;
- * -ENOTSUP: none is valid and one is of a newer version.
+ * higher seq; one whose seq belongs into the other slot is not valid.
+ * Returns 0 and sets both outputs; -EUCLEAN: none is valid; -ENOTSUP: none is
+ * valid and one is of a newer version.
  */
 int cfs_page_choose(const struct cfs_page_disk slots[2],
 		    const struct cfs_page_expect *expect,

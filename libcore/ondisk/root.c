@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Roots.  What a root names is verified when it is read (nodes by their
  * checksum, frames by their chain); here only what would make a reader run

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Seats.  A seat is read while the pool may be anybody's: whatever it says is
  * checked before it names a place to read a root from.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Slice headers: what a rebuild of the slice table and slice maps rests on. */
 #include "ondisk/slice_header.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Small tables: records of the pool and of space; those of volumes are in
  * table_volume.c.  A value longer than version 1's was written by a later

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Small tables, continued: the records of a container's volumes, branches and
  * snapshots, by which versions are kept, found and made anew.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: LGPL-2.1-or-later
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Tags.  cfs_tag_csum runs for each block that is read or written; what it
  * costs beside the hash of the block must stay negligible.
