@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -210,11 +211,9 @@ static void read_back(int fd, char *to)
 
 static int temp(void)
 {
-	char path[] = "/tmp/cfs-test-XXXXXX";
-	int fd = mkstemp(path);
+	int fd = memfd_create("test", MFD_CLOEXEC);
 
 	assert_true(fd >= 0);
-	unlink(path);
 	return fd;
 }
 
