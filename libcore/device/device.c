@@ -67,29 +67,40 @@ static bool percent_decode(char *text)
 	return true;
 }
 
-int cfs_dev_open(const char *path, unsigned int flags, struct cfs_dev **ret,
-		 struct cfs_err *err)
+int cfs_dev_host_path(const char *path, char **ret, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) char *decoded = NULL;
 	size_t n = scheme_length(path);
-	struct cfs_dev *dev;
+	bool is_uri = n == 5 && strncasecmp(path, "file:", 5) == 0;
 	struct stat st;
-	int r;
+	char *plain;
 
-	if (n == 5 && strncasecmp(path, "file:", 5) == 0) {
-		decoded = strdup(path + n);
-		if (!decoded)
-			return cfs_err_errno(err, -ENOMEM, "%s", path);
-		if (!percent_decode(decoded))
-			return cfs_err_set(err, -EINVAL, "%s: bad %%XX in URI",
-					   path);
-	} else if (n && lstat(path, &st) < 0) {
-		/* A file that is there under such a name is a plain path. */
+	/* A file that is there under such a name is a plain path. */
+	if (n && !is_uri && lstat(path, &st) < 0)
 		return cfs_err_set(err, -EINVAL, "%s: this build does not "
 				   "support the device scheme '%.*s'", path,
 				   (int)n - 1, path);
+	plain = strdup(is_uri ? path + n : path);
+	if (!plain)
+		return cfs_err_errno(err, -ENOMEM, "%s", path);
+	if (is_uri && !percent_decode(plain)) {
+		free(plain);
+		return cfs_err_set(err, -EINVAL, "%s: bad %%XX in URI", path);
 	}
-	r = cfs_file_open(decoded ? decoded : path, path, flags, &dev, err);
+	*ret = plain;
+	return 0;
+}
+
+int cfs_dev_open(const char *path, unsigned int flags, struct cfs_dev **ret,
+		 struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) char *plain = NULL;
+	struct cfs_dev *dev;
+	int r;
+
+	r = cfs_dev_host_path(path, &plain, err);
+	if (r < 0)
+		return r;
+	r = cfs_file_open(plain, path, flags, &dev, err);
 	if (r < 0)
 		return r;
 	*ret = dev;

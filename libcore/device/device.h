@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A device: byte-addressed storage behind a table of operations.  There are
- * four kinds: a plain file, a block device, memory, and the simulation (see
- * sim.h).  Nothing above libcore/pool sees one.
+ * five kinds: a plain file, a block device, memory, the simulation (see
+ * sim.h), and an overlay over one of these (see overlay.h).  Nothing above
+ * libcore/pool sees one.
  *
  * Contract of every kind:
  *  - a write that has completed is durable once a flush that began after its
@@ -32,6 +33,7 @@ enum cfs_dev_kind {
 	CFS_DEV_BLOCK,
 	CFS_DEV_MEM,
 	CFS_DEV_SIM,
+	CFS_DEV_OVERLAY,
 };
 
 enum cfs_dev_flags {
@@ -65,6 +67,12 @@ struct cfs_io {
  */
 int cfs_dev_open(const char *path, unsigned int flags, struct cfs_dev **ret,
 		 struct cfs_err *err);
+
+/*
+ * The host path that cfs_dev_open would open for @path: itself, or the decoded
+ * path of a "file:" URI.  @ret: the caller's.  -EINVAL, -ENOMEM.
+ */
+int cfs_dev_host_path(const char *path, char **ret, struct cfs_err *err);
 
 /* A device of zeroes in memory (sparse: untouched pages take no room). */
 int cfs_dev_mem_new(uint64_t size_bytes, struct cfs_dev **ret,
