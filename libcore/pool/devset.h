@@ -25,19 +25,26 @@ struct cfs_devset_options {
 	size_t			search_count;
 	void			(*warn)(void *arg, const char *line);
 	void			*arg;
+	/* For a block device that somebody has open for itself alone. */
+	unsigned int		wait_seconds;
+	bool			(*stop)(void *arg);	/* may be NULL */
 };
 
 /*
  * Open the pool that the device at @path belongs to: reads its label, then
- * finds the others by the label's hints (as they are, and relative to the
- * directory of @path by their last component), then in that directory and in
- * @search, by the label of each plain file or block device there.
+ * finds the others by the hints of its label and of theirs (by the last
+ * component beside the device that has the hint, else as they are), and what
+ * is then still missing in the directory of @path and in @search, by the label
+ * of each plain file or block device there.  So a copy of all devices in
+ * another directory is a pool of its own, and is never mixed with the first.
  *
  * A device that is not found is missing: its place is NULL.  For a pool that
  * is not a mirror that is -ENODEV (the message names its UUID and last known
  * path).  For a mirror it is a warning, as long as one is there.
- * Errors: -ENOENT, -EMEDIUMTYPE, -EUCLEAN, -ENOTSUP, -ENODEV, -EPERM, -EIO;
- * -EUCLEAN also for two devices with one identity.
+ * Errors: -ENOENT, -EMEDIUMTYPE, -EUCLEAN, -ENOTSUP, -ENODEV, -EPERM, -EROFS,
+ * -EIO, -EINVAL (a directory, a bad URI); -EBUSY: a block device is mounted or
+ * open elsewhere (writable sets only); -EINTR: stop() said so; -EUCLEAN also
+ * for two devices with one identity.
  */
 int cfs_devset_open(const char *path, const struct cfs_devset_options *opt,
 		    struct cfs_devset **ret, struct cfs_err *err);
@@ -53,11 +60,13 @@ void cfs_devset_closep(struct cfs_devset **set);
 uint32_t cfs_devset_count(const struct cfs_devset *set);	/* with missing */
 /* The device with that index of the pool, or NULL if it is missing. */
 struct cfs_dev *cfs_devset_dev(const struct cfs_devset *set, uint32_t index);
-/* The label as read from it; for a missing one what is known (UUID, path). */
+/* The label as read from it; for a missing one what is known: its UUID if the
+ * hints have it, what all devices share, and no sizes and slices (0). */
 const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
 					 uint32_t index);
 /* Where it was opened (absolute path), or its last known path. */
 const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index);
+/* As asked for; with an overlay too (then changes stay in memory). */
 bool cfs_devset_is_writable(const struct cfs_devset *set);
 bool cfs_devset_is_overlay(const struct cfs_devset *set);
 
@@ -67,7 +76,8 @@ int cfs_devset_find(const struct cfs_devset *set, const char *path_or_uuid,
 
 /*
  * Write the label of one device: copies 0 and 2, flush, 1 and 3, flush; seq
- * one higher than before.  Used at format and growth.
+ * one higher than @label's and than what stands there.  Used at format and
+ * growth.
  */
 int cfs_label_write(struct cfs_dev *dev, const struct cfs_label *label,
 		    struct cfs_err *err);
@@ -79,8 +89,10 @@ int cfs_label_read(struct cfs_dev *dev, struct cfs_label *ret,
 		   unsigned int *ret_bad_copies, struct cfs_err *err);
 
 /*
- * Rewrite the labels of all present devices with the set's present count and
- * hints (after an add): @labels, one an index, all but seq and hints are used.
+ * Rewrite the labels of all present devices with the set's present count,
+ * sizes and hints (after an add or growth), all with the same next seq.  A
+ * crash in between leaves some old and some new; the newest count when the
+ * pool is opened.
  */
 int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err);
 /*
@@ -90,6 +102,8 @@ int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err);
 int cfs_devset_add(struct cfs_devset *set, struct cfs_dev *dev,
 		   const struct cfs_label *label, uint32_t *ret_index,
 		   struct cfs_err *err);
+/* The name of the pool in memory, for write_labels; cut to what a label has. */
+void cfs_devset_set_name(struct cfs_devset *set, const char *name);
 /* Change the geometry of one device in memory (growth), for write_labels. */
 void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,
 			 uint64_t size_bytes, uint64_t slice_count);

@@ -18,39 +18,84 @@
  *
  * The epoch rises each time somebody takes the pool for writing.
  *
- * Seat 0 stands on the first three devices of the set; the valid record with
- * the highest page seq counts.  It is written in turn to its two slots, each
- * time followed by a flush of those devices.
+ * In each case but the first two one waits up to wait_seconds before it is
+ * busy.
+ *
+ * Seat 0 is written to the first three devices that are present and not left
+ * out (seat.absent), and read from all; the valid record with the highest page
+ * seq counts.  It is written in turn to its two slots, each time followed by a
+ * flush.  Two records that each call the other's device absent are two halves
+ * of a mirror that both went on: refused, -EUCLEAN.
  */
 #pragma once
 
 #include "pool/devset.h"
 
+#include "base/clock.h"
+
 struct cfs_holder;
+
+/* Who we are, as the record says it. */
+struct cfs_identity {
+	uint8_t		boot_id[16];	/* null: not known */
+	char		host[CFS_SEAT_HOST_BYTES];
+	uint64_t	pid;
+	uint64_t	process_start;	/* clock ticks since boot, 0 unknown */
+};
+
+/* Where that comes from; tests have their own. */
+struct cfs_identity_source {
+	void	(*self)(void *arg, struct cfs_identity *ret);
+	/* Is there such a process on this host?  @process_start 0: any. */
+	bool	(*is_alive)(void *arg, uint64_t pid, uint64_t process_start);
+	void	*arg;
+};
+extern const struct cfs_identity_source cfs_identity_host;
 
 struct cfs_holder_options {
 	unsigned int	wait_seconds;
 	bool		(*stop)(void *arg);	/* may be NULL; while waiting */
 	void		*arg;
+	/* An operator's word that this host is dead: it holds nothing. */
+	const char	*gone_host;	/* may be NULL */
+	const struct cfs_identity_source *identity;	/* NULL: the host's */
+	struct cfs_clock *clock;			/* NULL: the system's */
 };
 
 /*
  * For a writable set: exclusive locks and the record, written as open with the
  * next epoch.  For an overlay: shared locks, nothing written.
- * @ret_seat: the record as it is now (roots as found; epoch ours).
- * -EBUSY; -EINTR; -EUCLEAN: no valid record on any device; -EIO.
+ * @set outlives the holder.
+ * @ret_seat: the record as it is now (roots as found; epoch ours); for an
+ * overlay what would have been written.
+ * -EBUSY; -EINTR; -EUCLEAN: no valid record on any device, or halves; -EIO;
+ * -EAGAIN: the devices of the pool are others since @set was opened: open it
+ * anew.
  */
 int cfs_holder_acquire(struct cfs_devset *set,
 		       const struct cfs_holder_options *opt,
 		       struct cfs_holder **ret, struct cfs_seat *ret_seat,
 		       struct cfs_err *err);
 
-/* Write the record anew (another root place, a device left out, an address);
- * @seat is what shall stand there.  Nothing is written for an overlay. */
+/*
+ * The record without taking anything: who holds the pool, and where it
+ * answers.  It may be out of date at once.  -EUCLEAN, -ENOTSUP, -EIO.
+ */
+int cfs_seat_read(const struct cfs_devset *set, struct cfs_seat *ret,
+		  struct cfs_err *err);
+
+/*
+ * Write the record anew (another root place, a device left out, an address);
+ * @seat is what shall stand there.  Nothing is written for an overlay.
+ * Devices that were added to the set meanwhile are locked too.  On a mirror
+ * one device that takes it is enough (a warning names the other); else all
+ * must.  -EBUSY, -EIO.
+ */
 int cfs_holder_update(struct cfs_holder *h, const struct cfs_seat *seat,
 		      struct cfs_err *err);
 
-/* Say that it is closed cleanly (@clean), or just let go; frees the holder. */
+/* Say that it is closed cleanly (@clean), or just let go; frees the holder,
+ * also when it fails.  NULL is allowed. */
 int cfs_holder_release(struct cfs_holder *h, bool clean, struct cfs_err *err);
 
 /* The first record of a new pool: clean, epoch 0, @roots; all seats' first
