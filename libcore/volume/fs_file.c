@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Data of regular files.  Nothing behind a file's size is ever seen: reads end
+ * there, and what was cut off is a hole before the file can grow again (see
+ * fs_priv.h on freeing in steps).
+ */
+#include "volume/fs_priv.h"
+
+#include <inttypes.h>
+
+#include "base/bits.h"
+
+static int too_big(uint64_t ino, struct cfs_err *err)
+{
+	return cfs_err_set(err, -EFBIG, "inode %" PRIu64
+			   ": a file has at most 2^60 bytes", ino);
+}
+
+/* ------------------------------------------------------------------- read */
+
+static int read_locked(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		       void *buf, size_t length_bytes, size_t *ret_bytes,
+		       struct cfs_err *err)
+{
+	struct cfs_inode inode;
+	size_t good = 0;
+	int r;
+
+	r = cfs_fs_file_load(fs, ino, &inode, err);
+	if (r < 0)
+		return r;
+	if (offset_bytes >= inode.size_bytes || length_bytes == 0)
+		return 0;	/* *ret_bytes is 0 */
+	if (length_bytes > inode.size_bytes - offset_bytes)
+		length_bytes = (size_t)(inode.size_bytes - offset_bytes);
+	r = cfs_data_read(&fs->view, ino, offset_bytes, buf, length_bytes,
+			  &good, err);
+	*ret_bytes = r == 0 ? length_bytes : good;
+	return r;
+}
+
+int cfs_fs_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		void *buf, size_t length_bytes, size_t *ret_bytes,
+		struct cfs_err *err)
+{
+	int r;
+
+	*ret_bytes = 0;
+	cfs_fs_lock(fs);
+	r = read_locked(fs, ino, offset_bytes, buf, length_bytes, ret_bytes,
+			err);
+	cfs_fs_unlock(fs);
+	return r;
+}
+
+static int seek_locked(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		       bool data, uint64_t *ret_offset_bytes,
+		       struct cfs_err *err)
+{
+	uint64_t found = offset_bytes;
+	struct cfs_inode inode;
+	int r;
+
+	r = cfs_fs_file_load(fs, ino, &inode, err);
+	if (r < 0)
+		return r;
+	if (offset_bytes >= inode.size_bytes)
+		return cfs_err_set(err, -ENXIO, "behind the end of the file");
+	r = cfs_data_seek(&fs->view, ino, offset_bytes, data, &found, err);
+	if (r == -ENXIO && !data) {
+		found = inode.size_bytes;
+		r = 0;
+	}
+	if (r < 0 && r != -ENXIO)
+		return r;
+	if (r == -ENXIO || (data && found >= inode.size_bytes))
+		return cfs_err_set(err, -ENXIO, "no data follows");
+	*ret_offset_bytes = CFS_MIN(found, inode.size_bytes);
+	return 0;
+}
+
+int cfs_fs_seek(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		bool data, uint64_t *ret_offset_bytes, struct cfs_err *err)
+{
+	int r;
+
+	cfs_fs_lock(fs);
+	r = seek_locked(fs, ino, offset_bytes, data, ret_offset_bytes, err);
+	cfs_fs_unlock(fs);
+	return r;
+}
+
+/* --------------------------------------------------------------- shrinking */
+
+/* Is there data at or behind @from_bytes?  1, 0, or an error. */
+static int has_data(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
+		    struct cfs_err *err)
+{
+	uint64_t at = from_bytes;
+	int r;
+
+	if (from_bytes >= CFS_FS_FILE_BYTES_MAX)
+		return 0;
+	r = cfs_data_seek(&fs->view, ino, from_bytes, true, &at, err);
+	return r == -ENXIO ? 0 : r < 0 ? r : 1;
+}
+
+int cfs_fs_data_free_step(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
+			  struct cfs_err *err)
+{
+	struct cfs_container *c = cfs_fs_container(fs);
+	uint16_t branch = fs->view.branch;
+	uint64_t at = from_bytes, end;
+	int r;
+
+	r = cfs_data_seek(&fs->view, ino, from_bytes, true, &at, err);
+	if (r < 0)
+		return r == -ENXIO ? 0 : r;
+	/* A seek goes to the block, which may begin before the cut. */
+	at = CFS_MAX(at, from_bytes);
+	end = cfs_align_down(at, CFS_FS_FREE_BYTES) + CFS_FS_FREE_BYTES;
+	r = has_data(fs, ino, end, err);
+	if (r == 0)
+		return cfs_data_punch(c, branch, ino, at, UINT64_MAX, err);
+	if (r > 0)
+		r = cfs_data_punch(c, branch, ino, at, end - at, err);
+	return r < 0 ? r : 1;
+}
+
+/* A step of a file that is behind with shrinking; 1: there is more. */
+static int shrink_step(struct cfs_fs *fs, uint64_t ino,
+		       struct cfs_inode *inode, struct cfs_err *err)
+{
+	uint64_t from = cfs_align_up(inode->size_bytes, CFS_BLOCK_BYTES);
+	int r;
+
+	r = cfs_fs_data_free_step(fs, ino, from, err);
+	if (r != 0)
+		return r;
+	inode->flags &= ~CFS_INODE_SHRINKING;
+	r = cfs_fs_inode_store(fs, ino, inode, err);
+	if (r == 0)
+		r = cfs_fs_orphan_del(fs, ino, err);
+	return r;
+}
+
+int cfs_fs_shrink(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
+{
+	struct cfs_inode inode;
+	int r;
+
+	do {
+		r = cfs_fs_op_begin(fs, CFS_OP_FREEING, err);
+		if (r < 0)
+			return r;
+		r = cfs_fs_file_load(fs, ino, &inode, err);
+		if (r == 0 && inode.flags & CFS_INODE_SHRINKING)
+			r = shrink_step(fs, ino, &inode, err);
+		r = cfs_fs_op_finish(fs, r);
+	} while (r > 0);
+	return r;
+}
+
+/*
+ * Begin an operation on a regular file that may grow to @end_bytes: with no
+ * shrinking left to do if it does grow.  0: in the operation.
+ */
+static int grow_begin(struct cfs_fs *fs, enum cfs_op_kind kind, uint64_t ino,
+		      uint64_t end_bytes, struct cfs_inode *inode,
+		      struct cfs_err *err)
+{
+	int r;
+
+	for (;;) {
+		r = cfs_fs_op_begin(fs, kind, err);
+		if (r < 0)
+			return r;
+		r = cfs_fs_file_load(fs, ino, inode, err);
+		if (r < 0)
+			return cfs_fs_op_finish(fs, r);
+		if (end_bytes <= inode->size_bytes ||
+		    !(inode->flags & CFS_INODE_SHRINKING))
+			return 0;
+		cfs_fs_op_finish(fs, 0);
+		r = cfs_fs_shrink(fs, ino, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* The size gets less: the first window goes with it. */
+static int cut(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
+	       uint64_t size_bytes, struct cfs_err *err)
+{
+	uint64_t end = cfs_align_down(size_bytes, CFS_FS_FREE_BYTES) +
+		CFS_FS_FREE_BYTES;
+	int r;
+
+	inode->size_bytes = size_bytes;
+	r = has_data(fs, ino, end, err);
+	if (r == 0)
+		return cfs_data_punch(cfs_fs_container(fs), fs->view.branch,
+				      ino, size_bytes, UINT64_MAX, err);
+	if (r > 0)
+		r = cfs_data_punch(cfs_fs_container(fs), fs->view.branch, ino,
+				   size_bytes, end - size_bytes, err);
+	if (r == 0)
+		r = cfs_fs_orphan_put(fs, ino, err);
+	inode->flags |= CFS_INODE_SHRINKING;
+	return r;
+}
+
+int cfs_fs_truncate(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
+		    struct cfs_err *err)
+{
+	struct cfs_inode inode;
+	int r;
+
+	if (size_bytes > CFS_FS_FILE_BYTES_MAX)
+		return too_big(ino, err);
+	r = grow_begin(fs, CFS_OP_FREEING, ino, size_bytes, &inode, err);
+	if (r < 0)
+		return r;
+	if (size_bytes < inode.size_bytes)
+		r = cut(fs, ino, &inode, size_bytes, err);
+	inode.size_bytes = size_bytes;
+	cfs_fs_inode_touch_data(&inode, cfs_fs_now_ns(fs));
+	if (r == 0)
+		r = cfs_fs_inode_store(fs, ino, &inode, err);
+	r = cfs_fs_op_finish(fs, r);
+	/* It is cut; what fails from here on is done later, by whoever lets
+	 * the file grow or opens the tree. */
+	if (r == 0 && inode.flags & CFS_INODE_SHRINKING)
+		cfs_fs_shrink(fs, ino, NULL);
+	return r;
+}
+
+/* ------------------------------------------------------------------ write */
+
+static int write_piece(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		       const void *buf, size_t length_bytes,
+		       struct cfs_err *err)
+{
+	uint64_t end = offset_bytes + length_bytes;
+	struct cfs_inode inode;
+	int r;
+
+	r = grow_begin(fs, CFS_OP_NORMAL, ino, end, &inode, err);
+	if (r < 0)
+		return r;
+	r = cfs_data_write(cfs_fs_container(fs), fs->view.branch, ino,
+			   offset_bytes, buf, length_bytes, err);
+	inode.size_bytes = CFS_MAX(inode.size_bytes, end);
+	cfs_fs_inode_touch_data(&inode, cfs_fs_now_ns(fs));
+	if (r == 0)
+		r = cfs_fs_inode_store(fs, ino, &inode, err);
+	return cfs_fs_op_finish(fs, r);
+}
+
+int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		 const void *buf, size_t length_bytes, size_t *ret_bytes,
+		 struct cfs_err *err)
+{
+	const uint8_t *p = buf;
+	size_t done = 0;
+	int r = 0;
+
+	if (ret_bytes)
+		*ret_bytes = 0;
+	if (!cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
+		return too_big(ino, err);
+	if (length_bytes == 0) {
+		struct cfs_inode inode;
+
+		cfs_fs_lock(fs);
+		r = cfs_fs_file_load(fs, ino, &inode, err);
+		cfs_fs_unlock(fs);
+	}
+	while (done < length_bytes) {
+		/* Up to the next boundary, so that whole blocks stay whole. */
+		uint64_t at = offset_bytes + done;
+		size_t n = CFS_FS_WRITE_BYTES_MAX -
+			(size_t)(at % CFS_FS_WRITE_BYTES_MAX);
+
+		n = CFS_MIN(n, length_bytes - done);
+		if (done == 0 && length_bytes <= CFS_FS_WRITE_BYTES_MAX)
+			n = length_bytes;
+		r = write_piece(fs, ino, at, p + done, n, err);
+		if (r < 0)
+			break;
+		done += n;
+		if (ret_bytes)
+			*ret_bytes = done;
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------------ holes */
+
+/* A window of [*offset, end); sets *offset behind it.  In an operation. */
+static int punch_step(struct cfs_fs *fs, uint64_t ino, uint64_t *offset_bytes,
+		      uint64_t end_bytes, struct cfs_err *err)
+{
+	uint64_t at = *offset_bytes, to;
+	int r;
+
+	r = cfs_data_seek(&fs->view, ino, at, true, &at, err);
+	if (r == -ENXIO || (r == 0 && at >= end_bytes)) {
+		*offset_bytes = end_bytes;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	at = CFS_MAX(at, *offset_bytes);
+	to = cfs_align_down(at, CFS_FS_FREE_BYTES) + CFS_FS_FREE_BYTES;
+	to = CFS_MIN(to, end_bytes);
+	*offset_bytes = to;
+	return cfs_data_punch(cfs_fs_container(fs), fs->view.branch, ino, at,
+			      to - at, err);
+}
+
+static int range_check(uint64_t ino, uint64_t offset_bytes,
+		       uint64_t length_bytes, struct cfs_err *err)
+{
+	if (length_bytes == 0)
+		return cfs_err_set(err, -EINVAL, "the range is empty");
+	if (!cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
+		return too_big(ino, err);
+	return 0;
+}
+
+/* @size_bytes: the file is at least as long when this is done. */
+static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		 uint64_t length_bytes, uint64_t size_bytes,
+		 struct cfs_err *err)
+{
+	uint64_t at = offset_bytes, end;
+	struct cfs_inode inode;
+	int r;
+
+	do {
+		r = grow_begin(fs, CFS_OP_FREEING, ino, size_bytes, &inode,
+			       err);
+		if (r < 0)
+			return r;
+		/* To the end: what its last block has behind it is zero. */
+		end = CFS_MIN(offset_bytes + length_bytes,
+			      cfs_align_up(inode.size_bytes,
+					   CFS_BLOCK_BYTES));
+		if (at < end)
+			r = punch_step(fs, ino, &at, end, err);
+		inode.size_bytes = CFS_MAX(inode.size_bytes, size_bytes);
+		cfs_fs_inode_touch_data(&inode, cfs_fs_now_ns(fs));
+		if (r == 0)
+			r = cfs_fs_inode_store(fs, ino, &inode, err);
+		r = cfs_fs_op_finish(fs, r);
+	} while (r == 0 && at < end);
+	return r;
+}
+
+int cfs_fs_punch_hole(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		      uint64_t length_bytes, struct cfs_err *err)
+{
+	int r = range_check(ino, offset_bytes, length_bytes, err);
+
+	return r < 0 ? r : punch(fs, ino, offset_bytes, length_bytes, 0, err);
+}
+
+int cfs_fs_zero_range(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		      uint64_t length_bytes, bool keep_size,
+		      struct cfs_err *err)
+{
+	int r = range_check(ino, offset_bytes, length_bytes, err);
+
+	return r < 0 ? r : punch(fs, ino, offset_bytes, length_bytes,
+				 keep_size ? 0 : offset_bytes + length_bytes,
+				 err);
+}
