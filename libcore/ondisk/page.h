@@ -6,9 +6,9 @@
  * such record has two slots, written in turn by one writer: the write with
  * sequence number n goes to slot n & 1, and only after a flush has covered the
  * other slot.  A reader takes the valid slot with the higher sequence number,
- * so a torn or lost write leaves the previous content readable.  Both slots
- * carry the address of slot 0; which slot it is follows from seq.  (A label's
- * copies are no slots: each carries its own offset.)
+ * so a torn or lost write leaves the previous content readable.  A page
+ * names its own place, each slot and each copy of a label its own.  Tag pages
+ * name their group instead, the same in both slots and in all pieces.
  *
  * Valid: magic, kind, pool, owner and address are the expected ones and the
  * checksum over the whole page (its own field as zero) is right.
@@ -42,8 +42,8 @@ struct cfs_page_disk {
 	le64	pool_lo;	/* low 64 bits of the pool's UUID */
 	le64	owner;		/* container id; device index for label, seat */
 	le64	address;	/* label, seat, slice: byte offset on the device;
-				 * tags, root, gravestone: logical address;
-				 * of slot 0 in both slots */
+				 * root, gravestone: logical address;
+				 * tags: lslice << 22 | group */
 	le64	stamp;		/* of the commit that wrote it; 0 outside one */
 	le32	epoch;		/* of the writer */
 	le32	generation;	/* slice, tags: of the slice; else 0 */
@@ -93,6 +93,7 @@ int cfs_page_unpack(const struct cfs_page_disk *disk,
 /*
  * The better of two slots: the index (0 or 1) of the valid one with the
  * higher seq; one whose seq belongs into the other slot is not valid.
+ * For pages with one address in both slots (tags).
  * Returns 0 and sets both outputs; -EUCLEAN: none is valid; -ENOTSUP: none is
  * valid and one is of a newer version.
  */
