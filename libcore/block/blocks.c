@@ -104,6 +104,17 @@ void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g)
 	pthread_mutex_unlock(&b->lock);
 }
 
+void cfs_blocks_set_tag(struct cfs_blocks *b, struct cfs_group *g,
+			unsigned int index, const struct cfs_tag *tag)
+{
+	struct cfs_tag_disk disk;
+
+	cfs_tag_pack(tag, &disk);
+	pthread_mutex_lock(&b->lock);
+	g->tags[index] = disk;
+	pthread_mutex_unlock(&b->lock);
+}
+
 void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 {
 	struct csum_entry *e, *tmp;

@@ -56,6 +56,9 @@ void cfs_group_page(struct cfs_blocks *b, struct cfs_group *g, uint64_t stamp,
 int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 			struct cfs_err *err);
 void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g);
+/* Change one tag of a registered group; reads may be asking for it. */
+void cfs_blocks_set_tag(struct cfs_blocks *b, struct cfs_group *g,
+			unsigned int index, const struct cfs_tag *tag);
 /* Forget what is cached of a slice (it left the map, or got a new life). */
 void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice);
 

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The commit.  The order of its writes is told in tree/container.h; here each
+ * step is a function of its own.  A failure of any step closes the container
+ * for writing: what is in memory can no longer be told from what is on the
+ * devices, and the next open finds the last root and the log.
+ */
+#include "tree/container_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define INO_AHEAD	1024u
+#define STAMPS_AHEAD	(UINT64_C(1) << 20)
+
+int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
+			    uint32_t count, const void *buf,
+			    struct cfs_err *err)
+{
+	if (c->write_count == c->write_room) {
+		size_t room = c->write_room ? 2 * c->write_room : 256;
+		struct cfs_mv_write *list = realloc(c->writes,
+						    room * sizeof(*list));
+
+		if (!list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		c->writes = list;
+		c->write_room = room;
+	}
+	c->writes[c->write_count++] = (struct cfs_mv_write){
+		.vaddr = vaddr, .count = count, .buf = buf,
+	};
+	return 0;
+}
+
+int cfs_container_home_write(struct cfs_container *c, uint64_t vaddr,
+			     uint32_t count, const void *buf,
+			     struct cfs_err *err)
+{
+	assert(c->is_committing);
+	return cfs_container_add_write(c, vaddr, count, buf, err);
+}
+
+int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
+			    uint32_t count, const void *buf,
+			    struct cfs_err *err)
+{
+	const struct cfs_mv_write w = {
+		.vaddr = vaddr, .count = count, .buf = buf,
+	};
+
+	return cfs_metavolume_write(c->mv, &w, 1, err);
+}
+
+/* Addresses for all dirty nodes, until placing them changes nothing more. */
+static int place_nodes(struct cfs_container *c, struct cfs_err *err)
+{
+	uint64_t placed;
+
+	do {
+		int r = cfs_space_commit_begin(c, err);
+
+		placed = 0;
+		for (unsigned int i = 0; r == 0 && i < CFS_TREE_COUNT; i++)
+			if (c->trees[i])
+				r = cfs_tree_place(c->trees[i], &placed, err);
+		if (r < 0)
+			return r;
+	} while (placed > 0);
+	return 0;
+}
+
+static int write_nodes(struct cfs_container *c, struct cfs_err *err)
+{
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++) {
+		int r;
+
+		if (!c->trees[i])
+			continue;
+		r = cfs_tree_write(c->trees[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int by_vaddr(const void *a, const void *b)
+{
+	const struct cfs_mv_write *x = a, *y = b;
+
+	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
+}
+
+static int write_everything(struct cfs_container *c, struct cfs_err *err)
+{
+	int r = 0;
+
+	/* In the order of addresses, so that neighbours become one request. */
+	qsort(c->writes, c->write_count, sizeof(*c->writes), by_vaddr);
+	if (c->write_count > 0)
+		r = cfs_metavolume_write(c->mv, c->writes, c->write_count,
+					 err);
+	if (r == 0)
+		r = cfs_metavolume_flush(c->mv, err);
+	return r;
+}
+
+/* The root as it will stand: everything but the slice map of container 0. */
+static void make_root(const struct cfs_container *c, struct cfs_root *root)
+{
+	*root = c->root;
+	root->stamp = c->stamp;
+	root->stamp_ceiling = c->stamp + STAMPS_AHEAD;
+	root->next_ino = c->next_ino + INO_AHEAD;
+	if (c->is_sealing)
+		root->next_ino = c->next_ino;
+	root->used_blocks = c->used_blocks;
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			cfs_tree_root(c->trees[i], &root->trees[i]);
+	cfs_log_to_root(c->log, root);
+	if (c->id != 0)
+		return;
+	root->smap_count = 0;
+	for (uint64_t l = 0; l < cfs_metavolume_end(c->mv); l++) {
+		struct cfs_smap_entry *e = &root->smap[root->smap_count];
+
+		if (!cfs_metavolume_get(c->mv, l, e->pieces))
+			continue;
+		e->lslice = l;
+		root->smap_count++;
+	}
+}
+
+static int write_root(struct cfs_container *c, const struct cfs_root *root,
+		      struct cfs_err *err)
+{
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
+	struct cfs_page head = {
+		.kind = CFS_PAGE_ROOT,
+		.seq = c->root_seq + 1,
+		.pool_lo = cfs_metavolume_pool_lo(c->mv),
+		.owner = c->id,
+		.stamp = root->stamp,
+		.epoch = c->epoch,
+	};
+	int r = 0;
+
+	if (!page)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX && r == 0; i++) {
+		struct cfs_mv_write w = { .count = 1, .buf = page };
+
+		if (!c->root_vaddr[i])
+			continue;
+		w.vaddr = c->root_vaddr[i] + (head.seq & 1);
+		head.address = w.vaddr;
+		cfs_root_pack(root, page);
+		cfs_page_pack(&head, page);
+		r = cfs_metavolume_write(c->mv, &w, 1, err);
+	}
+	if (r == 0)
+		r = cfs_metavolume_flush(c->mv, err);
+	free(page);
+	if (r == 0)
+		c->root_seq = head.seq;
+	return r;
+}
+
+static void drop_writes(struct cfs_container *c)
+{
+	void **pages = (void **)(void *)c->page_bufs.data;
+
+	for (size_t i = 0; i < c->page_bufs.bytes / sizeof(*pages); i++)
+		free(pages[i]);
+	c->page_bufs.bytes = 0;
+	c->write_count = 0;
+}
+
+static int commit_steps(struct cfs_container *c, struct cfs_root *root,
+			struct cfs_err *err)
+{
+	int r = 0;
+
+	if (c->hooks)
+		r = c->hooks->fold(c->hooks_ctx, err);
+	if (r == 0 && c->grows_log && !c->is_sealing)
+		r = cfs_space_log_grow(c, err);
+	c->grows_log = false;
+	if (r == 0)
+		r = place_nodes(c, err);
+	if (r == 0)
+		r = write_nodes(c, err);
+	if (r == 0)
+		r = cfs_space_commit_pages(c, err);
+	if (r == 0)
+		r = write_everything(c, err);
+	if (r < 0)
+		return r;
+	make_root(c, root);
+	return write_root(c, root, err);
+}
+
+/* Is there anything that the last root does not have? */
+static bool has_changes(struct cfs_container *c)
+{
+	uint64_t blocks = 0, records = 0;
+
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i] && cfs_tree_dirty_count(c->trees[i]))
+			return true;
+	if (c->hooks)
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	return blocks || records || c->pending.bytes ||
+	       cfs_log_used_blocks(c->log) || c->forces_commit ||
+	       (c->is_sealing && c->groups);
+}
+
+int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	struct cfs_root root;
+	int r;
+
+	assert(!c->in_op);
+	if (!has_changes(c))
+		return 0;
+	c->forces_commit = false;
+	c->is_committing = true;
+	r = commit_steps(c, &root, &why);
+	drop_writes(c);
+	if (r == 0) {
+		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+			if (c->trees[i])
+				cfs_tree_committed(c->trees[i]);
+		c->root = root;
+		cfs_log_trim(c->log, &root);
+		cfs_space_committed(c);
+		cfs_space_close_groups(c);
+		c->pending.bytes = 0;
+		c->pending_count = 0;
+		c->stamp++;
+		if (c->hooks)
+			c->hooks->folded(c->hooks_ctx);
+	} else {
+		cfs_container_poison(c, &why);
+		if (err)
+			*err = why;
+	}
+	c->is_committing = false;
+	return r;
+}

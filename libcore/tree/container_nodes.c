@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The trees' nodes as tagged blocks of the container, each in two copies (one,
+ * where the pool mirrors): reading, placing, giving up, writing.
+ */
+#include "tree/container_priv.h"
+
+#include "base/cleanup.h"
+#include "base/xxh.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static struct cfs_tag node_tag(const struct cfs_container *c,
+			       unsigned int tree_id, uint64_t number,
+			       uint64_t stamp)
+{
+	(void)c;
+	return (struct cfs_tag){
+		.type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE :
+						    CFS_TAG_NODE,
+		.ino = tree_id,
+		.offset = number,
+		.stamp = stamp,
+	};
+}
+
+/* Write a good copy over the bad ones: the same content in the same place. */
+static void heal_copies(struct cfs_container *c, const struct cfs_node_ref *ref,
+			unsigned int bad_pieces[2], const void *node)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+			if (!(bad_pieces[i] & 1u << p))
+				continue;
+			/* The next read tries again. */
+			(void)cfs_metavolume_write_piece(c->mv, ref->vaddr[i],
+							 1, p, node, NULL);
+		}
+	}
+}
+
+static int node_read(void *ctx, unsigned int tree_id,
+		     const struct cfs_node_ref *ref, void *buf,
+		     struct cfs_err *err)
+{
+	struct cfs_container *c = ctx;
+	CFS_CLEANUP(cfs_freep) void *node = cfs_dev_buf_alloc(CFS_NODE_BYTES);
+	unsigned int bad[2] = { 0, 0 };
+	int r = -EUCLEAN;
+
+	if (!node)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < 2; i++) {
+		unsigned int readable = ref->vaddr[i] ?
+			cfs_metavolume_readable(c->mv,
+				cfs_vaddr_lslice(ref->vaddr[i])) : 0;
+
+		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+			int r2;
+
+			if (!(readable & 1u << p))
+				continue;
+			r2 = cfs_metavolume_read(c->mv, ref->vaddr[i], 1, p,
+						 node, NULL);
+			if (r2 == 0 &&
+			    cfs_xxh3(node, CFS_NODE_BYTES) == ref->csum) {
+				memcpy(buf, node, CFS_NODE_BYTES);
+				if ((bad[0] | bad[1]) && !c->is_readonly)
+					heal_copies(c, ref, bad, node);
+				return 0;
+			}
+			bad[i] |= 1u << p;
+			if (r2 < 0 && r2 != -EUCLEAN)
+				r = r2;
+		}
+	}
+	return cfs_err_set(err, r, "tree %u: no copy of the node at %#" PRIx64
+			   " is good", tree_id, ref->vaddr[0]);
+}
+
+static int node_alloc(void *ctx, unsigned int tree_id, uint64_t node_number,
+		      struct cfs_node_ref *ret, struct cfs_err *err)
+{
+	struct cfs_container *c = ctx;
+	uint32_t got;
+	int r;
+
+	(void)tree_id;
+	(void)node_number;
+	memset(ret, 0, sizeof(*ret));
+	ret->stamp = c->stamp;
+	for (unsigned int i = 0; i < c->copies; i++) {
+		r = cfs_space_alloc_stream(c, CFS_STREAM_META0 + i, 1,
+					   &ret->vaddr[i], &got, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int node_release(void *ctx, unsigned int tree_id,
+			const struct cfs_node_ref *ref, struct cfs_err *err)
+{
+	struct cfs_container *c = ctx;
+
+	(void)tree_id;
+	for (unsigned int i = 0; i < 2; i++) {
+		int r;
+
+		if (!ref->vaddr[i])
+			continue;
+		r = cfs_space_free(c, ref->vaddr[i], 1, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int node_write(void *ctx, unsigned int tree_id, uint64_t node_number,
+		      const struct cfs_node_ref *ref, const void *node,
+		      struct cfs_err *err)
+{
+	struct cfs_container *c = ctx;
+	struct cfs_tag tag = node_tag(c, tree_id, node_number, ref->stamp);
+
+	tag.csum = cfs_tag_csum(&tag, cfs_blocks_seed(c->blocks), node);
+	for (unsigned int i = 0; i < 2; i++) {
+		int r;
+
+		if (!ref->vaddr[i])
+			continue;
+		cfs_space_set_tag(c, ref->vaddr[i], &tag);
+		r = cfs_container_add_write(c, ref->vaddr[i], 1, node, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+const struct cfs_tree_ops cfs_container_tree_ops = {
+	.read = node_read,
+	.alloc = node_alloc,
+	.release = node_release,
+	.write = node_write,
+};

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Operations: changes that are atomic, and how they are undone.
+ *
+ * Every change of a tree within an operation first notes what stood there.
+ * An abort puts it back, last change first.  Those puts go to nodes that are
+ * dirty in memory already, so they fail for want of memory only; then the
+ * container is closed for writing, which loses nothing that was acknowledged.
+ */
+#include "tree/container_priv.h"
+
+#include "base/cleanup.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void cfs_container_lock(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+}
+
+void cfs_container_unlock(struct cfs_container *c)
+{
+	pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cfs_container_id(const struct cfs_container *c)
+{
+	return c->id;
+}
+
+const uint8_t *cfs_container_uuid(const struct cfs_container *c)
+{
+	return c->uuid;
+}
+
+bool cfs_container_is_writable(const struct cfs_container *c)
+{
+	return !c->is_readonly;
+}
+
+uint64_t cfs_container_stamp(const struct cfs_container *c)
+{
+	return c->stamp;
+}
+
+struct cfs_tree *cfs_container_tree(struct cfs_container *c,
+				    unsigned int tree_id)
+{
+	return c->trees[tree_id - 1];
+}
+
+struct cfs_blocks *cfs_container_blocks(struct cfs_container *c)
+{
+	return c->blocks;
+}
+
+struct cfs_metavolume *cfs_container_metavolume(struct cfs_container *c)
+{
+	return c->mv;
+}
+
+bool cfs_container_heals(const struct cfs_container *c)
+{
+	return !c->is_readonly;
+}
+
+bool cfs_container_is_folding(const struct cfs_container *c)
+{
+	return c->is_committing || c->is_replaying;
+}
+
+void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err)
+{
+	if (c->is_readonly)
+		return;
+	c->is_readonly = true;
+	c->why_readonly = *err;
+}
+
+/* -EROFS, or what closed it. */
+static int refuse(const struct cfs_container *c, struct cfs_err *err)
+{
+	if (c->why_readonly.code)
+		return cfs_err_set(err, -EROFS, "closed for writing: %s",
+				   c->why_readonly.msg);
+	return cfs_err_set(err, -EROFS, "opened to read only");
+}
+
+/* Much is pending, or in memory only, or the log has little room left. */
+static bool wants_commit(struct cfs_container *c)
+{
+	uint64_t blocks = 0, records = 0;
+
+	if (c->hooks)
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	return c->pending.bytes > CFS_PENDING_BYTES_MAX ||
+	       blocks >= CFS_DIRTY_BLOCKS_MAX ||
+	       !cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE);
+}
+
+int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
+		 struct cfs_err *err)
+{
+	/* Records and nodes of any operation but data; data promises more. */
+	const uint64_t op_blocks = 32;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	assert(!c->in_op);
+	if (c->is_readonly) {
+		r = refuse(c, err);
+		goto fail;
+	}
+	if (wants_commit(c))
+		r = cfs_container_commit_locked(c, err);
+	if (r == 0)
+		r = cfs_space_ensure(c, op_blocks, kind == CFS_OP_FREEING,
+				     err);
+	/* Two commits bring back what was freed. */
+	for (int i = 0; r == -ENOSPC && c->held_blocks && i < 2; i++) {
+		c->forces_commit = true;
+		r = cfs_container_commit_locked(c, err);
+		if (r == 0)
+			r = cfs_space_ensure(c, op_blocks,
+					     kind == CFS_OP_FREEING, err);
+	}
+	if (r < 0)
+		goto fail;
+	c->in_op = true;
+	c->op_pending_bytes = c->pending.bytes;
+	c->op_pending_count = c->pending_count;
+	return 0;
+fail:
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void op_done(struct cfs_container *c)
+{
+	c->in_op = false;
+	c->undo_count = 0;
+	c->undo_values.bytes = 0;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cfs_op_end(struct cfs_container *c)
+{
+	assert(c->in_op);
+	op_done(c);
+}
+
+static int undo_tree(struct cfs_container *c, const struct undo_entry *u)
+{
+	struct cfs_tree *tree = c->trees[u->tree_id - 1];
+	const uint8_t *value = NULL;
+	struct cfs_err err = CFS_ERR_INIT;
+	int r;
+
+	if (u->was_there) {
+		value = c->undo_values.data + u->value_at;
+		r = cfs_tree_put(tree, &u->key, value, u->value_bytes, NULL,
+				 &err);
+	} else {
+		r = cfs_tree_del(tree, &u->key, &err);
+	}
+	if (u->tree_id == CFS_TREE_TABLE && c->hooks)
+		c->hooks->table_changed(c->hooks_ctx, &u->key, value,
+					u->value_bytes);
+	if (r < 0)
+		cfs_container_poison(c, &err);
+	return r;
+}
+
+static void undo_held(struct cfs_container *c, const struct undo_entry *u)
+{
+	struct held_group *h;
+
+	HASH_FIND(hh, c->held, &u->held_key, sizeof(u->held_key), h);
+	if (!h)
+		return;
+	for (unsigned int i = 0; i < 2; i++) {
+		c->held_blocks -= (uint64_t)
+			__builtin_popcountll(h->now[i] & u->held_mask[i]);
+		h->now[i] &= ~u->held_mask[i];
+	}
+}
+
+void cfs_op_abort(struct cfs_container *c)
+{
+	assert(c->in_op);
+	while (c->undo_count > 0) {
+		const struct undo_entry *u = &c->undo[--c->undo_count];
+
+		if (u->kind == UNDO_TREE) {
+			if (undo_tree(c, u) < 0)
+				break;
+		} else if (u->kind == UNDO_HELD) {
+			undo_held(c, u);
+		} else {
+			u->call(u->call_arg, u->call_value);
+		}
+	}
+	c->pending.bytes = c->op_pending_bytes;
+	c->pending_count = c->op_pending_count;
+	op_done(c);
+}
+
+int cfs_container_undo_push(struct cfs_container *c,
+			    const struct undo_entry *e, struct cfs_err *err)
+{
+	if (!c->in_op)
+		return 0;
+	if (c->undo_count == c->undo_room) {
+		size_t room = c->undo_room ? 2 * c->undo_room : 64;
+		struct undo_entry *list = realloc(c->undo,
+						  room * sizeof(*list));
+
+		if (!list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		c->undo = list;
+		c->undo_room = room;
+	}
+	c->undo[c->undo_count++] = *e;
+	return 0;
+}
+
+int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
+		    uint64_t value, struct cfs_err *err)
+{
+	const struct undo_entry e = {
+		.kind = UNDO_CALL,
+		.call = fn,
+		.call_arg = arg,
+		.call_value = value,
+	};
+
+	return cfs_container_undo_push(c, &e, err);
+}
+
+/* Note what stands at @key, for an abort. */
+static int note_old(struct cfs_container *c, unsigned int tree_id,
+		    const struct cfs_key *key, struct cfs_err *err)
+{
+	uint8_t old[CFS_VALUE_BYTES_MAX];
+	struct undo_entry e = {
+		.kind = UNDO_TREE,
+		.tree_id = (uint8_t)tree_id,
+		.key = *key,
+		.value_at = c->undo_values.bytes,
+	};
+	size_t bytes = 0;
+	int r;
+
+	if (!c->in_op)
+		return 0;
+	r = cfs_tree_get(c->trees[tree_id - 1], key, old, sizeof(old), &bytes,
+			 err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0) {
+		e.was_there = true;
+		e.value_bytes = (uint32_t)bytes;
+		if (cfs_buf_append(&c->undo_values, old, bytes) < 0)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	return cfs_container_undo_push(c, &e, err);
+}
+
+int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, const void *value,
+			   size_t value_bytes, struct cfs_err *err)
+{
+	int r = note_old(c, tree_id, key, err);
+
+	if (r == 0)
+		r = cfs_tree_put(c->trees[tree_id - 1], key, value,
+				 value_bytes, NULL, err);
+	return r;
+}
+
+int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, struct cfs_err *err)
+{
+	int r = note_old(c, tree_id, key, err);
+
+	if (r == 0)
+		r = cfs_tree_del(c->trees[tree_id - 1], key, err);
+	return r;
+}
+
+int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, const void *value,
+			   size_t value_bytes, struct cfs_err *err)
+{
+	return cfs_container_tree_put(c, tree_id, key, value, value_bytes,
+				      err);
+}
+
+int cfs_container_tree_remove(struct cfs_container *c, unsigned int tree_id,
+			      const struct cfs_key *key, struct cfs_err *err)
+{
+	return cfs_container_tree_del(c, tree_id, key, err);
+}
+
+int cfs_container_put(struct cfs_container *c, const struct cfs_key *key,
+		      const void *value, size_t value_bytes,
+		      struct cfs_err *err)
+{
+	const struct cfs_rec rec = {
+		.type = CFS_REC_SET,
+		.tree_id = CFS_TREE_TABLE,
+		.key = { key->w[0], key->w[1], key->w[2] },
+		.value = value,
+		.value_bytes = (uint32_t)value_bytes,
+	};
+	int r = cfs_container_tree_put(c, CFS_TREE_TABLE, key, value,
+				       value_bytes, err);
+
+	if (r == 0)
+		r = cfs_container_log(c, &rec, NULL, err);
+	if (r == 0 && c->hooks)
+		c->hooks->table_changed(c->hooks_ctx, key, value, value_bytes);
+	return r;
+}
+
+int cfs_container_del(struct cfs_container *c, const struct cfs_key *key,
+		      struct cfs_err *err)
+{
+	const struct cfs_rec rec = {
+		.type = CFS_REC_DEL,
+		.tree_id = CFS_TREE_TABLE,
+		.key = { key->w[0], key->w[1], key->w[2] },
+	};
+	int r = cfs_container_tree_del(c, CFS_TREE_TABLE, key, err);
+
+	if (r == 0)
+		r = cfs_container_log(c, &rec, NULL, err);
+	if (r == 0 && c->hooks)
+		c->hooks->table_changed(c->hooks_ctx, key, NULL, 0);
+	return r;
+}
+
+int cfs_container_put_now(struct cfs_container *c,
+			  const struct cfs_table_change *changes, size_t count,
+			  struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
+	int r = 0;
+
+	if (c->is_readonly)
+		return refuse(c, err);
+	if (!c->in_op && !c->is_committing && wants_commit(c))
+		r = cfs_container_commit_locked(c, err);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const struct cfs_table_change *t = &changes[i];
+		const struct cfs_rec rec = {
+			.type = t->value ? CFS_REC_SET : CFS_REC_DEL,
+			.tree_id = CFS_TREE_TABLE,
+			.key = { t->key.w[0], t->key.w[1], t->key.w[2] },
+			.value = t->value,
+			.value_bytes = (uint32_t)t->value_bytes,
+		};
+
+		r = cfs_rec_append(&records, &rec, NULL, 0, err);
+		if (r == 0 && t->value)
+			r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &t->key,
+					 t->value, t->value_bytes, NULL, err);
+		else if (r == 0)
+			r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &t->key,
+					 err);
+		if (r == 0 && c->hooks)
+			c->hooks->table_changed(c->hooks_ctx, &t->key,
+						t->value, t->value_bytes);
+	}
+	if (r == 0)
+		r = cfs_container_append_frame(c, &records, (uint32_t)count,
+					       NULL, 0, err);
+	if (r < 0 && err)
+		cfs_container_poison(c, err);
+	return r;
+}
+
+int cfs_container_get(struct cfs_container *c, const struct cfs_key *key,
+		      void *buf, size_t buf_bytes, size_t *ret_bytes,
+		      struct cfs_err *err)
+{
+	return cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], key, buf, buf_bytes,
+			    ret_bytes, err);
+}
+
+/*
+ * Numbers are promised in the root a thousand at a time; after a crash those
+ * that were promised and not used are skipped for good.  A number that was
+ * handed out is in a record of the log, which counts as well.
+ */
+int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
+			  struct cfs_err *err)
+{
+	if (c->next_ino > CFS_INO_MAX)
+		return cfs_err_set(err, -ENOSPC, "no inode numbers left");
+	*ret = c->next_ino++;
+	return 0;
+}
+
+int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err)
+{
+	const struct cfs_rec rec = {
+		.type = CFS_REC_STAMP,
+		.stamp = c->stamp + 1,
+	};
+	int r;
+
+	if (c->stamp >= CFS_STAMP_MAX)
+		return cfs_err_set(err, -ENOSPC, "no stamps left");
+	r = cfs_container_log(c, &rec, NULL, err);
+	/* An abort may leave it raised: stamps need only rise. */
+	if (r == 0)
+		c->stamp++;
+	return r;
+}

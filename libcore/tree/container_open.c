@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Making, opening, recovering and closing a container. */
+#include "tree/container_open.h"
+
+#include "base/cleanup.h"
+#include "base/rng.h"
+#include "tree/container_priv.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define LOG_GROUPS_FIRST	4u	/* in each of the first two slices */
+
+static const unsigned int key_words[CFS_TREE_COUNT] = {
+	[CFS_TREE_TABLE - 1] = 3,
+	[CFS_TREE_LIVE - 1] = 2,
+	[CFS_TREE_HISTORY - 1] = 3,
+	[CFS_TREE_SPACE - 1] = 2,
+};
+
+void cfs_container_drop(struct cfs_container *c)
+{
+	if (!c)
+		return;
+	if (c->blocks)
+		cfs_space_done(c);
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		cfs_tree_close(c->trees[i]);
+	cfs_node_cache_free(c->cache);
+	cfs_log_free(c->log);
+	cfs_blocks_free(c->blocks);
+	cfs_metavolume_free(c->mv);
+	cfs_buf_donep(&c->undo_values);
+	cfs_buf_donep(&c->pending);
+	cfs_buf_donep(&c->inline_pages);
+	cfs_buf_donep(&c->page_bufs);
+	free(c->undo);
+	free(c->writes);
+	free(c->frame_buf);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+static void container_dropp(struct cfs_container **c)
+{
+	cfs_container_drop(*c);
+}
+
+/* The object with its parts, before any root is known. */
+static int container_new(const struct cfs_container_config *config,
+			 struct cfs_container **ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
+	int r;
+
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		cfs_metavolume_free(config->mv);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	c->mv = config->mv;
+	c->id = cfs_metavolume_container_id(c->mv);
+	memcpy(c->uuid, config->uuid, sizeof(c->uuid));
+	c->epoch = config->epoch;
+	c->copies = config->copies;
+	c->limit_blocks = config->limit_blocks;
+	c->hooks = config->hooks;
+	c->hooks_ctx = config->hooks_ctx;
+	c->source = config->source;
+	c->source_ctx = config->source_ctx;
+	memcpy(c->root_vaddr, config->root_vaddr, sizeof(c->root_vaddr));
+	c->frame_buf = cfs_dev_buf_alloc(CFS_FRAME_BLOCKS_MAX *
+					 (size_t)CFS_BLOCK_BYTES);
+	if (!c->frame_buf)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_blocks_new(c->mv, c->uuid, &c->blocks, err);
+	if (r == 0)
+		r = cfs_node_cache_new(config->cache_bytes, &c->cache, err);
+	if (r < 0)
+		return r;
+	cfs_blocks_set_epoch(c->blocks, c->epoch);
+	*ret = CFS_STEAL(c);
+	return 0;
+}
+
+static int open_trees(struct cfs_container *c, struct cfs_err *err)
+{
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++) {
+		const struct cfs_tree_config config = {
+			.tree_id = i + 1,
+			.key_words = key_words[i],
+			.container_id = c->id,
+			.ops = &cfs_container_tree_ops,
+			.ctx = c,
+		};
+		int r;
+
+		if (!key_words[i])
+			continue;
+		r = cfs_tree_open(&config, &c->root.trees[i], c->cache,
+				  &c->trees[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int cfs_container_create(const struct cfs_container_config *config,
+			 uint64_t ret_root_vaddr[CFS_ROOT_PLACES_MAX],
+			 struct cfs_container **ret, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo =
+		cfs_metavolume_geometry(config->mv);
+	uint32_t log_groups = CFS_MIN(CFS_MAX(geo->group_count / 4, 1),
+				      LOG_GROUPS_FIRST);
+	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
+	struct cfs_rng rng;
+	int r = container_new(config, &c, err);
+
+	if (r < 0)
+		return r;
+	r = cfs_rng_init_random(&rng, err);
+	if (r < 0)
+		return r;
+	c->stamp = 1;
+	c->next_ino = 16;	/* lower ones are for the volumes themselves */
+	c->next_loan = 1;
+	memcpy(c->root.container_uuid, c->uuid, sizeof(c->uuid));
+	c->root.log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
+	c->root.log_seq = 1;
+	r = open_trees(c, err);
+	for (uint64_t l = 0; l < 2 && r == 0; l++) {
+		r = cfs_space_add_slice(c, l, err);
+		if (r == 0)
+			r = cfs_space_take_root(c, l, &c->root_vaddr[l], err);
+		if (r == 0)
+			r = cfs_space_take_log(c, l, log_groups,
+					       &c->root.log_extents[l], err);
+	}
+	if (r < 0)
+		return r;
+	c->root.log_extent_count = 2;
+	r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
+	if (r < 0)
+		return r;
+	/* Its groups are not lent by any record: none may stay open. */
+	c->is_sealing = true;
+	r = cfs_container_commit_locked(c, err);
+	c->is_sealing = false;
+	if (r < 0)
+		return r;
+	memcpy(ret_root_vaddr, c->root_vaddr, sizeof(c->root_vaddr));
+	*ret = CFS_STEAL(c);
+	return 0;
+}
+
+/* ---- the root ------------------------------------------------------------ */
+
+struct root_search {
+	struct cfs_root	best;
+	uint64_t	best_seq;
+	unsigned int	good;		/* copies of the best seq */
+	bool		has_best;
+	int		newer;		/* -ENOTSUP was seen */
+};
+
+static void look_at_root(const struct cfs_page_disk *page, uint64_t pool_lo,
+			 uint64_t container_id, uint64_t vaddr,
+			 struct root_search *s, struct cfs_err *why)
+{
+	const struct cfs_page_expect expect = {
+		.kind = CFS_PAGE_ROOT,
+		.pool_lo = pool_lo,
+		.owner = container_id,
+		.address = vaddr,
+	};
+	struct cfs_page head;
+	struct cfs_root root;
+	int r = cfs_page_unpack(page, &expect, &head, why);
+
+	if (r == 0)
+		r = cfs_root_unpack(page, &root, why);
+	if (r == -ENOTSUP)
+		s->newer = r;
+	if (r < 0)
+		return;
+	if (s->has_best && head.seq == s->best_seq)
+		s->good++;
+	if (s->has_best && head.seq <= s->best_seq)
+		return;
+	s->has_best = true;
+	s->best = root;
+	s->best_seq = head.seq;
+	s->good = 1;
+}
+
+int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
+			    const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
+			    struct cfs_root *ret, uint64_t *ret_seq,
+			    unsigned int *ret_good_copies, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
+		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep) struct root_search *s = calloc(1, sizeof(*s));
+	struct cfs_err why = CFS_ERR_INIT;
+
+	if (!page || !s)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < 2 * CFS_ROOT_PLACES_MAX; i++) {
+		uint64_t vaddr = root_vaddr[i / 2] + (i & 1);
+		unsigned int readable;
+
+		if (!root_vaddr[i / 2])
+			continue;
+		readable = cfs_metavolume_readable(mv,
+						   cfs_vaddr_lslice(vaddr));
+		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
+			if ((readable & 1u << p) &&
+			    cfs_metavolume_read(mv, vaddr, 1, p, page,
+						&why) == 0)
+				look_at_root(page, cfs_metavolume_pool_lo(mv),
+					     container_id, vaddr, s, &why);
+	}
+	if (!s->has_best) {
+		if (s->newer)
+			return cfs_err_set(err, s->newer, "%s", why.msg);
+		return cfs_err_set(err, -EUCLEAN,
+				   "no root of the container is good");
+	}
+	*ret = s->best;
+	*ret_seq = s->best_seq;
+	if (ret_good_copies)
+		*ret_good_copies = s->good;
+	return 0;
+}
+
+/* ---- replay ---------------------------------------------------------------- */
+
+static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
+			struct cfs_err *err)
+{
+	struct cfs_key key = { { rec->key[0], rec->key[1], rec->key[2] } };
+	const bool is_set = rec->type == CFS_REC_SET;
+	int r;
+
+	if (rec->tree_id != CFS_TREE_TABLE)
+		return cfs_err_set(err, -EUCLEAN,
+				   "a record for tree %" PRIu32, rec->tree_id);
+	if (is_set)
+		r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key,
+				 rec->value, rec->value_bytes, NULL, err);
+	else
+		r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, err);
+	if (r == -ENOENT)
+		return cfs_err_set(err, -EUCLEAN,
+				   "a record to be removed is not there");
+	if (r == 0 && c->hooks)
+		c->hooks->table_changed(c->hooks_ctx, &key,
+					is_set ? rec->value : NULL,
+					is_set ? rec->value_bytes : 0);
+	return r;
+}
+
+static int replay_frame(void *arg, const struct cfs_frame *frame,
+			const void *buf, struct cfs_err *err)
+{
+	struct cfs_container *c = arg;
+	struct cfs_rec rec;
+	uint32_t pos = 0;
+	int r;
+
+	c->stamp = CFS_MAX(c->stamp, frame->stamp);
+	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
+		switch (rec.type) {
+		case CFS_REC_SET:
+		case CFS_REC_DEL:
+			r = replay_table(c, &rec, err);
+			break;
+		case CFS_REC_STAMP:
+			c->stamp = CFS_MAX(c->stamp, rec.stamp);
+			r = 0;
+			break;
+		default:
+			if (rec.ino >= c->next_ino)
+				c->next_ino = rec.ino + 1;
+			r = c->hooks ? c->hooks->replay(c->hooks_ctx, &rec,
+							err) :
+			    cfs_err_set(err, -EUCLEAN,
+					"a record of data in the pool's own "
+					"container");
+			break;
+		}
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Do the blocks of the frame's extents hold what their tags say? */
+static int verify_frame(void *arg, const struct cfs_frame *frame,
+			const void *buf, struct cfs_err *err)
+{
+	struct cfs_container *c = arg;
+	CFS_CLEANUP(cfs_freep) void *block = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+	struct cfs_rec rec;
+	uint32_t pos = 0;
+	int r;
+
+	if (!block)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
+		if (rec.type != CFS_REC_EXTENT)
+			continue;
+		for (uint64_t i = 0; i < rec.count; i++) {
+			le64 csum;
+			struct cfs_block_read rd = {
+				.vaddr = rec.vaddr + i,
+				.count = 1,
+				.first = {
+					.type = CFS_TAG_DATA,
+					.ino = rec.ino,
+					.offset = rec.offset + i,
+					.stamp = rec.stamp,
+					.seq = rec.seq,
+					.branch = rec.branch,
+				},
+				.buf = block,
+			};
+
+			memcpy(&csum, rec.csums + 8 * i, sizeof(csum));
+			rd.csum = le64_get(csum);
+			if (cfs_block_read(c->blocks, &rd, false, NULL,
+					   NULL) < 0)
+				return 0;
+		}
+	}
+	return r < 0 ? r : 1;
+}
+
+static int recover(struct cfs_container *c, bool was_clean,
+		   struct cfs_err *err)
+{
+	const struct cfs_log_replay how = {
+		.looks_for_damage = !was_clean,
+		.verify = verify_frame,
+		.apply = replay_frame,
+		.arg = c,
+	};
+	uint64_t frames = 0;
+	int r;
+
+	c->is_replaying = true;
+	r = cfs_log_replay(c->log, &how, &frames, err);
+	if (r == 0)
+		r = cfs_space_recover(c, err);
+	c->is_replaying = false;
+	if (r < 0 || (frames == 0 && !c->groups))
+		return r;
+	/* The writer died.  Its last stamp may not have reached the log. */
+	c->stamp += 2;
+	c->forces_commit = true;
+	return cfs_container_commit_locked(c, err);
+}
+
+int cfs_container_open(const struct cfs_container_config *config,
+		       struct cfs_container **ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
+	int r = container_new(config, &c, err);
+
+	if (r < 0)
+		return r;
+	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
+				    &c->root_seq, NULL, err);
+	if (r < 0)
+		return r;
+	if (memcmp(c->root.container_uuid, c->uuid, sizeof(c->uuid)) != 0)
+		return cfs_err_set(err, -EUCLEAN,
+				   "the root is another container's");
+	c->stamp = c->root.stamp + 1;
+	c->next_ino = c->root.next_ino;
+	c->next_loan = c->stamp << 12;
+	r = open_trees(c, err);
+	if (r == 0)
+		r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
+	if (r == 0)
+		r = cfs_space_load(c, err);
+	if (r == 0 && c->hooks && c->hooks->opened)
+		r = c->hooks->opened(c->hooks_ctx, c, err);
+	if (r == 0)
+		r = recover(c, config->was_clean, err);
+	if (r < 0)
+		return r;
+	*ret = CFS_STEAL(c);
+	return 0;
+}
+
+int cfs_container_close(struct cfs_container *c, struct cfs_err *err)
+{
+	int r = 0;
+
+	if (!c)
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	assert(!c->in_op);
+	if (c->why_readonly.code) {
+		r = cfs_err_set(err, -EIO, "closed for writing: %s",
+				c->why_readonly.msg);
+	} else if (!c->is_readonly) {
+		c->is_sealing = true;
+		r = cfs_container_commit_locked(c, err);
+	}
+	pthread_mutex_unlock(&c->lock);
+	cfs_container_drop(c);
+	return r;
+}
+
+void cfs_container_set_limit(struct cfs_container *c, uint64_t limit_blocks)
+{
+	c->limit_blocks = limit_blocks;
+}
+
+const struct cfs_root *cfs_container_root(const struct cfs_container *c)
+{
+	return &c->root;
+}
+
+const uint64_t *cfs_container_root_places(const struct cfs_container *c)
+{
+	return c->root_vaddr;
+}
+
+void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice)
+{
+	/* The map has the slice already, so there is room for this too. */
+	if (cfs_space_add_slice(c, lslice, NULL) < 0) {
+		struct cfs_err why;
+
+		cfs_err_set(&why, -ENOMEM, "out of memory");
+		cfs_container_poison(c, &why);
+	}
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of a container share.  The volume layer reaches it through
+ * tree/container.h and the hooks of tree/hooks.h.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "block/blocks.h"
+#include "log/log.h"
+#include "tree/container.h"
+#include "ondisk/map.h"
+#include "tree/hooks.h"
+#include "tree/space.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+#define CFS_STREAM_DATA		0u
+#define CFS_STREAM_META0	1u	/* first copy of nodes */
+#define CFS_STREAM_META1	2u	/* second copy, in other slices */
+#define CFS_STREAM_COUNT	3u
+
+/* Log blocks kept back for frames that record loans. */
+#define CFS_LOG_LOAN_RESERVE	48u
+/* Less room than this, and an operation begins with a commit. */
+#define CFS_LOG_OP_RESERVE	32u
+/* Data blocks that wait in memory, at most about (16 MiB). */
+#define CFS_DIRTY_BLOCKS_MAX	4096u
+/* Pending records beyond this are better committed than logged. */
+#define CFS_PENDING_BYTES_MAX	(1u << 20)
+
+/* A group on loan to ourselves, with its tags in memory. */
+struct open_group {
+	uint64_t	key;		/* lslice << 22 | group */
+	struct cfs_group g;
+	uint64_t	allowed[2];	/* blocks that this loan may still write */
+	bool		is_dirty;	/* tags changed since the last commit */
+	bool		is_assigned;	/* a stream writes here */
+	UT_hash_handle	hh;
+};
+
+/* Blocks that were freed and may not be written yet, by group. */
+struct held_group {
+	uint64_t	key;
+	uint64_t	now[2];		/* freed since the last commit */
+	uint64_t	before[2];	/* freed by it */
+	UT_hash_handle	hh;
+};
+
+struct slice_state {
+	bool		is_mapped;
+	bool		is_scanned;	/* no group to open here until blocks are
+					 * released */
+	bool		is_changed;	/* its sum goes into the next commit */
+	uint32_t	used_blocks;
+	uint32_t	cursor;		/* group to look at next */
+};
+
+struct undo_entry {
+	enum { UNDO_TREE, UNDO_HELD, UNDO_CALL } kind;
+	uint8_t		tree_id;
+	bool		was_there;
+	uint32_t	value_bytes;
+	size_t		value_at;	/* in undo_values */
+	struct cfs_key	key;
+	uint64_t	held_key;
+	uint64_t	held_mask[2];
+	cfs_op_undo_fn	call;
+	void		*call_arg;
+	uint64_t	call_value;
+};
+
+struct cfs_container {
+	uint64_t	id;
+	uint8_t		uuid[16];
+	uint32_t	epoch;
+	unsigned int	copies;		/* of nodes: 2, or 1 on mirrors */
+	struct cfs_metavolume *mv;
+	struct cfs_blocks *blocks;
+	struct cfs_node_cache *cache;
+	struct cfs_log	*log;
+	struct cfs_tree	*trees[CFS_TREE_COUNT];	/* by id - 1 */
+	const struct cfs_container_hooks *hooks;
+	void		*hooks_ctx;
+	const struct cfs_slice_source *source;
+	void		*source_ctx;
+
+	pthread_mutex_t	lock;		/* guards everything below */
+	struct cfs_root	root;		/* as last made durable */
+	uint64_t	root_seq;
+	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
+	uint64_t	stamp;
+	uint64_t	next_ino;
+	uint64_t	limit_blocks;	/* 0: none */
+
+	bool		is_readonly;	/* closed for writing, or opened so */
+	struct cfs_err	why_readonly;
+	bool		is_replaying;
+	bool		is_committing;
+	bool		forces_commit;	/* to get held blocks back */
+	bool		is_sealing;	/* the closing commit: no loans stay */
+
+	/* The operation under way. */
+	bool		in_op;
+	struct undo_entry *undo;
+	size_t		undo_count, undo_room;
+	struct cfs_buf	undo_values;
+	size_t		op_pending_bytes;	/* pending before it */
+	uint32_t	op_pending_count;
+
+	/* Records since the last frame. */
+	struct cfs_buf	pending;
+	uint32_t	pending_count;
+	struct cfs_buf	inline_pages;	/* array of const void * */
+	uint8_t		*frame_buf;
+	bool		needs_flush;	/* data went home without a frame */
+
+	/* Space. */
+	struct slice_state *slices;
+	uint64_t	slice_room;
+	uint64_t	total_blocks;	/* data blocks of all slices */
+	uint64_t	used_blocks;
+	uint64_t	held_blocks;
+	uint64_t	burnt_blocks;	/* free, but spent in their loan */
+	struct open_group *groups;
+	struct open_group *current[CFS_STREAM_COUNT];
+	struct held_group *held;
+	uint64_t	next_loan;
+	bool		grows_log;
+
+	/* Writes gathered for the commit under way. */
+	struct cfs_mv_write *writes;
+	size_t		write_count, write_room;
+	struct cfs_buf	page_bufs;	/* array of void *, freed behind it */
+};
+
+/* container_op.c */
+int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, const void *value,
+			   size_t value_bytes, struct cfs_err *err);
+int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, struct cfs_err *err);
+int cfs_container_undo_push(struct cfs_container *c,
+			    const struct undo_entry *e, struct cfs_err *err);
+/* Close for writing; @err says why, and is kept. */
+void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err);
+
+/* container_sync.c */
+int cfs_container_append_frame(struct cfs_container *c,
+			       const struct cfs_buf *records,
+			       uint32_t record_count, const void *const *pages,
+			       size_t page_count, struct cfs_err *err);
+
+/* container_commit.c */
+int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err);
+int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
+			    uint32_t count, const void *buf,
+			    struct cfs_err *err);
+
+/* container_nodes.c */
+extern const struct cfs_tree_ops cfs_container_tree_ops;
+
+/* space.c, space_group.c */
+void cfs_space_done(struct cfs_container *c);
+int cfs_space_load(struct cfs_container *c, struct cfs_err *err);
+int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
+			struct cfs_err *err);
+void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice);
+/* Blocks that can still be promised: free ones less what the commit needs. */
+int64_t cfs_space_left(struct cfs_container *c);
+uint64_t cfs_space_reserve(const struct cfs_container *c);
+/* Make room so that @blocks more can be promised beyond the reserve. */
+int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
+		     bool uses_reserve, struct cfs_err *err);
+int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err);
+int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err);
+void cfs_space_committed(struct cfs_container *c);
+void cfs_space_close_groups(struct cfs_container *c);
+/* Recovery: load the groups on loan and clear what nothing names. */
+int cfs_space_recover(struct cfs_container *c, struct cfs_err *err);
+/* The group of an address if it is open, else NULL. */
+struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr);
+int cfs_space_open_group(struct cfs_container *c, uint64_t key,
+			 struct open_group **ret, struct cfs_err *err);
+int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
+			   uint32_t count, uint64_t *ret_vaddr,
+			   uint32_t *ret_count, struct cfs_err *err);
+int cfs_space_widen(struct cfs_container *c, unsigned int stream,
+		    uint64_t blocks_wanted, struct cfs_err *err);
+int cfs_space_bits_load(struct cfs_container *c, uint64_t key,
+			uint64_t used[2], bool *ret_is_there,
+			struct cfs_err *err);
+int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
+			 const uint64_t used[2], struct cfs_err *err);
+void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
+			 uint64_t ret[2]);
+/* A new container: mark what its root pages and its log take. */
+int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
+			uint64_t *ret_vaddr, struct cfs_err *err);
+int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
+		       uint32_t group_count, struct cfs_log_extent *ret,
+		       struct cfs_err *err);
+int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err);

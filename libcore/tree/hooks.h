@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a container asks of the layers around it: the volumes above, which
+ * know what dirty data there is, and the pool's slice table, which hands out
+ * slices.  Also the calls that the volume layer needs and tools do not.
+ *
+ * All hooks are called with the container's lock held.
+ */
+#pragma once
+
+#include "ondisk/frame.h"
+#include "tree/container.h"
+
+struct cfs_container_hooks {
+	/* The trees can be read now; nothing is replayed yet. */
+	int (*opened)(void *ctx, struct cfs_container *c,
+		      struct cfs_err *err);
+	/* Apply a META, EXTENT, INLINE or PUNCH record at open. */
+	int (*replay)(void *ctx, const struct cfs_rec *rec,
+		      struct cfs_err *err);
+	/*
+	 * Data blocks that fold will write, and how many records it will put
+	 * into the live tree (for the promise of space).
+	 */
+	void (*fold_need)(void *ctx, uint64_t *ret_blocks,
+			  uint64_t *ret_records);
+	/*
+	 * The commit begins: put everything that is only in memory into the
+	 * trees, with blocks from cfs_space_alloc and cfs_container_home_write.
+	 * The buffers must stay until folded.
+	 */
+	int (*fold)(void *ctx, struct cfs_err *err);
+	/* The commit is durable. */
+	void (*folded)(void *ctx);
+	/*
+	 * A sync: hand over, by cfs_container_log_inline, what is not in the
+	 * log yet.  The pages must stay until gathered is called with whether
+	 * they are in the log, durably.
+	 */
+	int (*gather)(void *ctx, struct cfs_err *err);
+	void (*gathered)(void *ctx, bool is_durable);
+	/* A record of the small tables changed (@value NULL: is gone). */
+	void (*table_changed)(void *ctx, const struct cfs_key *key,
+			      const void *value, size_t value_bytes);
+};
+
+/* Where slices come from. */
+struct cfs_slice_source {
+	/*
+	 * Lend up to @count more slices to the container and map them; for each
+	 * of them cfs_container_slice_added is called.  What was got is durable.
+	 * -ENOSPC: there is none.
+	 */
+	int (*more)(void *ctx, struct cfs_container *c, unsigned int count,
+		    struct cfs_err *err);
+	/* How many slices could still be had. */
+	uint64_t (*left)(void *ctx);
+};
+
+typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);
+/* Call @fn if the operation is aborted, in reverse order of such calls. */
+int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
+		    uint64_t value, struct cfs_err *err);
+
+/* Trees other than the small tables: changed here, logged by META and so on. */
+int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
+			   const struct cfs_key *key, const void *value,
+			   size_t value_bytes, struct cfs_err *err);
+int cfs_container_tree_remove(struct cfs_container *c, unsigned int tree_id,
+			      const struct cfs_key *key, struct cfs_err *err);
+
+/* Add a record to the pending ones; nothing happens in a replay or commit. */
+int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,
+		      const uint64_t *csums, struct cfs_err *err);
+/* From gather: rec->count pages at @pages, each 4096 bytes. */
+int cfs_container_log_inline(struct cfs_container *c, const struct cfs_rec *rec,
+			     const void *const *pages, struct cfs_err *err);
+
+struct cfs_table_change {
+	struct cfs_key	key;
+	const void	*value;		/* NULL: the record is removed */
+	size_t		value_bytes;
+};
+/*
+ * Change records of the small tables at once and durably, in a frame of their
+ * own; no part of an operation, never undone.  Locked.
+ */
+int cfs_container_put_now(struct cfs_container *c,
+			  const struct cfs_table_change *changes, size_t count,
+			  struct cfs_err *err);
+
+/* The stamp rises by one; within an operation (it is logged). */
+int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err);
+
+/* Does the container commit or replay now (no operation, no log)? */
+bool cfs_container_is_folding(const struct cfs_container *c);
+
+/* From fold: this data goes to its home in this commit.  @buf stays. */
+int cfs_container_home_write(struct cfs_container *c, uint64_t vaddr,
+			     uint32_t count, const void *buf,
+			     struct cfs_err *err);
+/* Data that goes home at once, outside a commit. */
+int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
+			    uint32_t count, const void *buf,
+			    struct cfs_err *err);
+
+void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice);
+struct cfs_blocks;
+struct cfs_blocks *cfs_container_blocks(struct cfs_container *c);
+struct cfs_metavolume *cfs_container_metavolume(struct cfs_container *c);
+const uint8_t *cfs_container_uuid(const struct cfs_container *c);
+/* Heal what is met?  False when nothing may be written. */
+bool cfs_container_heals(const struct cfs_container *c);

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The allocator: bitmaps, held blocks, runs for data, counts and promises.
+ * Opening and lending groups is in space_group.c.
+ */
+#include "tree/container_priv.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define SPACE_SLICE	(UINT64_C(1) << 56)
+#define SPACE_GROUP	(UINT64_C(2) << 56)
+
+/* ---- bits --------------------------------------------------------------- */
+
+static unsigned int bits_count(const uint64_t bits[2])
+{
+	return (unsigned int)__builtin_popcountll(bits[0]) +
+	       (unsigned int)__builtin_popcountll(bits[1]);
+}
+
+static void bits_range(uint64_t bits[2], uint32_t first, uint32_t count)
+{
+	bits[0] = bits[1] = 0;
+	for (uint32_t i = first; i < first + count; i++)
+		bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static struct cfs_key group_record_key(uint64_t key)
+{
+	return (struct cfs_key){ { SPACE_GROUP | cfs_vaddr_lslice(key),
+				   cfs_vaddr_block(key), 0 } };
+}
+
+static uint64_t key_of(const struct cfs_container *c, uint64_t vaddr)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	return cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			 cfs_geometry_group(geo, cfs_vaddr_block(vaddr)));
+}
+
+static uint32_t index_of(const struct cfs_container *c, uint64_t vaddr)
+{
+	return cfs_geometry_index(cfs_metavolume_geometry(c->mv),
+				  cfs_vaddr_block(vaddr));
+}
+
+int cfs_space_bits_load(struct cfs_container *c, uint64_t key,
+			uint64_t used[2], bool *ret_is_there,
+			struct cfs_err *err)
+{
+	struct cfs_key k = group_record_key(key);
+	struct cfs_space_group_disk disk;
+	size_t bytes;
+	int r = cfs_tree_get(c->trees[CFS_TREE_SPACE - 1], &k, &disk,
+			     sizeof(disk), &bytes, err);
+
+	used[0] = used[1] = 0;
+	*ret_is_there = r == 0;
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	if (bytes != sizeof(disk))
+		return cfs_err_set(err, -EUCLEAN,
+				   "space: a record has the wrong length");
+	for (unsigned int i = 0; i < 16; i++)
+		used[i / 8] |= (uint64_t)disk.used[i] << (8 * (i % 8));
+	return 0;
+}
+
+int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
+			 const uint64_t used[2], struct cfs_err *err)
+{
+	struct cfs_key k = group_record_key(key);
+	struct cfs_space_group_disk disk;
+
+	for (unsigned int i = 0; i < 16; i++)
+		disk.used[i] = (uint8_t)(used[i / 8] >> (8 * (i % 8)));
+	return cfs_container_tree_put(c, CFS_TREE_SPACE, &k, &disk,
+				      sizeof(disk), err);
+}
+
+void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
+			 uint64_t ret[2])
+{
+	struct held_group *h;
+
+	ret[0] = ret[1] = 0;
+	HASH_FIND(hh, c->held, &key, sizeof(key), h);
+	if (h) {
+		ret[0] = h->now[0] | h->before[0];
+		ret[1] = h->now[1] | h->before[1];
+	}
+}
+
+/* Counters follow the bitmaps; an abort takes them back by these calls. */
+static void undo_used(void *arg, uint64_t value)
+{
+	struct cfs_container *c = arg;
+	uint64_t lslice = value >> 9;
+	int delta = (int)(value & 511) - 256;
+
+	c->slices[lslice].used_blocks -= (uint32_t)delta;
+	c->used_blocks -= (uint64_t)(int64_t)delta;
+}
+
+static int count_used(struct cfs_container *c, uint64_t lslice, int delta,
+		      struct cfs_err *err)
+{
+	c->slices[lslice].used_blocks += (uint32_t)delta;
+	c->slices[lslice].is_changed = true;
+	c->used_blocks += (uint64_t)(int64_t)delta;
+	return cfs_op_on_abort(c, undo_used, c,
+			       lslice << 9 | (uint64_t)(delta + 256), err);
+}
+
+/* Set or clear @mask in a group's bitmap; all of it must change. */
+static int bits_change(struct cfs_container *c, uint64_t key,
+		       const uint64_t mask[2], bool is_used,
+		       struct cfs_err *err)
+{
+	uint64_t used[2];
+	bool is_there;
+	int n = (int)bits_count(mask);
+	int r = cfs_space_bits_load(c, key, used, &is_there, err);
+
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t wrong = is_used ? used[i] & mask[i] :
+					   ~used[i] & mask[i];
+
+		if (wrong)
+			return cfs_err_set(err, -EUCLEAN,
+				"space: a block of group %#" PRIx64
+				" is %s twice", key,
+				is_used ? "used" : "freed");
+		used[i] ^= mask[i];
+	}
+	r = cfs_space_bits_store(c, key, used, err);
+	if (r < 0)
+		return r;
+	return count_used(c, cfs_vaddr_lslice(key), is_used ? n : -n, err);
+}
+
+/* ---- handing out -------------------------------------------------------- */
+
+/* The lowest run in @bits, of at most @count. */
+static uint32_t find_run(const uint64_t bits[2], uint32_t count,
+			 uint32_t *ret_first)
+{
+	uint32_t first, n = 0;
+
+	if (bits[0])
+		first = (uint32_t)__builtin_ctzll(bits[0]);
+	else if (bits[1])
+		first = 64 + (uint32_t)__builtin_ctzll(bits[1]);
+	else
+		return 0;
+	while (n < count && first + n < CFS_TAGS_PER_PAGE &&
+	       (bits[(first + n) / 64] >> ((first + n) % 64) & 1))
+		n++;
+	*ret_first = first;
+	return n;
+}
+
+/* A run from the stream's group, opening the next ones as needed. */
+int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
+			   uint32_t count, uint64_t *ret_vaddr,
+			   uint32_t *ret_count, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	struct open_group *g = c->current[stream];
+	uint64_t mask[2];
+	uint32_t first = 0, n;
+	int r;
+
+	if (!g || !(g->allowed[0] | g->allowed[1])) {
+		r = cfs_space_widen(c, stream, count, err);
+		if (r < 0)
+			return r;
+		g = c->current[stream];
+	}
+	n = find_run(g->allowed, count, &first);
+	assert(n > 0);
+	bits_range(mask, first, n);
+	r = bits_change(c, g->key, mask, true, err);
+	if (r < 0)
+		return r;
+	/* Spent for this loan, whatever becomes of the operation. */
+	g->allowed[0] &= ~mask[0];
+	g->allowed[1] &= ~mask[1];
+	*ret_vaddr = cfs_vaddr(g->g.lslice,
+			       cfs_geometry_group_start(geo, g->g.index) +
+			       first);
+	*ret_count = n;
+	return 0;
+}
+
+int cfs_space_alloc_data(struct cfs_container *c, uint32_t count,
+			 uint64_t *ret_vaddr, uint32_t *ret_count,
+			 struct cfs_err *err)
+{
+	return cfs_space_alloc_stream(c, CFS_STREAM_DATA, count, ret_vaddr,
+				      ret_count, err);
+}
+
+void cfs_space_set_tag(struct cfs_container *c, uint64_t vaddr,
+		       const struct cfs_tag *tag)
+{
+	struct open_group *g = cfs_space_group(c, vaddr);
+
+	assert(g);	/* the block was handed out, so its group is open */
+	cfs_blocks_set_tag(c->blocks, &g->g, index_of(c, vaddr), tag);
+	g->is_dirty = true;
+}
+
+/* ---- giving back -------------------------------------------------------- */
+
+static struct held_group *held_get(struct cfs_container *c, uint64_t key,
+				   struct cfs_err *err)
+{
+	struct held_group *h;
+
+	HASH_FIND(hh, c->held, &key, sizeof(key), h);
+	if (h)
+		return h;
+	h = calloc(1, sizeof(*h));
+	if (!h) {
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	h->key = key;
+	HASH_ADD(hh, c->held, key, sizeof(h->key), h);
+	return h;
+}
+
+static int free_in_group(struct cfs_container *c, uint64_t key,
+			 const uint64_t mask[2], struct cfs_err *err)
+{
+	struct undo_entry undo = {
+		.kind = UNDO_HELD,
+		.held_key = key,
+		.held_mask = { mask[0], mask[1] },
+	};
+	struct held_group *h = held_get(c, key, err);
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	r = bits_change(c, key, mask, false, err);
+	if (r == 0)
+		r = cfs_container_undo_push(c, &undo, err);
+	if (r < 0)
+		return r;
+	h->now[0] |= mask[0];
+	h->now[1] |= mask[1];
+	c->held_blocks += bits_count(mask);
+	return 0;
+}
+
+int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		   struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	if (count == 0 || cfs_vaddr_lslice(vaddr) >= c->slice_room ||
+	    !c->slices[cfs_vaddr_lslice(vaddr)].is_mapped ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr)) ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr) + count - 1))
+		return cfs_err_set(err, -EUCLEAN,
+				   "space: address %#" PRIx64
+				   " is in no slice of this container", vaddr);
+	while (count > 0) {
+		uint32_t first = index_of(c, vaddr);
+		uint32_t n = CFS_MIN(count, CFS_TAGS_PER_PAGE - first);
+		uint64_t mask[2];
+		int r;
+
+		bits_range(mask, first, n);
+		r = free_in_group(c, key_of(c, vaddr), mask, err);
+		if (r < 0)
+			return r;
+		vaddr += n;
+		count -= n;
+	}
+	return 0;
+}
+
+/* What was freed before the last commit may be handed out again. */
+void cfs_space_committed(struct cfs_container *c)
+{
+	struct held_group *h, *tmp;
+
+	HASH_ITER(hh, c->held, h, tmp) {
+		unsigned int back = bits_count(h->before);
+
+		if (back) {
+			c->held_blocks -= back;
+			c->slices[cfs_vaddr_lslice(h->key)].is_scanned = false;
+		}
+		h->before[0] = h->now[0];
+		h->before[1] = h->now[1];
+		h->now[0] = h->now[1] = 0;
+		if (!(h->before[0] | h->before[1])) {
+			HASH_DEL(c->held, h);
+			free(h);
+		}
+	}
+}
+
+int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
+		    const struct cfs_tag *first, uint32_t count,
+		    const uint8_t *csums, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	if (count == 0 || cfs_vaddr_lslice(vaddr) >= c->slice_room ||
+	    !c->slices[cfs_vaddr_lslice(vaddr)].is_mapped ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr)) ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr) + count - 1))
+		return cfs_err_set(err, -EUCLEAN,
+				   "an extent lies outside its container");
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_tag tag = *first;
+		struct open_group *g;
+		uint64_t mask[2];
+		le64 csum;
+		int r = cfs_space_open_group(c, key_of(c, vaddr + i), &g, err);
+
+		if (r < 0)
+			return r;
+		bits_range(mask, index_of(c, vaddr + i), 1);
+		r = bits_change(c, g->key, mask, true, err);
+		if (r < 0)
+			return r;
+		g->allowed[0] &= ~mask[0];
+		g->allowed[1] &= ~mask[1];
+		memcpy(&csum, csums + 8 * (size_t)i, sizeof(csum));
+		tag.csum = le64_get(csum);
+		tag.offset += i;
+		cfs_space_set_tag(c, vaddr + i, &tag);
+	}
+	return 0;
+}
+
+/* ---- counts and promises ------------------------------------------------ */
+
+uint64_t cfs_space_reserve(const struct cfs_container *c)
+{
+	return CFS_MAX(c->total_blocks / 64, 96);
+}
+
+/* Nodes that the commit will write, at most about. */
+static uint64_t commit_need(struct cfs_container *c)
+{
+	uint64_t nodes = 24, blocks = 0, records = 0;
+	struct cfs_tree_root live, space;
+
+	if (c->hooks)
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			nodes += cfs_tree_dirty_count(c->trees[i]);
+	if (records && c->trees[CFS_TREE_LIVE - 1]) {
+		cfs_tree_root(c->trees[CFS_TREE_LIVE - 1], &live);
+		cfs_tree_root(c->trees[CFS_TREE_SPACE - 1], &space);
+		/* Live and history: a leaf each at worst, never more than
+		 * there are, and what splitting adds. */
+		nodes += 2 * (CFS_MIN(records, live.node_count) +
+			      records / 24 + 4);
+		nodes += CFS_MIN(records, space.node_count);
+	}
+	return blocks + nodes * c->copies;
+}
+
+int64_t cfs_space_left(struct cfs_container *c)
+{
+	return (int64_t)c->total_blocks - (int64_t)c->used_blocks -
+	       (int64_t)c->held_blocks - (int64_t)c->burnt_blocks -
+	       (int64_t)commit_need(c);
+}
+
+int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
+		     bool uses_reserve, struct cfs_err *err)
+{
+	int64_t want = (int64_t)blocks;
+
+	if (!uses_reserve)
+		want += (int64_t)cfs_space_reserve(c);
+	if (c->limit_blocks && !uses_reserve &&
+	    c->used_blocks + blocks + commit_need(c) > c->limit_blocks)
+		return cfs_err_set(err, -ENOSPC,
+				   "the container's limit is reached");
+	while (cfs_space_left(c) < want) {
+		const struct cfs_slice_geometry *geo =
+			cfs_metavolume_geometry(c->mv);
+		uint64_t slices = cfs_metavolume_slice_count(c->mv);
+		uint64_t lack = (uint64_t)(want - cfs_space_left(c));
+		uint64_t count = cfs_div_up(lack, geo->data_count);
+		int r;
+
+		if (!c->source)
+			return cfs_err_set(err, -ENOSPC, "no space left");
+		/* A little ahead of need, in proportion to what it has. */
+		count = CFS_MAX(count, CFS_MIN(slices / 8, 8));
+		r = c->source->more(c->source_ctx, c,
+				    (unsigned int)CFS_MIN(count, 1024), err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int cfs_space_promise(struct cfs_container *c, uint64_t blocks,
+		      struct cfs_err *err)
+{
+	return cfs_space_ensure(c, blocks, false, err);
+}
+
+void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret)
+{
+	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+
+	*ret = (struct cfs_space_counts){
+		.total_blocks = c->total_blocks,
+		.used_blocks = c->used_blocks,
+		.held_blocks = c->held_blocks,
+		.reserve_blocks = cfs_space_reserve(c),
+		.left_blocks = left > 0 ? (uint64_t)left : 0,
+		.slice_count = cfs_metavolume_slice_count(c->mv),
+	};
+}
+
+uint32_t cfs_space_slice_used(struct cfs_container *c, uint64_t lslice)
+{
+	return lslice < c->slice_room ? c->slices[lslice].used_blocks : 0;
+}
+
+/* ---- slices ------------------------------------------------------------- */
+
+int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
+			struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	if (lslice >= c->slice_room) {
+		uint64_t room = CFS_MAX(lslice + 64, 2 * c->slice_room);
+		struct slice_state *s = realloc(c->slices, room * sizeof(*s));
+
+		if (!s)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		memset(s + c->slice_room, 0,
+		       (room - c->slice_room) * sizeof(*s));
+		c->slices = s;
+		c->slice_room = room;
+	}
+	if (!c->slices[lslice].is_mapped)
+		c->total_blocks += geo->data_count;
+	c->slices[lslice] = (struct slice_state){ .is_mapped = true };
+	return 0;
+}
+
+void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	c->total_blocks -= geo->data_count;
+	c->slices[lslice].is_mapped = false;
+}
+
+/* The sums of all slices, at open. */
+int cfs_space_load(struct cfs_container *c, struct cfs_err *err)
+{
+	uint64_t end = cfs_metavolume_end(c->mv);
+	struct cfs_key from = { { SPACE_SLICE, 0, 0 } };
+	struct cfs_cursor cur;
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r;
+
+	for (uint64_t i = 0; i < end; i++) {
+		if (!cfs_metavolume_get(c->mv, i, pieces))
+			continue;
+		r = cfs_space_add_slice(c, i, err);
+		if (r < 0)
+			return r;
+	}
+	r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_SPACE - 1], &from, err);
+	while (r == 0 && cur.key.w[0] < SPACE_GROUP) {
+		uint64_t lslice = cur.key.w[0] & ~SPACE_SLICE;
+		struct cfs_space_slice_disk disk;
+
+		if (cur.value_bytes < sizeof(disk) ||
+		    lslice >= c->slice_room || !c->slices[lslice].is_mapped)
+			return cfs_err_set(err, -EUCLEAN,
+				"space: a slice's record makes no sense");
+		memcpy(&disk, cur.value, sizeof(disk));
+		c->slices[lslice].used_blocks = le32_get(disk.used_blocks);
+		c->used_blocks += le32_get(disk.used_blocks);
+		r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+void cfs_space_done(struct cfs_container *c)
+{
+	struct open_group *g, *gtmp;
+	struct held_group *h, *htmp;
+
+	HASH_ITER(hh, c->groups, g, gtmp) {
+		HASH_DEL(c->groups, g);
+		cfs_blocks_unregister(c->blocks, &g->g);
+		free(g);
+	}
+	HASH_ITER(hh, c->held, h, htmp) {
+		HASH_DEL(c->held, h);
+		free(h);
+	}
+	free(c->slices);
+}

@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Groups on loan: opened in batches, ahead of need; the loan is durable before
+ * a block of the group is written, by a frame of its own.  At a commit the tag
+ * pages of groups that changed are written, and those with nothing left to
+ * hand out go back.
+ */
+#include "tree/container_priv.h"
+
+#include "base/cleanup.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define BATCH_GROUPS_MIN	4u
+#define BATCH_GROUPS_MAX	256u
+#define FREE_ENOUGH		32u	/* blocks; fewer only if need be */
+
+static struct cfs_key loan_key(uint64_t key)
+{
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_LOAN, 0), key,
+				   0 } };
+}
+
+struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint64_t key = cfs_vaddr(cfs_vaddr_lslice(vaddr),
+				 cfs_geometry_group(geo,
+						    cfs_vaddr_block(vaddr)));
+	struct open_group *g;
+
+	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+	return g;
+}
+
+/* Blocks of a group that may be written in a loan that begins now. */
+static int allowed_bits(struct cfs_container *c, uint64_t key,
+			uint64_t ret[2], bool *ret_was_used,
+			struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint32_t blocks = cfs_geometry_group_blocks(geo, cfs_vaddr_block(key));
+	uint64_t used[2], held[2];
+	int r = cfs_space_bits_load(c, key, used, ret_was_used, err);
+
+	if (r < 0)
+		return r;
+	cfs_space_held_bits(c, key, held);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t n = blocks > 64 * i ? CFS_MIN(blocks - 64 * i, 64) : 0;
+		uint64_t all = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+
+		ret[i] = all & ~used[i] & ~held[i];
+	}
+	return 0;
+}
+
+/* Bring a group into memory, with its tags, and let reads see them. */
+static int group_open(struct cfs_container *c, uint64_t key, bool was_used,
+		      struct open_group **ret, struct cfs_err *err)
+{
+	struct open_group *g = calloc(1, sizeof(*g));
+	int r = 0;
+
+	if (!g)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	g->key = key;
+	g->g.lslice = cfs_vaddr_lslice(key);
+	g->g.index = cfs_vaddr_block(key);
+	if (was_used)
+		r = cfs_group_load(c->blocks, g->g.lslice, g->g.index, &g->g,
+				   err);
+	/* Used, as it seems, but no page of this life: nothing is known of its
+	 * blocks; reads of them will say so. */
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		r = cfs_blocks_register(c->blocks, &g->g, err);
+	if (r < 0) {
+		free(g);
+		return r;
+	}
+	HASH_ADD(hh, c->groups, key, sizeof(g->key), g);
+	*ret = g;
+	return 0;
+}
+
+int cfs_space_open_group(struct cfs_container *c, uint64_t key,
+			 struct open_group **ret, struct cfs_err *err)
+{
+	uint64_t allowed[2];
+	bool was_used;
+	int r;
+
+	HASH_FIND(hh, c->groups, &key, sizeof(key), *ret);
+	if (*ret)
+		return 0;
+	r = allowed_bits(c, key, allowed, &was_used, err);
+	if (r == 0)
+		r = group_open(c, key, true, ret, err);
+	return r;
+}
+
+/* ---- choosing ----------------------------------------------------------- */
+
+/*
+ * Second copies of nodes stay in other slices than the first ones, on other
+ * devices where there are several: slices have a side, by device or by number.
+ */
+static unsigned int slice_side(const struct cfs_container *c, uint64_t lslice)
+{
+	if (c->copies == 1)
+		return 0;
+	if (cfs_devset_count(cfs_metavolume_devset(c->mv)) > 1)
+		return cfs_metavolume_device(c->mv, lslice) & 1;
+	return (unsigned int)(lslice & 1);
+}
+
+static bool slice_suits(const struct cfs_container *c, unsigned int stream,
+			uint64_t lslice, bool is_strict)
+{
+	if (!is_strict || c->copies == 1)
+		return true;
+	if (stream == CFS_STREAM_META0)
+		return slice_side(c, lslice) == 0;
+	if (stream == CFS_STREAM_META1)
+		return slice_side(c, lslice) == 1;
+	return true;
+}
+
+struct candidate {
+	uint64_t	key;
+	uint64_t	allowed[2];
+	bool		was_used;
+};
+
+/* Groups of one slice that are worth opening, from its cursor on. */
+static int scan_slice(struct cfs_container *c, uint64_t lslice,
+		      unsigned int free_min, struct candidate *list,
+		      size_t *count, size_t max, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	struct slice_state *s = &c->slices[lslice];
+	bool left_some = false;
+
+	for (uint32_t n = 0; n < geo->group_count && *count < max; n++) {
+		uint32_t index = (s->cursor + n) % geo->group_count;
+		uint64_t key = cfs_vaddr(lslice, index);
+		struct candidate *cand = &list[*count];
+		struct open_group *g;
+		unsigned int free_blocks;
+		int r;
+
+		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+		if (g)
+			continue;
+		r = allowed_bits(c, key, cand->allowed, &cand->was_used, err);
+		if (r < 0)
+			return r;
+		free_blocks =
+			(unsigned int)__builtin_popcountll(cand->allowed[0]) +
+			(unsigned int)__builtin_popcountll(cand->allowed[1]);
+		if (free_blocks < free_min) {
+			left_some |= free_blocks > 0;
+			continue;
+		}
+		cand->key = key;
+		(*count)++;
+		if (*count == max) {
+			left_some = true;
+			s->cursor = (index + 1) % geo->group_count;
+		}
+	}
+	if (!left_some)
+		s->is_scanned = true;
+	return 0;
+}
+
+/* Passes: enough free blocks and on the right side first, anything last. */
+static int choose_groups(struct cfs_container *c, unsigned int stream,
+			 struct candidate *list, size_t max, size_t *ret_count,
+			 struct cfs_err *err)
+{
+	uint64_t end = cfs_metavolume_end(c->mv);
+	size_t count = 0;
+
+	for (unsigned int pass = 0; pass < 4 && count == 0; pass++) {
+		bool is_strict = pass < 2;
+		unsigned int free_min = pass & 1 ? 1 : FREE_ENOUGH;
+
+		for (uint64_t l = 0; l < end && count < max; l++) {
+			int r;
+
+			if (l >= c->slice_room || !c->slices[l].is_mapped ||
+			    c->slices[l].is_scanned ||
+			    !slice_suits(c, stream, l, is_strict))
+				continue;
+			r = scan_slice(c, l, free_min, list, &count, max, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	*ret_count = count;
+	return 0;
+}
+
+/* ---- lending ------------------------------------------------------------ */
+
+/* The loans of these groups, durable; the tree has them in the next commit. */
+static int lend(struct cfs_container *c, const struct candidate *list,
+		size_t count, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
+	const struct cfs_loan_rec loan = {
+		.loan = c->next_loan++,
+		.epoch = c->epoch,
+		.state = CFS_LOAN_OPEN,
+	};
+	struct cfs_loan_rec_disk disk;
+	int r = 0;
+
+	cfs_loan_rec_pack(&loan, &disk);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct cfs_key key = loan_key(list[i].key);
+		struct cfs_rec rec = {
+			.type = CFS_REC_SET,
+			.tree_id = CFS_TREE_TABLE,
+			.key = { key.w[0], key.w[1], key.w[2] },
+			.value = (const uint8_t *)&disk,
+			.value_bytes = sizeof(disk),
+		};
+
+		r = cfs_rec_append(&records, &rec, NULL, 0, err);
+		/* Not part of the operation under way: never undone. */
+		if (r == 0)
+			r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key,
+					 &disk, sizeof(disk), NULL, err);
+	}
+	if (r == 0)
+		r = cfs_container_append_frame(c, &records, (uint32_t)count,
+					       NULL, 0, err);
+	if (r < 0 && err)
+		cfs_container_poison(c, err);
+	return r;
+}
+
+/* The stream goes on in an open group that nobody writes to; NULL: none. */
+static struct open_group *idle_group(struct cfs_container *c,
+				     unsigned int stream, bool is_strict)
+{
+	struct open_group *g, *tmp, *best = NULL;
+
+	HASH_ITER(hh, c->groups, g, tmp) {
+		if (g->is_assigned || !(g->allowed[0] | g->allowed[1]) ||
+		    !slice_suits(c, stream, g->g.lslice, is_strict))
+			continue;
+		/* In the order of addresses, so that runs go on. */
+		if (!best || g->key < best->key)
+			best = g;
+	}
+	return best;
+}
+
+static void assign(struct cfs_container *c, unsigned int stream,
+		   struct open_group *g)
+{
+	if (c->current[stream])
+		c->current[stream]->is_assigned = false;
+	c->current[stream] = g;
+	g->is_assigned = true;
+}
+
+int cfs_space_widen(struct cfs_container *c, unsigned int stream,
+		    uint64_t blocks_wanted, struct cfs_err *err)
+{
+	struct candidate *list;
+	struct open_group *g = idle_group(c, stream, true);
+	uint64_t max;
+	size_t count = 0;
+	int r;
+
+	if (g) {
+		assign(c, stream, g);
+		return 0;
+	}
+	/* The larger of a few groups and 1 % of what is free, and as much as a
+	 * long write wants. */
+	max = (c->total_blocks - c->used_blocks) / 100 / CFS_TAGS_PER_PAGE;
+	max = CFS_MAX(max, blocks_wanted / CFS_TAGS_PER_PAGE);
+	max = CFS_MIN(CFS_MAX(max, BATCH_GROUPS_MIN), BATCH_GROUPS_MAX);
+	if (stream != CFS_STREAM_DATA)
+		max = CFS_MIN(max, 16);
+	list = calloc(max, sizeof(*list));
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = choose_groups(c, stream, list, max, &count, err);
+	if (r == 0 && count > 0)
+		r = lend(c, list, count, err);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		r = group_open(c, list[i].key, list[i].was_used, &g, err);
+		if (r == 0) {
+			g->allowed[0] = list[i].allowed[0];
+			g->allowed[1] = list[i].allowed[1];
+		}
+	}
+	free(list);
+	if (r < 0)
+		return r;
+	g = idle_group(c, stream, true);
+	if (!g)
+		g = idle_group(c, stream, false);
+	if (!g)
+		return cfs_err_set(err, -ENOSPC, "no free group of blocks");
+	assign(c, stream, g);
+	return 0;
+}
+
+/* ---- commit ------------------------------------------------------------- */
+
+/* Groups that are used up go back with this commit; sums of slices. */
+int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err)
+{
+	struct open_group *g, *tmp;
+
+	HASH_ITER(hh, c->groups, g, tmp) {
+		struct cfs_key key = loan_key(g->key);
+		int r;
+
+		if (!c->is_sealing && (g->allowed[0] | g->allowed[1]))
+			continue;
+		r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, err);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	for (uint64_t l = 0; l < c->slice_room; l++) {
+		struct cfs_space_slice_disk disk;
+		struct cfs_key key = { { UINT64_C(1) << 56 | l, 0, 0 } };
+		int r;
+
+		if (!c->slices[l].is_changed || !c->slices[l].is_mapped)
+			continue;
+		memset(&disk, 0, sizeof(disk));
+		disk.used_blocks = le32_put(c->slices[l].used_blocks);
+		r = cfs_tree_put(c->trees[CFS_TREE_SPACE - 1], &key, &disk,
+				 sizeof(disk), NULL, err);
+		if (r < 0)
+			return r;
+		c->slices[l].is_changed = false;
+	}
+	return 0;
+}
+
+/* The tag pages of all groups that changed, into the commit's writes. */
+int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
+{
+	struct open_group *g, *tmp;
+
+	HASH_ITER(hh, c->groups, g, tmp) {
+		struct cfs_page_disk *page;
+		uint64_t vaddr;
+		int r;
+
+		if (!g->is_dirty)
+			continue;
+		page = cfs_dev_buf_alloc(sizeof(*page));
+		if (!page || cfs_buf_append(&c->page_bufs, &page,
+					    sizeof(page)) < 0) {
+			free(page);
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		}
+		cfs_group_page(c->blocks, &g->g, c->stamp, page, &vaddr);
+		r = cfs_container_add_write(c, vaddr, 1, page, err);
+		if (r < 0)
+			return r;
+		g->is_dirty = false;
+	}
+	return 0;
+}
+
+/* Behind the root: forget groups whose loan is over. */
+void cfs_space_close_groups(struct cfs_container *c)
+{
+	struct open_group *g, *tmp;
+
+	HASH_ITER(hh, c->groups, g, tmp) {
+		struct cfs_key key = loan_key(g->key);
+
+		if (!c->is_sealing && (g->allowed[0] | g->allowed[1]))
+			continue;
+		/* Used up while the commit placed its nodes: next time. */
+		if (cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], &key, NULL, 0,
+				 &(size_t){ 0 }, NULL) != -ENOENT)
+			continue;
+		for (unsigned int s = 0; s < CFS_STREAM_COUNT; s++)
+			if (c->current[s] == g)
+				c->current[s] = NULL;
+		HASH_DEL(c->groups, g);
+		cfs_blocks_unregister(c->blocks, &g->g);
+		c->slices[g->g.lslice].is_scanned = false;
+		free(g);
+	}
+}
+
+/* ---- recovery ----------------------------------------------------------- */
+
+/*
+ * A group that was on loan when its writer died: tags of a commit that did
+ * not come to its root would pass for newest versions once the stamp has
+ * overtaken them.  Blocks in use keep theirs (as of the root, or put there by
+ * the replay); the others are free, and so are their tags.
+ */
+static int recover_group(struct cfs_container *c, uint64_t key,
+			 struct cfs_err *err)
+{
+	const struct cfs_tag_disk zero = { 0 };
+	struct open_group *g;
+	uint64_t allowed[2], held[2], free_bits[2];
+	bool was_used;
+	int r = cfs_space_open_group(c, key, &g, err);
+
+	if (r == 0)
+		r = allowed_bits(c, key, allowed, &was_used, err);
+	if (r < 0)
+		return r;
+	/* What the replay freed may still be named by the last root. */
+	cfs_space_held_bits(c, key, held);
+	free_bits[0] = allowed[0] & ~held[0];
+	free_bits[1] = allowed[1] & ~held[1];
+	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++) {
+		if (!(free_bits[i / 64] >> (i % 64) & 1) ||
+		    memcmp(&g->g.tags[i], &zero, sizeof(zero)) == 0)
+			continue;
+		g->g.tags[i] = zero;
+		g->is_dirty = true;
+	}
+	/* The old writer is gone, so its loan goes on as ours. */
+	g->allowed[0] = allowed[0];
+	g->allowed[1] = allowed[1];
+	return 0;
+}
+
+int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_key from = loan_key(0);
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &from, err);
+
+	while (r == 0 && cur.key.w[0] == from.w[0]) {
+		struct cfs_loan_rec loan;
+
+		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
+					err);
+		if (r == 0) {
+			c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
+			r = recover_group(c, cur.key.w[1], err);
+		}
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- the log's own blocks ------------------------------------------------ */
+
+/* Groups, adjacent and never used, for one more extent of the log. */
+static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
+			       uint64_t *ret_key, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint64_t end = cfs_metavolume_end(c->mv);
+	uint32_t best = 0;
+
+	for (uint64_t l = 0; l < end && best < want; l++) {
+		uint32_t run = 0;
+
+		if (l >= c->slice_room || !c->slices[l].is_mapped ||
+		    geo->data_count - c->slices[l].used_blocks <
+		    CFS_TAGS_PER_PAGE)
+			continue;
+		for (uint32_t i = 0; i < geo->group_count && best < want;
+		     i++) {
+			uint64_t key = cfs_vaddr(l, i), allowed[2];
+			struct open_group *g;
+			bool was_used;
+
+			HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+			if (g || allowed_bits(c, key, allowed, &was_used,
+					      err) < 0 || was_used) {
+				run = 0;
+				continue;
+			}
+			run++;
+			if (run > best) {
+				best = run;
+				*ret_key = cfs_vaddr(l, i + 1 - run);
+			}
+		}
+	}
+	return best;
+}
+
+/* Mark all blocks of a fresh group as the log's. */
+static int take_log_group(struct cfs_container *c, uint64_t key,
+			  struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint32_t start = cfs_geometry_group_start(geo, cfs_vaddr_block(key));
+	uint32_t count = cfs_geometry_group_blocks(geo, cfs_vaddr_block(key));
+	uint64_t lslice = cfs_vaddr_lslice(key);
+	uint64_t used[2] = { 0, 0 };
+	struct open_group *g;
+	int r = group_open(c, key, false, &g, err);
+
+	for (uint32_t i = 0; i < count; i++)
+		used[i / 64] |= UINT64_C(1) << (i % 64);
+	if (r == 0)
+		r = cfs_space_bits_store(c, key, used, err);
+	if (r < 0)
+		return r;
+	c->slices[lslice].used_blocks += count;
+	c->slices[lslice].is_changed = true;
+	c->used_blocks += count;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct cfs_tag tag = {
+			.type = CFS_TAG_LOG,
+			.ino = c->root.log_id,
+			.offset = i,
+			.stamp = c->stamp,
+		};
+
+		cfs_space_set_tag(c, cfs_vaddr(lslice, start + i), &tag);
+	}
+	return 0;
+}
+
+/* A new container's root pages: the first two blocks of a slice. */
+int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
+			uint64_t *ret_vaddr, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint64_t key = cfs_vaddr(lslice, 0), used[2] = { 3, 0 };
+	struct open_group *g;
+	uint64_t allowed[2];
+	bool was_used;
+	int r = allowed_bits(c, key, allowed, &was_used, err);
+
+	if (r == 0)
+		r = group_open(c, key, false, &g, err);
+	if (r == 0)
+		r = cfs_space_bits_store(c, key, used, err);
+	if (r < 0)
+		return r;
+	g->allowed[0] = allowed[0] & ~used[0];
+	g->allowed[1] = allowed[1];
+	c->slices[lslice].used_blocks += 2;
+	c->slices[lslice].is_changed = true;
+	c->used_blocks += 2;
+	*ret_vaddr = cfs_vaddr(lslice, geo->data_start);
+	for (unsigned int i = 0; i < 2; i++) {
+		const struct cfs_tag tag = {
+			.type = CFS_TAG_ROOT,
+			.offset = i,
+			.stamp = c->stamp,
+		};
+
+		cfs_space_set_tag(c, *ret_vaddr + i, &tag);
+	}
+	return 0;
+}
+
+/* A new container's log: the last groups of a slice, zeroed. */
+int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
+		       uint32_t group_count, struct cfs_log_extent *ret,
+		       struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint32_t first = geo->group_count - group_count;
+	uint32_t start = cfs_geometry_group_start(geo, first);
+	uint32_t blocks = geo->data_start + geo->data_count - start;
+	void *zeroes = cfs_dev_buf_alloc((size_t)blocks * CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (!zeroes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (uint32_t i = first; i < geo->group_count && r == 0; i++)
+		r = take_log_group(c, cfs_vaddr(lslice, i), err);
+	ret->vaddr = cfs_vaddr(lslice, start);
+	ret->block_count = blocks;
+	if (r == 0)
+		r = cfs_container_write_now(c, ret->vaddr, blocks, zeroes,
+					    err);
+	free(zeroes);
+	return r;
+}
+
+/*
+ * More room for the log, within a commit: zeroes are written ahead of use, so
+ * that later appends do not make the host allocate anything.
+ */
+int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	uint64_t total = cfs_log_total_blocks(c->log);
+	uint32_t want = (uint32_t)CFS_MIN(total / CFS_TAGS_PER_PAGE + 1, 128);
+	struct candidate *list;
+	uint64_t key = 0, blocks = 0;
+	uint32_t run;
+	void *zeroes;
+	int r;
+
+	if (cfs_space_left(c) < (int64_t)(cfs_space_reserve(c) +
+			4 * (uint64_t)want * CFS_TAGS_PER_PAGE))
+		return 0;	/* space is needed for other things */
+	run = find_empty_run(c, want, &key, err);
+	if (run == 0)
+		return 0;
+	list = calloc(run, sizeof(*list));
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < run; i++)
+		list[i].key = key + i;
+	r = lend(c, list, run, err);
+	free(list);
+	for (uint32_t i = 0; i < run && r == 0; i++) {
+		r = take_log_group(c, key + i, err);
+		blocks += cfs_geometry_group_blocks(geo,
+						cfs_vaddr_block(key + i));
+	}
+	if (r < 0)
+		return r;
+	zeroes = cfs_dev_buf_alloc(blocks * CFS_BLOCK_BYTES);
+	if (!zeroes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	key = cfs_vaddr(cfs_vaddr_lslice(key),
+			cfs_geometry_group_start(geo, cfs_vaddr_block(key)));
+	r = cfs_container_write_now(c, key, (uint32_t)blocks, zeroes, err);
+	free(zeroes);
+	if (r == 0)
+		r = cfs_log_add_extent(c->log, key, (uint32_t)blocks, err);
+	return r;
+}
