@@ -163,6 +163,11 @@ static void crash_sweep(uint64_t new_size)
 	label.seq = 2;
 	label.size_bytes = new_size;
 	strcpy(label.name, "second");
+	/* A difference in each sector, so that a torn copy is no label. */
+	for (i = 0; i < CFS_LABEL_HINT_COUNT; i++) {
+		label.hints[i].device_uuid[0] = (uint8_t)(i + 1);
+		strcpy(label.hints[i].path, "/dev/second");
+	}
 	assert_int_equal(cfs_label_write(dev, &label, NULL), 0);
 	events = cfs_sim_event_count(sim);
 	assert_true(events >= 6);
