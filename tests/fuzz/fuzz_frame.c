@@ -5,7 +5,7 @@
  */
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/frame.h"
 #include "ondisk/map.h"
 

@@ -3,7 +3,7 @@
  * Inodes, directory entries, extended attributes: the first byte says which,
  * the rest is the value behind its version.
  */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/inode.h"
 
 static volatile uint64_t sink;

@@ -3,7 +3,7 @@
  * Labels: the first bytes that are read of a device nobody knows.  What
  * unpacks has slices inside the device, and packs to what unpacks again.
  */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/label.h"
 
 static void judge(const struct cfs_page_disk *disk)

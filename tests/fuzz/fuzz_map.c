@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Map records: versions and extents, at whatever length the value has. */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/map.h"
 
 static void version_judge(const uint8_t *value, size_t value_bytes)

@@ -3,7 +3,7 @@
  * Nodes.  A verified node is walked here as the tree code walks it, without
  * any check: a sanitizer sees what a check left out.
  */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/node.h"
 
 static volatile uint64_t sink;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Roots: what unpacks packs to bytes that unpack to the same. */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/root.h"
 
 static void judge(struct cfs_page_disk *disk, bool mend)

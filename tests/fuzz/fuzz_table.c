@@ -3,7 +3,7 @@
  * Small tables: the first byte names the record, the rest is its value, of
  * whatever length.  What unpacks packs to what unpacks to the same.
  */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/table.h"
 
 typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);

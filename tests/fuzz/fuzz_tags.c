@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Pages of tags: any bits unpack, and pack to the same bits. */
-#include "fuzz/fuzz_input.h"
+#include "fuzz_input.h"
 #include "ondisk/tag.h"
 
 static void judge(struct cfs_page_disk *disk, bool mend)

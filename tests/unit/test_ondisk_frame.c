@@ -15,7 +15,7 @@
 #include "base/xxh.h"
 #include "ondisk/frame.h"
 #include "ondisk/node.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct cfs_frame FRAME = {
 	.log_id = 0x1111,

@@ -12,7 +12,7 @@
 
 #include "ondisk/geometry.h"
 #include "ondisk/tag.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static void sizes(void (*fn)(const struct cfs_slice_geometry *g))
 {

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "ondisk/inode.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct cfs_inode INODE = {
 	.mode = 0100644,

@@ -11,7 +11,7 @@
 
 #include "base/xxh.h"
 #include "ondisk/label.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 #define MIB	(UINT64_C(1) << 20)
 #define AT	UINT64_C(4096)

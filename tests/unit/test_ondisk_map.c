@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "ondisk/map.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct cfs_extent_rec EXTENT = {
 	.version = { .stamp = 0x111213141516, .seq = 0x1718,

@@ -11,7 +11,7 @@
 
 #include "base/xxh.h"
 #include "ondisk/node.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 #define TREE 2u
 #define CONTAINER 0x5152535455565758u

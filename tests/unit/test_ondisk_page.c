@@ -11,7 +11,7 @@
 
 #include "ondisk/page.h"
 #include "base/xxh.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct cfs_page PAGE = {
 	.kind = CFS_PAGE_ROOT,

@@ -12,7 +12,7 @@
 
 #include "ondisk/root.h"
 #include "ondisk/tag.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct image_field FIELDS[] = {
 	{ 16, 8, 0x11, NULL },

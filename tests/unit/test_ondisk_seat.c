@@ -11,7 +11,7 @@
 
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 #define P 64u			/* the payload's offset in the page */
 

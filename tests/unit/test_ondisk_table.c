@@ -16,7 +16,7 @@
 
 #include "ondisk/geometry.h"
 #include "ondisk/table.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 #define VALUE_BYTES_MAX 512u
 

@@ -10,7 +10,7 @@
 
 #include "base/xxh.h"
 #include "ondisk/tag.h"
-#include "unit/ondisk_image.h"
+#include "ondisk_image.h"
 
 static const struct cfs_tag TAG = {
 	.csum = 0x0102030405060708,
