@@ -313,30 +313,52 @@ static void fill_both(struct cfs_tnode *left, struct cfs_tnode *right,
 }
 
 /*
- * Records that come in order leave full nodes behind: if the one before was
- * put at the same end of the node, only the new one is cut off.  An interior
- * node keeps a tenth, for it must not have a single child.
+ * Records that come in order leave full nodes behind: a leaf in which the one
+ * before was put just beside this one is cut where they are put, so that what
+ * comes next has a leaf to itself.
  */
-static unsigned int split_cut(const struct cfs_tnode *left, unsigned int slot,
-			      bool is_replace, const struct cfs_trec *recs,
-			      unsigned int count)
+static unsigned int leaf_cut(const struct cfs_tnode *left, unsigned int slot,
+			     const struct cfs_trec *recs, unsigned int count)
+{
+	unsigned int before = recs_bytes(recs, slot);
+	unsigned int bytes = recs_bytes(recs, count);
+	unsigned int own = recs[slot].n + CFS_SLOT_BYTES;
+
+	if (left->last_slot + 1u == slot)
+		return slot + 1 < count &&
+		       before + own <= CFS_TNODE_ROOM_BYTES ? slot + 1 : slot;
+	if (left->last_slot == slot && slot + 1 < count)
+		return slot > 0 && bytes - before <= CFS_TNODE_ROOM_BYTES ?
+		       slot : slot + 1;
+	return cut_at(recs, count, bytes / 2);
+}
+
+/* The same; but an interior node must not have a single child. */
+static unsigned int interior_cut(unsigned int slot,
+				 const struct cfs_trec *recs,
+				 unsigned int count)
 {
 	unsigned int bytes = recs_bytes(recs, count);
 
-	if (is_replace)
-		return cut_at(recs, count, bytes / 2);
-	if (left->level > 0) {
-		if (slot + 1 == count)
-			return cut_at(recs, count, bytes - bytes / 10);
-		if (slot == 1)
-			return cut_at(recs, count, bytes / 10);
-		return cut_at(recs, count, bytes / 2);
-	}
-	if (slot + 1 == count && left->last_slot + 1u == slot)
-		return slot;
-	if (slot == 0 && left->last_slot == 0)
-		return 1;
+	if (slot + 1 == count)
+		return cut_at(recs, count, bytes - bytes / 10);
+	if (slot == 1)
+		return cut_at(recs, count, bytes / 10);
 	return cut_at(recs, count, bytes / 2);
+}
+
+/* Falling keys go on in @right: all between the two belongs to it. */
+static void range_widen(struct cfs_tnode *left, struct cfs_tnode *right)
+{
+	unsigned int words = left->tree->config.key_words;
+	struct cfs_key key;
+
+	key = cfs_tkey_load(cfs_tnode_record(left, left->record_count - 1u),
+			    words);
+	/* There is a next one: @right has a higher key. */
+	cfs_tkey_inc(&key, words);
+	left->range.high = key;
+	right->range.low = key;
 }
 
 void cfs_tnode_split(struct cfs_tnode *left, struct cfs_tnode *right,
@@ -347,6 +369,7 @@ void cfs_tnode_split(struct cfs_tnode *left, struct cfs_tnode *right,
 	struct cfs_trec new_rec = { .bytes = rec, .n = n, .child = child };
 	uint8_t copy[CFS_NODE_BYTES];
 	unsigned int count, cut;
+	bool is_falling;
 
 	memcpy(copy, left->image, sizeof(copy));
 	count = cfs_tnode_gather(left, copy, recs);
@@ -356,9 +379,17 @@ void cfs_tnode_split(struct cfs_tnode *left, struct cfs_tnode *right,
 		count++;
 	}
 	recs[slot] = new_rec;
-	cut = split_cut(left, slot, is_replace, recs, count);
+	if (is_replace)
+		cut = cut_at(recs, count, recs_bytes(recs, count) / 2);
+	else if (left->level > 0)
+		cut = interior_cut(slot, recs, count);
+	else
+		cut = leaf_cut(left, slot, recs, count);
 	right->range = left->range;
+	is_falling = left->level == 0 && left->last_slot == slot && cut == slot;
 	fill_both(left, right, recs, count, cut);
+	if (is_falling)
+		range_widen(left, right);
 	/* The next one in order goes on where this one was put. */
 	if (slot >= cut)
 		right->last_slot = (uint16_t)(slot - cut);

@@ -193,5 +193,6 @@ int cfs_tree_walk(struct cfs_tree *tree,
 			       unsigned int level, const void *node,
 			       struct cfs_err *err),
 		  void (*damaged)(void *arg, const struct cfs_node_ref *ref,
-				  unsigned int level, const struct cfs_err *why),
+				  unsigned int level,
+				  const struct cfs_err *why),
 		  void *arg, struct cfs_err *err);

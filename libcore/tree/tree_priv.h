@@ -36,12 +36,14 @@
 /* The most that a node can hold, and one that does not fit any more. */
 #define CFS_TNODE_RECORDS_MAX	(4000u / (8 + 2 + 2) + 1)
 #define CFS_TNODE_CHILDREN_MAX	(4000u / (8 + 32 + 2) + 1)
-#define CFS_TREC_BYTES_MAX	(8 * CFS_KEY_WORDS_MAX + 2 + CFS_VALUE_BYTES_MAX)
+#define CFS_TREC_BYTES_MAX \
+	(8 * CFS_KEY_WORDS_MAX + 2 + CFS_VALUE_BYTES_MAX)
 #define CFS_TREE_HEIGHT_MAX	(CFS_NODE_LEVEL_MAX + 1)
 /* Below it a node looks for a sibling to merge with. */
 #define CFS_TNODE_USED_MIN	(CFS_TNODE_ROOM_BYTES / 4)
 /* Two that have more are evened out: a full node would soon split again. */
-#define CFS_TNODE_MERGED_MAX	(CFS_TNODE_ROOM_BYTES - CFS_TNODE_ROOM_BYTES / 8)
+#define CFS_TNODE_MERGED_MAX \
+	(CFS_TNODE_ROOM_BYTES - CFS_TNODE_ROOM_BYTES / 8)
 /* The blocks one operation can give up: path, siblings, twice. */
 #define CFS_GIVEN_UP_PER_OP	(4 * CFS_TREE_HEIGHT_MAX + 4)
 
