@@ -337,7 +337,7 @@ struct cfs_branch_rec {
 struct cfs_snapshot_rec {
 	char		name[CFS_NAME_BYTES];
 	char		note[CFS_NOTE_BYTES];	/* any bytes but NUL */
-	uint32_t	branch;		/* 1..65535 */
+	uint32_t	branch;		/* of the key: unpack leaves it 0 */
 	uint32_t	flags;		/* CFS_SNAPSHOT_* */
 	uint64_t	created_ns;
 	uint64_t	size_bytes;
