@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#include "unit/tree_store.h"
+#include "tree_store.h"
 
 /* Blocks of one record, and the length that makes the tree wide. */
 #define SPACE_BLOCKS	4u

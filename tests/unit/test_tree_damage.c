@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#include "unit/tree_store.h"
+#include "tree_store.h"
 
 #define RECORDS	400u
 

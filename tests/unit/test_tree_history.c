@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "base/bits.h"
-#include "unit/tree_store.h"
+#include "tree_store.h"
 
 enum pattern { SCATTERED, CLUSTERED, ASCENDING, DESCENDING, PATTERN_COUNT };
 

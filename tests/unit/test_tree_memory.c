@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-#include "unit/tree_store.h"
+#include "tree_store.h"
 
 static bool no_memory;
 static uint64_t refused;
