@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 #include "device/overlay.h"
@@ -156,6 +158,45 @@ static void test_batch(void **state)
 	end(s);
 }
 
+/* A base that does batches itself must not be asked for what was written. */
+static void test_batch_over_file(void **state)
+{
+	const char *tmp = getenv("TMPDIR");
+	uint8_t *bytes = cfs_dev_buf_alloc(4 * 4096);
+	struct cfs_dev *base, *over;
+	struct cfs_io ios[4];
+	char path[1024];
+	unsigned int i;
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/overlay-XXXXXX", tmp ? tmp : "/tmp");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 16 * 4096), 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(cfs_dev_open(path, CFS_DEV_RDONLY, &base, NULL), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(cfs_dev_overlay_new(base, &over, NULL), 0);
+	assert_int_equal(cfs_dev_write(over, 2 * 4096 + 5, "mine", 4, NULL),
+			 0);
+	memset(bytes, 0xee, 4 * 4096);
+	for (i = 0; i < 4; i++)
+		ios[i] = (struct cfs_io){
+			.op = CFS_IO_READ, .offset_bytes = i * 4096,
+			.buf = bytes + i * 4096, .length_bytes = 4096,
+		};
+	/* Two that the base does, then four of which one is ours. */
+	assert_int_equal(cfs_dev_submit(over, ios, 2, NULL), 0);
+	assert_int_equal(bytes[4096], 0);
+	assert_int_equal(bytes[2 * 4096], 0xee);
+	assert_int_equal(cfs_dev_submit(over, ios, 4, NULL), 0);
+	assert_memory_equal(bytes + 2 * 4096 + 5, "mine", 4);
+	assert_int_equal(bytes[2 * 4096], 0);
+	cfs_dev_close(over);
+	free(bytes);
+}
+
 static void test_discard(void **state)
 {
 	struct setup *s = begin();
@@ -226,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_random_writes),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_batch_over_file),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_written_bytes),
