@@ -1,0 +1,192 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Random blocks of 4 KiB, each made durable before the next: what a guest's
+# database does.  Everything is written in full before, so that raw and the
+# peers have nothing to allocate; cfs has its pool once in a file that is
+# written in full (as a device is) and once in a sparse one, where the host's
+# file system allocates behind each sync.
+
+CASE_TITLE='4 KiB random writes, each made durable, queue depth 1'
+SYNC_MB=${SYNC_MB:-4096}
+SYNC_ROUNDS=${SYNC_ROUNDS:-5}
+SYNC_SECONDS=${SYNC_SECONDS:-2}
+# The pool has room for the volume and for what is not yet reused.
+SYNC_POOL_MB=$((SYNC_MB * 5 / 2 + 512))
+
+sync_row()
+{
+	sample rate "$1" "$2" "$(field ops_per_s <<<"$3")"
+	sample p99 "$1" "$2" "$(field p99_us <<<"$3")"
+}
+
+# sync_peer SUBJECT ROUND FILE
+sync_peer()
+{
+	local out
+
+	! is_broken "$1" || return 0
+	out=$(peer-bench sync "$3" "$SYNC_SECONDS" "$2" 2>"$WORK/err") || {
+		failed "$1"
+		return
+	}
+	sync_row "$1" "$2" "$out"
+}
+
+sync_raw()
+{
+	sync_peer 'raw (O_DIRECT, fdatasync)' "$1" "$WORK/raw"
+}
+
+sync_loop()
+{
+	sync_peer 'loop device on raw' "$1" "$SYNC_LOOP"
+}
+
+sync_xfs()
+{
+	sync_peer 'xfs on a loop device' "$1" "$WORK/xfs/data"
+}
+
+sync_btrfs()
+{
+	sync_peer 'btrfs on a loop device' "$1" "$WORK/btrfs/data"
+}
+
+# sync_cfs_on SUBJECT ROUND POOL
+sync_cfs_on()
+{
+	local out
+
+	! is_broken "$1" || return 0
+	out=$(cfs-bench sync "$3" bench "$SYNC_SECONDS" "$2" \
+		2>"$WORK/err") || {
+		failed "$1"
+		return
+	}
+	sync_row "$1" "$2" "$out"
+	sample rate "$1, with the close" "$2" \
+		"$(field ops_per_s_with_close <<<"$out")"
+}
+
+sync_cfs()
+{
+	sync_cfs_on 'cfs' "$1" "$WORK/pool"
+}
+
+sync_cfs_sparse()
+{
+	sync_cfs_on 'cfs, sparse pool file' "$1" "$WORK/pool-sparse"
+}
+
+# The kernel has no client here that all machines have: fio has one.
+sync_qcow2()
+{
+	local subject='qcow2 (qemu-nbd, cache=none)'
+
+	! is_broken "$subject" || return 0
+	fio --name=sync --ioengine=nbd --rw=randwrite --bs=4k \
+		--iodepth=1 --fsync=1 --time_based \
+		--runtime="$SYNC_SECONDS" --randrepeat=0 \
+		--uri="nbd+unix:///?socket=$WORK/nbd" \
+		--output-format=json --output="$WORK/fio.json" \
+		>/dev/null 2>"$WORK/err" || {
+		failed "$subject"
+		return
+	}
+	# It may say something before the JSON begins.
+	sample rate "$subject" "$1" "$(sed -n '/^{/,$p' "$WORK/fio.json" |
+		jq '.jobs[0].write.iops')"
+}
+
+# prepare_lun SUBJECT POOL: a volume in it, full of data.
+prepare_lun()
+{
+	quietly mkcfs -q "$2:bench" --lun "${SYNC_MB}M" &&
+	quietly cfscp -q "$WORK/raw" "$2:bench" || {
+		failed "$1"
+		return 1
+	}
+}
+
+prepare_pools()
+{
+	need cfs mkcfs cfscp cfs-bench || return
+	# Zeroes are written, not left out: allocated is allocated.
+	if quietly dd if=/dev/zero of="$WORK/pool" bs=1M \
+		count="$SYNC_POOL_MB" oflag=direct conv=fsync &&
+		quietly mkcfs -q "$WORK/pool"
+	then
+		! prepare_lun cfs "$WORK/pool" || functions+=(sync_cfs)
+	else
+		failed cfs
+	fi
+	if quietly mkcfs -q --size "${SYNC_POOL_MB}M" "$WORK/pool-sparse"; then
+		! prepare_lun 'cfs, sparse pool file' "$WORK/pool-sparse" ||
+			functions+=(sync_cfs_sparse)
+	else
+		failed 'cfs, sparse pool file'
+	fi
+}
+
+# prepare_kernel xfs|btrfs SUBJECT: a full file in such a file system.
+prepare_kernel()
+{
+	need_root "$2" && need "$2" "mkfs.$1" || return
+	make_fs "$1" $((SYNC_MB * 3 / 2 + 1024)) &&
+	quietly dd if="$WORK/raw" of="$MNT/data" bs=1M iflag=direct \
+		oflag=direct conv=fsync || {
+		failed "$2"
+		return 1
+	}
+	functions+=("sync_$1")
+}
+
+prepare_qcow2()
+{
+	local subject='qcow2 (qemu-nbd, cache=none)' tries
+
+	need "$subject" qemu-img qemu-nbd fio || return
+	quietly qemu-img convert -q -f raw -O qcow2 -t none -T none \
+		"$WORK/raw" "$WORK/qcow2" || {
+		failed "$subject"
+		return 1
+	}
+	qemu-nbd --persistent --shared=0 -f qcow2 --cache=none --aio=threads \
+		-k "$WORK/nbd" "$WORK/qcow2" 2>"$WORK/err" &
+	SERVER_PID=$!
+	later stop_server
+	for ((tries = 0; tries < 50; tries++)); do
+		[ ! -S "$WORK/nbd" ] || break
+		sleep 0.1
+	done
+	functions+=(sync_qcow2)
+}
+
+run_case()
+{
+	local functions=(sync_raw)
+
+	measure rate 'writes/s' higher 'raw (O_DIRECT, fdatasync)' \
+		'durable writes a second'
+	measure p99 us lower 'raw (O_DIRECT, fdatasync)' \
+		'latency, 99th percentile'
+	aim rate cfs '>=' 0.9 'raw (O_DIRECT, fdatasync)'
+	need_space '(all)' $((SYNC_MB * 4 + SYNC_POOL_MB + SYNC_MB)) ||
+		return 0
+	make_data "$WORK/raw" "$SYNC_MB" || return
+	prepare_pools
+	if need_root 'loop device on raw'; then
+		if loop_attach "$WORK/raw"; then
+			SYNC_LOOP=$LOOP
+			functions+=(sync_loop)
+		else
+			failed 'loop device on raw'
+		fi
+	fi
+	prepare_kernel xfs 'xfs on a loop device'
+	prepare_kernel btrfs 'btrfs on a loop device'
+	prepare_qcow2
+	drop_caches
+	rounds "$SYNC_ROUNDS" "${functions[@]}"
+}
