@@ -116,6 +116,7 @@ int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 	cmd->env_pool = env("CFS_POOL");
 	cmd->env_run = env("CFS_RUN");
 	cmd->env_lease = env("CFS_LEASE");
+	cmd->items = cmd->verb ? cmd->verb->items : NULL;
 	cmd->keeps_output = cmd->verb &&
 			    (cmd->verb->flags & CFS_VERB_KEEPS_OUTPUT);
 	r = init_search(cmd, err);
@@ -262,6 +263,27 @@ int cfs_cmd_fail(struct cfs_cmd *cmd, const char *object,
 	status = cfs_status_of(code, is_fsck);
 	cmd->status = cfs_status_join(cmd->status, status, is_fsck);
 	return code;
+}
+
+int cfs_cmd_wrap(struct cfs_cmd *cmd, const char *object, int r)
+{
+	const char *msg = cmd->err.msg;
+	const char *tail;
+	char rest[CFS_ERR_BYTES];
+	size_t n;
+
+	if (r >= 0 || cmd->is_usage || names_object(msg, object))
+		return r;
+	for (tail = object; tail; tail = strchr(tail, ':')) {
+		tail += *tail == ':';
+		n = strlen(tail);
+		if (n && names_object(msg, tail) && msg[n + 1] == ' ') {
+			(void)snprintf(rest, sizeof(rest), "%s", msg + n + 2);
+			return cfs_err_set(&cmd->err, r, "%s: %s", object,
+					   rest);
+		}
+	}
+	return cfs_err_wrap(&cmd->err, r, "%s", object);
 }
 
 void cfs_cmd_raise(struct cfs_cmd *cmd, int status)

@@ -64,6 +64,7 @@ struct cfs_cmd {
 	int		last_code;
 	bool		has_failed;
 	bool		keeps_output;	/* may be set: see KEEPS_OUTPUT */
+	const char	*items;		/* may be set: instead of the verb's */
 	bool		owns_stdout;
 	bool		is_pipe_closed;
 	bool		is_usage;
@@ -145,6 +146,13 @@ int cfs_cmd_write(void *cmd, const void *bytes, size_t length_bytes,
  */
 int cfs_cmd_fail(struct cfs_cmd *cmd, const char *object,
 		 const struct cfs_err *err);
+
+/*
+ * Put @object ("pool.img:vm0@a") before what cmd->err says, unless the message
+ * names it already; a message that begins with its last part ("vm0@a: ...")
+ * gets the whole.  Returns @r, of which 0 and more leave the message alone.
+ */
+int cfs_cmd_wrap(struct cfs_cmd *cmd, const char *object, int r);
 
 /*
  * Raise the exit status without an error: the document is written all the

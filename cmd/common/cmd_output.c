@@ -101,7 +101,6 @@ void cfs_cmd_detail(struct cfs_cmd *cmd, const char *fmt, ...)
 static int render_json(const struct cfs_cmd *cmd, bool is_lines, char **ret,
 		       size_t *ret_bytes, struct cfs_err *err)
 {
-	const char *items = cmd->verb ? cmd->verb->items : NULL;
 	char *buf = NULL;
 	size_t length_bytes = 0;
 	FILE *f = open_memstream(&buf, &length_bytes);
@@ -110,7 +109,8 @@ static int render_json(const struct cfs_cmd *cmd, bool is_lines, char **ret,
 	if (!f)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	if (is_lines)
-		r = cfs_out_dump_lines(cmd->out, items ? items : "", f, err);
+		r = cfs_out_dump_lines(cmd->out,
+				       cmd->items ? cmd->items : "", f, err);
 	else
 		r = cfs_out_dump(cmd->out, false, f, err);
 	if (fclose(f) && r == 0)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* slicectl: the space of a pool; its devices, slices and volumes. */
+#include "slicectl/slicectl.h"
+
+static const struct cfs_verb *const verbs[] = {
+	&slicectl_pools, &slicectl_ls, &slicectl_show, &slicectl_df,
+	&slicectl_map, &slicectl_set, &slicectl_add, &slicectl_resize,
+	&slicectl_trim, &slicectl_rename, &slicectl_rm, NULL
+};
+
+static const struct cfs_tool tool = {
+	.name = "slicectl",
+	.help = "space: devices, slices, volumes",
+	.examples =
+		"slicectl ls pool.img\n"
+		"slicectl df pool.img\n"
+		"slicectl resize pool.img:vm0 +10G",
+	.verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+	return cfs_tool_main(&tool, argc, argv);
+}
