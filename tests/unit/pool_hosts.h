@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "unit/pool_fixture.h"
+#include "pool_fixture.h"
 
 struct host {
 	struct cfs_identity	self;

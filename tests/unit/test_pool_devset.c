@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/uuid.h"
-#include "unit/pool_fixture.h"
+#include "pool_fixture.h"
 
 #define SIZE POOL_FIXTURE_BYTES
 #define MIRROR CFS_POOL_FLAG_MIRROR

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "unit/pool_hosts.h"
+#include "pool_hosts.h"
 
 #define SIZE POOL_FIXTURE_BYTES
 

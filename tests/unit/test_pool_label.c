@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "device/sim.h"
-#include "unit/pool_fixture.h"
+#include "pool_fixture.h"
 
 #define SIZE POOL_FIXTURE_BYTES
 

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "pool/probe.h"
-#include "unit/pool_fixture.h"
+#include "pool_fixture.h"
 
 #define SIZE POOL_FIXTURE_BYTES
 

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "device/sim.h"
-#include "unit/pool_hosts.h"
+#include "pool_hosts.h"
 
 #define SIZE POOL_FIXTURE_BYTES
 #define MIRROR CFS_POOL_FLAG_MIRROR
