@@ -329,6 +329,13 @@ static int range_check(uint64_t ino, uint64_t offset_bytes,
 	return 0;
 }
 
+/* To the file's end: its last block goes whole, there is nothing behind. */
+static uint64_t punch_end(uint64_t end_bytes, uint64_t size_bytes)
+{
+	return end_bytes < size_bytes ? end_bytes :
+		cfs_align_up(size_bytes, CFS_BLOCK_BYTES);
+}
+
 /* @size_bytes: the file is at least as long when this is done. */
 static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		 uint64_t length_bytes, uint64_t size_bytes,
@@ -343,10 +350,7 @@ static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 			       err);
 		if (r < 0)
 			return r;
-		/* To the end: what its last block has behind it is zero. */
-		end = CFS_MIN(offset_bytes + length_bytes,
-			      cfs_align_up(inode.size_bytes,
-					   CFS_BLOCK_BYTES));
+		end = punch_end(offset_bytes + length_bytes, inode.size_bytes);
 		if (at < end)
 			r = punch_step(fs, ino, &at, end, err);
 		inode.size_bytes = CFS_MAX(inode.size_bytes, size_bytes);

@@ -9,97 +9,7 @@
 #include <dirent.h>
 #include <stdio.h>
 
-#include "unit/fake_map.c"
-
-#define N(name) (name), (sizeof(name) - 1)
-#define ROOT cfs_fs_root_ino(f->fs)
-
-struct fixture {
-	struct cfs_container	*c;
-	struct cfs_fs		*fs;
-	struct cfs_clock_manual	clock;
-	struct cfs_err		err;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->c = fake_new();
-	f->fs = fake_fs_new(f->c);
-	cfs_clock_manual_init(&f->clock, 0, 5000);
-	cfs_fs_set_clock(f->fs, &f->clock.clock);
-	*state = f;
-	return 0;
-}
-
-static int problem_print(void *arg, enum cfs_fs_problem kind, uint64_t ino,
-			 const char *text)
-{
-	(void)kind;
-	(void)ino;
-	print_message("%s\n", text);
-	++*(unsigned int *)arg;
-	return 0;
-}
-
-static void assert_sound(struct fixture *f)
-{
-	unsigned int problem_count = 0;
-	struct cfs_fs_check check = {
-		.problem = problem_print, .arg = &problem_count,
-	};
-
-	assert_int_equal(cfs_fs_check(f->fs, &check, NULL, &f->err), 0);
-	assert_int_equal(problem_count, 0);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_sound(f);
-	cfs_fs_close(f->fs);
-	fake_free(f->c);
-	free(f);
-	return 0;
-}
-
-static uint64_t make(struct fixture *f, uint64_t dir, const char *name)
-{
-	uint64_t ino = 0;
-
-	assert_int_equal(cfs_fs_create(f->fs, dir, name, strlen(name), 0644, 1,
-				       2, &ino, &f->err), 0);
-	return ino;
-}
-
-static uint64_t make_dir(struct fixture *f, uint64_t dir, const char *name)
-{
-	uint64_t ino = 0;
-
-	assert_int_equal(cfs_fs_mkdir(f->fs, dir, name, strlen(name), 0755, 1,
-				      2, &ino, &f->err), 0);
-	return ino;
-}
-
-static struct cfs_inode attr(struct fixture *f, uint64_t ino)
-{
-	struct cfs_inode inode;
-
-	assert_int_equal(cfs_fs_getattr(f->fs, ino, &inode, &f->err), 0);
-	return inode;
-}
-
-/* The inode that a path stands for, or a negative errno. */
-static int64_t at(struct fixture *f, const char *path)
-{
-	uint64_t ino = 0;
-	int r = cfs_fs_resolve(f->fs, ROOT, path, strlen(path),
-			       CFS_FS_FOLLOW_NONE, &ino, &f->err);
-
-	return r < 0 ? r : (int64_t)ino;
-}
+#include "fs_fixture.h"
 
 static void test_create(void **state)
 {
@@ -903,47 +813,34 @@ static void test_open_root(void **state)
 	assert_null(fs);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_create, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_create_types, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_create_with, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_names, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lookup, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_link_unlink, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_links_max, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_rmdir, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rename_file, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_rename_replaces_open,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rename_dir, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_exchange, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_collisions, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_collision_gaps, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_readdir, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_readdir_changes, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_resolve, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_symlinks_max, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_resolve_parent, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_path_of, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_setattr, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_snapshot, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_open_root, setup,
-						teardown),
+		TEST(test_create),
+		TEST(test_create_types),
+		TEST(test_create_with),
+		TEST(test_names),
+		TEST(test_lookup),
+		TEST(test_link_unlink),
+		TEST(test_links_max),
+		TEST(test_rmdir),
+		TEST(test_rename_file),
+		TEST(test_rename_replaces_open),
+		TEST(test_rename_dir),
+		TEST(test_exchange),
+		TEST(test_collisions),
+		TEST(test_collision_gaps),
+		TEST(test_readdir),
+		TEST(test_readdir_changes),
+		TEST(test_resolve),
+		TEST(test_symlinks_max),
+		TEST(test_resolve_parent),
+		TEST(test_path_of),
+		TEST(test_setattr),
+		TEST(test_snapshot),
+		TEST(test_open_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

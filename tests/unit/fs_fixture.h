@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What tests of tree volumes begin and end with: an empty tree on the fake
+ * container, whose clock stands, and a check of it when the test is over.
+ */
+#pragma once
+
+#include "fake_map.c"
+
+#define N(name) (name), (sizeof(name) - 1)
+#define ROOT cfs_fs_root_ino(f->fs)
+
+struct fixture {
+	struct cfs_container	*c;
+	struct cfs_fs		*fs;
+	struct cfs_clock_manual	clock;
+	struct cfs_err		err;
+};
+
+FAKE_UNUSED static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->c = fake_new();
+	f->fs = fake_fs_new(f->c);
+	cfs_clock_manual_init(&f->clock, 0, 5000);
+	cfs_fs_set_clock(f->fs, &f->clock.clock);
+	*state = f;
+	return 0;
+}
+
+static int problem_print(void *arg, enum cfs_fs_problem kind, uint64_t ino,
+			 const char *text)
+{
+	(void)kind;
+	(void)ino;
+	print_message("%s\n", text);
+	++*(unsigned int *)arg;
+	return 0;
+}
+
+static void assert_sound(struct fixture *f)
+{
+	unsigned int problem_count = 0;
+	struct cfs_fs_check check = {
+		.problem = problem_print, .arg = &problem_count,
+	};
+
+	assert_int_equal(cfs_fs_check(f->fs, &check, NULL, &f->err), 0);
+	assert_int_equal(problem_count, 0);
+}
+
+FAKE_UNUSED static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_sound(f);
+	cfs_fs_close(f->fs);
+	fake_free(f->c);
+	free(f);
+	return 0;
+}
+
+FAKE_UNUSED static uint64_t make(struct fixture *f, uint64_t dir,
+				 const char *name)
+{
+	uint64_t ino = 0;
+
+	assert_int_equal(cfs_fs_create(f->fs, dir, name, strlen(name), 0644, 1,
+				       2, &ino, &f->err), 0);
+	return ino;
+}
+
+FAKE_UNUSED static uint64_t make_dir(struct fixture *f, uint64_t dir,
+				     const char *name)
+{
+	uint64_t ino = 0;
+
+	assert_int_equal(cfs_fs_mkdir(f->fs, dir, name, strlen(name), 0755, 1,
+				      2, &ino, &f->err), 0);
+	return ino;
+}
+
+FAKE_UNUSED static struct cfs_inode attr(struct fixture *f, uint64_t ino)
+{
+	struct cfs_inode inode;
+
+	assert_int_equal(cfs_fs_getattr(f->fs, ino, &inode, &f->err), 0);
+	return inode;
+}
+
+/* The inode that a path stands for, or a negative errno. */
+FAKE_UNUSED static int64_t at(struct fixture *f, const char *path)
+{
+	uint64_t ino = 0;
+	int r = cfs_fs_resolve(f->fs, ROOT, path, strlen(path),
+			       CFS_FS_FOLLOW_NONE, &ino, &f->err);
+
+	return r < 0 ? r : (int64_t)ino;
+}
