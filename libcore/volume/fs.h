@@ -32,6 +32,7 @@
  */
 #pragma once
 
+#include "base/bits.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "ondisk/inode.h"
@@ -39,7 +40,7 @@
 
 struct cfs_fs;
 
-#define CFS_FS_FILE_BYTES_MAX	CFS_FILE_BYTES_MAX
+#define CFS_FS_FILE_BYTES_MAX	(CFS_OFF_MAX * CFS_BLOCK_BYTES)
 #define CFS_FS_LINKS_MAX	UINT32_C(0x7fffffff)
 #define CFS_FS_DEPTH_MAX	65536u	/* of directories, where one climbs */
 #define CFS_FS_SYMLINKS_MAX	40u	/* that one resolution follows */

@@ -13,7 +13,7 @@
 static int too_big(uint64_t ino, struct cfs_err *err)
 {
 	return cfs_err_set(err, -EFBIG, "inode %" PRIu64
-			   ": a file has at most 2^60 bytes", ino);
+			   ": a file cannot be that long", ino);
 }
 
 /* ------------------------------------------------------------------- read */
@@ -92,16 +92,18 @@ int cfs_fs_seek(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 
 /* --------------------------------------------------------------- shrinking */
 
-/* Is there data at or behind @from_bytes?  1, 0, or an error. */
-static int has_data(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
-		    struct cfs_err *err)
+/*
+ * The first byte of data at or behind *at, which is set to it.
+ * 1; 0: there is none; or an error.
+ */
+static int data_find(struct cfs_fs *fs, uint64_t ino, uint64_t *at,
+		     struct cfs_err *err)
 {
-	uint64_t at = from_bytes;
 	int r;
 
-	if (from_bytes >= CFS_FS_FILE_BYTES_MAX)
+	if (*at >= CFS_FS_FILE_BYTES_MAX)
 		return 0;
-	r = cfs_data_seek(&fs->view, ino, from_bytes, true, &at, err);
+	r = cfs_data_seek(&fs->view, ino, *at, true, at, err);
 	return r == -ENXIO ? 0 : r < 0 ? r : 1;
 }
 
@@ -109,17 +111,16 @@ int cfs_fs_data_free_step(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
 			  struct cfs_err *err)
 {
 	struct cfs_container *c = cfs_fs_container(fs);
+	uint64_t at = from_bytes, end, next;
 	uint16_t branch = fs->view.branch;
-	uint64_t at = from_bytes, end;
 	int r;
 
-	r = cfs_data_seek(&fs->view, ino, from_bytes, true, &at, err);
-	if (r < 0)
-		return r == -ENXIO ? 0 : r;
-	/* A seek goes to the block, which may begin before the cut. */
-	at = CFS_MAX(at, from_bytes);
+	r = data_find(fs, ino, &at, err);
+	if (r <= 0)
+		return r;
 	end = cfs_align_down(at, CFS_FS_FREE_BYTES) + CFS_FS_FREE_BYTES;
-	r = has_data(fs, ino, end, err);
+	next = end;
+	r = data_find(fs, ino, &next, err);
 	if (r == 0)
 		return cfs_data_punch(c, branch, ino, at, UINT64_MAX, err);
 	if (r > 0)
@@ -194,10 +195,11 @@ static int cut(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
 {
 	uint64_t end = cfs_align_down(size_bytes, CFS_FS_FREE_BYTES) +
 		CFS_FS_FREE_BYTES;
+	uint64_t next = end;
 	int r;
 
 	inode->size_bytes = size_bytes;
-	r = has_data(fs, ino, end, err);
+	r = data_find(fs, ino, &next, err);
 	if (r == 0)
 		return cfs_data_punch(cfs_fs_container(fs), fs->view.branch,
 				      ino, size_bytes, UINT64_MAX, err);
@@ -304,14 +306,13 @@ static int punch_step(struct cfs_fs *fs, uint64_t ino, uint64_t *offset_bytes,
 	uint64_t at = *offset_bytes, to;
 	int r;
 
-	r = cfs_data_seek(&fs->view, ino, at, true, &at, err);
-	if (r == -ENXIO || (r == 0 && at >= end_bytes)) {
+	r = data_find(fs, ino, &at, err);
+	if (r < 0)
+		return r;
+	if (r == 0 || at >= end_bytes) {
 		*offset_bytes = end_bytes;
 		return 0;
 	}
-	if (r < 0)
-		return r;
-	at = CFS_MAX(at, *offset_bytes);
 	to = cfs_align_down(at, CFS_FS_FREE_BYTES) + CFS_FS_FREE_BYTES;
 	to = CFS_MIN(to, end_bytes);
 	*offset_bytes = to;

@@ -59,13 +59,6 @@ static inline uint16_t cfs_fs_type_of(uint32_t mode)
 	return (uint16_t)((mode & S_IFMT) >> 12);
 }
 
-/*
- * map.c: the first inode number >= *ino that the view has an INODE record of.
- * Sets *ino.  -ENOENT without @err.
- */
-int cfs_map_next_inode(const struct cfs_view *view, uint64_t *ino,
-		       struct cfs_err *err);
-
 /* fs.c */
 
 /* Begin an operation (takes the lock): -EROFS for a snapshot. */

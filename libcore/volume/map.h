@@ -43,6 +43,13 @@ int cfs_map_next(const struct cfs_view *view, uint64_t ino,
 		 enum cfs_map_class class, uint64_t *offset, void *buf,
 		 size_t buf_bytes, size_t *ret_bytes, struct cfs_err *err);
 
+/*
+ * The first inode >= *ino that the view shows; sets *ino.  -ENOENT without
+ * @err: there is none.
+ */
+int cfs_map_next_inode(const struct cfs_view *view, uint64_t *ino,
+		       struct cfs_err *err);
+
 /* Set or delete (-ENOENT without @err: it is not there) at a branch's head. */
 int cfs_map_put(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		enum cfs_map_class class, uint64_t offset, const void *value,

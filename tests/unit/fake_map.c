@@ -502,7 +502,9 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 	size_t done, n;
 	int r = 0;
 
-	assert(length_bytes <= CFS_FS_WRITE_BYTES_MAX);
+	assert(length_bytes <= CFS_FS_WRITE_BYTES_MAX &&
+	       cfs_range_fits(offset_bytes, length_bytes,
+			      CFS_FS_FILE_BYTES_MAX));
 	for (done = 0; r == 0 && done < length_bytes; done += n) {
 		uint64_t at = offset_bytes + done;
 		size_t in_block = (size_t)(at % CFS_BLOCK_BYTES);
@@ -565,6 +567,7 @@ int cfs_data_seek(const struct cfs_view *view, uint64_t ino,
 	int r;
 
 	fake_assert_held(view->container);
+	assert(offset_bytes < CFS_FS_FILE_BYTES_MAX);
 	if (data) {
 		r = cfs_map_next(view, ino, CFS_MAP_EXTENT, &block, &byte, 1,
 				 &bytes, err);

@@ -272,6 +272,8 @@ static void test_parent(void **state)
 	store(f, ROOT, root);
 	assert_problem(f, CFS_FS_PROBLEM_PARENT, ROOT,
 		       "inode 1: the root is not its own parent");
+	/* Nor does it lead anywhere. */
+	assert_int_equal(at(f, ".."), ROOT);
 }
 
 static void test_nameless(void **state)

@@ -275,6 +275,38 @@ static void test_unlink_big(void **state)
 	assert_int_equal(f->c->record_count, before);
 }
 
+/* Over a big file: that one is freed. */
+static void test_rename_over_big(void **state)
+{
+	struct fixture *f = *state;
+	size_t before = f->c->record_count;
+	uint64_t b;
+
+	b = make_big(f, "b");
+	make(f, ROOT, "a");
+	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("a"), ROOT, N("b"), 0,
+				       &f->err), 0);
+	assert_int_equal(orphan_find(f, b), -ENOENT);
+	/* An inode and its entry. */
+	assert_int_equal(f->c->record_count, before + 2);
+}
+
+/* One that is being cut has an ORPHAN record, which goes with it. */
+static void test_unlink_shrinking(void **state)
+{
+	struct fixture *f = *state;
+	size_t before = f->c->record_count;
+	uint64_t a = make(f, ROOT, "a");
+
+	put(f, a, 0, "x");
+	put(f, a, WINDOW, "x");
+	f->c->fail_op_at = f->c->begin_count + 2;
+	assert_int_equal(cfs_fs_truncate(f->fs, a, 1, &f->err), 0);
+	assert_int_equal(orphan_find(f, a), 0);
+	assert_int_equal(cfs_fs_unlink(f->fs, ROOT, N("a"), &f->err), 0);
+	assert_int_equal(f->c->record_count, before);
+}
+
 static void test_unlink_xattrs(void **state)
 {
 	struct fixture *f = *state;
@@ -495,6 +527,8 @@ int main(void)
 		TEST(test_truncate_big),
 		TEST(test_truncate_reclaim),
 		TEST(test_unlink_big),
+		TEST(test_rename_over_big),
+		TEST(test_unlink_shrinking),
 		TEST(test_unlink_xattrs),
 		TEST(test_unlink_open),
 		TEST(test_reclaim_branch),
