@@ -7,42 +7,23 @@
 #include "slicectl/slicectl.h"
 
 #include "base/cleanup.h"
-
-#include <string.h>
-
-/* What would be lost, for people: ext4 "root". */
-static void describe(const struct cfs_probe *probe, char *ret, size_t room)
-{
-	if (!strcmp(probe->type, "data"))
-		(void)snprintf(ret, room, "other data");
-	else if (probe->label[0])
-		(void)snprintf(ret, room, "%s with the label \"%s\"",
-			       probe->type, probe->label);
-	else
-		(void)snprintf(ret, room, "%s without a label", probe->type);
-}
+#include "session/judge.h"
 
 static int check_device(struct cfs_cmd *cmd, const char *path)
 {
+	char lost[CFS_JUDGE_TEXT_BYTES];
 	struct cfs_probe probe;
-	char what[256];
 	int r = cfs_probe_device(path, &probe, &cmd->err);
 
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, path, r);
-	if (!probe.exists)
-		return cfs_err_set(&cmd->err, -ENOENT, "%s: no such file or "
-				   "device", path);
-	if (probe.is_in_use)
-		return cfs_err_set(&cmd->err, -EBUSY, "%s: in use: %s", path,
-				   probe.used_as);
-	if (!probe.type[0])
-		return 0;
-	describe(&probe, what, sizeof(what));
-	if (!cmd->is_force)
-		return cfs_err_set(&cmd->err, CFS_REFUSED, "%s: holds %s: "
-				   "give --force to overwrite it", path, what);
-	return cfs_cmd_confirm(cmd, path, "%s", what);
+	r = cfs_device_judge(path, &probe, cmd->is_force, false, lost,
+			     &cmd->err);
+	if (r == -EEXIST)
+		return cmd->err.code = CFS_REFUSED;
+	if (r < 0 || !lost[0])
+		return r;
+	return cfs_cmd_confirm(cmd, path, "%s", lost);
 }
 
 static void put(struct cfs_cmd *cmd, const char *path, uint64_t slices)
