@@ -2,7 +2,7 @@
 /*
  * A container, its map and its data in memory, in place of the real ones: the
  * functions of tree/container.h, volume/map.h and volume/data.h that tree
- * volumes use.  Included by a test, so that the linker takes these and leaves
+ * volumes use.  Included by fs_fixture.h, so that the linker takes these and leaves
  * the library's out.  What the real ones promise is asserted here: the lock is
  * held, changes come within an operation, an abort brings everything back.
  *
@@ -10,18 +10,8 @@
  * class and offset), table records their own; data is a record for each block.
  * fake_snapshot copies a branch to where views with a stamp look.
  */
-#include "volume/fs_priv.h"
-
-#include <assert.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/bits.h"
-#include "base/rng.h"
-#include "base/vec.h"
-
-#define FAKE_UNUSED	__attribute__((unused))
 #define FAKE_BRANCH	1u
 #define FAKE_STAMP	77u
 #define FAKE_SNAP	(UINT64_C(1) << 40)	/* in word 0: of a snapshot */

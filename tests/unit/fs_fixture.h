@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What tests of tree volumes begin and end with: an empty tree on the fake
- * container, whose clock stands, and a check of it when the test is over.
+ * What tests of tree volumes begin and end with: an empty tree, whose clock
+ * stands, and a check of it when the test is over.  It is on the fake
+ * container, or with FS_REAL defined on a real one on memory devices.
  */
 #pragma once
 
-#include "fake_map.c"
+#include "volume/fs_priv.h"
 
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/rng.h"
+#include "base/vec.h"
+
+#define FAKE_UNUSED	__attribute__((unused))
 #define N(name) (name), (sizeof(name) - 1)
 #define ROOT cfs_fs_root_ino(f->fs)
 
@@ -15,14 +25,22 @@ struct fixture {
 	struct cfs_fs		*fs;
 	struct cfs_clock_manual	clock;
 	struct cfs_err		err;
+	struct real		*real;
 };
+
+#ifdef FS_REAL
+#include "fs_real.h"
+#else
+#include "fake_map.c"
+#include "fs_fake.h"
+#endif
 
 FAKE_UNUSED static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->c = fake_new();
-	f->fs = fake_fs_new(f->c);
+	assert(f);
+	env_open(f);
 	cfs_clock_manual_init(&f->clock, 0, 5000);
 	cfs_fs_set_clock(f->fs, &f->clock.clock);
 	*state = f;
@@ -56,7 +74,7 @@ FAKE_UNUSED static int teardown(void **state)
 
 	assert_sound(f);
 	cfs_fs_close(f->fs);
-	fake_free(f->c);
+	env_close(f);
 	free(f);
 	return 0;
 }

@@ -137,7 +137,7 @@ static int teardown_tree(void **state)
 	struct fixture *f = *state;
 
 	cfs_fs_close(f->fs);
-	fake_free(f->c);
+	env_close(f);
 	free(f);
 	return 0;
 }
