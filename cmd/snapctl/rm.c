@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * snapctl rm: snapshots, one by one or as a range in time.  A single one that
+ * is held or has clones is an error; in a range it is skipped and named, so
+ * that "everything from here to there" is one command.  All questions come
+ * before the first snapshot goes.
+ */
+#include "snapctl/snapctl.h"
+
+#include "base/cleanup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct range {
+	struct snapctl_list	list;
+	size_t			first, last;	/* both in it */
+};
+
+static void range_donep(struct range *range)
+{
+	snapctl_list_donep(&range->list);
+}
+
+static bool is_stuck(const struct cfs_snapshot_info *info)
+{
+	return info->is_held || info->clone_count;
+}
+
+static const char *why_stuck(const struct cfs_snapshot_info *info)
+{
+	return info->is_held ? "is held" : "has clones";
+}
+
+/* ------------------------------------------------------------- operands */
+
+/* SIZE_MAX: there is none of that name. */
+static size_t find(const struct snapctl_list *list, const char *snap)
+{
+	size_t i;
+
+	for (i = 0; i < list->snaps.count; i++) {
+		if (!strcmp(list->snaps.items[i].name, snap))
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+static int find_ends(const struct cfs_name *name, struct range *ret,
+		     struct cfs_err *err)
+{
+	const char *missing = NULL;
+
+	ret->first = find(&ret->list, name->range_first);
+	ret->last = find(&ret->list, name->range_last);
+	if (ret->first == SIZE_MAX)
+		missing = name->range_first;
+	else if (ret->last == SIZE_MAX)
+		missing = name->range_last;
+	if (missing)
+		return cfs_err_set(err, -ENOENT, "no snapshot @%s", missing);
+	if (ret->first > ret->last)
+		return cfs_err_set(err, -EINVAL, "@%s is newer than @%s",
+				   name->range_first, name->range_last);
+	return 0;
+}
+
+/*
+ * What the operand stands for.  "a..b" may also be the name of one snapshot,
+ * and then it is that.  @ret is to be given to range_donep either way.
+ */
+static int resolve(struct snapctl_one *one, struct range *ret,
+		   bool *ret_is_range)
+{
+	const struct cfs_name *name = one->name;
+	struct cfs_err *err = &one->cmd->err;
+	struct cfs_snapshot_info info;
+	int r;
+
+	r = cfs_session_snapshot(one->s, name->volume, name->snap, &info, err);
+	if (r == 0) {
+		*ret_is_range = false;
+		ret->first = 0;
+		ret->last = 0;
+		if (cfs_vec_push(&ret->list.snaps, info) < 0)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		return 0;
+	}
+	if (r != -ENOENT || !name->range_first)
+		return r;
+	*ret_is_range = true;
+	r = snapctl_list_fill(one->s, name->volume, false, &ret->list, err);
+	return r < 0 ? r : find_ends(name, ret, err);
+}
+
+/* -EBUSY for a single one that cannot go. */
+static int check_single(const struct range *range, struct cfs_err *err)
+{
+	const struct cfs_snapshot_info *info = range->list.snaps.items;
+
+	if (info->is_held)
+		return cfs_err_set(err, -EBUSY, "is held: release it first");
+	if (info->clone_count)
+		return cfs_err_set(err, -EBUSY, "has %llu clones: remove them "
+				   "first",
+				   (unsigned long long)info->clone_count);
+	return 0;
+}
+
+/* -------------------------------------------------------------- asking */
+
+static int ask(struct snapctl_one *one)
+{
+	CFS_CLEANUP(range_donep) struct range range = { .first = 0 };
+	bool is_range = false;
+	size_t i, count = 0;
+	int r = resolve(one, &range, &is_range);
+
+	if (r == 0 && !is_range)
+		r = check_single(&range, &one->cmd->err);
+	if (r < 0)
+		return r;
+	for (i = range.first; i <= range.last; i++)
+		count += !is_stuck(&range.list.snaps.items[i]);
+	if (!count)
+		return 0;
+	/* Whoever is asked may think for long: let go of the pool. */
+	cfs_session_closep(&one->s);
+	one->s = NULL;
+	if (is_range)
+		return cfs_cmd_confirm(one->cmd, one->operand, "%zu snapshots "
+				       "of %s", count, one->name->volume);
+	return cfs_cmd_confirm(one->cmd, one->operand, "the snapshot");
+}
+
+/* ------------------------------------------------------------- removing */
+
+static int skip(struct snapctl_one *one, const struct cfs_snapshot_info *info)
+{
+	struct snapctl_list *skipped = one->arg;
+
+	if (cfs_vec_push(&skipped->snaps, *info) < 0)
+		return cfs_err_set(&one->cmd->err, -ENOMEM, "out of memory");
+	cfs_cmd_warn(one->cmd, "%s:%s@%s: %s: skipped", one->name->pool,
+		     info->volume, info->name, why_stuck(info));
+	return 0;
+}
+
+static int remove_one(struct snapctl_one *one,
+		      const struct cfs_snapshot_info *info)
+{
+	struct cfs_cmd *cmd = one->cmd;
+	char text[CFS_TABLE_SIZE_BYTES];
+	uint64_t freed = 0;
+	int r;
+
+	r = cfs_session_snap_remove(one->s, info->volume, info->name, &freed,
+				    &cmd->err);
+	if (r < 0)
+		return r;
+	cfs_cmd_say(cmd, "%s:%s@%s: %sremoved, %s free\n", one->name->pool,
+		    info->volume, info->name, snapctl_would(cmd),
+		    cfs_table_format_size(cmd, freed, text));
+	cfs_out_begin_obj(cmd->out, NULL);
+	cfs_out_str(cmd->out, "volume", info->volume);
+	cfs_out_str(cmd->out, "name", info->name);
+	cfs_out_u64(cmd->out, "freed_bytes", freed);
+	cfs_out_end(cmd->out);
+	return 0;
+}
+
+static int remove_range(struct snapctl_one *one)
+{
+	CFS_CLEANUP(range_donep) struct range range = { .first = 0 };
+	const struct cfs_snapshot_info *info;
+	bool is_range = false;
+	size_t i;
+	int r = resolve(one, &range, &is_range);
+
+	if (r == 0 && !is_range)
+		r = check_single(&range, &one->cmd->err);
+	for (i = range.first; r == 0 && i <= range.last; i++) {
+		info = &range.list.snaps.items[i];
+		if (cfs_cmd_is_stopped(NULL))
+			return cfs_err_set(&one->cmd->err, -EINTR, "stopped "
+					   "before @%s", info->name);
+		if (is_range && is_stuck(info))
+			r = skip(one, info);
+		else
+			r = remove_one(one, info);
+	}
+	return r;
+}
+
+static void out_skipped(struct cfs_cmd *cmd, const struct snapctl_list *list)
+{
+	const struct cfs_snapshot_info *info;
+	size_t i;
+
+	cfs_out_begin_array(cmd->out, "skipped");
+	for (i = 0; i < list->snaps.count; i++) {
+		info = &list->snaps.items[i];
+		cfs_out_begin_obj(cmd->out, NULL);
+		cfs_out_str(cmd->out, "volume", info->volume);
+		cfs_out_str(cmd->out, "name", info->name);
+		cfs_out_bool(cmd->out, "is_held", info->is_held);
+		cfs_out_u64(cmd->out, "clones", info->clone_count);
+		cfs_out_end(cmd->out);
+	}
+	cfs_out_end(cmd->out);
+}
+
+static int run(struct cfs_cmd *cmd)
+{
+	const unsigned int need = CFS_NAME_VOLUME | CFS_NAME_SNAP;
+	const unsigned int allow = CFS_NAME_CLONE | CFS_NAME_RANGE;
+	CFS_CLEANUP(snapctl_list_donep) struct snapctl_list skipped = {
+		.snaps = CFS_VEC_INIT
+	};
+	CFS_CLEANUP(cfs_freep) bool *is_out = NULL;
+	int r = 0;
+
+	is_out = calloc(cmd->operand_count, sizeof(*is_out));
+	if (!is_out)
+		return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
+	cfs_out_begin_array(cmd->out, "removed");
+	if (!cmd->is_yes && !cmd->is_dry_run)
+		r = snapctl_each(cmd, false, need, allow, is_out, ask, NULL);
+	if (r == 0)
+		(void)snapctl_each(cmd, true, need, allow, is_out,
+				   remove_range, &skipped);
+	cfs_out_end(cmd->out);
+	out_skipped(cmd, &skipped);
+	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
+	return 0;		/* what failed was printed */
+}
+
+const struct cfs_verb snapctl_rm = {
+	.name = "rm",
+	.operands = "POOL:VOLUME@SNAP...\nPOOL:VOLUME@FIRST..LAST...",
+	.help = "remove snapshots",
+	.more = "A snapshot that is held or has clones cannot be removed. A "
+		"range goes from an older to a newer one, both included; "
+		"those that cannot be removed are skipped and named.",
+	.examples =
+		"snapctl rm -y pool.img:vm0@monday\n"
+		"snapctl rm -n pool.img:vm0@monday..friday",
+	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,
+	.items = "removed",
+	.min_operands = 1,
+	.max_operands = CFS_OPERANDS_MANY,
+	.run = run,
+};

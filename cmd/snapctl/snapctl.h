@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The verbs of snapctl, and what they share: a pool that stays open from one
+ * operand to the next, and the walk over operands of which each is tried.
+ */
+#pragma once
+
+#include "common/cmd.h"
+#include "common/table.h"
+#include "session/session.h"
+
+#include "base/vec.h"
+
+extern const struct cfs_verb snapctl_clone;
+extern const struct cfs_verb snapctl_hold;
+extern const struct cfs_verb snapctl_ls;
+extern const struct cfs_verb snapctl_release;
+extern const struct cfs_verb snapctl_rename;
+extern const struct cfs_verb snapctl_rm;
+extern const struct cfs_verb snapctl_rollback;
+extern const struct cfs_verb snapctl_take;
+extern const struct cfs_verb snapctl_tree;
+
+/*
+ * Open the pool at @pool, as a dry run if the command is one.
+ * Returns 0, or what cfs_session_open returns with @pool named in cmd->err.
+ */
+int snapctl_open(struct cfs_cmd *cmd, const char *pool, bool is_writable,
+		 struct cfs_session **ret);
+
+/*
+ * Commit and let go; *@s is NULL afterwards.  @r is what the work returned,
+ * and stays the answer unless it is 0 and closing failed.
+ */
+int snapctl_close(struct cfs_cmd *cmd, const char *pool,
+		  struct cfs_session **s, int r);
+
+/* "would be " in a dry run, else nothing: before "removed" and its like. */
+const char *snapctl_would(const struct cfs_cmd *cmd);
+
+/* One operand at work. */
+struct snapctl_one {
+	struct cfs_cmd		*cmd;
+	struct cfs_session	*s;		/* of its pool; an act may close
+						 * it and set it to NULL */
+	const struct cfs_name	*name;
+	const char		*operand;
+	void			*arg;
+};
+
+/*
+ * Do @act with every operand whose @is_out is not set, the pool opened as
+ * needed.  What fails is printed with its operand, sets its @is_out, and does
+ * not stop the others.  @need, @allow: see cfs_name_parse.
+ * @arg is for @act.
+ * Returns 0; -EINTR: stopped (and printed).
+ */
+int snapctl_each(struct cfs_cmd *cmd, bool is_writable, unsigned int need,
+		 unsigned int allow, bool *is_out,
+		 int (*act)(struct snapctl_one *one), void *arg);
+
+/* Snapshots in the order in which the session calls them: old to new. */
+struct snapctl_list {
+	CFS_VEC(struct cfs_snapshot_info) snaps;
+};
+
+/*
+ * Collect the snapshots of @volume, or of the pool if it is NULL.  @ret is
+ * empty before, and to be given to snapctl_list_donep also when it fails.
+ */
+int snapctl_list_fill(struct cfs_session *s, const char *volume,
+		      bool with_space, struct snapctl_list *ret,
+		      struct cfs_err *err);
+void snapctl_list_donep(struct snapctl_list *list);
