@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What the bats files share.  A pool is a plain file of 64 MiB in the test's
+# own directory, $P; the tools are in PATH (contrib/run-tests), or in
+# build/bin when bats is called by hand.
+
+bats_require_minimum_version 1.5.0
+
+if ! command -v mkcfs >/dev/null || [ -z "${CFS_BUILD-}" ]; then
+	CFS_SOURCE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	CFS_BUILD=$CFS_SOURCE/build
+	export CFS_SOURCE CFS_BUILD PATH="$CFS_BUILD/bin:$PATH"
+fi
+export LC_ALL=C.UTF-8
+unset CFS_POOL CFS_SEARCH NO_COLOR
+
+# In the test's directory, with no pool yet.
+cfs_setup()
+{
+	cd "$BATS_TEST_TMPDIR" || return
+	P=pool.img
+}
+
+# A pool of 64 MiB (or $2) in the file $1 (pool.img).
+make_pool()
+{
+	mkcfs -q --size "${2:-64M}" "${1:-$P}"
+}
+
+# A LUN $1 of $2 (16M) with the bytes 0, 1, 2 ... of $3 blocks (none).
+make_lun()
+{
+	if [ -n "${3-}" ]; then
+		pattern "$3" >"$1.src"
+		mkcfs -q "$P:$1" --lun "${2:-16M}" --from "$1.src"
+	else
+		mkcfs -q "$P:$1" --lun "${2:-16M}"
+	fi
+}
+
+# $1 blocks of 4 KiB, every one different and none zero; $2: a seed.
+pattern()
+{
+	openssl enc -aes-128-ctr -nosalt -pass "pass:${2:-1}" -in /dev/zero \
+		2>/dev/null | head -c $(($1 * 4096))
+}
+
+# Invert all bits of the byte at $2 of file $1.
+flip_byte()
+{
+	local byte
+
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+	printf "\\x$(printf %02x $((byte ^ 255)))" |
+		dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# Where the first copy of block $2 of file $1 stands in the pool, in bytes.
+find_block()
+{
+	local needle file=${3:-$P}
+
+	# Sixteen bytes of it are enough, and blocks are aligned.
+	needle=$(dd if="$1" bs=4096 skip="$2" count=1 status=none |
+		head -c 16 | od -An -tx1 | tr -d ' \n')
+	python3 - "$file" "$needle" <<-'PY'
+	import sys
+	needle = bytes.fromhex(sys.argv[2])
+	with open(sys.argv[1], "rb") as f:
+	    at = 0
+	    while True:
+	        block = f.read(4096)
+	        if not block:
+	            sys.exit(1)
+	        if block.startswith(needle):
+	            print(at)
+	            sys.exit(0)
+	        at += len(block)
+	PY
+}
+
+# The document that was printed, as jq sees it.
+jq_output()
+{
+	jq -r "$@" <<<"$output"
+}
+
+# A checksum, to see whether anything was written.
+sum_of()
+{
+	sha256sum <"$1"
+}
+
+# $output, the last command's message on standard error, is exactly $1.
+says()
+{
+	[ "$stderr" = "$1" ] && return
+	echo "expected: $1"
+	echo "     got: $stderr"
+	return 1
+}
+
+# Tests that need a mount or a loop device are root's.
+need_root()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+}
