@@ -269,8 +269,10 @@ static int nameless_check(struct cfs_fs_checking *c,
 	if (node->a)
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_UNREACHABLE,
 					node->ino, "nothing names it");
-	if (!cfs_fs_is_writable(c->fs))
-		return 0;		/* it was open when the time stopped */
+	/* It was open when the time stopped; a clone may have it too, as a
+	 * part of its origin that it does not pay for. */
+	if (!cfs_fs_is_writable(c->fs) || c->is_clone)
+		return 0;
 	cfs_fs_lock(c->fs);
 	r = cfs_fs_orphan_find(c->fs, node->ino, c->err);
 	cfs_fs_unlock(c->fs);
@@ -361,13 +363,38 @@ static int names_walk(struct cfs_fs_checking *c)
 	return r;
 }
 
+static int branch_load(struct cfs_fs_checking *c)
+{
+	struct cfs_key key = { .w = {
+		cfs_table_word(CFS_TABLE_BRANCH, c->fs->view.branch),
+	} };
+	struct cfs_branch_rec_disk disk;
+	struct cfs_branch_rec rec = { .parent = 0 };
+	size_t bytes = 0;
+	int r;
+
+	cfs_fs_lock(c->fs);
+	r = cfs_container_get(cfs_fs_container(c->fs), &key, &disk,
+			      sizeof(disk), &bytes, c->err);
+	cfs_fs_unlock(c->fs);
+	if (r == 0)
+		r = cfs_branch_rec_unpack(&disk, CFS_MIN(bytes, sizeof(disk)),
+					  &rec, c->err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	c->is_clone = rec.parent != 0;
+	return 0;
+}
+
 int cfs_fs_check(struct cfs_fs *fs, const struct cfs_fs_check *check,
 		 uint64_t *ret_inode_count, struct cfs_err *err)
 {
 	struct cfs_fs_checking c = { .fs = fs, .check = check, .err = err };
 	int r;
 
-	r = inodes_walk(&c);
+	r = branch_load(&c);
+	if (r == 0)
+		r = inodes_walk(&c);
 	if (r == 0)
 		r = names_walk(&c);
 	cfs_inomap_done(&c.inodes);

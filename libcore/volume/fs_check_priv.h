@@ -14,6 +14,7 @@ struct cfs_fs_checking {
 	struct cfs_inomap inodes;
 	struct cfs_err	*err;
 	uint64_t	inode_count;
+	bool		is_clone;	/* of a branch with a parent */
 };
 
 /* Report.  Returns 0, or what ends the check: negative. */

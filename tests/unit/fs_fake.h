@@ -36,3 +36,11 @@ FAKE_UNUSED static bool env_snapshot(struct fixture *f, struct cfs_view *ret)
 	(void)ret;
 	return false;
 }
+
+FAKE_UNUSED static bool env_clone(struct fixture *f,
+				  const struct cfs_view *origin)
+{
+	(void)f;
+	(void)origin;
+	return false;
+}

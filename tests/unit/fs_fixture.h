@@ -25,6 +25,7 @@ struct fixture {
 	struct cfs_fs		*fs;
 	struct cfs_clock_manual	clock;
 	struct cfs_err		err;
+	uint16_t		branch;
 	struct real		*real;
 };
 
@@ -40,6 +41,7 @@ FAKE_UNUSED static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert(f);
+	f->branch = FAKE_BRANCH;
 	env_open(f);
 	cfs_clock_manual_init(&f->clock, 0, 5000);
 	cfs_fs_set_clock(f->fs, &f->clock.clock);

@@ -402,11 +402,11 @@ static void do_open_close(struct world *w)
 /* As after a crash: what was open is not any more. */
 static void reopen_as(struct world *w, uint64_t mask)
 {
-	struct cfs_view view = { w->f->c, FAKE_BRANCH, CFS_STAMP_HEAD };
+	struct cfs_view view = { w->f->c, w->f->branch, CFS_STAMP_HEAD };
 	uint64_t root = root_of(w)->ino;
 	unsigned int i;
 
-	assert_int_equal(cfs_fs_reclaim_orphans(w->f->c, FAKE_BRANCH, NULL,
+	assert_int_equal(cfs_fs_reclaim_orphans(w->f->c, w->f->branch, NULL,
 						&w->f->err), 0);
 	assert_int_equal(cfs_fs_open(&view, root, 42, &w->f->fs, &w->f->err),
 			 0);
@@ -549,24 +549,31 @@ static struct node *moved(const struct world *from, struct world *to,
 	return n ? to->nodes + (n - from->nodes) : NULL;
 }
 
+/* @to's nodes become @from's, as they are now. */
+static void world_copy(struct world *to, const struct world *from)
+{
+	unsigned int i, j;
+
+	memcpy(to->nodes, from->nodes, sizeof(to->nodes));
+	for (i = 0; i < NODE_COUNT; i++) {
+		struct node *n = &to->nodes[i];
+
+		n->parent = moved(from, to, n->parent);
+		for (j = 0; j < NAME_COUNT; j++)
+			n->entries[j] = moved(from, to, n->entries[j]);
+	}
+}
+
 static struct snapshot *snapshot_take(struct world *w)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
-	unsigned int i, j;
 
 	assert_non_null(s);
 	if (!env_snapshot(w->f, &s->view)) {
 		free(s);
 		return NULL;
 	}
-	s->was = *w;
-	for (i = 0; i < NODE_COUNT; i++) {
-		struct node *n = &s->was.nodes[i];
-
-		n->parent = moved(w, &s->was, n->parent);
-		for (j = 0; j < NAME_COUNT; j++)
-			n->entries[j] = moved(w, &s->was, n->entries[j]);
-	}
+	world_copy(&s->was, w);
 	return s;
 }
 
@@ -581,6 +588,33 @@ static void assert_snapshot(struct world *w, struct snapshot *s)
 	s->was.f = &f;
 	assert_same(&s->was);
 	cfs_fs_close(f.fs);
+}
+
+/*
+ * Go on in a branch that begins as @s was.  Then what it forked off from does
+ * not change any more, so @s is made to stand for its head.
+ */
+static void clone_enter(struct world *w, struct snapshot *s)
+{
+	struct cfs_view head = { w->f->c, w->f->branch, CFS_STAMP_HEAD };
+	uint64_t mask = w->f->fs->hash_mask;
+	struct world *was;
+
+	reopen(w);
+	s->view.container = w->f->c;
+	if (!env_clone(w->f, &s->view))
+		return;
+	cfs_fs_close(w->f->fs);
+	was = calloc(1, sizeof(*was));
+	assert_non_null(was);
+	world_copy(was, w);
+	world_copy(w, &s->was);
+	world_copy(&s->was, was);
+	free(was);
+	s->view = head;
+	reopen_as(w, mask);
+	assert_same(w);
+	assert_snapshot(w, s);
 }
 
 /* What was synced is there again when it is opened anew. */
@@ -628,7 +662,9 @@ static void clear(struct world *w, uint64_t empty_count)
 	cfs_fs_xattr_remove(w->f->fs, root_of(w)->ino, xattr_names[0], NULL);
 	cfs_fs_xattr_remove(w->f->fs, root_of(w)->ino, xattr_names[1], NULL);
 	assert_same(w);
-	assert_int_equal(env_record_count(w->f), empty_count);
+	/* A clone has to hide what its origin shows. */
+	if (w->f->branch == FAKE_BRANCH)
+		assert_int_equal(env_record_count(w->f), empty_count);
 }
 
 static void run(struct world *w, unsigned int seed, unsigned int steps)
@@ -663,6 +699,10 @@ static void run(struct world *w, unsigned int seed, unsigned int steps)
 		which = pick(w, 200);
 		if (which < SNAPSHOT_COUNT && snapshots[which])
 			assert_snapshot(w, snapshots[which]);
+		which = pick(w, steps);
+		if (which < SNAPSHOT_COUNT && snapshots[which] &&
+		    snapshots[which]->view.stamp != CFS_STAMP_HEAD)
+			clone_enter(w, snapshots[which]);
 	}
 	clear(w, empty_count);
 	for (i = 0; i < SNAPSHOT_COUNT; i++) {
