@@ -85,10 +85,8 @@ LDFLAGS_CFS += --coverage
 endif
 
 # What libcore uses.  --as-needed leaves out what a program does not reach.
-LIBS := -luring -lblkid -ljansson -lm
+LIBS := -luring -lblkid -ljansson -larchive -lm
 # What one tool uses besides: LIBS_<tool>.
-LIBS_cfscp := -larchive
-LIBS_mkcfs := -larchive
 
 # ----------------------------------------------------------------- sources
 
