@@ -118,3 +118,23 @@ FAKE_UNUSED static int64_t at(struct fixture *f, const char *path)
 
 	return r < 0 ? r : (int64_t)ino;
 }
+
+FAKE_UNUSED static int mv(struct fixture *f, const char *from,
+			  const char *to, uint32_t flags)
+{
+	const char *from_name, *to_name;
+	uint64_t from_dir, to_dir;
+	size_t from_bytes, to_bytes;
+	int r;
+
+	r = cfs_fs_resolve_parent(f->fs, ROOT, from, strlen(from),
+				  CFS_FS_FOLLOW_NONE, &from_dir, &from_name,
+				  &from_bytes, &f->err);
+	assert_int_equal(r, 0);
+	r = cfs_fs_resolve_parent(f->fs, ROOT, to, strlen(to),
+				  CFS_FS_FOLLOW_NONE, &to_dir, &to_name,
+				  &to_bytes, &f->err);
+	assert_int_equal(r, 0);
+	return cfs_fs_rename(f->fs, from_dir, from_name, from_bytes, to_dir,
+			     to_name, to_bytes, flags, &f->err);
+}
