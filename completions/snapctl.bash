@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# bash completion for snapctl, made by contrib/gen-completions.
+
+_snapctl()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]}
+	local prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local verb= kind= words= options= i
+	local verbs='take ls clone rollback rm rename hold release tree'
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		if [[ " $verbs " == *" ${COMP_WORDS[i]} "* ]]; then
+			verb=${COMP_WORDS[i]}
+			break
+		fi
+	done
+	# bash makes three words of --option=value.
+	if [[ $cur == = ]]; then
+		cur=
+	elif [[ $prev == = ]]; then
+		prev=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	case $verb in
+	'')
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color' ;;
+	take)
+		options='--note --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+	ls)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+	clone)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+	rollback)
+		options='--save --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	rm)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	rename)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+	hold)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+	release)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+	tree)
+		options='--dot --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+	esac
+	case $verb,$prev in
+	,--color)
+		words='auto always never' ;;
+	take,--note)
+		kind=files ;;
+	take,--color)
+		words='auto always never' ;;
+	take,--wait)
+		kind=none ;;
+	take,--search)
+		kind=dirs ;;
+	ls,--color)
+		words='auto always never' ;;
+	ls,--wait)
+		kind=none ;;
+	ls,--search)
+		kind=dirs ;;
+	clone,--color)
+		words='auto always never' ;;
+	clone,--wait)
+		kind=none ;;
+	clone,--search)
+		kind=dirs ;;
+	rollback,--save)
+		kind=files ;;
+	rollback,--color)
+		words='auto always never' ;;
+	rollback,--wait)
+		kind=none ;;
+	rollback,--search)
+		kind=dirs ;;
+	rm,--color)
+		words='auto always never' ;;
+	rm,--wait)
+		kind=none ;;
+	rm,--search)
+		kind=dirs ;;
+	rename,--color)
+		words='auto always never' ;;
+	rename,--wait)
+		kind=none ;;
+	rename,--search)
+		kind=dirs ;;
+	hold,--color)
+		words='auto always never' ;;
+	hold,--wait)
+		kind=none ;;
+	hold,--search)
+		kind=dirs ;;
+	release,--color)
+		words='auto always never' ;;
+	release,--wait)
+		kind=none ;;
+	release,--search)
+		kind=dirs ;;
+	tree,--color)
+		words='auto always never' ;;
+	tree,--wait)
+		kind=none ;;
+	tree,--search)
+		kind=dirs ;;
+	*)
+		if [[ $cur == -* ]]; then
+			words=$options
+		elif [[ -z $verb && -n $verbs ]]; then
+			words=$verbs
+		else
+			kind=files
+		fi ;;
+	esac
+	case $kind in
+	files)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	dirs)
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+	*)
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur") ;;
+	esac
+}
+complete -F _snapctl snapctl
