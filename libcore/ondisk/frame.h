@@ -105,6 +105,8 @@ struct cfs_rec_meta_disk {
 };
 CFS_ASSERT_SIZE(struct cfs_rec_meta_disk, 40);
 
+#define CFS_REC_PUNCH_WHITEOUT	0x1u	/* in head.flags: and what a parent branch
+					 * has here is hidden */
 struct cfs_rec_extent_disk {		/* EXTENT, INLINE, PUNCH */
 	struct cfs_rec_head_disk head;
 	le64	branch_ino;

@@ -133,9 +133,11 @@ static int pieces_check(const struct cfs_metavolume *mv, uint64_t lslice,
 		if (!(p->flags & CFS_PIECE_USED))
 			continue;
 		is_mapped = true;
+		/* Of a missing device no geometry is known. */
 		if (p->device_index >= cfs_devset_count(mv->set) ||
-		    p->slice_index >=
-		    cfs_devset_label(mv->set, p->device_index)->slice_count)
+		    (cfs_devset_dev(mv->set, p->device_index) &&
+		     p->slice_index >=
+		     cfs_devset_label(mv->set, p->device_index)->slice_count))
 			return cfs_err_set(err, -EUCLEAN,
 				"slice map: slice %" PRIu64
 				" lies outside the pool", lslice);

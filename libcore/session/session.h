@@ -191,6 +191,7 @@ struct cfs_slice_info {
 	uint64_t	slice_index;
 	const char	*use;		/* "free", "pool", "container", "frozen", "bad" */
 	char		container[128];
+	uint64_t	container_id;
 	uint64_t	lslice;
 	uint32_t	piece;
 	uint32_t	generation;

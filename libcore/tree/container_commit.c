@@ -96,10 +96,12 @@ static int write_everything(struct cfs_container *c, struct cfs_err *err)
 	int r = 0;
 
 	/* In the order of addresses, so that neighbours become one request. */
-	qsort(c->writes, c->write_count, sizeof(*c->writes), by_vaddr);
-	if (c->write_count > 0)
+	if (c->write_count > 0) {
+		qsort(c->writes, c->write_count, sizeof(*c->writes),
+		      by_vaddr);
 		r = cfs_metavolume_write(c->mv, c->writes, c->write_count,
 					 err);
+	}
 	if (r == 0)
 		r = cfs_metavolume_flush(c->mv, err);
 	return r;

@@ -60,6 +60,11 @@ struct cfs_metavolume *cfs_container_metavolume(struct cfs_container *c)
 	return c->mv;
 }
 
+void *cfs_container_hooks_ctx(const struct cfs_container *c)
+{
+	return c->hooks_ctx;
+}
+
 bool cfs_container_heals(const struct cfs_container *c)
 {
 	return !c->is_readonly;
@@ -76,6 +81,14 @@ void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err)
 		return;
 	c->is_readonly = true;
 	c->why_readonly = *err;
+}
+
+void cfs_container_close_for_writing(struct cfs_container *c, const char *why)
+{
+	struct cfs_err err;
+
+	cfs_err_set(&err, -EROFS, "%s", why);
+	cfs_container_poison(c, &err);
 }
 
 /* -EROFS, or what closed it. */
@@ -338,6 +351,36 @@ int cfs_container_del(struct cfs_container *c, const struct cfs_key *key,
 		r = cfs_container_log(c, &rec, NULL, err);
 	if (r == 0 && c->hooks)
 		c->hooks->table_changed(c->hooks_ctx, key, NULL, 0);
+	return r;
+}
+
+int cfs_container_ready(struct cfs_container *c, struct cfs_err *err)
+{
+	int r = 0;
+
+	if (c->is_readonly)
+		return refuse(c, err);
+	if (wants_commit(c))
+		r = cfs_container_commit_locked(c, err);
+	return r < 0 ? r : cfs_space_ensure(c, 16, true, err);
+}
+
+int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->is_readonly)
+		r = refuse(c, err);
+	/* Each commit frees nodes of its own; those are few and stay held.
+	 * No loan is kept, so that empty slices are seen to be empty. */
+	c->is_sealing = true;
+	for (int i = 0; i < 3 && r == 0; i++) {
+		c->forces_commit = true;
+		r = cfs_container_commit_locked(c, err);
+	}
+	c->is_sealing = false;
+	pthread_mutex_unlock(&c->lock);
 	return r;
 }
 

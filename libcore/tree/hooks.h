@@ -62,6 +62,10 @@ typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);
 int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
 		    uint64_t value, struct cfs_err *err);
 
+/* Nothing is acknowledged any more; @why is told to whoever asks. */
+void cfs_container_close_for_writing(struct cfs_container *c,
+				     const char *why);
+
 /* Trees other than the small tables: changed here, logged by META and so on. */
 int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, const void *value,
@@ -75,6 +79,22 @@ int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,
 /* From gather: rec->count pages at @pages, each 4096 bytes. */
 int cfs_container_log_inline(struct cfs_container *c, const struct cfs_rec *rec,
 			     const void *const *pages, struct cfs_err *err);
+
+/*
+ * Locked, outside an operation: there is space and room in the log for a
+ * change of the tables.  May commit and grow.
+ */
+int cfs_container_ready(struct cfs_container *c, struct cfs_err *err);
+
+/* Commit so often that no freed block is held any more; lock not held. */
+int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err);
+
+/*
+ * Let go of a logical slice that is empty: nothing in use, held or on loan.
+ * Durable; the map still has it, until the caller takes it out.
+ */
+int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
+			     bool *ret_given, struct cfs_err *err);
 
 struct cfs_table_change {
 	struct cfs_key	key;
@@ -104,6 +124,7 @@ int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
 			    struct cfs_err *err);
 
+void *cfs_container_hooks_ctx(const struct cfs_container *c);
 void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice);
 struct cfs_blocks;
 struct cfs_blocks *cfs_container_blocks(struct cfs_container *c);

@@ -472,6 +472,66 @@ void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice)
 	c->slices[lslice].is_mapped = false;
 }
 
+static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
+{
+	struct open_group *g, *gtmp;
+	struct held_group *h, *htmp;
+
+	if (lslice >= c->slice_room || !c->slices[lslice].is_mapped ||
+	    c->slices[lslice].used_blocks)
+		return false;
+	HASH_ITER(hh, c->held, h, htmp)
+		if (cfs_vaddr_lslice(h->key) == lslice)
+			return false;
+	HASH_ITER(hh, c->groups, g, gtmp)
+		if (g->g.lslice == lslice)
+			return false;
+	return true;
+}
+
+/* Every record of the slice goes; a next life begins without any. */
+static int forget_slice(struct cfs_container *c, uint64_t lslice,
+			struct cfs_err *err)
+{
+	struct cfs_tree *tree = c->trees[CFS_TREE_SPACE - 1];
+	struct cfs_key key = { { SPACE_SLICE | lslice, 0, 0 } };
+	struct cfs_cursor cur;
+	int r = cfs_tree_del(tree, &key, err);
+
+	key.w[0] = SPACE_GROUP | lslice;
+	while (r == 0 || r == -ENOENT) {
+		r = cfs_cursor_ge(&cur, tree, &key, err);
+		if (r == -ENOENT || (r == 0 && cur.key.w[0] != key.w[0]))
+			return 0;
+		if (r == 0)
+			r = cfs_tree_del(tree, &cur.key, err);
+	}
+	return r;
+}
+
+int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
+			     bool *ret_given, struct cfs_err *err)
+{
+	int r = 0;
+
+	*ret_given = false;
+	cfs_container_lock(c);
+	/* Groups that are on loan but idle keep a slice busy: give them back
+	 * with the commit. */
+	if (!c->is_readonly && slice_is_idle(c, lslice)) {
+		r = forget_slice(c, lslice, err);
+		if (r == 0)
+			r = cfs_container_commit_locked(c, err);
+		if (r == 0 && slice_is_idle(c, lslice)) {
+			cfs_space_drop_slice(c, lslice);
+			cfs_blocks_forget(c->blocks, lslice);
+			*ret_given = true;
+		}
+	}
+	cfs_container_unlock(c);
+	return r;
+}
+
 /* The sums of all slices, at open. */
 int cfs_space_load(struct cfs_container *c, struct cfs_err *err)
 {

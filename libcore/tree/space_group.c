@@ -248,12 +248,13 @@ static int lend(struct cfs_container *c, const struct candidate *list,
 
 /* The stream goes on in an open group that nobody writes to; NULL: none. */
 static struct open_group *idle_group(struct cfs_container *c,
-				     unsigned int stream, bool is_strict)
+				     unsigned int stream, bool is_strict,
+				     bool is_shared)
 {
 	struct open_group *g, *tmp, *best = NULL;
 
 	HASH_ITER(hh, c->groups, g, tmp) {
-		if (g->is_assigned || !(g->allowed[0] | g->allowed[1]) ||
+		if ((g->is_assigned && !is_shared) || !(g->allowed[0] | g->allowed[1]) ||
 		    !slice_suits(c, stream, g->g.lslice, is_strict))
 			continue;
 		/* In the order of addresses, so that runs go on. */
@@ -276,7 +277,7 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		    uint64_t blocks_wanted, struct cfs_err *err)
 {
 	struct candidate *list;
-	struct open_group *g = idle_group(c, stream, true);
+	struct open_group *g = idle_group(c, stream, true, false);
 	uint64_t max;
 	size_t count = 0;
 	int r;
@@ -308,9 +309,12 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 	free(list);
 	if (r < 0)
 		return r;
-	g = idle_group(c, stream, true);
+	/* In a small container streams come to share a group. */
+	g = idle_group(c, stream, true, false);
 	if (!g)
-		g = idle_group(c, stream, false);
+		g = idle_group(c, stream, true, true);
+	if (!g)
+		g = idle_group(c, stream, false, true);
 	if (!g)
 		return cfs_err_set(err, -ENOSPC, "no free group of blocks");
 	assign(c, stream, g);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opening a pool for a tool: the devices, the lock and the record of the
+ * holder, then the pool.
+ *
+ * Order at a writable open: locks; record "open", epoch one higher, devices
+ * that are missing from a mirror listed as left out; flush; only then is
+ * anything else written, so that a device which comes back is known to have
+ * missed something.  At close: everything committed, then record "clean".
+ */
+#include "session/session_priv.h"
+
+#include "device/overlay.h"
+#include "pool/devset_exclude.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A device that the record lists as left out, and that is back: not read. */
+static void exclude_stale(struct cfs_session *s)
+{
+	for (uint32_t i = 0; i < s->seat.absent_count; i++) {
+		uint32_t index = s->seat.absent[i].device_index;
+		char line[CFS_ERR_BYTES];
+
+		if (index >= cfs_devset_count(s->set) ||
+		    !cfs_devset_dev(s->set, index))
+			continue;
+		snprintf(line, sizeof(line), "%s: left out since it missed "
+			 "writes: replace it", cfs_devset_path(s->set, index));
+		if (s->opt.warn)
+			s->opt.warn(s->opt.arg, line);
+		cfs_devset_exclude(s->set, index);
+	}
+}
+
+/* Devices that are missing now are listed before the first write. */
+static int note_absent(struct cfs_session *s, struct cfs_err *err)
+{
+	bool is_changed = false;
+
+	for (uint32_t i = 0; i < cfs_devset_count(s->set); i++) {
+		bool is_listed = false;
+
+		if (cfs_devset_dev(s->set, i))
+			continue;
+		for (uint32_t k = 0; k < s->seat.absent_count; k++)
+			is_listed |= s->seat.absent[k].device_index == i;
+		if (is_listed)
+			continue;
+		if (s->seat.absent_count == CFS_SEAT_ABSENT_MAX)
+			return cfs_err_set(err, -ENODEV,
+					   "too many devices are missing");
+		s->seat.absent[s->seat.absent_count++] = (struct cfs_absent){
+			.device_index = i,
+			.epoch = s->seat.epoch,
+		};
+		is_changed = true;
+	}
+	return is_changed ? cfs_holder_update(s->holder, &s->seat, err) : 0;
+}
+
+static int open_set(struct cfs_session *s, const char *pool,
+		    struct cfs_err *err)
+{
+	const struct cfs_devset_options opt = {
+		.is_writable = s->opt.is_writable && !s->opt.is_dry_run,
+		.is_overlay = !s->opt.is_writable || s->opt.is_dry_run,
+		.search = s->opt.search,
+		.search_count = s->opt.search_count,
+		.warn = s->opt.warn,
+		.arg = s->opt.arg,
+		.wait_seconds = s->opt.wait_seconds,
+		.stop = s->opt.stop,
+	};
+
+	return cfs_devset_open(pool, &opt, &s->set, err);
+}
+
+static int take_hold(struct cfs_session *s, bool *ret_was_clean,
+		     struct cfs_err *err)
+{
+	const struct cfs_holder_options opt = {
+		.wait_seconds = s->opt.wait_seconds,
+		.stop = s->opt.stop,
+		.arg = s->opt.arg,
+	};
+	struct cfs_seat before;
+	int r = cfs_seat_read(s->set, &before, err);
+
+	if (r < 0)
+		return r;
+	*ret_was_clean = before.state != CFS_SEAT_OPEN;
+	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
+}
+
+static int open_steps(struct cfs_session *s, const char *pool,
+		      struct cfs_err *err)
+{
+	struct cfs_pool_options opt = {
+		.warn = s->opt.warn,
+		.arg = s->opt.arg,
+	};
+	int r = open_set(s, pool, err);
+
+	if (r == 0)
+		r = take_hold(s, &opt.was_clean, err);
+	/* The set of devices changed while we waited: look again. */
+	for (int i = 0; r == -EAGAIN && i < 10; i++) {
+		cfs_devset_close(s->set);
+		s->set = NULL;
+		r = open_set(s, pool, err);
+		if (r == 0)
+			r = take_hold(s, &opt.was_clean, err);
+	}
+	if (r < 0)
+		return r;
+	exclude_stale(s);
+	r = note_absent(s, err);
+	if (r == 0)
+		r = cfs_pool_open(s->set, s->seat.epoch, s->seat.roots, &opt,
+				  &s->pool, err);
+	return r;
+}
+
+static void session_free(struct cfs_session *s)
+{
+	cfs_devset_close(s->set);
+	free(s);
+}
+
+/* Path in front, unless the message begins with it. */
+static int name_pool(const char *pool, int r, struct cfs_err *err)
+{
+	if (err && strncmp(err->msg, pool, strlen(pool)) != 0)
+		return cfs_err_wrap(err, r, "%s", pool);
+	return r;
+}
+
+int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
+		     struct cfs_session **ret, struct cfs_err *err)
+{
+	struct cfs_session *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	s->opt = *opt;
+	r = open_steps(s, pool, err);
+	if (r < 0) {
+		/* Not clean: what stands on the devices is for recovery. */
+		if (s->holder)
+			(void)cfs_holder_release(s->holder, false, NULL);
+		session_free(s);
+		return name_pool(pool, r, err);
+	}
+	*ret = s;
+	return 0;
+}
+
+int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	int r, r2;
+
+	if (!s)
+		return 0;
+	if (s->opt.is_writable) {
+		r = cfs_pool_close(s->pool, err);
+	} else {
+		cfs_pool_drop(s->pool);
+		r = 0;
+	}
+	r2 = cfs_holder_release(s->holder, r == 0, &why);
+	if (r == 0 && r2 < 0) {
+		r = r2;
+		if (err)
+			*err = why;
+	}
+	session_free(s);
+	return r;
+}
+
+void cfs_session_closep(struct cfs_session **s)
+{
+	cfs_session_close(*s, NULL);
+}
+
+int cfs_session_may_write(const struct cfs_session *s, struct cfs_err *err)
+{
+	if (!s->opt.is_writable)
+		return cfs_err_set(err, -EROFS, "opened to read only");
+	return 0;
+}
+
+int cfs_session_open_new_device(struct cfs_session *s, const char *path,
+				struct cfs_dev **ret, struct cfs_err *err)
+{
+	struct cfs_dev *dev = NULL;
+	int r;
+
+	if (!s->opt.is_dry_run)
+		r = cfs_dev_open(path, CFS_DEV_RDWR, &dev, err);
+	else
+		r = cfs_dev_open(path, CFS_DEV_RDONLY, &dev, err);
+	if (r == 0)
+		r = cfs_dev_lock(dev, !s->opt.is_dry_run, err);
+	if (r == 0 && s->opt.is_dry_run)
+		r = cfs_dev_overlay_new(dev, ret, err);
+	else if (r == 0)
+		*ret = dev;
+	if (r < 0)
+		cfs_dev_close(dev);
+	return r;
+}
+
+/* ---- names ------------------------------------------------------------------------- */
+
+int cfs_session_find(struct cfs_session *s, const char *volume,
+		     struct cfs_named *ret, struct cfs_err *err)
+{
+	const char *slash = strchr(volume, '/');
+	char name[CFS_NAME_BYTES];
+	size_t length = slash ? (size_t)(slash - volume) : strlen(volume);
+	int r;
+
+	if (length == 0 || length >= sizeof(name))
+		return cfs_err_set(err, -ENOENT, "no such volume");
+	memcpy(name, volume, length);
+	name[length] = '\0';
+	r = cfs_pool_member(s->pool, name, &ret->member, err);
+	if (r < 0)
+		return r;
+	if (s->opt.is_writable && !ret->member->is_finished) {
+		ret->member->is_finished = true;
+		r = cfs_volumes_finish_work(ret->member, err);
+		if (r < 0)
+			return r;
+	}
+	return cfs_volume_find(ret->member, slash ? slash + 1 : NULL, &ret->id,
+			       &ret->rec, err);
+}
+
+void cfs_session_name(const struct cfs_member *m,
+		      const struct cfs_volume_rec *rec, char *buf)
+{
+	if (rec->name[0])
+		snprintf(buf, 260, "%s/%s", m->rec.name, rec->name);
+	else
+		snprintf(buf, 260, "%s", m->rec.name);
+}
+
+int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
+			  struct cfs_err *err)
+{
+	struct cfs_key from = { { cfs_table_word(CFS_TABLE_BAD, 0), 0, 0 } };
+	struct cfs_cursor cur;
+	uint64_t n = 0;
+	int r;
+
+	cfs_container_lock(c);
+	r = cfs_cursor_ge(&cur, cfs_container_tree(c, CFS_TREE_TABLE), &from,
+			  err);
+	while (r == 0 && cur.key.w[0] == from.w[0]) {
+		n++;
+		r = cfs_cursor_next(&cur, err);
+	}
+	cfs_container_unlock(c);
+	*ret = n;
+	return r == -ENOENT ? 0 : r;
+}

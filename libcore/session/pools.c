@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The pool as a whole: space, devices, slices, settings. */
+#include "session/session_priv.h"
+
+#include "base/bits.h"
+#include "base/units.h"
+#include "base/uuid.h"
+#include "pool/metavolume.h"
+#include "pool/probe.h"
+#include "tree/hooks.h"
+#include "tree/space.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *cfs_pool_state_name(enum cfs_pool_state state)
+{
+	static const char *const names[] = {
+		[CFS_POOL_OK] = "ok",
+		[CFS_POOL_NEARLY_FULL] = "nearly full",
+		[CFS_POOL_DEGRADED] = "degraded",
+		[CFS_POOL_DAMAGED] = "damaged",
+		[CFS_POOL_MISSING_DEVICES] = "devices missing",
+		[CFS_POOL_BUSY] = "busy",
+		[CFS_POOL_NEWER] = "newer format",
+	};
+
+	return names[state];
+}
+
+/* ---- space --------------------------------------------------------------------------- */
+
+struct sum {
+	struct cfs_session *s;
+	struct cfs_pool_info *info;
+	uint64_t	left_blocks;
+};
+
+static void add_container(struct sum *sum, struct cfs_container *c)
+{
+	struct cfs_space_counts counts;
+
+	cfs_container_lock(c);
+	cfs_space_counts(c, &counts);
+	cfs_container_unlock(c);
+	sum->info->used_bytes += counts.used_blocks * CFS_BLOCK_BYTES;
+	if (cfs_container_id(c) != 0)
+		sum->left_blocks += counts.left_blocks;
+}
+
+static int sum_container(void *arg, uint64_t id,
+			 const struct cfs_container_rec *rec,
+			 struct cfs_err *err)
+{
+	struct sum *sum = arg;
+	struct cfs_member *m;
+	uint64_t bad = 0;
+	int r;
+
+	if (rec->state == CFS_OBJECT_DELETING)
+		return 0;
+	sum->info->container_count++;
+	r = cfs_pool_member_by_id(sum->s->pool, id, &m, err);
+	if (r == -EUCLEAN) {
+		/* One that cannot be opened is damage; the others count on. */
+		sum->info->damaged_blocks++;
+		return 0;
+	}
+	if (r == 0)
+		r = cfs_session_bad_count(m->container, &bad, err);
+	if (r < 0)
+		return r;
+	sum->info->damaged_blocks += bad;
+	add_container(sum, m->container);
+	return 0;
+}
+
+static enum cfs_pool_state state_of(const struct cfs_pool_info *info)
+{
+	if (info->devices_present < info->device_count)
+		return CFS_POOL_DEGRADED;
+	if (info->damaged_blocks)
+		return CFS_POOL_DAMAGED;
+	if (info->free_bytes < info->capacity_bytes / 20)
+		return CFS_POOL_NEARLY_FULL;
+	return CFS_POOL_OK;
+}
+
+static void fill_devices(struct cfs_session *s, struct cfs_pool_info *ret)
+{
+	ret->device_count = cfs_devset_count(s->set);
+	for (uint32_t i = 0; i < ret->device_count; i++) {
+		if (!cfs_devset_dev(s->set, i))
+			continue;
+		ret->devices_present++;
+		ret->size_bytes += cfs_devset_label(s->set, i)->size_bytes;
+	}
+}
+
+int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
+			  struct cfs_err *err)
+{
+	const struct cfs_label *label = cfs_devset_label(s->set, 0);
+	struct sum sum = { .s = s, .info = ret };
+	struct cfs_slice_counts slices;
+	struct cfs_slice_geometry geo;
+	struct cfs_pool_rec rec;
+	uint64_t pieces;
+	int r = cfs_pool_rec_get(s->pool, &rec, err);
+
+	if (r == 0)
+		r = cfs_slice_geometry_init(label->slice_bytes, &geo, err);
+	if (r == 0)
+		r = cfs_pool_slice_counts(s->pool, UINT32_MAX, &slices, err);
+	if (r < 0)
+		return r;
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->name, rec.name, sizeof(ret->name));
+	memcpy(ret->uuid, label->pool_uuid, 16);
+	ret->is_mirror = label->flags & CFS_POOL_FLAG_MIRROR;
+	ret->is_shared = label->flags & CFS_POOL_FLAG_SHARED;
+	ret->created_ns = label->created_ns;
+	ret->slice_bytes = label->slice_bytes;
+	fill_devices(s, ret);
+	pieces = ret->is_mirror ? 2 : 1;
+	ret->slices = slices.total;
+	ret->free_slices = slices.free;
+	ret->lent_slices = slices.used;
+	ret->frozen_slices = slices.frozen;
+	ret->bad_slices = slices.bad;
+	ret->capacity_bytes = slices.total / pieces * geo.data_count *
+			      CFS_BLOCK_BYTES;
+	ret->epoch = cfs_pool_epoch(s->pool);
+	ret->lease_period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
+	ret->clock_drift_ppm = rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
+	ret->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];
+	add_container(&sum, cfs_pool_container0(s->pool));
+	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
+	ret->free_bytes = (slices.free / pieces * geo.data_count +
+			   sum.left_blocks) * CFS_BLOCK_BYTES;
+	ret->state = state_of(ret);
+	return r;
+}
+
+/* By its path: an overlay has a kind of its own. */
+static bool is_block(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* ---- devices ------------------------------------------------------------------------- */
+
+int cfs_session_devices(struct cfs_session *s, cfs_device_each_fn each,
+			void *arg, struct cfs_err *err)
+{
+	for (uint32_t i = 0; i < cfs_devset_count(s->set); i++) {
+		const struct cfs_label *label = cfs_devset_label(s->set, i);
+		struct cfs_dev *dev = cfs_devset_dev(s->set, i);
+		struct cfs_device_info info = {
+			.index = i,
+			.kind = "file",
+			.state = "ok",
+			.size_bytes = label->size_bytes,
+		};
+		struct cfs_slice_counts n;
+		struct cfs_device_rec rec;
+		int r = cfs_pool_slice_counts(s->pool, i, &n, err);
+
+		if (r == 0)
+			r = cfs_pool_device_rec(s->pool, i, &rec, err);
+		if (r < 0)
+			return r;
+		memcpy(info.uuid, rec.uuid, 16);
+		info.size_bytes = rec.size_bytes;
+		if (dev)
+			snprintf(info.path, sizeof(info.path), "%s",
+				 cfs_devset_path(s->set, i));
+		else
+			info.state = "missing";
+		if (dev && is_block(info.path))
+			info.kind = "block";
+		info.slice_count = n.total;
+		info.used_slices = n.used;
+		info.free_slices = n.free;
+		info.frozen_slices = n.frozen;
+		info.bad_slices = n.bad;
+		r = each(arg, &info);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A label for one more device of the pool. */
+static int label_for(struct cfs_session *s, struct cfs_dev *dev,
+		     struct cfs_label *ret, struct cfs_err *err)
+{
+	struct cfs_label *l = ret;
+	int r;
+
+	*l = *cfs_devset_label(s->set, 0);
+	memset(l->hints, 0, sizeof(l->hints));
+	l->seq = 0;
+	r = cfs_uuid_new(l->device_uuid, err);
+	l->device_index = cfs_devset_count(s->set);
+	l->device_count = l->device_index + 1;
+	l->size_bytes = cfs_align_down(cfs_dev_size_bytes(dev),
+				       CFS_BLOCK_BYTES);
+	l->slice_count = cfs_device_slice_count(l->size_bytes,
+						l->slices_offset_bytes,
+						l->slice_bytes);
+	if (r == 0 && (l->size_bytes < CFS_DEVICE_BYTES_MIN ||
+		       l->slice_count == 0))
+		r = cfs_err_set(err, -EINVAL, "too small: a device has 64 MiB "
+				"and a slice at least");
+	return r;
+}
+
+/*
+ * Order: the new device's label (its index is not in use yet, so it counts for
+ * nothing), the record in the tables, the labels of all.  A crash in between
+ * leaves a device that the tables do not know, or labels that do not name it
+ * yet; both are seen at the next open.
+ */
+int cfs_session_add_device(struct cfs_session *s, const char *path,
+			   bool is_forced, uint64_t *ret_slices,
+			   struct cfs_err *err)
+{
+	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
+	struct cfs_device_probe probe;
+	struct cfs_label label;
+	struct cfs_dev *dev = NULL;
+	uint32_t index;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0)
+		r = cfs_device_probe(path, &probe, err);
+	if (r < 0)
+		return r;
+	if (!probe.exists)
+		return cfs_err_set(err, -ENOENT, "no such file or device");
+	if (probe.is_in_use)
+		return cfs_err_set(err, -EBUSY, "in use: %s", probe.used_as);
+	if (probe.type[0] && !is_forced)
+		return cfs_err_set(err, -EEXIST, "%s stands there: -f "
+				   "overwrites it", probe.type);
+	if (is_forced && !s->opt.is_dry_run)
+		r = cfs_device_wipe(path, err);
+	if (r == 0)
+		r = cfs_session_open_new_device(s, path, &dev, err);
+	if (r == 0)
+		r = label_for(s, dev, &label, err);
+	if (r == 0)
+		r = cfs_label_write(dev, &label, err);
+	if (r == 0)
+		r = cfs_devset_add(s->set, dev, &label, &index, err);
+	if (r < 0) {
+		cfs_dev_close(dev);
+		return r;
+	}
+	memcpy(rec.uuid, label.device_uuid, 16);
+	rec.size_bytes = label.size_bytes;
+	rec.slice_count = label.slice_count;
+	r = cfs_pool_device_update(s->pool, index, &rec, err);
+	if (r == 0)
+		r = cfs_devset_write_labels(s->set, err);
+	if (r == 0)
+		r = cfs_holder_update(s->holder, &s->seat, err);
+	*ret_slices = label.slice_count;
+	return r;
+}
+
+struct beyond {
+	uint32_t	device;
+	uint64_t	from;
+	uint64_t	count;
+};
+
+static int count_beyond(void *arg, uint32_t device, uint64_t slice,
+			const struct cfs_slice_rec *rec, struct cfs_err *err)
+{
+	struct beyond *b = arg;
+
+	(void)err;
+	if (device == b->device && slice >= b->from &&
+	    rec->use != CFS_SLICE_USE_FREE)
+		b->count++;
+	return 0;
+}
+
+int cfs_session_resize_device(struct cfs_session *s, const char *device,
+			      uint64_t *ret_old_slices,
+			      uint64_t *ret_new_slices, struct cfs_err *err)
+{
+	const struct cfs_label *label;
+	struct cfs_device_rec rec;
+	struct beyond beyond = { 0 };
+	struct cfs_dev *dev;
+	uint64_t size;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0)
+		r = cfs_devset_find(s->set, device, &beyond.device, err);
+	if (r == 0)
+		r = cfs_pool_device_rec(s->pool, beyond.device, &rec, err);
+	if (r < 0)
+		return r;
+	dev = cfs_devset_dev(s->set, beyond.device);
+	if (!dev)
+		return cfs_err_set(err, -ENODEV, "the device is missing");
+	label = cfs_devset_label(s->set, beyond.device);
+	size = cfs_align_down(cfs_dev_size_bytes(dev), CFS_BLOCK_BYTES);
+	*ret_old_slices = rec.slice_count;
+	*ret_new_slices = cfs_device_slice_count(size,
+						 label->slices_offset_bytes,
+						 label->slice_bytes);
+	if (size == rec.size_bytes)
+		return 0;
+	beyond.from = *ret_new_slices;
+	r = cfs_pool_slices(s->pool, count_beyond, &beyond, err);
+	if (r == 0 && beyond.count)
+		return cfs_err_set(err, -EBUSY, "%" PRIu64 " slices behind "
+				   "the new end are in use", beyond.count);
+	rec.size_bytes = size;
+	rec.slice_count = *ret_new_slices;
+	/* Growing: the labels say so first; shrinking: the tables. */
+	if (r == 0 && *ret_new_slices >= *ret_old_slices) {
+		cfs_devset_set_size(s->set, beyond.device, size,
+				    rec.slice_count);
+		r = cfs_devset_write_labels(s->set, err);
+	}
+	if (r == 0)
+		r = cfs_pool_device_update(s->pool, beyond.device, &rec, err);
+	if (r == 0 && *ret_new_slices < *ret_old_slices) {
+		cfs_devset_set_size(s->set, beyond.device, size,
+				    rec.slice_count);
+		r = cfs_devset_write_labels(s->set, err);
+	}
+	return r;
+}
+
+/* ---- slices -------------------------------------------------------------------------- */
+
+struct trim_state {
+	struct cfs_session *s;
+	struct cfs_trim_result *ret;
+	const char	*only;
+};
+
+static int trim_container(void *arg, uint64_t id,
+			  const struct cfs_container_rec *rec,
+			  struct cfs_err *err)
+{
+	struct trim_state *st = arg;
+	struct cfs_member *m;
+	uint64_t slices = 0;
+	int r;
+
+	if (rec->state == CFS_OBJECT_DELETING ||
+	    (st->only && strcmp(st->only, rec->name) != 0))
+		return 0;
+	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
+	if (r == 0)
+		r = cfs_pool_reclaim(st->s->pool, m, &slices, err);
+	st->ret->returned_slices += slices;
+	return r;
+}
+
+int cfs_session_trim(struct cfs_session *s, const char *container,
+		     struct cfs_trim_result *ret, struct cfs_err *err)
+{
+	struct trim_state st = { s, ret, container };
+	struct cfs_member *m;
+	int r = cfs_session_may_write(s, err);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0 && container)
+		r = cfs_pool_member(s->pool, container, &m, err);
+	if (r == 0)
+		r = cfs_pool_containers(s->pool, trim_container, &st, err);
+	if (r == 0 && !container)
+		r = cfs_pool_discard_free(s->pool, &ret->discarded_bytes, err);
+	return r;
+}
+
+struct slice_list {
+	struct cfs_slice_info *list;
+	size_t		count, room;
+};
+
+static int collect_slice(void *arg, uint32_t device, uint64_t slice,
+			 const struct cfs_slice_rec *rec, struct cfs_err *err)
+{
+	struct slice_list *l = arg;
+	struct cfs_slice_info *i;
+
+	if (l->count == l->room) {
+		size_t room = l->room ? 2 * l->room : 64;
+		void *list = realloc(l->list, room * sizeof(*l->list));
+
+		if (!list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		l->list = list;
+		l->room = room;
+	}
+	i = &l->list[l->count++];
+	memset(i, 0, sizeof(*i));
+	i->device_index = device;
+	i->slice_index = slice;
+	i->generation = rec->generation;
+	i->lslice = rec->lslice;
+	i->piece = rec->piece;
+	i->container_id = rec->container_id;
+	i->use = rec->use == CFS_SLICE_USE_FREE ? "free" :
+		 rec->use == CFS_SLICE_USE_FROZEN ? "frozen" :
+		 rec->use == CFS_SLICE_USE_BAD ? "bad" :
+		 rec->container_id ? "container" : "pool";
+	return 0;
+}
+
+/* Behind the table's lock: names and fill from the containers. */
+static void complete_slice(struct cfs_session *s, struct cfs_slice_info *i)
+{
+	struct cfs_container *c = NULL;
+	struct cfs_member *m;
+
+	if (strcmp(i->use, "pool") == 0) {
+		c = cfs_pool_container0(s->pool);
+	} else if (strcmp(i->use, "container") == 0 &&
+		   cfs_pool_member_by_id(s->pool, i->container_id, &m,
+					 NULL) == 0) {
+		memcpy(i->container, m->rec.name, sizeof(i->container));
+		c = m->container;
+	}
+	if (!c)
+		return;
+	cfs_container_lock(c);
+	i->used_blocks = cfs_space_slice_used(c, i->lslice);
+	i->block_count = cfs_metavolume_geometry(
+				cfs_container_metavolume(c))->data_count;
+	cfs_container_unlock(c);
+}
+
+int cfs_session_slices(struct cfs_session *s, const char *container,
+		       cfs_slice_each_fn each, void *arg, struct cfs_err *err)
+{
+	struct slice_list l = { NULL, 0, 0 };
+	struct cfs_member *m;
+	int r = container ? cfs_pool_member(s->pool, container, &m, err) : 0;
+
+	if (r == 0)
+		r = cfs_pool_slices(s->pool, collect_slice, &l, err);
+	for (size_t i = 0; r == 0 && i < l.count; i++) {
+		complete_slice(s, &l.list[i]);
+		if (!container || strcmp(l.list[i].container, container) == 0)
+			r = each(arg, &l.list[i]);
+	}
+	free(l.list);
+	return r;
+}
+
+/* ---- settings ------------------------------------------------------------------------ */
+
+static int set_pool(struct cfs_session *s, const char *key, const char *value,
+		    struct cfs_err *err)
+{
+	struct cfs_pool_rec rec;
+	uint64_t n = 0;
+	int r = cfs_pool_rec_get(s->pool, &rec, err);
+
+	if (r < 0)
+		return r;
+	if (strcmp(key, "label") == 0) {
+		if (strlen(value) >= sizeof(rec.name))
+			return cfs_err_set(err, -EINVAL, "label: 63 bytes at "
+					   "most");
+		memset(rec.name, 0, sizeof(rec.name));
+		strcpy(rec.name, value);
+	} else if (strcmp(key, "cache") == 0) {
+		r = cfs_size_parse(value, &n, err);
+		rec.config[CFS_POOL_CONFIG_CACHE_BYTES] = n;
+		if (r == 0 && n < UINT64_C(1) << 20)
+			r = cfs_err_set(err, -EINVAL, "cache: 1 MiB at least");
+	} else if (strcmp(key, "lease_period") == 0) {
+		r = cfs_duration_parse(value, &n, err);
+		rec.config[CFS_POOL_CONFIG_LEASE_NS] = n;
+		if (r == 0 && (n < UINT64_C(1000000000) ||
+			       n > UINT64_C(3600000000000)))
+			r = cfs_err_set(err, -EINVAL, "lease_period: from 1s "
+					"to 1h");
+	} else if (strcmp(key, "clock_drift") == 0) {
+		char *end;
+
+		errno = 0;
+		n = strtoull(value, &end, 10);
+		if (errno || !*value || *end || n == 0 || n > 100000)
+			return cfs_err_set(err, -EINVAL, "clock_drift: parts "
+					   "per million, 1 to 100000");
+		rec.config[CFS_POOL_CONFIG_DRIFT_PPM] = n;
+	} else if (strcmp(key, "mirror") == 0) {
+		return cfs_err_set(err, -EINVAL, "mirror: set when the pool "
+				   "is made (mkcfs --mirror)");
+	} else {
+		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
+				   "pool", key);
+	}
+	if (r == 0)
+		r = cfs_pool_rec_set(s->pool, &rec, err);
+	/* The labels carry the name as a hint for tools that only look. */
+	if (r == 0 && strcmp(key, "label") == 0) {
+		cfs_devset_set_name(s->set, value);
+		r = cfs_devset_write_labels(s->set, err);
+	}
+	return r;
+}
+
+int cfs_session_set(struct cfs_session *s, const char *volume, const char *key,
+		    const char *value, struct cfs_err *err)
+{
+	uint64_t n = 0;
+	int r = cfs_session_may_write(s, err);
+
+	if (r < 0)
+		return r;
+	if (!volume)
+		return set_pool(s, key, value, err);
+	if (strcmp(key, "limit") != 0)
+		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
+				   "volume", key);
+	if (strcmp(value, "none") != 0)
+		r = cfs_size_parse(value, &n, err);
+	return r < 0 ? r : cfs_session_set_limit(s, volume, n, err);
+}

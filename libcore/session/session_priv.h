@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of a session share. */
+#pragma once
+
+#include "pool/devset.h"
+#include "pool/holder.h"
+#include "session/session.h"
+#include "volume/pool.h"
+#include "volume/volume.h"
+
+struct cfs_session {
+	struct cfs_session_options opt;
+	struct cfs_devset *set;
+	struct cfs_holder *holder;
+	struct cfs_seat	seat;
+	struct cfs_pool	*pool;
+};
+
+/* A volume by its name "NAME" or "NAME/CLONE". */
+struct cfs_named {
+	struct cfs_member *member;
+	uint64_t	id;
+	struct cfs_volume_rec rec;
+};
+int cfs_session_find(struct cfs_session *s, const char *volume,
+		     struct cfs_named *ret, struct cfs_err *err);
+/* "NAME" or "NAME/CLONE" of a volume; @buf: 260 bytes. */
+void cfs_session_name(const struct cfs_member *m,
+		      const struct cfs_volume_rec *rec, char *buf);
+/* -EROFS for a session that was opened to read. */
+int cfs_session_may_write(const struct cfs_session *s, struct cfs_err *err);
+int cfs_session_set_limit(struct cfs_session *s, const char *volume,
+			  uint64_t limit_bytes, struct cfs_err *err);
+/* A device to be added: open as the set's others are. */
+int cfs_session_open_new_device(struct cfs_session *s, const char *path,
+				struct cfs_dev **ret, struct cfs_err *err);
+/* Blocks in the bad-block table of a container. */
+int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
+			  struct cfs_err *err);

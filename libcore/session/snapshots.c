@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Snapshots by name. */
+#include "session/session_priv.h"
+
+#include "base/bits.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct list_state {
+	struct cfs_session *s;
+	struct cfs_member *m;
+	uint64_t	volume;
+	char		volume_name[260];
+	const struct cfs_volume_space *space;	/* or NULL */
+	bool		with_space;
+	cfs_snapshot_each_fn each;
+	void		*arg;
+	const char	*only;			/* a name, or NULL */
+};
+
+static const struct cfs_snapshot_space *
+space_of(const struct cfs_volume_space *space, uint64_t stamp)
+{
+	size_t lo = 0, hi = space->snapshot_count;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (space->snapshots[mid].stamp < stamp)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < space->snapshot_count && space->snapshots[lo].stamp == stamp)
+		return &space->snapshots[lo];
+	return NULL;
+}
+
+static int each_snapshot(void *arg, uint64_t stamp,
+			 const struct cfs_snapshot_rec *rec,
+			 struct cfs_err *err)
+{
+	struct list_state *st = arg;
+	struct cfs_snapshot_info info = {
+		.stamp = stamp,
+		.created_ns = rec->created_ns,
+		.size_bytes = rec->size_bytes,
+		.is_held = rec->flags & CFS_SNAPSHOT_HELD,
+	};
+	int r;
+
+	if (st->only && strcmp(st->only, rec->name) != 0)
+		return 0;
+	memcpy(info.volume, st->volume_name, sizeof(info.volume));
+	memcpy(info.name, rec->name, sizeof(info.name));
+	memcpy(info.note, rec->note, sizeof(info.note));
+	r = cfs_snapshot_clone_count(st->m, st->volume, stamp,
+				     &info.clone_count, err);
+	if (r < 0)
+		return r;
+	if (st->space) {
+		const struct cfs_snapshot_space *space =
+			space_of(st->space, stamp);
+
+		if (space) {
+			info.exclusive_bytes = space->exclusive_blocks *
+					       CFS_BLOCK_BYTES;
+			info.shared_bytes = (space->seen_blocks -
+					     space->exclusive_blocks) *
+					    CFS_BLOCK_BYTES;
+		}
+	}
+	return st->each(st->arg, &info);
+}
+
+static int each_of_volume(void *arg, uint64_t id,
+			  const struct cfs_volume_rec *rec,
+			  struct cfs_err *err)
+{
+	struct list_state *st = arg;
+	struct cfs_volume_space space = { 0 };
+	int r = 0;
+
+	st->volume = id;
+	cfs_session_name(st->m, rec, st->volume_name);
+	if (st->with_space)
+		r = cfs_volume_space(st->m, id, &space, err);
+	st->space = st->with_space ? &space : NULL;
+	if (r == 0)
+		r = cfs_snapshot_each(st->m, id, each_snapshot, st, err);
+	free(space.snapshots);
+	st->space = NULL;
+	return r;
+}
+
+static int each_container(void *arg, uint64_t id,
+			  const struct cfs_container_rec *rec,
+			  struct cfs_err *err)
+{
+	struct list_state *st = arg;
+	int r;
+
+	if (rec->state == CFS_OBJECT_DELETING)
+		return 0;
+	r = cfs_pool_member_by_id(st->s->pool, id, &st->m, err);
+	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);
+}
+
+int cfs_session_snapshots(struct cfs_session *s, const char *volume,
+			  bool with_space, cfs_snapshot_each_fn each,
+			  void *arg, struct cfs_err *err)
+{
+	struct list_state st = {
+		.s = s, .with_space = with_space, .each = each, .arg = arg,
+	};
+	struct cfs_named v;
+	int r;
+
+	if (!volume)
+		return cfs_pool_containers(s->pool, each_container, &st, err);
+	r = cfs_session_find(s, volume, &v, err);
+	if (r < 0)
+		return r;
+	st.m = v.member;
+	return each_of_volume(&st, v.id, &v.rec, err);
+}
+
+static int keep_one(void *arg, const struct cfs_snapshot_info *info)
+{
+	struct cfs_snapshot_info *ret = arg;
+
+	*ret = *info;
+	return 0;
+}
+
+int cfs_session_snapshot(struct cfs_session *s, const char *volume,
+			 const char *snap, struct cfs_snapshot_info *ret,
+			 struct cfs_err *err)
+{
+	struct list_state st = {
+		.s = s, .with_space = true, .each = keep_one, .arg = ret,
+		.only = snap,
+	};
+	struct cfs_named v;
+	int r = cfs_session_find(s, volume, &v, err);
+
+	if (r < 0)
+		return r;
+	memset(ret, 0, sizeof(*ret));
+	st.m = v.member;
+	r = each_of_volume(&st, v.id, &v.rec, err);
+	if (r == 0 && !ret->name[0])
+		r = cfs_err_set(err, -ENOENT, "no such snapshot");
+	return r;
+}
+
+int cfs_session_snap_take(struct cfs_session *s,
+			  const struct cfs_snap_name *names, size_t count,
+			  const char *note, struct cfs_err *err)
+{
+	struct cfs_snapshot_name *list = calloc(count, sizeof(*list));
+	int r = cfs_session_may_write(s, err);
+
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct cfs_named v;
+
+		r = cfs_session_find(s, names[i].volume, &v, err);
+		if (r < 0 && count > 1)
+			cfs_err_wrap(err, r, "%s", names[i].volume);
+		if (r < 0)
+			break;
+		list[i] = (struct cfs_snapshot_name){
+			.member = v.member,
+			.volume = v.id,
+			.name = names[i].snap,
+		};
+	}
+	if (r == 0)
+		r = cfs_snapshot_take(list, count, note, err);
+	free(list);
+	return r;
+}
+
+/* Find the volume of a changing call. */
+static int find(struct cfs_session *s, const char *volume,
+		struct cfs_named *ret, struct cfs_err *err)
+{
+	int r = cfs_session_may_write(s, err);
+
+	return r < 0 ? r : cfs_session_find(s, volume, ret, err);
+}
+
+int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
+			   const char *snap, const char *clone,
+			   struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	return r < 0 ? r : cfs_snapshot_clone(v.member, v.id, snap, clone,
+					      err);
+}
+
+int cfs_session_snap_rollback(struct cfs_session *s, const char *volume,
+			      const char *snap, const char *save,
+			      struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	return r < 0 ? r : cfs_snapshot_rollback(v.member, v.id, snap, save,
+						 err);
+}
+
+int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
+			    const char *snap, uint64_t *ret_freed_bytes,
+			    struct cfs_err *err)
+{
+	uint64_t freed = 0, slices;
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	if (r == 0)
+		r = cfs_snapshot_remove(v.member, v.id, snap, &freed, err);
+	/* Whole slices of freed blocks are for others to use at once. */
+	if (r == 0 && freed * CFS_BLOCK_BYTES >=
+		      cfs_devset_label(s->set, 0)->slice_bytes)
+		r = cfs_pool_reclaim(s->pool, v.member, &slices, err);
+	if (ret_freed_bytes)
+		*ret_freed_bytes = freed * CFS_BLOCK_BYTES;
+	return r;
+}
+
+int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
+			    const char *snap, const char *new_name,
+			    struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	return r < 0 ? r : cfs_snapshot_rename(v.member, v.id, snap, new_name,
+					       err);
+}
+
+int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
+			  const char *snap, bool hold, struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	return r < 0 ? r : cfs_snapshot_hold(v.member, v.id, snap, hold, err);
+}

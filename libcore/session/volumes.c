@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Volumes by name: making, listing, changing, removing. */
+#include "session/session_priv.h"
+
+#include "base/bits.h"
+#include "tree/space.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- information ----------------------------------------------------------------- */
+
+struct info_state {
+	struct cfs_session *s;
+	struct cfs_member *m;
+	cfs_volume_each_fn each;
+	void		*arg;
+};
+
+static int count_one(void *arg, uint64_t stamp,
+		     const struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	uint64_t *n = arg;
+
+	(void)stamp;
+	(void)rec;
+	(void)err;
+	(*n)++;
+	return 0;
+}
+
+struct origin_search {
+	uint64_t	stamp;
+	char		name[CFS_NAME_BYTES];
+};
+
+static int find_stamp(void *arg, uint64_t stamp,
+		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	struct origin_search *o = arg;
+
+	(void)err;
+	if (stamp != o->stamp)
+		return 0;
+	memcpy(o->name, rec->name, sizeof(o->name));
+	return 1;
+}
+
+static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
+		     char *buf, size_t bytes, struct cfs_err *err)
+{
+	struct origin_search o = { .stamp = rec->origin_stamp };
+	struct cfs_volume_rec from;
+	char name[260];
+	int r;
+
+	if (!rec->origin_volume)
+		return 0;
+	r = cfs_volume_get(m, rec->origin_volume, &from, err);
+	if (r == 0)
+		r = cfs_snapshot_each(m, rec->origin_volume, find_stamp, &o,
+				      err);
+	if (r < 0)
+		return r;
+	cfs_session_name(m, &from, name);
+	snprintf(buf, bytes, "%s@%s", name, o.name);
+	return 0;
+}
+
+static int fill_info(struct cfs_session *s, struct cfs_member *m, uint64_t id,
+		     const struct cfs_volume_rec *rec,
+		     struct cfs_volume_info *v, struct cfs_err *err)
+{
+	struct cfs_space_counts counts;
+	struct cfs_volume_space space;
+	int r;
+
+	(void)s;
+	memset(v, 0, sizeof(*v));
+	cfs_session_name(m, rec, v->name);
+	v->kind = rec->kind;
+	memcpy(v->container_uuid, m->rec.uuid, 16);
+	v->container_id = m->id;
+	v->volume_id = id;
+	v->created_ns = rec->created_ns;
+	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes :
+						  rec->limit_bytes;
+	r = cfs_volume_space(m, id, &space, err);
+	if (r < 0)
+		return r;
+	free(space.snapshots);
+	v->used_bytes = space.used_blocks * CFS_BLOCK_BYTES;
+	v->shared_bytes = space.shared_blocks * CFS_BLOCK_BYTES;
+	v->inode_count = space.inode_count;
+	v->size_bytes = rec->kind == CFS_VOLUME_LUN ? rec->size_bytes :
+						      v->used_bytes;
+	r = cfs_snapshot_each(m, id, count_one, &v->snapshot_count, err);
+	if (r == 0)
+		r = cfs_snapshot_clone_count(m, id, 0, &v->clone_count, err);
+	if (r == 0)
+		r = origin_of(m, rec, v->origin, sizeof(v->origin), err);
+	if (r == 0)
+		r = cfs_session_bad_count(m->container, &v->damaged_blocks,
+					  err);
+	cfs_container_lock(m->container);
+	cfs_space_counts(m->container, &counts);
+	v->state = !cfs_container_is_writable(m->container) ? "read-only" :
+		   v->damaged_blocks ? "degraded" : "clean";
+	cfs_container_unlock(m->container);
+	v->container_used_bytes = counts.used_blocks * CFS_BLOCK_BYTES;
+	v->slice_count = counts.slice_count;
+	return r;
+}
+
+static int each_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
+		       struct cfs_err *err)
+{
+	struct info_state *st = arg;
+	struct cfs_volume_info info;
+	int r = fill_info(st->s, st->m, id, rec, &info, err);
+
+	return r < 0 ? r : st->each(st->arg, &info);
+}
+
+/* Clones behind their production volume, in the order of names. */
+struct clone_list {
+	struct { uint64_t id; struct cfs_volume_rec rec; } *list;
+	size_t count, room;
+};
+
+static int collect(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
+		   struct cfs_err *err)
+{
+	struct clone_list *l = arg;
+
+	if (l->count == l->room) {
+		size_t room = l->room ? 2 * l->room : 16;
+		void *list = realloc(l->list, room * sizeof(*l->list));
+
+		if (!list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		l->list = list;
+		l->room = room;
+	}
+	l->list[l->count].id = id;
+	l->list[l->count++].rec = *rec;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct { uint64_t id; struct cfs_volume_rec rec; } *x = a, *y = b;
+
+	return strcmp(x->rec.name, y->rec.name);
+}
+
+static int each_of(struct cfs_session *s, struct cfs_member *m,
+		   cfs_volume_each_fn each, void *arg, struct cfs_err *err)
+{
+	struct info_state st = { s, m, each, arg };
+	struct clone_list l = { NULL, 0, 0 };
+	int r = cfs_volume_each(m, collect, &l, err);
+
+	if (r == 0 && l.count > 1)
+		qsort(l.list, l.count, sizeof(*l.list), by_name);
+	for (size_t i = 0; r == 0 && i < l.count; i++)
+		r = each_volume(&st, l.list[i].id, &l.list[i].rec, err);
+	free(l.list);
+	return r;
+}
+
+static int each_container(void *arg, uint64_t id,
+			  const struct cfs_container_rec *rec,
+			  struct cfs_err *err)
+{
+	struct info_state *st = arg;
+	struct cfs_member *m;
+	int r;
+
+	if (rec->state == CFS_OBJECT_DELETING)
+		return 0;
+	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
+	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
+}
+
+int cfs_session_volumes(struct cfs_session *s, const char *container,
+			cfs_volume_each_fn each, void *arg,
+			struct cfs_err *err)
+{
+	struct info_state st = { s, NULL, each, arg };
+	struct cfs_member *m;
+	int r;
+
+	if (!container)
+		return cfs_pool_containers(s->pool, each_container, &st, err);
+	r = cfs_pool_member(s->pool, container, &m, err);
+	return r < 0 ? r : each_of(s, m, each, arg, err);
+}
+
+int cfs_session_volume(struct cfs_session *s, const char *volume,
+		       struct cfs_volume_info *ret, struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = cfs_session_find(s, volume, &v, err);
+
+	return r < 0 ? r : fill_info(s, v.member, v.id, &v.rec, ret, err);
+}
+
+/* ---- making ---------------------------------------------------------------------- */
+
+static int check_size(uint64_t size_bytes, struct cfs_err *err)
+{
+	if (size_bytes == 0 || size_bytes % CFS_BLOCK_BYTES ||
+	    size_bytes > UINT64_C(1) << 60)
+		return cfs_err_set(err, -EINVAL, "a LUN's size is a multiple "
+				   "of 4096 bytes, up to 1 EiB");
+	return 0;
+}
+
+int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
+		       uint64_t size_bytes, uint64_t limit_bytes,
+		       bool is_unfinished, struct cfs_err *err)
+{
+	struct cfs_container_rec rec;
+	struct cfs_member *m;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0 && kind == CFS_VOLUME_LUN)
+		r = check_size(size_bytes, err);
+	if (r == 0)
+		r = cfs_pool_container_make(s->pool, name, kind, limit_bytes,
+					    CFS_OBJECT_MAKING, &m, err);
+	if (r < 0)
+		return r;
+	r = cfs_volume_make_first(m, kind, kind == CFS_VOLUME_LUN ?
+				  size_bytes : 0, err);
+	if (r == 0 && !is_unfinished) {
+		rec = m->rec;
+		rec.state = CFS_OBJECT_LIVE;
+		r = cfs_pool_container_update(s->pool, m, &rec, err);
+	}
+	if (r < 0)
+		(void)cfs_pool_container_remove(s->pool, m, NULL);
+	return r;
+}
+
+int cfs_session_finish_volume(struct cfs_session *s, const char *name,
+			      struct cfs_err *err)
+{
+	struct cfs_container_rec rec;
+	struct cfs_member *m;
+	int r = cfs_pool_member(s->pool, name, &m, err);
+
+	/* What was copied is durable before the volume is there for all. */
+	if (r == 0)
+		r = cfs_container_commit(m->container, err);
+	if (r < 0)
+		return r;
+	rec = m->rec;
+	rec.state = CFS_OBJECT_LIVE;
+	return cfs_pool_container_update(s->pool, m, &rec, err);
+}
+
+/* ---- removing -------------------------------------------------------------------- */
+
+static int count_held(void *arg, uint64_t stamp,
+		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	uint64_t *n = arg;
+
+	(void)stamp;
+	(void)err;
+	n[0]++;
+	n[1] += (rec->flags & CFS_SNAPSHOT_HELD) != 0;
+	return 0;
+}
+
+struct dependents {
+	struct cfs_member *m;
+	uint64_t	clones, counts[2];
+};
+
+static int count_dependents(void *arg, uint64_t id,
+			    const struct cfs_volume_rec *rec,
+			    struct cfs_err *err)
+{
+	struct dependents *d = arg;
+
+	(void)rec;
+	if (id != CFS_VOLUME_FIRST)
+		d->clones++;
+	return cfs_snapshot_each(d->m, id, count_held, d->counts, err);
+}
+
+int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
+			      bool recursive, struct cfs_err *err)
+{
+	struct dependents d = { 0 };
+	struct cfs_named v;
+	uint64_t slices;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0)
+		r = cfs_session_find(s, volume, &v, err);
+	if (r < 0)
+		return r;
+	if (v.id != CFS_VOLUME_FIRST) {
+		r = cfs_volume_remove(v.member, v.id, recursive, err);
+		/* Empty slices are for others to use at once. */
+		if (r == 0)
+			r = cfs_pool_reclaim(s->pool, v.member, &slices, err);
+		return r;
+	}
+	d.m = v.member;
+	r = cfs_volume_each(v.member, count_dependents, &d, err);
+	if (r < 0)
+		return r;
+	if (!recursive && (d.clones || d.counts[0]))
+		return cfs_err_set(err, -EBUSY, "it has %" PRIu64
+				   " snapshots and %" PRIu64 " clones: -r "
+				   "removes them too", d.counts[0], d.clones);
+	if (d.counts[1])
+		return cfs_err_set(err, -EBUSY,
+				   "a snapshot of it is on hold");
+	return cfs_pool_container_remove(s->pool, v.member, err);
+}
+
+/* ---- changing -------------------------------------------------------------------- */
+
+int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
+			      const char *new_name, struct cfs_err *err)
+{
+	const char *slash = strchr(new_name, '/');
+	struct cfs_container_rec rec;
+	struct cfs_named v;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0)
+		r = cfs_session_find(s, volume, &v, err);
+	if (r < 0)
+		return r;
+	if (v.id == CFS_VOLUME_FIRST) {
+		if (!cfs_name_is_valid(new_name))
+			return cfs_err_set(err, -EINVAL, "%s: no valid name",
+					   new_name);
+		rec = v.member->rec;
+		memset(rec.name, 0, sizeof(rec.name));
+		strcpy(rec.name, new_name);
+		return cfs_pool_container_update(s->pool, v.member, &rec, err);
+	}
+	if (slash && (strncmp(new_name, v.member->rec.name,
+			      (size_t)(slash - new_name)) != 0 ||
+		      v.member->rec.name[slash - new_name]))
+		return cfs_err_set(err, -EINVAL,
+				   "a clone stays in its container");
+	return cfs_volume_rename(v.member, v.id, slash ? slash + 1 : new_name,
+				 err);
+}
+
+int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
+			      uint64_t size_bytes, struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0)
+		r = cfs_session_find(s, volume, &v, err);
+	if (r == 0)
+		r = check_size(size_bytes, err);
+	return r < 0 ? r : cfs_volume_resize(v.member, v.id, size_bytes, err);
+}
+
+/* "limit=SIZE" of a volume; the value in bytes, 0 for none. */
+int cfs_session_set_limit(struct cfs_session *s, const char *volume,
+			  uint64_t limit_bytes, struct cfs_err *err)
+{
+	struct cfs_container_rec rec;
+	struct cfs_named v;
+	int r = cfs_session_find(s, volume, &v, err);
+
+	if (r < 0)
+		return r;
+	if (v.id != CFS_VOLUME_FIRST)
+		return cfs_err_set(err, -EINVAL, "a clone shares its "
+				   "container's limit");
+	rec = v.member->rec;
+	rec.limit_bytes = limit_bytes;
+	return cfs_pool_container_update(s->pool, v.member, &rec, err);
+}

@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading, writing and punching the data of an inode. */
+#include "volume/vols_priv.h"
+
+#include "base/cleanup.h"
+#include "device/device.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* From here on (aligned, whole blocks) a write goes home at once. */
+#define DIRECT_BLOCKS	32u
+#define DIRECT_BLOCKS_MAX 4096u	/* of one extent record's worth of csums */
+
+/* ---- reading ---------------------------------------------------------------- */
+
+struct read_state {
+	const struct cfs_view *view;
+	uint64_t	ino;
+	uint64_t	from, to;	/* bytes wanted */
+	uint8_t		*buf;
+	uint8_t		*bounce;	/* a block for the ends */
+	uint64_t	good_to;	/* bytes are good up to here */
+};
+
+static int read_disk(struct read_state *st, const struct segment *s,
+		     uint64_t offset, uint32_t count, void *buf,
+		     uint32_t *ret_bad, struct cfs_err *err)
+{
+	struct cfs_container *c = st->view->container;
+	struct cfs_block_read rd = {
+		.vaddr = s->vaddr + (offset - s->offset),
+		.count = count,
+		.first = {
+			.type = CFS_TAG_DATA,
+			.ino = st->ino,
+			.offset = offset,
+			.stamp = s->stamp,
+			.seq = s->seq,
+			.branch = s->branch,
+		},
+		.csum = s->csum,
+		.buf = buf,
+	};
+	int r = cfs_block_read(cfs_container_blocks(c), &rd,
+			       cfs_container_heals(c), NULL, err);
+
+	*ret_bad = rd.bad_index;
+	if (r < 0)
+		return cfs_err_wrap(err, r, "offset %" PRIu64,
+				    (offset + rd.bad_index) * CFS_BLOCK_BYTES);
+	return 0;
+}
+
+/* One block of a segment of which only a part is wanted. */
+static int read_part(struct read_state *st, const struct segment *s,
+		     uint64_t offset, uint64_t from, uint64_t to,
+		     struct cfs_err *err)
+{
+	const uint8_t *block = s->page;
+	uint64_t start = offset * CFS_BLOCK_BYTES;
+	uint32_t bad;
+	int r;
+
+	if (!block) {
+		if (!st->bounce)
+			st->bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		if (!st->bounce)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = read_disk(st, s, offset, 1, st->bounce, &bad, err);
+		if (r < 0)
+			return r;
+		block = st->bounce;
+	}
+	memcpy(st->buf + (from - st->from), block + (from - start), to - from);
+	return 0;
+}
+
+static int read_segment(void *arg, const struct segment *s,
+			struct cfs_err *err)
+{
+	struct read_state *st = arg;
+	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
+	uint64_t end = CFS_MIN(st->to,
+			       (s->offset + s->count) * CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (s->kind == SEGMENT_HOLE) {
+		memset(st->buf + (at - st->from), 0, end - at);
+		st->good_to = end;
+		return 0;
+	}
+	while (at < end && r == 0) {
+		uint64_t offset = at / CFS_BLOCK_BYTES;
+		uint64_t whole = (end - at) / CFS_BLOCK_BYTES;
+		uint32_t bad = 0;
+
+		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
+		    whole == 0) {
+			uint64_t to = CFS_MIN(end, (offset + 1) *
+						   CFS_BLOCK_BYTES);
+
+			r = read_part(st, s, offset, at, to, err);
+			if (r == 0)
+				at = to;
+		} else {
+			r = read_disk(st, s, offset, (uint32_t)whole,
+				      st->buf + (at - st->from), &bad, err);
+			at += (r == 0 ? whole : bad) * CFS_BLOCK_BYTES;
+		}
+		st->good_to = at;
+	}
+	return r;
+}
+
+int cfs_data_read(const struct cfs_view *view, uint64_t ino,
+		  uint64_t offset_bytes, void *buf, size_t length_bytes,
+		  size_t *ret_good_bytes, struct cfs_err *err)
+{
+	struct read_state st = {
+		.view = view,
+		.ino = ino,
+		.from = offset_bytes,
+		.to = offset_bytes + length_bytes,
+		.buf = buf,
+		.good_to = offset_bytes,
+	};
+	uint64_t first = offset_bytes / CFS_BLOCK_BYTES;
+	uint64_t end = cfs_div_up(st.to, CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (length_bytes > 0)
+		r = cfs_segments(view, ino, first, end - first, read_segment,
+				 &st, err);
+	free(st.bounce);
+	if (ret_good_bytes)
+		*ret_good_bytes = st.good_to - offset_bytes;
+	return r;
+}
+
+/* ---- writing ---------------------------------------------------------------- */
+
+/* Part of a block, or all of it, into a page. */
+static int write_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		      uint64_t offset, uint32_t at, const void *buf,
+		      uint32_t length, struct cfs_err *err)
+{
+	const struct cfs_view head = { v->c, branch, CFS_STAMP_HEAD };
+	CFS_CLEANUP(cfs_freep) uint8_t *old = NULL;
+	struct page *p = cfs_page_find(v, branch, ino, offset);
+	bool is_new;
+	int r;
+
+	/* Read before the page is made, so that a failure leaves no trace. */
+	if (!p && length < CFS_BLOCK_BYTES) {
+		old = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		if (!old)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = cfs_data_read(&head, ino, offset * CFS_BLOCK_BYTES, old,
+				  CFS_BLOCK_BYTES, NULL, err);
+		if (r < 0)
+			return r;
+	}
+	r = cfs_page_dirty(v, branch, ino, offset, UINT64_MAX, &p, &is_new,
+			   err);
+	if (r < 0)
+		return r;
+	if (is_new && old)
+		memcpy(p->data, old, CFS_BLOCK_BYTES);
+	memcpy(p->data + at, buf, length);
+	cfs_page_touch(v, p);
+	return 0;
+}
+
+/* One extent's worth of whole blocks, home at once. */
+static int write_extent(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			struct extent *e, const uint8_t *buf,
+			struct cfs_err *err)
+{
+	const uint64_t seed = cfs_blocks_seed(cfs_container_blocks(v->c));
+	CFS_CLEANUP(cfs_freep) uint64_t *csums = NULL;
+	struct cfs_tag tag = {
+		.type = CFS_TAG_DATA,
+		.ino = ino,
+		.stamp = e->stamp,
+		.branch = branch,
+	};
+	struct cfs_rec rec = {
+		.type = CFS_REC_EXTENT,
+		.branch = branch,
+		.ino = ino,
+		.offset = e->offset,
+		.count = e->count,
+		.stamp = e->stamp,
+		.vaddr = e->vaddr,
+	};
+	int r = cfs_extent_next_seq(v, branch, ino, e->offset, e->count,
+				    e->stamp, &e->seq, err);
+
+	if (r < 0)
+		return r;
+	csums = calloc(e->count, sizeof(*csums));
+	if (!csums)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	tag.seq = rec.seq = e->seq;
+	for (uint64_t i = 0; i < e->count; i++) {
+		tag.offset = e->offset + i;
+		tag.csum = cfs_tag_csum(&tag, seed, buf + i * CFS_BLOCK_BYTES);
+		csums[i] = tag.csum;
+		cfs_space_set_tag(v->c, e->vaddr + i, &tag);
+	}
+	e->csum = e->count == 1 ? csums[0] : 0;
+	r = cfs_extent_put(v, branch, ino, e, err);
+	if (r == 0)
+		r = cfs_container_log(v->c, &rec, csums, err);
+	return r;
+}
+
+/*
+ * Whole blocks, many: get runs, write them all in one batch, then make the
+ * records.  Nothing names the blocks before their content is on its way, and
+ * no sync is acknowledged before the flush behind it.
+ */
+static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			uint64_t offset, uint32_t count, const uint8_t *buf,
+			struct cfs_err *err)
+{
+	struct cfs_mv_write writes[DIRECT_BLOCKS_MAX / DIRECT_BLOCKS];
+	size_t n = 0;
+	uint32_t done = 0;
+	int r = cfs_pages_settle(v, branch, ino, offset, count, err);
+
+	while (r == 0 && done < count && n < CFS_ARRAY_COUNT(writes)) {
+		struct cfs_mv_write *last = n ? &writes[n - 1] : NULL;
+		uint64_t vaddr;
+		uint32_t got;
+
+		r = cfs_space_alloc_data(v->c, count - done, &vaddr, &got,
+					 err);
+		if (r < 0)
+			break;
+		if (last && last->vaddr + last->count == vaddr) {
+			last->count += got;
+		} else {
+			writes[n++] = (struct cfs_mv_write){
+				.vaddr = vaddr,
+				.count = got,
+				.buf = buf + (size_t)done * CFS_BLOCK_BYTES,
+			};
+		}
+		done += got;
+	}
+	if (r == 0)
+		r = cfs_metavolume_write(cfs_container_metavolume(v->c),
+					 writes, n, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const uint8_t *data = writes[i].buf;
+		struct extent e = {
+			.offset = offset + (uint64_t)(data - buf) /
+					   CFS_BLOCK_BYTES,
+			.count = writes[i].count,
+			.vaddr = writes[i].vaddr,
+			.stamp = cfs_container_stamp(v->c),
+		};
+
+		r = write_extent(v, branch, ino, &e, data, err);
+	}
+	if (r < 0)
+		return r;
+	cfs_pages_drop(v, branch, ino, offset, done);
+	if (done < count)	/* space in many small pieces */
+		return write_direct(v, branch, ino, offset + done,
+				    count - done,
+				    buf + (size_t)done * CFS_BLOCK_BYTES, err);
+	return 0;
+}
+
+int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		   uint64_t offset_bytes, const void *buf, size_t length_bytes,
+		   struct cfs_err *err)
+{
+	struct cfs_vols *v = cfs_vols_of(c);
+	const uint8_t *from = buf;
+	uint64_t at = offset_bytes, end = offset_bytes + length_bytes;
+	uint64_t blocks = cfs_div_up(end, CFS_BLOCK_BYTES) -
+			  at / CFS_BLOCK_BYTES;
+	int r;
+
+	if (length_bytes > UINT64_MAX - offset_bytes ||
+	    end / CFS_BLOCK_BYTES > CFS_OFF_MAX)
+		return cfs_err_set(err, -EFBIG, "beyond the largest offset");
+	/* The blocks, what settling older pages takes, and nodes. */
+	r = cfs_space_promise(c, blocks + blocks / 16 + 8, err);
+	while (r == 0 && at < end) {
+		uint64_t offset = at / CFS_BLOCK_BYTES;
+		uint32_t in = (uint32_t)(at % CFS_BLOCK_BYTES);
+		uint64_t whole = (end - at) / CFS_BLOCK_BYTES;
+		uint64_t length;
+
+		if (in == 0 && whole >= DIRECT_BLOCKS) {
+			uint32_t n = (uint32_t)CFS_MIN(whole,
+						       DIRECT_BLOCKS_MAX);
+
+			r = write_direct(v, branch, ino, offset, n, from, err);
+			length = (uint64_t)n * CFS_BLOCK_BYTES;
+		} else {
+			length = CFS_MIN(CFS_BLOCK_BYTES - in, end - at);
+			r = write_page(v, branch, ino, offset, in, from,
+				       (uint32_t)length, err);
+		}
+		at += length;
+		from += length;
+	}
+	return r;
+}
+
+/* ---- punching ---------------------------------------------------------------- */
+
+struct whiteout_state {
+	struct cfs_vols	*v;
+	uint16_t	branch;
+	uint64_t	ino;
+	struct { uint64_t offset, count; } parts[64];
+	size_t		count;
+	uint64_t	seen_to;
+};
+
+/* Collect parts of the parent that show through, a few at a time. */
+static int collect_data(void *arg, const struct segment *s,
+			struct cfs_err *err)
+{
+	struct whiteout_state *st = arg;
+
+	(void)err;
+	if (st->count == CFS_ARRAY_COUNT(st->parts))
+		return 1;
+	st->seen_to = s->offset + s->count;
+	if (s->kind == SEGMENT_HOLE)
+		return 0;
+	st->parts[st->count].offset = s->offset;
+	st->parts[st->count].count = s->count;
+	st->count++;
+	return 0;
+}
+
+/* A hole that hides what the parent has there. */
+static int put_whiteout(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			uint64_t offset, uint64_t count, uint64_t stamp,
+			struct cfs_err *err)
+{
+	int r = 0;
+
+	while (count > 0 && r == 0) {
+		struct extent e = {
+			.offset = offset,
+			.count = CFS_MIN(count, CFS_EXTENT_BLOCKS_MAX),
+			.stamp = stamp,
+		};
+
+		r = cfs_extent_put(v, branch, ino, &e, err);
+		offset += e.count;
+		count -= e.count;
+	}
+	return r;
+}
+
+/*
+ * In a branch with a parent: hide what shows through in the range.  Each part
+ * is logged as it is: at a replay the parent may not have its data yet.
+ */
+static int put_whiteouts(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			 uint64_t offset, uint64_t count, bool *ret_had_some,
+			 struct cfs_err *err)
+{
+	const struct cfs_view head = { v->c, branch, CFS_STAMP_HEAD };
+	struct cfs_view parent;
+	struct whiteout_state st = { .v = v, .branch = branch, .ino = ino };
+	uint64_t end = 0;
+	int r;
+
+	if (!cfs_branch_parent_view(v, &head, &parent))
+		return 0;
+	r = cfs_extent_end(&parent, ino, &end, err);
+	end = CFS_MIN(end, offset + count);
+	while (r == 0 && offset < end) {
+		st.count = 0;
+		st.seen_to = end;
+		r = cfs_segments(&parent, ino, offset, end - offset,
+				 collect_data, &st, err);
+		if (r < 0)
+			return r;
+		r = 0;
+		for (size_t i = 0; i < st.count && r == 0; i++) {
+			const struct cfs_rec rec = {
+				.type = CFS_REC_PUNCH,
+				.flags = CFS_REC_PUNCH_WHITEOUT,
+				.branch = branch,
+				.ino = ino,
+				.offset = st.parts[i].offset,
+				.count = st.parts[i].count,
+				.stamp = cfs_container_stamp(v->c),
+			};
+
+			*ret_had_some = true;
+			r = put_whiteout(v, branch, ino, rec.offset, rec.count,
+					 rec.stamp, err);
+			if (r == 0)
+				r = cfs_container_log(v->c, &rec, NULL, err);
+		}
+		offset = st.seen_to;
+	}
+	return r;
+}
+
+/* Whole blocks; used by the replay too, with the record's stamp. */
+static int punch_blocks(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			uint64_t offset, uint64_t count, uint64_t stamp,
+			bool *ret_had_some, struct cfs_err *err)
+{
+	uint64_t at;
+	int r;
+
+	if (cfs_pages_next(v, branch, ino, offset, offset + count, &at))
+		*ret_had_some = true;
+	r = cfs_pages_settle(v, branch, ino, offset, count, err);
+	if (r == 0)
+		r = cfs_extent_cut(v, branch, ino, offset, count, stamp,
+				   ret_had_some, err);
+	return r;
+}
+
+static int punch_whole(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		       uint64_t offset, uint64_t count, struct cfs_err *err)
+{
+	const struct cfs_rec rec = {
+		.type = CFS_REC_PUNCH,
+		.branch = branch,
+		.ino = ino,
+		.offset = offset,
+		.count = count,
+		.stamp = cfs_container_stamp(v->c),
+	};
+	bool had_some = false;
+	int r = punch_blocks(v, branch, ino, offset, count, rec.stamp,
+			     &had_some, err);
+
+	if (r == 0 && had_some)
+		r = cfs_container_log(v->c, &rec, NULL, err);
+	if (r == 0)
+		r = put_whiteouts(v, branch, ino, offset, count, &had_some,
+				  err);
+	if (r < 0 || !had_some)
+		return r;
+	if (r == 0)
+		r = cfs_tombstone_put(v, branch, ino, offset, count, err);
+	if (r == 0)
+		cfs_pages_drop(v, branch, ino, offset, count);
+	return r;
+}
+
+int cfs_data_replay_punch(struct cfs_vols *v, const struct cfs_rec *rec,
+			  struct cfs_err *err)
+{
+	bool had_some = false;
+	int r;
+
+	if (rec->offset > CFS_OFF_MAX || rec->count > CFS_OFF_MAX + 1 -
+						      rec->offset)
+		return cfs_err_set(err, -EUCLEAN, "a punch makes no sense");
+	if (rec->flags & CFS_REC_PUNCH_WHITEOUT)
+		return put_whiteout(v, rec->branch, rec->ino, rec->offset,
+				    rec->count, rec->stamp, err);
+	r = punch_blocks(v, rec->branch, rec->ino, rec->offset, rec->count,
+			 rec->stamp, &had_some, err);
+	if (r == 0)
+		cfs_pages_drop(v, rec->branch, rec->ino, rec->offset,
+			       rec->count);
+	return r;
+}
+
+int cfs_data_replay_extent(struct cfs_vols *v, const struct cfs_rec *rec,
+			   struct cfs_err *err)
+{
+	const struct cfs_tag first = {
+		.type = CFS_TAG_DATA,
+		.ino = rec->ino,
+		.offset = rec->offset,
+		.stamp = rec->stamp,
+		.seq = rec->seq,
+		.branch = rec->branch,
+	};
+	struct extent e = {
+		.offset = rec->offset,
+		.count = rec->count,
+		.vaddr = rec->vaddr,
+		.stamp = rec->stamp,
+		.seq = rec->seq,
+	};
+	struct branch *b;
+	int r = cfs_branch_get(v, rec->branch, &b, err);
+
+	if (r < 0)
+		return r;
+	if (rec->offset > CFS_OFF_MAX || rec->count == 0 ||
+	    rec->count > CFS_EXTENT_BLOCKS_MAX || !rec->vaddr)
+		return cfs_err_set(err, -EUCLEAN, "an extent makes no sense");
+	r = cfs_space_adopt(v->c, rec->vaddr, &first, (uint32_t)rec->count,
+			    rec->csums, err);
+	if (r == 0 && rec->count == 1) {
+		le64 csum;
+
+		memcpy(&csum, rec->csums, sizeof(csum));
+		e.csum = le64_get(csum);
+	}
+	if (r == 0)
+		r = cfs_extent_put(v, rec->branch, rec->ino, &e, err);
+	/* Pages of that birth or older are what went home here, or older. */
+	if (r == 0)
+		cfs_pages_drop(v, rec->branch, rec->ino, rec->offset,
+			       rec->count);
+	return r;
+}
+
+/* Zero a part of one block, if there is anything but a hole. */
+static int zero_part(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		     uint64_t from, uint64_t to, struct cfs_err *err)
+{
+	static const uint8_t zeroes[CFS_BLOCK_BYTES];
+	const struct cfs_view head = { v->c, branch, CFS_STAMP_HEAD };
+	uint64_t data;
+	int r = cfs_data_seek(&head, ino,
+			      cfs_align_down(from, CFS_BLOCK_BYTES), true,
+			      &data, err);
+
+	if (r == -ENXIO || (r == 0 && data >= to))
+		return 0;
+	if (r < 0)
+		return r;
+	r = cfs_space_promise(v->c, 4, err);
+	if (r < 0)
+		return r;
+	return write_page(v, branch, ino, from / CFS_BLOCK_BYTES,
+			  (uint32_t)(from % CFS_BLOCK_BYTES), zeroes,
+			  (uint32_t)(to - from), err);
+}
+
+int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		   uint64_t offset_bytes, uint64_t length_bytes,
+		   struct cfs_err *err)
+{
+	struct cfs_vols *v = cfs_vols_of(c);
+	const uint64_t most = CFS_OFF_MAX * CFS_BLOCK_BYTES;
+	uint64_t from = offset_bytes, to, first, end;
+	int r = 0;
+
+	if (offset_bytes >= most || length_bytes == 0)
+		return 0;
+	to = length_bytes > most - offset_bytes ? most :
+						  offset_bytes + length_bytes;
+	first = cfs_div_up(from, CFS_BLOCK_BYTES);
+	end = to / CFS_BLOCK_BYTES;
+	if (first > end)	/* inside one block */
+		return zero_part(v, branch, ino, from, to, err);
+	if (from < first * CFS_BLOCK_BYTES)
+		r = zero_part(v, branch, ino, from, first * CFS_BLOCK_BYTES,
+			      err);
+	if (r == 0 && end * CFS_BLOCK_BYTES < to)
+		r = zero_part(v, branch, ino, end * CFS_BLOCK_BYTES, to, err);
+	if (r == 0 && first < end)
+		r = punch_whole(v, branch, ino, first, end - first, err);
+	return r;
+}
+
+/* ---- looking -------------------------------------------------------------------- */
+
+struct seek_state {
+	bool		wants_data;
+	uint64_t	found;		/* block */
+};
+
+static int seek_segment(void *arg, const struct segment *s,
+			struct cfs_err *err)
+{
+	struct seek_state *st = arg;
+
+	(void)err;
+	if ((s->kind != SEGMENT_HOLE) != st->wants_data)
+		return 0;
+	st->found = s->offset;
+	return 1;
+}
+
+int cfs_data_seek(const struct cfs_view *view, uint64_t ino,
+		  uint64_t offset_bytes, bool data, uint64_t *ret_offset_bytes,
+		  struct cfs_err *err)
+{
+	struct seek_state st = { .wants_data = data };
+	uint64_t first = offset_bytes / CFS_BLOCK_BYTES, end = 0;
+	int r = cfs_extent_end(view, ino, &end, err);
+
+	if (r == 0 && first < end)
+		r = cfs_segments(view, ino, first, end - first, seek_segment,
+				 &st, err);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		if (data)
+			return -ENXIO;
+		st.found = CFS_MAX(first, end);
+	}
+	*ret_offset_bytes = CFS_MAX(offset_bytes, st.found * CFS_BLOCK_BYTES);
+	return 0;
+}
+
+static int count_segment(void *arg, const struct segment *s,
+			 struct cfs_err *err)
+{
+	uint64_t *count = arg;
+
+	(void)err;
+	if (s->kind != SEGMENT_HOLE)
+		*count += s->count;
+	return 0;
+}
+
+int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,
+			 uint64_t *ret_count, struct cfs_err *err)
+{
+	uint64_t end = 0;
+	int r = cfs_extent_end(view, ino, &end, err);
+
+	*ret_count = 0;
+	if (r == 0 && end > 0)
+		r = cfs_segments(view, ino, 0, end, count_segment, ret_count,
+				 err);
+	return r;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Dirty pages: blocks whose newest content is in memory, and after a sync in
+ * the log, but not at home yet.  There is at most one for a block of a branch.
+ *
+ * A page has the stamp of its last change as its birth.  When it is about to
+ * be changed although a snapshot sees it as it is (a pin at or behind its
+ * birth), its content goes home first, with an extent record that carries its
+ * birth; only then may it get another content and a new birth.
+ */
+#include "volume/vols_priv.h"
+
+#include "device/device.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define RUN_MAX	CFS_TAGS_PER_PAGE
+
+static uint16_t key_branch(const struct page *p)
+{
+	return (uint16_t)(p->key.branch_ino >> 48);
+}
+
+static uint64_t key_ino(const struct page *p)
+{
+	return p->key.branch_ino & CFS_INO_MAX;
+}
+
+struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			   uint64_t offset)
+{
+	const struct page_key key = { cfs_map_word0(branch, ino), offset };
+	struct page *p;
+
+	if (v->page_count == 0)
+		return NULL;
+	HASH_FIND(hh, v->pages, &key, sizeof(key), p);
+	return p;
+}
+
+static void page_free(struct page *p)
+{
+	free(p->data);
+	free(p);
+}
+
+static void page_remove(struct cfs_vols *v, struct page *p)
+{
+	HASH_DEL(v->pages, p);
+	v->page_count--;
+	if (!p->is_logged)
+		v->unlogged_count--;
+	page_free(p);
+}
+
+/*
+ * Write a run of adjacent pages, of one birth, home.  In a commit the writes
+ * are gathered; else they are made now and logged as extents.
+ */
+static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
+		    struct cfs_err *err)
+{
+	const uint16_t branch = key_branch(run[0]);
+	const uint64_t ino = key_ino(run[0]);
+	const bool folding = cfs_container_is_folding(v->c);
+	struct extent e = { .stamp = run[0]->stamp };
+	uint64_t csums[RUN_MAX];
+	uint64_t seed = cfs_blocks_seed(cfs_container_blocks(v->c));
+
+	for (uint32_t done = 0; done < count;) {
+		struct cfs_tag tag = {
+			.type = CFS_TAG_DATA,
+			.ino = ino,
+			.stamp = e.stamp,
+			.branch = branch,
+		};
+		uint32_t got;
+		int r;
+
+		e.offset = run[done]->key.offset;
+		r = cfs_space_alloc_data(v->c, CFS_MIN(count - done, RUN_MAX),
+					 &e.vaddr, &got, err);
+		e.count = got;
+		if (r == 0)
+			r = cfs_extent_next_seq(v, branch, ino, e.offset,
+						e.count, e.stamp, &e.seq, err);
+		tag.seq = e.seq;
+		for (uint32_t i = 0; i < got && r == 0; i++) {
+			const void *data = run[done + i]->data;
+
+			tag.offset = e.offset + i;
+			tag.csum = cfs_tag_csum(&tag, seed, data);
+			csums[i] = tag.csum;
+			cfs_space_set_tag(v->c, e.vaddr + i, &tag);
+			r = folding ?
+			    cfs_container_home_write(v->c, e.vaddr + i, 1,
+						     data, err) :
+			    cfs_container_write_now(v->c, e.vaddr + i, 1, data,
+						    err);
+		}
+		e.csum = got == 1 ? csums[0] : 0;
+		if (r == 0)
+			r = cfs_extent_put(v, branch, ino, &e, err);
+		if (r == 0) {
+			const struct cfs_rec rec = {
+				.type = CFS_REC_EXTENT,
+				.branch = branch,
+				.ino = ino,
+				.offset = e.offset,
+				.count = e.count,
+				.stamp = e.stamp,
+				.seq = e.seq,
+				.vaddr = e.vaddr,
+			};
+
+			r = cfs_container_log(v->c, &rec, csums, err);
+		}
+		if (r < 0)
+			return r;
+		done += got;
+	}
+	return 0;
+}
+
+/* Does a snapshot see the page as it is, and not what is born at @stamp? */
+static bool is_pinned(struct cfs_vols *v, const struct page *p, uint64_t stamp)
+{
+	const struct branch *b = cfs_branch_find(v, key_branch(p));
+
+	return b && cfs_branch_is_pinned(b, p->stamp, stamp);
+}
+
+static void close_container(void *arg, uint64_t value)
+{
+	(void)value;
+	cfs_container_close_for_writing(arg, "an operation was undone behind "
+					"the content of a snapshot");
+}
+
+/*
+ * Bring a page's content home before it gets another.  Once that is done an
+ * abort cannot bring the page back; it closes the container, and the next open
+ * finds the content in the log.  Space is promised before, so that only a want
+ * of memory or a failed device leads there.
+ */
+static int settle(struct cfs_vols *v, struct page *p, struct cfs_err *err)
+{
+	int r;
+
+	if (cfs_container_is_folding(v->c))
+		return cfs_err_set(err, -EUCLEAN,
+				   "a record of data comes too early");
+	r = cfs_op_on_abort(v->c, close_container, v->c, 0, err);
+	return r < 0 ? r : run_home(v, &p, 1, err);
+}
+
+int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		   uint64_t offset, uint64_t stamp, struct page **ret,
+		   bool *ret_is_new, struct cfs_err *err)
+{
+	struct page *p = cfs_page_find(v, branch, ino, offset);
+
+	*ret_is_new = false;
+	if (p && is_pinned(v, p, stamp)) {
+		int r = settle(v, p, err);
+
+		if (r < 0)
+			return r;
+	}
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		if (p)
+			p->data = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		if (!p || !p->data) {
+			free(p);
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		}
+		p->key = (struct page_key){ cfs_map_word0(branch, ino),
+					    offset };
+		HASH_ADD(hh, v->pages, key, sizeof(p->key), p);
+		v->page_count++;
+		v->unlogged_count++;
+		*ret_is_new = true;
+	}
+	*ret = p;
+	return 0;
+}
+
+void cfs_page_touch(struct cfs_vols *v, struct page *p)
+{
+	p->stamp = cfs_container_stamp(v->c);
+	if (p->is_logged)
+		v->unlogged_count++;
+	p->is_logged = false;
+}
+
+/* Calls @fn for each page of the range; it may remove the page. */
+static int each_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		     uint64_t offset, uint64_t count,
+		     int (*fn)(struct cfs_vols *v, struct page *p,
+			       struct cfs_err *err), struct cfs_err *err)
+{
+	struct page *p, *tmp;
+	int r;
+
+	if (v->page_count == 0)
+		return 0;
+	if (count <= v->page_count) {
+		for (uint64_t i = 0; i < count; i++) {
+			p = cfs_page_find(v, branch, ino, offset + i);
+			if (p && (r = fn(v, p, err)) < 0)
+				return r;
+		}
+		return 0;
+	}
+	HASH_ITER(hh, v->pages, p, tmp) {
+		if (p->key.branch_ino == cfs_map_word0(branch, ino) &&
+		    p->key.offset - offset < count &&
+		    (r = fn(v, p, err)) < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
+{
+	int r;
+
+	if (!is_pinned(v, p, UINT64_MAX))
+		return 0;
+	r = settle(v, p, err);
+	if (r == 0)
+		page_remove(v, p);	/* its content is home, and logged so */
+	return r;
+}
+
+int cfs_pages_settle(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		     uint64_t offset, uint64_t count, struct cfs_err *err)
+{
+	return each_page(v, branch, ino, offset, count, settle_one, err);
+}
+
+static int drop_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
+{
+	(void)err;
+	page_remove(v, p);
+	return 0;
+}
+
+void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		    uint64_t offset, uint64_t count)
+{
+	(void)each_page(v, branch, ino, offset, count, drop_one, NULL);
+}
+
+void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch)
+{
+	struct page *p, *tmp;
+
+	HASH_ITER(hh, v->pages, p, tmp)
+		if (key_branch(p) == branch)
+			page_remove(v, p);
+}
+
+bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		    uint64_t offset, uint64_t end, uint64_t *ret_offset)
+{
+	uint64_t best = UINT64_MAX;
+	struct page *p, *tmp;
+
+	if (v->page_count == 0)
+		return false;
+	if (end - offset <= v->page_count) {
+		for (uint64_t i = offset; i < end; i++) {
+			if (cfs_page_find(v, branch, ino, i)) {
+				*ret_offset = i;
+				return true;
+			}
+		}
+		return false;
+	}
+	HASH_ITER(hh, v->pages, p, tmp)
+		if (p->key.branch_ino == cfs_map_word0(branch, ino) &&
+		    p->key.offset >= offset && p->key.offset < end)
+			best = CFS_MIN(best, p->key.offset);
+	*ret_offset = best;
+	return best != UINT64_MAX;
+}
+
+/* ---- order ---------------------------------------------------------------- */
+
+static int by_place(const void *a, const void *b)
+{
+	const struct page *x = *(const struct page *const *)a;
+	const struct page *y = *(const struct page *const *)b;
+
+	if (x->key.branch_ino != y->key.branch_ino)
+		return x->key.branch_ino < y->key.branch_ino ? -1 : 1;
+	return (x->key.offset > y->key.offset) -
+	       (x->key.offset < y->key.offset);
+}
+
+/* All pages (or those not in the log), in order. */
+static int pages_sorted(struct cfs_vols *v, bool only_unlogged,
+			struct page ***ret, size_t *ret_count,
+			struct cfs_err *err)
+{
+	struct page **list, *p, *tmp;
+	size_t n = 0;
+
+	list = calloc(v->page_count + 1, sizeof(struct page *));
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	HASH_ITER(hh, v->pages, p, tmp)
+		if (!only_unlogged || !p->is_logged)
+			list[n++] = p;
+	qsort(list, n, sizeof(struct page *), by_place);
+	*ret = list;
+	*ret_count = n;
+	return 0;
+}
+
+/* How many from @list on are adjacent and of one birth. */
+static uint32_t run_length(struct page *const *list, size_t left)
+{
+	uint32_t n = 1;
+
+	while (n < left && n < RUN_MAX &&
+	       list[n]->key.branch_ino == list[0]->key.branch_ino &&
+	       list[n]->key.offset == list[0]->key.offset + n &&
+	       list[n]->stamp == list[0]->stamp)
+		n++;
+	return n;
+}
+
+/* ---- commit and sync ------------------------------------------------------- */
+
+int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
+{
+	size_t count = 0;
+	int r;
+
+	assert(!v->folding);
+	if (v->page_count == 0)
+		return 0;
+	r = pages_sorted(v, false, &v->folding, &count, err);
+	v->folding_count = count;
+	for (size_t i = 0; r == 0 && i < count;) {
+		uint32_t n = run_length(v->folding + i, count - i);
+
+		r = run_home(v, v->folding + i, n, err);
+		i += n;
+	}
+	return r;
+}
+
+/* The fold is durable: its pages are home. */
+void cfs_pages_folded(struct cfs_vols *v)
+{
+	for (size_t i = 0; i < v->folding_count; i++)
+		page_remove(v, v->folding[i]);
+	free(v->folding);
+	v->folding = NULL;
+	v->folding_count = 0;
+}
+
+int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err)
+{
+	struct page **list;
+	size_t count;
+	int r;
+
+	if (v->unlogged_count == 0)
+		return 0;
+	r = pages_sorted(v, true, &list, &count, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < count;) {
+		const void *data[RUN_MAX];
+		uint32_t n = run_length(list + i, count - i);
+		const struct cfs_rec rec = {
+			.type = CFS_REC_INLINE,
+			.branch = key_branch(list[i]),
+			.ino = key_ino(list[i]),
+			.offset = list[i]->key.offset,
+			.count = n,
+			.stamp = list[i]->stamp,
+		};
+
+		for (uint32_t k = 0; k < n; k++) {
+			data[k] = list[i + k]->data;
+			list[i + k]->is_gathered = true;
+		}
+		r = cfs_container_log_inline(v->c, &rec, data, err);
+		i += n;
+	}
+	free(list);
+	return r;
+}
+
+void cfs_pages_gathered(struct cfs_vols *v, bool is_durable)
+{
+	struct page *p, *tmp;
+
+	HASH_ITER(hh, v->pages, p, tmp) {
+		if (!p->is_gathered)
+			continue;
+		p->is_gathered = false;
+		if (is_durable && !p->is_logged) {
+			p->is_logged = true;
+			v->unlogged_count--;
+		}
+	}
+}
+
+int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
+		     struct cfs_err *err)
+{
+	struct branch *b;
+	int r = cfs_branch_get(v, rec->branch, &b, err);
+
+	if (r < 0)
+		return r;
+	if (rec->offset > CFS_OFF_MAX || rec->count > CFS_OFF_MAX - rec->offset)
+		return cfs_err_set(err, -EUCLEAN,
+				   "a record of data makes no sense");
+	for (uint64_t i = 0; i < rec->count; i++) {
+		struct page *p;
+		bool is_new;
+
+		r = cfs_page_dirty(v, rec->branch, rec->ino, rec->offset + i,
+				   rec->stamp, &p, &is_new, err);
+		if (r < 0)
+			return r;
+		memcpy(p->data, rec->data + i * CFS_BLOCK_BYTES,
+		       CFS_BLOCK_BYTES);
+		p->stamp = rec->stamp;
+		if (!p->is_logged)
+			v->unlogged_count--;
+		p->is_logged = true;
+	}
+	return 0;
+}
+
+void cfs_pages_done(struct cfs_vols *v)
+{
+	struct page *p, *tmp;
+
+	free(v->folding);
+	v->folding = NULL;
+	HASH_ITER(hh, v->pages, p, tmp)
+		page_remove(v, p);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of an open pool share. */
+#pragma once
+
+#include "tree/container_open.h"
+#include "tree/space.h"
+#include "volume/pool.h"
+#include "volume/vols.h"
+
+#include <pthread.h>
+#include <uthash.h>
+
+/* Free slices of one device. */
+struct device_slices {
+	uint64_t	slice_count;
+	uint64_t	virgin_from;	/* no slice from here on was ever used */
+	uint64_t	free_used;	/* free ones below, used once before */
+	uint64_t	cursor;		/* look for those from here on */
+	bool		is_usable;	/* present, not out, not evacuating */
+};
+
+struct member_entry {
+	struct cfs_member m;
+	UT_hash_handle	hh;		/* by m.id */
+};
+
+struct cfs_pool {
+	struct cfs_devset *set;
+	uint32_t	epoch;
+	bool		is_mirror;
+	bool		was_clean;
+	uint64_t	cache_bytes;
+	void		(*warn)(void *arg, const char *line);
+	void		*arg;
+	struct cfs_container *c0;
+	struct cfs_metavolume *c0_mv;	/* owned by c0 */
+	struct cfs_err	c0_error;	/* of a hook that can't return one */
+	struct device_slices *devices;	/* under c0's lock */
+	uint32_t	device_count;
+	pthread_mutex_t	lock;		/* guards members */
+	struct member_entry *members;
+};
+
+extern const struct cfs_slice_source cfs_pool_source;
+extern const struct cfs_container_hooks cfs_pool_c0_hooks;
+
+/* pool_slices.c; container 0 locked. */
+int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err);
+/* A slice for each piece of a new logical slice; not recorded yet. */
+int cfs_pool_slice_pick(struct cfs_pool *pool, uint64_t container_id,
+			uint64_t lslice, struct cfs_piece *pieces,
+			struct cfs_err *err);
+int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
+			   const uint8_t uuid[16], uint64_t lslice,
+			   const struct cfs_piece *pieces, uint32_t state,
+			   struct cfs_err *err);
+int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
+			  uint64_t lslice, const struct cfs_piece *pieces,
+			  bool is_lent, struct cfs_err *err);
+int cfs_pool_rec_get_locked(struct cfs_pool *pool, struct cfs_pool_rec *ret,
+			    struct cfs_err *err);
+/* pool_containers.c */
+int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err);
+/* Devices and their labels: flush all that is there. */
+int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err);
+uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool);
+int cfs_pool_device_rec_locked(struct cfs_pool *pool, uint32_t index,
+			       struct cfs_device_rec *ret,
+			       struct cfs_err *err);
+unsigned int cfs_pool_piece_count(const struct cfs_pool *pool);

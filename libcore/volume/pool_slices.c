@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The slice table: picking free slices, lending them, taking them back.
+ * Container 0's lock is held in all of it.
+ */
+#include "volume/pool_priv.h"
+
+#include "base/cleanup.h"
+#include "ondisk/slice_header.h"
+#include "pool/metavolume.h"
+#include "tree/tree.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static struct cfs_key slice_key(uint32_t device, uint64_t slice)
+{
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SLICE, device),
+				   slice, 0 } };
+}
+
+static struct cfs_key smap_key(uint64_t container_id, uint64_t lslice)
+{
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SMAP,
+						  container_id), lslice, 0 } };
+}
+
+unsigned int cfs_pool_piece_count(const struct cfs_pool *pool)
+{
+	return pool->is_mirror ? 2 : 1;
+}
+
+int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err)
+{
+	for (uint32_t i = 0; i < cfs_devset_count(pool->set); i++) {
+		struct cfs_dev *dev = cfs_devset_dev(pool->set, i);
+		int r = dev ? cfs_dev_flush(dev, err) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What the records say of each device's slices. */
+int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
+{
+	uint32_t count = cfs_devset_count(pool->set);
+	struct device_slices *list = calloc(count, sizeof(*list));
+	struct cfs_key from = slice_key(0, 0);
+	struct cfs_cursor cur;
+	int r;
+
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_device_rec rec;
+
+		list[i].slice_count =
+			cfs_devset_label(pool->set, i)->slice_count;
+		if (pool->c0 && cfs_pool_device_rec_locked(pool, i, &rec,
+							   NULL) == 0) {
+			list[i].slice_count = rec.slice_count;
+			list[i].is_usable = rec.state == CFS_DEVICE_OK;
+		} else {
+			list[i].is_usable = true;
+		}
+		if (!cfs_devset_dev(pool->set, i))
+			list[i].is_usable = false;
+	}
+	free(pool->devices);
+	pool->devices = list;
+	pool->device_count = count;
+	if (!pool->c0)
+		return 0;
+	r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
+			  &from, err);
+	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SLICE) {
+		uint64_t d = cur.key.w[0] & UINT32_MAX;
+		struct cfs_slice_rec rec;
+
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
+					 err);
+		if (r == 0 && (d >= count ||
+			       cur.key.w[1] >= list[d].slice_count))
+			r = cfs_err_set(err, -EUCLEAN,
+					"slice table: a slice outside the "
+					"devices");
+		if (r < 0)
+			return r;
+		list[d].virgin_from = CFS_MAX(list[d].virgin_from,
+					      cur.key.w[1] + 1);
+		if (rec.use == CFS_SLICE_USE_FREE)
+			list[d].free_used++;
+		r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static uint64_t device_free(const struct device_slices *d)
+{
+	if (!d->is_usable)
+		return 0;
+	return d->slice_count - d->virgin_from + d->free_used;
+}
+
+/* A free slice of a device, used once before: the next behind the cursor. */
+static int find_free_used(struct cfs_pool *pool, uint32_t device,
+			  uint64_t *ret_slice, uint32_t *ret_generation,
+			  struct cfs_err *err)
+{
+	struct device_slices *d = &pool->devices[device];
+
+	for (unsigned int lap = 0; lap < 2; lap++) {
+		struct cfs_key from = slice_key(device, lap ? 0 : d->cursor);
+		struct cfs_cursor cur;
+		int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
+							CFS_TREE_TABLE),
+				      &from, err);
+
+		while (r == 0 && cur.key.w[0] == from.w[0]) {
+			struct cfs_slice_rec rec;
+
+			r = cfs_slice_rec_unpack(cur.value, cur.value_bytes,
+						 &rec, err);
+			if (r < 0)
+				return r;
+			if (rec.use == CFS_SLICE_USE_FREE) {
+				*ret_slice = cur.key.w[1];
+				*ret_generation = rec.generation;
+				d->cursor = cur.key.w[1] + 1;
+				return 0;
+			}
+			r = cfs_cursor_next(&cur, err);
+		}
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return cfs_err_set(err, -ENOSPC, "no free slice");
+}
+
+/* One slice of @device; it counts as taken from now on. */
+static int take_from(struct cfs_pool *pool, uint32_t device,
+		     struct cfs_piece *ret, struct cfs_err *err)
+{
+	struct device_slices *d = &pool->devices[device];
+	uint64_t slice = d->virgin_from;
+	uint32_t generation = 0;
+
+	if (d->virgin_from < d->slice_count) {
+		d->virgin_from++;
+	} else {
+		int r = find_free_used(pool, device, &slice, &generation, err);
+
+		if (r < 0)
+			return r;
+		d->free_used--;
+	}
+	*ret = (struct cfs_piece){
+		.device_index = (uint16_t)device,
+		.flags = CFS_PIECE_USED,
+		.slice_index = (uint32_t)slice,
+		.generation = generation + 1,
+	};
+	return 0;
+}
+
+/* The device with the most free slices that none of the pieces is on. */
+static uint32_t best_device(const struct cfs_pool *pool,
+			    const struct cfs_piece *pieces, unsigned int count)
+{
+	uint32_t best = UINT32_MAX;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < pool->device_count; i++) {
+		bool is_taken = false;
+
+		for (unsigned int p = 0; p < count; p++)
+			is_taken |= pieces[p].device_index == i;
+		if (!is_taken && device_free(&pool->devices[i]) > most) {
+			most = device_free(&pool->devices[i]);
+			best = i;
+		}
+	}
+	return best;
+}
+
+int cfs_pool_slice_pick(struct cfs_pool *pool, uint64_t container_id,
+			uint64_t lslice, struct cfs_piece *pieces,
+			struct cfs_err *err)
+{
+	unsigned int want = cfs_pool_piece_count(pool), got = 0;
+
+	(void)container_id;
+	(void)lslice;
+	memset(pieces, 0, CFS_PIECES_MAX * sizeof(*pieces));
+	while (got < want) {
+		uint32_t device = best_device(pool, pieces, got);
+		int r;
+
+		if (device == UINT32_MAX)
+			break;
+		r = take_from(pool, device, &pieces[got], err);
+		if (r < 0)
+			return r;
+		got++;
+	}
+	/* A mirror that lost a device goes on with one piece. */
+	if (got == 0 || (got < want && pool->device_count ==
+				       cfs_pool_devices_usable(pool)))
+		return cfs_err_set(err, -ENOSPC, "no free slice in the pool");
+	return 0;
+}
+
+uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < pool->device_count; i++)
+		n += pool->devices[i].is_usable;
+	return n;
+}
+
+/* ---- headers and records ----------------------------------------------------- */
+
+int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
+			   const uint8_t uuid[16], uint64_t lslice,
+			   const struct cfs_piece *pieces, uint32_t state,
+			   struct cfs_err *err)
+{
+	const struct cfs_label *label0 = cfs_devset_label(pool->set, 0);
+	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
+		cfs_dev_buf_alloc(sizeof(*page));
+	struct cfs_slice_geometry geo;
+	unsigned int count = 0;
+	int r = cfs_slice_geometry_init(label0->slice_bytes, &geo, err);
+
+	if (!page)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		count += (pieces[i].flags & CFS_PIECE_USED) != 0;
+	for (unsigned int i = 0; r == 0 && i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		const struct cfs_label *label;
+		struct cfs_dev *dev;
+		struct cfs_slice_header header = {
+			.container_id = container_id,
+			.lslice = lslice,
+			.slice_bytes = geo.slice_bytes,
+			.slice_index = p->slice_index,
+			.state = state,
+			.piece = i,
+			.piece_count = count,
+		};
+		struct cfs_page head = {
+			.kind = CFS_PAGE_SLICE,
+			.seq = p->generation,
+			.pool_lo = cfs_pool_lo(label0->pool_uuid),
+			.owner = container_id,
+			.epoch = pool->epoch,
+			.generation = p->generation,
+		};
+
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		dev = cfs_devset_dev(pool->set, p->device_index);
+		if (!dev)
+			continue;
+		label = cfs_devset_label(pool->set, p->device_index);
+		memcpy(header.container_uuid, uuid, 16);
+		memcpy(header.device_uuid, label->device_uuid, 16);
+		head.address = label0->slices_offset_bytes +
+			       p->slice_index * geo.slice_bytes +
+			       (uint64_t)CFS_BLOCK_BYTES *
+			       cfs_geometry_header_block(&geo, head.seq & 1);
+		cfs_slice_header_pack(&header, page);
+		cfs_page_pack(&head, page);
+		r = cfs_dev_write(dev, head.address, page, sizeof(*page), err);
+	}
+	return r;
+}
+
+/*
+ * SLICE and SMAP records in one durable frame.  For container 0 itself there
+ * is no SMAP: its map is in its root, and in the log as this record.
+ */
+int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
+			  uint64_t lslice, const struct cfs_piece *pieces,
+			  bool is_lent, struct cfs_err *err)
+{
+	struct cfs_slice_rec_disk slices[CFS_PIECES_MAX];
+	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+	struct cfs_smap_rec_disk smap_disk;
+	struct cfs_smap_rec smap = { .flags = 0 };
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		struct cfs_slice_rec rec = {
+			.use = is_lent ? CFS_SLICE_USE_OWNED :
+					 CFS_SLICE_USE_FREE,
+			.generation = p->generation,
+		};
+
+		smap.pieces[i] = *p;
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		if (is_lent) {
+			rec.container_id = container_id;
+			rec.lslice = lslice;
+			rec.piece = i;
+		}
+		cfs_slice_rec_pack(&rec, &slices[i]);
+		changes[n++] = (struct cfs_table_change){
+			.key = slice_key(p->device_index, p->slice_index),
+			.value = &slices[i],
+			.value_bytes = sizeof(slices[i]),
+		};
+	}
+	cfs_smap_rec_pack(&smap, &smap_disk);
+	changes[n++] = (struct cfs_table_change){
+		.key = smap_key(container_id, lslice),
+		.value = is_lent ? &smap_disk : NULL,
+		.value_bytes = is_lent ? sizeof(smap_disk) : 0,
+	};
+	return cfs_container_put_now(pool->c0, changes, n, err);
+}
+
+/* ---- lending ------------------------------------------------------------------- */
+
+/* The lowest logical slice that is a hole. */
+static uint64_t free_lslice(const struct cfs_metavolume *mv, uint64_t from)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	while (cfs_metavolume_get(mv, from, pieces))
+		from++;
+	return from;
+}
+
+static int lend_one(struct cfs_pool *pool, struct cfs_container *c,
+		    uint64_t *lslice, struct cfs_err *err)
+{
+	struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	uint64_t id = cfs_container_id(c);
+	int r;
+
+	*lslice = free_lslice(mv, *lslice);
+	if (*lslice > CFS_LSLICE_MAX)
+		return cfs_err_set(err, -ENOSPC, "the container is full");
+	r = cfs_pool_slice_pick(pool, id, *lslice, pieces, err);
+	if (r == 0)
+		r = cfs_pool_slice_headers(pool, id, cfs_container_uuid(c),
+					   *lslice, pieces, CFS_SLICE_OWNED,
+					   err);
+	if (r == 0)
+		r = cfs_pool_flush_devices(pool, err);
+	if (r == 0)
+		r = cfs_pool_slice_record(pool, id, *lslice, pieces, true,
+					  err);
+	/* The hook of container 0 has mapped its own. */
+	if (r == 0 && c != pool->c0)
+		r = cfs_metavolume_set(mv, *lslice, pieces, err);
+	if (r == 0)
+		cfs_container_slice_added(c, *lslice);
+	return r;
+}
+
+static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
+		       struct cfs_err *err)
+{
+	struct cfs_pool *pool = ctx;
+	const bool is_own = c == pool->c0;
+	uint64_t lslice = 0;
+	unsigned int got = 0;
+	int r = 0;
+
+	/* Container 0 grows for itself with its lock held. */
+	if (!is_own)
+		cfs_container_lock(pool->c0);
+	while (got < count && r == 0) {
+		if (!is_own)
+			r = cfs_container_ready(pool->c0, err);
+		if (r == 0)
+			r = lend_one(pool, c, &lslice, err);
+		if (r == 0)
+			got++;
+	}
+	if (!is_own)
+		cfs_container_unlock(pool->c0);
+	return got > 0 && r == -ENOSPC ? 0 : r;
+}
+
+static uint64_t source_left(void *ctx)
+{
+	struct cfs_pool *pool = ctx;
+	uint64_t left = 0;
+
+	for (uint32_t i = 0; i < pool->device_count; i++)
+		left += device_free(&pool->devices[i]);
+	return left / cfs_pool_piece_count(pool);
+}
+
+const struct cfs_slice_source cfs_pool_source = {
+	.more = source_more,
+	.left = source_left,
+};
+
+/* ---- taking back ------------------------------------------------------------------ */
+
+/* The slice's next life begins as free. */
+static int take_back(struct cfs_pool *pool, struct cfs_member *m,
+		     uint64_t lslice, struct cfs_err *err)
+{
+	struct cfs_metavolume *mv = cfs_container_metavolume(m->container);
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r;
+
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return 0;
+	cfs_metavolume_discard(mv, lslice);
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		pieces[i].generation += (pieces[i].flags & CFS_PIECE_USED) != 0;
+	cfs_container_lock(pool->c0);
+	r = cfs_pool_slice_record(pool, m->id, lslice, pieces, false, err);
+	if (r == 0)
+		r = cfs_pool_slice_headers(pool, m->id, m->rec.uuid, lslice,
+					   pieces, CFS_SLICE_FREE, err);
+	if (r == 0) {
+		for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+			if (pieces[i].flags & CFS_PIECE_USED)
+				pool->devices[pieces[i].device_index]
+					.free_used++;
+		cfs_metavolume_clear(mv, lslice);
+	}
+	cfs_container_unlock(pool->c0);
+	return r;
+}
+
+int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
+		     uint64_t *ret_slices, struct cfs_err *err)
+{
+	struct cfs_container *c = m->container;
+	uint64_t end, done = 0;
+	int r;
+
+	/* Two commits: what was freed is named by no root any more. */
+	r = cfs_container_commit_idle(c, err);
+	end = cfs_metavolume_end(cfs_container_metavolume(c));
+	for (uint64_t l = 2; r == 0 && l < end; l++) {
+		bool is_given;
+
+		r = cfs_container_give_slice(c, l, &is_given, err);
+		if (r == 0 && is_given) {
+			r = take_back(pool, m, l, err);
+			done++;
+		}
+	}
+	if (ret_slices)
+		*ret_slices = done;
+	return r;
+}
+
+/* ---- looking ------------------------------------------------------------------------ */
+
+int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
+		    void *arg, struct cfs_err *err)
+{
+	struct cfs_key from = slice_key(0, 0);
+	struct cfs_cursor cur;
+	int r;
+
+	cfs_container_lock(pool->c0);
+	r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
+			  &from, err);
+	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SLICE) {
+		struct cfs_slice_rec rec;
+
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
+					 err);
+		if (r == 0)
+			r = each(arg, (uint32_t)cur.key.w[0], cur.key.w[1],
+				 &rec, err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	cfs_container_unlock(pool->c0);
+	return r == -ENOENT ? 0 : r;
+}
+
+struct count_state {
+	uint32_t	device;
+	struct cfs_slice_counts *counts;
+};
+
+static int count_slice(void *arg, uint32_t device, uint64_t slice,
+		       const struct cfs_slice_rec *rec, struct cfs_err *err)
+{
+	struct count_state *st = arg;
+
+	(void)slice;
+	(void)err;
+	if (st->device != UINT32_MAX && st->device != device)
+		return 0;
+	if (rec->use == CFS_SLICE_USE_OWNED)
+		st->counts->used++;
+	else if (rec->use == CFS_SLICE_USE_FROZEN)
+		st->counts->frozen++;
+	else if (rec->use == CFS_SLICE_USE_BAD)
+		st->counts->bad++;
+	return 0;
+}
+
+int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
+			  struct cfs_slice_counts *ret, struct cfs_err *err)
+{
+	struct count_state st = { device_index, ret };
+
+	memset(ret, 0, sizeof(*ret));
+	for (uint32_t i = 0; i < pool->device_count; i++)
+		if (device_index == UINT32_MAX || device_index == i)
+			ret->total += pool->devices[i].slice_count;
+	if (cfs_pool_slices(pool, count_slice, &st, err) < 0)
+		return -EUCLEAN;
+	ret->free = ret->total - ret->used - ret->frozen - ret->bad;
+	return 0;
+}
+
+/* Free ones that were never used are holes of the file already, mostly; they
+ * are discarded all the same, in one go. */
+int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,
+			  struct cfs_err *err)
+{
+	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
+	struct cfs_key from = slice_key(0, 0);
+	struct cfs_cursor cur;
+	int r;
+
+	*ret_bytes = 0;
+	cfs_container_lock(pool->c0);
+	r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
+			  &from, err);
+	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SLICE) {
+		struct cfs_dev *dev = cfs_devset_dev(pool->set,
+						(uint32_t)cur.key.w[0]);
+		struct cfs_slice_rec rec;
+
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
+					 err);
+		/* All but the first block: the header says that it is free. */
+		if (r == 0 && dev && rec.use == CFS_SLICE_USE_FREE &&
+		    cfs_dev_discard(dev, label->slices_offset_bytes +
+				    cur.key.w[1] * label->slice_bytes +
+				    CFS_BLOCK_BYTES, label->slice_bytes -
+				    2 * CFS_BLOCK_BYTES, NULL) == 0)
+			*ret_bytes += label->slice_bytes - 2 * CFS_BLOCK_BYTES;
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	cfs_container_unlock(pool->c0);
+	return r == -ENOENT ? 0 : r;
+}

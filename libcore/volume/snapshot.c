@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Snapshots, clones and rollback: records of the small tables, and the stamp
+ * that rises behind each.  None of it looks at data.
+ */
+#include "volume/volume_priv.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static struct cfs_key snapshot_key(uint16_t branch, uint64_t stamp)
+{
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SNAPSHOT, branch),
+				   stamp, 0 } };
+}
+
+/* ---- listing ---------------------------------------------------------------------- */
+
+struct found {
+	uint64_t	stamp;
+	uint16_t	branch;
+};
+
+static int by_stamp(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return (x->stamp > y->stamp) - (x->stamp < y->stamp);
+}
+
+/* Where the snapshots of a volume are, old to new; locked. */
+static int find_all(struct cfs_vols *v, uint64_t volume, struct found **ret,
+		    size_t *ret_count, struct cfs_err *err)
+{
+	struct branch *b, *tmp;
+	struct found *list;
+	size_t room = 1, n = 0;
+
+	HASH_ITER(hh, v->branches, b, tmp)
+		if (b->rec.volume == volume)
+			room += b->snaps.count;
+	list = calloc(room, sizeof(*list));
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	HASH_ITER(hh, v->branches, b, tmp) {
+		if (b->rec.volume != volume)
+			continue;
+		for (size_t i = 0; i < b->snaps.count; i++)
+			list[n++] = (struct found){ b->snaps.list[i], b->id };
+	}
+	qsort(list, n, sizeof(*list), by_stamp);
+	*ret = list;
+	*ret_count = n;
+	return 0;
+}
+
+static int get_locked(struct cfs_container *c, const struct found *at,
+		      struct cfs_snapshot_rec *ret, struct cfs_err *err)
+{
+	struct cfs_key key = snapshot_key(at->branch, at->stamp);
+	uint8_t value[CFS_SNAPSHOT_REC_BYTES_MAX];
+	size_t bytes;
+	int r = cfs_container_get(c, &key, value, sizeof(value), &bytes, err);
+
+	if (r == -ENOENT)
+		return cfs_err_set(err, -EUCLEAN, "a snapshot is gone");
+	if (r == 0)
+		r = cfs_snapshot_rec_unpack(value,
+					    CFS_MIN(bytes, sizeof(value)), ret,
+					    err);
+	ret->branch = at->branch;
+	return r;
+}
+
+int cfs_snapshot_each(struct cfs_member *m, uint64_t volume,
+		      cfs_snapshot_rec_each_fn each, void *arg,
+		      struct cfs_err *err)
+{
+	struct found *list;
+	size_t count;
+	int r;
+
+	cfs_container_lock(m->container);
+	r = find_all(m->vols, volume, &list, &count, err);
+	cfs_container_unlock(m->container);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct cfs_snapshot_rec rec;
+
+		cfs_container_lock(m->container);
+		r = get_locked(m->container, &list[i], &rec, err);
+		cfs_container_unlock(m->container);
+		if (r == 0)
+			r = each(arg, list[i].stamp, &rec, err);
+	}
+	free(list);
+	return r;
+}
+
+/* By name; locked.  -ENOENT without @err. */
+static int find_locked(struct cfs_member *m, uint64_t volume, const char *name,
+		       struct found *ret, struct cfs_snapshot_rec *ret_rec,
+		       struct cfs_err *err)
+{
+	struct found *list;
+	size_t count;
+	int r = find_all(m->vols, volume, &list, &count, err);
+	int found = -ENOENT;
+
+	/* The newest first: those are asked for most. */
+	for (size_t i = count; r == 0 && found < 0 && i-- > 0;) {
+		r = get_locked(m->container, &list[i], ret_rec, err);
+		if (r == 0 && strcmp(ret_rec->name, name) == 0) {
+			*ret = list[i];
+			found = 0;
+		}
+	}
+	if (r == 0)
+		r = found;
+	else if (r == -ENOENT)
+		r = -EUCLEAN;
+	free(list);
+	return r;
+}
+
+static int must_find(struct cfs_member *m, uint64_t volume, const char *name,
+		     struct found *ret, struct cfs_snapshot_rec *ret_rec,
+		     struct cfs_err *err)
+{
+	int r = find_locked(m, volume, name, ret, ret_rec, err);
+
+	if (r == -ENOENT)
+		cfs_err_set(err, r, "no such snapshot");
+	return r;
+}
+
+int cfs_snapshot_find(struct cfs_member *m, uint64_t volume, const char *name,
+		      uint64_t *ret_stamp, struct cfs_snapshot_rec *ret,
+		      struct cfs_err *err)
+{
+	struct found at = { 0, 0 };
+	int r;
+
+	cfs_container_lock(m->container);
+	r = must_find(m, volume, name, &at, ret, err);
+	cfs_container_unlock(m->container);
+	*ret_stamp = at.stamp;
+	return r;
+}
+
+/* ---- taking ------------------------------------------------------------------------- */
+
+static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
+	       const struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	struct cfs_key key = snapshot_key(branch, stamp);
+	uint8_t value[CFS_SNAPSHOT_REC_BYTES_MAX];
+	size_t bytes = cfs_snapshot_rec_pack(rec, value);
+
+	return cfs_container_put(m->container, &key, value, bytes, err);
+}
+
+/* Within an operation: the volume's head as it is now. */
+static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
+		       const char *note, struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec = {
+		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
+	};
+	struct cfs_snapshot_rec there;
+	struct cfs_volume_rec vol;
+	struct found at;
+	int r;
+
+	if (!cfs_name_is_valid(name))
+		return cfs_err_set(err, -EINVAL, "no valid name");
+	if (note && strlen(note) >= sizeof(rec.note))
+		return cfs_err_set(err, -EINVAL, "the note is too long");
+	r = cfs_volume_get_locked(m, volume, &vol, err);
+	if (r < 0)
+		return r;
+	r = find_locked(m, volume, name, &at, &there, err);
+	if (r == 0)
+		return cfs_err_set(err, -EEXIST, "it exists already");
+	if (r != -ENOENT)
+		return r;
+	strcpy(rec.name, name);
+	if (note)
+		strcpy(rec.note, note);
+	rec.size_bytes = vol.size_bytes;
+	r = put(m, (uint16_t)vol.head_branch,
+		cfs_container_stamp(m->container), &rec, err);
+	if (r == 0)
+		r = cfs_container_raise_stamp(m->container, err);
+	return r;
+}
+
+/* Containers of the names, each once, in the order of ids. */
+static size_t distinct_members(const struct cfs_snapshot_name *names,
+			       size_t count, struct cfs_member **ret)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t k = 0;
+
+		while (k < n && ret[k] != names[i].member)
+			k++;
+		if (k < n)
+			continue;
+		for (k = n++; k > 0 && ret[k - 1]->id > names[i].member->id;
+		     k--)
+			ret[k] = ret[k - 1];
+		ret[k] = names[i].member;
+	}
+	return n;
+}
+
+int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
+		      const char *note, struct cfs_err *err)
+{
+	struct cfs_member **members = calloc(count, sizeof(*members));
+	size_t n, begun = 0, synced = 0;
+	int r = 0;
+
+	if (!members)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	n = distinct_members(names, count, members);
+	/* All locks together: one moment. */
+	for (; begun < n; begun++) {
+		r = cfs_op_begin(members[begun]->container, CFS_OP_FREEING,
+				 err);
+		if (r < 0)
+			break;
+	}
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		r = take_locked(names[i].member, names[i].volume,
+				names[i].name, note, err);
+		if (r < 0 && count > 1)
+			cfs_err_wrap(err, r, "@%s", names[i].name);
+	}
+	for (size_t i = 0; i < begun; i++) {
+		if (r < 0)
+			cfs_op_abort(members[i]->container);
+		else
+			cfs_op_end(members[i]->container);
+	}
+	for (; r == 0 && synced < n; synced++)
+		r = cfs_container_sync(members[synced]->container, err);
+	/* Some are durable and one is not: all or none. */
+	if (r < 0 && synced > 0)
+		for (size_t i = 0; i < count; i++)
+			(void)cfs_snapshot_remove(names[i].member,
+						  names[i].volume,
+						  names[i].name, NULL, NULL);
+	free(members);
+	return r;
+}
+
+/* ---- changing ------------------------------------------------------------------------ */
+
+int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
+			const char *snap, const char *name,
+			struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec, there;
+	struct found at, other;
+	int r;
+
+	if (!cfs_name_is_valid(name))
+		return cfs_err_set(err, -EINVAL, "no valid name");
+	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	r = must_find(m, volume, snap, &at, &rec, err);
+	if (r == 0) {
+		r = find_locked(m, volume, name, &other, &there, err);
+		if (r == 0 && other.stamp != at.stamp)
+			r = cfs_err_set(err, -EEXIST, "it exists already");
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	if (r == 0) {
+		memset(rec.name, 0, sizeof(rec.name));
+		strcpy(rec.name, name);
+		r = put(m, at.branch, at.stamp, &rec, err);
+	}
+	return cfs_volume_op_done(m, r, err);
+}
+
+int cfs_snapshot_hold(struct cfs_member *m, uint64_t volume, const char *snap,
+		      bool hold, struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec;
+	struct found at;
+	int r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	r = must_find(m, volume, snap, &at, &rec, err);
+	if (r == 0) {
+		rec.flags &= ~CFS_SNAPSHOT_HELD;
+		if (hold)
+			rec.flags |= CFS_SNAPSHOT_HELD;
+		r = put(m, at.branch, at.stamp, &rec, err);
+	}
+	return cfs_volume_op_done(m, r, err);
+}
+
+int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
+			const char *snap, uint64_t *ret_freed_blocks,
+			struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec;
+	struct found at;
+	uint64_t stamp, clones = 0;
+	struct cfs_key key;
+	int r = cfs_snapshot_find(m, volume, snap, &stamp, &rec, err);
+
+	if (r == 0)
+		r = cfs_snapshot_clone_count(m, volume, stamp, &clones, err);
+	if (r < 0)
+		return r;
+	if (clones)
+		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
+				   clones);
+	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	r = must_find(m, volume, snap, &at, &rec, err);
+	if (r == 0 && (rec.flags & CFS_SNAPSHOT_HELD))
+		r = cfs_err_set(err, -EBUSY, "it is on hold");
+	if (r == 0) {
+		key = snapshot_key(at.branch, at.stamp);
+		r = cfs_container_del(m->container, &key, err);
+	}
+	if (r == 0)
+		r = cfs_sweep_mark(m, at.branch, err);
+	r = cfs_volume_op_done(m, r, err);
+	if (r == 0)
+		r = cfs_sweep(m, at.branch, ret_freed_blocks, err);
+	return r;
+}
+
+/* ---- new branches ---------------------------------------------------------------------- */
+
+/* Within an operation: a branch that sees @at, for @volume. */
+static int fork_locked(struct cfs_member *m, const struct found *at,
+		       uint64_t volume, uint16_t *ret, struct cfs_err *err)
+{
+	struct cfs_branch_rec rec = {
+		.volume = volume,
+		.parent = at->branch,
+		.state = CFS_OBJECT_LIVE,
+		.fork_stamp = at->stamp,
+		.created_stamp = cfs_container_stamp(m->container),
+	};
+	int r = cfs_branch_number(m->vols, ret, err);
+
+	/* Births in it are above its creation, so that older tags of a branch
+	 * that had the same number do not count. */
+	if (r == 0)
+		r = cfs_container_raise_stamp(m->container, err);
+	if (r == 0)
+		r = cfs_branch_put(m, *ret, &rec, err);
+	return r;
+}
+
+int cfs_snapshot_clone(struct cfs_member *m, uint64_t volume, const char *snap,
+		       const char *clone, struct cfs_err *err)
+{
+	struct cfs_volume_rec origin, rec = {
+		.state = CFS_OBJECT_LIVE,
+		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
+		.origin_volume = volume,
+	}, other;
+	struct cfs_snapshot_rec snap_rec;
+	struct found at;
+	uint64_t id = CFS_VOLUME_FIRST + 1, other_id;
+	uint16_t branch;
+	int r;
+
+	if (!cfs_name_is_valid(clone))
+		return cfs_err_set(err, -EINVAL, "no valid name");
+	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	r = cfs_volume_get_locked(m, volume, &origin, err);
+	if (r == 0)
+		r = must_find(m, volume, snap, &at, &snap_rec, err);
+	if (r == 0) {
+		r = cfs_volume_by_name_locked(m, clone, &other_id, &other,
+					      err);
+		if (r == 0)
+			r = cfs_err_set(err, -EEXIST, "it exists already");
+		else if (r == -ENOENT)
+			r = cfs_volume_free_id(m, &id, err);
+	}
+	if (r == 0)
+		r = fork_locked(m, &at, id, &branch, err);
+	if (r == 0) {
+		strcpy(rec.name, clone);
+		rec.kind = origin.kind;
+		rec.head_branch = branch;
+		rec.ino = origin.ino;
+		rec.size_bytes = snap_rec.size_bytes;
+		rec.origin_stamp = at.stamp;
+		rec.hash_seed = origin.hash_seed;
+		r = cfs_volume_put(m, id, &rec, err);
+	}
+	return cfs_volume_op_done(m, r, err);
+}
+
+/*
+ * The volume goes on in a new branch; the old head ends.  What was born there
+ * behind its last pin is swept.  Everything goes home first, so that no page
+ * in memory belongs to a branch that has ended.
+ */
+int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
+			  const char *snap, const char *save,
+			  struct cfs_err *err)
+{
+	struct cfs_snapshot_rec snap_rec;
+	struct cfs_volume_rec rec;
+	struct found at;
+	struct branch *old;
+	uint16_t branch;
+	int r = cfs_container_commit(m->container, err);
+
+	if (r == 0)
+		r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	r = must_find(m, volume, snap, &at, &snap_rec, err);
+	if (r == 0 && save)
+		r = take_locked(m, volume, save, NULL, err);
+	if (r == 0)
+		r = cfs_volume_get_locked(m, volume, &rec, err);
+	if (r == 0)
+		r = fork_locked(m, &at, volume, &branch, err);
+	if (r == 0)
+		r = cfs_branch_get(m->vols, (uint16_t)rec.head_branch, &old,
+				   err);
+	if (r == 0) {
+		struct cfs_branch_rec ended = old->rec;
+
+		ended.end_stamp = cfs_container_stamp(m->container);
+		r = cfs_branch_put(m, old->id, &ended, err);
+	}
+	if (r == 0)
+		r = cfs_sweep_mark(m, (uint16_t)rec.head_branch, err);
+	if (r == 0) {
+		uint16_t old_id = (uint16_t)rec.head_branch;
+
+		rec.head_branch = branch;
+		rec.size_bytes = snap_rec.size_bytes;
+		r = cfs_volume_put(m, volume, &rec, err);
+		branch = old_id;
+	}
+	r = cfs_volume_op_done(m, r, err);
+	if (r == 0)
+		r = cfs_sweep(m, branch, NULL, err);
+	return r;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The volume layer's side of a container's hooks: what is loaded when it is
+ * opened, what a commit folds, what a sync gathers, what the log replays.
+ */
+#include "volume/vols.h"
+
+#include "volume/vols_priv.h"
+
+#include <stdlib.h>
+
+static int load_class(struct cfs_vols *v, enum cfs_table_class class,
+		      struct cfs_err *err)
+{
+	struct cfs_key from = { { cfs_table_word(class, 0), 0, 0 } };
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE),
+			      &from, err);
+
+	while (r == 0 && cur.key.w[0] >> 56 == class) {
+		r = cfs_branch_changed(v, &cur.key, cur.value,
+				       cur.value_bytes, err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static int vols_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_vols *v = ctx;
+	int r;
+
+	v->c = c;
+	r = load_class(v, CFS_TABLE_BRANCH, err);
+	if (r == 0)
+		r = load_class(v, CFS_TABLE_SNAPSHOT, err);
+	return r;
+}
+
+static int vols_replay(void *ctx, const struct cfs_rec *rec,
+		       struct cfs_err *err)
+{
+	struct cfs_vols *v = ctx;
+
+	switch (rec->type) {
+	case CFS_REC_META:
+		return cfs_map_replay(v, rec, err);
+	case CFS_REC_EXTENT:
+		return cfs_data_replay_extent(v, rec, err);
+	case CFS_REC_INLINE:
+		return cfs_pages_replay(v, rec, err);
+	case CFS_REC_PUNCH:
+		return cfs_data_replay_punch(v, rec, err);
+	default:
+		return cfs_err_set(err, -EUCLEAN, "a record of unknown type");
+	}
+}
+
+static void vols_fold_need(void *ctx, uint64_t *ret_blocks,
+			   uint64_t *ret_records)
+{
+	const struct cfs_vols *v = ctx;
+
+	*ret_blocks = *ret_records = v->page_count;
+}
+
+static int vols_fold(void *ctx, struct cfs_err *err)
+{
+	struct cfs_vols *v = ctx;
+	int r = cfs_pages_fold(v, err);
+
+	if (r == 0)
+		r = cfs_branches_store(v, err);
+	return r;
+}
+
+static void vols_folded(void *ctx)
+{
+	cfs_pages_folded(ctx);
+}
+
+static int vols_gather(void *ctx, struct cfs_err *err)
+{
+	return cfs_pages_gather(ctx, err);
+}
+
+static void vols_gathered(void *ctx, bool is_durable)
+{
+	cfs_pages_gathered(ctx, is_durable);
+}
+
+static void vols_table_changed(void *ctx, const struct cfs_key *key,
+			       const void *value, size_t value_bytes)
+{
+	struct cfs_vols *v = ctx;
+
+	if (cfs_branch_changed(v, key, value, value_bytes, NULL) < 0)
+		cfs_container_close_for_writing(v->c, "out of memory");
+}
+
+const struct cfs_container_hooks cfs_vols_hooks = {
+	.opened = vols_opened,
+	.replay = vols_replay,
+	.fold_need = vols_fold_need,
+	.fold = vols_fold,
+	.folded = vols_folded,
+	.gather = vols_gather,
+	.gathered = vols_gathered,
+	.table_changed = vols_table_changed,
+};
+
+int cfs_vols_new(struct cfs_vols **ret, struct cfs_err *err)
+{
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+void cfs_vols_attach(struct cfs_vols *v, struct cfs_container *c)
+{
+	v->c = c;
+}
+
+void cfs_vols_free(struct cfs_vols *v)
+{
+	if (!v)
+		return;
+	cfs_pages_done(v);
+	cfs_branches_done(v);
+	free(v);
+}
+
+struct cfs_vols *cfs_vols_of(struct cfs_container *c)
+{
+	return cfs_container_hooks_ctx(c);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the volume layer keeps in memory for one open container: branches with
+ * their pins, and dirty pages.  All of it is guarded by the container's lock.
+ */
+#pragma once
+
+#include "block/blocks.h"
+#include "tree/hooks.h"
+#include "tree/space.h"
+#include "volume/data.h"
+#include "volume/map.h"
+
+#include <uthash.h>
+
+/* Stamps, sorted, equal ones allowed. */
+struct stamps {
+	uint64_t	*list;
+	size_t		count, room;
+};
+
+struct branch {
+	uint16_t	id;
+	struct cfs_branch_rec rec;
+	struct stamps	snaps;		/* of its snapshots */
+	struct stamps	forks;		/* of its child branches */
+	bool		is_changed;	/* counters or levels: into the next
+					 * commit */
+	UT_hash_handle	hh;
+};
+
+struct page_key {
+	uint64_t	branch_ino;
+	uint64_t	offset;		/* block */
+};
+
+/* A block that is in memory only, or there and in the log. */
+struct page {
+	struct page_key	key;
+	uint64_t	stamp;		/* its birth */
+	uint8_t		*data;		/* 4096 bytes, aligned */
+	bool		is_logged;	/* this content is durable in the log */
+	bool		is_gathered;	/* in the frame being made */
+	UT_hash_handle	hh;
+};
+
+struct cfs_vols {
+	struct cfs_container *c;
+	struct branch	*branches;
+	struct page	*pages;
+	size_t		page_count;
+	size_t		unlogged_count;
+	/* Of the fold under way, freed when it is durable. */
+	struct page	**folding;
+	size_t		folding_count;
+};
+
+struct cfs_vols *cfs_vols_of(struct cfs_container *c);
+
+/* branch.c */
+struct branch *cfs_branch_find(struct cfs_vols *v, uint16_t id);
+int cfs_branch_get(struct cfs_vols *v, uint16_t id, struct branch **ret,
+		   struct cfs_err *err);
+/* Is there a pin p with lo <= p < hi? */
+bool cfs_branch_is_pinned(const struct branch *b, uint64_t lo, uint64_t hi);
+int cfs_branch_changed(struct cfs_vols *v, const struct cfs_key *key,
+		       const void *value, size_t value_bytes,
+		       struct cfs_err *err);
+int cfs_branches_store(struct cfs_vols *v, struct cfs_err *err);
+void cfs_branches_done(struct cfs_vols *v);
+int cfs_branch_count(struct cfs_vols *v, struct branch *b, int64_t live,
+		     int64_t history, struct cfs_err *err);
+/* The parent's view that shows through where @view's own branch has nothing.
+ * False: no parent. */
+bool cfs_branch_parent_view(struct cfs_vols *v, const struct cfs_view *view,
+			    struct cfs_view *ret);
+
+/* page.c */
+struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			   uint64_t offset);
+/* The page, made if need be (zeroed), ready for a content that is born at
+ * @stamp: an older one that a snapshot sees went home first.  @ret_is_new. */
+int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		   uint64_t offset, uint64_t stamp, struct page **ret,
+		   bool *ret_is_new, struct cfs_err *err);
+/* Content was put into @p: it is not what the log has any more. */
+void cfs_page_touch(struct cfs_vols *v, struct page *p);
+/* Before [offset, offset + count) gets other content: pages that a snapshot
+ * sees go home; then (drop) all of them are forgotten. */
+int cfs_pages_settle(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		     uint64_t offset, uint64_t count, struct cfs_err *err);
+void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		    uint64_t offset, uint64_t count);
+/* The first page of the branch at or behind @offset, and before @end. */
+bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		    uint64_t offset, uint64_t end, uint64_t *ret_offset);
+int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err);
+int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err);
+void cfs_pages_gathered(struct cfs_vols *v, bool is_durable);
+void cfs_pages_folded(struct cfs_vols *v);
+void cfs_pages_done(struct cfs_vols *v);
+int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
+		     struct cfs_err *err);
+/* Pages of @branch are forgotten (it is deleted). */
+void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch);
+
+/* extent.c */
+struct extent {
+	uint64_t	offset;		/* block */
+	uint64_t	count;
+	uint64_t	vaddr;		/* 0: a whiteout */
+	uint64_t	stamp;
+	uint64_t	csum;		/* count 1 only; 0: ask the tag */
+	uint16_t	seq;
+};
+/*
+ * Put a new version of [e->offset, +count); what stood there dies at its
+ * stamp.
+ */
+int cfs_extent_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		   const struct extent *e, struct cfs_err *err);
+/* The seq that a version of this range born at @stamp must have. */
+int cfs_extent_next_seq(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+			uint64_t offset, uint64_t count, uint64_t stamp,
+			uint16_t *ret, struct cfs_err *err);
+/* What stood in the range dies at @death; nothing takes its place. */
+int cfs_extent_cut(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		   uint64_t offset, uint64_t count, uint64_t death,
+		   bool *ret_had_some, struct cfs_err *err);
+
+/* The live extent that covers @offset, or the first one behind; -ENOENT. */
+int cfs_extent_at(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		  uint64_t offset, struct extent *ret, struct cfs_err *err);
+
+enum segment_kind { SEGMENT_HOLE, SEGMENT_DISK, SEGMENT_PAGE };
+struct segment {
+	enum segment_kind kind;
+	uint64_t	offset;		/* blocks */
+	uint64_t	count;
+	uint64_t	vaddr;		/* DISK */
+	uint16_t	branch;		/* whose version it is */
+	uint64_t	stamp;
+	uint64_t	csum;
+	uint16_t	seq;
+	const uint8_t	*page;		/* PAGE: count is 1 */
+};
+/*
+ * What a view shows of [offset, offset + count), in order, without gaps.
+ * @each: non-zero stops and is returned.  It must change nothing.
+ */
+typedef int (*segment_fn)(void *arg, const struct segment *s,
+			  struct cfs_err *err);
+int cfs_segments(const struct cfs_view *view, uint64_t ino, uint64_t offset,
+		 uint64_t count, segment_fn each, void *arg,
+		 struct cfs_err *err);
+/* One block behind the last that a branch or its parents have data for. */
+int cfs_extent_end(const struct cfs_view *view, uint64_t ino,
+		   uint64_t *ret_end, struct cfs_err *err);
+
+/* map.c */
+int cfs_map_replay(struct cfs_vols *v, const struct cfs_rec *rec,
+		   struct cfs_err *err);
+/* data.c */
+int cfs_data_replay_punch(struct cfs_vols *v, const struct cfs_rec *rec,
+			  struct cfs_err *err);
+int cfs_data_replay_extent(struct cfs_vols *v, const struct cfs_rec *rec,
+			   struct cfs_err *err);
+/* tombstone.c */
+int cfs_tombstone_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		      uint64_t offset, uint64_t count, struct cfs_err *err);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files about volumes and snapshots share. */
+#pragma once
+
+#include "volume/vols_priv.h"
+#include "volume/volume.h"
+
+struct cfs_key cfs_volume_key(uint64_t id);
+int cfs_volume_get_locked(struct cfs_member *m, uint64_t id,
+			  struct cfs_volume_rec *ret, struct cfs_err *err);
+int cfs_volume_put(struct cfs_member *m, uint64_t id,
+		   const struct cfs_volume_rec *rec, struct cfs_err *err);
+int cfs_volume_next_locked(struct cfs_member *m, uint64_t *id,
+			   struct cfs_volume_rec *ret, struct cfs_err *err);
+int cfs_volume_by_name_locked(struct cfs_member *m, const char *clone,
+			      uint64_t *ret_id, struct cfs_volume_rec *ret,
+			      struct cfs_err *err);
+/* An id that no volume has had record of; locked. */
+int cfs_volume_free_id(struct cfs_member *m, uint64_t *ret,
+		       struct cfs_err *err);
+int cfs_branch_put(struct cfs_member *m, uint16_t branch,
+		   const struct cfs_branch_rec *rec, struct cfs_err *err);
+int cfs_branch_number(struct cfs_vols *v, uint16_t *ret, struct cfs_err *err);
+int cfs_volume_op_done(struct cfs_member *m, int r, struct cfs_err *err);
+
+/* sweep.c */
+/* Within an operation: this branch is to be swept. */
+int cfs_sweep_mark(struct cfs_member *m, uint16_t branch, struct cfs_err *err);
+/* Free what no pin sees in a branch that was marked; the branch itself too,
+ * if it has ended and nothing looks at it. */
+int cfs_sweep(struct cfs_member *m, uint16_t branch, uint64_t *ret_freed,
+	      struct cfs_err *err);
+/* A volume that is DELETING: its snapshots, branches, record. */
+int cfs_volume_finish_removal(struct cfs_member *m, uint64_t id,
+			      struct cfs_err *err);
