@@ -160,7 +160,7 @@ static int draw(const struct forest *f)
 {
 	CFS_CLEANUP(cfs_freep) struct cfs_draw_node *nodes = NULL;
 	size_t count = f->nodes.count, i;
-	char (*labels)[720];
+	char (*labels)[800];
 	char when[CFS_TIME_TEXT_BYTES];
 	const struct node *n;
 
