@@ -16,8 +16,10 @@ struct cfs_io_volume {
 	struct cfs_session *s;
 	struct cfs_member *m;
 	struct cfs_view	view;
+	uint64_t	id;
 	struct cfs_volume_rec rec;
-	uint64_t	size_bytes;
+	uint64_t	size_bytes;	/* atomic: a LUN may be resized */
+	bool		is_snapshot;
 	bool		is_writable;
 	struct cfs_fs	*fs;
 };
@@ -73,7 +75,9 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	v->s = s;
 	v->m = named.member;
+	v->id = named.id;
 	v->rec = named.rec;
+	v->is_snapshot = snap != NULL;
 	v->is_writable = is_writable;
 	v->size_bytes = named.rec.size_bytes;
 	cfs_volume_view(named.member, &named.rec, &v->view);
@@ -117,7 +121,7 @@ uint32_t cfs_io_kind(const struct cfs_io_volume *v)
 
 uint64_t cfs_io_size_bytes(const struct cfs_io_volume *v)
 {
-	return v->size_bytes;
+	return __atomic_load_n(&v->size_bytes, __ATOMIC_RELAXED);
 }
 
 struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v)
@@ -125,12 +129,25 @@ struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v)
 	return v->fs;
 }
 
-static int check_range(const struct cfs_io_volume *v, uint64_t offset_bytes,
+/* The volume may have been resized since it was opened. */
+static uint64_t fresh_size(struct cfs_io_volume *v)
+{
+	struct cfs_volume_rec rec;
+
+	if (!v->is_snapshot && cfs_volume_get(v->m, v->id, &rec, NULL) == 0)
+		__atomic_store_n(&v->size_bytes, rec.size_bytes,
+				 __ATOMIC_RELAXED);
+	return cfs_io_size_bytes(v);
+}
+
+static int check_range(struct cfs_io_volume *v, uint64_t offset_bytes,
 		       uint64_t length_bytes, struct cfs_err *err)
 {
 	if (v->rec.kind != CFS_VOLUME_LUN)
 		return cfs_err_set(err, -EINVAL, "not a LUN");
-	if (!cfs_range_fits(offset_bytes, length_bytes, v->size_bytes))
+	if (!cfs_range_fits(offset_bytes, length_bytes,
+			    cfs_io_size_bytes(v)) &&
+	    !cfs_range_fits(offset_bytes, length_bytes, fresh_size(v)))
 		return cfs_err_set(err, -EINVAL, "offset %" PRIu64
 				   " and length %" PRIu64
 				   " lie outside the LUN", offset_bytes,
@@ -213,10 +230,10 @@ int cfs_io_seek(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
 	r = cfs_data_seek(&v->view, v->rec.ino, offset_bytes, data,
 			  ret_offset_bytes, err);
 	cfs_container_unlock(v->view.container);
-	if (r == 0 && *ret_offset_bytes >= v->size_bytes) {
+	if (r == 0 && *ret_offset_bytes >= cfs_io_size_bytes(v)) {
 		if (data)
 			return -ENXIO;
-		*ret_offset_bytes = v->size_bytes;
+		*ret_offset_bytes = cfs_io_size_bytes(v);
 	}
 	return r;
 }
