@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "base/uuid.h"
 #include "pool/probe.h"
+#include "session/judge.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -288,9 +289,8 @@ int cfs_pool_format(const struct cfs_format_options *opt,
 	if (opt->is_mirror && opt->device_count < 2)
 		return cfs_err_set(err, -EINVAL,
 				   "a mirror needs two devices at least");
-	if (opt->name && strlen(opt->name) >= CFS_LABEL_NAME_BYTES)
-		return cfs_err_set(err, -EINVAL, "the label is too long: 63 "
-				   "bytes at most");
+	if (opt->name && cfs_pool_name_check(opt->name, err) < 0)
+		return -EINVAL;
 	f.devices = calloc(opt->device_count, sizeof(struct cfs_dev *));
 	f.was_made = calloc(opt->device_count, sizeof(bool));
 	f.labels = calloc(opt->device_count, sizeof(*f.labels));

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The rules of taking a device, over what was found on it. */
+/* The rules of taking a device, and of naming a pool. */
 #include "session/judge.h"
+
+#include "base/text.h"
+#include "ondisk/label.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,5 +40,19 @@ int cfs_device_judge(const char *path, const struct cfs_probe *probe,
 		return cfs_err_set(err, -EEXIST, "%s: holds %s: give --force "
 				   "to overwrite it", path, lost);
 	memcpy(ret_lost, lost, sizeof(lost));
+	return 0;
+}
+
+int cfs_pool_name_check(const char *name, struct cfs_err *err)
+{
+	char shown[CFS_LABEL_NAME_BYTES];
+
+	if (strlen(name) >= CFS_LABEL_NAME_BYTES)
+		return cfs_err_set(err, -EINVAL, "the label is too long: 63 "
+				   "bytes at most");
+	if (cfs_text_escape(shown, sizeof(shown), name, strlen(name)) !=
+	    strlen(name))
+		return cfs_err_set(err, -EINVAL, "the label is no printable "
+				   "text");
 	return 0;
 }

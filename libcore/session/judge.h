@@ -21,3 +21,9 @@
 int cfs_device_judge(const char *path, const struct cfs_probe *probe,
 		     bool is_forced, bool may_make,
 		     char ret_lost[CFS_JUDGE_TEXT_BYTES], struct cfs_err *err);
+
+/*
+ * The name of a pool: up to 63 bytes of printable UTF-8 without backslash, so
+ * that no label can do anything to a terminal.  Returns 0 or -EINVAL.
+ */
+int cfs_pool_name_check(const char *name, struct cfs_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The pool as a whole: space, devices, slices, settings. */
+#include "session/judge.h"
 #include "session/session_priv.h"
 
 #include "base/bits.h"
@@ -476,9 +477,9 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 	if (r < 0)
 		return r;
 	if (strcmp(key, "label") == 0) {
-		if (strlen(value) >= sizeof(rec.name))
-			return cfs_err_set(err, -EINVAL, "label: 63 bytes at "
-					   "most");
+		r = cfs_pool_name_check(value, err);
+		if (r < 0)
+			return r;
 		memset(rec.name, 0, sizeof(rec.name));
 		strcpy(rec.name, value);
 	} else if (strcmp(key, "cache") == 0) {
