@@ -10,7 +10,19 @@
 #include "common/table.h"
 #include "session/judge.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* The same plain file or device, also by another path to it. */
+static bool is_same(const char *a, const char *b)
+{
+	CFS_CLEANUP(cfs_freep) char *real_a = realpath(a, NULL);
+	CFS_CLEANUP(cfs_freep) char *real_b = realpath(b, NULL);
+
+	if (!real_a || !real_b)		/* not there yet */
+		return !strcmp(a, b);
+	return !strcmp(real_a, real_b);
+}
 
 static int check_device(struct cfs_cmd *cmd, const char *path)
 {
@@ -45,7 +57,7 @@ static int check_devices(struct cfs_cmd *cmd)
 			return cfs_cmd_usage(cmd, "'%s' is a volume: give "
 					     "--lun or --tree", path);
 		for (k = 0; k < i; k++) {
-			if (!strcmp(path, cmd->operands[k]))
+			if (is_same(path, cmd->operands[k]))
 				return cfs_cmd_usage(cmd, "'%s' is given "
 						     "twice", path);
 		}

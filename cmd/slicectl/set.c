@@ -122,6 +122,8 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 		one = &settings->list.items[i];
 		r = cfs_session_set(s, name->volume, one->key, one->value,
 				    &cmd->err);
+		if (r == -EOVERFLOW)	/* a number: misuse all the same */
+			r = cmd->err.code = -EINVAL;
 		if (r < 0) {
 			r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 			r = say_done(cmd, settings, i, r);
@@ -156,9 +158,9 @@ const struct cfs_verb slicectl_set = {
 	.name = "set",
 	.operands = "POOL[:VOLUME] KEY=VALUE...",
 	.help = "change settings of a pool or a volume",
-	.more = "Of a pool: label, cache (SIZE), mirror (yes or no), "
-		"lease_period (a time), clock_drift (parts per million). Of a "
-		"volume: limit (SIZE, or none).",
+	.more = "Of a pool: label, cache (SIZE), lease_period (a time), "
+		"clock_drift (parts per million); mirror is what the pool was "
+		"made with. Of a volume: limit (SIZE, or none).",
 	.examples =
 		"slicectl set pool.img label=lab lease_period=30s\n"
 		"slicectl set pool.img:vm0 limit=20G",
