@@ -68,6 +68,7 @@ struct cfs_bytes_result {
 	uint64_t	copied_bytes;	/* from the front: all before is there */
 	uint64_t	data_bytes;	/* of them, not holes */
 	uint64_t	damaged_bytes;
+	bool		is_source;	/* a failure was the source's */
 };
 
 /*

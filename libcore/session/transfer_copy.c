@@ -339,6 +339,7 @@ static int write_all(struct copy *c, struct cfs_err *err)
 		}
 		ring_pop(&c->ring);
 	}
+	c->ret->is_source = c->ring.code < 0;
 	if (c->ring.code < 0 && err)
 		*err = c->ring.err;
 	return c->ring.code;
