@@ -23,6 +23,9 @@
 #pragma once
 
 #include "base/err.h"
+#include "heal/check.h"
+#include "heal/scrub.h"
+#include "heal/trace.h"
 #include "ondisk/inode.h"
 
 #include <stdbool.h>
@@ -336,57 +339,13 @@ int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err);
 struct cfs_fs;
 struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v);
 
-/* ---- check, scrub, trace ------------------------------------------------ */
+/* ---- check, scrub, trace: heal/check.h and its neighbours --------------- */
 
-struct cfs_problem {
-	const char	*kind;		/* "space", "node", "tag", "link", "slice",
-					 * "root", "log", "label", "snapshot", ... */
-	char		container[128];
-	char		volume[260];	/* or empty */
-	char		path[4096];	/* or empty */
-	char		text[400];	/* one line */
-	bool		is_healed;
-};
-typedef int (*cfs_problem_each_fn)(void *arg, const struct cfs_problem *p);
-
-struct cfs_check_result {
-	uint64_t	containers, nodes, records, blocks, inodes, problems;
-};
 /* Metadata, connectivity and allocation; changes nothing. */
 int cfs_session_check(struct cfs_session *s, const char *container,
 		      cfs_problem_each_fn each, void *arg,
 		      struct cfs_check_result *ret, struct cfs_err *err);
 
-/* One damaged range, traced. */
-struct cfs_damage {
-	const char	*kind;		/* "data", "node", "table", "log", "root",
-					 * "tags", "header", "free", "label" */
-	const char	*cause;		/* "content", "unreadable", "tag", "" */
-	char		device[4096];	/* path */
-	uint32_t	device_index;
-	uint64_t	device_offset_bytes;
-	char		container[128];
-	char		volume[260];	/* empty: not a volume's data */
-	char		path[4096];	/* tree only; has_path */
-	bool		has_path;
-	uint64_t	offset_bytes, length_bytes;
-	char		(*snapshots)[128];	/* those that see it */
-	size_t		snapshot_count;
-	bool		is_healed;
-};
-typedef int (*cfs_damage_each_fn)(void *arg, const struct cfs_damage *d);
-
-struct cfs_scrub_options {
-	uint64_t	rate_bytes;	/* a second; 0: no limit */
-	bool		heals;
-	bool		is_full;	/* connectivity too */
-	bool		continues;	/* from the cursor of the last one */
-};
-struct cfs_scrub_result {
-	uint64_t	read_bytes, verified_blocks;
-	uint64_t	bad_blocks, healed_blocks, left_blocks;
-	uint64_t	started_ns, ended_ns;
-};
 int cfs_session_scrub(struct cfs_session *s, const char *container,
 		      const struct cfs_scrub_options *opt,
 		      cfs_damage_each_fn each, void *arg,

@@ -26,16 +26,24 @@ static struct cfs_tag node_tag(const struct cfs_container *c,
 }
 
 /* Write a good copy over the bad ones: the same content in the same place. */
-static void heal_copies(struct cfs_container *c, const struct cfs_node_ref *ref,
+static void heal_copies(struct cfs_container *c, unsigned int tree_id,
+			const struct cfs_node_ref *ref,
 			unsigned int bad_pieces[2], const void *node)
 {
 	for (unsigned int i = 0; i < 2; i++) {
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
 			if (!(bad_pieces[i] & 1u << p))
 				continue;
-			/* The next read tries again. */
-			(void)cfs_metavolume_write_piece(c->mv, ref->vaddr[i],
-							 1, p, node, NULL);
+			/* Should it fail, the next read tries again. */
+			if (cfs_metavolume_write_piece(c->mv, ref->vaddr[i],
+						       1, p, node, NULL) < 0 ||
+			    c->healed_count == CFS_HEALED_NODES_MAX)
+				continue;
+			c->healed[c->healed_count++] = (struct cfs_healed_node){
+				.tree_id = tree_id,
+				.vaddr = ref->vaddr[i],
+				.piece = p,
+			};
 		}
 	}
 }
@@ -66,8 +74,10 @@ static int node_read(void *ctx, unsigned int tree_id,
 			if (r2 == 0 &&
 			    cfs_xxh3(node, CFS_NODE_BYTES) == ref->csum) {
 				memcpy(buf, node, CFS_NODE_BYTES);
-				if ((bad[0] | bad[1]) && !c->is_readonly)
-					heal_copies(c, ref, bad, node);
+				if ((bad[0] | bad[1]) &&
+				    cfs_container_heals(c))
+					heal_copies(c, tree_id, ref, bad,
+						    node);
 				return 0;
 			}
 			bad[i] |= 1u << p;

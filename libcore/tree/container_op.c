@@ -65,9 +65,11 @@ void *cfs_container_hooks_ctx(const struct cfs_container *c)
 	return c->hooks_ctx;
 }
 
+/* Over an overlay it would only hide the damage from whoever looks for it. */
 bool cfs_container_heals(const struct cfs_container *c)
 {
-	return !c->is_readonly;
+	return !c->is_readonly &&
+	       !cfs_devset_is_overlay(cfs_metavolume_devset(c->mv));
 }
 
 bool cfs_container_is_folding(const struct cfs_container *c)

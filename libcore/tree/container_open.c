@@ -364,6 +364,29 @@ static int recover(struct cfs_container *c, bool was_clean,
 	return cfs_container_commit_locked(c, err);
 }
 
+int cfs_container_open_bare(const struct cfs_container_config *config,
+			    const struct cfs_root *root, uint64_t root_seq,
+			    struct cfs_container **ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
+	int r = container_new(config, &c, err);
+
+	if (r < 0)
+		return r;
+	c->root = *root;
+	c->root_seq = root_seq;
+	c->stamp = root->stamp + 1;
+	c->next_ino = root->next_ino;
+	c->next_loan = c->stamp << 12;
+	r = open_trees(c, err);
+	if (r == 0)
+		r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
+	if (r < 0)
+		return r;
+	*ret = CFS_STEAL(c);
+	return 0;
+}
+
 int cfs_container_open(const struct cfs_container_config *config,
 		       struct cfs_container **ret, struct cfs_err *err)
 {

@@ -41,6 +41,15 @@ int cfs_container_create(const struct cfs_container_config *config,
 int cfs_container_open(const struct cfs_container_config *config,
 		       struct cfs_container **ret, struct cfs_err *err);
 
+/*
+ * For rebuild: a container that goes on behind @root, as if that had been read
+ * with the page seq @root_seq, and without a look at the devices: no space is
+ * loaded, no log replayed, no hook called.
+ */
+int cfs_container_open_bare(const struct cfs_container_config *config,
+			    const struct cfs_root *root, uint64_t root_seq,
+			    struct cfs_container **ret, struct cfs_err *err);
+
 /* Commit what there is, without loans, and free.  NULL is allowed. */
 int cfs_container_close(struct cfs_container *c, struct cfs_err *err);
 /* Free without writing anything: a crash, for tests and after failures. */

@@ -11,6 +11,7 @@
 #include "tree/container.h"
 #include "ondisk/map.h"
 #include "tree/hooks.h"
+#include "tree/repair.h"
 #include "tree/space.h"
 
 #include <pthread.h>
@@ -128,6 +129,11 @@ struct cfs_container {
 	struct held_group *held;
 	uint64_t	next_loan;
 	bool		grows_log;
+
+	/* Node copies that were healed when they were met, for scrub to tell;
+	 * those that do not fit are forgotten. */
+	struct cfs_healed_node healed[CFS_HEALED_NODES_MAX];
+	unsigned int	healed_count;
 
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The inside of a container, for check, scrub and rebuild. */
+#include "tree/repair.h"
+
+#include "base/cleanup.h"
+#include "base/xxh.h"
+#include "tree/container_priv.h"
+#include "tree/tree_priv.h"
+
+#include <stdlib.h>
+
+uint64_t cfs_repair_root_seq(const struct cfs_container *c)
+{
+	return c->root_seq;
+}
+
+unsigned int cfs_repair_take_healed(struct cfs_container *c,
+			struct cfs_healed_node ret[CFS_HEALED_NODES_MAX])
+{
+	unsigned int n = c->healed_count;
+
+	memcpy(ret, c->healed, n * sizeof(*ret));
+	c->healed_count = 0;
+	return n;
+}
+
+static struct open_group *open_group_of(struct cfs_container *c,
+					uint64_t lslice, uint32_t group)
+{
+	uint64_t key = cfs_vaddr(lslice, group);
+	struct open_group *g;
+
+	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+	return g;
+}
+
+bool cfs_repair_has_group(struct cfs_container *c, uint64_t lslice,
+			  uint32_t group)
+{
+	return open_group_of(c, lslice, group) != NULL;
+}
+
+bool cfs_repair_open_tags(struct cfs_container *c, uint64_t lslice,
+			  uint32_t group,
+			  struct cfs_tag_disk ret[CFS_TAGS_PER_PAGE])
+{
+	const struct open_group *g = open_group_of(c, lslice, group);
+
+	if (g)
+		memcpy(ret, g->g.tags, sizeof(g->g.tags));
+	return g != NULL;
+}
+
+void cfs_repair_set_open_tag(struct cfs_container *c, uint64_t vaddr,
+			     const struct cfs_tag *tag)
+{
+	cfs_space_set_tag(c, vaddr, tag);
+	c->forces_commit = true;
+}
+
+int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
+		    uint64_t ret[2], struct cfs_err *err)
+{
+	bool is_there;
+
+	return cfs_space_bits_load(c, cfs_vaddr(lslice, group), ret, &is_there,
+				   err);
+}
+
+uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
+{
+	return c->used_blocks;
+}
+
+/* ---- the walk ------------------------------------------------------------ */
+
+struct repair_walk {
+	struct cfs_container *c;
+	struct cfs_tree	*tree;
+	unsigned int	tree_id;
+	uint8_t		*images;	/* one for each level */
+	uint8_t		*copy;
+	int (*visit)(void *arg, const struct cfs_node_found *node,
+		     struct cfs_err *err);
+	void		*arg;
+};
+
+/* Read all copies; the first good one stands in @image then. */
+static void read_copies(struct repair_walk *w, struct cfs_node_found *f,
+			uint8_t *image, struct cfs_err *why)
+{
+	struct cfs_metavolume *mv = w->c->mv;
+
+	cfs_err_set(why, -EUCLEAN, "no copy has the content its parent names");
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t vaddr = f->ref.vaddr[i];
+		unsigned int readable = vaddr ?
+			cfs_metavolume_readable(mv, cfs_vaddr_lslice(vaddr)) :
+			0;
+
+		if (vaddr && !readable)
+			f->bad[i] = 1;
+		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+			if (!(readable & 1u << p))
+				continue;
+			if (cfs_metavolume_read(mv, vaddr, 1, p, w->copy,
+						NULL) < 0 ||
+			    cfs_xxh3(w->copy, CFS_NODE_BYTES) !=
+			    f->ref.csum) {
+				f->bad[i] |= 1u << p;
+				continue;
+			}
+			f->good[i] |= 1u << p;
+			if (!f->node)
+				memcpy(image, w->copy, CFS_NODE_BYTES);
+			f->node = image;
+		}
+	}
+}
+
+static int walk_node(struct repair_walk *w, const struct cfs_node_ref *ref,
+		     unsigned int level, const struct cfs_trange *range,
+		     bool is_root, struct cfs_err *err);
+
+static int walk_children(struct repair_walk *w, const uint8_t *image,
+			 const struct cfs_tnode_facts *facts,
+			 unsigned int level, const struct cfs_trange *range,
+			 struct cfs_err *err)
+{
+	for (unsigned int i = 0; i < facts->record_count; i++) {
+		struct cfs_trange child = *range;
+		struct cfs_leaf_record rec, next;
+		struct cfs_node_ref_disk disk;
+		struct cfs_node_ref ref;
+		int r;
+
+		cfs_repair_record(image, i, &rec);
+		child.low = rec.key;
+		if (i + 1 < facts->record_count) {
+			cfs_repair_record(image, i + 1, &next);
+			child.high = next.key;
+			child.is_open = false;
+		}
+		/* Of an interior node the reference follows the key at once. */
+		memcpy(&disk, rec.value - 2, sizeof(disk));
+		cfs_node_ref_unpack(&disk, &ref);
+		r = walk_node(w, &ref, level - 1, &child, false, err);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static int walk_node(struct repair_walk *w, const struct cfs_node_ref *ref,
+		     unsigned int level, const struct cfs_trange *range,
+		     bool is_root, struct cfs_err *err)
+{
+	uint8_t *image = w->images + (size_t)level * CFS_NODE_BYTES;
+	struct cfs_node_found f = {
+		.tree_id = w->tree_id, .level = level, .ref = *ref,
+	};
+	struct cfs_tnode_facts facts = { 0 };
+	struct cfs_err why = CFS_ERR_INIT;
+	int r;
+
+	read_copies(w, &f, image, &why);
+	if (f.node && cfs_tnode_check(w->tree, image, ref, level, range,
+				      is_root, &facts, &why) < 0)
+		f.node = NULL;
+	f.number = facts.number;
+	f.why = why.msg;
+	r = w->visit(w->arg, &f, err);
+	if (r != 0 || level == 0 || !f.node)
+		return r;
+	return walk_children(w, image, &facts, level, range, err);
+}
+
+int cfs_repair_walk(struct cfs_container *c, unsigned int tree_id,
+		    int (*visit)(void *arg, const struct cfs_node_found *node,
+				 struct cfs_err *err),
+		    void *arg, struct cfs_err *err)
+{
+	static const struct cfs_trange all = { .is_open = true };
+	struct cfs_tree *tree = c->trees[tree_id - 1];
+	struct repair_walk w = {
+		.c = c, .tree = tree, .tree_id = tree_id,
+		.visit = visit, .arg = arg,
+	};
+	CFS_CLEANUP(cfs_freep) uint8_t *images = NULL;
+	CFS_CLEANUP(cfs_freep) uint8_t *copy = NULL;
+	const struct cfs_tree_root *root;
+
+	if (!tree || tree->committed.ref.vaddr[0] == 0)
+		return 0;
+	root = &tree->committed;
+	images = cfs_dev_buf_alloc((size_t)(root->level + 1) * CFS_NODE_BYTES);
+	copy = cfs_dev_buf_alloc(CFS_NODE_BYTES);
+	if (!images || !copy)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	w.images = images;
+	w.copy = copy;
+	return walk_node(&w, &root->ref, root->level, &all, true, err);
+}
+
+unsigned int cfs_repair_record_count(const void *node)
+{
+	const struct cfs_node_header_disk *h = node;
+
+	return le16_get(h->record_count);
+}
+
+void cfs_repair_record(const void *node, unsigned int slot,
+		       struct cfs_leaf_record *ret)
+{
+	const struct cfs_node_header_disk *h = node;
+	const uint8_t *bytes = node;
+	const uint8_t *rec;
+	le16 at, length;
+
+	memcpy(&at, bytes + sizeof(*h) + CFS_SLOT_BYTES * slot, sizeof(at));
+	rec = bytes + le16_get(at);
+	ret->key = cfs_tkey_load(rec, h->key_words);
+	memcpy(&length, rec + 8 * (size_t)h->key_words, sizeof(length));
+	ret->value = rec + 8 * (size_t)h->key_words + sizeof(length);
+	ret->value_bytes = le16_get(length);
+}
+
+/* ---- rebuild ------------------------------------------------------------- */
+
+int cfs_repair_container_new(const struct cfs_container_config *config,
+			     const struct cfs_root *root, uint64_t root_seq,
+			     struct cfs_container **ret, struct cfs_err *err)
+{
+	struct cfs_container *c;
+	int r = cfs_container_open_bare(config, root, root_seq, &c, err);
+
+	if (r < 0)
+		return r;
+	for (uint64_t l = 0; r == 0 && l < cfs_metavolume_end(c->mv); l++) {
+		struct cfs_piece pieces[CFS_PIECES_MAX];
+
+		if (cfs_metavolume_get(c->mv, l, pieces))
+			r = cfs_space_add_slice(c, l, err);
+	}
+	if (r < 0) {
+		cfs_container_drop(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+int cfs_repair_mark_used(struct cfs_container *c, uint64_t vaddr,
+			 uint32_t count, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	for (uint32_t i = 0; i < count;) {
+		uint32_t block = cfs_vaddr_block(vaddr + i);
+		uint64_t lslice = cfs_vaddr_lslice(vaddr + i);
+		uint64_t key = cfs_vaddr(lslice, cfs_geometry_group(geo, block));
+		uint64_t used[2];
+		bool is_there;
+		int r = cfs_space_bits_load(c, key, used, &is_there, err);
+
+		if (r < 0)
+			return r;
+		do {
+			uint32_t at = cfs_geometry_index(geo, block);
+
+			if (!(used[at / 64] >> (at % 64) & 1)) {
+				used[at / 64] |= UINT64_C(1) << (at % 64);
+				c->slices[lslice].used_blocks++;
+				c->used_blocks++;
+			}
+			i++;
+			block++;
+		} while (i < count && cfs_geometry_index(geo, block) > 0);
+		c->slices[lslice].is_changed = true;
+		r = cfs_space_bits_store(c, key, used, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int cfs_repair_know_group(struct cfs_container *c, uint64_t lslice,
+			  uint32_t group, struct cfs_err *err)
+{
+	const uint64_t key = cfs_vaddr(lslice, group), none[2] = { 0, 0 };
+	uint64_t used[2];
+	bool is_there;
+	int r = cfs_space_bits_load(c, key, used, &is_there, err);
+
+	if (r == 0 && !is_there)
+		r = cfs_space_bits_store(c, key, none, err);
+	return r;
+}
+
+int cfs_repair_commit(struct cfs_container *c, struct cfs_err *err)
+{
+	int r;
+
+	c->is_sealing = true;
+	c->forces_commit = true;
+	r = cfs_container_commit_locked(c, err);
+	c->is_sealing = false;
+	return r;
+}
