@@ -46,6 +46,12 @@ void cfs_blocks_set_epoch(struct cfs_blocks *b, uint32_t epoch);
 int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		   struct cfs_group *ret, struct cfs_err *err);
 /*
+ * The same for many groups at once, their pages read in parallel.  Each
+ * groups[i] comes with lslice and index set; results[i] is as above.
+ */
+int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
+		    size_t count, int *results, struct cfs_err *err);
+/*
  * Make the page that writes @g's tags, seq one higher, into @page, and tell
  * where it goes.  g->seq is raised.
  */

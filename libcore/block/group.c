@@ -70,47 +70,112 @@ static void look_at(const struct cfs_blocks *b,
 	memcpy(g->tags, page->payload, sizeof(g->tags));
 }
 
-int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
-		   struct cfs_group *ret, struct cfs_err *err)
+/* What the copies that were read say of one group. */
+static int judge(const struct load_state *st, const struct cfs_group *g,
+		 struct cfs_err *err)
 {
-	uint32_t generation = cfs_metavolume_generation(b->mv, lslice);
-	unsigned int readable = cfs_metavolume_readable(b->mv, lslice);
-	struct load_state st = { 0 };
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
-
-	if (!page)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	if (!readable)
+	if (st->has_valid)
+		return 0;
+	if (st->io_error)
+		return cfs_err_set(err, st->io_error, "slice %" PRIu64
+				   ": tag page %" PRIu32 " cannot be read",
+				   g->lslice, g->index);
+	if (st->has_damage)
 		return cfs_err_set(err, -EUCLEAN,
-				   "slice %" PRIu64 " is not there", lslice);
-	memset(ret, 0, sizeof(*ret));
-	ret->lslice = lslice;
-	ret->index = index;
+				   "slice %" PRIu64 ": tag page %" PRIu32
+				   ": no copy is valid", g->lslice, g->index);
+	return -ENOENT;
+}
+
+/* The reads of a group's copies, appended to @reads; how many. */
+static size_t plan_reads(const struct cfs_blocks *b, const struct cfs_group *g,
+			 struct cfs_mv_read *reads, uint8_t *pages)
+{
+	unsigned int readable = cfs_metavolume_readable(b->mv, g->lslice);
+	size_t n = 0;
+
 	for (unsigned int piece = 0; piece < CFS_PIECES_MAX; piece++) {
 		if (!(readable & 1u << piece))
 			continue;
-		for (unsigned int slot = 0; slot < 2; slot++) {
-			int r = cfs_metavolume_read(b->mv,
-				page_vaddr(b, lslice, index, slot), 1, piece,
-				page, err);
-
-			if (r < 0)
-				st.io_error = r;
-			else
-				look_at(b, page, cfs_vaddr(lslice, index),
-					generation, ret, &st);
-		}
+		for (unsigned int slot = 0; slot < 2; slot++, n++)
+			reads[n] = (struct cfs_mv_read){
+				.vaddr = page_vaddr(b, g->lslice, g->index,
+						    slot),
+				.count = 1,
+				.piece = piece,
+				.buf = pages + n * CFS_PAGE_BYTES,
+			};
 	}
-	if (st.has_valid)
-		return 0;
-	if (st.io_error)
-		return st.io_error;
-	if (st.has_damage)
-		return cfs_err_set(err, -EUCLEAN,
-				   "slice %" PRIu64 ": tag page %" PRIu32
-				   ": no copy is valid", lslice, index);
-	return -ENOENT;
+	return n;
+}
+
+#define COPIES_MAX	(2 * CFS_PIECES_MAX)
+#define LOAD_AT_ONCE	64u
+
+static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
+		     size_t count, int *results, uint8_t *pages,
+		     struct cfs_err *err)
+{
+	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
+	size_t first[LOAD_AT_ONCE + 1] = { 0 };
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t at = first[i];
+
+		first[i + 1] = at + plan_reads(b, groups[i], reads + at,
+					       pages + at * CFS_PAGE_BYTES);
+	}
+	r = cfs_metavolume_read_batch(b->mv, reads, first[count], err);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct cfs_group *g = groups[i];
+		struct load_state st = { 0 };
+
+		g->seq = 0;
+		memset(g->tags, 0, sizeof(g->tags));
+		for (size_t k = first[i]; k < first[i + 1]; k++) {
+			if (reads[k].result < 0)
+				st.io_error = reads[k].result;
+			else
+				look_at(b, reads[k].buf,
+					cfs_vaddr(g->lslice, g->index),
+					cfs_metavolume_generation(b->mv,
+								  g->lslice),
+					g, &st);
+		}
+		if (first[i] == first[i + 1])
+			st.io_error = -ENODEV;
+		results[i] = judge(&st, g, err);
+	}
+	return r;
+}
+
+int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
+		    size_t count, int *results, struct cfs_err *err)
+{
+	size_t at_once = CFS_MIN(count, LOAD_AT_ONCE);
+	CFS_CLEANUP(cfs_freep) uint8_t *pages =
+		cfs_dev_buf_alloc(at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
+	int r = 0;
+
+	if (!pages)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count && r == 0; i += at_once)
+		r = load_some(b, groups + i, CFS_MIN(at_once, count - i),
+			      results + i, pages, err);
+	return r;
+}
+
+int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
+		   struct cfs_group *ret, struct cfs_err *err)
+{
+	int result = 0, r;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->lslice = lslice;
+	ret->index = index;
+	r = cfs_groups_load(b, &ret, 1, &result, err);
+	return r < 0 ? r : result;
 }
 
 void cfs_group_page(struct cfs_blocks *b, struct cfs_group *g, uint64_t stamp,

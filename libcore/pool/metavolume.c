@@ -400,8 +400,17 @@ static struct device_batch *batch_for(struct batches *b, uint32_t device)
 	return &list[b->count++];
 }
 
-static int batch_add(struct batches *b, uint32_t device, uint64_t offset_bytes,
-		     const void *buf, size_t length_bytes, struct cfs_err *err)
+static size_t batch_length(const struct batches *b, uint32_t device)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (b->list[i].device_index == device)
+			return b->list[i].count;
+	return 0;
+}
+
+static int batch_add(struct batches *b, enum cfs_io_op op, uint32_t device,
+		     uint64_t offset_bytes, const void *buf,
+		     size_t length_bytes, struct cfs_err *err)
 {
 	struct device_batch *d = batch_for(b, device);
 
@@ -419,7 +428,7 @@ static int batch_add(struct batches *b, uint32_t device, uint64_t offset_bytes,
 	if (!d)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	d->ios[d->count++] = (struct cfs_io){
-		.op = CFS_IO_WRITE,
+		.op = op,
 		.offset_bytes = offset_bytes,
 		/* Only read: the interface has one pointer for both ways. */
 		.buf = (void *)(uintptr_t)buf,
@@ -442,7 +451,8 @@ static int batches_fill(struct cfs_metavolume *mv, struct batches *b,
 			if (!piece_is_usable(mv, &pieces[p]))
 				continue;
 			is_placed = true;
-			r = batch_add(b, pieces[p].device_index,
+			r = batch_add(b, CFS_IO_WRITE,
+				      pieces[p].device_index,
 				      piece_offset_bytes(mv, &pieces[p],
 						cfs_vaddr_block(w->vaddr)),
 				      w->buf,
@@ -488,7 +498,8 @@ static int batches_run(struct cfs_metavolume *mv, struct batches *b,
 		if (!d->ticket)
 			continue;
 		r = cfs_dev_wait(d->ticket, &why);
-		mark_written(mv, d->device_index);
+		if (d->ios[0].op == CFS_IO_WRITE)
+			mark_written(mv, d->device_index);
 		if (r < 0 && first == 0) {
 			first = r;
 			if (err)
@@ -538,6 +549,46 @@ int cfs_metavolume_write(struct cfs_metavolume *mv,
 	if (r < 0)
 		return r;
 	return batches_run(mv, &b, err);
+}
+
+int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
+			      struct cfs_mv_read *reads, size_t read_count,
+			      struct cfs_err *err)
+{
+	CFS_CLEANUP(batches_done) struct batches b = { NULL, 0 };
+	uint32_t *batch_of = calloc(read_count + 1, sizeof(*batch_of));
+	size_t *index_in = calloc(read_count + 1, sizeof(*index_in));
+	int r = 0;
+
+	if (!batch_of || !index_in)
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < read_count && r == 0; i++) {
+		struct cfs_mv_read *rd = &reads[i];
+		struct cfs_piece pieces[CFS_PIECES_MAX];
+		const struct cfs_piece *p = &pieces[rd->piece];
+
+		rd->result = resolve(mv, rd->vaddr, rd->count, pieces, NULL);
+		if (rd->result == 0 && !piece_is_usable(mv, p))
+			rd->result = -ENODEV;
+		if (rd->result < 0)
+			continue;
+		batch_of[i] = p->device_index;
+		index_in[i] = batch_length(&b, p->device_index);
+		r = batch_add(&b, CFS_IO_READ, p->device_index,
+			      piece_offset_bytes(mv, p,
+						 cfs_vaddr_block(rd->vaddr)),
+			      rd->buf, (size_t)rd->count * CFS_BLOCK_BYTES,
+			      err);
+	}
+	if (r == 0)
+		(void)batches_run(mv, &b, NULL);	/* each has its result */
+	for (size_t i = 0; i < read_count && r == 0; i++)
+		if (reads[i].result == 0)
+			reads[i].result = batch_for(&b, batch_of[i])
+						->ios[index_in[i]].result;
+	free(batch_of);
+	free(index_in);
+	return r;
 }
 
 int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,

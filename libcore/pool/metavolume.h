@@ -75,6 +75,20 @@ int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
 			    uint32_t count, void *buf,
 			    unsigned int *ret_piece, struct cfs_err *err);
 
+/* One read of a batch: blocks of one slice, from one piece. */
+struct cfs_mv_read {
+	uint64_t	vaddr;
+	uint32_t	count;		/* blocks */
+	unsigned int	piece;
+	void		*buf;
+	int		result;		/* out: 0 or negative errno */
+};
+/* All of them, in any order and in parallel; each has its own result.
+ * -ENOMEM: nothing was read. */
+int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
+			      struct cfs_mv_read *reads, size_t read_count,
+			      struct cfs_err *err);
+
 /* One write of a batch: blocks of one slice. */
 struct cfs_mv_write {
 	uint64_t	vaddr;

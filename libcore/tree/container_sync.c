@@ -75,6 +75,13 @@ int cfs_container_append_frame(struct cfs_container *c,
 	return r;
 }
 
+/* Room for the frames that record the commit's loans. */
+static uint32_t loan_reserve(const struct cfs_container *c)
+{
+	return (uint32_t)CFS_MAX(CFS_LOG_LOAN_RESERVE,
+				 cfs_log_total_blocks(c->log) / 16);
+}
+
 /* Does what is pending go into one frame that fits? */
 static bool fits_frame(const struct cfs_container *c)
 {
@@ -82,7 +89,7 @@ static bool fits_frame(const struct cfs_container *c)
 			  c->inline_pages.bytes / sizeof(void *);
 
 	return blocks <= cfs_log_frame_blocks_max(c->log) &&
-	       cfs_log_fits(c->log, (uint32_t)blocks, CFS_LOG_LOAN_RESERVE);
+	       cfs_log_fits(c->log, (uint32_t)blocks, loan_reserve(c));
 }
 
 static int sync_frame(struct cfs_container *c, struct cfs_err *err)

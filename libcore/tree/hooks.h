@@ -53,8 +53,8 @@ struct cfs_slice_source {
 	 */
 	int (*more)(void *ctx, struct cfs_container *c, unsigned int count,
 		    struct cfs_err *err);
-	/* How many slices could still be had. */
-	uint64_t (*left)(void *ctx);
+	/* Is a quarter of the pool free? */
+	bool (*has_plenty)(void *ctx);
 };
 
 typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #define BATCH_GROUPS_MIN	4u
-#define BATCH_GROUPS_MAX	256u
+#define BATCH_GROUPS_MAX	1024u
 #define FREE_ENOUGH		32u	/* blocks; fewer only if need be */
 
 static struct cfs_key loan_key(uint64_t key)
@@ -57,34 +57,57 @@ static int allowed_bits(struct cfs_container *c, uint64_t key,
 	return 0;
 }
 
-/* Bring a group into memory, with its tags, and let reads see them. */
-static int group_open(struct cfs_container *c, uint64_t key, bool was_used,
-		      struct open_group **ret, struct cfs_err *err)
+/* A group without its tags yet, not in the table. */
+static struct open_group *group_new(uint64_t key, struct cfs_err *err)
 {
 	struct open_group *g = calloc(1, sizeof(*g));
-	int r = 0;
 
-	if (!g)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
+	if (!g) {
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	g->key = key;
 	g->g.lslice = cfs_vaddr_lslice(key);
 	g->g.index = cfs_vaddr_block(key);
-	if (was_used)
-		r = cfs_group_load(c->blocks, g->g.lslice, g->g.index, &g->g,
-				   err);
-	/* Used, as it seems, but no page of this life: nothing is known of its
-	 * blocks; reads of them will say so. */
-	if (r == -ENOENT)
-		r = 0;
-	if (r == 0)
-		r = cfs_blocks_register(c->blocks, &g->g, err);
+	return g;
+}
+
+/* From now on reads see its tags.  Owns @g, also if it fails. */
+static int group_add(struct cfs_container *c, struct open_group *g,
+		     struct cfs_err *err)
+{
+	int r = cfs_blocks_register(c->blocks, &g->g, err);
+
 	if (r < 0) {
 		free(g);
 		return r;
 	}
 	HASH_ADD(hh, c->groups, key, sizeof(g->key), g);
-	*ret = g;
 	return 0;
+}
+
+/* Bring a group into memory, with its tags, and let reads see them. */
+static int group_open(struct cfs_container *c, uint64_t key, bool was_used,
+		      struct open_group **ret, struct cfs_err *err)
+{
+	struct open_group *g = group_new(key, err);
+	int r = 0;
+
+	if (!g)
+		return -ENOMEM;
+	if (was_used)
+		r = cfs_group_load(c->blocks, g->g.lslice, g->g.index, &g->g,
+				   err);
+	/* Used, as it seems, but no page of this life: nothing is known of its
+	 * blocks; reads of them will say so. */
+	if (r < 0 && r != -ENOENT) {
+		free(g);
+		return r;
+	}
+	r = group_add(c, g, err);
+	if (r == 0)
+		*ret = g;
+	return r;
 }
 
 int cfs_space_open_group(struct cfs_container *c, uint64_t key,
@@ -136,19 +159,33 @@ struct candidate {
 	bool		was_used;
 };
 
+/* Groups that were chosen so far, and when it is enough. */
+struct choice {
+	struct candidate *list;
+	size_t		count, room;
+	size_t		groups_min;
+	uint64_t	blocks, blocks_min;
+};
+
+static bool is_enough(const struct choice *ch)
+{
+	return ch->count == ch->room ||
+	       (ch->count >= ch->groups_min && ch->blocks >= ch->blocks_min);
+}
+
 /* Groups of one slice that are worth opening, from its cursor on. */
 static int scan_slice(struct cfs_container *c, uint64_t lslice,
-		      unsigned int free_min, struct candidate *list,
-		      size_t *count, size_t max, struct cfs_err *err)
+		      unsigned int free_min, struct choice *ch,
+		      struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	struct slice_state *s = &c->slices[lslice];
 	bool left_some = false;
 
-	for (uint32_t n = 0; n < geo->group_count && *count < max; n++) {
+	for (uint32_t n = 0; n < geo->group_count && !is_enough(ch); n++) {
 		uint32_t index = (s->cursor + n) % geo->group_count;
 		uint64_t key = cfs_vaddr(lslice, index);
-		struct candidate *cand = &list[*count];
+		struct candidate *cand = &ch->list[ch->count];
 		struct open_group *g;
 		unsigned int free_blocks;
 		int r;
@@ -167,8 +204,9 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 			continue;
 		}
 		cand->key = key;
-		(*count)++;
-		if (*count == max) {
+		ch->count++;
+		ch->blocks += free_blocks;
+		if (is_enough(ch)) {
 			left_some = true;
 			s->cursor = (index + 1) % geo->group_count;
 		}
@@ -180,29 +218,26 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 
 /* Passes: enough free blocks and on the right side first, anything last. */
 static int choose_groups(struct cfs_container *c, unsigned int stream,
-			 struct candidate *list, size_t max, size_t *ret_count,
-			 struct cfs_err *err)
+			 struct choice *ch, struct cfs_err *err)
 {
 	uint64_t end = cfs_metavolume_end(c->mv);
-	size_t count = 0;
 
-	for (unsigned int pass = 0; pass < 4 && count == 0; pass++) {
+	for (unsigned int pass = 0; pass < 4 && ch->count == 0; pass++) {
 		bool is_strict = pass < 2;
 		unsigned int free_min = pass & 1 ? 1 : FREE_ENOUGH;
 
-		for (uint64_t l = 0; l < end && count < max; l++) {
+		for (uint64_t l = 0; l < end && !is_enough(ch); l++) {
 			int r;
 
 			if (l >= c->slice_room || !c->slices[l].is_mapped ||
 			    c->slices[l].is_scanned ||
 			    !slice_suits(c, stream, l, is_strict))
 				continue;
-			r = scan_slice(c, l, free_min, list, &count, max, err);
+			r = scan_slice(c, l, free_min, ch, err);
 			if (r < 0)
 				return r;
 		}
 	}
-	*ret_count = count;
 	return 0;
 }
 
@@ -273,40 +308,98 @@ static void assign(struct cfs_container *c, unsigned int stream,
 	g->is_assigned = true;
 }
 
+/* All groups of a choice into memory; the pages of used ones in parallel. */
+static int open_chosen(struct cfs_container *c, const struct choice *ch,
+		       struct cfs_err *err)
+{
+	struct open_group **list = calloc(ch->count + 1, sizeof(*list));
+	struct cfs_group **load = calloc(ch->count + 1, sizeof(*load));
+	int *results = calloc(ch->count + 1, sizeof(*results));
+	size_t n = 0;
+	int r = 0;
+
+	if (!list || !load || !results)
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; r == 0 && i < ch->count; i++) {
+		list[i] = group_new(ch->list[i].key, err);
+		if (!list[i]) {
+			r = -ENOMEM;
+			break;
+		}
+		list[i]->allowed[0] = ch->list[i].allowed[0];
+		list[i]->allowed[1] = ch->list[i].allowed[1];
+		if (ch->list[i].was_used)
+			load[n++] = &list[i]->g;
+	}
+	if (r == 0)
+		r = cfs_groups_load(c->blocks, load, n, results, err);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (results[i] < 0 && results[i] != -ENOENT)
+			r = results[i];
+	for (size_t i = 0; list && i < ch->count; i++) {
+		struct open_group *g = list[i];
+
+		if (r < 0)
+			free(g);
+		else
+			r = group_add(c, g, err);
+	}
+	free(list);
+	free(load);
+	free(results);
+	return r;
+}
+
+/*
+ * How much to lend at once: the larger of a few groups and 1 % of what is
+ * free; and in a commit all that it will need, so that its loans take little
+ * of the log.
+ */
+static void how_much(struct cfs_container *c, unsigned int stream,
+		     uint64_t blocks_wanted, struct choice *ch)
+{
+	uint64_t groups = (c->total_blocks - c->used_blocks) / 100 /
+			  CFS_TAGS_PER_PAGE;
+	uint64_t blocks = 0, records;
+
+	ch->groups_min = CFS_MAX(groups, BATCH_GROUPS_MIN);
+	if (stream != CFS_STREAM_DATA)
+		ch->groups_min = CFS_MIN(ch->groups_min, 16);
+	ch->blocks_min = blocks_wanted;
+	if (c->is_committing && stream == CFS_STREAM_DATA && c->hooks) {
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+		ch->blocks_min = CFS_MAX(ch->blocks_min, blocks);
+	} else if (c->is_committing) {
+		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+			if (c->trees[i])
+				blocks += cfs_tree_dirty_count(c->trees[i]);
+		ch->blocks_min = CFS_MAX(ch->blocks_min, blocks);
+	}
+	ch->room = BATCH_GROUPS_MAX;
+	ch->groups_min = CFS_MIN(ch->groups_min, ch->room);
+}
+
 int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		    uint64_t blocks_wanted, struct cfs_err *err)
 {
-	struct candidate *list;
 	struct open_group *g = idle_group(c, stream, true, false);
-	uint64_t max;
-	size_t count = 0;
+	struct choice ch = { 0 };
 	int r;
 
 	if (g) {
 		assign(c, stream, g);
 		return 0;
 	}
-	/* The larger of a few groups and 1 % of what is free, and as much as a
-	 * long write wants. */
-	max = (c->total_blocks - c->used_blocks) / 100 / CFS_TAGS_PER_PAGE;
-	max = CFS_MAX(max, blocks_wanted / CFS_TAGS_PER_PAGE);
-	max = CFS_MIN(CFS_MAX(max, BATCH_GROUPS_MIN), BATCH_GROUPS_MAX);
-	if (stream != CFS_STREAM_DATA)
-		max = CFS_MIN(max, 16);
-	list = calloc(max, sizeof(*list));
-	if (!list)
+	how_much(c, stream, blocks_wanted, &ch);
+	ch.list = calloc(ch.room + 1, sizeof(*ch.list));
+	if (!ch.list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = choose_groups(c, stream, list, max, &count, err);
-	if (r == 0 && count > 0)
-		r = lend(c, list, count, err);
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		r = group_open(c, list[i].key, list[i].was_used, &g, err);
-		if (r == 0) {
-			g->allowed[0] = list[i].allowed[0];
-			g->allowed[1] = list[i].allowed[1];
-		}
-	}
-	free(list);
+	r = choose_groups(c, stream, &ch, err);
+	if (r == 0 && ch.count > 0)
+		r = lend(c, ch.list, ch.count, err);
+	if (r == 0)
+		r = open_chosen(c, &ch, err);
+	free(ch.list);
 	if (r < 0)
 		return r;
 	/* In a small container streams come to share a group. */
@@ -599,6 +692,19 @@ int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
 	return r;
 }
 
+/* pool / 32, within 1 and 64 MiB, in blocks. */
+static uint64_t log_cap(const struct cfs_container *c)
+{
+	struct cfs_devset *set = cfs_metavolume_devset(c->mv);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
+		bytes += cfs_devset_label(set, i)->size_bytes;
+	bytes = CFS_MIN(CFS_MAX(bytes / 32, UINT64_C(1) << 20),
+			UINT64_C(64) << 20);
+	return bytes / CFS_BLOCK_BYTES;
+}
+
 /*
  * More room for the log, within a commit: zeroes are written ahead of use, so
  * that later appends do not make the host allocate anything.
@@ -607,13 +713,19 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	uint64_t total = cfs_log_total_blocks(c->log);
-	uint32_t want = (uint32_t)CFS_MIN(total / CFS_TAGS_PER_PAGE + 1, 128);
+	uint64_t cap = log_cap(c);
+	uint32_t want;
 	struct candidate *list;
 	uint64_t key = 0, blocks = 0;
 	uint32_t run;
 	void *zeroes;
 	int r;
 
+	if (total >= cap)
+		return 0;
+	/* Twice as long, up to the cap. */
+	want = (uint32_t)cfs_div_up(CFS_MIN(total, cap - total),
+				    CFS_TAGS_PER_PAGE);
 	if (cfs_space_left(c) < (int64_t)(cfs_space_reserve(c) +
 			4 * (uint64_t)want * CFS_TAGS_PER_PAGE))
 		return 0;	/* space is needed for other things */

@@ -45,12 +45,25 @@ static void page_free(struct page *p)
 	free(p);
 }
 
+static void set_logged(struct cfs_vols *v, struct page *p, bool is_logged)
+{
+	if (p->is_logged == is_logged)
+		return;
+	p->is_logged = is_logged;
+	if (is_logged) {
+		DL_DELETE(v->unlogged, p);
+		v->unlogged_count--;
+	} else {
+		DL_APPEND(v->unlogged, p);
+		v->unlogged_count++;
+	}
+}
+
 static void page_remove(struct cfs_vols *v, struct page *p)
 {
+	set_logged(v, p, true);		/* out of that list */
 	HASH_DEL(v->pages, p);
 	v->page_count--;
-	if (!p->is_logged)
-		v->unlogged_count--;
 	page_free(p);
 }
 
@@ -178,9 +191,10 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		}
 		p->key = (struct page_key){ cfs_map_word0(branch, ino),
 					    offset };
+		p->is_logged = true;
+		set_logged(v, p, false);
 		HASH_ADD(hh, v->pages, key, sizeof(p->key), p);
 		v->page_count++;
-		v->unlogged_count++;
 		*ret_is_new = true;
 	}
 	*ret = p;
@@ -190,9 +204,7 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 void cfs_page_touch(struct cfs_vols *v, struct page *p)
 {
 	p->stamp = cfs_container_stamp(v->c);
-	if (p->is_logged)
-		v->unlogged_count++;
-	p->is_logged = false;
+	set_logged(v, p, false);
 }
 
 /* Calls @fn for each page of the range; it may remove the page. */
@@ -306,15 +318,20 @@ static int pages_sorted(struct cfs_vols *v, bool only_unlogged,
 			struct page ***ret, size_t *ret_count,
 			struct cfs_err *err)
 {
+	size_t room = only_unlogged ? v->unlogged_count : v->page_count;
 	struct page **list, *p, *tmp;
 	size_t n = 0;
 
-	list = calloc(v->page_count + 1, sizeof(struct page *));
+	list = calloc(room + 1, sizeof(struct page *));
 	if (!list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	HASH_ITER(hh, v->pages, p, tmp)
-		if (!only_unlogged || !p->is_logged)
+	if (only_unlogged) {
+		DL_FOREACH(v->unlogged, p)
 			list[n++] = p;
+	} else {
+		HASH_ITER(hh, v->pages, p, tmp)
+			list[n++] = p;
+	}
 	qsort(list, n, sizeof(struct page *), by_place);
 	*ret = list;
 	*ret_count = n;
@@ -403,14 +420,12 @@ void cfs_pages_gathered(struct cfs_vols *v, bool is_durable)
 {
 	struct page *p, *tmp;
 
-	HASH_ITER(hh, v->pages, p, tmp) {
+	DL_FOREACH_SAFE(v->unlogged, p, tmp) {
 		if (!p->is_gathered)
 			continue;
 		p->is_gathered = false;
-		if (is_durable && !p->is_logged) {
-			p->is_logged = true;
-			v->unlogged_count--;
-		}
+		if (is_durable)
+			set_logged(v, p, true);
 	}
 }
 
@@ -436,9 +451,7 @@ int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 		memcpy(p->data, rec->data + i * CFS_BLOCK_BYTES,
 		       CFS_BLOCK_BYTES);
 		p->stamp = rec->stamp;
-		if (!p->is_logged)
-			v->unlogged_count--;
-		p->is_logged = true;
+		set_logged(v, p, true);
 	}
 	return 0;
 }

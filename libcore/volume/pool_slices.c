@@ -392,19 +392,24 @@ static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
 	return got > 0 && r == -ENOSPC ? 0 : r;
 }
 
-static uint64_t source_left(void *ctx)
+/* Asked by containers with their own lock held: a moment's answer will do. */
+static bool source_has_plenty(void *ctx)
 {
 	struct cfs_pool *pool = ctx;
-	uint64_t left = 0;
+	uint64_t left = 0, total = 0;
 
-	for (uint32_t i = 0; i < pool->device_count; i++)
+	cfs_container_lock(pool->c0);
+	for (uint32_t i = 0; i < pool->device_count; i++) {
 		left += device_free(&pool->devices[i]);
-	return left / cfs_pool_piece_count(pool);
+		total += pool->devices[i].slice_count;
+	}
+	cfs_container_unlock(pool->c0);
+	return left >= total / 4;
 }
 
 const struct cfs_slice_source cfs_pool_source = {
 	.more = source_more,
-	.left = source_left,
+	.has_plenty = source_has_plenty,
 };
 
 /* ---- taking back ------------------------------------------------------------------ */

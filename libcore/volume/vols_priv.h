@@ -12,6 +12,7 @@
 #include "volume/map.h"
 
 #include <uthash.h>
+#include <utlist.h>
 
 /* Stamps, sorted, equal ones allowed. */
 struct stamps {
@@ -41,6 +42,7 @@ struct page {
 	uint8_t		*data;		/* 4096 bytes, aligned */
 	bool		is_logged;	/* this content is durable in the log */
 	bool		is_gathered;	/* in the frame being made */
+	struct page	*prev, *next;	/* in the list of those not logged */
 	UT_hash_handle	hh;
 };
 
@@ -49,6 +51,7 @@ struct cfs_vols {
 	struct branch	*branches;
 	struct page	*pages;
 	size_t		page_count;
+	struct page	*unlogged;	/* a sync looks at these alone */
 	size_t		unlogged_count;
 	/* Of the fold under way, freed when it is durable. */
 	struct page	**folding;
