@@ -152,17 +152,13 @@ static bool is_damage(int code)
  * A read failed behind @at, up to which all is good.  Pass a block over, or
  * end the copy there.
  */
-static int pass_over(struct copy *c, uint64_t *at, uint64_t end, int code,
-		     struct cfs_err *err)
+static int pass_over(struct copy *c, uint64_t *at, uint64_t end, int code)
 {
 	uint64_t offset = c->from.end->offset_bytes + *at, next;
 	int r;
 
 	if (!is_damage(code) || !c->opt->skips_damage)
-		return code == -EINTR
-			       ? code
-			       : cfs_err_wrap(err, code, "offset %llu",
-					      (unsigned long long)offset);
+		return code; /* what failed names the offset */
 	next = cfs_align_down(offset, CFS_BLOCK_BYTES) + CFS_BLOCK_BYTES;
 	next = CFS_MIN(next - c->from.end->offset_bytes, end);
 	r = put_hole(c, *at, next - *at);
@@ -199,7 +195,7 @@ static int read_extent(struct copy *c, uint64_t *at, uint64_t end,
 			ring_push(&c->ring);
 		*at += got;
 		if (r < 0)
-			r = pass_over(c, at, end, r, err);
+			r = pass_over(c, at, end, r);
 		else
 			*ret_is_end = got < want;
 		if (r < 0)

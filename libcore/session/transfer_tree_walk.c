@@ -134,8 +134,7 @@ static int reader_fill(struct tree_reader *h, size_t *ret_bytes,
 	if (r == 0 || (is_damage(r) && *ret_bytes))
 		return 0;
 	if (!is_damage(r) || !h->t->opt->skips_damage)
-		return cfs_err_wrap(err, r, "offset %llu",
-				    (unsigned long long)h->at);
+		return r; /* it names the offset */
 	next = CFS_MIN(cfs_align_down(h->at, CFS_BLOCK_BYTES) +
 		       CFS_BLOCK_BYTES, h->size_bytes);
 	transfer_damaged(h->t, h->path, h->at, next - h->at);

@@ -46,10 +46,7 @@ static int read_disk(struct read_state *st, const struct segment *s,
 			       cfs_container_heals(c), NULL, err);
 
 	*ret_bad = rd.bad_index;
-	if (r < 0)
-		return cfs_err_wrap(err, r, "offset %" PRIu64,
-				    (offset + rd.bad_index) * CFS_BLOCK_BYTES);
-	return 0;
+	return r;
 }
 
 /* One block of a segment of which only a part is wanted. */
@@ -135,7 +132,11 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 	free(st.bounce);
 	if (ret_good_bytes)
 		*ret_good_bytes = st.good_to - offset_bytes;
-	return r;
+	if (r < 0)
+		return cfs_err_wrap(err, r, "offset %" PRIu64,
+				    cfs_align_down(st.good_to,
+						   CFS_BLOCK_BYTES));
+	return 0;
 }
 
 /* ---- writing ---------------------------------------------------------------- */
