@@ -57,6 +57,7 @@ struct output {
 	uint64_t		entry_count;	/* numbers inodes for cpio */
 	uint8_t			*zero;		/* ZERO_BYTES */
 	const char		*last;		/* the whole path of one file */
+	const char		*name;		/* of the entry at work */
 	int (*write)(void *arg, const void *bytes, size_t length_bytes,
 		     struct cfs_err *err);
 	void			*write_arg;
@@ -127,6 +128,10 @@ static int output_error(struct output *o, int got, struct cfs_err *err)
 	}
 	if (code == -ENOMEM)
 		return cfs_err_set(err, code, "out of memory");
+	/* The entry is named by whoever reports it, and libarchive does too. */
+	if (text && o->name && strncmp(text, o->name, strlen(o->name)) == 0 &&
+	    strncmp(text + strlen(o->name), ": ", 2) == 0)
+		text += strlen(o->name) + 2;
 	/* Whatever libarchive calls it: fatal ends the archive. */
 	return cfs_err_set(err, got == ARCHIVE_FATAL ? -EPIPE : -EILSEQ, "%s",
 			   text ? text : "does not fit the format");
@@ -182,7 +187,8 @@ static int fill_entry(struct output *o, const struct transfer_entry *e,
 	int r;
 
 	archive_entry_clear(o->ae);
-	archive_entry_copy_pathname(o->ae, name_of(o, e));
+	o->name = name_of(o, e);
+	archive_entry_copy_pathname(o->ae, o->name);
 	archive_entry_set_mode(o->ae, (mode_t)e->mode);
 	archive_entry_set_uid(o->ae, e->uid);
 	archive_entry_set_gid(o->ae, e->gid);
@@ -439,6 +445,10 @@ static int output_open(struct output *o, int filter, struct cfs_err *err)
 		return cfs_err_set(err, -EILSEQ,
 				   "this libarchive does not write it: %s",
 				   archive_error_string(o->a));
+	/* The one form that both GNU tar and libarchive read. */
+	if (o->format->has_acls)
+		(void)archive_write_set_format_option(o->a, NULL,
+						      "xattrheader", "SCHILY");
 	/* A pipe gets what there is, not whole tape records. */
 	(void)archive_write_set_bytes_in_last_block(o->a, 1);
 	(void)archive_write_set_bytes_per_block(o->a, OUTPUT_BYTES);

@@ -40,6 +40,7 @@ struct input {
 	struct archive		*a;
 	int			fd;
 	int			code;		/* why reading failed */
+	bool			is_cut;		/* nothing more can be read */
 	uint8_t			*buf;		/* INPUT_BYTES */
 	struct cfs_buf		path, first;
 	struct transfer_xattrs	xattrs;
@@ -172,6 +173,13 @@ static int reader_next(struct transfer_reader *rd, const void **ret,
 			return 0;
 		}
 	} while (r == ARCHIVE_RETRY || (r >= ARCHIVE_WARN && *ret_bytes == 0));
+	if (r == ARCHIVE_FATAL && in->code == 0) {
+		/* Not of this entry alone: a code that ends the run. */
+		in->is_cut = true;
+		(void)input_error(in, -EUCLEAN, err);
+		return cfs_err_wrap(err, -EPIPE, "%s",
+				    (const char *)in->path.data);
+	}
 	if (r < ARCHIVE_WARN)
 		return input_error(in, -EUCLEAN, err);
 	if (offset < 0)
@@ -368,6 +376,7 @@ static int put_other(struct input *in, struct archive_entry *ae,
 	int r;
 
 	if (S_ISLNK(e->mode)) {
+		e->mode |= 0777;	/* as everywhere in Linux */
 		e->target = archive_entry_symlink(ae);
 		e->target_bytes = e->target ? strlen(e->target) : 0;
 		if (e->target_bytes == 0 ||
@@ -490,6 +499,13 @@ static int read_entries(struct input *in, struct cfs_err *err)
 	}
 }
 
+static int recode(struct cfs_err *err, int code)
+{
+	if (err)
+		err->code = code;
+	return code;
+}
+
 int transfer_read_archive(struct transfer *t, int fd, struct cfs_err *err)
 {
 	struct input in = { .t = t, .fd = fd };
@@ -502,6 +518,8 @@ int transfer_read_archive(struct transfer *t, int fd, struct cfs_err *err)
 		r = read_entries(&in, err);
 	if (r == 0)
 		r = put_ends(&in, err);
+	if (r == -EPIPE && in.is_cut)
+		r = recode(err, -EUCLEAN);
 	input_done(&in);
 	transfer_locale_leavep(&locale);
 	return r;

@@ -221,7 +221,7 @@ struct place {
 };
 
 static int find_place(struct transfer_host_sink *s, const char *path,
-		      struct place *ret, struct cfs_err *err)
+		      bool makes, struct place *ret, struct cfs_err *err)
 {
 	uint64_t handle;
 	size_t dir_bytes;
@@ -232,7 +232,7 @@ static int find_place(struct transfer_host_sink *s, const char *path,
 	if (ret->name[0] == '\0')
 		return cfs_err_set(err, -EISDIR,
 				   "the destination is a directory");
-	r = transfer_stack_go(&s->stack, path, dir_bytes, true, &handle, err);
+	r = transfer_stack_go(&s->stack, path, dir_bytes, makes, &handle, err);
 	if (r == 0)
 		ret->dir_fd = (int)handle;
 	return r;
@@ -304,7 +304,7 @@ static int sink_directory(struct transfer *t, const struct transfer_entry *e,
 
 	if (e->path[0] == '\0')
 		return 0;
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r < 0)
 		return r;
 	/* For us alone until all is in it. */
@@ -367,7 +367,7 @@ static int sink_node(struct transfer *t, const struct transfer_entry *e,
 	struct place at;
 	int r;
 
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r == 0)
 		r = make(s, &at, e, make_node, err);
 	if (r < 0)
@@ -390,14 +390,14 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 	struct place from, at;
 	int r, fd, code;
 
-	r = find_place(s, first, &from, err);
+	r = find_place(s, first, false, &from, err);
 	if (r < 0)
 		return r;
 	/* The stack moves on: hold what the link is made from. */
 	fd = openat(from.dir_fd, from.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return cfs_err_errno(err, -errno, "link to %s", first);
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	while (r == 0) {
 		char name[TRANSFER_FD_PATH_BYTES];
 
@@ -509,7 +509,7 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 	bool keeps;
 	int r;
 
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r == 0)
 		r = make(s, &at, e, make_file, err);
 	if (r < 0)

@@ -73,7 +73,7 @@ struct place {
 };
 
 static int find_place(struct transfer_tree_sink *s, const char *path,
-		      struct place *ret, struct cfs_err *err)
+		      bool makes, struct place *ret, struct cfs_err *err)
 {
 	size_t dir_bytes;
 
@@ -82,7 +82,7 @@ static int find_place(struct transfer_tree_sink *s, const char *path,
 	if (ret->name_bytes == 0)
 		return cfs_err_set(err, -EISDIR,
 				   "the destination is a directory");
-	return transfer_stack_go(&s->stack, path, dir_bytes, true,
+	return transfer_stack_go(&s->stack, path, dir_bytes, makes,
 				 &ret->dir_ino, err);
 }
 
@@ -194,7 +194,7 @@ static int sink_node(struct transfer *t, const struct transfer_entry *e,
 	uint64_t ino;
 	int r;
 
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r < 0)
 		return r;
 	spec_of(e, &spec);
@@ -228,7 +228,7 @@ static int sink_directory(struct transfer *t, const struct transfer_entry *e,
 
 	if (e->path[0] == '\0')
 		return take_directory(s, s->stack.root, e, err);
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r < 0)
 		return r;
 	spec_of(e, &spec);
@@ -267,7 +267,7 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 	uint64_t ino, old;
 	int r;
 
-	r = find_place(s, first, &from, err);
+	r = find_place(s, first, false, &from, err);
 	if (r == 0)
 		r = cfs_fs_lookup(s->fs, from.dir_ino, from.name,
 				  from.name_bytes, &ino, &inode, err);
@@ -276,7 +276,7 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 	if (S_ISDIR(inode.mode))
 		return cfs_err_set(err, -EPERM, "link to %s: a directory",
 				   first);
-	r = find_place(s, e->path, &to, err);
+	r = find_place(s, e->path, true, &to, err);
 	if (r < 0)
 		return r;
 	r = cfs_fs_link(s->fs, ino, to.dir_ino, to.name, to.name_bytes, err);
@@ -435,7 +435,7 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 
 	if (e->has_size && e->size_bytes > CFS_FS_FILE_BYTES_MAX)
 		return cfs_err_set(err, -EFBIG, "longer than a file can be");
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r == 0)
 		r = gather_next(&g, err);
 	if (r < 0)
@@ -468,7 +468,7 @@ static int sink_refill(struct transfer *t, const struct transfer_entry *e,
 	uint64_t ino;
 	int r;
 
-	r = find_place(s, e->path, &at, err);
+	r = find_place(s, e->path, true, &at, err);
 	if (r == 0)
 		r = cfs_fs_lookup(s->fs, at.dir_ino, at.name, at.name_bytes,
 				  &ino, &inode, err);
