@@ -101,7 +101,8 @@ static int read_some(struct mkcfs_image *image, void *buf, size_t room_bytes,
 	for (;;) {
 		if (cfs_cmd_is_stopped(NULL))
 			return stopped(err);
-		if (!image->has_size && poll(&pfd, 1, LOOK_MS) == 0)
+		/* A signal ends the wait too, and is looked for again. */
+		if (!image->has_size && poll(&pfd, 1, LOOK_MS) <= 0)
 			continue;
 		n = read(image->fd, buf, room_bytes);
 		if (n >= 0)
