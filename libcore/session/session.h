@@ -267,8 +267,8 @@ struct cfs_snapshot_info {
 	uint64_t	exclusive_bytes, shared_bytes;
 	bool		is_held;
 	uint64_t	clone_count;
-	char		branch_of[128];	/* the snapshot its branch was rolled back
-					 * or cloned from, or empty */
+	char		branch_of[128];	/* the snapshot of this volume that its
+					 * branch was rolled back to; or empty */
 };
 typedef int (*cfs_snapshot_each_fn)(void *arg,
 				    const struct cfs_snapshot_info *i);

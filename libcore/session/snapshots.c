@@ -19,6 +19,8 @@ struct list_state {
 	cfs_snapshot_each_fn each;
 	void		*arg;
 	const char	*only;			/* a name, or NULL */
+	uint32_t	branch;			/* of the last one, and */
+	char		branch_of[128];		/* what it was rolled back to */
 };
 
 static const struct cfs_snapshot_space *
@@ -39,6 +41,44 @@ space_of(const struct cfs_volume_space *space, uint64_t stamp)
 	return NULL;
 }
 
+struct fork_search {
+	uint16_t	branch;
+	uint64_t	stamp;
+	char		*name;
+};
+
+static int match_fork(void *arg, uint64_t stamp,
+		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	struct fork_search *f = arg;
+
+	(void)err;
+	if (stamp == f->stamp && rec->branch == f->branch)
+		memcpy(f->name, rec->name, sizeof(rec->name));
+	return 0;
+}
+
+/*
+ * The snapshot that the branch of @rec began at, if a rollback made it; a
+ * clone's first branch begins in another volume, and its origin says where.
+ */
+static int find_fork(struct list_state *st, const struct cfs_snapshot_rec *rec,
+		     struct cfs_err *err)
+{
+	struct fork_search f = { .name = st->branch_of };
+	int r = 0;
+
+	if (st->branch == rec->branch)
+		return 0;
+	st->branch_of[0] = '\0';
+	r = cfs_snapshot_fork(st->m, (uint16_t)rec->branch, &f.branch,
+			      &f.stamp, err);
+	if (r == 0 && f.branch)
+		r = cfs_snapshot_each(st->m, st->volume, match_fork, &f, err);
+	st->branch = r < 0 ? 0 : rec->branch;
+	return r;
+}
+
 static int each_snapshot(void *arg, uint64_t stamp,
 			 const struct cfs_snapshot_rec *rec,
 			 struct cfs_err *err)
@@ -57,6 +97,10 @@ static int each_snapshot(void *arg, uint64_t stamp,
 	memcpy(info.volume, st->volume_name, sizeof(info.volume));
 	memcpy(info.name, rec->name, sizeof(info.name));
 	memcpy(info.note, rec->note, sizeof(info.note));
+	r = find_fork(st, rec, err);
+	if (r < 0)
+		return r;
+	memcpy(info.branch_of, st->branch_of, sizeof(info.branch_of));
 	r = cfs_snapshot_clone_count(st->m, st->volume, stamp,
 				     &info.clone_count, err);
 	if (r < 0)
@@ -85,6 +129,7 @@ static int each_of_volume(void *arg, uint64_t id,
 	int r = 0;
 
 	st->volume = id;
+	st->branch = 0;
 	cfs_session_name(st->m, rec, st->volume_name);
 	if (st->with_space)
 		r = cfs_volume_space(st->m, id, &space, err);

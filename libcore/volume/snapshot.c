@@ -100,6 +100,23 @@ int cfs_snapshot_each(struct cfs_member *m, uint64_t volume,
 	return r;
 }
 
+int cfs_snapshot_fork(struct cfs_member *m, uint16_t branch,
+		      uint16_t *ret_parent, uint64_t *ret_stamp,
+		      struct cfs_err *err)
+{
+	struct branch *b;
+	int r;
+
+	cfs_container_lock(m->container);
+	r = cfs_branch_get(m->vols, branch, &b, err);
+	if (r == 0) {
+		*ret_parent = (uint16_t)b->rec.parent;
+		*ret_stamp = b->rec.fork_stamp;
+	}
+	cfs_container_unlock(m->container);
+	return r;
+}
+
 /* By name; locked.  -ENOENT without @err. */
 static int find_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		       struct found *ret, struct cfs_snapshot_rec *ret_rec,

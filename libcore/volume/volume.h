@@ -87,6 +87,10 @@ int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
 			struct cfs_err *err);
 int cfs_snapshot_hold(struct cfs_member *m, uint64_t volume, const char *snap,
 		      bool hold, struct cfs_err *err);
+/* Where a branch forks from: @ret_parent is 0 if it does not. */
+int cfs_snapshot_fork(struct cfs_member *m, uint16_t branch,
+		      uint16_t *ret_parent, uint64_t *ret_stamp,
+		      struct cfs_err *err);
 /* Clones whose first branch forks from this snapshot. */
 int cfs_snapshot_clone_count(struct cfs_member *m, uint64_t volume,
 			     uint64_t stamp, uint64_t *ret,
