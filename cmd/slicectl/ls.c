@@ -10,6 +10,7 @@ struct listing {
 	struct cfs_cmd		*cmd;
 	struct cfs_table	*table;
 	const char		*only;	/* NULL: all */
+	size_t			count;
 };
 
 static int add(void *arg, const struct cfs_volume_info *info)
@@ -18,6 +19,7 @@ static int add(void *arg, const struct cfs_volume_info *info)
 
 	if (l->only && strcmp(info->name, l->only) != 0)
 		return 0;
+	l->count++;
 	cfs_out_begin_obj(l->cmd->out, NULL);
 	slicectl_out_volume(l->cmd->out, info);
 	cfs_out_end(l->cmd->out);
@@ -38,17 +40,11 @@ static int list(struct cfs_cmd *cmd, const struct cfs_name *name)
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	CFS_CLEANUP(cfs_table_freep) struct cfs_table *table = NULL;
-	struct cfs_volume_info info;
 	struct listing l = { .cmd = cmd };
 	int r = slicectl_open(cmd, name->pool, false, &s);
 
 	if (r < 0)
 		return r;
-	if (name->volume) {	/* an error names what is not there */
-		r = cfs_session_volume(s, name->volume, &info, &cmd->err);
-		if (r < 0)
-			return cfs_cmd_wrap(cmd, cmd->operands[0], r);
-	}
 	table = cfs_table_new(cmd, "NAME|KIND|>SIZE|>USED|>SHARED|>SNAPSHOTS|"
 			      "ORIGIN|STATE");
 	l.table = table;
@@ -56,6 +52,8 @@ static int list(struct cfs_cmd *cmd, const struct cfs_name *name)
 	cfs_out_begin_array(cmd->out, "volumes");
 	r = cfs_session_volumes(s, name->container, add, &l, &cmd->err);
 	cfs_out_end(cmd->out);
+	if (r == 0 && l.only && !l.count)
+		r = cfs_err_set(&cmd->err, -ENOENT, "no such volume");
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	return cfs_table_print(table, cmd);

@@ -273,12 +273,9 @@ static int draw(struct map *m)
 static int collect(struct map *m, struct cfs_session *s, const char *only)
 {
 	struct cfs_cmd *cmd = m->cmd;
-	struct cfs_volume_info volume;
 	struct cfs_pool_info info;
 	int r = cfs_session_pool_info(s, &info, &cmd->err);
 
-	if (r == 0 && only)
-		r = cfs_session_volume(s, only, &volume, &cmd->err);
 	if (r < 0)
 		return r;
 	cfs_out_u64(cmd->out, "slice_bytes", info.slice_bytes);

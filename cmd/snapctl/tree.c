@@ -232,14 +232,9 @@ static int collect(struct forest *f, struct cfs_session *s,
 		   const char *container)
 {
 	struct cfs_err *err = &f->cmd->err;
-	struct cfs_volume_info info;
 	size_t i;
-	int r = 0;
+	int r = cfs_session_volumes(s, container, add_volume, f, err);
 
-	if (container)
-		r = cfs_session_volume(s, container, &info, err);
-	if (r == 0)
-		r = cfs_session_volumes(s, container, add_volume, f, err);
 	if (r == 0 && !container)
 		return snapctl_list_fill(s, NULL, false, &f->list, err);
 	for (i = 0; i < f->volumes.count && r == 0; i++)
