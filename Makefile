@@ -84,8 +84,8 @@ CFLAGS_CFS += --coverage
 LDFLAGS_CFS += --coverage
 endif
 
-# What libcore uses.  --as-needed leaves out what a program does not reach.
-LIBS := -luring -lblkid -ljansson -larchive -lm
+# What libcore uses; libarchive is loaded when used.  --as-needed leaves out what a program does not reach.
+LIBS := -luring -lblkid -ljansson -ldl -lm
 # What one tool uses besides: LIBS_<tool>.
 
 # ----------------------------------------------------------------- sources

@@ -387,16 +387,21 @@ void cfs_dev_unlock(struct cfs_dev *dev)
 	dev->ops->unlock(dev);
 }
 
-void *cfs_dev_buf_alloc(size_t length_bytes)
+void *cfs_dev_buf_alloc_unset(size_t length_bytes)
 {
-	size_t n;
-	void *buf;
-
 	if (length_bytes > SIZE_MAX / 2)
 		return NULL;
-	n = cfs_align_up(CFS_MAX(length_bytes, (size_t)1), CFS_BLOCK_BYTES);
-	buf = aligned_alloc(CFS_BLOCK_BYTES, n);
+	return aligned_alloc(CFS_BLOCK_BYTES,
+			     cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
+					  CFS_BLOCK_BYTES));
+}
+
+void *cfs_dev_buf_alloc(size_t length_bytes)
+{
+	void *buf = cfs_dev_buf_alloc_unset(length_bytes);
+
 	if (buf)
-		memset(buf, 0, n);
+		memset(buf, 0, cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
+					    CFS_BLOCK_BYTES));
 	return buf;
 }

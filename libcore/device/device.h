@@ -165,3 +165,5 @@ void cfs_dev_unlock(struct cfs_dev *dev);
 
 /* A zeroed buffer aligned for direct I/O; free() it.  NULL: no memory. */
 void *cfs_dev_buf_alloc(size_t length_bytes);
+/* The same with any content: for large buffers that may be used in part. */
+void *cfs_dev_buf_alloc_unset(size_t length_bytes);

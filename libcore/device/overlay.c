@@ -15,6 +15,7 @@
 #include "device/sparse.h"
 
 #include "base/bits.h"
+#include "base/vec.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct overlay_dev {
 	pthread_mutex_t		mutex;
 	struct cfs_sparse	blocks;		/* contents, by offset */
 	struct cfs_sparse	present;	/* one bit a block */
-	uint64_t		present_count;
+	CFS_VEC(uint64_t)	present_list;	/* the same blocks, as they came */
 	uint64_t		base_end;	/* bytes of the base still seen */
 };
 
@@ -52,9 +53,11 @@ static int set_present(struct overlay_dev *o, uint64_t block)
 	if (bits >> (block % 8) & 1)
 		return 0;
 	bits = (uint8_t)(bits | 1u << (block % 8));
+	if (cfs_vec_reserve(&o->present_list, 1) < 0)
+		return -ENOMEM;
 	r = cfs_sparse_write(&o->present, block / 8, &bits, 1);
 	if (r == 0)
-		o->present_count++;
+		(void)cfs_vec_push(&o->present_list, block);
 	return r;
 }
 
@@ -64,7 +67,7 @@ static bool any_present(const struct overlay_dev *o, uint64_t offset_bytes,
 	uint64_t block = offset_bytes >> CFS_BLOCK_SHIFT;
 	uint64_t end = (offset_bytes + length_bytes - 1) >> CFS_BLOCK_SHIFT;
 
-	if (!o->present_count)
+	if (!o->present_list.count)
 		return false;
 	for (; block <= end; block++)
 		if (is_present(o, block))
@@ -100,8 +103,8 @@ static size_t next_run(struct overlay_dev *o, uint64_t offset_bytes,
 
 	pthread_mutex_lock(&o->mutex);
 	*ret_base_end = o->base_end;
-	*ret_is_present = o->present_count && is_present(o, block);
-	at = o->present_count ? (block + 1) << CFS_BLOCK_SHIFT : end;
+	*ret_is_present = o->present_list.count && is_present(o, block);
+	at = o->present_list.count ? (block + 1) << CFS_BLOCK_SHIFT : end;
 	while (at < end &&
 	       is_present(o, at >> CFS_BLOCK_SHIFT) == *ret_is_present)
 		at += CFS_BLOCK_BYTES;
@@ -235,7 +238,7 @@ static int overlay_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 
 	/* What was never written may as well go on showing the base. */
 	pthread_mutex_lock(&o->mutex);
-	for (at = start; o->present_count && r == 0 && at < end;
+	for (at = start; o->present_list.count && r == 0 && at < end;
 	     at += CFS_BLOCK_BYTES)
 		if (is_present(o, at >> CFS_BLOCK_SHIFT))
 			r = cfs_sparse_zero(&o->blocks, at, CFS_BLOCK_BYTES);
@@ -290,6 +293,7 @@ static void overlay_close(struct cfs_dev *dev)
 	cfs_dev_close(o->base);
 	cfs_sparse_done(&o->blocks);
 	cfs_sparse_done(&o->present);
+	cfs_vec_done(&o->present_list);
 	pthread_mutex_destroy(&o->mutex);
 	free(o);
 }
@@ -330,6 +334,73 @@ int cfs_dev_overlay_new(struct cfs_dev *base, struct cfs_dev **ret,
 	return 0;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The blocks of the range, in order, as transfers; buffers are the caller's
+ * to free, all of them by freeing *@ret_bytes. */
+static int plan_write_back(struct overlay_dev *o, uint64_t from_bytes,
+			   uint64_t to_bytes, struct cfs_io **ret_ios,
+			   size_t *ret_count, uint8_t **ret_bytes)
+{
+	size_t n = 0, room = o->present_list.count + 1;
+	struct cfs_io *ios = calloc(room, sizeof(*ios));
+	uint8_t *bytes = cfs_dev_buf_alloc(room * CFS_BLOCK_BYTES);
+
+	if (!ios || !bytes) {
+		free(ios);
+		free(bytes);
+		return -ENOMEM;
+	}
+	qsort(o->present_list.items, o->present_list.count,
+	      sizeof(*o->present_list.items), by_number);
+	for (size_t i = 0; i < o->present_list.count; i++) {
+		uint64_t at = o->present_list.items[i] << CFS_BLOCK_SHIFT;
+
+		if (at < from_bytes || at >= to_bytes)
+			continue;
+		ios[n] = (struct cfs_io){
+			.op = CFS_IO_WRITE,
+			.offset_bytes = at,
+			.buf = bytes + n * CFS_BLOCK_BYTES,
+			.length_bytes = CFS_BLOCK_BYTES,
+		};
+		cfs_sparse_read(&o->blocks, at, ios[n].buf, CFS_BLOCK_BYTES);
+		n++;
+	}
+	*ret_ios = ios;
+	*ret_count = n;
+	*ret_bytes = bytes;
+	return 0;
+}
+
+int cfs_dev_overlay_write_back(struct cfs_dev *dev, uint64_t from_bytes,
+			       uint64_t to_bytes, struct cfs_err *err)
+{
+	struct overlay_dev *o = overlay_of(dev);
+	struct cfs_io *ios = NULL;
+	uint8_t *bytes = NULL;
+	size_t count = 0;
+	int r;
+
+	assert(dev->kind == CFS_DEV_OVERLAY);
+	pthread_mutex_lock(&o->mutex);
+	r = plan_write_back(o, from_bytes, to_bytes, &ios, &count, &bytes);
+	pthread_mutex_unlock(&o->mutex);
+	if (r < 0)
+		return cfs_err_errno(err, r, "%s", cfs_dev_name(dev));
+	r = count ? cfs_dev_submit(o->base, ios, count, err) : 0;
+	if (r == 0)
+		r = cfs_dev_flush(o->base, err);
+	free(ios);
+	free(bytes);
+	return r;
+}
+
 uint64_t cfs_dev_overlay_written_bytes(const struct cfs_dev *dev)
 {
 	struct overlay_dev *o = (struct overlay_dev *)(uintptr_t)dev;
@@ -337,7 +408,7 @@ uint64_t cfs_dev_overlay_written_bytes(const struct cfs_dev *dev)
 
 	assert(dev->kind == CFS_DEV_OVERLAY);
 	pthread_mutex_lock(&o->mutex);
-	bytes = o->present_count * CFS_BLOCK_BYTES;
+	bytes = o->present_list.count * CFS_BLOCK_BYTES;
 	pthread_mutex_unlock(&o->mutex);
 	return bytes;
 }

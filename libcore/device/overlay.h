@@ -17,5 +17,13 @@
 int cfs_dev_overlay_new(struct cfs_dev *base, struct cfs_dev **ret,
 			struct cfs_err *err);
 
+/*
+ * Write what was written within [@from_bytes, @to_bytes) to the base, which
+ * must be writable, and flush it.  The overlay goes on as it is.  For building
+ * something in memory that shall reach a device in few steps.
+ */
+int cfs_dev_overlay_write_back(struct cfs_dev *dev, uint64_t from_bytes,
+			       uint64_t to_bytes, struct cfs_err *err);
+
 /* How much memory the contents written so far stand for, in bytes. */
 uint64_t cfs_dev_overlay_written_bytes(const struct cfs_dev *dev);

@@ -85,6 +85,14 @@ int cfs_sim_crash_image(const struct cfs_sim *sim,
 			struct cfs_err *err);
 
 /*
+ * The same for all devices at once, as a simulation of its own, so that what
+ * is done about that crash can be crashed again.  Its record is empty; no
+ * handle is open.
+ */
+int cfs_sim_fork(const struct cfs_sim *sim, const struct cfs_sim_crash *crash,
+		 struct cfs_sim **ret, struct cfs_err *err);
+
+/*
  * Cut the power here and now: each device is left as a crash after the last
  * event with @seed leaves it, and that becomes the base.  Held writes stay
  * held: they are in the memory of hosts, which this does not stop.

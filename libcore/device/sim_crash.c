@@ -257,6 +257,54 @@ int cfs_sim_crash_image(const struct cfs_sim *sim,
 	return 0;
 }
 
+/* Disk @index of a new simulation, with @image for its base; takes @image. */
+static int fork_disk(struct cfs_sim *to, unsigned int index,
+		     uint64_t size_bytes, struct cfs_sparse *image)
+{
+	struct cfs_dev *dev;
+	int r = cfs_sim_dev_new(to, size_bytes, &dev, NULL);
+
+	if (r < 0) {
+		cfs_sparse_done(image);
+		return r;
+	}
+	cfs_dev_close(dev);
+	pthread_mutex_lock(&to->mutex);
+	cfs_sparse_done(&to->disks[index]->now);
+	to->disks[index]->now = *image;
+	cfs_sim_rebase(to);
+	pthread_mutex_unlock(&to->mutex);
+	return 0;
+}
+
+int cfs_sim_fork(const struct cfs_sim *sim, const struct cfs_sim_crash *crash,
+		 struct cfs_sim **ret, struct cfs_err *err)
+{
+	struct cfs_sim *s = cfs_sim_mutable(sim);
+	struct cfs_sim *to;
+	unsigned int i;
+	int r = cfs_sim_new(&to, err);
+
+	for (i = 0; r == 0 && i < s->disk_count; i++) {
+		struct cfs_sparse image;
+		uint64_t size_bytes;
+
+		pthread_mutex_lock(&s->mutex);
+		size_bytes = s->disks[i]->size_bytes;
+		r = make_image(s, crash, s->disks[i], &image);
+		pthread_mutex_unlock(&s->mutex);
+		if (r == 0)
+			r = fork_disk(to, i, size_bytes, &image);
+		if (r < 0) {
+			cfs_sim_free(to);
+			return cfs_err_errno(err, r, "fork");
+		}
+	}
+	if (r == 0)
+		*ret = to;
+	return r;
+}
+
 int cfs_sim_power_cut(struct cfs_sim *sim, uint64_t seed, struct cfs_err *err)
 {
 	struct cfs_sim_crash crash = { .seed = seed };

@@ -205,6 +205,9 @@ void cfs_log_trim(struct cfs_log *log, const struct cfs_root *root)
 	else
 		log->used_blocks = distance(log, root->log_extent,
 					    root->log_block);
+	/* Tail and head in one place, but not empty: a whole lap. */
+	if (root->log_seq != log->head.seq && log->used_blocks == 0)
+		log->used_blocks = log->total_blocks;
 }
 
 int cfs_log_add_extent(struct cfs_log *log, uint64_t vaddr,

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #define WINDOW_BLOCKS	512u	/* at least the longest frame */
+#define WINDOW_FIRST	4u	/* an empty log is looked at, not read */
 
 struct reader {
 	struct cfs_log	*log;
@@ -26,6 +27,7 @@ struct reader {
 	uint32_t	extent;		/* of what the window holds */
 	uint32_t	block;
 	uint32_t	count;		/* blocks in it; 0: nothing */
+	uint32_t	ahead;		/* how much to read next; grows */
 };
 
 static void reader_done(struct reader *rd)
@@ -45,8 +47,10 @@ static int reader_at(struct reader *rd, uint32_t extent, uint32_t block,
 		return 0;
 	if (rd->count == 0 || rd->extent != extent || block < rd->block ||
 	    block + count > rd->block + rd->count) {
-		uint32_t n = CFS_MIN(WINDOW_BLOCKS, e->block_count - block);
+		uint32_t n = CFS_MIN(CFS_MAX(rd->ahead, count),
+				     e->block_count - block);
 
+		rd->ahead = CFS_MIN(4 * rd->ahead, WINDOW_BLOCKS);
 		rd->count = 0;
 		r = cfs_metavolume_read_any(rd->log->mv, e->vaddr + block, n,
 					    rd->window, NULL, err);
@@ -169,7 +173,9 @@ static int look_for_later(struct reader *rd, uint64_t seq,
 int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 		   uint64_t *ret_frames, struct cfs_err *err)
 {
-	CFS_CLEANUP(reader_done) struct reader rd = { .log = log };
+	CFS_CLEANUP(reader_done) struct reader rd = {
+		.log = log, .ahead = WINDOW_FIRST,
+	};
 	struct log_position at = log->head, end;
 	struct cfs_frame frame;
 	const uint8_t *buf;
@@ -177,7 +183,8 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 	struct cfs_root tail;
 	int r;
 
-	rd.window = cfs_dev_buf_alloc((size_t)WINDOW_BLOCKS * CFS_BLOCK_BYTES);
+	rd.window = cfs_dev_buf_alloc_unset((size_t)WINDOW_BLOCKS *
+					    CFS_BLOCK_BYTES);
 	if (!rd.window)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = find_end(&rd, &end, &durable, err);

@@ -4,14 +4,13 @@
  * turns out to be damaged in its middle cannot be taken back: the rest of it
  * is filled with zeroes, as its length was promised, and it is reported.
  */
+#include "session/archive_api.h"
 #include "session/export.h"
 
 #include "base/bits.h"
 #include "base/clock.h"
 #include "session/transfer_priv.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -432,6 +431,10 @@ static const struct transfer_sink archive_sink_without_links = {
 
 static int output_open(struct output *o, int filter, struct cfs_err *err)
 {
+	int r = cfs_archive_load(err);
+
+	if (r < 0)
+		return r;
 	o->zero = mmap(NULL, ZERO_BYTES, PROT_READ,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (o->zero == MAP_FAILED)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making a pool.  Order: labels are written last but one, the seat last, so
- * that a format that was broken off leaves no pool that could be opened; old
- * signatures go first.
+ * Making a pool.  It is built in memory, on overlays, and then written in two
+ * steps with a flush behind each: first the slices, then labels and seats.  A
+ * format that was broken off leaves no pool that could be opened, and nothing
+ * is written before all of it is known to work.  Old signatures go first.
  */
 #include "session/session_priv.h"
 
@@ -10,6 +11,7 @@
 #include "base/clock.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "device/overlay.h"
 #include "pool/probe.h"
 #include "session/judge.h"
 
@@ -26,11 +28,12 @@ struct format {
 	struct cfs_label *labels;
 	uint64_t	slice_bytes;
 	uint64_t	slices_offset_bytes;
+	bool		is_handed_over;	/* the devices, to a set */
 };
 
 static void format_done(struct format *f)
 {
-	if (f->devices)
+	if (f->devices && !f->is_handed_over)
 		for (size_t i = 0; i < f->opt->device_count; i++)
 			cfs_dev_close(f->devices[i]);
 	free(f->devices);
@@ -208,35 +211,59 @@ static void make_hints(struct format *f)
 	}
 }
 
-/* Everything onto the devices; @set owns them then. */
-static int write_pool(struct format *f, struct cfs_err *err)
+/* The pool, in memory: @set owns the devices then. */
+static int build_pool(struct format *f, struct cfs_devset **ret_set,
+		      struct cfs_err *err)
 {
 	const struct cfs_format_options *opt = f->opt;
 	const struct cfs_devset_options set_opt = { .is_writable = true };
-	struct cfs_pool_options pool_opt = { .name = opt->name,
-					     .was_clean = true };
-	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *set = NULL;
+	const struct cfs_pool_options pool_opt = { .name = opt->name,
+						   .was_clean = true };
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
-	struct cfs_dev **devices;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < opt->device_count; i++)
-		r = cfs_label_write(f->devices[i], &f->labels[i], err);
+	for (size_t i = 0; r == 0 && i < opt->device_count; i++) {
+		struct cfs_dev *overlay;
+
+		r = cfs_dev_overlay_new(f->devices[i], &overlay, err);
+		if (r < 0)
+			break;
+		f->devices[i] = overlay;
+		r = cfs_label_write(overlay, &f->labels[i], err);
+	}
 	if (r < 0)
 		return r;
-	devices = calloc(opt->device_count, sizeof(*devices));
-	if (!devices)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < opt->device_count; i++)
-		devices[i] = CFS_STEAL(f->devices[i]);
-	r = cfs_devset_from_devices(devices, opt->device_count, &set_opt, &set,
-				    err);
-	free(devices);
+	f->is_handed_over = true;
+	r = cfs_devset_from_devices(f->devices, opt->device_count, &set_opt,
+				    ret_set, err);
 	if (r == 0)
-		r = cfs_pool_make(set, &pool_opt, roots, err);
+		r = cfs_pool_make(*ret_set, &pool_opt, roots, err);
 	if (r == 0)
-		r = cfs_seat_format(set, roots, err);
+		r = cfs_seat_format(*ret_set, roots, err);
 	return r;
+}
+
+static int write_back(const struct format *f, struct cfs_devset *set,
+		      struct cfs_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
+		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i),
+			f->slices_offset_bytes, f->labels[i].size_bytes -
+			CFS_DEVICE_TAIL_BYTES, err);
+	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
+		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i), 0,
+					       UINT64_MAX, err);
+	return r;
+}
+
+static int write_pool(struct format *f, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *set = NULL;
+	int r = build_pool(f, &set, err);
+
+	return r < 0 ? r : write_back(f, set, err);
 }
 
 static void fill_result(const struct format *f, struct cfs_format_result *ret)

@@ -11,14 +11,13 @@
  *  - Memory goes by what was read, not by what a header says.  Directories are
  *    remembered until the end, when their times are set.
  */
+#include "session/archive_api.h"
 #include "session/transfer_priv.h"
 
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/xxh.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -133,7 +132,10 @@ static int input_open(struct input *in, struct cfs_err *err)
 {
 	bool has_seek = lseek(in->fd, 0, SEEK_CUR) >= 0;
 	struct stat st;
+	int r = cfs_archive_load(err);
 
+	if (r < 0)
+		return r;
 	in->buf = malloc(INPUT_BYTES);
 	in->a = archive_read_new();
 	if (!in->buf || !in->a)

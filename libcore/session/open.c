@@ -12,6 +12,7 @@
 
 #include "device/overlay.h"
 #include "pool/devset_exclude.h"
+#include "session/session_devices.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,10 +63,9 @@ static int note_absent(struct cfs_session *s, struct cfs_err *err)
 	return is_changed ? cfs_holder_update(s->holder, &s->seat, err) : 0;
 }
 
-static int open_set(struct cfs_session *s, const char *pool,
-		    struct cfs_err *err)
+static struct cfs_devset_options set_options(const struct cfs_session *s)
 {
-	const struct cfs_devset_options opt = {
+	return (struct cfs_devset_options){
 		.is_writable = s->opt.is_writable && !s->opt.is_dry_run,
 		.is_overlay = !s->opt.is_writable || s->opt.is_dry_run,
 		.search = s->opt.search,
@@ -75,6 +75,12 @@ static int open_set(struct cfs_session *s, const char *pool,
 		.wait_seconds = s->opt.wait_seconds,
 		.stop = s->opt.stop,
 	};
+}
+
+static int open_set(struct cfs_session *s, const char *pool,
+		    struct cfs_err *err)
+{
+	const struct cfs_devset_options opt = set_options(s);
 
 	return cfs_devset_open(pool, &opt, &s->set, err);
 }
@@ -96,27 +102,17 @@ static int take_hold(struct cfs_session *s, bool *ret_was_clean,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
-static int open_steps(struct cfs_session *s, const char *pool,
-		      struct cfs_err *err)
+/* The pool itself, once it is ours. */
+static int open_held(struct cfs_session *s, bool was_clean,
+		     struct cfs_err *err)
 {
-	struct cfs_pool_options opt = {
+	const struct cfs_pool_options opt = {
+		.was_clean = was_clean,
 		.warn = s->opt.warn,
 		.arg = s->opt.arg,
 	};
-	int r = open_set(s, pool, err);
+	int r;
 
-	if (r == 0)
-		r = take_hold(s, &opt.was_clean, err);
-	/* The set of devices changed while we waited: look again. */
-	for (int i = 0; r == -EAGAIN && i < 10; i++) {
-		cfs_devset_close(s->set);
-		s->set = NULL;
-		r = open_set(s, pool, err);
-		if (r == 0)
-			r = take_hold(s, &opt.was_clean, err);
-	}
-	if (r < 0)
-		return r;
 	exclude_stale(s);
 	r = note_absent(s, err);
 	if (r == 0)
@@ -125,10 +121,37 @@ static int open_steps(struct cfs_session *s, const char *pool,
 	return r;
 }
 
+static int open_steps(struct cfs_session *s, const char *pool,
+		      struct cfs_err *err)
+{
+	bool was_clean = false;
+	int r = open_set(s, pool, err);
+
+	if (r == 0)
+		r = take_hold(s, &was_clean, err);
+	/* The set of devices changed while we waited: look again. */
+	for (int i = 0; r == -EAGAIN && i < 10; i++) {
+		cfs_devset_close(s->set);
+		s->set = NULL;
+		r = open_set(s, pool, err);
+		if (r == 0)
+			r = take_hold(s, &was_clean, err);
+	}
+	return r < 0 ? r : open_held(s, was_clean, err);
+}
+
 static void session_free(struct cfs_session *s)
 {
 	cfs_devset_close(s->set);
 	free(s);
+}
+
+/* Not clean: what stands on the devices is for recovery. */
+static void open_failed(struct cfs_session *s)
+{
+	if (s->holder)
+		(void)cfs_holder_release(s->holder, false, NULL);
+	session_free(s);
 }
 
 /* Path in front, unless the message begins with it. */
@@ -150,14 +173,49 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 	s->opt = *opt;
 	r = open_steps(s, pool, err);
 	if (r < 0) {
-		/* Not clean: what stands on the devices is for recovery. */
-		if (s->holder)
-			(void)cfs_holder_release(s->holder, false, NULL);
-		session_free(s);
+		open_failed(s);
 		return name_pool(pool, r, err);
 	}
 	*ret = s;
 	return 0;
+}
+
+int cfs_session_open_devices(struct cfs_dev *const *devices, size_t count,
+			     const struct cfs_session_options *opt,
+			     struct cfs_session **ret, struct cfs_err *err)
+{
+	struct cfs_session *s = calloc(1, sizeof(*s));
+	struct cfs_devset_options set_opt;
+	bool was_clean = false;
+	int r;
+
+	if (!s) {
+		for (size_t i = 0; i < count; i++)
+			cfs_dev_close(devices[i]);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	s->opt = *opt;
+	set_opt = set_options(s);
+	r = cfs_devset_from_devices(devices, count, &set_opt, &s->set, err);
+	if (r == 0)
+		r = take_hold(s, &was_clean, err);
+	if (r == 0)
+		r = open_held(s, was_clean, err);
+	if (r < 0) {
+		open_failed(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void cfs_session_drop(struct cfs_session *s)
+{
+	if (!s)
+		return;
+	cfs_pool_drop(s->pool);
+	(void)cfs_holder_release(s->holder, false, NULL);
+	session_free(s);
 }
 
 int cfs_session_close(struct cfs_session *s, struct cfs_err *err)

@@ -73,8 +73,8 @@ struct cfs_bytes_result {
 
 /*
  * Copy @length_bytes (UINT64_MAX: to the end of the source) from one end to
- * the other.  Reading and writing overlap, in two threads; the callbacks of
- * @opt come from both (damaged: with the path "").  Holes stay holes, and
+ * the other.  Reading and writing overlap in several threads, and the callbacks
+ * of @opt come from any of them (damaged: one at a time, with the path "").  Holes stay holes, and
  * where the destination has old data it is made a hole or zeroes.
  * @capacity_bytes  what the destination takes at most; UINT64_MAX: any
  * @ret  set always

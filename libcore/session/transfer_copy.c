@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Copying bytes with two threads: one reads ahead into a ring of buffers, the
- * caller's writes them in order, so that both devices are busy.  What has been
- * written is always a front without gaps, which is what a copy that breaks off
+ * Copying bytes with several threads: readers fill a ring of pieces, the
+ * caller's thread writes them in order, so that both devices are busy, and
+ * the source with more than one request where it can.  What has been written
+ * is always a front without gaps, which is what a copy that breaks off
  * reports.
+ *
+ * Pieces are handed out in order under the lock, and read without it.  The
+ * one that ends the copy (is_last) is the last that is handed out, except
+ * behind a failure, where others may be under way that nobody will write.
  */
 #include "session/transfer_bytes_priv.h"
 
@@ -15,24 +20,29 @@
 #include <pthread.h>
 #include <string.h>
 
-#define RING_COUNT	4u
+#define RING_COUNT	6u
 #define RING_BYTES	(UINT32_C(2) << 20)
+#define READERS_MAX	3u
 
 struct piece {
-	uint64_t	at, length_bytes;	/* 0: the end, see ring.code */
+	uint64_t	at, length_bytes;
 	bool		is_hole;
-	uint8_t		*buf;			/* RING_BYTES */
+	bool		is_probe;	/* the source should have no more */
+	bool		is_last;
+	bool		is_ready;
+	int		code;		/* failed behind length_bytes */
+	struct cfs_err	err;
+	uint8_t		*buf;		/* RING_BYTES */
 };
 
 struct ring {
 	pthread_mutex_t	lock;
 	pthread_cond_t	changed;
 	struct piece	pieces[RING_COUNT];
-	size_t		head, count;		/* pieces that are full */
-	bool		is_given_up;		/* the writer has failed */
-	/* Of the reader; set before the end. */
-	int		code;
-	struct cfs_err	err;
+	size_t		head, count;	/* pieces that were handed out */
+	bool		is_done;	/* no more are to be handed out */
+	/* What is handed out next, and the data that this is in. */
+	uint64_t	next, data_begin, data_end;
 };
 
 struct copy {
@@ -44,6 +54,7 @@ struct copy {
 	bool			is_capped;	/* limit is the capacity, and
 						 * the source may have more */
 	struct ring		ring;
+	pthread_mutex_t		report_lock;	/* of opt->damaged */
 };
 
 /* ---------------------------------------------------------------- ring */
@@ -72,37 +83,15 @@ static void ring_done(struct ring *ring)
 	pthread_mutex_destroy(&ring->lock);
 }
 
-/* An empty piece for the reader; NULL: give up. */
-static struct piece *ring_empty(struct ring *ring)
-{
-	struct piece *p = NULL;
-
-	pthread_mutex_lock(&ring->lock);
-	while (ring->count == RING_COUNT && !ring->is_given_up)
-		pthread_cond_wait(&ring->changed, &ring->lock);
-	if (!ring->is_given_up)
-		p = &ring->pieces[(ring->head + ring->count) % RING_COUNT];
-	pthread_mutex_unlock(&ring->lock);
-	return p;
-}
-
-/* The piece that ring_empty gave is full. */
-static void ring_push(struct ring *ring)
-{
-	pthread_mutex_lock(&ring->lock);
-	ring->count++;
-	pthread_cond_signal(&ring->changed);
-	pthread_mutex_unlock(&ring->lock);
-}
-
-static struct piece *ring_full(struct ring *ring)
+/* The next piece in order, once it was read. */
+static struct piece *ring_wait(struct ring *ring)
 {
 	struct piece *p;
 
 	pthread_mutex_lock(&ring->lock);
-	while (ring->count == 0)
-		pthread_cond_wait(&ring->changed, &ring->lock);
 	p = &ring->pieces[ring->head];
+	while (ring->count == 0 || !p->is_ready)
+		pthread_cond_wait(&ring->changed, &ring->lock);
 	pthread_mutex_unlock(&ring->lock);
 	return p;
 }
@@ -112,35 +101,71 @@ static void ring_pop(struct ring *ring)
 	pthread_mutex_lock(&ring->lock);
 	ring->head = (ring->head + 1) % RING_COUNT;
 	ring->count--;
-	pthread_cond_signal(&ring->changed);
+	pthread_cond_broadcast(&ring->changed);
 	pthread_mutex_unlock(&ring->lock);
 }
 
-static void ring_give_up(struct ring *ring)
+static void ring_stop(struct ring *ring)
 {
 	pthread_mutex_lock(&ring->lock);
-	ring->is_given_up = true;
-	pthread_cond_signal(&ring->changed);
+	ring->is_done = true;
+	pthread_cond_broadcast(&ring->changed);
 	pthread_mutex_unlock(&ring->lock);
 }
 
-/* -------------------------------------------------------------- reader */
+/* ------------------------------------------------------------- readers */
 
-/* 0, or -ECANCELED: the writer has given up. */
-static int put_hole(struct copy *c, uint64_t at, uint64_t length_bytes)
+/* Find out about holes at ring->next; lock held. */
+static int look_ahead(struct copy *c, struct cfs_err *err)
 {
-	struct piece *p;
+	struct ring *ring = &c->ring;
+	int r;
 
-	if (length_bytes == 0)
+	if (ring->next < ring->data_end)
 		return 0;
-	p = ring_empty(&c->ring);
-	if (!p)
-		return -ECANCELED;
-	p->at = at;
-	p->length_bytes = length_bytes;
-	p->is_hole = true;
-	ring_push(&c->ring);
+	r = bytes_end_extent(&c->from, ring->next, c->limit, &ring->data_begin,
+			     &ring->data_end, err);
+	if (r < 0)
+		return r;
+	/* A hole up to the limit: nothing is asked again. */
+	if (ring->data_begin == c->limit)
+		ring->data_end = c->limit;
 	return 0;
+}
+
+/* Describe the next piece; lock held.  One that fails or ends is ready. */
+static void plan_piece(struct copy *c, struct piece *p)
+{
+	struct ring *ring = &c->ring;
+	uint64_t left, in_buf;
+
+	p->at = ring->next;
+	p->length_bytes = 0;
+	p->is_hole = p->is_probe = p->is_last = p->is_ready = false;
+	p->code = 0;
+	if (c->opt->stop && c->opt->stop(c->opt->arg))
+		p->code = cfs_err_set(&p->err, -EINTR, "stopped");
+	else if (ring->next < c->limit)
+		p->code = look_ahead(c, &p->err);
+	if (p->code < 0 || (ring->next >= c->limit && !c->is_capped)) {
+		p->is_last = p->is_ready = ring->is_done = true;
+		return;
+	}
+	if (ring->next >= c->limit) {
+		p->is_probe = p->is_last = ring->is_done = true;
+		return;
+	}
+	if (ring->next < ring->data_begin) {
+		p->is_hole = p->is_ready = true;
+		p->length_bytes = ring->data_begin - ring->next;
+	} else {
+		/* Up to whole pieces, so that what follows is aligned. */
+		left = ring->data_end - ring->next;
+		in_buf = RING_BYTES - (c->from.end->offset_bytes +
+				       ring->next) % RING_BYTES;
+		p->length_bytes = CFS_MIN(left, in_buf);
+	}
+	ring->next += p->length_bytes;
 }
 
 static bool is_damage(int code)
@@ -149,111 +174,87 @@ static bool is_damage(int code)
 }
 
 /*
- * A read failed behind @at, up to which all is good.  Pass a block over, or
- * end the copy there.
+ * A read failed at byte @got of the piece: pass a block over.  Returns the
+ * bytes that are zeroes now, or why not.
  */
-static int pass_over(struct copy *c, uint64_t *at, uint64_t end, int code)
+static int pass_over(struct copy *c, struct piece *p, size_t got,
+		     size_t want, int code)
 {
-	uint64_t offset = c->from.end->offset_bytes + *at, next;
-	int r;
+	uint64_t offset = c->from.end->offset_bytes + p->at + got;
+	size_t n = CFS_BLOCK_BYTES - (size_t)(offset % CFS_BLOCK_BYTES);
 
+	if (code == -EINTR)
+		return code;
 	if (!is_damage(code) || !c->opt->skips_damage)
-		return code; /* what failed names the offset */
-	next = cfs_align_down(offset, CFS_BLOCK_BYTES) + CFS_BLOCK_BYTES;
-	next = CFS_MIN(next - c->from.end->offset_bytes, end);
-	r = put_hole(c, *at, next - *at);
-	if (r < 0)
-		return r;
-	c->ret->damaged_bytes += next - *at;
+		return cfs_err_wrap(&p->err, code, "offset %llu",
+				    (unsigned long long)offset);
+	n = CFS_MIN(n, want - got);
+	memset(p->buf + got, 0, n);
+	pthread_mutex_lock(&c->report_lock);
+	c->ret->damaged_bytes += n;
 	if (c->opt->damaged)
-		c->opt->damaged(c->opt->arg, "", offset, next - *at);
-	*at = next;
-	return 0;
+		c->opt->damaged(c->opt->arg, "", offset, n);
+	pthread_mutex_unlock(&c->report_lock);
+	return (int)n;
 }
 
-/* Read [at, end), which is data.  @ret_is_end: the source has no more. */
-static int read_extent(struct copy *c, uint64_t *at, uint64_t end,
-		       bool *ret_is_end, struct cfs_err *err)
+/* Read what was planned. */
+static void read_piece(struct copy *c, struct piece *p)
 {
-	struct piece *p;
-	size_t want, got;
-	int r;
-
-	while (*at < end && !*ret_is_end) {
-		p = ring_empty(&c->ring);
-		if (!p)
-			return -ECANCELED;
-		/* Up to whole pieces, so that what follows is aligned. */
-		want = RING_BYTES -
-		       (c->from.end->offset_bytes + *at) % RING_BYTES;
-		want = (size_t)CFS_MIN(end - *at, want);
-		r = bytes_end_read(&c->from, *at, p->buf, want, &got, err);
-		p->at = *at;
-		p->length_bytes = got;
-		p->is_hole = false;
-		if (got)
-			ring_push(&c->ring);
-		*at += got;
-		if (r < 0)
-			r = pass_over(c, at, end, r);
-		else
-			*ret_is_end = got < want;
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* All that was to be copied is: the source must have no more. */
-static int check_end(struct copy *c, struct cfs_err *err)
-{
-	struct piece *p = ring_empty(&c->ring);
-	size_t got = 0;
-	int r;
-
-	if (!p)
-		return -ECANCELED;
-	r = bytes_end_read(&c->from, c->limit, p->buf, 1, &got, err);
-	if (r == 0 && got)
-		r = cfs_err_set(err, -EFBIG,
-				"it is longer than the destination");
-	return r;
-}
-
-static int read_all(struct copy *c, struct cfs_err *err)
-{
-	uint64_t at = 0, begin, end;
-	bool is_end = false;
+	size_t want = p->is_probe ? 1 : (size_t)p->length_bytes, got = 0, n;
 	int r = 0;
 
-	while (r == 0 && at < c->limit && !is_end) {
-		if (c->opt->stop && c->opt->stop(c->opt->arg))
-			return cfs_err_set(err, -EINTR, "stopped");
-		r = bytes_end_extent(&c->from, at, c->limit, &begin, &end,
-				     err);
+	while (got < want) {
+		r = bytes_end_read(&c->from, p->at + got, p->buf + got,
+				   want - got, &n, &p->err);
+		got += n;
+		if (r == 0)
+			break;
+		r = pass_over(c, p, got, want, r);
 		if (r < 0)
-			return cfs_err_wrap(err, r, "holes");
-		r = put_hole(c, at, begin - at);
-		at = begin;
-		if (r == 0 && at < c->limit)
-			r = read_extent(c, &at, end, &is_end, err);
+			break;
+		got += (size_t)r;
+		r = 0;
 	}
-	if (r == 0 && c->is_capped && at == c->limit && !is_end)
-		r = check_end(c, err);
-	return r;
+	if (p->is_probe) {
+		p->length_bytes = 0;
+		if (r == 0 && got)
+			r = cfs_err_set(&p->err, -EFBIG,
+					"it is longer than the destination");
+	} else {
+		p->length_bytes = got;
+	}
+	p->code = r;
+	/* The source has ended, or cannot go on. */
+	if (got < want || r < 0)
+		p->is_last = true;
 }
 
 static void *reader_main(void *arg)
 {
 	struct copy *c = arg;
+	struct ring *ring = &c->ring;
 	struct piece *p;
 
-	c->ring.code = read_all(c, &c->ring.err);
-	p = ring_empty(&c->ring);
-	if (p) {
-		p->length_bytes = 0;
-		ring_push(&c->ring);
+	pthread_mutex_lock(&ring->lock);
+	for (;;) {
+		while (ring->count == RING_COUNT && !ring->is_done)
+			pthread_cond_wait(&ring->changed, &ring->lock);
+		if (ring->is_done)
+			break;
+		p = &ring->pieces[(ring->head + ring->count) % RING_COUNT];
+		plan_piece(c, p);
+		ring->count++;
+		if (!p->is_ready) {
+			pthread_mutex_unlock(&ring->lock);
+			read_piece(c, p);
+			pthread_mutex_lock(&ring->lock);
+			p->is_ready = true;
+			ring->is_done = ring->is_done || p->is_last;
+		}
+		pthread_cond_broadcast(&ring->changed);
 	}
+	pthread_mutex_unlock(&ring->lock);
 	return NULL;
 }
 
@@ -321,24 +322,26 @@ static int write_piece(struct copy *c, const struct piece *p,
 
 static int write_all(struct copy *c, struct cfs_err *err)
 {
-	const struct piece *p;
-	int r = 0;
+	bool is_last;
+	int r;
 
 	for (;;) {
-		p = ring_full(&c->ring);
-		if (p->length_bytes == 0)
-			break;
-		r = write_piece(c, p, err);
-		if (r < 0) {
-			ring_give_up(&c->ring);
+		struct piece *p = ring_wait(&c->ring);
+
+		r = p->length_bytes ? write_piece(c, p, err) : 0;
+		if (r < 0)
 			return r;
+		if (p->code < 0) {
+			c->ret->is_source = true;
+			if (err)
+				*err = p->err;
+			return p->code;
 		}
+		is_last = p->is_last;
 		ring_pop(&c->ring);
+		if (is_last)
+			return 0;
 	}
-	c->ret->is_source = c->ring.code < 0;
-	if (c->ring.code < 0 && err)
-		*err = c->ring.err;
-	return c->ring.code;
 }
 
 /* ---------------------------------------------------------------- whole */
@@ -346,14 +349,21 @@ static int write_all(struct copy *c, struct cfs_err *err)
 static int run(struct copy *c, struct cfs_err *err)
 {
 	struct cfs_err ignored = CFS_ERR_INIT;
-	pthread_t reader;
-	int r;
+	pthread_t readers[READERS_MAX];
+	/* What comes in order has one reader. */
+	size_t want = c->from.size_bytes == UINT64_MAX ? 1 : READERS_MAX;
+	size_t count = 0;
+	int r = 0;
 
-	r = pthread_create(&reader, NULL, reader_main, c);
-	if (r)
-		return cfs_err_errno(err, -r, "thread");
-	r = write_all(c, err);
-	pthread_join(reader, NULL);
+	while (count < want && r == 0) {
+		r = pthread_create(&readers[count], NULL, reader_main, c);
+		count += r == 0;
+	}
+	/* One does; without any there is nobody to wait for. */
+	r = count ? write_all(c, err) : cfs_err_errno(err, -r, "thread");
+	ring_stop(&c->ring);
+	while (count)
+		pthread_join(readers[--count], NULL);
 	if (r == 0)
 		return bytes_end_finish(&c->to, c->ret->copied_bytes, err);
 	if (c->ret->copied_bytes)
@@ -400,6 +410,7 @@ int cfs_bytes_copy(const struct cfs_bytes_end *from,
 		.ret = ret,
 		.ring = { .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .changed = PTHREAD_COND_INITIALIZER },
+		.report_lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	int r;
 
@@ -419,6 +430,7 @@ int cfs_bytes_copy(const struct cfs_bytes_end *from,
 	bytes_end_done(&c.to);
 	bytes_end_done(&c.from);
 	ring_done(&c.ring);
+	pthread_mutex_destroy(&c.report_lock);
 	return r;
 }
 

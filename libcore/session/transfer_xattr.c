@@ -4,12 +4,11 @@
  * ACLs are two of them, in the form that the kernel's xattr calls have:
  * version 2, then a tag, rights and an id for each entry, little-endian.
  */
+#include "session/archive_api.h"
 #include "session/transfer_priv.h"
 
 #include "base/le.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <grp.h>
 #include <linux/limits.h>

@@ -71,8 +71,8 @@ static int container_new(const struct cfs_container_config *config,
 	c->source = config->source;
 	c->source_ctx = config->source_ctx;
 	memcpy(c->root_vaddr, config->root_vaddr, sizeof(c->root_vaddr));
-	c->frame_buf = cfs_dev_buf_alloc(CFS_FRAME_BLOCKS_MAX *
-					 (size_t)CFS_BLOCK_BYTES);
+	c->frame_buf = cfs_dev_buf_alloc_unset(CFS_FRAME_BLOCKS_MAX *
+					       (size_t)CFS_BLOCK_BYTES);
 	if (!c->frame_buf)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = cfs_blocks_new(c->mv, c->uuid, &c->blocks, err);
@@ -137,7 +137,8 @@ int cfs_container_create(const struct cfs_container_config *config,
 			r = cfs_space_take_root(c, l, &c->root_vaddr[l], err);
 		if (r == 0)
 			r = cfs_space_take_log(c, l, log_groups,
-					       &c->root.log_extents[l], err);
+					       config->fills_log, &c->root
+					       .log_extents[l], err);
 	}
 	if (r < 0)
 		return r;

@@ -22,6 +22,7 @@ struct cfs_container_config {
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t	limit_blocks;
 	uint64_t	cache_bytes;	/* for clean nodes */
+	bool		fills_log;	/* create: write it once ahead of use */
 	bool		was_clean;	/* the last writer closed the pool */
 	const struct cfs_container_hooks *hooks;	/* may be NULL */
 	void		*hooks_ctx;

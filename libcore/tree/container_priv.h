@@ -205,6 +205,6 @@ void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
 int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
 			uint64_t *ret_vaddr, struct cfs_err *err);
 int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
-		       uint32_t group_count, struct cfs_log_extent *ret,
-		       struct cfs_err *err);
+		       uint32_t group_count, bool is_filled,
+		       struct cfs_log_extent *ret, struct cfs_err *err);
 int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err);

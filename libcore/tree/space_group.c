@@ -667,28 +667,40 @@ int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
 	return 0;
 }
 
-/* A new container's log: the last groups of a slice, zeroed. */
+/*
+ * Zeroes ahead of use, so that later appends do not make the host's file
+ * system allocate anything behind a flush.
+ */
+static int fill_log(struct cfs_container *c, uint64_t vaddr, uint32_t blocks,
+		    struct cfs_err *err)
+{
+	void *zeroes = cfs_dev_buf_alloc((size_t)blocks * CFS_BLOCK_BYTES);
+	int r;
+
+	if (!zeroes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_container_write_now(c, vaddr, blocks, zeroes, err);
+	free(zeroes);
+	return r;
+}
+
+/* A new container's log: the last groups of a slice. */
 int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
-		       uint32_t group_count, struct cfs_log_extent *ret,
-		       struct cfs_err *err)
+		       uint32_t group_count, bool is_filled,
+		       struct cfs_log_extent *ret, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	uint32_t first = geo->group_count - group_count;
 	uint32_t start = cfs_geometry_group_start(geo, first);
 	uint32_t blocks = geo->data_start + geo->data_count - start;
-	void *zeroes = cfs_dev_buf_alloc((size_t)blocks * CFS_BLOCK_BYTES);
 	int r = 0;
 
-	if (!zeroes)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
 	for (uint32_t i = first; i < geo->group_count && r == 0; i++)
 		r = take_log_group(c, cfs_vaddr(lslice, i), err);
 	ret->vaddr = cfs_vaddr(lslice, start);
 	ret->block_count = blocks;
-	if (r == 0)
-		r = cfs_container_write_now(c, ret->vaddr, blocks, zeroes,
-					    err);
-	free(zeroes);
+	if (r == 0 && is_filled)
+		r = fill_log(c, ret->vaddr, blocks, err);
 	return r;
 }
 
@@ -705,10 +717,7 @@ static uint64_t log_cap(const struct cfs_container *c)
 	return bytes / CFS_BLOCK_BYTES;
 }
 
-/*
- * More room for the log, within a commit: zeroes are written ahead of use, so
- * that later appends do not make the host allocate anything.
- */
+/* More room for the log, within a commit. */
 int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
@@ -718,7 +727,6 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 	struct candidate *list;
 	uint64_t key = 0, blocks = 0;
 	uint32_t run;
-	void *zeroes;
 	int r;
 
 	if (total >= cap)
@@ -746,13 +754,9 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 	}
 	if (r < 0)
 		return r;
-	zeroes = cfs_dev_buf_alloc(blocks * CFS_BLOCK_BYTES);
-	if (!zeroes)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
 	key = cfs_vaddr(cfs_vaddr_lslice(key),
 			cfs_geometry_group_start(geo, cfs_vaddr_block(key)));
-	r = cfs_container_write_now(c, key, (uint32_t)blocks, zeroes, err);
-	free(zeroes);
+	r = fill_log(c, key, (uint32_t)blocks, err);
 	if (r == 0)
 		r = cfs_log_add_extent(c->log, key, (uint32_t)blocks, err);
 	return r;
