@@ -291,7 +291,10 @@ bench: all
 	@if [ -x bench/run ]; then CASE='$(CASE)' bench/run $(CASE); \
 	else echo 'bench: there is no bench/run' >&2; exit 1; fi
 
-demo: all
+# What is missing may be of no use here: without it the build has the word.
+demo:
+	-@contrib/install-deps
+	+@$(MAKE) --no-print-directory all
 	@contrib/demo
 
 fuzz:
