@@ -82,6 +82,7 @@ struct cfs_block_read {
 					 * is not 0; else the tags are asked */
 	void		*buf;
 	uint32_t	bad_index;	/* out: the first block that is bad */
+	int		result;		/* out, of cfs_block_read_many */
 };
 /*
  * Read and verify.  A block that does not verify is read from the other
@@ -91,6 +92,13 @@ struct cfs_block_read {
  */
 int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 		   uint32_t *ret_healed, struct cfs_err *err);
+
+/*
+ * Many reads, in parallel; each has its result.  Returns 0, or the first
+ * failure in the order of the list with @err naming it.
+ */
+int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
+			size_t count, bool heals, struct cfs_err *err);
 
 /* Verify one block that was read elsewhere (scrub). */
 bool cfs_block_is_good(const struct cfs_blocks *b, const struct cfs_tag *tag,

@@ -168,3 +168,75 @@ int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 		*ret_healed += healed;
 	return r;
 }
+
+/* The first piece of each read's slice that can be read now. */
+static unsigned int first_piece(const struct cfs_blocks *b, uint64_t vaddr)
+{
+	unsigned int mask = cfs_metavolume_readable(b->mv,
+						    cfs_vaddr_lslice(vaddr));
+
+	return mask ? (unsigned int)__builtin_ctz(mask) : 0;
+}
+
+/* Does all of it verify?  False for whatever needs the careful way. */
+static bool verify_read(struct cfs_blocks *b, const struct cfs_block_read *rd)
+{
+	uint64_t few[64];
+
+	for (uint32_t i = 0; i < rd->count;) {
+		struct cfs_block_read part = *rd;
+
+		part.vaddr += i;
+		part.count = CFS_MIN(rd->count - i,
+				     (uint32_t)CFS_ARRAY_COUNT(few));
+		part.first = identity_of(rd, i);
+		if (gather_csums(b, &part, few, NULL) < 0)
+			return false;
+		for (uint32_t k = 0; k < part.count; k++)
+			if (!block_matches(b, &part, k, few[k],
+					   (const uint8_t *)rd->buf +
+					   (size_t)(i + k) * CFS_BLOCK_BYTES))
+				return false;
+		i += part.count;
+	}
+	return true;
+}
+
+int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
+			size_t count, bool heals, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *raw = NULL;
+	int first = 0;
+
+	if (count > 1) {
+		raw = calloc(count, sizeof(*raw));
+		if (!raw)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		for (size_t i = 0; i < count; i++)
+			raw[i] = (struct cfs_mv_read){
+				.vaddr = reads[i].vaddr,
+				.count = reads[i].count,
+				.piece = first_piece(b, reads[i].vaddr),
+				.buf = reads[i].buf,
+			};
+		first = cfs_metavolume_read_batch(b->mv, raw, count, err);
+		if (first < 0)
+			return first;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct cfs_err why = CFS_ERR_INIT;
+
+		reads[i].result = 0;
+		if (raw && raw[i].result == 0 && verify_read(b, &reads[i]))
+			continue;
+		/* Alone, or not good: one by one, with all copies. */
+		reads[i].result = cfs_block_read(b, &reads[i], heals, NULL,
+						 &why);
+		if (reads[i].result < 0 && first == 0) {
+			first = reads[i].result;
+			if (err)
+				*err = why;
+		}
+	}
+	return first;
+}

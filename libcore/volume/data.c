@@ -14,21 +14,23 @@
 
 /* ---- reading ---------------------------------------------------------------- */
 
+#define READS_AT_ONCE	256u
+
 struct read_state {
 	const struct cfs_view *view;
 	uint64_t	ino;
 	uint64_t	from, to;	/* bytes wanted */
 	uint8_t		*buf;
-	uint8_t		*bounce;	/* a block for the ends */
 	uint64_t	good_to;	/* bytes are good up to here */
+	struct cfs_block_read *reads;	/* gathered, not done yet */
+	size_t		count;
 };
 
-static int read_disk(struct read_state *st, const struct segment *s,
-		     uint64_t offset, uint32_t count, void *buf,
-		     uint32_t *ret_bad, struct cfs_err *err)
+static struct cfs_block_read read_of(const struct read_state *st,
+				     const struct segment *s, uint64_t offset,
+				     uint32_t count, void *buf)
 {
-	struct cfs_container *c = st->view->container;
-	struct cfs_block_read rd = {
+	return (struct cfs_block_read){
 		.vaddr = s->vaddr + (offset - s->offset),
 		.count = count,
 		.first = {
@@ -42,10 +44,37 @@ static int read_disk(struct read_state *st, const struct segment *s,
 		.csum = s->csum,
 		.buf = buf,
 	};
-	int r = cfs_block_read(cfs_container_blocks(c), &rd,
-			       cfs_container_heals(c), NULL, err);
+}
 
-	*ret_bad = rd.bad_index;
+static int name_offset(const struct cfs_block_read *rd, int r,
+		       struct cfs_err *err)
+{
+	return cfs_err_wrap(err, r, "offset %" PRIu64,
+			    (rd->first.offset + rd->bad_index) *
+			    CFS_BLOCK_BYTES);
+}
+
+/* Do the reads that were gathered; what was done before them is good. */
+static int run_reads(struct read_state *st, struct cfs_err *err)
+{
+	struct cfs_container *c = st->view->container;
+	int r;
+
+	if (st->count == 0)
+		return 0;
+	r = cfs_block_read_many(cfs_container_blocks(c), st->reads, st->count,
+				cfs_container_heals(c), err);
+	for (size_t i = 0; r < 0 && i < st->count; i++) {
+		const struct cfs_block_read *rd = &st->reads[i];
+
+		if (rd->result == 0)
+			continue;
+		st->good_to = (rd->first.offset + rd->bad_index) *
+			      CFS_BLOCK_BYTES;
+		r = name_offset(rd, r, err);
+		break;
+	}
+	st->count = 0;
 	return r;
 }
 
@@ -54,23 +83,44 @@ static int read_part(struct read_state *st, const struct segment *s,
 		     uint64_t offset, uint64_t from, uint64_t to,
 		     struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_freep) uint8_t *bounce = NULL;
 	const uint8_t *block = s->page;
 	uint64_t start = offset * CFS_BLOCK_BYTES;
-	uint32_t bad;
-	int r;
 
 	if (!block) {
-		if (!st->bounce)
-			st->bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-		if (!st->bounce)
+		struct cfs_container *c = st->view->container;
+		struct cfs_block_read rd;
+		int r;
+
+		bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		if (!bounce)
 			return cfs_err_set(err, -ENOMEM, "out of memory");
-		r = read_disk(st, s, offset, 1, st->bounce, &bad, err);
+		rd = read_of(st, s, offset, 1, bounce);
+		r = cfs_block_read(cfs_container_blocks(c), &rd,
+				   cfs_container_heals(c), NULL, err);
 		if (r < 0)
-			return r;
-		block = st->bounce;
+			return name_offset(&rd, r, err);
+		block = bounce;
 	}
 	memcpy(st->buf + (from - st->from), block + (from - start), to - from);
 	return 0;
+}
+
+/* A hole or a part is done at once, so what was gathered comes first. */
+static int read_now(struct read_state *st, const struct segment *s,
+		    uint64_t at, uint64_t to, struct cfs_err *err)
+{
+	int r = run_reads(st, err);
+
+	if (r < 0)
+		return r;
+	if (s->kind == SEGMENT_HOLE)
+		memset(st->buf + (at - st->from), 0, to - at);
+	else
+		r = read_part(st, s, at / CFS_BLOCK_BYTES, at, to, err);
+	if (r == 0)
+		st->good_to = to;
+	return r;
 }
 
 static int read_segment(void *arg, const struct segment *s,
@@ -82,30 +132,29 @@ static int read_segment(void *arg, const struct segment *s,
 			       (s->offset + s->count) * CFS_BLOCK_BYTES);
 	int r = 0;
 
-	if (s->kind == SEGMENT_HOLE) {
-		memset(st->buf + (at - st->from), 0, end - at);
-		st->good_to = end;
-		return 0;
-	}
+	if (s->kind == SEGMENT_HOLE)
+		return read_now(st, s, at, end, err);
 	while (at < end && r == 0) {
 		uint64_t offset = at / CFS_BLOCK_BYTES;
 		uint64_t whole = (end - at) / CFS_BLOCK_BYTES;
-		uint32_t bad = 0;
 
 		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
 		    whole == 0) {
 			uint64_t to = CFS_MIN(end, (offset + 1) *
 						   CFS_BLOCK_BYTES);
 
-			r = read_part(st, s, offset, at, to, err);
-			if (r == 0)
-				at = to;
-		} else {
-			r = read_disk(st, s, offset, (uint32_t)whole,
-				      st->buf + (at - st->from), &bad, err);
-			at += (r == 0 ? whole : bad) * CFS_BLOCK_BYTES;
+			r = read_now(st, s, at, to, err);
+			at = to;
+			continue;
 		}
-		st->good_to = at;
+		st->reads[st->count++] = read_of(st, s, offset,
+						 (uint32_t)whole,
+						 st->buf + (at - st->from));
+		at += whole * CFS_BLOCK_BYTES;
+		if (st->count == READS_AT_ONCE)
+			r = run_reads(st, err);
+		if (r == 0 && st->count == 0)
+			st->good_to = at;
 	}
 	return r;
 }
@@ -126,17 +175,21 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 	uint64_t end = cfs_div_up(st.to, CFS_BLOCK_BYTES);
 	int r = 0;
 
-	if (length_bytes > 0)
+	if (length_bytes > 0) {
+		st.reads = malloc(READS_AT_ONCE * sizeof(*st.reads));
+		if (!st.reads)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
 		r = cfs_segments(view, ino, first, end - first, read_segment,
 				 &st, err);
-	free(st.bounce);
+		if (r == 0)
+			r = run_reads(&st, err);
+		if (r == 0)
+			st.good_to = st.to;
+	}
+	free(st.reads);
 	if (ret_good_bytes)
 		*ret_good_bytes = st.good_to - offset_bytes;
-	if (r < 0)
-		return cfs_err_wrap(err, r, "offset %" PRIu64,
-				    cfs_align_down(st.good_to,
-						   CFS_BLOCK_BYTES));
-	return 0;
+	return r;
 }
 
 /* ---- writing ---------------------------------------------------------------- */
