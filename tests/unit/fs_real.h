@@ -54,16 +54,16 @@ static int real_more(void *ctx, struct cfs_container *c, unsigned int count,
 	return 0;
 }
 
-static uint64_t real_left(void *ctx)
+static bool real_has_plenty(void *ctx)
 {
 	struct real *real = ctx;
 
-	return real->slice_count - real->used_count;
+	return real->slice_count - real->used_count > real->slice_count / 4;
 }
 
 static const struct cfs_slice_source real_source = {
 	.more = real_more,
-	.left = real_left,
+	.has_plenty = real_has_plenty,
 };
 
 /* Configuration for making or opening it, with the slices there are. */
