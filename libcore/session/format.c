@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making a pool.  It is built in memory, on overlays, and then written in two
- * steps with a flush behind each: first the slices, then labels and seats.  A
- * format that was broken off leaves no pool that could be opened, and nothing
- * is written before all of it is known to work.  Old signatures go first.
+ * Making a pool.  It is built in memory, on overlays, and then written in one
+ * go with one flush behind it, so nothing is written before all of it is known
+ * to work.  Old signatures go first.  A format that was broken off leaves
+ * parts of a pool that nobody was told of, with a UUID that was never used:
+ * it does not open, or it is whole.
  */
 #include "session/session_priv.h"
 
@@ -248,10 +249,6 @@ static int write_back(const struct format *f, struct cfs_devset *set,
 {
 	int r = 0;
 
-	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
-		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i),
-			f->slices_offset_bytes, f->labels[i].size_bytes -
-			CFS_DEVICE_TAIL_BYTES, err);
 	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
 		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i), 0,
 					       UINT64_MAX, err);
