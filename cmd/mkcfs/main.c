@@ -42,7 +42,7 @@ static const struct cfs_verb make = {
 		{ .name = "shared",
 		  .help = "several hosts see the devices at the same time" },
 		{ .name = "lun", .type = CFS_OPT_SIZE, .min = CFS_BLOCK_BYTES,
-		  .max = UINT64_C(1) << 60, .argument = "SIZE|auto",
+		  .max = MKCFS_LUN_BYTES_MAX, .argument = "SIZE|auto",
 		  .word = "auto", .conflicts = "tree " POOL_OPTIONS,
 		  .help = "a LUN of this size; auto: of the size of --from" },
 		{ .name = "tree", .conflicts = "lun " POOL_OPTIONS,

@@ -15,46 +15,37 @@ int mkcfs_make_pool(struct cfs_cmd *cmd);
 /* A container with the name that is the operand. */
 int mkcfs_make_volume(struct cfs_cmd *cmd);
 
-/* A raw image that is read from its front, once. */
+/* A raw image, open. */
 struct mkcfs_image {
 	const char	*name;		/* for messages */
 	int		fd;		/* -1: none */
-	bool		is_seekable;	/* a plain file: its holes are known */
-	bool		has_size;
-	uint64_t	base_bytes;	/* where it begins in a plain file */
+	bool		has_size;	/* else its end says it: a pipe */
+	uint64_t	base_bytes;	/* where it begins */
 	uint64_t	size_bytes;
 };
 
 /*
  * Open @path, or standard input for "-".
- * Returns 0; -ENOENT, -EISDIR, -EPERM, -EIO with @path named.
+ * Returns 0; -ENOENT, -EISDIR, -EACCES, -EIO with @path named.
  */
 int mkcfs_image_open(const char *path, struct mkcfs_image *ret,
 		     struct cfs_err *err);
 void mkcfs_image_donep(struct mkcfs_image *image);
 
-/*
- * The next bytes that are not a hole, at most @room_bytes, aligned so that
- * pieces end on multiples of @room_bytes of the image.
- * @buf         room for @room_bytes
- * @ret_offset  where they stand in the image
- * @ret_bytes   0: the image has ended, and *@ret_offset is its size
- * Returns 0; -EINTR: stopped; -EIO.
- */
-int mkcfs_image_read(struct mkcfs_image *image, uint64_t *at, void *buf,
-		     size_t room_bytes, uint64_t *ret_offset,
-		     size_t *ret_bytes, struct cfs_err *err);
+/* The largest LUN. */
+#define MKCFS_LUN_BYTES_MAX (UINT64_C(1) << 60)
 
 /*
- * Copy @image into the LUN @volume, which has *@size_bytes and nothing in it.
- * With @grows the LUN grows as far as the image needs; *@size_bytes is then
- * what it has in the end: the image's size, rounded up to a block.
+ * Copy @image into the LUN @volume, in which nothing is written yet, durably.
+ * With @cuts the LUN is cut to the image's size, rounded up to a block, which
+ * is then *@size_bytes.
  * @ret_bytes  of the image that were not holes
- * Returns 0; -ENOSPC: the image is larger; or the errno of reading or writing.
+ * Returns 0; -ENOSPC: the image is larger; -EINVAL: it is empty, and there is
+ * nothing to cut to; or the errno of reading or writing.
  */
 int mkcfs_fill_lun(struct cfs_cmd *cmd, struct cfs_session *s,
-		   const char *volume, struct mkcfs_image *image, bool grows,
-		   uint64_t *size_bytes, uint64_t *ret_bytes);
+		   const char *volume, const struct mkcfs_image *image,
+		   bool cuts, uint64_t *size_bytes, uint64_t *ret_bytes);
 
 /*
  * Fill the tree @volume from an archive (a file, or "-") or a directory.

@@ -47,8 +47,13 @@ static int plan_lun(struct cfs_cmd *cmd, struct plan *plan)
 	if (!plan->from)
 		return 0;
 	r = mkcfs_image_open(plan->from, image, &cmd->err);
-	if (r < 0 || !image->has_size)
+	if (r < 0)
 		return r;
+	if (!image->has_size) {
+		if (plan->is_auto)
+			plan->size_bytes = MKCFS_LUN_BYTES_MAX;
+		return 0;
+	}
 	if (!plan->is_auto && image->size_bytes > plan->size_bytes)
 		return cfs_err_set(&cmd->err, -ENOSPC, "%s: %llu bytes do not "
 				   "fit the LUN", image->name,
@@ -56,7 +61,7 @@ static int plan_lun(struct cfs_cmd *cmd, struct plan *plan)
 	if (plan->is_auto)
 		plan->size_bytes = cfs_align_up(image->size_bytes,
 						CFS_BLOCK_BYTES);
-	if (!plan->size_bytes)
+	if (plan->is_auto && !plan->size_bytes)
 		return cfs_err_set(&cmd->err, -EINVAL, "%s: the image is "
 				   "empty: give a size", image->name);
 	return 0;
@@ -83,30 +88,26 @@ static int make_plan(struct cfs_cmd *cmd, struct plan *plan)
 /* A plan reads no image: it may be larger than memory. */
 static int fill(struct cfs_cmd *cmd, struct cfs_session *s, struct plan *plan)
 {
-	bool grows = plan->is_auto && !plan->image.has_size;
+	bool cuts = plan->is_auto && !plan->image.has_size;
 
 	if (!plan->from || (cmd->is_dry_run && plan->kind == CFS_VOLUME_LUN))
 		return 0;
 	if (plan->kind == CFS_VOLUME_TREE)
 		return mkcfs_fill_tree(cmd, s, plan->name.volume, plan->from);
-	return mkcfs_fill_lun(cmd, s, plan->name.volume, &plan->image, grows,
+	return mkcfs_fill_lun(cmd, s, plan->name.volume, &plan->image, cuts,
 			      &plan->size_bytes, &plan->copied_bytes);
 }
 
 static int make(struct cfs_cmd *cmd, struct cfs_session *s, struct plan *plan)
 {
 	const char *volume = plan->name.volume;
-	/* Of a pipe's size nothing is known yet. */
-	uint64_t size = plan->kind == CFS_VOLUME_LUN && !plan->size_bytes ?
-			CFS_BLOCK_BYTES : plan->size_bytes;
 	int r;
 
-	r = cfs_session_create(s, volume, plan->kind, size, plan->limit_bytes,
-			       plan->from != NULL, &cmd->err);
+	r = cfs_session_create(s, volume, plan->kind, plan->size_bytes,
+			       plan->limit_bytes, plan->from != NULL,
+			       &cmd->err);
 	if (r < 0)
 		return r;
-	if (plan->is_auto && !plan->size_bytes)
-		plan->size_bytes = size;
 	r = fill(cmd, s, plan);
 	if (r == 0 && plan->from)
 		r = cfs_session_finish_volume(s, volume, &cmd->err);
@@ -118,19 +119,24 @@ static int make(struct cfs_cmd *cmd, struct cfs_session *s, struct plan *plan)
 static void put(struct cfs_cmd *cmd, const struct plan *plan)
 {
 	bool is_lun = plan->kind == CFS_VOLUME_LUN;
+	/* A plan does not read a pipe. */
+	bool has_size = is_lun && (plan->size_bytes < MKCFS_LUN_BYTES_MAX ||
+				  !plan->is_auto);
 	char size[CFS_TABLE_SIZE_BYTES];
 
-	cfs_cmd_say(cmd, "%s: %s%s%s %smade\n", cmd->operands[0],
-		    is_lun ? "LUN of " : "tree",
-		    is_lun ? cfs_table_format_size(cmd, plan->size_bytes,
-						   size) : "",
+	cfs_cmd_say(cmd, "%s: %s%s%s%s %smade\n", cmd->operands[0],
+		    is_lun ? "LUN" : "tree", has_size ? " of " : "",
+		    has_size ? cfs_table_format_size(cmd, plan->size_bytes,
+						     size) : "",
 		    plan->from ? ", filled," : "",
 		    cmd->is_dry_run ? "would be " : "");
 	cfs_out_begin_obj(cmd->out, "volume");
 	cfs_out_str(cmd->out, "name", plan->name.volume);
 	cfs_out_str(cmd->out, "kind", is_lun ? "lun" : "tree");
-	if (is_lun)
+	if (has_size)
 		cfs_out_u64(cmd->out, "size_bytes", plan->size_bytes);
+	else
+		cfs_out_null(cmd->out, "size_bytes");
 	if (plan->limit_bytes)
 		cfs_out_u64(cmd->out, "limit_bytes", plan->limit_bytes);
 	else
