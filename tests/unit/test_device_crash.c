@@ -384,6 +384,45 @@ static void test_every_point(void **state)
 	}
 }
 
+/* A fork holds what the image of the same crash does, and is apart. */
+static void test_fork(void **state)
+{
+	static unsigned char image_bytes[BYTES], fork_bytes[BYTES], buf[3000];
+	struct fixture *f = *state;
+	struct cfs_sim_crash crash = { .seed = 5 };
+	struct cfs_dev *image, *dev;
+	struct cfs_sim *fork_sim;
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		memset(buf, (int)i + 1, sizeof(buf));
+		assert_int_equal(cfs_dev_write(f->dev[0], i * 1000, buf,
+					       sizeof(buf), &f->err), 0);
+		if (i == 7)
+			flush(f, 0);
+	}
+	crash.event_count = cfs_sim_event_count(f->sim);
+	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
+					     &f->err), 0);
+	assert_int_equal(cfs_sim_fork(f->sim, &crash, &fork_sim, &f->err), 0);
+	assert_int_equal(cfs_sim_event_count(fork_sim), 0);
+	assert_int_equal(cfs_sim_dev_open(fork_sim, 0, &dev, &f->err), 0);
+	assert_int_equal(cfs_dev_read(image, 0, image_bytes, BYTES, &f->err),
+			 0);
+	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, BYTES, &f->err), 0);
+	assert_memory_equal(image_bytes, fork_bytes, BYTES);
+
+	/* Unflushed there: a crash takes it back; here nothing happens. */
+	assert_int_equal(cfs_dev_write(dev, 0, buf, sizeof(buf), &f->err), 0);
+	assert_int_equal(cfs_sim_power_cut(fork_sim, 0, &f->err), 0);
+	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, BYTES, &f->err), 0);
+	assert_memory_equal(image_bytes, fork_bytes, BYTES);
+	assert_int_equal(cfs_sim_event_count(f->sim), crash.event_count);
+	cfs_dev_close(dev);
+	cfs_sim_free(fork_sim);
+	cfs_dev_close(image);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -400,6 +439,7 @@ int main(void)
 		T(test_many_unflushed),
 		T(test_power_cut),
 		T(test_every_point),
+		T(test_fork),
 #undef T
 	};
 
