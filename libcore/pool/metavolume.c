@@ -7,7 +7,9 @@
  * mark is set after the write completed and taken away before the flush
  * begins, and flushes go one after the other, so whoever returns from
  * cfs_metavolume_flush has all its completed writes covered: by its own
- * flush, or by one that began after they had completed.
+ * flush, or by one that began after they had completed.  The first flush goes
+ * to all devices: a process that was killed may have left writes there that
+ * recovery has read, and that nothing but a flush makes durable.
  */
 #include "pool/metavolume.h"
 
@@ -84,6 +86,8 @@ int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
 		free(mv);
 		return r;
 	}
+	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
+		atomic_init(&mv->written[i], cfs_devset_is_writable(set));
 	pthread_rwlock_init(&mv->map_lock, NULL);
 	pthread_mutex_init(&mv->flush_lock, NULL);
 	*ret = mv;

@@ -114,7 +114,8 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 	root->stamp = c->stamp;
 	root->stamp_ceiling = c->stamp + STAMPS_AHEAD;
 	root->next_ino = c->next_ino + INO_AHEAD;
-	if (c->is_sealing)
+	/* Not in the first root: the inode of a LUN is in no data record. */
+	if (c->is_sealing && c->root_seq > 0)
 		root->next_ino = c->next_ino;
 	root->used_blocks = c->used_blocks;
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)

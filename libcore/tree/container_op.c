@@ -436,8 +436,8 @@ int cfs_container_get(struct cfs_container *c, const struct cfs_key *key,
 
 /*
  * Numbers are promised in the root a thousand at a time; after a crash those
- * that were promised and not used are skipped for good.  A number that was
- * handed out is in a record of the log, which counts as well.
+ * that were promised and not used are skipped for good.  Where more were
+ * handed out, they are in data records of the log, which count as well.
  */
 int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
 			  struct cfs_err *err)

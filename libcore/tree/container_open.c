@@ -340,8 +340,25 @@ static int verify_frame(void *arg, const struct cfs_frame *frame,
 	return r < 0 ? r : 1;
 }
 
+/*
+ * A crash between the places of a root leaves it in some of them.  It must
+ * stand in all, or be followed by one that does, before anything is written
+ * that the older one would miss.
+ */
+static unsigned int root_copies_wanted(const struct cfs_container *c)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		if (c->root_vaddr[i])
+			n += (unsigned int)__builtin_popcount(
+				cfs_metavolume_readable(c->mv,
+					cfs_vaddr_lslice(c->root_vaddr[i])));
+	return n;
+}
+
 static int recover(struct cfs_container *c, bool was_clean,
-		   struct cfs_err *err)
+		   unsigned int root_copies, struct cfs_err *err)
 {
 	const struct cfs_log_replay how = {
 		.looks_for_damage = !was_clean,
@@ -357,7 +374,8 @@ static int recover(struct cfs_container *c, bool was_clean,
 	if (r == 0)
 		r = cfs_space_recover(c, err);
 	c->is_replaying = false;
-	if (r < 0 || (frames == 0 && !c->groups))
+	if (r < 0 || (frames == 0 && !c->groups &&
+		      root_copies >= root_copies_wanted(c)))
 		return r;
 	/* The writer died.  Its last stamp may not have reached the log. */
 	c->stamp += 2;
@@ -392,12 +410,13 @@ int cfs_container_open(const struct cfs_container_config *config,
 		       struct cfs_container **ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
+	unsigned int root_copies = 0;
 	int r = container_new(config, &c, err);
 
 	if (r < 0)
 		return r;
 	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
-				    &c->root_seq, NULL, err);
+				    &c->root_seq, &root_copies, err);
 	if (r < 0)
 		return r;
 	if (memcmp(c->root.container_uuid, c->uuid, sizeof(c->uuid)) != 0)
@@ -414,7 +433,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 	if (r == 0 && c->hooks && c->hooks->opened)
 		r = c->hooks->opened(c->hooks_ctx, c, err);
 	if (r == 0)
-		r = recover(c, config->was_clean, err);
+		r = recover(c, config->was_clean, root_copies, err);
 	if (r < 0)
 		return r;
 	*ret = CFS_STEAL(c);
