@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/vec.h"
 #include "block/blocks.h"
 #include "log/log.h"
 #include "tree/container.h"
@@ -127,6 +128,8 @@ struct cfs_container {
 	struct open_group *groups;
 	struct open_group *current[CFS_STREAM_COUNT];
 	struct held_group *held;
+	/* Groups whose tag pages are damaged: not written to until healed. */
+	CFS_VEC(uint64_t) unfit;
 	uint64_t	next_loan;
 	bool		grows_log;
 

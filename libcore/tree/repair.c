@@ -58,6 +58,13 @@ void cfs_repair_set_open_tag(struct cfs_container *c, uint64_t vaddr,
 	c->forces_commit = true;
 }
 
+void cfs_repair_tags_healed(struct cfs_container *c)
+{
+	c->unfit.count = 0;
+	for (uint64_t l = 0; l < c->slice_room; l++)
+		c->slices[l].is_scanned = false;
+}
+
 int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
 		    uint64_t ret[2], struct cfs_err *err)
 {

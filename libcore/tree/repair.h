@@ -33,6 +33,8 @@ bool cfs_repair_open_tags(struct cfs_container *c, uint64_t lslice,
 /* Set a tag of an open group; the next commit writes it. */
 void cfs_repair_set_open_tag(struct cfs_container *c, uint64_t vaddr,
 			     const struct cfs_tag *tag);
+/* Tag pages were healed: their groups may be written to again. */
+void cfs_repair_tags_healed(struct cfs_container *c);
 /* Which blocks of a group are in use, as of now. */
 int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
 		    uint64_t ret[2], struct cfs_err *err);

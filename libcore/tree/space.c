@@ -599,5 +599,6 @@ void cfs_space_done(struct cfs_container *c)
 		HASH_DEL(c->held, h);
 		free(h);
 	}
+	cfs_vec_done(&c->unfit);
 	free(c->slices);
 }

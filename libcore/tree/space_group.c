@@ -99,8 +99,9 @@ static int group_open(struct cfs_container *c, uint64_t key, bool was_used,
 		r = cfs_group_load(c->blocks, g->g.lslice, g->g.index, &g->g,
 				   err);
 	/* Used, as it seems, but no page of this life: nothing is known of its
-	 * blocks; reads of them will say so. */
-	if (r < 0 && r != -ENOENT) {
+	 * blocks; reads of them will say so.  Recovery goes on where all copies
+	 * of a page are damaged, too. */
+	if (r < 0 && r != -ENOENT && !(r == -EUCLEAN && c->is_replaying)) {
 		free(g);
 		return r;
 	}
@@ -162,6 +163,7 @@ struct candidate {
 /* Groups that were chosen so far, and when it is enough. */
 struct choice {
 	struct candidate *list;
+	struct open_group **groups;	/* of them, once they are loaded */
 	size_t		count, room;
 	size_t		groups_min;
 	uint64_t	blocks, blocks_min;
@@ -171,6 +173,14 @@ static bool is_enough(const struct choice *ch)
 {
 	return ch->count == ch->room ||
 	       (ch->count >= ch->groups_min && ch->blocks >= ch->blocks_min);
+}
+
+static bool is_unfit(const struct cfs_container *c, uint64_t key)
+{
+	for (size_t i = 0; i < c->unfit.count; i++)
+		if (c->unfit.items[i] == key)
+			return true;
+	return false;
 }
 
 /* Groups of one slice that are worth opening, from its cursor on. */
@@ -191,7 +201,7 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 		int r;
 
 		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-		if (g)
+		if (g || is_unfit(c, key))
 			continue;
 		r = allowed_bits(c, key, cand->allowed, &cand->was_used, err);
 		if (r < 0)
@@ -308,45 +318,73 @@ static void assign(struct cfs_container *c, unsigned int stream,
 	g->is_assigned = true;
 }
 
-/* All groups of a choice into memory; the pages of used ones in parallel. */
-static int open_chosen(struct cfs_container *c, const struct choice *ch,
+static void chosen_free(struct choice *ch)
+{
+	for (size_t i = 0; ch->groups && i < ch->count; i++)
+		free(ch->groups[i]);
+	free(ch->groups);
+	free(ch->list);
+}
+
+/*
+ * All groups of a choice into memory; the pages of used ones in parallel.
+ * Those whose page is damaged are left out, before anything of them is lent:
+ * one bad page must not stop all writing.
+ */
+static int load_chosen(struct cfs_container *c, struct choice *ch,
 		       struct cfs_err *err)
 {
-	struct open_group **list = calloc(ch->count + 1, sizeof(*list));
 	struct cfs_group **load = calloc(ch->count + 1, sizeof(*load));
 	int *results = calloc(ch->count + 1, sizeof(*results));
-	size_t n = 0;
+	size_t n = 0, kept = 0;
 	int r = 0;
 
-	if (!list || !load || !results)
+	ch->groups = calloc(ch->count + 1, sizeof(*ch->groups));
+	if (!ch->groups || !load || !results)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < ch->count; i++) {
-		list[i] = group_new(ch->list[i].key, err);
-		if (!list[i]) {
+		ch->groups[i] = group_new(ch->list[i].key, err);
+		if (!ch->groups[i]) {
 			r = -ENOMEM;
 			break;
 		}
-		list[i]->allowed[0] = ch->list[i].allowed[0];
-		list[i]->allowed[1] = ch->list[i].allowed[1];
+		ch->groups[i]->allowed[0] = ch->list[i].allowed[0];
+		ch->groups[i]->allowed[1] = ch->list[i].allowed[1];
 		if (ch->list[i].was_used)
-			load[n++] = &list[i]->g;
+			load[n++] = &ch->groups[i]->g;
 	}
 	if (r == 0)
 		r = cfs_groups_load(c->blocks, load, n, results, err);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		if (results[i] < 0 && results[i] != -ENOENT)
-			r = results[i];
-	for (size_t i = 0; list && i < ch->count; i++) {
-		struct open_group *g = list[i];
+	n = 0;
+	for (size_t i = 0; r == 0 && i < ch->count; i++) {
+		int r2 = ch->list[i].was_used ? results[n++] : 0;
 
-		if (r < 0)
-			free(g);
-		else
-			r = group_add(c, g, err);
+		if (r2 == 0 || r2 == -ENOENT) {
+			ch->list[kept] = ch->list[i];
+			ch->groups[kept++] = ch->groups[i];
+			continue;
+		}
+		if (cfs_vec_push(&c->unfit, ch->list[i].key) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+		free(ch->groups[i]);
+		ch->groups[i] = NULL;
 	}
-	free(list);
+	if (r == 0)
+		ch->count = kept;
 	free(load);
 	free(results);
+	return r;
+}
+
+static int add_chosen(struct cfs_container *c, struct choice *ch,
+		      struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ch->count && r == 0; i++) {
+		r = group_add(c, ch->groups[i], err);
+		ch->groups[i] = NULL;
+	}
 	return r;
 }
 
@@ -384,22 +422,32 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 {
 	struct open_group *g = idle_group(c, stream, true, false);
 	struct choice ch = { 0 };
+	bool tries_again;
 	int r;
 
 	if (g) {
 		assign(c, stream, g);
 		return 0;
 	}
-	how_much(c, stream, blocks_wanted, &ch);
-	ch.list = calloc(ch.room + 1, sizeof(*ch.list));
-	if (!ch.list)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = choose_groups(c, stream, &ch, err);
-	if (r == 0 && ch.count > 0)
-		r = lend(c, ch.list, ch.count, err);
-	if (r == 0)
-		r = open_chosen(c, &ch, err);
-	free(ch.list);
+	do {
+		size_t unfit = c->unfit.count;
+
+		memset(&ch, 0, sizeof(ch));
+		how_much(c, stream, blocks_wanted, &ch);
+		ch.list = calloc(ch.room + 1, sizeof(*ch.list));
+		if (!ch.list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = choose_groups(c, stream, &ch, err);
+		if (r == 0)
+			r = load_chosen(c, &ch, err);
+		if (r == 0 && ch.count > 0)
+			r = lend(c, ch.list, ch.count, err);
+		if (r == 0)
+			r = add_chosen(c, &ch, err);
+		tries_again = r == 0 && ch.count == 0 &&
+			      c->unfit.count > unfit;
+		chosen_free(&ch);
+	} while (tries_again);
 	if (r < 0)
 		return r;
 	/* In a small container streams come to share a group. */

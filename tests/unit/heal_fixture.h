@@ -14,6 +14,7 @@
 #include "heal/scrub.h"
 #include "heal/trace.h"
 #include "pool_fixture.h"
+#include "tree/repair.h"
 #include "volume/data.h"
 #include "volume/fs.h"
 #include "volume/volume.h"
@@ -208,4 +209,183 @@ static inline bool heal_has(const struct heal_seen *seen, const char *kind)
 		if (strcmp(seen->problems[i].kind, kind) == 0)
 			return true;
 	return false;
+}
+
+struct heal_found {
+	char		kind[16], cause[16], container[64], volume[64], path[256];
+	bool		is_healed, has_path;
+	uint64_t	offset_bytes, length_bytes, device_offset_bytes;
+	uint32_t	device_index;
+	size_t		snapshot_count;
+	char		snapshots[8][128];
+};
+
+struct heal_damage {
+	size_t		count;
+	struct heal_found found[HEAL_SEEN_MAX];
+	struct cfs_scrub_result result;
+};
+
+static inline int heal_find(void *arg, const struct cfs_damage *d)
+{
+	struct heal_damage *all = arg;
+	struct heal_found *f = &all->found[all->count % HEAL_SEEN_MAX];
+
+	all->count++;
+	memset(f, 0, sizeof(*f));
+	(void)snprintf(f->kind, sizeof(f->kind), "%s", d->kind);
+	(void)snprintf(f->cause, sizeof(f->cause), "%s", d->cause);
+	(void)snprintf(f->container, sizeof(f->container), "%.60s",
+		       d->container);
+	(void)snprintf(f->volume, sizeof(f->volume), "%.60s", d->volume);
+	(void)snprintf(f->path, sizeof(f->path), "%.250s", d->path);
+	f->is_healed = d->is_healed;
+	f->has_path = d->has_path;
+	f->offset_bytes = d->offset_bytes;
+	f->length_bytes = d->length_bytes;
+	f->device_index = d->device_index;
+	f->device_offset_bytes = d->device_offset_bytes;
+	f->snapshot_count = d->snapshot_count;
+	for (size_t i = 0; i < d->snapshot_count && i < 8; i++)
+		memcpy(f->snapshots[i], d->snapshots[i], 128);
+	return 0;
+}
+
+static inline struct heal_damage *heal_scrub_with(struct heal_pool *h,
+				const struct cfs_scrub_options *opt)
+{
+	struct heal_damage *all = calloc(1, sizeof(*all));
+	const struct cfs_scrub_calls calls = { .each = heal_find, .arg = all };
+
+	assert_non_null(all);
+	HEAL_OK(cfs_pool_scrub(h->pool, NULL, opt, &calls, &all->result,
+			       &err_));
+	return all;
+}
+
+static inline struct heal_damage *heal_scrub(struct heal_pool *h)
+{
+	const struct cfs_scrub_options opt = { .heals = true };
+
+	return heal_scrub_with(h, &opt);
+}
+
+static inline void heal_print(const struct heal_damage *all)
+{
+	for (size_t i = 0; i < all->count && i < HEAL_SEEN_MAX; i++)
+		print_message("# %s %s in %s, %s %s at %llu, %s\n",
+			      all->found[i].kind, all->found[i].cause,
+			      all->found[i].container, all->found[i].volume,
+			      all->found[i].path, (unsigned long long)
+			      all->found[i].offset_bytes,
+			      all->found[i].is_healed ? "healed" : "left");
+}
+
+static inline void heal_scrub_clean(struct heal_pool *h)
+{
+	struct heal_damage *all = heal_scrub(h);
+
+	heal_print(all);
+	assert_int_equal(all->count, 0);
+	assert_int_equal(all->result.bad_blocks, 0);
+	free(all);
+}
+
+/* ---- places, and doing damage to them ------------------------------------------ */
+
+/* Turn over some bits of the block at a piece of an address. */
+static inline void heal_hurt(struct heal_pool *h, struct cfs_container *c,
+			     uint64_t vaddr, unsigned int piece)
+{
+	uint32_t device;
+	uint64_t offset;
+	uint8_t block[HEAL_BLOCK];
+	struct cfs_dev *dev;
+
+	assert_true(cfs_metavolume_locate(cfs_container_metavolume(c), vaddr,
+					  piece, &device, &offset));
+	dev = cfs_devset_dev(h->set, device);
+	HEAL_OK(cfs_dev_read(dev, offset, block, sizeof(block), &err_));
+	for (size_t i = 200; i < 260; i++)
+		block[i] ^= 0x5a;
+	HEAL_OK(cfs_dev_write(dev, offset, block, sizeof(block), &err_));
+}
+
+/* The nth block in use whose tag has this type, and inode if that is not 0. */
+static inline uint64_t heal_block(struct cfs_container *c, uint8_t type,
+				  uint64_t ino, unsigned int nth,
+				  struct cfs_tag *ret_tag)
+{
+	struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	uint64_t found = 0;
+
+	cfs_container_lock(c);
+	for (uint64_t l = 0; !found && l < cfs_metavolume_end(mv); l++) {
+		for (uint32_t i = 0; !found && i < geo->data_count; i++) {
+			uint32_t block = geo->data_start + i;
+			uint32_t at = cfs_geometry_index(geo, block);
+			uint64_t used[2];
+			struct cfs_tag tag;
+
+			if (cfs_repair_used(c, l, cfs_geometry_group(geo,
+					block), used, NULL) < 0 ||
+			    !(used[at / 64] >> (at % 64) & 1) ||
+			    cfs_block_tag(cfs_container_blocks(c),
+					  cfs_vaddr(l, block), &tag, NULL) <
+			    0 || tag.type != type || (ino && tag.ino != ino))
+				continue;
+			if (nth-- > 0)
+				continue;
+			found = cfs_vaddr(l, block);
+			if (ret_tag)
+				*ret_tag = tag;
+		}
+	}
+	cfs_container_unlock(c);
+	assert_int_not_equal(found, 0);
+	return found;
+}
+
+/* A slot of the tag page that has the tag of @vaddr. */
+static inline uint64_t heal_tag_page(struct cfs_container *c, uint64_t vaddr,
+				     bool is_newest)
+{
+	struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	uint32_t group = cfs_geometry_group(geo, cfs_vaddr_block(vaddr));
+	struct cfs_group *g = calloc(1, sizeof(*g));
+	unsigned int slot;
+
+	assert_non_null(g);
+	HEAL_OK(cfs_group_load(cfs_container_blocks(c),
+			       cfs_vaddr_lslice(vaddr), group, g, &err_));
+	slot = (unsigned int)(g->seq & 1) ^ !is_newest;
+	free(g);
+	return cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			 cfs_geometry_tags_block(geo, group, slot));
+}
+
+/* A file of a tree's root directory. */
+static inline uint64_t heal_file(struct cfs_member *m, const char *name,
+				 uint32_t blocks, uint64_t seed)
+{
+	struct cfs_volume_rec rec = heal_volume(m);
+	size_t bytes = (size_t)blocks * HEAL_BLOCK, done;
+	uint8_t *buf = malloc(bytes);
+	struct cfs_view view;
+	struct cfs_fs *fs;
+	uint64_t ino;
+
+	assert_non_null(buf);
+	heal_fill(buf, bytes, seed);
+	cfs_volume_view(m, &rec, &view);
+	HEAL_OK(cfs_fs_open(&view, rec.ino, rec.hash_seed, &fs, &err_));
+	HEAL_OK(cfs_fs_create(fs, rec.ino, name, strlen(name), 0644, 0, 0,
+			      &ino, &err_));
+	HEAL_OK(cfs_fs_write(fs, ino, 0, buf, bytes, &done, &err_));
+	cfs_fs_close(fs);
+	HEAL_OK(cfs_container_commit(m->container, &err_));
+	free(buf);
+	return ino;
 }
