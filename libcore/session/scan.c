@@ -17,6 +17,7 @@
 
 struct seen {
 	struct cfs_label label;
+	bool		is_newer;	/* and nothing else is known of it */
 	char		*path;
 };
 
@@ -38,6 +39,7 @@ static int look_at_file(struct scan *scan, const char *path,
 {
 	struct cfs_dev *dev = NULL;
 	struct seen *s;
+	int r;
 
 	if (scan->count == scan->room) {
 		size_t room = scan->room ? 2 * scan->room : 16;
@@ -51,7 +53,10 @@ static int look_at_file(struct scan *scan, const char *path,
 	s = &scan->list[scan->count];
 	if (cfs_dev_open(path, CFS_DEV_RDONLY, &dev, NULL) < 0)
 		return 0;
-	if (cfs_label_read(dev, &s->label, NULL, NULL) == 0) {
+	memset(s, 0, sizeof(*s));
+	r = cfs_label_read(dev, &s->label, NULL, NULL);
+	s->is_newer = r == -ENOTSUP;
+	if (r == 0 || s->is_newer) {
 		s->path = strdup(path);
 		if (s->path)
 			scan->count++;
@@ -101,6 +106,8 @@ static int look_at_place(struct scan *scan, const char *place,
 
 static bool same_pool(const struct seen *a, const struct seen *b)
 {
+	if (a->is_newer || b->is_newer)
+		return a == b;
 	return memcmp(a->label.pool_uuid, b->label.pool_uuid, 16) == 0;
 }
 
@@ -146,8 +153,10 @@ static void look_inside(const struct seen *s, struct cfs_pool_info *info)
 	const struct cfs_session_options opt = { .wait_seconds = 0 };
 	struct cfs_session *session = NULL;
 	struct cfs_err err = CFS_ERR_INIT;
-	int r = cfs_session_open(s->path, &opt, &session, &err);
+	int r = -ENOTSUP;
 
+	if (!s->is_newer)
+		r = cfs_session_open(s->path, &opt, &session, &err);
 	if (r == 0)
 		r = cfs_session_pool_info(session, info, &err);
 	if (r < 0) {
