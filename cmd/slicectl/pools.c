@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * slicectl pools: which pools are there, and are they well?  Labels say who
- * belongs together; a pool that nobody holds is opened for a moment, since
- * only its tables know how full it is and what is damaged.
+ * slicectl pools: which pools are there, and are they well?  The library looks
+ * at what it finds without waiting and without --search; where that would have
+ * told more, the pool is looked at once more.
  */
 #include "slicectl/slicectl.h"
 
@@ -38,29 +38,21 @@ static enum cfs_pool_state state_of_error(int code, enum cfs_pool_state state)
 	}
 }
 
-/* What only an open pool can tell.  A pool that others hold stays as it is. */
-static void look_inside(struct cfs_cmd *cmd, struct cfs_pool_info *info,
-			const struct cfs_device_info *devices, size_t count)
+/* With the directories that devices may be in, and as patient as asked. */
+static void look_again(struct cfs_cmd *cmd, const char *path,
+		       struct cfs_pool_info *info)
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
-	struct cfs_session_options opt = { .is_writable = false };
+	struct cfs_session_options opt = {
+		.is_writable = false, CFS_CMD_SESSION(cmd)
+	};
 	struct cfs_pool_info inside;
 	struct cfs_err err = CFS_ERR_INIT;
-	size_t i;
-	int r = -ENODEV;
+	int r;
 
-	if (info->state == CFS_POOL_NEWER)
-		return;
-	opt.search = cmd->search;
-	opt.search_count = cmd->search_count;
-	opt.wait_seconds = cmd->has_wait ? cmd->wait_seconds : 0;
-	opt.stop = cfs_cmd_is_stopped;
-	for (i = 0; i < count; i++) {
-		if (!devices[i].path[0])
-			continue;
-		r = cfs_session_open(devices[i].path, &opt, &s, &err);
-		break;
-	}
+	if (!cmd->has_wait)
+		opt.wait_seconds = 0;
+	r = cfs_session_open(path, &opt, &s, &err);
 	if (r == 0)
 		r = cfs_session_pool_info(s, &inside, &err);
 	if (r == 0) {
@@ -69,6 +61,17 @@ static void look_inside(struct cfs_cmd *cmd, struct cfs_pool_info *info,
 	}
 	cfs_cmd_detail(cmd, "%s", err.msg);
 	info->state = state_of_error(r, info->state);
+}
+
+static bool is_worth_a_look(const struct cfs_cmd *cmd,
+			    const struct cfs_pool_info *info, size_t count)
+{
+	if (!count)
+		return false;
+	if (info->state == CFS_POOL_BUSY)
+		return cmd->has_wait;
+	return cmd->search_count &&
+	       info->devices_present < info->device_count;
 }
 
 static int status_of(enum cfs_pool_state state)
@@ -99,7 +102,8 @@ static void put_row(struct listing *l, const struct cfs_pool_info *info,
 	for (i = 0; i < count && !path; i++)
 		path = devices[i].path[0] ? devices[i].path : NULL;
 	cfs_table_str(t, info->name);
-	cfs_table_str(t, cfs_uuid_format(info->uuid, uuid));
+	cfs_table_str(t, cfs_uuid_is_null(info->uuid) ? NULL :
+		      cfs_uuid_format(info->uuid, uuid));
 	cfs_table_str(t, cfs_pool_state_name(info->state));
 	cfs_table_color(t, slicectl_pool_color(info->state));
 	cfs_table_size(t, info->size_bytes);
@@ -120,6 +124,8 @@ static bool is_seen(struct listing *l, const uint8_t uuid[CFS_UUID_BYTES])
 	struct pool_id id;
 	size_t i;
 
+	if (cfs_uuid_is_null(uuid))	/* too new to say who it is */
+		return false;
 	for (i = 0; i < l->seen.count; i++) {
 		if (cfs_uuid_is_equal(l->seen.items[i].uuid, uuid))
 			return true;
@@ -138,7 +144,8 @@ static int add(void *arg, const struct cfs_pool_info *found,
 
 	if (is_seen(l, info.uuid))
 		return 0;
-	look_inside(l->cmd, &info, devices, count);
+	if (is_worth_a_look(l->cmd, &info, count))
+		look_again(l->cmd, devices[0].path, &info);
 	put_row(l, &info, devices, count);
 	cfs_out_begin_obj(out, NULL);
 	slicectl_out_pool(out, &info);

@@ -242,7 +242,7 @@ damage() {
 	[ "$(jq_output '.blocks[0].volume')" = t ]
 	[ "$(jq_output '.blocks[0].path')" = /file ]
 	[ "$(jq_output '.blocks[0].offset_bytes')" = $((30 * 4096)) ]
-	run -0 cfsck-heal trace --json "$P" --at "$P:0"
+	run -0 cfsck-heal trace --json "$P" --at "$P:4096"
 	[ "$(jq_output '.blocks[0].kind')" = label ]
 }
 

@@ -38,6 +38,15 @@ of_volume() {
 	[ "$(jq_output '[.pools[].label] | contains(["there"])')" = true ]
 }
 
+@test "pools counts devices that --search finds" {
+	mkdir d e
+	mkcfs -q --size 64M d/a.img d/b.img
+	mv d/b.img e/
+	run -9 slicectl pools d
+	run -0 slicectl pools --json --search e d
+	[ "$(jq_output '.pools[0].devices_present')" = 2 ]
+}
+
 @test "pools of a place without any is an empty list" {
 	mkdir d
 	run -0 slicectl pools --json d
