@@ -163,7 +163,9 @@ int cp_run_archive(struct cfs_cmd *cmd)
 		r = cfs_cmd_set_schema(cmd, "archive");
 	if (r < 0)
 		return r;
-	r = cp_close(&cp, archive(&cp));
+	r = archive(&cp);
+	cp_tell_damage(&cp);
+	r = cp_close(&cp, r);
 	if (r == 0)
 		cp_put_outcomes(&cp, cmd->operands[1]);
 	return r;

@@ -69,6 +69,7 @@ struct cp {
 	const struct cp_operand	*source;
 	const char		*prefix;	/* what paths begin with */
 	CFS_VEC(struct cp_damage) damages;
+	size_t			told_damages;	/* of them, were printed */
 	CFS_VEC(struct cp_outcome) outcomes;
 };
 
@@ -90,6 +91,9 @@ char *cp_tree_object(const struct cp_operand *op, const char *path);
 
 /* Options with the callbacks; the source is cp->source. */
 struct cfs_transfer_options cp_options(struct cp *cp);
+
+/* A line for each range of damage that is new. */
+void cp_tell_damage(struct cp *cp);
 
 /* "POOL:VOL:/dir/name", for messages about what is below cp->source. */
 char *cp_object_below(const struct cp *cp, const char *path);

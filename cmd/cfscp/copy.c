@@ -105,6 +105,7 @@ static int copy_all(struct cp *cp)
 		if (is_volume(&cp->operands[i]) && !cp->operands[i].io)
 			continue;
 		r = copy_one(cp, &cp->operands[i], dst, is_several);
+		cp_tell_damage(cp);
 		/* The others are tried all the same. */
 		if (r < 0 && r != -EINTR && is_several) {
 			(void)cfs_cmd_fail(cp->cmd, NULL, &cp->cmd->err);

@@ -72,13 +72,59 @@ static void on_damaged(void *arg, const char *path, uint64_t offset_bytes,
 	};
 
 	cfs_cmd_raise(cp->cmd, CFS_STATUS_DAMAGED);
-	cfs_cmd_warn(cp->cmd,
-		     "%s: offset %llu: %llu damaged bytes: zeroes are written "
-		     "in their place", damage.object ? damage.object : path,
-		     (unsigned long long)offset_bytes,
-		     (unsigned long long)length_bytes);
-	if (cfs_vec_push(&cp->damages, damage) < 0)
+	if (!damage.object || cfs_vec_push(&cp->damages, damage) < 0)
 		free(damage.object);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct cp_damage *x = a, *y = b;
+	int by_object = strcmp(x->object, y->object);
+
+	if (by_object)
+		return by_object;
+	return x->offset_bytes < y->offset_bytes ? -1 : 1;
+}
+
+/* Neighbours become one. */
+static void join_damage(struct cp *cp, size_t begin)
+{
+	struct cp_damage *items = cp->damages.items;
+	size_t i, kept = begin;
+
+	for (i = begin + 1; i < cp->damages.count; i++) {
+		struct cp_damage *last = &items[kept];
+
+		if (strcmp(last->object, items[i].object) == 0 &&
+		    last->offset_bytes + last->length_bytes ==
+			    items[i].offset_bytes) {
+			last->length_bytes += items[i].length_bytes;
+			free(items[i].object);
+			continue;
+		}
+		items[++kept] = items[i];
+	}
+	cp->damages.count = kept + 1;
+}
+
+void cp_tell_damage(struct cp *cp)
+{
+	size_t i, begin = cp->told_damages;
+
+	if (cp->damages.count == begin)
+		return;
+	qsort(cp->damages.items + begin, cp->damages.count - begin,
+	      sizeof(cp->damages.items[0]), by_place);
+	join_damage(cp, begin);
+	for (i = begin; i < cp->damages.count; i++) {
+		const struct cp_damage *d = &cp->damages.items[i];
+
+		cfs_cmd_warn(cp->cmd, "%s: offset %llu: %llu damaged bytes: "
+			     "zeroes are written in their place", d->object,
+			     (unsigned long long)d->offset_bytes,
+			     (unsigned long long)d->length_bytes);
+	}
+	cp->told_damages = cp->damages.count;
 }
 
 static void on_progress(void *arg, uint64_t done, uint64_t total)

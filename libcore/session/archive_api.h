@@ -60,10 +60,12 @@
 	X(archive_entry_xattr_reset) \
 	X(archive_errno) \
 	X(archive_error_string) \
+	X(archive_filter_bytes) \
 	X(archive_format) \
 	X(archive_read_data_block) \
 	X(archive_read_free) \
 	X(archive_read_new) \
+	X(archive_read_header_position) \
 	X(archive_read_next_header) \
 	X(archive_read_open1) \
 	X(archive_read_set_callback_data) \
@@ -191,6 +193,9 @@ int cfs_archive_load(struct cfs_err *err);
 #define archive_entry_xattr_reset(...) \
 	cfs_archive_api.archive_entry_xattr_reset_(__VA_ARGS__)
 #define archive_errno(...) cfs_archive_api.archive_errno_(__VA_ARGS__)
+#define archive_filter_bytes(...) cfs_archive_api.archive_filter_bytes_(__VA_ARGS__)
+#define archive_read_header_position(...) \
+	cfs_archive_api.archive_read_header_position_(__VA_ARGS__)
 #define archive_error_string(...) cfs_archive_api.archive_error_string_(__VA_ARGS__)
 #define archive_format(...) cfs_archive_api.archive_format_(__VA_ARGS__)
 #define archive_read_data_block(...) \

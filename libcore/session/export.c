@@ -18,9 +18,11 @@ int cfs_export_path(struct cfs_fs *fs, uint64_t ino, int dir_fd,
 {
 	bool is_dry = opt && opt->is_dry_run;
 	struct transfer_host_sink sink;
+	struct cfs_err own;
 	struct transfer t;
 	int r;
 
+	err = err ? err : &own;
 	transfer_init(&t, opt, ret,
 		      is_dry ? &transfer_null_sink : &transfer_host_sink,
 		      &sink);

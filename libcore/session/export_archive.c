@@ -483,9 +483,11 @@ int cfs_export_archive(struct cfs_fs *fs, uint64_t ino, const char *name,
 		.last = name,
 	};
 	struct transfer_locale locale;
+	struct cfs_err own;
 	struct transfer t;
 	int r, filter, got;
 
+	err = err ? err : &own;
 	memset(ret, 0, sizeof(*ret));
 	r = find_format(format, &o.format, &filter, err);
 	if (r < 0)

@@ -14,6 +14,7 @@
 struct run {
 	struct transfer			t;
 	struct transfer_tree_sink	sink;
+	struct cfs_err			own;	/* if the caller wants none */
 };
 
 static int run_begin(struct run *run, struct cfs_fs *fs, uint64_t dir_ino,
@@ -45,6 +46,7 @@ int cfs_import_archive(struct cfs_fs *fs, uint64_t dir_ino, int fd,
 	struct run run;
 	int r;
 
+	err = err ? err : &run.own;
 	r = run_begin(&run, fs, dir_ino, opt, ret, err);
 	if (r == 0)
 		r = transfer_read_archive(&run.t, fd, err);
@@ -76,6 +78,7 @@ int cfs_import_path(struct cfs_fs *fs, uint64_t dir_ino, const char *name,
 	struct run run;
 	int r;
 
+	err = err ? err : &run.own;
 	r = run_begin(&run, fs, dir_ino, opt, ret, err);
 	if (r == 0)
 		r = transfer_walk_host(&run.t, source_dir_fd, source_name,
@@ -92,6 +95,7 @@ int cfs_transfer_tree(struct cfs_fs *fs, uint64_t dir_ino, const char *name,
 	struct run run;
 	int r;
 
+	err = err ? err : &run.own;
 	r = run_begin(&run, fs, dir_ino, opt, ret, err);
 	if (r == 0)
 		r = transfer_walk_tree(&run.t, source_fs, source_ino, name,

@@ -26,6 +26,7 @@
 
 #define INPUT_BYTES	(256u * 1024u)
 #define STOP_POLL_MS	200
+#define TAR_BLOCK_BYTES	512
 
 struct pending {		/* a directory whose end is to come */
 	char		*path;
@@ -474,6 +475,24 @@ static void input_done(struct input *in)
 	free(in->buf);
 }
 
+/*
+ * A tar that was cut between two entries looks like one that ends.  What tells
+ * them apart is the empty block at the end, which is read as a header is.
+ */
+static int check_end_mark(struct input *in, struct cfs_err *err)
+{
+	int64_t begin = archive_read_header_position(in->a);
+	int64_t end = archive_filter_bytes(in->a, 0);
+
+	if ((archive_format(in->a) & ARCHIVE_FORMAT_BASE_MASK) !=
+		    ARCHIVE_FORMAT_TAR ||
+	    end - begin >= TAR_BLOCK_BYTES)
+		return 0;
+	(void)cfs_err_set(err, -EUCLEAN, "the archive has no end mark: it may "
+			  "be cut, and what was read is kept");
+	return transfer_failed(in->t, "", err);
+}
+
 static int read_entries(struct input *in, struct cfs_err *err)
 {
 	struct archive_entry *ae;
@@ -486,7 +505,7 @@ static int read_entries(struct input *in, struct cfs_err *err)
 			return r;
 		got = archive_read_next_header(in->a, &ae);
 		if (got == ARCHIVE_EOF)
-			return 0;
+			return check_end_mark(in, err);
 		if (got == ARCHIVE_RETRY)
 			continue;
 		/* Before the first entry it is not known to be an archive. */

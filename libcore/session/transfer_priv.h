@@ -63,7 +63,10 @@ struct transfer_reader {
 
 struct transfer;
 
-/* All return 0 or a negative errno with @err set, which names no path. */
+/*
+ * All return 0 or a negative errno with @err set, which names no path.  @err is
+ * never NULL, here and in all of this file that ends a run or an entry.
+ */
 struct transfer_sink {
 	/* -EEXIST never: a directory that is there is taken. */
 	int (*directory)(struct transfer *t, const struct transfer_entry *e,
