@@ -79,7 +79,7 @@ uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
 	return c->used_blocks;
 }
 
-/* ---- the walk ------------------------------------------------------------ */
+/* ---- the walk ----------------------------------------------------------- */
 
 struct repair_walk {
 	struct cfs_container *c;
@@ -232,7 +232,7 @@ void cfs_repair_record(const void *node, unsigned int slot,
 	ret->value_bytes = le16_get(length);
 }
 
-/* ---- rebuild ------------------------------------------------------------- */
+/* ---- rebuild ------------------------------------------------------------ */
 
 int cfs_repair_container_new(const struct cfs_container_config *config,
 			     const struct cfs_root *root, uint64_t root_seq,

@@ -94,7 +94,7 @@ static inline void heal_free(struct heal_pool *h)
 	cfs_devset_close(h->set);
 }
 
-/* ---- data ------------------------------------------------------------------ */
+/* ---- data --------------------------------------------------------------- */
 
 static inline void heal_fill(uint8_t *buf, size_t bytes, uint64_t seed)
 {
@@ -160,7 +160,7 @@ static inline void heal_snapshot(struct cfs_member *m, const char *name)
 	HEAL_OK(cfs_snapshot_take(&snap, 1, NULL, &err_));
 }
 
-/* ---- what check and scrub say ----------------------------------------------- */
+/* ---- what check and scrub say ------------------------------------------- */
 
 #define HEAL_SEEN_MAX	256u
 
@@ -291,7 +291,7 @@ static inline void heal_scrub_clean(struct heal_pool *h)
 	free(all);
 }
 
-/* ---- places, and doing damage to them ------------------------------------------ */
+/* ---- places, and doing damage to them ----------------------------------- */
 
 /* Turn over some bits of the block at a piece of an address. */
 static inline void heal_hurt(struct heal_pool *h, struct cfs_container *c,

@@ -420,7 +420,7 @@ static void test_free_block(void **state)
 	heal_free(&h);
 }
 
-/* ---- trace ------------------------------------------------------------------------ */
+/* ---- trace -------------------------------------------------------------- */
 
 static void trace(struct heal_pool *h, struct cfs_container *c, uint64_t vaddr,
 		  struct heal_damage *all)
@@ -486,7 +486,7 @@ static void test_trace(void **state)
 	heal_free(&h);
 }
 
-/* ---- stopping and going on ----------------------------------------------------------- */
+/* ---- stopping and going on ---------------------------------------------- */
 
 struct stopper {
 	unsigned int	calls, after;
