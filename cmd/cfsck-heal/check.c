@@ -82,6 +82,7 @@ static void put(struct cfs_cmd *cmd, const struct cfsck_report *report,
 		const struct cfs_check_result *result)
 {
 	struct cfs_out *out = cmd->out;
+	uint64_t count = report->left + report->healed;
 
 	cfs_out_str(out, "state", report->left ? "damaged" : "clean");
 	cfs_out_begin_obj(out, "checked");
@@ -91,11 +92,10 @@ static void put(struct cfs_cmd *cmd, const struct cfsck_report *report,
 	cfs_out_u64(out, "blocks", result->blocks);
 	cfs_out_u64(out, "inodes", result->inodes);
 	cfs_out_end(out);
-	cfs_out_u64(out, "problem_count", report->left + report->healed);
-	if (report->left || report->healed)
+	cfs_out_u64(out, "problem_count", count);
+	if (count)
 		cfs_cmd_print(cmd, "%s: %llu problems\n", cmd->operands[0],
-			      (unsigned long long)(report->left +
-						   report->healed));
+			      (unsigned long long)count);
 	else
 		cfs_cmd_say(cmd, "%s: clean: %llu containers, %llu nodes, %llu "
 			    "records, %llu blocks, %llu inodes\n",

@@ -51,16 +51,16 @@ static void check(struct cfsck_report *report, const char *device)
 {
 	struct cfs_check_result result = { .containers = 0 };
 	struct cfs_cmd *cmd = report->cmd;
-	uint64_t before = report->left;
+	uint64_t before = report->left, found;
 
 	if (cfsck_check_pool(report, device, NULL, &result) < 0) {
 		cfs_cmd_fail(cmd, device, &cmd->err);
 		return;
 	}
-	if (report->left > before) {
+	found = report->left - before;
+	if (found) {
 		cfs_cmd_print(cmd, "%s: %llu problems: run cfsck-heal scrub\n",
-			      device, (unsigned long long)
-			      (report->left - before));
+			      device, (unsigned long long)found);
 		cfs_cmd_raise(cmd, CFS_FSCK_DAMAGE_LEFT);
 		cmd->keeps_output = true;
 	} else {

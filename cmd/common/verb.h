@@ -82,8 +82,8 @@ enum cfs_common {
 	(CFS_COMMON_BYTES | CFS_COMMON_WAIT | CFS_COMMON_SEARCH)
 #define CFS_COMMON_WRITE	(CFS_COMMON_READ | CFS_COMMON_DRY_RUN)
 #define CFS_COMMON_WORK		(CFS_COMMON_WRITE | CFS_COMMON_PROGRESS)
-/* Put beside one of these for what destroys data. */
-#define CFS_COMMON_DESTROY	(CFS_COMMON_YES | CFS_COMMON_DRY_RUN)
+/* Put beside one of these two for what destroys data. */
+#define CFS_COMMON_DESTROY	CFS_COMMON_YES
 
 enum cfs_verb_flags {
 	CFS_VERB_NO_JSON	= 1u << 0,	/* a shell, a console */

@@ -208,6 +208,7 @@ static void put_cell(struct map *m, const struct glyphs *g,
 static void draw_device(struct map *m, const struct glyphs *g,
 			const struct drawn *d)
 {
+	uint64_t first;
 	size_t i;
 
 	cfs_cmd_print(m->cmd, "device %u  %s  %llu slices", d->info.index,
@@ -218,9 +219,10 @@ static void draw_device(struct map *m, const struct glyphs *g,
 			      (unsigned long long)d->slices_per_cell);
 	cfs_cmd_print(m->cmd, "\n");
 	for (i = 0; i < d->cell_count; i++) {
+		first = i * d->slices_per_cell;
 		if (i % COLUMNS == 0)
-			cfs_cmd_print(m->cmd, "%12llu ", (unsigned long long)
-				      (i * d->slices_per_cell));
+			cfs_cmd_print(m->cmd, "%12llu ",
+				      (unsigned long long)first);
 		put_cell(m, g, &d->cells[i]);
 		if (i % COLUMNS == COLUMNS - 1 || i + 1 == d->cell_count)
 			cfs_cmd_print(m->cmd, "\n");

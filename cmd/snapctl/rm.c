@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ static void range_donep(struct range *range)
 
 static bool is_stuck(const struct cfs_snapshot_info *info)
 {
+	assert(info);
 	return info->is_held || info->clone_count;
 }
 
@@ -112,6 +114,7 @@ static int check_single(const struct range *range, struct cfs_err *err)
 static int ask(struct snapctl_one *one)
 {
 	CFS_CLEANUP(range_donep) struct range range = { .first = 0 };
+	const struct cfs_snapshot_info *info;
 	bool is_range = false;
 	size_t i, count = 0;
 	int r = resolve(one, &range, &is_range);
@@ -120,8 +123,10 @@ static int ask(struct snapctl_one *one)
 		r = check_single(&range, &one->cmd->err);
 	if (r < 0)
 		return r;
-	for (i = range.first; i <= range.last; i++)
-		count += !is_stuck(&range.list.snaps.items[i]);
+	for (i = range.first; i <= range.last; i++) {
+		info = &range.list.snaps.items[i];
+		count += !is_stuck(info);
+	}
 	if (!count)
 		return 0;
 	/* Whoever is asked may think for long: let go of the pool. */

@@ -102,7 +102,7 @@ of_volume() {
 	make_pool
 	make_lun vm0 16M 8
 	mkcfs -q "$P:tree" --tree
-	snapctl take -q "$P:vm0@a" 
+	snapctl take -q "$P:vm0@a"
 	snapctl clone -q "$P:vm0@a" c1
 	run -0 slicectl ls --json "$P"
 	[ "$(jq_output '[.volumes[].name] | join(" ")')" = "tree vm0 vm0/c1" ]

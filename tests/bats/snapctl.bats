@@ -240,7 +240,7 @@ names() {
 
 @test "a snapshot with a clone, or held, cannot be removed" {
 	make_lun vm0 1M
-	snapctl take -q "$P:vm0@a" 
+	snapctl take -q "$P:vm0@a"
 	snapctl take -q "$P:vm0@b"
 	snapctl clone -q "$P:vm0@a" c
 	snapctl hold -q "$P:vm0@b"
