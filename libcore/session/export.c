@@ -18,7 +18,7 @@ int cfs_export_path(struct cfs_fs *fs, uint64_t ino, int dir_fd,
 {
 	bool is_dry = opt && opt->is_dry_run;
 	struct transfer_host_sink sink;
-	struct cfs_err own;
+	struct cfs_err own = CFS_ERR_INIT;
 	struct transfer t;
 	int r;
 

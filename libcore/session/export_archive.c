@@ -483,7 +483,7 @@ int cfs_export_archive(struct cfs_fs *fs, uint64_t ino, const char *name,
 		.last = name,
 	};
 	struct transfer_locale locale;
-	struct cfs_err own;
+	struct cfs_err own = CFS_ERR_INIT;
 	struct transfer t;
 	int r, filter, got;
 

@@ -43,7 +43,7 @@ int cfs_import_archive(struct cfs_fs *fs, uint64_t dir_ino, int fd,
 		       const struct cfs_transfer_options *opt,
 		       struct cfs_transfer_result *ret, struct cfs_err *err)
 {
-	struct run run;
+	struct run run = { .own = CFS_ERR_INIT };
 	int r;
 
 	err = err ? err : &run.own;
@@ -75,7 +75,7 @@ int cfs_import_path(struct cfs_fs *fs, uint64_t dir_ino, const char *name,
 		    const struct cfs_transfer_options *opt,
 		    struct cfs_transfer_result *ret, struct cfs_err *err)
 {
-	struct run run;
+	struct run run = { .own = CFS_ERR_INIT };
 	int r;
 
 	err = err ? err : &run.own;
@@ -92,7 +92,7 @@ int cfs_transfer_tree(struct cfs_fs *fs, uint64_t dir_ino, const char *name,
 		      const struct cfs_transfer_options *opt,
 		      struct cfs_transfer_result *ret, struct cfs_err *err)
 {
-	struct run run;
+	struct run run = { .own = CFS_ERR_INIT };
 	int r;
 
 	err = err ? err : &run.own;

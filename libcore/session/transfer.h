@@ -74,8 +74,9 @@ struct cfs_bytes_result {
 /*
  * Copy @length_bytes (UINT64_MAX: to the end of the source) from one end to
  * the other.  Reading and writing overlap in several threads, and the callbacks
- * of @opt come from any of them (damaged: one at a time, with the path "").  Holes stay holes, and
- * where the destination has old data it is made a hole or zeroes.
+ * of @opt come from any of them (damaged: one at a time, with the path "").
+ * Holes stay holes, and where the destination has old data it is made a hole
+ * or zeroes.
  * @capacity_bytes  what the destination takes at most; UINT64_MAX: any
  * @ret  set always
  * Returns 0: all is written and durable, except of CFS_BYTES_SINK; -EFBIG: the

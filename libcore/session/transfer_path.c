@@ -130,7 +130,7 @@ static void pop_to(struct transfer_stack *s, const char *path,
 static int reopen_top(struct transfer_stack *s, struct cfs_err *err)
 {
 	struct transfer_level *top = &s->levels.items[s->levels.count - 1];
-	uint64_t parent = s->root, child;
+	uint64_t parent = s->root, child = TRANSFER_NO_HANDLE;
 	size_t i, begin = 0;
 	int r = 0;
 

@@ -465,7 +465,7 @@ static int sink_refill(struct transfer *t, const struct transfer_entry *e,
 	struct gather g = { .t = t, .rd = rd, .buf = s->buf };
 	struct cfs_inode inode;
 	struct place at;
-	uint64_t ino;
+	uint64_t ino = 0;
 	int r;
 
 	r = find_place(s, e->path, true, &at, err);
