@@ -121,7 +121,7 @@ static int output_error(struct output *o, int got, struct cfs_err *err)
 	int code = -archive_errno(o->a);
 
 	if (o->code < 0) {
-		if (o->err != err && o->err)
+		if (err && o->err)
 			*err = *o->err;
 		return o->code;
 	}

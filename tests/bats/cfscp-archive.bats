@@ -160,8 +160,11 @@ tar_end()
 		tar_header huge 0 "" 8589934591
 		echo little
 	} >huge.tar
+	# Sanitizers reserve more than that for themselves.
+	limit=2000000
+	(ulimit -v $limit; cfscp --version) &>/dev/null || limit=unlimited
 	run -7 --separate-stderr bash -c '
-		ulimit -v 2000000
+		ulimit -v '$limit'
 		cfscp --extract huge.tar "$1"' - "$P:t:/d"
 	[[ $stderr == *huge.tar* ]]
 	run -3 cfscp --list "$P:t:/d"
