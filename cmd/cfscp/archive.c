@@ -108,15 +108,17 @@ static int export_to_file(struct cp *cp, const struct cp_operand *src,
 					     dst->text);
 		r = export(cp, src, write_file, &w);
 		close(w.fd);
-		return r;
+		return r < 0 ? cfs_cmd_wrap(cp->cmd, dst->text, r) : 0;
 	}
 	r = cp_host_file_open(&file, &place, &cp->cmd->err);
 	if (r < 0)
-		return r;
+		return cfs_cmd_wrap(cp->cmd, dst->text, r);
 	w.fd = file.fd;
 	r = export(cp, src, write_file, &w);
 	if (r == 0 && fsync(file.fd) < 0)
-		r = cfs_err_errno(&cp->cmd->err, -errno, "%s", dst->text);
+		r = cfs_err_errno(&cp->cmd->err, -errno, "write");
+	if (r < 0)
+		r = cfs_cmd_wrap(cp->cmd, dst->text, r);
 	return cp_host_file_close(&file, r, &cp->cmd->err);
 }
 

@@ -179,6 +179,12 @@ static void take_back(struct copy *c, const struct cfs_transfer_result *ret)
 				  (unsigned long long)ret->entries);
 }
 
+/* What ends a copy is mostly that there is no more room where it goes. */
+static bool is_of_destination(int code)
+{
+	return code == -ENOSPC || code == -EDQUOT || code == -EROFS;
+}
+
 static int copy(struct copy *c, bool must_be_directory)
 {
 	CFS_CLEANUP(cfs_freep) char *base = cp_operand_base(c->src);
@@ -209,7 +215,9 @@ static int copy(struct copy *c, bool must_be_directory)
 	cfs_progress_end(progress);
 	if (r < 0) {
 		take_back(c, &outcome.entries);
-		r = cfs_cmd_wrap(cp->cmd, c->src->text, r);
+		r = cfs_cmd_wrap(cp->cmd, is_of_destination(r) ? c->dst->text
+							       : c->src->text,
+				 r);
 	}
 	cp->prefix = "";
 	return r < 0 ? r : cp_add_outcome(cp, &outcome);
