@@ -183,7 +183,8 @@ int cfs_io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
 	while (r == 0 && length_bytes > 0) {
 		size_t n = CFS_MIN(length_bytes, WRITE_BYTES_MAX);
 
-		r = cfs_op_begin(v->view.container, CFS_OP_NORMAL, err);
+		r = cfs_op_begin_for(v->view.container, CFS_OP_NORMAL,
+				     n / CFS_BLOCK_BYTES * 17 / 16 + 64, err);
 		if (r < 0)
 			break;
 		r = cfs_data_write(v->view.container, v->view.branch,

@@ -64,6 +64,12 @@ enum cfs_op_kind {
  */
 int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
 		 struct cfs_err *err);
+/*
+ * The same for an operation that will want @blocks: the commits that it takes
+ * to have them are made before it begins, since within it none is possible.
+ */
+int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
+		     uint64_t blocks, struct cfs_err *err);
 /* The operation is done: gives the lock back.  Not durable yet. */
 void cfs_op_end(struct cfs_container *c);
 /* Undo everything since cfs_op_begin and give the lock back. */

@@ -114,41 +114,59 @@ static bool wants_commit(struct cfs_container *c)
 	       !cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE);
 }
 
-int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
-		 struct cfs_err *err)
-{
-	/* Records and nodes of any operation but data; data promises more. */
-	const uint64_t op_blocks = 32;
-	int r = 0;
+/* Records and nodes of any operation without data. */
+#define OP_BLOCKS	32u
+/* And with as much data as most have. */
+#define OP_BLOCKS_USUAL	320u
 
-	pthread_mutex_lock(&c->lock);
-	assert(!c->in_op);
-	if (c->is_readonly) {
-		r = refuse(c, err);
-		goto fail;
-	}
-	if (wants_commit(c))
-		r = cfs_container_commit_locked(c, err);
-	if (r == 0)
-		r = cfs_space_ensure(c, op_blocks, kind == CFS_OP_FREEING,
-				     err);
-	/* Two commits bring back what was freed. */
+/* Room for @blocks; two commits bring back what was freed. */
+static int make_room(struct cfs_container *c, uint64_t blocks,
+		     bool uses_reserve, struct cfs_err *err)
+{
+	int r = cfs_space_ensure(c, blocks, uses_reserve, err);
+
 	for (int i = 0; r == -ENOSPC && c->held_blocks && i < 2; i++) {
 		c->forces_commit = true;
 		r = cfs_container_commit_locked(c, err);
 		if (r == 0)
-			r = cfs_space_ensure(c, op_blocks,
-					     kind == CFS_OP_FREEING, err);
+			r = cfs_space_ensure(c, blocks, uses_reserve, err);
 	}
-	if (r < 0)
-		goto fail;
+	return r;
+}
+
+int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
+		     uint64_t blocks, struct cfs_err *err)
+{
+	const bool uses_reserve = kind == CFS_OP_FREEING;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	assert(!c->in_op);
+	if (c->is_readonly)
+		r = refuse(c, err);
+	if (r == 0 && wants_commit(c))
+		r = cfs_container_commit_locked(c, err);
+	if (r == 0)
+		r = make_room(c, CFS_MAX(blocks, OP_BLOCKS), uses_reserve,
+			      err);
+	/* Less will do to begin; data promises for itself. */
+	if (r == -ENOSPC && blocks > OP_BLOCKS)
+		r = cfs_space_ensure(c, OP_BLOCKS, uses_reserve, err);
+	if (r < 0) {
+		pthread_mutex_unlock(&c->lock);
+		return r;
+	}
 	c->in_op = true;
 	c->op_pending_bytes = c->pending.bytes;
 	c->op_pending_count = c->pending_count;
 	return 0;
-fail:
-	pthread_mutex_unlock(&c->lock);
-	return r;
+}
+
+int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
+		 struct cfs_err *err)
+{
+	return cfs_op_begin_for(c, kind, kind == CFS_OP_NORMAL ?
+				OP_BLOCKS_USUAL : OP_BLOCKS, err);
 }
 
 static void op_done(struct cfs_container *c)
@@ -365,6 +383,14 @@ int cfs_container_ready(struct cfs_container *c, struct cfs_err *err)
 	if (wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
 	return r < 0 ? r : cfs_space_ensure(c, 16, true, err);
+}
+
+bool cfs_container_is_idle(struct cfs_container *c)
+{
+	if (pthread_mutex_trylock(&c->lock) != 0)
+		return false;
+	pthread_mutex_unlock(&c->lock);
+	return true;
 }
 
 int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err)

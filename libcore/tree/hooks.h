@@ -86,6 +86,9 @@ int cfs_container_log_inline(struct cfs_container *c, const struct cfs_rec *rec,
  */
 int cfs_container_ready(struct cfs_container *c, struct cfs_err *err);
 
+/* Nobody has its lock at this moment. */
+bool cfs_container_is_idle(struct cfs_container *c);
+
 /* Commit so often that no freed block is held any more; lock not held. */
 int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err);
 

@@ -365,15 +365,17 @@ static uint64_t commit_need(struct cfs_container *c)
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
 		if (c->trees[i])
 			nodes += cfs_tree_dirty_count(c->trees[i]);
-	if (records && c->trees[CFS_TREE_LIVE - 1]) {
+	cfs_tree_root(c->trees[CFS_TREE_SPACE - 1], &space);
+	if (records) {
 		cfs_tree_root(c->trees[CFS_TREE_LIVE - 1], &live);
-		cfs_tree_root(c->trees[CFS_TREE_SPACE - 1], &space);
 		/* Live and history: a leaf each at worst, never more than
 		 * there are, and what splitting adds. */
 		nodes += 2 * (CFS_MIN(records, live.node_count) +
 			      records / 24 + 4);
 		nodes += CFS_MIN(records, space.node_count);
 	}
+	/* Where the nodes go, and come from, is in the space tree too. */
+	nodes += CFS_MIN(2 * nodes, space.node_count);
 	return blocks + nodes * c->copies;
 }
 

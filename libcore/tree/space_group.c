@@ -417,6 +417,40 @@ static void how_much(struct cfs_container *c, unsigned int stream,
 	ch->groups_min = CFS_MIN(ch->groups_min, ch->room);
 }
 
+/*
+ * No group is left to open: the open ones are taken back and lent anew, for
+ * what was freed in them since.  All writes to those blocks have ended, the
+ * commits that freed them are durable, and the loan has a new number.
+ */
+static int relend(struct cfs_container *c, struct cfs_err *err)
+{
+	struct candidate *list = calloc(HASH_COUNT(c->groups) + 1,
+					sizeof(*list));
+	struct open_group *g, *tmp;
+	size_t n = 0;
+	int r = 0;
+
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	HASH_ITER(hh, c->groups, g, tmp) {
+		if (r == 0)
+			r = allowed_bits(c, g->key, list[n].allowed,
+					 &list[n].was_used, err);
+		list[n].key = g->key;
+		if (list[n].allowed[0] | list[n].allowed[1])
+			n++;
+	}
+	if (r == 0 && n > 0)
+		r = lend(c, list, n, err);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		HASH_FIND(hh, c->groups, &list[i].key, sizeof(list[i].key), g);
+		g->allowed[0] = list[i].allowed[0];
+		g->allowed[1] = list[i].allowed[1];
+	}
+	free(list);
+	return r;
+}
+
 int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		    uint64_t blocks_wanted, struct cfs_err *err)
 {
@@ -456,6 +490,12 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		g = idle_group(c, stream, true, true);
 	if (!g)
 		g = idle_group(c, stream, false, true);
+	if (!g) {
+		r = relend(c, err);
+		if (r < 0)
+			return r;
+		g = idle_group(c, stream, false, true);
+	}
 	if (!g)
 		return cfs_err_set(err, -ENOSPC, "no free group of blocks");
 	assign(c, stream, g);
@@ -586,6 +626,14 @@ static int recover_group(struct cfs_container *c, uint64_t key,
 	return 0;
 }
 
+static bool is_group(const struct cfs_container *c, uint64_t key)
+{
+	return cfs_vaddr_lslice(key) < c->slice_room &&
+	       c->slices[cfs_vaddr_lslice(key)].is_mapped &&
+	       cfs_vaddr_block(key) <
+	       cfs_metavolume_geometry(c->mv)->group_count;
+}
+
 int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_key from = loan_key(0);
@@ -597,6 +645,9 @@ int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 
 		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
 					err);
+		if (r == 0 && !is_group(c, cur.key.w[1]))
+			r = cfs_err_set(err, -EUCLEAN,
+					"a loan of a group that is not there");
 		if (r == 0) {
 			c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
 			r = recover_group(c, cur.key.w[1], err);

@@ -86,6 +86,7 @@ const struct cfs_container_hooks cfs_pool_c0_hooks = {
 
 static void pool_free(struct cfs_pool *pool)
 {
+	pthread_mutex_destroy(&pool->reclaim_lock);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool->devices);
 	free(pool);
@@ -96,6 +97,7 @@ static int pool_new(struct cfs_devset *set, uint32_t epoch,
 		    struct cfs_err *err)
 {
 	struct cfs_pool *pool = calloc(1, sizeof(*pool));
+	pthread_mutexattr_t attr;
 
 	if (!pool)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -108,7 +110,12 @@ static int pool_new(struct cfs_devset *set, uint32_t epoch,
 	pool->was_clean = opt->was_clean;
 	pool->warn = opt->warn;
 	pool->arg = opt->arg;
-	pthread_mutex_init(&pool->lock, NULL);
+	pthread_mutex_init(&pool->reclaim_lock, NULL);
+	/* Opening a container may need slices, and look into others for them. */
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&pool->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
 	*ret = pool;
 	return 0;
 }

@@ -37,6 +37,7 @@ struct cfs_pool {
 	struct cfs_err	c0_error;	/* of a hook that can't return one */
 	struct device_slices *devices;	/* under c0's lock */
 	uint32_t	device_count;
+	pthread_mutex_t	reclaim_lock;	/* one at a time looks into the others */
 	pthread_mutex_t	lock;		/* guards members */
 	struct member_entry *members;
 };

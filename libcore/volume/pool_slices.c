@@ -367,28 +367,83 @@ static int lend_one(struct cfs_pool *pool, struct cfs_container *c,
 	return r;
 }
 
-static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
-		       struct cfs_err *err)
+static int lend_some(struct cfs_pool *pool, struct cfs_container *c,
+		     unsigned int count, unsigned int *got,
+		     struct cfs_err *err)
 {
-	struct cfs_pool *pool = ctx;
 	const bool is_own = c == pool->c0;
 	uint64_t lslice = 0;
-	unsigned int got = 0;
 	int r = 0;
 
 	/* Container 0 grows for itself with its lock held. */
 	if (!is_own)
 		cfs_container_lock(pool->c0);
-	while (got < count && r == 0) {
+	while (*got < count && r == 0) {
 		if (!is_own)
 			r = cfs_container_ready(pool->c0, err);
 		if (r == 0)
 			r = lend_one(pool, c, &lslice, err);
 		if (r == 0)
-			got++;
+			(*got)++;
 	}
 	if (!is_own)
 		cfs_container_unlock(pool->c0);
+	return r;
+}
+
+struct others {
+	struct cfs_pool	*pool;
+	struct cfs_container *but;
+	uint64_t	slices;
+};
+
+static int reclaim_other(void *arg, uint64_t id,
+			 const struct cfs_container_rec *rec,
+			 struct cfs_err *err)
+{
+	struct others *o = arg;
+	struct cfs_member *m;
+	uint64_t slices = 0;
+
+	(void)err;
+	if (id == cfs_container_id(o->but) || rec->state != CFS_OBJECT_LIVE)
+		return 0;
+	/* One that cannot be opened has nothing; one that is at work, perhaps
+	 * in this very thread, is left alone. */
+	if (cfs_pool_member_by_id(o->pool, id, &m, NULL) == 0 &&
+	    cfs_container_is_idle(m->container))
+		(void)cfs_pool_reclaim(o->pool, m, &slices, NULL);
+	o->slices += slices;
+	return 0;
+}
+
+/*
+ * The pool has no free slice: what deletions emptied in other containers comes
+ * back now.  We hold one container's lock and take others': that cannot go in
+ * a circle, since only one thread at a time does it, and nobody else who holds
+ * a container waits for another one.
+ */
+static bool reclaim_others(struct cfs_pool *pool, struct cfs_container *c)
+{
+	struct others o = { pool, c, 0 };
+
+	if (pthread_mutex_trylock(&pool->reclaim_lock) != 0)
+		return false;
+	(void)cfs_pool_containers(pool, reclaim_other, &o, NULL);
+	pthread_mutex_unlock(&pool->reclaim_lock);
+	return o.slices > 0;
+}
+
+static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
+		       struct cfs_err *err)
+{
+	struct cfs_pool *pool = ctx;
+	unsigned int got = 0;
+	int r = lend_some(pool, c, count, &got, err);
+
+	if (r == -ENOSPC && got == 0 && c != pool->c0 &&
+	    reclaim_others(pool, c))
+		r = lend_some(pool, c, count, &got, err);
 	return got > 0 && r == -ENOSPC ? 0 : r;
 }
 
