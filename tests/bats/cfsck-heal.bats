@@ -48,12 +48,18 @@ damage() {
 	says "cfsck-heal: $P:vm1: no such volume"
 }
 
-@test "check finds labels that are damaged, and writes its document" {
+@test "a damaged label is found by check, and healed by scrub" {
 	make_pool
-	dd if=/dev/urandom of="$P" bs=4096 count=1 conv=notrunc status=none
-	run --separate-stderr cfsck-heal check --json "$P"
-	[ "$status" = 4 ] || [ "$status" = 0 ]
-	[ "$(jq_output .schema)" = cfs.cfsck-heal.check ]
+	make_lun vm0 1M
+	flip_byte "$P" 5000
+	run -4 --separate-stderr cfsck-heal check --json "$P"
+	[ "$(jq_output .state)" = damaged ]
+	[ "$(jq_output .problem_count)" = 1 ]
+	[ "$(jq_output '.problems[0].kind')" = label ]
+	[ "$(jq_output '.problems[0].is_healed')" = false ]
+	run -1 cfsck-heal scrub --json "$P"
+	[ "$(jq_output '.damage[0].kind')" = label ]
+	run -0 cfsck-heal check "$P"
 }
 
 @test "check changes nothing, also of a damaged pool" {

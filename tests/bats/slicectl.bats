@@ -469,3 +469,21 @@ of_volume() {
 	done
 	run -0 cfsck-heal check "$P"
 }
+
+@test "nobody is kept from the pool while rm asks" {
+	command -v script >/dev/null || skip "no script(1)"
+	make_pool
+	make_lun vm0
+	mkfifo pipe
+	script -qec "slicectl rm $P:vm0" /dev/null <pipe >asked 3>&- &
+	exec 7>pipe
+	for i in {1..50}; do
+		grep -q 'Go on?' asked && break
+		sleep 0.1
+	done
+	run -0 slicectl ls --wait 0 "$P"
+	printf 'y\n' >&7
+	wait
+	exec 7>&-
+	run -3 slicectl show "$P:vm0"
+}
