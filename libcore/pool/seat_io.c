@@ -47,7 +47,7 @@ static int read_slot(struct cfs_dev *dev, const struct cfs_label *label,
 		.owner = label->device_index,
 		.address = cfs_seat_offset_bytes(SEAT, slot),
 	};
-	struct cfs_page page;
+	struct cfs_page page = { 0 };
 	int r;
 
 	r = cfs_dev_read(dev, expect.address, disk, sizeof(*disk), err);

@@ -274,7 +274,7 @@ int cfs_session_open_new_device(struct cfs_session *s, const char *path,
 	return r;
 }
 
-/* ---- names ------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------- */
 
 int cfs_session_find(struct cfs_session *s, const char *volume,
 		     struct cfs_named *ret, struct cfs_err *err)

@@ -32,7 +32,7 @@ const char *cfs_pool_state_name(enum cfs_pool_state state)
 	return names[state];
 }
 
-/* ---- space --------------------------------------------------------------------------- */
+/* ---- space --------------------------------------------------------------- */
 
 struct sum {
 	struct cfs_session *s;
@@ -154,7 +154,7 @@ static bool is_block(const char *path)
 	return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
-/* ---- devices ------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------- */
 
 int cfs_session_devices(struct cfs_session *s, cfs_device_each_fn each,
 			void *arg, struct cfs_err *err)
@@ -345,7 +345,7 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
 	return r;
 }
 
-/* ---- slices -------------------------------------------------------------------------- */
+/* ---- slices -------------------------------------------------------------- */
 
 struct trim_state {
 	struct cfs_session *s;
@@ -465,7 +465,7 @@ int cfs_session_slices(struct cfs_session *s, const char *container,
 	return r;
 }
 
-/* ---- settings ------------------------------------------------------------------------ */
+/* ---- settings ------------------------------------------------------------ */
 
 static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		    struct cfs_err *err)

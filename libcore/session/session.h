@@ -67,7 +67,7 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 int cfs_session_close(struct cfs_session *s, struct cfs_err *err);
 void cfs_session_closep(struct cfs_session **s);	/* drops errors */
 
-/* ---- pools ------------------------------------------------------------- */
+/* ---- pools --------------------------------------------------------------- */
 
 struct cfs_format_options {
 	const char	*const *devices;
@@ -87,7 +87,8 @@ struct cfs_probe {
 	bool		exists;
 	bool		is_block;
 	uint64_t	size_bytes;
-	char		type[64];	/* libblkid's word, "cfs", "data"; empty: none */
+	/* libblkid's word, "cfs", "data"; empty: none */
+	char		type[64];
 	char		label[128];
 	bool		is_in_use;	/* mounted, swap, part of an open pool */
 	char		used_as[256];
@@ -192,7 +193,8 @@ int cfs_session_trim(struct cfs_session *s, const char *container,
 struct cfs_slice_info {
 	uint32_t	device_index;
 	uint64_t	slice_index;
-	const char	*use;		/* "free", "pool", "container", "frozen", "bad" */
+	/* "free", "pool", "container", "frozen", "bad" */
+	const char	*use;
 	char		container[128];
 	uint64_t	container_id;
 	uint64_t	lslice;
@@ -206,7 +208,7 @@ typedef int (*cfs_slice_each_fn)(void *arg, const struct cfs_slice_info *i);
 int cfs_session_slices(struct cfs_session *s, const char *container,
 		       cfs_slice_each_fn each, void *arg, struct cfs_err *err);
 
-/* ---- volumes ----------------------------------------------------------- */
+/* ---- volumes ------------------------------------------------------------- */
 
 struct cfs_volume_info {
 	char		name[260];	/* "vm0" or "vm0/c1" */
@@ -224,7 +226,8 @@ struct cfs_volume_info {
 	uint64_t	slice_count;	/* of the container */
 	uint64_t	damaged_blocks;
 	uint64_t	inode_count;	/* tree */
-	const char	*state;		/* "clean", "degraded", "read-only", "offline" */
+	/* "clean", "degraded", "read-only", "offline" */
+	const char	*state;
 };
 typedef int (*cfs_volume_each_fn)(void *arg, const struct cfs_volume_info *v);
 
@@ -255,7 +258,7 @@ int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 			      uint64_t size_bytes, struct cfs_err *err);
 
-/* ---- snapshots --------------------------------------------------------- */
+/* ---- snapshots ----------------------------------------------------------- */
 
 struct cfs_snapshot_info {
 	char		volume[260];
@@ -308,7 +311,7 @@ int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
 int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
 			  const char *snap, bool hold, struct cfs_err *err);
 
-/* ---- data -------------------------------------------------------------- */
+/* ---- data ---------------------------------------------------------------- */
 
 /* A LUN, or a tree, opened for input and output.  @snap: NULL for the volume
  * as it is; a snapshot is read-only. */
@@ -339,7 +342,7 @@ int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err);
 struct cfs_fs;
 struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v);
 
-/* ---- check, scrub, trace: heal/check.h and its neighbours --------------- */
+/* ---- check, scrub, trace: heal/check.h and its neighbours ---------------- */
 
 /* Metadata, connectivity and allocation; changes nothing. */
 int cfs_session_check(struct cfs_session *s, const char *container,

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- information ----------------------------------------------------------------- */
+/* ---- information --------------------------------------------------------- */
 
 struct info_state {
 	struct cfs_session *s;
@@ -202,13 +202,13 @@ int cfs_session_volumes(struct cfs_session *s, const char *container,
 int cfs_session_volume(struct cfs_session *s, const char *volume,
 		       struct cfs_volume_info *ret, struct cfs_err *err)
 {
-	struct cfs_named v;
+	struct cfs_named v = { 0 };
 	int r = cfs_session_find(s, volume, &v, err);
 
 	return r < 0 ? r : fill_info(s, v.member, v.id, &v.rec, ret, err);
 }
 
-/* ---- making ---------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 
 static int check_size(uint64_t size_bytes, struct cfs_err *err)
 {
@@ -263,7 +263,7 @@ int cfs_session_finish_volume(struct cfs_session *s, const char *name,
 	return cfs_pool_container_update(s->pool, m, &rec, err);
 }
 
-/* ---- removing -------------------------------------------------------------------- */
+/* ---- removing ------------------------------------------------------------ */
 
 static int count_held(void *arg, uint64_t stamp,
 		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
@@ -298,7 +298,7 @@ int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
 			      bool recursive, struct cfs_err *err)
 {
 	struct dependents d = { 0 };
-	struct cfs_named v;
+	struct cfs_named v = { 0 };
 	uint64_t slices;
 	int r = cfs_session_may_write(s, err);
 
@@ -327,14 +327,14 @@ int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
 	return cfs_pool_container_remove(s->pool, v.member, err);
 }
 
-/* ---- changing -------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------ */
 
 int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 			      const char *new_name, struct cfs_err *err)
 {
 	const char *slash = strchr(new_name, '/');
 	struct cfs_container_rec rec;
-	struct cfs_named v;
+	struct cfs_named v = { 0 };
 	int r = cfs_session_may_write(s, err);
 
 	if (r == 0)
@@ -362,7 +362,7 @@ int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 			      uint64_t size_bytes, struct cfs_err *err)
 {
-	struct cfs_named v;
+	struct cfs_named v = { 0 };
 	int r = cfs_session_may_write(s, err);
 
 	if (r == 0)
@@ -377,7 +377,7 @@ int cfs_session_set_limit(struct cfs_session *s, const char *volume,
 			  uint64_t limit_bytes, struct cfs_err *err)
 {
 	struct cfs_container_rec rec;
-	struct cfs_named v;
+	struct cfs_named v = { 0 };
 	int r = cfs_session_find(s, volume, &v, err);
 
 	if (r < 0)

@@ -45,6 +45,8 @@ static unsigned int records_bytes(const uint8_t *image, unsigned int level,
 		sum += n;
 		while (n > 0) {
 			unsigned int bits = CFS_MIN(n, 64 - at % 64);
+			/* n > 0, so bits is 1 to 64. */
+			/* cppcheck-suppress shiftTooManyBits */
 			uint64_t mask = UINT64_MAX >> (64 - bits) << at % 64;
 
 			if (taken[at / 64] & mask)

@@ -12,7 +12,7 @@
 #define SPACE_SLICE	(UINT64_C(1) << 56)
 #define SPACE_GROUP	(UINT64_C(2) << 56)
 
-/* ---- bits --------------------------------------------------------------- */
+/* ---- bits ---------------------------------------------------------------- */
 
 static unsigned int bits_count(const uint64_t bits[2])
 {
@@ -146,7 +146,7 @@ static int bits_change(struct cfs_container *c, uint64_t key,
 	return count_used(c, cfs_vaddr_lslice(key), is_used ? n : -n, err);
 }
 
-/* ---- handing out -------------------------------------------------------- */
+/* ---- handing out --------------------------------------------------------- */
 
 /* The lowest run in @bits, of at most @count. */
 static uint32_t find_run(const uint64_t bits[2], uint32_t count,
@@ -218,7 +218,7 @@ void cfs_space_set_tag(struct cfs_container *c, uint64_t vaddr,
 	g->is_dirty = true;
 }
 
-/* ---- giving back -------------------------------------------------------- */
+/* ---- giving back --------------------------------------------------------- */
 
 static struct held_group *held_get(struct cfs_container *c, uint64_t key,
 				   struct cfs_err *err)
@@ -347,7 +347,7 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 	return 0;
 }
 
-/* ---- counts and promises ------------------------------------------------ */
+/* ---- counts and promises ------------------------------------------------- */
 
 uint64_t cfs_space_reserve(const struct cfs_container *c)
 {
@@ -462,7 +462,7 @@ uint32_t cfs_space_slice_used(struct cfs_container *c, uint64_t lslice)
 	return lslice < c->slice_room ? c->slices[lslice].used_blocks : 0;
 }
 
-/* ---- slices ------------------------------------------------------------- */
+/* ---- slices -------------------------------------------------------------- */
 
 int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
 			struct cfs_err *err)

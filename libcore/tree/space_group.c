@@ -5,7 +5,7 @@
  * pages of groups that changed are written, and those with nothing left to
  * hand out go back.
  */
-#include "tree/container_priv.h"
+#include "tree/space_priv.h"
 
 #include "base/cleanup.h"
 
@@ -17,7 +17,7 @@
 #define BATCH_GROUPS_MAX	1024u
 #define FREE_ENOUGH		32u	/* blocks; fewer only if need be */
 
-static struct cfs_key loan_key(uint64_t key)
+struct cfs_key cfs_space_loan_key(uint64_t key)
 {
 	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_LOAN, 0), key,
 				   0 } };
@@ -36,7 +36,7 @@ struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr)
 }
 
 /* Blocks of a group that may be written in a loan that begins now. */
-static int allowed_bits(struct cfs_container *c, uint64_t key,
+int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
 			uint64_t ret[2], bool *ret_was_used,
 			struct cfs_err *err)
 {
@@ -87,7 +87,7 @@ static int group_add(struct cfs_container *c, struct open_group *g,
 }
 
 /* Bring a group into memory, with its tags, and let reads see them. */
-static int group_open(struct cfs_container *c, uint64_t key, bool was_used,
+int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 		      struct open_group **ret, struct cfs_err *err)
 {
 	struct open_group *g = group_new(key, err);
@@ -121,13 +121,13 @@ int cfs_space_open_group(struct cfs_container *c, uint64_t key,
 	HASH_FIND(hh, c->groups, &key, sizeof(key), *ret);
 	if (*ret)
 		return 0;
-	r = allowed_bits(c, key, allowed, &was_used, err);
+	r = cfs_space_allowed_bits(c, key, allowed, &was_used, err);
 	if (r == 0)
-		r = group_open(c, key, true, ret, err);
+		r = cfs_space_group_open(c, key, true, ret, err);
 	return r;
 }
 
-/* ---- choosing ----------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------ */
 
 /*
  * Second copies of nodes stay in other slices than the first ones, on other
@@ -154,15 +154,9 @@ static bool slice_suits(const struct cfs_container *c, unsigned int stream,
 	return true;
 }
 
-struct candidate {
-	uint64_t	key;
-	uint64_t	allowed[2];
-	bool		was_used;
-};
-
 /* Groups that were chosen so far, and when it is enough. */
 struct choice {
-	struct candidate *list;
+	struct cfs_candidate *list;
 	struct open_group **groups;	/* of them, once they are loaded */
 	size_t		count, room;
 	size_t		groups_min;
@@ -195,7 +189,7 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 	for (uint32_t n = 0; n < geo->group_count && !is_enough(ch); n++) {
 		uint32_t index = (s->cursor + n) % geo->group_count;
 		uint64_t key = cfs_vaddr(lslice, index);
-		struct candidate *cand = &ch->list[ch->count];
+		struct cfs_candidate *cand = &ch->list[ch->count];
 		struct open_group *g;
 		unsigned int free_blocks;
 		int r;
@@ -203,7 +197,7 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
 		if (g || is_unfit(c, key))
 			continue;
-		r = allowed_bits(c, key, cand->allowed, &cand->was_used, err);
+		r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used, err);
 		if (r < 0)
 			return r;
 		free_blocks =
@@ -251,10 +245,10 @@ static int choose_groups(struct cfs_container *c, unsigned int stream,
 	return 0;
 }
 
-/* ---- lending ------------------------------------------------------------ */
+/* ---- lending ------------------------------------------------------------- */
 
 /* The loans of these groups, durable; the tree has them in the next commit. */
-static int lend(struct cfs_container *c, const struct candidate *list,
+int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
 		size_t count, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
@@ -268,7 +262,7 @@ static int lend(struct cfs_container *c, const struct candidate *list,
 
 	cfs_loan_rec_pack(&loan, &disk);
 	for (size_t i = 0; i < count && r == 0; i++) {
-		struct cfs_key key = loan_key(list[i].key);
+		struct cfs_key key = cfs_space_loan_key(list[i].key);
 		struct cfs_rec rec = {
 			.type = CFS_REC_SET,
 			.tree_id = CFS_TREE_TABLE,
@@ -299,7 +293,8 @@ static struct open_group *idle_group(struct cfs_container *c,
 	struct open_group *g, *tmp, *best = NULL;
 
 	HASH_ITER(hh, c->groups, g, tmp) {
-		if ((g->is_assigned && !is_shared) || !(g->allowed[0] | g->allowed[1]) ||
+		if ((g->is_assigned && !is_shared) ||
+		    !(g->allowed[0] | g->allowed[1]) ||
 		    !slice_suits(c, stream, g->g.lslice, is_strict))
 			continue;
 		/* In the order of addresses, so that runs go on. */
@@ -424,7 +419,7 @@ static void how_much(struct cfs_container *c, unsigned int stream,
  */
 static int relend(struct cfs_container *c, struct cfs_err *err)
 {
-	struct candidate *list = calloc(HASH_COUNT(c->groups) + 1,
+	struct cfs_candidate *list = calloc(HASH_COUNT(c->groups) + 1,
 					sizeof(*list));
 	struct open_group *g, *tmp;
 	size_t n = 0;
@@ -434,14 +429,14 @@ static int relend(struct cfs_container *c, struct cfs_err *err)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	HASH_ITER(hh, c->groups, g, tmp) {
 		if (r == 0)
-			r = allowed_bits(c, g->key, list[n].allowed,
+			r = cfs_space_allowed_bits(c, g->key, list[n].allowed,
 					 &list[n].was_used, err);
 		list[n].key = g->key;
 		if (list[n].allowed[0] | list[n].allowed[1])
 			n++;
 	}
 	if (r == 0 && n > 0)
-		r = lend(c, list, n, err);
+		r = cfs_space_lend(c, list, n, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		HASH_FIND(hh, c->groups, &list[i].key, sizeof(list[i].key), g);
 		g->allowed[0] = list[i].allowed[0];
@@ -475,7 +470,7 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		if (r == 0)
 			r = load_chosen(c, &ch, err);
 		if (r == 0 && ch.count > 0)
-			r = lend(c, ch.list, ch.count, err);
+			r = cfs_space_lend(c, ch.list, ch.count, err);
 		if (r == 0)
 			r = add_chosen(c, &ch, err);
 		tries_again = r == 0 && ch.count == 0 &&
@@ -500,363 +495,4 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		return cfs_err_set(err, -ENOSPC, "no free group of blocks");
 	assign(c, stream, g);
 	return 0;
-}
-
-/* ---- commit ------------------------------------------------------------- */
-
-/* Groups that are used up go back with this commit; sums of slices. */
-int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err)
-{
-	struct open_group *g, *tmp;
-
-	HASH_ITER(hh, c->groups, g, tmp) {
-		struct cfs_key key = loan_key(g->key);
-		int r;
-
-		if (!c->is_sealing && (g->allowed[0] | g->allowed[1]))
-			continue;
-		r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, err);
-		if (r < 0 && r != -ENOENT)
-			return r;
-	}
-	for (uint64_t l = 0; l < c->slice_room; l++) {
-		struct cfs_space_slice_disk disk;
-		struct cfs_key key = { { UINT64_C(1) << 56 | l, 0, 0 } };
-		int r;
-
-		if (!c->slices[l].is_changed || !c->slices[l].is_mapped)
-			continue;
-		memset(&disk, 0, sizeof(disk));
-		disk.used_blocks = le32_put(c->slices[l].used_blocks);
-		r = cfs_tree_put(c->trees[CFS_TREE_SPACE - 1], &key, &disk,
-				 sizeof(disk), NULL, err);
-		if (r < 0)
-			return r;
-		c->slices[l].is_changed = false;
-	}
-	return 0;
-}
-
-/* The tag pages of all groups that changed, into the commit's writes. */
-int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
-{
-	struct open_group *g, *tmp;
-
-	HASH_ITER(hh, c->groups, g, tmp) {
-		struct cfs_page_disk *page;
-		uint64_t vaddr;
-		int r;
-
-		if (!g->is_dirty)
-			continue;
-		page = cfs_dev_buf_alloc(sizeof(*page));
-		if (!page || cfs_buf_append(&c->page_bufs, &page,
-					    sizeof(page)) < 0) {
-			free(page);
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		}
-		cfs_group_page(c->blocks, &g->g, c->stamp, page, &vaddr);
-		r = cfs_container_add_write(c, vaddr, 1, page, err);
-		if (r < 0)
-			return r;
-		g->is_dirty = false;
-	}
-	return 0;
-}
-
-/* Behind the root: forget groups whose loan is over. */
-void cfs_space_close_groups(struct cfs_container *c)
-{
-	struct open_group *g, *tmp;
-
-	HASH_ITER(hh, c->groups, g, tmp) {
-		struct cfs_key key = loan_key(g->key);
-
-		if (!c->is_sealing && (g->allowed[0] | g->allowed[1]))
-			continue;
-		/* Used up while the commit placed its nodes: next time. */
-		if (cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], &key, NULL, 0,
-				 &(size_t){ 0 }, NULL) != -ENOENT)
-			continue;
-		for (unsigned int s = 0; s < CFS_STREAM_COUNT; s++)
-			if (c->current[s] == g)
-				c->current[s] = NULL;
-		HASH_DEL(c->groups, g);
-		cfs_blocks_unregister(c->blocks, &g->g);
-		c->slices[g->g.lslice].is_scanned = false;
-		free(g);
-	}
-}
-
-/* ---- recovery ----------------------------------------------------------- */
-
-/*
- * A group that was on loan when its writer died: tags of a commit that did
- * not come to its root would pass for newest versions once the stamp has
- * overtaken them.  Blocks in use keep theirs (as of the root, or put there by
- * the replay); the others are free, and so are their tags.
- */
-static int recover_group(struct cfs_container *c, uint64_t key,
-			 struct cfs_err *err)
-{
-	const struct cfs_tag_disk zero = { 0 };
-	struct open_group *g;
-	uint64_t allowed[2], held[2], free_bits[2];
-	bool was_used;
-	int r = cfs_space_open_group(c, key, &g, err);
-
-	if (r == 0)
-		r = allowed_bits(c, key, allowed, &was_used, err);
-	if (r < 0)
-		return r;
-	/* What the replay freed may still be named by the last root. */
-	cfs_space_held_bits(c, key, held);
-	free_bits[0] = allowed[0] & ~held[0];
-	free_bits[1] = allowed[1] & ~held[1];
-	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++) {
-		if (!(free_bits[i / 64] >> (i % 64) & 1) ||
-		    memcmp(&g->g.tags[i], &zero, sizeof(zero)) == 0)
-			continue;
-		g->g.tags[i] = zero;
-		g->is_dirty = true;
-	}
-	/* The old writer is gone, so its loan goes on as ours. */
-	g->allowed[0] = allowed[0];
-	g->allowed[1] = allowed[1];
-	return 0;
-}
-
-static bool is_group(const struct cfs_container *c, uint64_t key)
-{
-	return cfs_vaddr_lslice(key) < c->slice_room &&
-	       c->slices[cfs_vaddr_lslice(key)].is_mapped &&
-	       cfs_vaddr_block(key) <
-	       cfs_metavolume_geometry(c->mv)->group_count;
-}
-
-int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
-{
-	struct cfs_key from = loan_key(0);
-	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &from, err);
-
-	while (r == 0 && cur.key.w[0] == from.w[0]) {
-		struct cfs_loan_rec loan;
-
-		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
-					err);
-		if (r == 0 && !is_group(c, cur.key.w[1]))
-			r = cfs_err_set(err, -EUCLEAN,
-					"a loan of a group that is not there");
-		if (r == 0) {
-			c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
-			r = recover_group(c, cur.key.w[1], err);
-		}
-		if (r == 0)
-			r = cfs_cursor_next(&cur, err);
-	}
-	return r == -ENOENT ? 0 : r;
-}
-
-/* ---- the log's own blocks ------------------------------------------------ */
-
-/* Groups, adjacent and never used, for one more extent of the log. */
-static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
-			       uint64_t *ret_key, struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	uint64_t end = cfs_metavolume_end(c->mv);
-	uint32_t best = 0;
-
-	for (uint64_t l = 0; l < end && best < want; l++) {
-		uint32_t run = 0;
-
-		if (l >= c->slice_room || !c->slices[l].is_mapped ||
-		    geo->data_count - c->slices[l].used_blocks <
-		    CFS_TAGS_PER_PAGE)
-			continue;
-		for (uint32_t i = 0; i < geo->group_count && best < want;
-		     i++) {
-			uint64_t key = cfs_vaddr(l, i), allowed[2];
-			struct open_group *g;
-			bool was_used;
-
-			HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-			if (g || allowed_bits(c, key, allowed, &was_used,
-					      err) < 0 || was_used) {
-				run = 0;
-				continue;
-			}
-			run++;
-			if (run > best) {
-				best = run;
-				*ret_key = cfs_vaddr(l, i + 1 - run);
-			}
-		}
-	}
-	return best;
-}
-
-/* Mark all blocks of a fresh group as the log's. */
-static int take_log_group(struct cfs_container *c, uint64_t key,
-			  struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	uint32_t start = cfs_geometry_group_start(geo, cfs_vaddr_block(key));
-	uint32_t count = cfs_geometry_group_blocks(geo, cfs_vaddr_block(key));
-	uint64_t lslice = cfs_vaddr_lslice(key);
-	uint64_t used[2] = { 0, 0 };
-	struct open_group *g;
-	int r = group_open(c, key, false, &g, err);
-
-	for (uint32_t i = 0; i < count; i++)
-		used[i / 64] |= UINT64_C(1) << (i % 64);
-	if (r == 0)
-		r = cfs_space_bits_store(c, key, used, err);
-	if (r < 0)
-		return r;
-	c->slices[lslice].used_blocks += count;
-	c->slices[lslice].is_changed = true;
-	c->used_blocks += count;
-	for (uint32_t i = 0; i < count; i++) {
-		const struct cfs_tag tag = {
-			.type = CFS_TAG_LOG,
-			.ino = c->root.log_id,
-			.offset = i,
-			.stamp = c->stamp,
-		};
-
-		cfs_space_set_tag(c, cfs_vaddr(lslice, start + i), &tag);
-	}
-	return 0;
-}
-
-/* A new container's root pages: the first two blocks of a slice. */
-int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
-			uint64_t *ret_vaddr, struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	const uint64_t key = cfs_vaddr(lslice, 0), used[2] = { 3, 0 };
-	struct open_group *g;
-	uint64_t allowed[2];
-	bool was_used;
-	int r = allowed_bits(c, key, allowed, &was_used, err);
-
-	if (r == 0)
-		r = group_open(c, key, false, &g, err);
-	if (r == 0)
-		r = cfs_space_bits_store(c, key, used, err);
-	if (r < 0)
-		return r;
-	g->allowed[0] = allowed[0] & ~used[0];
-	g->allowed[1] = allowed[1];
-	c->slices[lslice].used_blocks += 2;
-	c->slices[lslice].is_changed = true;
-	c->used_blocks += 2;
-	*ret_vaddr = cfs_vaddr(lslice, geo->data_start);
-	for (unsigned int i = 0; i < 2; i++) {
-		const struct cfs_tag tag = {
-			.type = CFS_TAG_ROOT,
-			.offset = i,
-			.stamp = c->stamp,
-		};
-
-		cfs_space_set_tag(c, *ret_vaddr + i, &tag);
-	}
-	return 0;
-}
-
-/*
- * Zeroes ahead of use, so that later appends do not make the host's file
- * system allocate anything behind a flush.
- */
-static int fill_log(struct cfs_container *c, uint64_t vaddr, uint32_t blocks,
-		    struct cfs_err *err)
-{
-	void *zeroes = cfs_dev_buf_alloc((size_t)blocks * CFS_BLOCK_BYTES);
-	int r;
-
-	if (!zeroes)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = cfs_container_write_now(c, vaddr, blocks, zeroes, err);
-	free(zeroes);
-	return r;
-}
-
-/* A new container's log: the last groups of a slice. */
-int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
-		       uint32_t group_count, bool is_filled,
-		       struct cfs_log_extent *ret, struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	uint32_t first = geo->group_count - group_count;
-	uint32_t start = cfs_geometry_group_start(geo, first);
-	uint32_t blocks = geo->data_start + geo->data_count - start;
-	int r = 0;
-
-	for (uint32_t i = first; i < geo->group_count && r == 0; i++)
-		r = take_log_group(c, cfs_vaddr(lslice, i), err);
-	ret->vaddr = cfs_vaddr(lslice, start);
-	ret->block_count = blocks;
-	if (r == 0 && is_filled)
-		r = fill_log(c, ret->vaddr, blocks, err);
-	return r;
-}
-
-/* pool / 32, within 1 and 64 MiB, in blocks. */
-static uint64_t log_cap(const struct cfs_container *c)
-{
-	struct cfs_devset *set = cfs_metavolume_devset(c->mv);
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
-		bytes += cfs_devset_label(set, i)->size_bytes;
-	bytes = CFS_MIN(CFS_MAX(bytes / 32, UINT64_C(1) << 20),
-			UINT64_C(64) << 20);
-	return bytes / CFS_BLOCK_BYTES;
-}
-
-/* More room for the log, within a commit. */
-int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	uint64_t total = cfs_log_total_blocks(c->log);
-	uint64_t cap = log_cap(c);
-	uint32_t want;
-	struct candidate *list;
-	uint64_t key = 0, blocks = 0;
-	uint32_t run;
-	int r;
-
-	if (total >= cap)
-		return 0;
-	/* Twice as long, up to the cap. */
-	want = (uint32_t)cfs_div_up(CFS_MIN(total, cap - total),
-				    CFS_TAGS_PER_PAGE);
-	if (cfs_space_left(c) < (int64_t)(cfs_space_reserve(c) +
-			4 * (uint64_t)want * CFS_TAGS_PER_PAGE))
-		return 0;	/* space is needed for other things */
-	run = find_empty_run(c, want, &key, err);
-	if (run == 0)
-		return 0;
-	list = calloc(run, sizeof(*list));
-	if (!list)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < run; i++)
-		list[i].key = key + i;
-	r = lend(c, list, run, err);
-	free(list);
-	for (uint32_t i = 0; i < run && r == 0; i++) {
-		r = take_log_group(c, key + i, err);
-		blocks += cfs_geometry_group_blocks(geo,
-						cfs_vaddr_block(key + i));
-	}
-	if (r < 0)
-		return r;
-	key = cfs_vaddr(cfs_vaddr_lslice(key),
-			cfs_geometry_group_start(geo, cfs_vaddr_block(key)));
-	r = fill_log(c, key, (uint32_t)blocks, err);
-	if (r == 0)
-		r = cfs_log_add_extent(c->log, key, (uint32_t)blocks, err);
-	return r;
 }

@@ -12,7 +12,7 @@
 
 #define CACHE_BYTES_DEFAULT	(UINT64_C(64) << 20)
 
-/* ---- hooks of container 0 ---------------------------------------------------- */
+/* ---- hooks of container 0 ------------------------------------------------ */
 
 static int c0_replay(void *ctx, const struct cfs_rec *rec, struct cfs_err *err)
 {
@@ -82,7 +82,7 @@ const struct cfs_container_hooks cfs_pool_c0_hooks = {
 	.table_changed = c0_table_changed,
 };
 
-/* ---- the object ------------------------------------------------------------------ */
+/* ---- the object ---------------------------------------------------------- */
 
 static void pool_free(struct cfs_pool *pool)
 {
@@ -138,7 +138,7 @@ static struct cfs_container_config c0_config(struct cfs_pool *pool)
 	return config;
 }
 
-/* ---- making ------------------------------------------------------------------------ */
+/* ---- making -------------------------------------------------------------- */
 
 static int put_device_rec(struct cfs_pool *pool, uint32_t index,
 			  const struct cfs_device_rec *rec,
@@ -289,7 +289,7 @@ int cfs_pool_make(struct cfs_devset *set, const struct cfs_pool_options *opt,
 	return r;
 }
 
-/* ---- opening ------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------- */
 
 /* The newest root of container 0, by physical places: its slice map. */
 static int bootstrap(struct cfs_pool *pool,
@@ -439,7 +439,7 @@ void cfs_pool_drop(struct cfs_pool *pool)
 	pool_free(pool);
 }
 
-/* ---- facts ------------------------------------------------------------------------- */
+/* ---- facts --------------------------------------------------------------- */
 
 struct cfs_devset *cfs_pool_devset(struct cfs_pool *pool)
 {

@@ -221,7 +221,7 @@ uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool)
 	return n;
 }
 
-/* ---- headers and records ----------------------------------------------------- */
+/* ---- headers and records ------------------------------------------------- */
 
 int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 			   const uint8_t uuid[16], uint64_t lslice,
@@ -326,7 +326,7 @@ int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
 	return cfs_container_put_now(pool->c0, changes, n, err);
 }
 
-/* ---- lending ------------------------------------------------------------------- */
+/* ---- lending ------------------------------------------------------------- */
 
 /* The lowest logical slice that is a hole. */
 static uint64_t free_lslice(const struct cfs_metavolume *mv, uint64_t from)
@@ -467,7 +467,7 @@ const struct cfs_slice_source cfs_pool_source = {
 	.has_plenty = source_has_plenty,
 };
 
-/* ---- taking back ------------------------------------------------------------------ */
+/* ---- taking back --------------------------------------------------------- */
 
 /* The slice's next life begins as free. */
 static int take_back(struct cfs_pool *pool, struct cfs_member *m,
@@ -522,7 +522,7 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 	return r;
 }
 
-/* ---- looking ------------------------------------------------------------------------ */
+/* ---- looking ------------------------------------------------------------- */
 
 int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 		    void *arg, struct cfs_err *err)

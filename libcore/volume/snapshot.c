@@ -16,7 +16,7 @@ static struct cfs_key snapshot_key(uint16_t branch, uint64_t stamp)
 				   stamp, 0 } };
 }
 
-/* ---- listing ---------------------------------------------------------------------- */
+/* ---- listing ------------------------------------------------------------- */
 
 struct found {
 	uint64_t	stamp;
@@ -168,7 +168,7 @@ int cfs_snapshot_find(struct cfs_member *m, uint64_t volume, const char *name,
 	return r;
 }
 
-/* ---- taking ------------------------------------------------------------------------- */
+/* ---- taking -------------------------------------------------------------- */
 
 static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
 	       const struct cfs_snapshot_rec *rec, struct cfs_err *err)
@@ -277,7 +277,7 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 	return r;
 }
 
-/* ---- changing ------------------------------------------------------------------------ */
+/* ---- changing ------------------------------------------------------------ */
 
 int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
 			const char *snap, const char *name,
@@ -362,7 +362,7 @@ int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
 	return r;
 }
 
-/* ---- new branches ---------------------------------------------------------------------- */
+/* ---- new branches -------------------------------------------------------- */
 
 /* Within an operation: a branch that sees @at, for @volume. */
 static int fork_locked(struct cfs_member *m, const struct found *at,

@@ -235,7 +235,7 @@ int cfs_sweep(struct cfs_member *m, uint16_t branch, uint64_t *ret_freed,
 	return r;
 }
 
-/* ---- removal of volumes ------------------------------------------------------------ */
+/* ---- removal of volumes -------------------------------------------------- */
 
 /* A branch of the volume that no branch forks from; 0: none is left. */
 static uint16_t leaf_branch(struct cfs_vols *v, uint64_t volume)

@@ -88,7 +88,7 @@ void cfs_volume_view(struct cfs_member *m, const struct cfs_volume_rec *rec,
 	};
 }
 
-/* ---- making --------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------- */
 
 int cfs_volume_make_first(struct cfs_member *m, uint32_t kind,
 			  uint64_t size_bytes, struct cfs_err *err)
@@ -126,7 +126,7 @@ int cfs_volume_make_first(struct cfs_member *m, uint32_t kind,
 	return cfs_volume_op_done(m, r, err);
 }
 
-/* ---- finding --------------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------- */
 
 int cfs_volume_get(struct cfs_member *m, uint64_t id,
 		   struct cfs_volume_rec *ret, struct cfs_err *err)
@@ -235,7 +235,7 @@ int cfs_volume_find(struct cfs_member *m, const char *clone, uint64_t *ret_id,
 	return r;
 }
 
-/* ---- changing ---------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------ */
 
 int cfs_volume_rename(struct cfs_member *m, uint64_t id, const char *name,
 		      struct cfs_err *err)
@@ -298,7 +298,7 @@ int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
 	return cfs_volume_op_done(m, r, err);
 }
 
-/* ---- removing ----------------------------------------------------------------------- */
+/* ---- removing ------------------------------------------------------------ */
 
 struct dependents {
 	struct cfs_member *m;
