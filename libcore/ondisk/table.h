@@ -20,7 +20,7 @@
  *   VOLUME     volume id                   0                   0
  *   BRANCH     branch                      0                   0
  *   SNAPSHOT   branch                      stamp               0
- *   TOMBSTONE  branch                      inode               block offset
+ *   TOMBSTONE  branch                      inode               offset 48 | index 16
  *   ORPHAN     branch                      inode               0
  *   SCRUB      0                           0                   0
  *
@@ -54,6 +54,20 @@ enum cfs_table_class {
 static inline uint64_t cfs_table_word(enum cfs_table_class c, uint64_t low)
 {
 	return (uint64_t)c << 56 | low;
+}
+
+/* Word 2 of a tombstone: several may stand at one offset. */
+static inline uint64_t cfs_tombstone_word(uint64_t offset, uint16_t index)
+{
+	return offset << 16 | index;
+}
+static inline uint64_t cfs_tombstone_offset(uint64_t word2)
+{
+	return word2 >> 16;
+}
+static inline uint16_t cfs_tombstone_index(uint64_t word2)
+{
+	return (uint16_t)word2;
 }
 
 #define CFS_NAME_BYTES	128u		/* a name of 1..127 bytes and its NUL */

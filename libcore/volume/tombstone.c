@@ -4,70 +4,62 @@
  * rebuild from tags does not bring back what stood there.  A tombstone counts
  * against tags of its own stamp too (its seq is the highest), so the stamp
  * rises behind each.
+ *
+ * A range may become a hole again and again.  An older tombstone is needed as
+ * long as a pin lies between it and the next: there the range was a hole, and
+ * nothing else says so.  One that no pin needs, and that the new one covers,
+ * makes room for it.
  */
 #include "volume/vols_priv.h"
 
-static struct cfs_key key_of(uint16_t branch, uint64_t ino, uint64_t offset)
+static struct cfs_key key_of(uint16_t branch, uint64_t ino, uint64_t offset,
+			     uint16_t index)
 {
 	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_TOMBSTONE, branch),
-				   ino, offset } };
-}
-
-static int get(struct cfs_vols *v, const struct cfs_key *key,
-	       struct cfs_tombstone_rec *ret, struct cfs_err *err)
-{
-	struct cfs_tombstone_rec_disk disk;
-	size_t bytes;
-	int r = cfs_container_get(v->c, key, &disk, sizeof(disk), &bytes, err);
-
-	if (r < 0)
-		return r;
-	return cfs_tombstone_rec_unpack(&disk, bytes, ret, err);
-}
-
-static int put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
-	       uint64_t offset, const struct cfs_tombstone_rec *rec,
-	       struct cfs_err *err)
-{
-	struct cfs_key key = key_of(branch, ino, offset);
-	struct cfs_tombstone_rec_disk disk;
-
-	cfs_tombstone_rec_pack(rec, &disk);
-	return cfs_container_put(v->c, &key, &disk, sizeof(disk), err);
+				   ino, cfs_tombstone_word(offset, index) } };
 }
 
 /*
- * An older, longer tombstone at the same place keeps its part behind the new
- * one.  That part may meet another in turn: the newer of the two stands, and
- * what the older one has behind it goes on.
+ * An index for a new tombstone among those at its offset; those that it makes
+ * superfluous go.  Indices need not be in the order of stamps.
  */
-static int keep_rest(struct cfs_vols *v, uint16_t branch, uint64_t ino,
-		     uint64_t offset, struct cfs_tombstone_rec rest,
-		     struct cfs_err *err)
+static int make_room(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		     uint64_t offset, const struct cfs_tombstone_rec *rec,
+		     uint16_t *ret, struct cfs_err *err)
 {
-	for (;;) {
-		struct cfs_key key = key_of(branch, ino, offset);
-		struct cfs_tombstone_rec there;
-		int r = get(v, &key, &there, err);
+	struct cfs_tree *tree = cfs_container_tree(v->c, CFS_TREE_TABLE);
+	struct cfs_key at = key_of(branch, ino, offset, 0);
+	uint32_t index = 0;
+	struct cfs_cursor cur;
+	struct branch *b;
+	int r = cfs_branch_get(v, branch, &b, err);
 
-		if (r == -ENOENT)
-			return put(v, branch, ino, offset, &rest, err);
+	if (r == 0)
+		r = cfs_cursor_ge(&cur, tree, &at, err);
+	while (r == 0 && cur.key.w[0] == at.w[0] && cur.key.w[1] == ino &&
+	       cfs_tombstone_offset(cur.key.w[2]) == offset) {
+		const struct cfs_key key = cur.key;
+		struct cfs_tombstone_rec old;
+
+		r = cfs_tombstone_rec_unpack(cur.value, cur.value_bytes, &old,
+					     err);
 		if (r < 0)
 			return r;
-		if (there.stamp < rest.stamp) {
-			struct cfs_tombstone_rec newer = rest;
-
-			r = put(v, branch, ino, offset, &newer, err);
-			if (r < 0)
-				return r;
-			rest = there;
-			there = newer;
-		}
-		if (rest.count <= there.count)
-			return 0;
-		offset += there.count;
-		rest.count -= there.count;
+		if (old.count <= rec->count &&
+		    !cfs_branch_is_pinned(b, old.stamp, rec->stamp))
+			r = cfs_container_del(v->c, &key, err);
+		else if (cfs_tombstone_index(key.w[2]) == index)
+			index++;
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
 	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (index > UINT16_MAX)
+		return cfs_err_set(err, -ENOSPC, "a range became a hole in too "
+				   "many snapshots");
+	*ret = (uint16_t)index;
+	return 0;
 }
 
 int cfs_tombstone_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
@@ -78,20 +70,16 @@ int cfs_tombstone_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		.stamp = cfs_container_stamp(v->c),
 		.seq = UINT16_MAX,
 	};
-	struct cfs_key key = key_of(branch, ino, offset);
-	struct cfs_tombstone_rec old;
-	bool has_rest = false;
-	int r = get(v, &key, &old, err);
+	struct cfs_tombstone_rec_disk disk;
+	uint16_t index = 0;
+	int r = make_room(v, branch, ino, offset, &rec, &index, err);
 
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0 && old.count > count) {
-		has_rest = true;
-		old.count -= count;
+	if (r == 0) {
+		const struct cfs_key key = key_of(branch, ino, offset, index);
+
+		cfs_tombstone_rec_pack(&rec, &disk);
+		r = cfs_container_put(v->c, &key, &disk, sizeof(disk), err);
 	}
-	r = put(v, branch, ino, offset, &rec, err);
-	if (r == 0 && has_rest)
-		r = keep_rest(v, branch, ino, offset + count, old, err);
 	if (r == 0)
 		r = cfs_container_raise_stamp(v->c, err);
 	return r;
