@@ -12,7 +12,7 @@
 #define RUNS_MAX	(UINT32_C(1) << 20)	/* of what waits for its tags */
 #define NOTES_MAX	500u			/* told of one step of a container */
 
-/* ---- telling ------------------------------------------------------------ */
+/* ---- telling ------------------------------------------------------------- */
 
 void cfs_check_say(struct check *k, const char *kind, const char *fmt, ...)
 {
@@ -66,7 +66,7 @@ int cfs_check_stopped(struct check *k)
 	return 0;
 }
 
-/* ---- owners ------------------------------------------------------------- */
+/* ---- owners -------------------------------------------------------------- */
 
 bool cfs_check_own(struct check *k, uint64_t vaddr, uint32_t count,
 		   const char *what)
@@ -163,7 +163,7 @@ int cfs_check_node(struct check *k, const struct cfs_node_found *node)
 	return node->node && node->level == 0;
 }
 
-/* ---- one container ------------------------------------------------------ */
+/* ---- one container ------------------------------------------------------- */
 
 static void container_done(struct check *k)
 {
@@ -268,7 +268,7 @@ static int check_by_id(struct check *k, uint64_t id,
 	return check_container(k, m->container, m, rec->name);
 }
 
-/* ---- all of them -------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------- */
 
 static int list_one(void *arg, uint64_t id,
 		    const struct cfs_container_rec *rec, struct cfs_err *err)

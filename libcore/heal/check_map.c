@@ -105,7 +105,7 @@ static int own_extent(struct check *k, const struct version_at *v,
 	return cfs_check_expect(k, &run);
 }
 
-/* ---- live --------------------------------------------------------------- */
+/* ---- live ---------------------------------------------------------------- */
 
 static int live_record(struct check *k, const struct cfs_leaf_record *rec)
 {
@@ -131,7 +131,7 @@ static int live_record(struct check *k, const struct cfs_leaf_record *rec)
 	return own_extent(k, &v, offset, &extent);
 }
 
-/* ---- history ------------------------------------------------------------ */
+/* ---- history ------------------------------------------------------------- */
 
 /* Do versions at one key of the history live while @v does? */
 static int meets_key(struct check *k, const struct version_at *v,
@@ -281,7 +281,7 @@ static int history_record(struct check *k, const struct cfs_leaf_record *rec,
 	return r == -EUCLEAN ? 0 : r;	/* what it met is told elsewhere */
 }
 
-/* ---- both --------------------------------------------------------------- */
+/* ---- both ---------------------------------------------------------------- */
 
 static int visit(void *arg, const struct cfs_node_found *node,
 		 struct cfs_err *err)

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- devices ------------------------------------------------------------ */
+/* ---- devices ------------------------------------------------------------- */
 
 static void check_label(struct check *k, const struct cfs_devset *set,
 			uint32_t index, struct cfs_dev *dev)
@@ -65,7 +65,7 @@ int cfs_check_devices(struct check *k)
 	return 0;
 }
 
-/* ---- records of container 0 --------------------------------------------- */
+/* ---- records of container 0 ---------------------------------------------- */
 
 static int slice_record(struct check *k, const struct cfs_leaf_record *at,
 			struct cfs_err *why)
@@ -174,7 +174,7 @@ int cfs_check_pool_record(struct check *k, const struct cfs_leaf_record *rec)
 	return r;
 }
 
-/* ---- table against maps ------------------------------------------------- */
+/* ---- table against maps -------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {

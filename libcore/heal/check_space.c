@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* ---- roots -------------------------------------------------------------- */
+/* ---- roots --------------------------------------------------------------- */
 
 static void check_root_copy(struct check *k, uint64_t vaddr,
 			    unsigned int piece, struct cfs_page_disk *page)
@@ -78,7 +78,7 @@ int cfs_check_roots(struct check *k)
 	return r;
 }
 
-/* ---- space -------------------------------------------------------------- */
+/* ---- space --------------------------------------------------------------- */
 
 static int visit(void *arg, const struct cfs_node_found *node,
 		 struct cfs_err *err)

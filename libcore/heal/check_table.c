@@ -49,7 +49,7 @@ bool cfs_check_is_pinned(const struct check_branch *b, uint64_t lo,
 	return from < b->pins.count && b->pins.items[from] < hi;
 }
 
-/* ---- records ------------------------------------------------------------ */
+/* ---- records ------------------------------------------------------------- */
 
 static int volume_record(struct check *k, const struct cfs_leaf_record *at,
 			 struct cfs_err *why)
@@ -208,7 +208,7 @@ static int visit(void *arg, const struct cfs_node_found *node,
 	return r;
 }
 
-/* ---- how they fit ------------------------------------------------------- */
+/* ---- how they fit -------------------------------------------------------- */
 
 static const struct check_volume *volume_of(const struct check *k, uint64_t id)
 {

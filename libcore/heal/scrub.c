@@ -89,7 +89,7 @@ int cfs_scrub_save(struct scrub *s, uint64_t lslice, uint32_t block,
 	return cfs_scrub_rec_set(s->c, &s->rec, s->err);
 }
 
-/* ---- one container ------------------------------------------------------ */
+/* ---- one container ------------------------------------------------------- */
 
 /* What was met and healed on the way here. */
 static int tell_healed(struct scrub *s)
@@ -191,7 +191,7 @@ static int scrub_container(struct scrub *s, struct cfs_container *c,
 	return r2 < 0 ? r2 : r;
 }
 
-/* ---- the pool ----------------------------------------------------------- */
+/* ---- the pool ------------------------------------------------------------ */
 
 /* Is this copy of the label good, and as new as the best one? */
 static bool label_is_good(struct cfs_dev *dev, uint64_t offset_bytes,

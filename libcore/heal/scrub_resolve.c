@@ -99,7 +99,7 @@ static int want(struct resolve *v, uint64_t vaddr, const struct cfs_tag *tag,
 	return 0;
 }
 
-/* ---- the walk ----------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------ */
 
 static int want_node(struct resolve *v, const struct cfs_node_found *node,
 		     unsigned int copy)
@@ -235,7 +235,7 @@ static int want_others(struct resolve *v)
 	return r;
 }
 
-/* ---- tags --------------------------------------------------------------- */
+/* ---- tags ---------------------------------------------------------------- */
 
 static const struct wanted *wanted_of(const struct resolve *v, uint64_t vaddr)
 {
@@ -360,7 +360,7 @@ static int resolve_groups(struct resolve *v)
 	return r;
 }
 
-/* ---- blocks ------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------- */
 
 static bool same_identity(const struct cfs_tag *a, const struct cfs_tag *b)
 {
@@ -509,7 +509,7 @@ int cfs_scrub_resolve(struct scrub *s)
 	return r;
 }
 
-/* ---- the table ---------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------- */
 
 static int note_left(struct scrub *s)
 {

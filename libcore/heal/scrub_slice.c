@@ -20,7 +20,7 @@
 #define WINDOW_GROUPS	2u
 #define WINDOW_BLOCKS	(WINDOW_GROUPS * CFS_TAGS_PER_PAGE)	/* 1 MiB */
 
-/* ---- the header --------------------------------------------------------- */
+/* ---- the header ---------------------------------------------------------- */
 
 static bool header_is_good(struct scrub *s, const struct header_place *at,
 			   const struct cfs_slice_header *want)
@@ -78,7 +78,7 @@ static int scrub_headers(struct scrub *s, uint64_t lslice)
 	return r;
 }
 
-/* ---- tag pages ---------------------------------------------------------- */
+/* ---- tag pages ----------------------------------------------------------- */
 
 /* The seq that a slot must have, beside a best page of @best. */
 static uint64_t slot_seq(uint64_t best, unsigned int slot)
@@ -212,7 +212,7 @@ static int scrub_tags(struct scrub *s, const struct tag_area *area)
 	return r;
 }
 
-/* ---- blocks ------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------- */
 
 struct window {
 	uint64_t	lslice;
@@ -524,7 +524,7 @@ int cfs_scrub_slice(struct scrub *s, uint64_t lslice, uint32_t block)
 	return r;
 }
 
-/* ---- roots -------------------------------------------------------------- */
+/* ---- roots --------------------------------------------------------------- */
 
 /* The newest root page as it stands at @vaddr in @piece; false: it is bad. */
 static bool root_read(struct scrub *s, uint64_t vaddr, unsigned int piece,

@@ -17,7 +17,7 @@ static void tracer_freep(struct tracer **t)
 	cfs_tracer_free(*t);
 }
 
-/* ---- outside of slices -------------------------------------------------- */
+/* ---- outside of slices --------------------------------------------------- */
 
 static const char *kind_outside(const struct cfs_label *label,
 				uint64_t offset_bytes)
@@ -32,7 +32,7 @@ static const char *kind_outside(const struct cfs_label *label,
 	return "reserved";
 }
 
-/* ---- inside ------------------------------------------------------------- */
+/* ---- inside -------------------------------------------------------------- */
 
 static int slice_record(struct cfs_pool *pool, uint32_t device,
 			uint64_t slice, struct cfs_slice_rec *ret,
@@ -158,7 +158,7 @@ int cfs_pool_trace_at(struct cfs_pool *pool, uint32_t device_index,
 	return r == 0 ? cfs_tracer_flush(t) : r;
 }
 
-/* ---- known damage ------------------------------------------------------- */
+/* ---- known damage -------------------------------------------------------- */
 
 static int trace_container(struct tracer *t, struct cfs_container *c,
 			   struct cfs_member *m, struct cfs_err *err)

@@ -123,7 +123,7 @@ void cfs_tracer_free(struct tracer *t)
 	free(t);
 }
 
-/* ---- telling, and joining neighbours ------------------------------------ */
+/* ---- telling, and joining neighbours ------------------------------------- */
 
 int cfs_tracer_flush(struct tracer *t)
 {
@@ -177,7 +177,7 @@ static int emit(struct tracer *t)
 	return r;
 }
 
-/* ---- what a container has ----------------------------------------------- */
+/* ---- what a container has ------------------------------------------------ */
 
 static int add_snapshot(void *arg, uint64_t stamp,
 			const struct cfs_snapshot_rec *rec,
@@ -250,7 +250,7 @@ static int load(struct tracer *t, struct cfs_member *m, struct cfs_err *err)
 	return r;
 }
 
-/* ---- who sees it -------------------------------------------------------- */
+/* ---- who sees it --------------------------------------------------------- */
 
 static const struct trace_branch *branch_of(const struct tracer *t,
 					    uint16_t id)

@@ -79,7 +79,7 @@ uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
 	return c->used_blocks;
 }
 
-/* ---- the walk ----------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------ */
 
 struct repair_walk {
 	struct cfs_container *c;
@@ -232,7 +232,7 @@ void cfs_repair_record(const void *node, unsigned int slot,
 	ret->value_bytes = le16_get(length);
 }
 
-/* ---- rebuild ------------------------------------------------------------ */
+/* ---- rebuild ------------------------------------------------------------- */
 
 int cfs_repair_container_new(const struct cfs_container_config *config,
 			     const struct cfs_root *root, uint64_t root_seq,
@@ -302,6 +302,11 @@ int cfs_repair_know_group(struct cfs_container *c, uint64_t lslice,
 	if (r == 0 && !is_there)
 		r = cfs_space_bits_store(c, key, none, err);
 	return r;
+}
+
+void cfs_repair_raise_ino(struct cfs_container *c, uint64_t ino)
+{
+	c->next_ino = CFS_MAX(c->next_ino, ino + 1);
 }
 
 int cfs_repair_commit(struct cfs_container *c, struct cfs_err *err)

@@ -93,5 +93,7 @@ int cfs_repair_mark_used(struct cfs_container *c, uint64_t vaddr,
  * them, even if nothing in it is in use. */
 int cfs_repair_know_group(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group, struct cfs_err *err);
+/* Inode numbers up to @ino were handed out. */
+void cfs_repair_raise_ino(struct cfs_container *c, uint64_t ino);
 /* Commit, and keep no group on loan. */
 int cfs_repair_commit(struct cfs_container *c, struct cfs_err *err);

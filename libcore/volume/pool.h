@@ -66,7 +66,7 @@ int cfs_pool_rec_get(struct cfs_pool *pool, struct cfs_pool_rec *ret,
 int cfs_pool_rec_set(struct cfs_pool *pool, const struct cfs_pool_rec *rec,
 		     struct cfs_err *err);
 
-/* ---- containers ----------------------------------------------------------- */
+/* ---- containers ---------------------------------------------------------- */
 
 struct cfs_vols;
 
@@ -94,6 +94,16 @@ typedef int (*cfs_container_each_fn)(void *arg, uint64_t id,
 int cfs_pool_containers(struct cfs_pool *pool, cfs_container_each_fn each,
 			void *arg, struct cfs_err *err);
 
+/*
+ * For rebuild: what a container is opened with, its slices mapped, without
+ * hooks; config->mv is the caller's.  -ENOENT; -EBUSY: it is open.
+ */
+struct cfs_container_config;
+int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
+			      struct cfs_container_config *ret,
+			      struct cfs_container_rec *ret_rec,
+			      struct cfs_err *err);
+
 /* Make a container (state MAKING or LIVE) without any volume in it yet. */
 int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 			    uint32_t kind, uint64_t limit_bytes,
@@ -107,7 +117,7 @@ int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 			      struct cfs_err *err);
 
-/* ---- slices --------------------------------------------------------------- */
+/* ---- slices -------------------------------------------------------------- */
 
 struct cfs_slice_counts {
 	uint64_t	total, used, free, frozen, bad;

@@ -17,7 +17,7 @@ static struct cfs_key container_key(uint64_t id)
 				   0 } };
 }
 
-/* ---- the list -------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------ */
 
 struct listed {
 	uint64_t	id;
@@ -100,7 +100,7 @@ int cfs_pool_containers(struct cfs_pool *pool, cfs_container_each_fn each,
 	return r;
 }
 
-/* ---- opening ------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------- */
 
 static int load_map(struct cfs_pool *pool, uint64_t id,
 		    struct cfs_metavolume *mv, struct cfs_err *err)
@@ -150,6 +150,55 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 	return config;
 }
 
+static int get_rec(struct cfs_pool *pool, uint64_t id,
+		   struct cfs_container_rec *ret, struct cfs_err *err)
+{
+	struct cfs_key key = container_key(id);
+	struct cfs_container_rec_disk disk;
+	size_t bytes = 0;
+	int r;
+
+	cfs_container_lock(pool->c0);
+	r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes,
+			      err);
+	cfs_container_unlock(pool->c0);
+	if (r == -ENOENT)
+		cfs_err_set(err, r, "no such container");
+	return r < 0 ? r : cfs_container_rec_unpack(&disk,
+				CFS_MIN(bytes, sizeof(disk)), ret, err);
+}
+
+int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
+			      struct cfs_container_config *ret,
+			      struct cfs_container_rec *ret_rec,
+			      struct cfs_err *err)
+{
+	struct cfs_container_rec rec;
+	struct cfs_metavolume *mv = NULL;
+	struct member_entry *e;
+	int r = get_rec(pool, id, &rec, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&pool->lock);
+	HASH_FIND(hh, pool->members, &id, sizeof(id), e);
+	pthread_mutex_unlock(&pool->lock);
+	if (e)
+		return cfs_err_set(err, -EBUSY, "container %s is open",
+				   rec.name);
+	r = cfs_metavolume_new(pool->set, id, &mv, err);
+	if (r == 0)
+		r = load_map(pool, id, mv, err);
+	if (r < 0) {
+		cfs_metavolume_free(mv);
+		return r;
+	}
+	*ret = config_of(pool, &rec, mv, NULL);
+	ret->hooks = NULL;
+	*ret_rec = rec;
+	return 0;
+}
+
 static int member_open(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
 		       struct member_entry **ret, struct cfs_err *err)
@@ -188,26 +237,14 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 int cfs_pool_member_by_id(struct cfs_pool *pool, uint64_t id,
 			  struct cfs_member **ret, struct cfs_err *err)
 {
-	struct cfs_key key = container_key(id);
-	struct cfs_container_rec_disk disk;
 	struct cfs_container_rec rec;
 	struct member_entry *e;
-	size_t bytes = 0;
 	int r = 0;
 
 	pthread_mutex_lock(&pool->lock);
 	HASH_FIND(hh, pool->members, &id, sizeof(id), e);
 	if (!e) {
-		cfs_container_lock(pool->c0);
-		r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk),
-				      &bytes, err);
-		cfs_container_unlock(pool->c0);
-		if (r == -ENOENT)
-			cfs_err_set(err, r, "no such container");
-		if (r == 0)
-			r = cfs_container_rec_unpack(&disk,
-					CFS_MIN(bytes, sizeof(disk)), &rec,
-					err);
+		r = get_rec(pool, id, &rec, err);
 		if (r == 0)
 			r = member_open(pool, id, &rec, &e, err);
 		if (r == 0)
@@ -239,7 +276,7 @@ int cfs_pool_member(struct cfs_pool *pool, const char *name,
 	return cfs_pool_member_by_id(pool, id, ret, err);
 }
 
-/* ---- changing ------------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------ */
 
 static int put_rec(struct cfs_pool *pool, uint64_t id,
 		   const struct cfs_container_rec *rec, struct cfs_err *err)
@@ -438,7 +475,7 @@ fail:
 	return r;
 }
 
-/* ---- removing --------------------------------------------------------------------------- */
+/* ---- removing ------------------------------------------------------------ */
 
 /* The first slice of a container's map; -ENOENT: none is left. */
 static int first_mapped(struct cfs_pool *pool, uint64_t id,
