@@ -48,7 +48,8 @@ struct cfs_log_replay {
 };
 /*
  * Read the log from where the root says to its end, and stand there for
- * appending.  @ret_frames: how many counted.
+ * appending.  @ret_frames: how many there were, with one that was refused.  If
+ * there were any, a root must be made durable before the next append.
  * -EUCLEAN: damage before the end, or what apply said; -EIO.
  */
 int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,

@@ -10,6 +10,12 @@
  *
  * Where the chain breaks although a later frame says that more was flushed,
  * the log is damaged; that is never taken for its end.
+ *
+ * A frame that was once refused must stay so.  What recovery writes may make
+ * its blocks verify after all, so from there on the chain is another one: the
+ * caller's next root says so, and is durable before the log is used again.
+ *
+ * A frame counts on whichever piece it is good.
  */
 #include "log/log_priv.h"
 
@@ -20,11 +26,13 @@
 
 #define WINDOW_BLOCKS	512u	/* at least the longest frame */
 #define WINDOW_FIRST	4u	/* an empty log is looked at, not read */
+#define CHAIN_STEP	UINT64_C(0x9e3779b97f4a7c15)
 
 struct reader {
 	struct cfs_log	*log;
 	uint8_t		*window;
-	uint32_t	extent;		/* of what the window holds */
+	unsigned int	piece;		/* of what the window holds */
+	uint32_t	extent;
 	uint32_t	block;
 	uint32_t	count;		/* blocks in it; 0: nothing */
 	uint32_t	ahead;		/* how much to read next; grows */
@@ -36,8 +44,9 @@ static void reader_done(struct reader *rd)
 }
 
 /* @count blocks at a position, in the window; NULL: beyond the extent. */
-static int reader_at(struct reader *rd, uint32_t extent, uint32_t block,
-		     uint32_t count, const uint8_t **ret, struct cfs_err *err)
+static int reader_at(struct reader *rd, unsigned int piece, uint32_t extent,
+		     uint32_t block, uint32_t count, const uint8_t **ret,
+		     struct cfs_err *err)
 {
 	const struct cfs_log_extent *e = &rd->log->extents[extent];
 	int r;
@@ -45,17 +54,18 @@ static int reader_at(struct reader *rd, uint32_t extent, uint32_t block,
 	*ret = NULL;
 	if (!cfs_range_fits(block, count, e->block_count))
 		return 0;
-	if (rd->count == 0 || rd->extent != extent || block < rd->block ||
-	    block + count > rd->block + rd->count) {
+	if (rd->count == 0 || rd->piece != piece || rd->extent != extent ||
+	    block < rd->block || block + count > rd->block + rd->count) {
 		uint32_t n = CFS_MIN(CFS_MAX(rd->ahead, count),
 				     e->block_count - block);
 
 		rd->ahead = CFS_MIN(4 * rd->ahead, WINDOW_BLOCKS);
 		rd->count = 0;
-		r = cfs_metavolume_read_any(rd->log->mv, e->vaddr + block, n,
-					    rd->window, NULL, err);
+		r = cfs_metavolume_read(rd->log->mv, e->vaddr + block, n,
+					piece, rd->window, err);
 		if (r < 0)
 			return cfs_err_wrap(err, r, "log");
+		rd->piece = piece;
 		rd->extent = extent;
 		rd->block = block;
 		rd->count = n;
@@ -64,10 +74,16 @@ static int reader_at(struct reader *rd, uint32_t extent, uint32_t block,
 	return 0;
 }
 
-/* A whole, valid frame at exactly this place?  1, 0 or an error. */
-static int frame_at(struct reader *rd, const struct log_position *at,
-		    struct cfs_frame *ret, const uint8_t **ret_buf,
-		    struct cfs_err *err)
+/* Bit i: piece i of an extent can be read. */
+static unsigned int pieces_of(const struct reader *rd, uint32_t extent)
+{
+	return cfs_metavolume_readable(rd->log->mv,
+		cfs_vaddr_lslice(rd->log->extents[extent].vaddr));
+}
+
+static int frame_on(struct reader *rd, unsigned int piece,
+		    const struct log_position *at, struct cfs_frame *ret,
+		    const uint8_t **ret_buf, struct cfs_err *err)
 {
 	const struct cfs_frame expect = {
 		.log_id = rd->log->log_id,
@@ -76,17 +92,51 @@ static int frame_at(struct reader *rd, const struct log_position *at,
 		.pool_lo = cfs_metavolume_pool_lo(rd->log->mv),
 		.container_id = cfs_metavolume_container_id(rd->log->mv),
 	};
-	int r = reader_at(rd, at->extent, at->block, 1, ret_buf, err);
+	int r = reader_at(rd, piece, at->extent, at->block, 1, ret_buf, err);
 
 	if (r < 0 || !*ret_buf)
 		return r;
 	if (cfs_frame_peek(*ret_buf, &expect, ret, NULL) < 0)
 		return 0;
-	r = reader_at(rd, at->extent, at->block, ret->block_count, ret_buf,
-		      err);
+	r = reader_at(rd, piece, at->extent, at->block, ret->block_count,
+		      ret_buf, err);
 	if (r < 0 || !*ret_buf)
 		return r;
 	return cfs_frame_verify(*ret_buf, ret, NULL) == 0;
+}
+
+/*
+ * A whole, valid frame at exactly this place, on any piece?  1, 0, or an error
+ * if no piece can be read.
+ */
+static int frame_at(struct reader *rd, const struct log_position *at,
+		    struct cfs_frame *ret, const uint8_t **ret_buf,
+		    struct cfs_err *err)
+{
+	unsigned int pieces = pieces_of(rd, at->extent);
+	bool is_read = false;
+	int first = 0;
+
+	if (!pieces)
+		return cfs_err_set(err, -ENODEV,
+				   "log: no device that has it is there");
+	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+		struct cfs_err why = CFS_ERR_INIT;
+		int r;
+
+		if (!(pieces & 1u << p))
+			continue;
+		r = frame_on(rd, p, at, ret, ret_buf, &why);
+		if (r == 1)
+			return 1;
+		is_read |= r == 0;
+		if (r < 0 && first == 0) {
+			first = r;
+			if (err)
+				*err = why;
+		}
+	}
+	return is_read ? 0 : first;
 }
 
 /* The next frame: behind the last one, or in the next extent. */
@@ -132,6 +182,23 @@ static int find_end(struct reader *rd, struct log_position *end,
 	return r;
 }
 
+/* One block on the first piece that can be read. */
+static int block_at(struct reader *rd, uint32_t extent, uint32_t block,
+		    const uint8_t **ret, struct cfs_err *err)
+{
+	unsigned int pieces = pieces_of(rd, extent);
+	int r = -ENODEV;
+
+	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+		if (!(pieces & 1u << p))
+			continue;
+		r = reader_at(rd, p, extent, block, 1, ret, err);
+		if (r == 0)
+			break;
+	}
+	return r;
+}
+
 /*
  * Is there, anywhere in the log, a sound frame which says that the frame with
  * @seq, where the chain ends, had been flushed?
@@ -147,7 +214,7 @@ static int look_for_later(struct reader *rd, uint64_t seq,
 		for (uint32_t i = 0; i < log->extents[e].block_count; i++) {
 			const struct cfs_frame_header_disk *h;
 			struct log_position at = { .extent = e, .block = i };
-			int r = reader_at(rd, e, i, 1, &buf, err);
+			int r = block_at(rd, e, i, &buf, err);
 
 			if (r < 0)
 				return r;
@@ -180,6 +247,7 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 	struct cfs_frame frame;
 	const uint8_t *buf;
 	uint64_t durable, frames = 0;
+	bool is_refused = false;
 	struct cfs_root tail;
 	int r;
 
@@ -203,8 +271,10 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 			r = how->verify(how->arg, &frame, buf, err);
 			if (r < 0)
 				return r;
-			if (r == 0)
+			if (r == 0) {
+				is_refused = true;
 				break;
+			}
 		}
 		r = how->apply(how->arg, &frame, buf, err);
 		if (r < 0)
@@ -219,6 +289,10 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 	tail.log_extent = log->head.extent;
 	tail.log_block = log->head.block;
 	log->head = at;
+	if (is_refused) {
+		log->head.chain += CHAIN_STEP;
+		frames++;
+	}
 	log->durable_seq = at.seq ? at.seq - 1 : 0;
 	cfs_log_trim(log, &tail);
 	if (ret_frames)
