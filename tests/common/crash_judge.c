@@ -147,9 +147,14 @@ static int open_and_match(struct crash_story *st, struct crash_world *w,
 	return r;
 }
 
-/* Crashes at the events of a recovery that was just recorded. */
+/*
+ * Crashes at the events of a recovery that was just recorded.  Before its end
+ * nobody has seen anything: it may still turn out as @before says; after it,
+ * only as @found.
+ */
 static int crash_recovery(struct crash_story *st, struct crash_world *w,
-			  const struct crash_window *window, uint64_t seed,
+			  const struct crash_window *before,
+			  const struct crash_window *found, uint64_t seed,
 			  struct cfs_buf *why)
 {
 	size_t count = cfs_sim_event_count(w->sim);
@@ -161,7 +166,7 @@ static int crash_recovery(struct crash_story *st, struct crash_world *w,
 			.seed = n % 3 == 0 ? 0 : n % 3 == 1 ? UINT64_MAX :
 				seed + n,
 		};
-		struct crash_window again = *window;
+		struct crash_window again = n < count ? *before : *found;
 		struct crash_world inner;
 		struct cfs_err err = CFS_ERR_INIT;
 
@@ -295,20 +300,39 @@ static int judge_world(struct crash_story *st, struct crash_world *w,
 
 	if (r == 0 && is_chosen(plan, plan->nested_one_in, salt)) {
 		crash_world_drop(w);
-		r = crash_recovery(st, w, &now, plan->seed + salt, why);
+		r = crash_recovery(st, w, window, &now, plan->seed + salt,
+				   why);
 		if (r == 0)
 			r = open_and_match(st, w, &now, "killed again", why);
 	}
 	if (r == 0 && is_chosen(plan, plan->life_one_in, salt + 1))
 		return judge_life(w, why);
-	if (r == 0) {
-		r = crash_world_close(w, &err);
-		if (r < 0)
-			cfs_buf_printf(why, "close: %s\n", err.msg);
-	}
+	if (r < 0 || !is_chosen(plan, plan->again_one_in, salt + 2))
+		return r;
+	r = crash_world_close(w, &err);
+	if (r < 0)
+		cfs_buf_printf(why, "close: %s\n", err.msg);
 	if (r == 0)
 		r = open_and_match(st, w, &now, "opened a second time", why);
 	return r;
+}
+
+/* The events of the last flushes before the crash. */
+static void tell_events(const struct crash_story *st, size_t event_count)
+{
+	size_t first = event_count > 24 ? event_count - 24 : 0;
+
+	for (size_t i = first; i < event_count; i++) {
+		struct cfs_sim_event e = cfs_sim_event(st->w.sim, i);
+
+		if (e.kind == CFS_SIM_FLUSH)
+			printf("# event %zu: device %u flush\n", i,
+			       e.device_index);
+		else
+			printf("# event %zu: device %u write %#" PRIx64
+			       "+%#" PRIx64 "\n", i, e.device_index,
+			       e.offset_bytes, e.length_bytes);
+	}
 }
 
 int crash_story_judge(struct crash_story *st, const struct cfs_sim_crash *crash,
@@ -332,6 +356,7 @@ int crash_story_judge(struct crash_story *st, const struct cfs_sim_crash *crash,
 		 crash->use_mask ? "mask" : "seed",
 		 crash->use_mask ? crash->mask : crash->seed);
 	crash_story_complain(st, where, cfs_buf_text(&why));
+	tell_events(st, crash->event_count);
 	return r;
 }
 

@@ -86,23 +86,43 @@ struct model *model_new(void)
 	return m;
 }
 
-struct model *model_copy(const struct model *from)
+/* @c was copied as it is: its contents become its own. */
+static void container_own(struct container *c)
 {
-	struct model *m = model_new();
+	for (unsigned int k = 0; k < MODEL_VOLUMES; k++) {
+		struct volume *v = &c->volumes[k];
 
-	*m = *from;
-	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
-		for (unsigned int k = 0; k < MODEL_VOLUMES; k++) {
-			struct volume *v = &m->containers[i].volumes[k];
-
-			if (v->head)
-				v->head = content_copy(v->head);
-			for (unsigned int n = 0; n < v->snap_count; n++)
-				v->snaps[n].content =
-					content_copy(v->snaps[n].content);
-		}
+		if (v->head)
+			v->head = content_copy(v->head);
+		for (unsigned int n = 0; n < v->snap_count; n++)
+			v->snaps[n].content =
+				content_copy(v->snaps[n].content);
 	}
-	return m;
+}
+
+struct container *model_slot_copy(const struct model *m, unsigned int slot)
+{
+	struct container *c = malloc(sizeof(*c));
+
+	assert(c);
+	*c = m->containers[slot];
+	container_own(c);
+	return c;
+}
+
+void model_slot_set(struct model *m, unsigned int slot,
+		    const struct container *c)
+{
+	container_clear(&m->containers[slot]);
+	m->containers[slot] = *c;
+	container_own(&m->containers[slot]);
+}
+
+void model_slot_free(struct container *c)
+{
+	if (c)
+		container_clear(c);
+	free(c);
 }
 
 void model_free(struct model *m)
@@ -361,7 +381,7 @@ int model_apply(struct model *m, const struct crash_op *op, int *ret_slot)
 	struct volume *v;
 
 	*ret_slot = -1;
-	if (op->kind == OP_REOPEN)
+	if (op->kind == OP_REOPEN || op->kind == OP_KILL)
 		return 0;
 	if (op->kind == OP_CREATE)
 		return create(m, op, ret_slot);

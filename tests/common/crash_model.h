@@ -27,6 +27,8 @@ enum crash_op_kind {
 	/* any volume */
 	OP_SYNC, OP_COMMIT, OP_REOPEN, OP_SNAP, OP_SNAP_RM, OP_SNAP_RENAME,
 	OP_CLONE, OP_ROLLBACK, OP_CREATE, OP_RM, OP_RENAME, OP_TRIM,
+	/* the process dies, and the next one opens the pool */
+	OP_KILL,
 	/* LUN */
 	OP_WRITE, OP_PUNCH, OP_RESIZE,
 	/* tree */
@@ -56,7 +58,6 @@ bool crash_op_is_durable(const struct crash_op *op);
 
 struct model;
 struct model *model_new(void);
-struct model *model_copy(const struct model *m);
 void model_free(struct model *m);		/* NULL is allowed */
 
 /*
@@ -65,6 +66,13 @@ void model_free(struct model *m);		/* NULL is allowed */
  * @ret_slot: the container that it is about; -1: none (reopen), or not found.
  */
 int model_apply(struct model *m, const struct crash_op *op, int *ret_slot);
+
+/* One container's state, kept aside, and put back as often as one likes. */
+struct container;
+struct container *model_slot_copy(const struct model *m, unsigned int slot);
+void model_slot_set(struct model *m, unsigned int slot,
+		    const struct container *c);
+void model_slot_free(struct container *c);
 
 /* The container in @slot as text; empty if there is none. */
 void model_render(const struct model *m, unsigned int slot,

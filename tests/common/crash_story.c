@@ -68,9 +68,41 @@ static void push_text(struct crash_story *st, unsigned int slot)
 		return;
 	t->texts = realloc(t->texts, (t->count + 1) * sizeof(*t->texts));
 	assert(t->texts);
+	t->states = realloc(t->states, (t->count + 1) * sizeof(*t->states));
+	assert(t->states);
 	t->texts[t->count] = strdup(text);
 	assert(t->texts[t->count]);
-	t->count++;
+	t->states[t->count++] = model_slot_copy(st->m, slot);
+}
+
+/* Keep only those from @first on. */
+static void drop_texts(struct crash_text *t, size_t first)
+{
+	for (size_t k = 0; k < first; k++) {
+		free(t->texts[k]);
+		model_slot_free(t->states[k]);
+	}
+	t->count -= first;
+	memmove(t->texts, t->texts + first, t->count * sizeof(*t->texts));
+	memmove(t->states, t->states + first, t->count * sizeof(*t->states));
+}
+
+static void pop_text(struct crash_text *t)
+{
+	t->count--;
+	free(t->texts[t->count]);
+	model_slot_free(t->states[t->count]);
+}
+
+/* It was found in these states: they are what is, durably. */
+static void settle(struct crash_story *st,
+		   const size_t index[MODEL_CONTAINERS])
+{
+	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
+		model_slot_set(st->m, i, st->slots[i].states[index[i]]);
+		push_text(st, i);
+		st->slots[i].acked = st->slots[i].count - 1;
+	}
 }
 
 static struct crash_window window_now(const struct crash_story *st)
@@ -119,9 +151,9 @@ void crash_story_done(struct crash_story *st)
 	crash_world_done(&st->w);
 	model_free(st->m);
 	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
-		for (size_t k = 0; k < st->slots[i].count; k++)
-			free(st->slots[i].texts[k]);
+		drop_texts(&st->slots[i], st->slots[i].count);
 		free(st->slots[i].texts);
+		free(st->slots[i].states);
 	}
 	free(st->steps);
 	cfs_buf_donep(&st->log);
@@ -133,30 +165,140 @@ void crash_story_kill(struct crash_story *st)
 	crash_world_drop(&st->w);
 }
 
-int crash_story_do(struct crash_story *st, const struct crash_op *op)
+/* The process is gone, and the next one finds what it left. */
+static int kill_and_open(struct crash_story *st)
 {
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf why = CFS_BUF_INIT;
+	const struct crash_window window = window_now(st);
+	struct crash_step *step = new_step(st);
+	size_t index[MODEL_CONTAINERS];
 	struct cfs_err err = CFS_ERR_INIT;
-	struct crash_step *step;
-	int slot, want, r;
+	int r;
 
-	cfs_buf_append_text(&st->log, "#   ");
-	crash_op_text(op, &st->log);
-	want = model_apply(st->m, op, &slot);
-	if (slot >= 0)
-		push_text(st, (unsigned int)slot);
-	step = new_step(st);
-	step->during = window_now(st);
-	r = crash_world_apply(&st->w, op, &err);
+	crash_world_drop(&st->w);
+	r = crash_world_open(&st->w, &err);
+	if (r < 0)
+		cfs_buf_printf(&why, "open: %s\n", err.msg);
+	else
+		r = crash_story_match(st, st->w.s, &window, index, &why);
+	if (r < 0) {
+		crash_story_complain(st, "a kill", cfs_buf_text(&why));
+		return r;
+	}
+	step->during = window;
+	step->event_end = cfs_sim_event_count(st->w.sim);
+	settle(st, index);
+	step->after = window_now(st);
+	return 0;
+}
+
+static int finish(struct crash_story *st, const struct crash_op *op, int slot,
+		  int want, int r, const struct cfs_err *err)
+{
 	cfs_buf_printf(&st->log, " = %d\n", r);
 	for (unsigned int i = 0; i < MODEL_CONTAINERS && r == 0; i++)
 		if (op->kind == OP_REOPEN ||
 		    (crash_op_is_durable(op) && (int)i == slot))
 			st->slots[i].acked = st->slots[i].count - 1;
-	step->after = window_now(st);
-	step->event_end = cfs_sim_event_count(st->w.sim);
 	if ((r < 0) == (want < 0))
 		return 0;
-	crash_story_complain(st, "a call", r < 0 ? err.msg :
+	crash_story_complain(st, "a call", r < 0 ? err->msg :
 			     "it succeeds, and should not");
 	return -EUCLEAN;
+}
+
+int crash_story_do(struct crash_story *st, const struct crash_op *op)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	struct crash_text *t = NULL;
+	size_t count = 0;
+	size_t step;
+	int slot, want, r;
+
+	cfs_buf_append_text(&st->log, "#   ");
+	crash_op_text(op, &st->log);
+	if (op->kind == OP_KILL) {
+		cfs_buf_append_text(&st->log, "\n");
+		return kill_and_open(st);
+	}
+	want = model_apply(st->m, op, &slot);
+	if (slot >= 0) {
+		t = &st->slots[slot];
+		count = t->count;
+		push_text(st, (unsigned int)slot);
+	}
+	step = st->step_count;
+	new_step(st)->during = window_now(st);
+	r = crash_world_apply(&st->w, op, &err);
+	if (r == -ENOSPC && want == 0 && st->allows_enospc && t) {
+		/* Refused, so undone. */
+		st->full_count++;
+		if (t->count > count)
+			pop_text(t);
+		model_slot_set(st->m, (unsigned int)slot,
+			       t->states[t->count - 1]);
+		want = r;
+	}
+	r = finish(st, op, slot, want, r, &err);
+	st->steps[step].after = window_now(st);
+	st->steps[step].event_end = cfs_sim_event_count(st->w.sim);
+	return r;
+}
+
+struct crash_window crash_story_window(const struct crash_story *st,
+				       size_t event_count)
+{
+	size_t i = 0;
+
+	while (i < st->step_count && st->steps[i].event_end < event_count)
+		i++;
+	if (i == st->step_count)
+		return window_now(st);
+	if (st->steps[i].event_end > event_count)
+		return st->steps[i].during;
+	/* The last step that ended there. */
+	while (i + 1 < st->step_count &&
+	       st->steps[i + 1].event_end == event_count)
+		i++;
+	return st->steps[i].after;
+}
+
+int crash_story_go_on(struct crash_story *st,
+		      const struct cfs_sim_crash *crash)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf why = CFS_BUF_INIT;
+	const struct crash_window window =
+		crash_story_window(st, crash->event_count);
+	size_t index[MODEL_CONTAINERS];
+	struct cfs_err err = CFS_ERR_INIT;
+	struct crash_world next;
+	int r = crash_world_fork(&st->w, crash, &next, &err);
+
+	assert(r == 0 && !st->w.s);
+	crash_world_done(&st->w);
+	st->w = next;
+	st->judged++;
+	cfs_buf_printf(&st->log, "#   -- crash after event %zu, seed %#"
+		       PRIx64 "\n", crash->event_count, crash->seed);
+	r = crash_world_open(&st->w, &err);
+	if (r < 0)
+		cfs_buf_printf(&why, "open: %s\n", err.msg);
+	else
+		r = crash_story_match(st, st->w.s, &window, index, &why);
+	if (r == 0) {
+		r = crash_session_check(st->w.s, &err);
+		if (r < 0)
+			cfs_buf_printf(&why, "%s\n", err.msg);
+	}
+	if (r < 0) {
+		crash_story_complain(st, "going on", cfs_buf_text(&why));
+		return r;
+	}
+	settle(st, index);
+	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
+		drop_texts(&st->slots[i], st->slots[i].count - 1);
+		st->slots[i].acked = 0;
+	}
+	st->step_count = 0;
+	return 0;
 }

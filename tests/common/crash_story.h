@@ -15,6 +15,7 @@
 
 struct crash_text {
 	char	**texts;		/* what it was, call by call */
+	struct container **states;	/* the same, to go on from */
 	size_t	count;
 	size_t	acked;			/* index: older ones can't be */
 };
@@ -36,6 +37,8 @@ struct crash_story {
 	struct crash_step	*steps;
 	size_t			step_count, step_room;
 	struct cfs_buf		log;		/* the calls, for messages */
+	bool			allows_enospc;	/* a full pool is no failure */
+	uint64_t		full_count;	/* how often it was */
 	bool			has_failed;
 	uint64_t		judged;		/* images looked at */
 };
@@ -46,6 +49,7 @@ struct crash_plan {
 	unsigned int	seeds;		/* torn ones beyond that */
 	uint64_t	seed;		/* of the choices below */
 	unsigned int	one_in;		/* images: 1 all, else a sample */
+	unsigned int	again_one_in;	/* close, and look again; 0: never */
 	unsigned int	nested_one_in;	/* crash in recovery too; 0: never */
 	unsigned int	life_one_in;	/* go on living behind it; 0: never */
 };
@@ -61,11 +65,16 @@ int crash_story_do(struct crash_story *st, const struct crash_op *op);
 /* Let go as a killed process does; the story can be crashed from now on. */
 void crash_story_kill(struct crash_story *st);
 /*
- * Go on from what a crash at the last event leaves: the pool is opened, found
- * as one of the acceptable states, and that is the only one from now on.  The
- * record and the steps begin anew.  The model is made @ret_index's: callers
- * keep the models of each call.
+ * Go on from what @crash leaves of a killed story: the pool is opened, found
+ * in one of the states that are acceptable then, checked, and that state is
+ * the only one from now on.  Record and steps begin anew.
  */
+int crash_story_go_on(struct crash_story *st,
+		      const struct cfs_sim_crash *crash);
+/* Which states are acceptable after @event_count events. */
+struct crash_window crash_story_window(const struct crash_story *st,
+				       size_t event_count);
+/* Crash it at each event from step @first_step on. */
 int crash_story_judge_all(struct crash_story *st, size_t first_step,
 			  const struct crash_plan *plan);
 /* One crash. */

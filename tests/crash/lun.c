@@ -4,11 +4,7 @@
  * alphabet, crashed at each event of its last call with each subset of what
  * had not been flushed.
  */
-#include "crash_story.h"
-
-#include <assert.h>
-#include <stdio.h>
-#include <string.h>
+#include "crash_sequence.h"
 
 #define LUN_BYTES	(256u << 10)
 
@@ -53,73 +49,37 @@ static const struct crash_op alphabet[] = {
 	{ .kind = OP_CREATE, .volume = "b", .length = LUN_BYTES },
 	{ .kind = OP_RENAME, .volume = "a/c0", .name = "c2" },
 	{ .kind = OP_REOPEN },
+	{ .kind = OP_KILL },
 };
 
 #define CORE	5u
-#define ALL	(sizeof(alphabet) / sizeof(alphabet[0]))
-#define SETUP	(sizeof(setup) / sizeof(setup[0]))
 
-/* 0 or negative: a message was printed. */
-static int one_sequence(const struct crash_shape *shape,
-			const unsigned int *letters, unsigned int count,
-			const struct crash_plan *plan, uint64_t *judged)
-{
-	struct crash_story st;
-	int r = crash_story_init(&st, shape);
-
-	for (unsigned int i = 0; r == 0 && i < SETUP; i++)
-		r = crash_story_do(&st, &setup[i]);
-	for (unsigned int i = 0; r == 0 && i < count; i++)
-		r = crash_story_do(&st, &alphabet[letters[i]]);
-	crash_story_kill(&st);
-	if (r == 0)
-		r = crash_story_judge_all(&st, SETUP + count - 1, plan);
-	*judged += st.judged;
-	crash_story_done(&st);
-	return r;
-}
-
-static int sequences(const struct crash_shape *shape, unsigned int length,
-		     unsigned int letters, const struct crash_plan *plan)
-{
-	unsigned int at[3] = { 0, 0, 0 };
-	uint64_t judged = 0, total = 1, n = 0;
-	int r = 0, bad = 0;
-
-	for (unsigned int i = 0; i < length; i++)
-		total *= letters;
-	for (n = 0; n < total; n++) {
-		uint64_t rest = n;
-
-		for (unsigned int i = 0; i < length; i++) {
-			at[i] = (unsigned int)(rest % letters);
-			rest /= letters;
-		}
-		r = one_sequence(shape, at, length, plan, &judged);
-		bad += r < 0;
-		if (bad >= 3)
-			break;
-	}
-	crash_report(bad == 0, "lun-%s-%u-of-%u: %llu sequences, %llu crashes",
-		     shape->name, length, letters, (unsigned long long)n,
-		     (unsigned long long)judged);
-	return bad;
-}
+static const struct crash_op ends[] = {
+	{ .kind = OP_SYNC, .volume = "a" },
+	{ .kind = OP_COMMIT, .volume = "a" },
+	{ .kind = OP_KILL },
+};
 
 int main(void)
 {
-	struct crash_plan plan = {
-		.mask_max = 4,
-		.seeds = 2,
-		.seed = crash_env("SEED", 1),
-		.one_in = (unsigned int)crash_env("ONE_IN", 1),
-		.nested_one_in = 40,
-		.life_one_in = 10,
+	const struct crash_alphabet a = {
+		"lun", setup, sizeof(setup) / sizeof(setup[0]),
+		alphabet, sizeof(alphabet) / sizeof(alphabet[0]),
+		ends, sizeof(ends) / sizeof(ends[0]),
 	};
+	const struct crash_plan plan = crash_plan_default();
+	const unsigned int some = crash_is_long() ? 1 : 6;
 	int bad = 0;
 
-	bad += sequences(&crash_shape_one, 1, ALL, &plan);
-	bad += sequences(&crash_shape_one, 2, ALL, &plan);
-	bad += sequences(&crash_shape_one, 3, CORE, &plan);
+	bad += crash_sequences(&a, &crash_shape_one, 1, 0, 1, &plan);
+	bad += crash_sequences(&a, &crash_shape_two, 1, 0, some, &plan);
+	bad += crash_sequences(&a, &crash_shape_one, 2, 0, some, &plan);
+	bad += crash_sequences(&a, &crash_shape_one, 3, CORE, some, &plan);
+	bad += crash_ended_sequences(&a, &crash_shape_one, 1, 0, some / 2 + 1,
+				     &plan);
+	bad += crash_ended_sequences(&a, &crash_shape_one, 2, 0, some * 6,
+				     &plan);
+	if (crash_is_long())
+		bad += crash_sequences(&a, &crash_shape_two, 2, 0, 1, &plan);
 	return bad != 0;
 }

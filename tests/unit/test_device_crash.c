@@ -387,7 +387,8 @@ static void test_every_point(void **state)
 /* A fork holds what the image of the same crash does, and is apart. */
 static void test_fork(void **state)
 {
-	static unsigned char image_bytes[BYTES], fork_bytes[BYTES], buf[3000];
+	enum { COUNT = 65536 };
+	static unsigned char image_bytes[COUNT], fork_bytes[COUNT], buf[3000];
 	struct fixture *f = *state;
 	struct cfs_sim_crash crash = { .seed = 5 };
 	struct cfs_dev *image, *dev;
@@ -407,16 +408,16 @@ static void test_fork(void **state)
 	assert_int_equal(cfs_sim_fork(f->sim, &crash, &fork_sim, &f->err), 0);
 	assert_int_equal(cfs_sim_event_count(fork_sim), 0);
 	assert_int_equal(cfs_sim_dev_open(fork_sim, 0, &dev, &f->err), 0);
-	assert_int_equal(cfs_dev_read(image, 0, image_bytes, BYTES, &f->err),
+	assert_int_equal(cfs_dev_read(image, 0, image_bytes, COUNT, &f->err),
 			 0);
-	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, BYTES, &f->err), 0);
-	assert_memory_equal(image_bytes, fork_bytes, BYTES);
+	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, COUNT, &f->err), 0);
+	assert_memory_equal(image_bytes, fork_bytes, COUNT);
 
 	/* Unflushed there: a crash takes it back; here nothing happens. */
 	assert_int_equal(cfs_dev_write(dev, 0, buf, sizeof(buf), &f->err), 0);
 	assert_int_equal(cfs_sim_power_cut(fork_sim, 0, &f->err), 0);
-	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, BYTES, &f->err), 0);
-	assert_memory_equal(image_bytes, fork_bytes, BYTES);
+	assert_int_equal(cfs_dev_read(dev, 0, fork_bytes, COUNT, &f->err), 0);
+	assert_memory_equal(image_bytes, fork_bytes, COUNT);
 	assert_int_equal(cfs_sim_event_count(f->sim), crash.event_count);
 	cfs_dev_close(dev);
 	cfs_sim_free(fork_sim);
