@@ -200,12 +200,30 @@ int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
 	return 0;
 }
 
+/*
+ * The tags of an operation that was undone: with them a rebuild would take its
+ * blocks for newer versions.
+ */
+static void undo_tags(void *arg, uint64_t value)
+{
+	const struct cfs_tag none = { .type = CFS_TAG_FREE };
+	struct cfs_container *c = arg;
+
+	for (uint32_t i = 0; i < (value & 127); i++)
+		cfs_space_set_tag(c, (value >> 7) + i, &none);
+}
+
 int cfs_space_alloc_data(struct cfs_container *c, uint32_t count,
 			 uint64_t *ret_vaddr, uint32_t *ret_count,
 			 struct cfs_err *err)
 {
-	return cfs_space_alloc_stream(c, CFS_STREAM_DATA, count, ret_vaddr,
-				      ret_count, err);
+	int r = cfs_space_alloc_stream(c, CFS_STREAM_DATA, count, ret_vaddr,
+				       ret_count, err);
+
+	if (r == 0)
+		r = cfs_op_on_abort(c, undo_tags, c,
+				    *ret_vaddr << 7 | *ret_count, err);
+	return r;
 }
 
 void cfs_space_set_tag(struct cfs_container *c, uint64_t vaddr,

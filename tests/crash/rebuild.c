@@ -291,6 +291,31 @@ static int op_write(struct world *w)
 	return do_write(w, at, length, v);
 }
 
+/* One that is undone leaves nothing behind, in tags neither. */
+static int op_abort(struct world *w)
+{
+	static uint8_t buf[40 * BLOCK];
+	struct model_volume *v = pick_volume(w);
+	struct cfs_volume_rec rec;
+	uint64_t at, length = (32 + below(w, 8)) * BLOCK;
+
+	if (get_volume(w, v, &rec) < 0)
+		return -1;
+	if (v->size < length)
+		return 0;
+	at = below(w, (v->size - length) / BLOCK + 1) * BLOCK;
+	note(w, "aborted write %llu %llu+%llu\n", (unsigned long long)v->id,
+	     (unsigned long long)at, (unsigned long long)length);
+	cfs_rng_fill(&w->rng, buf, length);
+	/* Pages that a snapshot sees would be settled: not to be undone. */
+	DO(w, cfs_container_commit(w->m->container, &err));
+	DO(w, cfs_op_begin(w->m->container, CFS_OP_NORMAL, &err));
+	DO(w, cfs_data_write(w->m->container, (uint16_t)rec.head_branch,
+			     rec.ino, at, buf, length, &err));
+	cfs_op_abort(w->m->container);
+	return 0;
+}
+
 static int op_punch(struct world *w)
 {
 	struct model_volume *v = pick_volume(w);
@@ -479,8 +504,10 @@ static int one_op(struct world *w)
 {
 	uint64_t dice = below(w, 100);
 
-	if (dice < 50)
+	if (dice < 47)
 		return op_write(w);
+	if (dice < 50)
+		return op_abort(w);
 	if (dice < 63)
 		return op_punch(w);
 	if (dice < 66)
