@@ -5,9 +5,10 @@
  * The walk reads every copy of every node, so a node whose other copy is good
  * is healed on the way.  For blocks whose tag is lost or says something else,
  * the records say what the tag must be, and for single blocks and nodes also
- * the checksum; where nothing tells the checksum, the tag is made from the
- * content and marked as not proved.
+ * the checksum; else the lost page may still have it.  Where nothing tells the
+ * checksum, the tag is made from the content and marked as not proved.
  */
+#include "heal/salvage_priv.h"
 #include "heal/scrub_priv.h"
 
 #include "base/cleanup.h"
@@ -246,14 +247,33 @@ static const struct wanted *wanted_of(const struct resolve *v, uint64_t vaddr)
 		       wanted_by_vaddr);
 }
 
+/* Not seen when its slice was read, as it had no tag: a bad block after all. */
+static int note_bad(struct scrub *s, uint64_t vaddr, const struct cfs_tag *tag)
+{
+	const struct scrub_bad bad = {
+		.vaddr = vaddr,
+		.piece_mask = cfs_metavolume_readable(s->mv,
+						      cfs_vaddr_lslice(vaddr)),
+		.cause = CFS_BAD_CONTENT, .tag = *tag,
+	};
+
+	for (size_t i = 0; i < s->bad.count; i++)
+		if (s->bad.items[i].vaddr == vaddr)
+			return 0;
+	return cfs_vec_push(&s->bad, bad);
+}
+
 /*
- * The tag for a block: what the record wants, with the checksum it names, or
- * the content's own.  False: the content is not what the checksum says.
+ * The tag for a block: what the record wants, with the checksum that it or the
+ * lost page names, or the content's own.  False: the content is not what the
+ * checksum says.
  */
-static bool make_tag(struct scrub *s, const struct wanted *w, void *buf,
+static bool make_tag(struct scrub *s, const struct wanted *w, uint32_t index,
+		     const struct salvage *salvage, void *buf,
 		     struct cfs_tag *ret)
 {
 	uint64_t seed = cfs_blocks_seed(cfs_container_blocks(s->c));
+	uint64_t csum = 0;
 
 	*ret = w->tag;
 	if (w->tag.type == CFS_TAG_ROOT || w->tag.type == CFS_TAG_LOG)
@@ -263,8 +283,17 @@ static bool make_tag(struct scrub *s, const struct wanted *w, void *buf,
 	if (w->has_csum)
 		return cfs_tag_csum(&w->tag, seed, buf) == w->tag.csum;
 	ret->csum = cfs_tag_csum(&w->tag, seed, buf);
-	ret->flags |= CFS_TAG_FLAG_UNVERIFIED;
-	return true;
+	switch (cfs_salvage_ask(salvage, index, &w->tag, ret->csum, &csum)) {
+	case SALVAGE_PROVEN:
+		return true;
+	case SALVAGE_CONTRADICTED:
+		ret->csum = csum;	/* reads of it say that it is bad */
+		return note_bad(s, w->vaddr, ret) == 0;
+	case SALVAGE_NOTHING:
+	default:
+		ret->flags |= CFS_TAG_FLAG_UNVERIFIED;
+		return true;
+	}
 }
 
 /* Both slots of a group that is not open get these tags. */
@@ -299,6 +328,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 			 bool *ret_is_healed)
 {
 	struct scrub *s = v->s;
+	CFS_CLEANUP(cfs_salvage_donep) struct salvage salvage = { .count = 0 };
 	CFS_CLEANUP(cfs_freep) struct cfs_group *g = calloc(1, sizeof(*g));
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 	bool is_open = cfs_repair_has_group(s->c, at->lslice, at->group);
@@ -306,7 +336,8 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 	uint64_t used[2];
 	int r;
 
-	if (!g || !buf)
+	if (!g || !buf || cfs_salvage_load(s, at->lslice, at->group,
+					   &salvage) < 0)
 		return cfs_err_set(s->err, -ENOMEM, "out of memory");
 	if (cfs_group_load(cfs_container_blocks(s->c), at->lslice, at->group,
 			   g, NULL) < 0) {
@@ -326,7 +357,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 
 		if (!(used[i / 64] >> (i % 64) & 1))
 			continue;
-		if (!w || !make_tag(s, w, buf, &tag)) {
+		if (!w || !make_tag(s, w, i, &salvage, buf, &tag)) {
 			*ret_is_healed = false;
 			if (!w)
 				continue;
@@ -362,13 +393,6 @@ static int resolve_groups(struct resolve *v)
 
 /* ---- blocks -------------------------------------------------------------- */
 
-static bool same_identity(const struct cfs_tag *a, const struct cfs_tag *b)
-{
-	return a->type == b->type && a->ino == b->ino &&
-	       a->offset == b->offset && a->stamp == b->stamp &&
-	       a->seq == b->seq && a->branch == b->branch;
-}
-
 /*
  * A bad block whose record names another identity than its tag: the tag is an
  * old one (its page fell back to the slot before), and the whole group is.
@@ -388,7 +412,7 @@ static int find_stale_tags(struct resolve *v)
 		};
 		bool is_known = false;
 
-		if (!w || b->is_healed || same_identity(&w->tag, &b->tag))
+		if (!w || b->is_healed || cfs_salvage_is_same(&w->tag, &b->tag))
 			continue;
 		for (size_t k = 0; k < s->groups.count; k++)
 			is_known |= by_group(&s->groups.items[k], &g) == 0;

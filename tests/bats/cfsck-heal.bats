@@ -192,6 +192,27 @@ damage() {
 	run -4 cfsck-heal scrub "$P:vm1"
 }
 
+@test "bad data is not called good because its tag page is lost too" {
+	make_pool
+	make_lun vm0 1M 100
+	damage 17 vm0
+	start=$((DAMAGED_AT - DAMAGED_AT % 1048576))
+	for at in $((start + 4096)) $((start + 8192)); do
+		cfsck-heal trace --json "$P" --at "$P:$at" |
+			jq -e '.blocks[0].kind == "tags"'
+		flip_byte "$P" $((at + 4000))
+	done
+	run -4 cfsck-heal scrub --json "$P"
+	[ "$(jq_output '.damage[] | select(.kind == "data") |
+		.offset_bytes')" = 69632 ]
+	[ "$(jq_output '.damage[] | select(.kind == "tags") |
+		.is_healed')" = true ]
+	run -7 cfscp "$P:vm0" out
+	cfscp -q --length 68K "$P:vm0" - | cmp -n 69632 - vm0.src
+	run -4 cfsck-heal scrub --json "$P"
+	[ "$(jq_output '.damage | length')" = 1 ]
+}
+
 @test "--rate keeps to a rate" {
 	make_pool
 	make_lun vm0 16M 1024
