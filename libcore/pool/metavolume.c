@@ -653,10 +653,15 @@ void cfs_metavolume_discard(struct cfs_metavolume *mv, uint64_t lslice)
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
 		if (!piece_is_usable(mv, &pieces[i]))
 			continue;
-		/* Space on the host is a courtesy; its failure loses nothing. */
+		/*
+		 * Space on the host is a courtesy; its failure loses nothing.
+		 * The headers, first and last block, say whose the slice is
+		 * until the tables say otherwise.
+		 */
 		cfs_dev_discard(cfs_devset_dev(mv->set,
 					       pieces[i].device_index),
-				piece_offset_bytes(mv, &pieces[i], 0),
-				mv->geometry.slice_bytes, NULL);
+				piece_offset_bytes(mv, &pieces[i], 1),
+				mv->geometry.slice_bytes -
+				2 * CFS_BLOCK_BYTES, NULL);
 	}
 }
