@@ -22,10 +22,10 @@ static void show_difference(const char *got, const char *want,
 	while (*got && *want) {
 		int n = (int)strcspn(got, "\n"), k = (int)strcspn(want, "\n");
 
-		if (*got != ' ')
-			header = got;
 		if (n != k || memcmp(got, want, (size_t)n) != 0)
 			break;
+		if (*got != ' ')
+			header = got;
 		got += n + (got[n] == '\n');
 		want += k + (want[k] == '\n');
 	}

@@ -292,6 +292,22 @@ static int trim(struct cfs_session *s, const char *volume, struct cfs_err *err)
 	return cfs_session_trim(s, name, &result, err);
 }
 
+/*
+ * A container's name is a record of the pool, and makes no data of the
+ * container durable: that comes first, so that the states stay in one line.
+ */
+static int rename_volume(struct cfs_session *s, const struct crash_op *op,
+			 struct cfs_err *err)
+{
+	struct cfs_named v;
+	int r = cfs_session_find(s, op->volume, &v, err);
+
+	if (r == 0)
+		r = cfs_container_sync(v.member->container, err);
+	return r < 0 ? r : cfs_session_rename_volume(s, op->volume, op->name,
+						     err);
+}
+
 static int take(struct cfs_session *s, const struct crash_op *op,
 		struct cfs_err *err)
 {
@@ -332,7 +348,7 @@ int crash_session_apply(struct cfs_session *s, const struct crash_op *op,
 						 !strchr(op->volume, '/'),
 						 err);
 	case OP_RENAME:
-		return cfs_session_rename_volume(s, op->volume, op->name, err);
+		return rename_volume(s, op, err);
 	case OP_RESIZE:
 		return cfs_session_resize_volume(s, op->volume, op->length,
 						 err);
