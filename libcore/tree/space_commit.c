@@ -113,6 +113,18 @@ static int recover_group(struct cfs_container *c, uint64_t key,
 		r = cfs_space_allowed_bits(c, key, allowed, &was_used, err);
 	if (r < 0)
 		return r;
+	/*
+	 * The dead writer's page is there, though no block of it came to count:
+	 * unless the group is known as used, its next loan would begin at
+	 * sequence 1 again, and this page would pass for the newer one.
+	 */
+	if (!was_used && g->g.seq > 0) {
+		const uint64_t none[2] = { 0, 0 };
+
+		r = cfs_space_bits_store(c, key, none, err);
+		if (r < 0)
+			return r;
+	}
 	/* What the replay freed may still be named by the last root. */
 	cfs_space_held_bits(c, key, held);
 	free_bits[0] = allowed[0] & ~held[0];
