@@ -338,6 +338,18 @@ int cfs_dev_flush(struct cfs_dev *dev, struct cfs_err *err)
 			   strerrordesc_np(-r));
 }
 
+int cfs_dev_allocate(struct cfs_dev *dev, uint64_t offset_bytes,
+		     uint64_t length_bytes, struct cfs_err *err)
+{
+	int r = check(dev, true, offset_bytes, length_bytes);
+
+	if (r == 0 && length_bytes && dev->ops->allocate)
+		r = dev->ops->allocate(dev, offset_bytes, length_bytes);
+	if (r == 0)
+		return 0;
+	return fail(dev, "allocate", offset_bytes, length_bytes, r, err);
+}
+
 int cfs_dev_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 		    uint64_t length_bytes, struct cfs_err *err)
 {

@@ -141,6 +141,15 @@ int cfs_dev_wait(struct cfs_dev_ticket *ticket, struct cfs_err *err);
 int cfs_dev_flush(struct cfs_dev *dev, struct cfs_err *err);
 
 /*
+ * Have the host's file system allocate a range ahead of writing (a plain file),
+ * so that writes to it neither fail for want of space nor wait for it.  What
+ * stands there stays.  -ENOSPC: the host's file system is full; a device that
+ * cannot, or need not, returns 0.
+ */
+int cfs_dev_allocate(struct cfs_dev *dev, uint64_t offset_bytes,
+		     uint64_t length_bytes, struct cfs_err *err);
+
+/*
  * Tell the device that a range holds nothing (hole punch, BLKDISCARD): it
  * reads as anything afterwards.  A device that cannot returns -EOPNOTSUPP
  * without setting @err; callers go on.

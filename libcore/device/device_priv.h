@@ -24,6 +24,9 @@ struct cfs_dev_ops {
 		     void **ret_batch);
 	void (*wait)(struct cfs_dev *dev, void *batch);
 	int (*flush)(struct cfs_dev *dev);
+	/* May be NULL: the kind has all its space, or cannot say. */
+	int (*allocate)(struct cfs_dev *dev, uint64_t offset_bytes,
+			uint64_t length_bytes);
 	int (*discard)(struct cfs_dev *dev, uint64_t offset_bytes,
 		       uint64_t length_bytes);
 	int (*resize)(struct cfs_dev *dev, uint64_t size_bytes);

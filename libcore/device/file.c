@@ -273,6 +273,22 @@ static int file_flush(struct cfs_dev *dev)
 	return r;
 }
 
+static int file_allocate(struct cfs_dev *dev, uint64_t offset_bytes,
+			 uint64_t length_bytes)
+{
+	struct cfs_file_dev *file = file_of(dev);
+	int r;
+
+	if (dev->kind != CFS_DEV_FILE)
+		return 0;
+	do {
+		r = fallocate(file->fd, FALLOC_FL_KEEP_SIZE,
+			      (off_t)offset_bytes, (off_t)length_bytes);
+	} while (r < 0 && errno == EINTR);
+	/* Only a full disk matters: else the writes allocate for themselves. */
+	return r < 0 && (errno == ENOSPC || errno == EDQUOT) ? -ENOSPC : 0;
+}
+
 static int file_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 			uint64_t length_bytes)
 {
@@ -396,6 +412,7 @@ static const struct cfs_dev_ops file_ops = {
 	.start = file_start,
 	.wait = file_wait,
 	.flush = file_flush,
+	.allocate = file_allocate,
 	.discard = file_discard,
 	.resize = file_resize,
 	.lock = file_lock,

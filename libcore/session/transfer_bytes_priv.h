@@ -14,6 +14,7 @@ struct bytes_end {
 	bool		has_no_holes;	/* asking for them failed once */
 	uint64_t	size_bytes;	/* of the whole; UINT64_MAX: unknown */
 	int		old_flags;	/* FD: to be set again; -1: unchanged */
+	int		direct_fd;	/* FD: the same file past the cache; -1 */
 };
 
 int bytes_end_init(struct bytes_end *b, const struct cfs_bytes_end *end,
@@ -23,6 +24,9 @@ void bytes_end_done(struct bytes_end *b);
 
 /* Let writes of @length_bytes go past the host's cache, if it can. */
 void bytes_end_use_direct(struct bytes_end *b, uint64_t length_bytes);
+
+/* The same for reads. */
+void bytes_end_read_direct(struct bytes_end *b, uint64_t length_bytes);
 
 /*
  * The first data at or behind @at, up to where it ends or @limit is; both are

@@ -425,9 +425,11 @@ int cfs_bytes_copy(const struct cfs_bytes_end *from,
 		r = ring_init(&c.ring, err);
 	if (r == 0) {
 		bytes_end_use_direct(&c.to, c.limit);
+		bytes_end_read_direct(&c.from, c.limit);
 		r = run(&c, err);
 	}
 	bytes_end_done(&c.to);
+	bytes_end_done(&c.from);
 	bytes_end_done(&c.from);
 	ring_done(&c.ring);
 	pthread_mutex_destroy(&c.report_lock);

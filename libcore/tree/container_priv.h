@@ -131,6 +131,7 @@ struct cfs_container {
 	/* Groups whose tag pages are damaged: not written to until healed. */
 	CFS_VEC(uint64_t) unfit;
 	uint64_t	next_loan;
+	uint32_t	data_batch;	/* groups to lend next, for data */
 	bool		grows_log;
 
 	/* Node copies that were healed when they were met, for scrub to tell;

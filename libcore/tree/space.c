@@ -419,7 +419,7 @@ static void grow_ahead(struct cfs_container *c)
 	    !c->source->has_plenty(c->source_ctx))
 		return;
 	(void)c->source->more(c->source_ctx, c,
-			      (unsigned int)CFS_MIN(slices / 16, 8), NULL);
+			      (unsigned int)CFS_MIN(slices / 8, 64), NULL);
 }
 
 int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
@@ -443,8 +443,9 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 
 		if (!c->source)
 			return cfs_err_set(err, -ENOSPC, "no space left");
-		/* A little ahead of need, in proportion to what it has. */
-		count = CFS_MAX(count, CFS_MIN(slices / 8, 8));
+		/* Ahead of need, in proportion to what it has. */
+		if (c->id != 0 && c->source->has_plenty(c->source_ctx))
+			count = CFS_MAX(count, CFS_MIN(slices / 4, 64));
 		r = c->source->more(c->source_ctx, c,
 				    (unsigned int)CFS_MIN(count, 1024), err);
 		if (r < 0)

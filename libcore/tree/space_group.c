@@ -396,8 +396,13 @@ static void how_much(struct cfs_container *c, unsigned int stream,
 	uint64_t blocks = 0, records;
 
 	ch->groups_min = CFS_MAX(groups, BATCH_GROUPS_MIN);
-	if (stream != CFS_STREAM_DATA)
+	/* Twice as many each time, between commits: long writes go on. */
+	if (stream == CFS_STREAM_DATA) {
+		ch->groups_min = CFS_MAX(ch->groups_min, c->data_batch);
+		c->data_batch = (uint32_t)CFS_MIN(2 * ch->groups_min, 256);
+	} else {
 		ch->groups_min = CFS_MIN(ch->groups_min, 16);
+	}
 	ch->blocks_min = blocks_wanted;
 	if (c->is_committing && stream == CFS_STREAM_DATA && c->hooks) {
 		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);

@@ -280,17 +280,18 @@ int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 	return r;
 }
 
-/*
- * SLICE and SMAP records in one durable frame.  For container 0 itself there
- * is no SMAP: its map is in its root, and in the log as this record.
- */
-int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
-			  uint64_t lslice, const struct cfs_piece *pieces,
-			  bool is_lent, struct cfs_err *err)
-{
+/* The records that lend a slice, or take it back, for one frame. */
+struct slice_change {
 	struct cfs_slice_rec_disk slices[CFS_PIECES_MAX];
-	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
-	struct cfs_smap_rec_disk smap_disk;
+	struct cfs_smap_rec_disk smap;
+};
+
+/* Appends to @changes; returns how many. */
+static size_t slice_changes(uint64_t container_id, uint64_t lslice,
+			    const struct cfs_piece *pieces, bool is_lent,
+			    struct slice_change *sc,
+			    struct cfs_table_change *changes)
+{
 	struct cfs_smap_rec smap = { .flags = 0 };
 	size_t n = 0;
 
@@ -310,19 +311,35 @@ int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
 			rec.lslice = lslice;
 			rec.piece = i;
 		}
-		cfs_slice_rec_pack(&rec, &slices[i]);
+		cfs_slice_rec_pack(&rec, &sc->slices[i]);
 		changes[n++] = (struct cfs_table_change){
 			.key = slice_key(p->device_index, p->slice_index),
-			.value = &slices[i],
-			.value_bytes = sizeof(slices[i]),
+			.value = &sc->slices[i],
+			.value_bytes = sizeof(sc->slices[i]),
 		};
 	}
-	cfs_smap_rec_pack(&smap, &smap_disk);
+	cfs_smap_rec_pack(&smap, &sc->smap);
 	changes[n++] = (struct cfs_table_change){
 		.key = smap_key(container_id, lslice),
-		.value = is_lent ? &smap_disk : NULL,
-		.value_bytes = is_lent ? sizeof(smap_disk) : 0,
+		.value = is_lent ? &sc->smap : NULL,
+		.value_bytes = is_lent ? sizeof(sc->smap) : 0,
 	};
+	return n;
+}
+
+/*
+ * SLICE and SMAP records in one durable frame.  For container 0 itself the
+ * SMAP record is what its log says until its root does.
+ */
+int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
+			  uint64_t lslice, const struct cfs_piece *pieces,
+			  bool is_lent, struct cfs_err *err)
+{
+	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+	struct slice_change sc;
+	size_t n = slice_changes(container_id, lslice, pieces, is_lent, &sc,
+				 changes);
+
 	return cfs_container_put_now(pool->c0, changes, n, err);
 }
 
@@ -338,32 +355,130 @@ static uint64_t free_lslice(const struct cfs_metavolume *mv, uint64_t from)
 	return from;
 }
 
-static int lend_one(struct cfs_pool *pool, struct cfs_container *c,
-		    uint64_t *lslice, struct cfs_err *err)
+#define LEND_AT_ONCE	64u
+
+struct lending {
+	uint64_t	lslice;
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	struct slice_change sc;
+};
+
+/* The host's space for a slice; a full host file system shows itself here, and
+ * not when a commit is under way. */
+static int allocate(struct cfs_pool *pool, const struct cfs_piece *pieces,
+		    struct cfs_err *err)
+{
+	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		struct cfs_dev *dev = cfs_devset_dev(pool->set,
+						     p->device_index);
+		int r;
+
+		if (!(p->flags & CFS_PIECE_USED) || !dev)
+			continue;
+		r = cfs_dev_allocate(dev, label->slices_offset_bytes +
+				     p->slice_index * label->slice_bytes,
+				     label->slice_bytes, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A slice that was picked and is not lent after all. */
+static void put_back(struct cfs_pool *pool, const struct cfs_piece *pieces)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		struct device_slices *d = &pool->devices[p->device_index];
+
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		/* The last virgin one is virgin again; others have records. */
+		if (p->generation == 1 && d->virgin_from == p->slice_index + 1)
+			d->virgin_from--;
+		else if (p->generation > 1)
+			d->free_used++;
+	}
+}
+
+/* Pick slices and write their headers; fewer than @count if there are no
+ * more. */
+static int pick_some(struct cfs_pool *pool, struct cfs_container *c,
+		     unsigned int count, struct lending *list,
+		     unsigned int *ret_count, struct cfs_err *err)
+{
+	const struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	uint64_t id = cfs_container_id(c), lslice = 0;
+	unsigned int n = 0;
+	int r = 0;
+
+	for (; n < count; n++, lslice++) {
+		lslice = free_lslice(mv, lslice);
+		if (lslice > CFS_LSLICE_MAX) {
+			r = cfs_err_set(err, -ENOSPC, "the container is full");
+			break;
+		}
+		list[n].lslice = lslice;
+		r = cfs_pool_slice_pick(pool, id, lslice, list[n].pieces, err);
+		if (r == 0) {
+			r = allocate(pool, list[n].pieces, err);
+			if (r < 0)
+				put_back(pool, list[n].pieces);
+		}
+		if (r == 0)
+			r = cfs_pool_slice_headers(pool, id,
+						   cfs_container_uuid(c),
+						   lslice, list[n].pieces,
+						   CFS_SLICE_OWNED, err);
+		if (r < 0)
+			break;
+	}
+	*ret_count = n;
+	return r == -ENOSPC && n > 0 ? 0 : r;
+}
+
+/* Several slices, in two flushes: one behind the headers, one for the frame. */
+static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
+		      unsigned int count, unsigned int *ret_count,
+		      struct cfs_err *err)
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
-	struct cfs_piece pieces[CFS_PIECES_MAX];
-	uint64_t id = cfs_container_id(c);
-	int r;
+	struct lending *list = calloc(count, sizeof(*list));
+	struct cfs_table_change *changes =
+		calloc((size_t)count * (CFS_PIECES_MAX + 1), sizeof(*changes));
+	unsigned int n = 0;
+	size_t change_count = 0;
+	int r = -ENOMEM;
 
-	*lslice = free_lslice(mv, *lslice);
-	if (*lslice > CFS_LSLICE_MAX)
-		return cfs_err_set(err, -ENOSPC, "the container is full");
-	r = cfs_pool_slice_pick(pool, id, *lslice, pieces, err);
-	if (r == 0)
-		r = cfs_pool_slice_headers(pool, id, cfs_container_uuid(c),
-					   *lslice, pieces, CFS_SLICE_OWNED,
-					   err);
+	if (!list || !changes)
+		cfs_err_set(err, r, "out of memory");
+	else
+		r = pick_some(pool, c, count, list, &n, err);
 	if (r == 0)
 		r = cfs_pool_flush_devices(pool, err);
+	for (unsigned int i = 0; i < n && r == 0; i++)
+		change_count += slice_changes(cfs_container_id(c),
+					      list[i].lslice, list[i].pieces,
+					      true, &list[i].sc,
+					      changes + change_count);
 	if (r == 0)
-		r = cfs_pool_slice_record(pool, id, *lslice, pieces, true,
+		r = cfs_container_put_now(pool->c0, changes, change_count,
 					  err);
-	/* The hook of container 0 has mapped its own. */
-	if (r == 0 && c != pool->c0)
-		r = cfs_metavolume_set(mv, *lslice, pieces, err);
+	for (unsigned int i = 0; i < n && r == 0; i++) {
+		/* The hook of container 0 has mapped its own. */
+		if (c != pool->c0)
+			r = cfs_metavolume_set(mv, list[i].lslice,
+					       list[i].pieces, err);
+		if (r == 0)
+			cfs_container_slice_added(c, list[i].lslice);
+	}
+	free(list);
+	free(changes);
 	if (r == 0)
-		cfs_container_slice_added(c, *lslice);
+		*ret_count = n;
 	return r;
 }
 
@@ -372,19 +487,21 @@ static int lend_some(struct cfs_pool *pool, struct cfs_container *c,
 		     struct cfs_err *err)
 {
 	const bool is_own = c == pool->c0;
-	uint64_t lslice = 0;
 	int r = 0;
 
 	/* Container 0 grows for itself with its lock held. */
 	if (!is_own)
 		cfs_container_lock(pool->c0);
 	while (*got < count && r == 0) {
+		unsigned int n = 0;
+
 		if (!is_own)
 			r = cfs_container_ready(pool->c0, err);
 		if (r == 0)
-			r = lend_one(pool, c, &lslice, err);
-		if (r == 0)
-			(*got)++;
+			r = lend_batch(pool, c, CFS_MIN(count - *got,
+							LEND_AT_ONCE), &n,
+				       err);
+		*got += n;
 	}
 	if (!is_own)
 		cfs_container_unlock(pool->c0);
