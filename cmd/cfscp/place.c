@@ -66,6 +66,10 @@ int cp_place_check_file(struct cp *cp, const struct cp_operand *dst,
 	if (place->wants_directory)
 		return cfs_err_set(&cp->cmd->err, -ENOTDIR,
 				   "%s: there is no such directory", dst->text);
+	if (!place->name[0])
+		return cfs_err_set(&cp->cmd->err, -EISDIR,
+				   "%s: a directory: name a file in it",
+				   dst->text);
 	if (place->is_there && S_ISDIR(place->mode))
 		return cfs_err_set(&cp->cmd->err, -EISDIR,
 				   "%s: %s in it is a directory", dst->text,

@@ -143,6 +143,8 @@ setup()
 	cfscp "$P:t:/f" - | cmp - f
 	run -0 cfscp --list --json "$P:t"
 	[ "$(jq_output '[.entries[].path] | join(" ")')" = /f ]
+	run -1 --separate-stderr cfscp - "$P:t:/" <f
+	says "cfscp: $P:t:/: a directory: name a file in it"
 }
 
 @test "list shows what stat would, in JSON and text" {
