@@ -8,8 +8,8 @@
  * the checksum; else the lost page may still have it.  Where nothing tells the
  * checksum, the tag is made from the content and marked as not proved.
  */
+#include "heal/resolve_priv.h"
 #include "heal/salvage_priv.h"
-#include "heal/scrub_priv.h"
 
 #include "base/cleanup.h"
 #include "ondisk/map.h"
@@ -17,19 +17,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What a record says of a block that we ask about. */
-struct wanted {
-	uint64_t	vaddr;
-	struct cfs_tag	tag;
-	bool		has_csum;
-};
-
-struct resolve {
-	struct scrub	*s;
-	CFS_VEC(struct wanted) wanted;
-	CFS_VEC(struct cfs_healed_node) healed;	/* nodes, to be told */
-};
 
 static int by_vaddr(const void *a, const void *b)
 {
@@ -236,159 +223,14 @@ static int want_others(struct resolve *v)
 	return r;
 }
 
-/* ---- tags ---------------------------------------------------------------- */
-
-static const struct wanted *wanted_of(const struct resolve *v, uint64_t vaddr)
+const struct wanted *cfs_resolve_wanted(const struct resolve *v,
+					uint64_t vaddr)
 {
 	const struct wanted key = { .vaddr = vaddr };
 
 	return v->wanted.count == 0 ? NULL :
 	       bsearch(&key, v->wanted.items, v->wanted.count, sizeof(key),
 		       wanted_by_vaddr);
-}
-
-/* Not seen when its slice was read, as it had no tag: a bad block after all. */
-static int note_bad(struct scrub *s, uint64_t vaddr, const struct cfs_tag *tag)
-{
-	const struct scrub_bad bad = {
-		.vaddr = vaddr,
-		.piece_mask = cfs_metavolume_readable(s->mv,
-						      cfs_vaddr_lslice(vaddr)),
-		.cause = CFS_BAD_CONTENT, .tag = *tag,
-	};
-
-	for (size_t i = 0; i < s->bad.count; i++)
-		if (s->bad.items[i].vaddr == vaddr)
-			return 0;
-	return cfs_vec_push(&s->bad, bad);
-}
-
-/*
- * The tag for a block: what the record wants, with the checksum that it or the
- * lost page names, or the content's own.  False: the content is not what the
- * checksum says.
- */
-static bool make_tag(struct scrub *s, const struct wanted *w, uint32_t index,
-		     const struct salvage *salvage, void *buf,
-		     struct cfs_tag *ret)
-{
-	uint64_t seed = cfs_blocks_seed(cfs_container_blocks(s->c));
-	uint64_t csum = 0;
-
-	*ret = w->tag;
-	if (w->tag.type == CFS_TAG_ROOT || w->tag.type == CFS_TAG_LOG)
-		return true;
-	if (cfs_metavolume_read_any(s->mv, w->vaddr, 1, buf, NULL, NULL) < 0)
-		return false;
-	if (w->has_csum)
-		return cfs_tag_csum(&w->tag, seed, buf) == w->tag.csum;
-	ret->csum = cfs_tag_csum(&w->tag, seed, buf);
-	switch (cfs_salvage_ask(salvage, index, &w->tag, ret->csum, &csum)) {
-	case SALVAGE_PROVEN:
-		return true;
-	case SALVAGE_CONTRADICTED:
-		ret->csum = csum;	/* reads of it say that it is bad */
-		return note_bad(s, w->vaddr, ret) == 0;
-	case SALVAGE_NOTHING:
-	default:
-		ret->flags |= CFS_TAG_FLAG_UNVERIFIED;
-		return true;
-	}
-}
-
-/* Both slots of a group that is not open get these tags. */
-static int write_group(struct scrub *s, struct cfs_group *g)
-{
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
-	int r = 0;
-
-	if (!page)
-		return cfs_err_set(s->err, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < 2 && r == 0; i++) {
-		struct cfs_mv_write w = { .count = 1, .buf = page };
-
-		cfs_group_page(cfs_container_blocks(s->c), g,
-			       cfs_container_root(s->c)->stamp, page,
-			       &w.vaddr);
-		r = cfs_metavolume_write(s->mv, &w, 1, s->err);
-		if (r == 0)
-			r = cfs_metavolume_flush(s->mv, s->err);
-	}
-	cfs_blocks_forget(cfs_container_blocks(s->c), g->lslice);
-	cfs_repair_tags_healed(s->c);
-	return r;
-}
-
-/*
- * The tags of a group anew: those that the records name, and of what else
- * there was whatever the page still says.  The lock is held.
- */
-static int rebuild_group(struct resolve *v, const struct scrub_group *at,
-			 bool *ret_is_healed)
-{
-	struct scrub *s = v->s;
-	CFS_CLEANUP(cfs_salvage_donep) struct salvage salvage = { .count = 0 };
-	CFS_CLEANUP(cfs_freep) struct cfs_group *g = calloc(1, sizeof(*g));
-	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-	bool is_open = cfs_repair_has_group(s->c, at->lslice, at->group);
-	uint32_t start = cfs_geometry_group_start(s->geo, at->group);
-	uint64_t used[2];
-	int r;
-
-	if (!g || !buf || cfs_salvage_load(s, at->lslice, at->group,
-					   &salvage) < 0)
-		return cfs_err_set(s->err, -ENOMEM, "out of memory");
-	if (cfs_group_load(cfs_container_blocks(s->c), at->lslice, at->group,
-			   g, NULL) < 0) {
-		memset(g, 0, sizeof(*g));
-		g->seq = at->seq;
-	}
-	g->lslice = at->lslice;
-	g->index = at->group;
-	r = cfs_repair_used(s->c, at->lslice, at->group, used, s->err);
-	if (r < 0)
-		return r;
-	*ret_is_healed = s->heals;
-	for (uint32_t i = 0; i < CFS_TAGS_PER_PAGE; i++) {
-		uint64_t vaddr = cfs_vaddr(at->lslice, start + i);
-		const struct wanted *w = wanted_of(v, vaddr);
-		struct cfs_tag tag;
-
-		if (!(used[i / 64] >> (i % 64) & 1))
-			continue;
-		if (!w || !make_tag(s, w, i, &salvage, buf, &tag)) {
-			*ret_is_healed = false;
-			if (!w)
-				continue;
-			tag = w->tag;	/* reads of it say that it is bad */
-		}
-		cfs_tag_pack(&tag, &g->tags[i]);
-		if (s->heals && is_open)
-			cfs_repair_set_open_tag(s->c, vaddr, &tag);
-	}
-	return s->heals && !is_open ? write_group(s, g) : 0;
-}
-
-static int resolve_groups(struct resolve *v)
-{
-	struct scrub *s = v->s;
-	int r = 0;
-
-	for (size_t i = 0; i < s->groups.count && r == 0; i++) {
-		const struct scrub_group *at = &s->groups.items[i];
-		bool is_healed = false;
-
-		cfs_container_lock(s->c);
-		r = rebuild_group(v, at, &is_healed);
-		cfs_container_unlock(s->c);
-		if (r == 0)
-			r = cfs_scrub_tell_piece(s, "tags", CFS_BAD_TAG,
-				cfs_vaddr(at->lslice, cfs_geometry_tags_block(
-						s->geo, at->group, 0)), 0,
-				NULL, is_healed);
-	}
-	return r;
 }
 
 /* ---- blocks -------------------------------------------------------------- */
@@ -404,7 +246,7 @@ static int find_stale_tags(struct resolve *v)
 
 	for (size_t i = 0; i < s->bad.count; i++) {
 		struct scrub_bad *b = &s->bad.items[i];
-		const struct wanted *w = wanted_of(v, b->vaddr);
+		const struct wanted *w = cfs_resolve_wanted(v, b->vaddr);
 		struct scrub_group g = {
 			.lslice = cfs_vaddr_lslice(b->vaddr),
 			.group = cfs_geometry_group(s->geo,
@@ -523,7 +365,7 @@ int cfs_scrub_resolve(struct scrub *s)
 		r = walk_trees(&v);
 	}
 	if (r == 0)
-		r = resolve_groups(&v);
+		r = cfs_resolve_groups(&v);
 	if (r == 0)
 		r = tell_nodes(&v);
 	if (r == 0)
