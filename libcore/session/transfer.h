@@ -43,10 +43,10 @@ int cfs_transfer_remove(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 /* ------------------------------------------------------------- bytes */
 
 enum cfs_bytes_kind {
+	CFS_BYTES_SINK,		/* a function that takes them in order */
 	CFS_BYTES_LUN,
 	CFS_BYTES_FILE,		/* of a tree */
 	CFS_BYTES_FD,		/* of the host */
-	CFS_BYTES_SINK,		/* a function that takes them in order */
 };
 
 /* One end of a copy of bytes.  All is borrowed. */
@@ -62,6 +62,7 @@ struct cfs_bytes_end {
 	void			*write_arg;
 	/* Destination: it reads as zeroes everywhere already. */
 	bool			is_fresh;
+	bool			has_no_sync;	/* the caller will sync it */
 };
 
 struct cfs_bytes_result {

@@ -412,6 +412,8 @@ int bytes_end_zero(struct bytes_end *b, uint64_t at, uint64_t length_bytes,
 
 int bytes_end_sync(struct bytes_end *b, struct cfs_err *err)
 {
+	if (b->end->has_no_sync)
+		return 0;
 	switch (b->end->kind) {
 	case CFS_BYTES_LUN:
 		return cfs_io_sync(b->end->lun, err);

@@ -474,11 +474,17 @@ static int write_piece(const struct transfer *t, int fd, const uint8_t *p,
 static int write_file(struct transfer *t, const struct transfer_entry *e,
 		      struct transfer_reader *rd, int fd, struct cfs_err *err)
 {
+	const struct cfs_bytes_end to = {
+		.kind = CFS_BYTES_FD, .fd = fd, .is_fresh = true,
+		.has_no_sync = true,
+	};
 	uint64_t offset_bytes, end_bytes = 0;
 	const void *p;
 	size_t n;
 	int r;
 
+	if (transfer_is_bulk(e, rd))
+		return transfer_bulk(t, e, rd, &to, err);
 	for (;;) {
 		r = transfer_check_stop(t, err);
 		if (r == 0)

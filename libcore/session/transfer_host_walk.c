@@ -145,7 +145,8 @@ static int put_file(struct walk *w, int fd, struct transfer_entry *e,
 		    const struct stat *st, struct cfs_err *err)
 {
 	struct host_reader h = {
-		.rd.next = reader_next,
+		.rd = { .next = reader_next,
+			.whole = { .kind = CFS_BYTES_FD, .fd = fd } },
 		.fd = fd,
 		.buf = w->buf,
 		.size_bytes = (uint64_t)st->st_size,

@@ -21,7 +21,7 @@
 
 #include "base/buf.h"
 #include "base/vec.h"
-#include "session/import.h"
+#include "session/transfer.h"
 #include "volume/fs.h"
 
 #include <locale.h>
@@ -59,7 +59,12 @@ struct transfer_reader {
 	int (*extent)(struct transfer_reader *rd, uint64_t offset_bytes,
 		      uint64_t *ret_begin, uint64_t *ret_end,
 		      struct cfs_err *err);
+	/* The same bytes as an end of a copy; kind SINK: not to be had. */
+	struct cfs_bytes_end whole;
 };
+
+/* Longer files are copied by several threads. */
+#define TRANSFER_BULK_BYTES (UINT64_C(8) << 20)
 
 struct transfer;
 
@@ -148,6 +153,17 @@ int transfer_put_link(struct transfer *t, const struct transfer_entry *e,
 		      struct cfs_err *err);
 int transfer_put_end(struct transfer *t, const struct transfer_entry *e,
 		     struct cfs_err *err);
+
+/* Is the file long enough, and known well enough, for transfer_bulk? */
+bool transfer_is_bulk(const struct transfer_entry *e,
+		      const struct transfer_reader *rd);
+/*
+ * Copy the content of a file whole to @to, an empty one, and set its length.
+ * Nothing is synced.
+ */
+int transfer_bulk(struct transfer *t, const struct transfer_entry *e,
+		  struct transfer_reader *rd, const struct cfs_bytes_end *to,
+		  struct cfs_err *err);
 
 /* The first path of (dev, ino), or NULL. */
 const char *transfer_link_find(const struct transfer *t, uint64_t dev,

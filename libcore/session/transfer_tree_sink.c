@@ -421,6 +421,29 @@ static int write_rest(struct transfer_tree_sink *s, uint64_t ino,
 	return r < 0 ? r : set_attributes(s, ino, e, err);
 }
 
+static int bulk_file(struct transfer *t, const struct transfer_entry *e,
+		     struct transfer_reader *rd, const struct place *at,
+		     struct cfs_err *err)
+{
+	struct transfer_tree_sink *s = t->sink_arg;
+	struct cfs_bytes_end to = {
+		.kind = CFS_BYTES_FILE, .fs = s->fs, .is_fresh = true,
+		.has_no_sync = true,
+	};
+	char temp[TEMP_NAME_BYTES];
+	struct cfs_fs_spec spec;
+	int r;
+
+	spec_of(e, &spec);
+	r = make(s, at, &spec, temp, &to.ino, err);
+	if (r < 0)
+		return r;
+	r = transfer_bulk(t, e, rd, &to, err);
+	if (r == 0)
+		r = set_attributes(s, to.ino, e, err);
+	return settle(s, at, temp, r, err);
+}
+
 static int sink_file(struct transfer *t, const struct transfer_entry *e,
 		     struct transfer_reader *rd, struct cfs_err *err)
 {
@@ -436,6 +459,8 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 	if (e->has_size && e->size_bytes > CFS_FS_FILE_BYTES_MAX)
 		return cfs_err_set(err, -EFBIG, "longer than a file can be");
 	r = find_place(s, e->path, true, &at, err);
+	if (r == 0 && transfer_is_bulk(e, rd))
+		return bulk_file(t, e, rd, &at, err);
 	if (r == 0)
 		r = gather_next(&g, err);
 	if (r < 0)

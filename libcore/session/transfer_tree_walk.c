@@ -213,7 +213,9 @@ static int put_inode(struct walk *w, uint64_t ino, struct cfs_err *err)
 {
 	const char *path = (const char *)w->path.data;
 	struct tree_reader h = {
-		.rd = { .next = reader_next, .extent = reader_extent },
+		.rd = { .next = reader_next, .extent = reader_extent,
+			.whole = { .kind = CFS_BYTES_FILE, .fs = w->fs,
+				   .ino = ino } },
 		.t = w->t, .fs = w->fs, .ino = ino, .path = path,
 		.buf = w->buf,
 	};

@@ -240,6 +240,27 @@ setup()
 	run -7 cfscp "$P:t:/in/bad" -
 }
 
+@test "damage in a long file is found and passed over as well" {
+	make_pool big.img 256M
+	mkcfs -q big.img:t --tree
+	mkdir in && pattern 4000 seed >in/long && echo fine >in/short
+	cfscp in big.img:t:/in
+	cfscp big.img:t:/in out && same_tree in out && rm -r out
+	at=$(find_block 2345 seed big.img)
+	flip_byte big.img $((at + 1))
+	flip_byte big.img $((at + 4097))
+	run -7 --separate-stderr cfscp big.img:t:/in out
+	[[ $stderr == "cfscp: big.img:t:/in/long: offset 9605120: "* ]]
+	[ "$(ls out)" = short ] && rm -r out
+	run -7 --separate-stderr cfscp --skip-damaged big.img:t:/in out
+	says "cfscp: big.img:t:/in/long: offset 9605120: 8192 damaged bytes: \
+zeroes are written in their place"
+	[ "$(cmp -l in/long out/long | wc -l)" = 8192 ]
+	cp -r out back && cfscp --skip-damaged big.img:t:/in big.img:t:/two ||
+		[ $? = 7 ]
+	cfscp big.img:t:/two/long - | cmp - out/long
+}
+
 @test "wrong operands are told apart" {
 	echo x >f
 	run -2 cfscp f
