@@ -69,7 +69,7 @@ static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 	return 0;
 }
 
-static int fill_info(struct cfs_session *s, struct cfs_member *m, uint64_t id,
+static int fill_info(struct cfs_member *m, uint64_t id,
 		     const struct cfs_volume_rec *rec,
 		     struct cfs_volume_info *v, struct cfs_err *err)
 {
@@ -77,7 +77,6 @@ static int fill_info(struct cfs_session *s, struct cfs_member *m, uint64_t id,
 	struct cfs_volume_space space;
 	int r;
 
-	(void)s;
 	memset(v, 0, sizeof(*v));
 	cfs_session_name(m, rec, v->name);
 	v->kind = rec->kind;
@@ -119,7 +118,7 @@ static int each_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
 {
 	struct info_state *st = arg;
 	struct cfs_volume_info info;
-	int r = fill_info(st->s, st->m, id, rec, &info, err);
+	int r = fill_info(st->m, id, rec, &info, err);
 
 	return r < 0 ? r : st->each(st->arg, &info);
 }
@@ -205,7 +204,7 @@ int cfs_session_volume(struct cfs_session *s, const char *volume,
 	struct cfs_named v = { 0 };
 	int r = cfs_session_find(s, volume, &v, err);
 
-	return r < 0 ? r : fill_info(s, v.member, v.id, &v.rec, ret, err);
+	return r < 0 ? r : fill_info(v.member, v.id, &v.rec, ret, err);
 }
 
 /* ---- making -------------------------------------------------------------- */

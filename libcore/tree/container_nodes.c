@@ -11,11 +11,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static struct cfs_tag node_tag(const struct cfs_container *c,
-			       unsigned int tree_id, uint64_t number,
+static struct cfs_tag node_tag(unsigned int tree_id, uint64_t number,
 			       uint64_t stamp)
 {
-	(void)c;
 	return (struct cfs_tag){
 		.type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE :
 						    CFS_TAG_NODE,
@@ -132,7 +130,7 @@ static int node_write(void *ctx, unsigned int tree_id, uint64_t node_number,
 		      struct cfs_err *err)
 {
 	struct cfs_container *c = ctx;
-	struct cfs_tag tag = node_tag(c, tree_id, node_number, ref->stamp);
+	struct cfs_tag tag = node_tag(tree_id, node_number, ref->stamp);
 
 	tag.csum = cfs_tag_csum(&tag, cfs_blocks_seed(c->blocks), node);
 	for (unsigned int i = 0; i < 2; i++) {

@@ -237,7 +237,7 @@ int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 	return 0;
 }
 
-/* ---- replay ---------------------------------------------------------------- */
+/* ---- replay -------------------------------------------------------------- */
 
 static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 			struct cfs_err *err)

@@ -116,7 +116,6 @@ struct cfs_container {
 	uint32_t	pending_count;
 	struct cfs_buf	inline_pages;	/* array of const void * */
 	uint8_t		*frame_buf;
-	bool		needs_flush;	/* data went home without a frame */
 
 	/* Space. */
 	struct slice_state *slices;
@@ -124,7 +123,6 @@ struct cfs_container {
 	uint64_t	total_blocks;	/* data blocks of all slices */
 	uint64_t	used_blocks;
 	uint64_t	held_blocks;
-	uint64_t	burnt_blocks;	/* free, but spent in their loan */
 	struct open_group *groups;
 	struct open_group *current[CFS_STREAM_COUNT];
 	struct held_group *held;

@@ -400,8 +400,7 @@ static uint64_t commit_need(struct cfs_container *c)
 int64_t cfs_space_left(struct cfs_container *c)
 {
 	return (int64_t)c->total_blocks - (int64_t)c->used_blocks -
-	       (int64_t)c->held_blocks - (int64_t)c->burnt_blocks -
-	       (int64_t)commit_need(c);
+	       (int64_t)c->held_blocks - (int64_t)commit_need(c);
 }
 
 /*

@@ -12,7 +12,7 @@
 #define DIRECT_BLOCKS	32u
 #define DIRECT_BLOCKS_MAX 4096u	/* of one extent record's worth of csums */
 
-/* ---- reading ---------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 #define READS_AT_ONCE	256u
 
@@ -192,7 +192,7 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 	return r;
 }
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 /* Part of a block, or all of it, into a page. */
 static int write_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
@@ -368,7 +368,7 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 	return r;
 }
 
-/* ---- punching ---------------------------------------------------------------- */
+/* ---- punching ------------------------------------------------------------ */
 
 struct whiteout_state {
 	struct cfs_vols	*v;
@@ -625,7 +625,7 @@ int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
 	return r;
 }
 
-/* ---- looking -------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------- */
 
 struct seek_state {
 	bool		wants_data;

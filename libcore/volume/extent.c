@@ -105,7 +105,7 @@ static struct extent part_of(const struct extent *e, uint64_t offset,
 	return part;
 }
 
-/* ---- dying ---------------------------------------------------------------- */
+/* ---- dying --------------------------------------------------------------- */
 
 /* The largest aligned piece at the front of [offset, offset + count). */
 static unsigned int front_level(uint64_t offset, uint64_t count)
@@ -231,7 +231,7 @@ int cfs_extent_cut(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return r == -ENOENT ? 0 : r;
 }
 
-/* ---- being born ------------------------------------------------------------ */
+/* ---- being born ---------------------------------------------------------- */
 
 int cfs_extent_next_seq(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			uint64_t offset, uint64_t count, uint64_t stamp,

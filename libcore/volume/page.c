@@ -300,7 +300,7 @@ bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return best != UINT64_MAX;
 }
 
-/* ---- order ---------------------------------------------------------------- */
+/* ---- order --------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -351,7 +351,7 @@ static uint32_t run_length(struct page *const *list, size_t left)
 	return n;
 }
 
-/* ---- commit and sync ------------------------------------------------------- */
+/* ---- commit and sync ----------------------------------------------------- */
 
 int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
 {

@@ -237,7 +237,7 @@ static int first_slices(struct cfs_pool *pool,
 	int r = 0;
 
 	for (uint64_t l = 0; l < 2 && r == 0; l++) {
-		r = cfs_pool_slice_pick(pool, 0, l, pieces[l], err);
+		r = cfs_pool_slice_pick(pool, pieces[l], err);
 		if (r == 0)
 			r = cfs_pool_slice_headers(pool, 0, uuid, l, pieces[l],
 						   CFS_SLICE_OWNED, err);

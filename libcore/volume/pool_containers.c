@@ -385,7 +385,7 @@ static int first_slices(struct cfs_pool *pool, uint64_t id,
 
 		r = cfs_container_ready(pool->c0, err);
 		if (r == 0)
-			r = cfs_pool_slice_pick(pool, id, l, pieces, err);
+			r = cfs_pool_slice_pick(pool, pieces, err);
 		if (r == 0)
 			r = cfs_pool_slice_headers(pool, id, rec->uuid, l,
 						   pieces, CFS_SLICE_OWNED,

@@ -48,8 +48,7 @@ extern const struct cfs_container_hooks cfs_pool_c0_hooks;
 /* pool_slices.c; container 0 locked. */
 int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err);
 /* A slice for each piece of a new logical slice; not recorded yet. */
-int cfs_pool_slice_pick(struct cfs_pool *pool, uint64_t container_id,
-			uint64_t lslice, struct cfs_piece *pieces,
+int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 			struct cfs_err *err);
 int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 			   const uint8_t uuid[16], uint64_t lslice,

@@ -185,14 +185,11 @@ static uint32_t best_device(const struct cfs_pool *pool,
 	return best;
 }
 
-int cfs_pool_slice_pick(struct cfs_pool *pool, uint64_t container_id,
-			uint64_t lslice, struct cfs_piece *pieces,
+int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 			struct cfs_err *err)
 {
 	unsigned int want = cfs_pool_piece_count(pool), got = 0;
 
-	(void)container_id;
-	(void)lslice;
 	memset(pieces, 0, CFS_PIECES_MAX * sizeof(*pieces));
 	while (got < want) {
 		uint32_t device = best_device(pool, pieces, got);
@@ -422,7 +419,7 @@ static int pick_some(struct cfs_pool *pool, struct cfs_container *c,
 			break;
 		}
 		list[n].lslice = lslice;
-		r = cfs_pool_slice_pick(pool, id, lslice, list[n].pieces, err);
+		r = cfs_pool_slice_pick(pool, list[n].pieces, err);
 		if (r == 0) {
 			r = allocate(pool, list[n].pieces, err);
 			if (r < 0)

@@ -69,7 +69,7 @@ static int emit_extent(struct walk *w, uint16_t branch, const struct extent *e,
 	return w->each(w->arg, &s, err);
 }
 
-/* ---- history --------------------------------------------------------------- */
+/* ---- history ------------------------------------------------------------- */
 
 static struct cfs_key history_key(uint16_t branch, uint64_t ino,
 				  unsigned int level, uint64_t offset,
@@ -195,7 +195,7 @@ static int walk_history(struct walk *w, const struct cfs_view *view,
 	return 0;
 }
 
-/* ---- one branch ------------------------------------------------------------- */
+/* ---- one branch ---------------------------------------------------------- */
 
 /* Live extents; no dirty page of this view lies in the range. */
 static int walk_live(struct walk *w, const struct cfs_view *view,
@@ -289,7 +289,7 @@ int cfs_segments(const struct cfs_view *view, uint64_t ino, uint64_t offset,
 	return walk_branch(&w, view, offset, count, err);
 }
 
-/* ---- the end of data --------------------------------------------------------- */
+/* ---- the end of data ----------------------------------------------------- */
 
 /* One behind the last block that a tree has any version of. */
 static int branch_end(struct cfs_vols *v, uint16_t branch, uint64_t ino,
