@@ -342,6 +342,34 @@ static int op_punch(struct world *w)
 	return 0;
 }
 
+/* So many tombstones that the small tables have inner nodes. */
+static int many_holes(struct world *w)
+{
+	struct model_volume *v = &w->volumes[0];
+	struct cfs_volume_rec rec;
+
+	if (get_volume(w, v, &rec) < 0)
+		return -1;
+	note(w, "many holes\n");
+	for (uint64_t length = 7; length > 0; length--) {
+		for (uint64_t at = 0; at < 40; at++) {
+			DO(w, cfs_op_begin(w->m->container, CFS_OP_NORMAL,
+					   &err));
+			DO(w, cfs_data_write(w->m->container,
+					     (uint16_t)rec.head_branch,
+					     rec.ino, at * BLOCK, "x", 1,
+					     &err));
+			DO(w, cfs_data_punch(w->m->container,
+					     (uint16_t)rec.head_branch,
+					     rec.ino, at * BLOCK,
+					     length * BLOCK, &err));
+			cfs_op_end(w->m->container);
+		}
+	}
+	memset(v->data, 0, 46 * BLOCK);
+	return 0;
+}
+
 static int op_resize(struct world *w)
 {
 	struct model_volume *v = pick_volume(w);
@@ -675,6 +703,7 @@ static uint32_t slice_owner(const uint8_t *slice, uint64_t *ret_container)
 struct loss {
 	unsigned int	nodes, inner, roots;
 };
+static struct loss all_lost;
 
 static void lose_block(uint8_t *block, unsigned int type, struct loss *loss)
 {
@@ -775,6 +804,9 @@ static int lose_and_rebuild(struct world *w, bool with_pool)
 		return -1;
 	if (loss.nodes == 0 || loss.roots < 2)
 		return fail(w, "nothing was lost: the test does not work");
+	all_lost.nodes += loss.nodes;
+	all_lost.inner += loss.inner;
+	all_lost.roots += loss.roots;
 	note(w, "lose %u nodes, %u inner, %u roots\n", loss.nodes, loss.inner,
 	     loss.roots);
 	if (with_pool) {
@@ -807,6 +839,8 @@ static int history(struct world *w, uint64_t seed)
 	const bool with_pool = seed % 3 == 0;
 
 	if (world_begin(w, seed) < 0)
+		return -1;
+	if (seed % 8 == 5 && many_holes(w) < 0)
 		return -1;
 	for (unsigned int i = 0; i < OPS; i++)
 		if (one_op(w) < 0)
@@ -846,7 +880,7 @@ static bool run(uint64_t first, uint64_t count)
 int main(int argc, char **argv)
 {
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 200;
+	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : 400;
 	const uint64_t parts = count < 8 ? 1 : 8;
 	bool is_good = true;
 
@@ -862,6 +896,13 @@ int main(int argc, char **argv)
 		       (unsigned long long)i + 1, (unsigned long long)from,
 		       (unsigned long long)(from + n - 1));
 		(void)fflush(stdout);
+	}
+	printf("# lost and made anew: %u nodes of maps, %u inner ones of "
+	       "tables, %u roots\n", all_lost.nodes, all_lost.inner,
+	       all_lost.roots);
+	if (count >= 100 && all_lost.inner == 0) {
+		printf("not ok - no inner node of the tables was lost\n");
+		is_good = false;
 	}
 	return is_good ? 0 : 1;
 }
