@@ -355,6 +355,17 @@ static int bootstrap(struct cfs_pool *pool,
 	return 0;
 }
 
+/* What the pool's record asks for, for the containers opened from now on. */
+static int take_settings(struct cfs_pool *pool, struct cfs_err *err)
+{
+	struct cfs_pool_rec rec;
+	int r = cfs_pool_rec_get(pool, &rec, err);
+
+	if (r == 0 && rec.config[CFS_POOL_CONFIG_CACHE_BYTES])
+		pool->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];
+	return r;
+}
+
 int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 		  const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
 		  const struct cfs_pool_options *opt, struct cfs_pool **ret,
@@ -387,6 +398,8 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 	} else {
 		r = cfs_pool_slices_load(pool, err);
 	}
+	if (r == 0 && !opt->cache_bytes)
+		r = take_settings(pool, err);
 	if (r == 0)
 		r = cfs_pool_finish_work(pool, err);
 	if (r < 0) {
