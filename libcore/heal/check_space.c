@@ -80,6 +80,14 @@ int cfs_check_roots(struct check *k)
 
 /* ---- space --------------------------------------------------------------- */
 
+static bool is_all_free(const struct cfs_leaf_record *rec)
+{
+	for (size_t i = 0; i < rec->value_bytes; i++)
+		if (rec->value[i])
+			return false;
+	return true;
+}
+
 static int visit(void *arg, const struct cfs_node_found *node,
 		 struct cfs_err *err)
 {
@@ -98,6 +106,12 @@ static int visit(void *arg, const struct cfs_node_found *node,
 		cfs_repair_record(node->node, i, &rec);
 		lslice = rec.key.w[0] & ((UINT64_C(1) << 56) - 1);
 		is_group = rec.key.w[0] >> 56 == 2;
+		/* A crash while a slice went back leaves that nothing of it
+		 * is in use. */
+		if (is_group && (lslice >= k->lslice_end ||
+				 !k->owned[lslice]) &&
+		    is_all_free(&rec))
+			continue;
 		if (rec.key.w[0] >> 56 < 1 || rec.key.w[0] >> 56 > 2 ||
 		    lslice >= k->lslice_end || !k->owned[lslice] ||
 		    (is_group ? rec.key.w[1] >= k->geo->group_count :

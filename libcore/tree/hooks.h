@@ -98,6 +98,9 @@ int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err);
  */
 int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
 			     bool *ret_given, struct cfs_err *err);
+/* It is taken out, durably: what is still known of its groups goes with the
+ * next commit.  Lock not held. */
+void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice);
 
 struct cfs_table_change {
 	struct cfs_key	key;

@@ -529,24 +529,35 @@ static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
 	return true;
 }
 
-/* Every record of the slice goes; a next life begins without any. */
+/*
+ * The record of the slice goes.  Those of its groups stay until it is really
+ * gone: a crash before that leaves it ours, in the same life, and its groups
+ * must be known as used, or their next pages would begin at sequence 1 and old
+ * ones pass for newer.
+ */
 static int forget_slice(struct cfs_container *c, uint64_t lslice,
 			struct cfs_err *err)
 {
-	struct cfs_tree *tree = c->trees[CFS_TREE_SPACE - 1];
 	struct cfs_key key = { { SPACE_SLICE | lslice, 0, 0 } };
-	struct cfs_cursor cur;
-	int r = cfs_tree_del(tree, &key, err);
+	int r = cfs_tree_del(c->trees[CFS_TREE_SPACE - 1], &key, err);
 
-	key.w[0] = SPACE_GROUP | lslice;
-	while (r == 0 || r == -ENOENT) {
-		r = cfs_cursor_ge(&cur, tree, &key, err);
-		if (r == -ENOENT || (r == 0 && cur.key.w[0] != key.w[0]))
-			return 0;
-		if (r == 0)
-			r = cfs_tree_del(tree, &cur.key, err);
-	}
-	return r;
+	return r == -ENOENT ? 0 : r;
+}
+
+void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice)
+{
+	const struct cfs_key first = { { SPACE_GROUP | lslice, 0, 0 } };
+	struct cfs_tree *tree = c->trees[CFS_TREE_SPACE - 1];
+	struct cfs_cursor cur;
+
+	cfs_container_lock(c);
+	/* Where that fails, a record that says "nothing in use" stays. */
+	while (!c->is_readonly && cfs_cursor_ge(&cur, tree, &first,
+						NULL) == 0 &&
+	       cur.key.w[0] == first.w[0])
+		if (cfs_tree_del(tree, &cur.key, NULL) < 0)
+			break;
+	cfs_container_unlock(c);
 }
 
 int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,

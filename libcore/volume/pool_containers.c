@@ -519,11 +519,13 @@ static int give_back_all(struct cfs_pool *pool, uint64_t id,
 				continue;
 			p->generation++;
 			dev = cfs_devset_dev(pool->set, p->device_index);
+			/* The headers stay until the tables say otherwise. */
 			if (dev)
 				(void)cfs_dev_discard(dev,
 					label->slices_offset_bytes +
-					p->slice_index * label->slice_bytes,
-					label->slice_bytes, NULL);
+					p->slice_index * label->slice_bytes +
+					CFS_BLOCK_BYTES, label->slice_bytes -
+					2 * CFS_BLOCK_BYTES, NULL);
 		}
 		if (r == 0)
 			r = cfs_pool_slice_record(pool, id, lslice,

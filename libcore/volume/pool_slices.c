@@ -609,6 +609,8 @@ static int take_back(struct cfs_pool *pool, struct cfs_member *m,
 		cfs_metavolume_clear(mv, lslice);
 	}
 	cfs_container_unlock(pool->c0);
+	if (r == 0)
+		cfs_container_slice_gone(m->container, lslice);
 	return r;
 }
 
