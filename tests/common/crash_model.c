@@ -116,6 +116,13 @@ void model_slot_set(struct model *m, unsigned int slot,
 	container_clear(&m->containers[slot]);
 	m->containers[slot] = *c;
 	container_own(&m->containers[slot]);
+	for (unsigned int i = 0; i < MODEL_VOLUMES; i++) {
+		const struct volume *v = &c->volumes[i];
+
+		m->last_id = CFS_MAX(m->last_id, v->origin_id);
+		for (unsigned int k = 0; k < v->snap_count; k++)
+			m->last_id = CFS_MAX(m->last_id, v->snaps[k].id);
+	}
 }
 
 void model_slot_free(struct container *c)

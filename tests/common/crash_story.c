@@ -192,8 +192,78 @@ static int kill_and_open(struct crash_story *st)
 	return 0;
 }
 
+int crash_story_fork(const struct crash_story *st, struct crash_story *ret)
+{
+	const struct cfs_sim_crash all = {
+		.event_count = cfs_sim_event_count(st->w.sim),
+		.seed = UINT64_MAX,
+	};
+	struct cfs_err err = CFS_ERR_INIT;
+
+	assert(!st->w.s);
+	memset(ret, 0, sizeof(*ret));
+	ret->m = model_new();
+	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
+		const struct crash_text *t = &st->slots[i];
+
+		model_slot_set(ret->m, i, t->states[t->count - 1]);
+		push_text(ret, i);
+	}
+	cfs_buf_append(&ret->log, st->log.data, st->log.bytes);
+	return crash_world_fork(&st->w, &all, &ret->w, &err);
+}
+
+/*
+ * A call failed that need not have: was it done?  The model becomes what the
+ * pool shows, which must be one of the states that are possible.  What cannot
+ * be read any more is judged by the next who opens it.
+ */
+static int look_what_is(struct crash_story *st, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf why = CFS_BUF_INIT;
+	const struct crash_window window = window_now(st);
+	size_t index[MODEL_CONTAINERS];
+	struct crash_view view;
+	int r;
+
+	st->tolerated++;
+	if (!err->code || !err->msg[0]) {
+		crash_story_complain(st, "a failure", "it has no message");
+		return -EUCLEAN;
+	}
+	if (!st->w.s || crash_view_get(st->w.s, &view, err) < 0) {
+		st->is_over = true;
+		return 0;
+	}
+	crash_view_done(&view);
+	r = crash_story_match(st, st->w.s, &window, index, &why);
+	if (r < 0) {
+		crash_story_complain(st, "after a failed call",
+				     cfs_buf_text(&why));
+		return r;
+	}
+	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
+		model_slot_set(st->m, i, st->slots[i].states[index[i]]);
+		push_text(st, i);
+	}
+	return 0;
+}
+
+int crash_story_open(struct crash_story *st)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	int r = crash_world_open(&st->w, &err);
+
+	if (r == 0)
+		return 0;
+	if (st->tolerates)
+		return look_what_is(st, &err);
+	crash_story_complain(st, "open", err.msg);
+	return r;
+}
+
 static int finish(struct crash_story *st, const struct crash_op *op, int slot,
-		  int want, int r, const struct cfs_err *err)
+		  int want, int r, struct cfs_err *err)
 {
 	cfs_buf_printf(&st->log, " = %d\n", r);
 	for (unsigned int i = 0; i < MODEL_CONTAINERS && r == 0; i++)
@@ -202,6 +272,8 @@ static int finish(struct crash_story *st, const struct crash_op *op, int slot,
 			st->slots[i].acked = st->slots[i].count - 1;
 	if ((r < 0) == (want < 0))
 		return 0;
+	if (r < 0 && st->tolerates)
+		return look_what_is(st, err);
 	crash_story_complain(st, "a call", r < 0 ? err->msg :
 			     "it succeeds, and should not");
 	return -EUCLEAN;

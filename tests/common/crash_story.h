@@ -39,6 +39,11 @@ struct crash_story {
 	struct cfs_buf		log;		/* the calls, for messages */
 	bool			allows_enospc;	/* a full pool is no failure */
 	uint64_t		full_count;	/* how often it was */
+	/* A call may fail though the model says that it would not: then it was
+	 * done or not, as the pool shows. */
+	bool			tolerates;
+	uint64_t		tolerated;
+	bool			is_over;	/* nothing can be seen any more */
 	bool			has_failed;
 	uint64_t		judged;		/* images looked at */
 };
@@ -57,6 +62,10 @@ struct crash_plan {
 /* A new pool, open. */
 int crash_story_init(struct crash_story *st, const struct crash_shape *shape);
 void crash_story_done(struct crash_story *st);
+/* Another story that begins where @st is, which is closed; not open. */
+int crash_story_fork(const struct crash_story *st, struct crash_story *ret);
+/* Open the pool; a failure counts as one of a call. */
+int crash_story_open(struct crash_story *st);
 /*
  * One call on both.  They must agree whether it fails.  0, or negative when
  * the story has failed (a message has been printed).
