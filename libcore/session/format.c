@@ -245,9 +245,13 @@ static int build_pool(struct format *f, struct cfs_devset **ret_set,
 }
 
 static int write_back(const struct format *f, struct cfs_devset *set,
-		      struct cfs_err *err)
+		      uint64_t *ret_bytes, struct cfs_err *err)
 {
 	int r = 0;
+
+	for (uint32_t i = 0; i < f->opt->device_count; i++)
+		*ret_bytes += cfs_dev_overlay_written_bytes(
+						cfs_devset_dev(set, i));
 
 	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
 		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i), 0,
@@ -255,12 +259,13 @@ static int write_back(const struct format *f, struct cfs_devset *set,
 	return r;
 }
 
-static int write_pool(struct format *f, struct cfs_err *err)
+static int write_pool(struct format *f, uint64_t *ret_bytes,
+		      struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *set = NULL;
 	int r = build_pool(f, &set, err);
 
-	return r < 0 ? r : write_back(f, set, err);
+	return r < 0 ? r : write_back(f, set, ret_bytes, err);
 }
 
 static void fill_result(const struct format *f, struct cfs_format_result *ret)
@@ -299,7 +304,7 @@ static int format_steps(struct format *f, struct cfs_format_result *ret,
 		if (r < 0)
 			return r;
 	}
-	return write_pool(f, err);
+	return write_pool(f, &ret->written_bytes, err);
 }
 
 int cfs_pool_format(const struct cfs_format_options *opt,
