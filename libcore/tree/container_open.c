@@ -299,7 +299,38 @@ static int replay_frame(void *arg, const struct cfs_frame *frame,
 	return r;
 }
 
-/* Do the blocks of the frame's extents hold what their tags say? */
+/*
+ * The crash may have come between the pieces of a block that is adopted now.
+ * Who sees it must be able to lose a device: it is made the same on all.
+ */
+static int spread_block(struct cfs_container *c, uint64_t vaddr,
+			const void *good, struct cfs_err *err)
+{
+	unsigned int readable = cfs_metavolume_readable(c->mv,
+						cfs_vaddr_lslice(vaddr));
+	CFS_CLEANUP(cfs_freep) void *copy = NULL;
+	int r = 0;
+
+	if (__builtin_popcount(readable) < 2)
+		return 0;
+	copy = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+	if (!copy)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int p = 0; p < CFS_PIECES_MAX && r == 0; p++) {
+		if (!(readable & 1u << p) ||
+		    (cfs_metavolume_read(c->mv, vaddr, 1, p, copy,
+					 NULL) == 0 &&
+		     memcmp(copy, good, CFS_BLOCK_BYTES) == 0))
+			continue;
+		r = cfs_metavolume_write_piece(c->mv, vaddr, 1, p, good, err);
+	}
+	return r;
+}
+
+/*
+ * Do the blocks of the frame's extents hold what their tags say?  Those that
+ * do are spread to all pieces.
+ */
 static int verify_frame(void *arg, const struct cfs_frame *frame,
 			const void *buf, struct cfs_err *err)
 {
@@ -335,6 +366,9 @@ static int verify_frame(void *arg, const struct cfs_frame *frame,
 			if (cfs_block_read(c->blocks, &rd, false, NULL,
 					   NULL) < 0)
 				return 0;
+			r = spread_block(c, rd.vaddr, block, err);
+			if (r < 0)
+				return r;
 		}
 	}
 	return r < 0 ? r : 1;
