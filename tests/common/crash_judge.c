@@ -121,9 +121,9 @@ int crash_story_match(const struct crash_story *st, struct cfs_session *s,
 
 /* ---- one image ------------------------------------------------------------------ */
 
-static int open_and_match(struct crash_story *st, struct crash_world *w,
-			  struct crash_window *window, const char *when,
-			  struct cfs_buf *why)
+int crash_story_look(const struct crash_story *st, struct crash_world *w,
+		     struct crash_window *window, const char *when,
+		     struct cfs_buf *why)
 {
 	size_t index[MODEL_CONTAINERS];
 	struct cfs_err err = CFS_ERR_INIT;
@@ -172,8 +172,8 @@ static int crash_recovery(struct crash_story *st, struct crash_world *w,
 
 		r = crash_world_fork(w, &crash, &inner, &err);
 		if (r == 0)
-			r = open_and_match(st, &inner, &again,
-					   "after a crash in recovery", why);
+			r = crash_story_look(st, &inner, &again,
+					     "after a crash in recovery", why);
 		st->judged++;
 		if (r < 0)
 			cfs_buf_printf(why, "at event %zu of %zu of the "
@@ -296,14 +296,14 @@ static int judge_world(struct crash_story *st, struct crash_world *w,
 	struct crash_window now = *window;
 	struct cfs_err err = CFS_ERR_INIT;
 	uint64_t salt = st->judged + crash->event_count * 977;
-	int r = open_and_match(st, w, &now, "after the crash", why);
+	int r = crash_story_look(st, w, &now, "after the crash", why);
 
 	if (r == 0 && is_chosen(plan, plan->nested_one_in, salt)) {
 		crash_world_drop(w);
 		r = crash_recovery(st, w, window, &now, plan->seed + salt,
 				   why);
 		if (r == 0)
-			r = open_and_match(st, w, &now, "killed again", why);
+			r = crash_story_look(st, w, &now, "killed again", why);
 	}
 	if (r == 0 && is_chosen(plan, plan->life_one_in, salt + 1))
 		return judge_life(w, why);
@@ -313,12 +313,12 @@ static int judge_world(struct crash_story *st, struct crash_world *w,
 	if (r < 0)
 		cfs_buf_printf(why, "close: %s\n", err.msg);
 	if (r == 0)
-		r = open_and_match(st, w, &now, "opened a second time", why);
+		r = crash_story_look(st, w, &now, "opened a second time", why);
 	return r;
 }
 
 /* The events of the last flushes before the crash. */
-static void tell_events(const struct crash_story *st, size_t event_count)
+void crash_story_tell_events(const struct crash_story *st, size_t event_count)
 {
 	size_t first = event_count > 24 ? event_count - 24 : 0;
 
@@ -356,7 +356,7 @@ int crash_story_judge(struct crash_story *st, const struct cfs_sim_crash *crash,
 		 crash->use_mask ? "mask" : "seed",
 		 crash->use_mask ? crash->mask : crash->seed);
 	crash_story_complain(st, where, cfs_buf_text(&why));
-	tell_events(st, crash->event_count);
+	crash_story_tell_events(st, crash->event_count);
 	return r;
 }
 

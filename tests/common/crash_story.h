@@ -100,6 +100,17 @@ int crash_story_match(const struct crash_story *st, struct cfs_session *s,
 		      size_t ret_index[MODEL_CONTAINERS],
 		      struct cfs_buf *ret_why);
 
+/*
+ * Open @w, compare and check; it stays open.  @window is narrowed to what was
+ * found: from now on it is this and nothing else.
+ */
+int crash_story_look(const struct crash_story *st, struct crash_world *w,
+		     struct crash_window *window, const char *when,
+		     struct cfs_buf *why);
+/* The last events before a crash, as comment lines. */
+void crash_story_tell_events(const struct crash_story *st,
+			     size_t event_count);
+
 /* "not ok" lines' explanation: the calls, and @why. */
 void crash_story_complain(struct crash_story *st, const char *where,
 			  const char *why);

@@ -116,15 +116,17 @@ int crash_world_open(struct crash_world *w, struct cfs_err *err)
 {
 	const struct cfs_session_options opt = { .is_writable = true };
 	struct cfs_dev *devices[CRASH_DEVICES_MAX];
-	int r = 0;
+	unsigned int n = 0;
+	int r;
 
 	assert(!w->s);
 	for (unsigned int i = 0; i < w->shape->device_count; i++) {
-		r = cfs_sim_dev_open(w->sim, i, &devices[i], err);
+		if (w->absent >> i & 1)
+			continue;
+		r = cfs_sim_dev_open(w->sim, i, &devices[n++], err);
 		assert(r == 0);
 	}
-	return cfs_session_open_devices(devices, w->shape->device_count, &opt,
-					&w->s, err);
+	return cfs_session_open_devices(devices, n, &opt, &w->s, err);
 }
 
 int crash_world_close(struct crash_world *w, struct cfs_err *err)

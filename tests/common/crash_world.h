@@ -27,6 +27,7 @@ struct crash_world {
 	const struct crash_shape *shape;
 	struct cfs_sim	*sim;
 	struct cfs_session *s;		/* NULL: not open */
+	unsigned int	absent;		/* bit i: device i is not there */
 };
 
 /* Format; the record begins behind that.  Not open yet. */
