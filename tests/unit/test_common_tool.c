@@ -150,7 +150,7 @@ static const struct cfs_verb try = {
 };
 static const struct cfs_verb rm = {
 	.name = "rm", .operands = "THING", .help = "destroy a thing",
-	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,
+	.common = CFS_COMMON_DRY_RUN | CFS_COMMON_DESTROY,
 	.min_operands = 1, .max_operands = 1,
 	.run = run_rm,
 };
