@@ -25,6 +25,7 @@
 
 #define DIRECTORY_ENTRIES_MAX	4096u
 #define POLL_NS			(50 * CFS_NS_PER_MS)
+#define DYING_NS		(300 * CFS_NS_PER_MS)
 
 struct finder {
 	const struct cfs_devset_options	*opt;
@@ -115,8 +116,10 @@ static int open_waiting(const struct finder *f, const char *path,
 			struct cfs_dev **ret, struct cfs_err *err)
 {
 	struct cfs_clock *clock = cfs_clock_system();
+	uint64_t wait_ns = f->opt->wait_seconds * CFS_NS_PER_S;
+	/* A moment at least: the I/O of a killed process may still hold it. */
 	uint64_t deadline_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock),
-				f->opt->wait_seconds * CFS_NS_PER_S);
+						CFS_MAX(wait_ns, DYING_NS));
 	int r;
 
 	for (;;) {

@@ -20,6 +20,10 @@
 #include <stdlib.h>
 
 #define POLL_NS	(50 * CFS_NS_PER_MS)
+/* How long the I/O of a killed holder may keep the lock; that is no waiting
+ * for anybody's work. */
+#define DYING_NS	(3 * CFS_NS_PER_S)
+#define DYING_POLL_NS	(2 * CFS_NS_PER_MS)
 
 struct cfs_holder {
 	struct cfs_devset		*set;
@@ -29,6 +33,8 @@ struct cfs_holder {
 	struct cfs_identity		self;
 	struct cfs_seat_record		state;
 	uint32_t			lock_count;	/* indices seen to */
+	bool				is_dying;	/* the one that is locked
+							 * by */
 	struct cfs_holder		*next;		/* live in this process */
 };
 
@@ -129,6 +135,18 @@ static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
 				    seat->process_start);
 }
 
+/*
+ * The lock is held, by a process of this host that is dead: the kernel still
+ * ends its I/O, and lets go behind that.
+ */
+static bool is_dying(const struct cfs_holder *h, const struct cfs_seat *seat)
+{
+	return seat->state == CFS_SEAT_OPEN && is_this_host(seat, &h->self) &&
+	       !is_this_process(seat, &h->self) &&
+	       !h->source->is_alive(h->source->arg, seat->pid,
+				    seat->process_start);
+}
+
 /* -------------------------------------------------------------- locking */
 
 static void unlock_all(struct cfs_holder *h)
@@ -182,6 +200,7 @@ static int attempt(struct cfs_holder *h, struct cfs_err *err)
 	int r = lock_all(h, err);
 	bool is_locked = r == 0;
 
+	h->is_dying = false;
 	if (r == 0)
 		r = check_labels(h, err);
 	if (r == 0)
@@ -193,6 +212,7 @@ static int attempt(struct cfs_holder *h, struct cfs_err *err)
 		return r;
 	if (!is_locked && cfs_seat_load(h->set, &h->state, NULL) < 0)
 		return r;
+	h->is_dying = !is_locked && is_dying(h, &h->state.seat);
 	cfs_holder_describe(&h->state.seat, &h->self, text);
 	return cfs_err_set(err, -EBUSY, "%s: %s", cfs_devset_path(h->set, 0),
 			   text);
@@ -200,12 +220,17 @@ static int attempt(struct cfs_holder *h, struct cfs_err *err)
 
 static int wait_for_it(struct cfs_holder *h, struct cfs_err *err)
 {
-	uint64_t deadline_ns = cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
-				h->opt.wait_seconds * CFS_NS_PER_S);
+	uint64_t begin_ns = cfs_clock_elapsed_ns(h->clock);
+	uint64_t wait_ns = cfs_deadline_add(begin_ns, h->opt.wait_seconds *
+						      CFS_NS_PER_S);
+	uint64_t dying_ns = cfs_deadline_add(begin_ns, DYING_NS);
 
 	for (;;) {
 		uint64_t now_ns = cfs_clock_elapsed_ns(h->clock);
 		int r = attempt(h, err);
+		uint64_t deadline_ns = h->is_dying ? CFS_MAX(wait_ns, dying_ns) :
+						     wait_ns;
+		uint64_t poll_ns = h->is_dying ? DYING_POLL_NS : POLL_NS;
 
 		if (r != -EBUSY || now_ns >= deadline_ns)
 			return r;
@@ -214,7 +239,7 @@ static int wait_for_it(struct cfs_holder *h, struct cfs_err *err)
 					   "waiting for it",
 					   cfs_devset_path(h->set, 0));
 		cfs_clock_sleep_until(h->clock, CFS_MIN(deadline_ns,
-							now_ns + POLL_NS));
+							now_ns + poll_ns));
 	}
 }
 

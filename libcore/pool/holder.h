@@ -13,6 +13,8 @@
  *   lock free, record open, same host name, other boot id: the host has
  *       restarted: hold it
  *   lock free, record open, another host   busy; @err names the host
+ *   lock held, record open, same boot id, process dead: its I/O is ending;
+ *       held as soon as the kernel lets go, within three seconds
  *   lock held                              wait, then busy; @err names the
  *                                          holder from the record
  *

@@ -397,6 +397,44 @@ static void test_killed_holder(void **state)
 	cfs_devset_close(set);
 }
 
+/*
+ * The holder is dead, and the kernel still has its lock: that is waited for
+ * though no waiting was asked for; not so where the holder lives.
+ */
+static void test_dying_holder(void **state)
+{
+	struct host dead = host_named("a", 1, 10), next = host_named("a", 1, 11);
+	struct cfs_devset *set = pool(1, 0), *other = reopen(set, true);
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_holder *h, *h2;
+	struct cfs_seat seat;
+	struct world w1, w2;
+	struct stopper stopper = { .at = 7, .unlock = set };
+
+	(void)state;
+	world_init(&w1, &dead);
+	assert_int_equal(cfs_holder_acquire(set, &w1.opt, &h, &seat, &err), 0);
+	world_init(&w2, &next);
+	next.alive_pid = 10;
+	next.alive_start = 1000;
+	assert_int_equal(cfs_holder_acquire(other, &w2.opt, &h2, &seat, &err),
+			 -EBUSY);
+	assert_int_equal(w2.clock.elapsed_ns, 0);
+	next.alive_pid = 0;
+	assert_int_equal(cfs_holder_acquire(other, &w2.opt, &h2, &seat, &err),
+			 -EBUSY);
+	assert_int_equal(w2.clock.elapsed_ns, 3 * CFS_NS_PER_S);
+	w2.opt.stop = stop;
+	w2.opt.arg = &stopper;
+	assert_int_equal(cfs_holder_acquire(other, &w2.opt, &h2, &seat, &err),
+			 0);
+	assert_int_equal(stopper.count, 7);
+	assert_int_equal(cfs_holder_release(h2, true, NULL), 0);
+	cfs_holder_release(h, false, NULL);
+	cfs_devset_close(other);
+	cfs_devset_close(set);
+}
+
 /* What this host says of itself and of processes. */
 static void test_identity_of_the_host(void **state)
 {
@@ -436,6 +474,7 @@ int main(void)
 		cmocka_unit_test(test_open_other_host),
 		cmocka_unit_test(test_open_by_ourselves),
 		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_dying_holder),
 		cmocka_unit_test(test_overlay),
 		cmocka_unit_test(test_devices_changed),
 		cmocka_unit_test_setup_teardown(test_killed_holder, file_setup,
