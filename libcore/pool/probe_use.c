@@ -197,6 +197,9 @@ static bool has_holders(struct subject *s)
 	return is_found;
 }
 
+#define DYING_NS	(100 * CFS_NS_PER_MS)
+#define DYING_POLL_NS	(5 * CFS_NS_PER_MS)
+
 /* The pool's own words for its holder, where the record names one. */
 static bool say_holder(struct subject *s)
 {
@@ -217,18 +220,31 @@ static bool say_holder(struct subject *s)
 	return say(s, "pool \"%s\" %s", label.name, text);
 }
 
-/* Only asks: taking the lock, even for a moment, could be in the way of
- * somebody who opens the pool. */
+/*
+ * Only asks: taking the lock, even for a moment, could be in the way of
+ * somebody who opens the pool.  A process that was killed has it until its
+ * I/O has ended, so one looks for a moment.
+ */
 static bool is_locked(struct subject *s)
 {
 	CFS_CLEANUP(cfs_fdclosep) int fd =
 		open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct cfs_clock *clock = cfs_clock_system();
+	uint64_t end_ns = cfs_clock_elapsed_ns(clock) + DYING_NS;
 
-	if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 ||
-	    lock.l_type == F_UNLCK)
-		return false;
-	return say_holder(s);
+	for (;;) {
+		struct flock lock = {
+			.l_type = F_WRLCK, .l_whence = SEEK_SET,
+		};
+		uint64_t now_ns = cfs_clock_elapsed_ns(clock);
+
+		if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 ||
+		    lock.l_type == F_UNLCK)
+			return false;
+		if (now_ns >= end_ns)
+			return say_holder(s);
+		cfs_clock_sleep_until(clock, now_ns + DYING_POLL_NS);
+	}
 }
 
 /* Another host may hold a pool that no lock here tells of. */
