@@ -90,6 +90,31 @@ static int write_stamp(struct cfs_session *s, struct cfs_io_volume *v,
 	return r;
 }
 
+struct names {
+	char	list[8][128];
+	size_t	count;
+};
+
+static int keep_name(void *arg, const struct cfs_snapshot_info *info)
+{
+	struct names *n = arg;
+
+	if (n->count < CFS_ARRAY_COUNT(n->list))
+		strcpy(n->list[n->count++], info->name);
+	return 0;
+}
+
+/* Those of writers that were killed before they removed theirs. */
+static int remove_snapshots(struct cfs_session *s, struct cfs_err *err)
+{
+	struct names names = { .count = 0 };
+	int r = cfs_session_snapshots(s, "a", false, keep_name, &names, err);
+
+	for (size_t i = 0; r == 0 && i < names.count; i++)
+		r = cfs_session_snap_remove(s, "a", names.list[i], NULL, err);
+	return r;
+}
+
 static int live(const char *path, uint64_t first, int ack_fd,
 		struct cfs_err *err)
 {
@@ -100,6 +125,8 @@ static int live(const char *path, uint64_t first, int ack_fd,
 
 	if (r == 0)
 		r = cfs_io_open(s, "a", NULL, true, &v, err);
+	if (r == 0)
+		r = remove_snapshots(s, err);
 	for (uint64_t n = first; r == 0; n++) {
 		r = write_stamp(s, v, n, err);
 		if (r == 0 && write(ack_fd, &n, sizeof(n)) != sizeof(n))
