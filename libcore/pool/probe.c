@@ -89,6 +89,19 @@ static int read_own(const char *path, struct cfs_device_probe *probe,
 }
 
 /* Something but zeroes in the first MiB of a plain file. */
+/* Does the host say that the first MiB is a hole?  Then nobody need read it. */
+static bool begins_with_hole(const char *plain)
+{
+	CFS_CLEANUP(cfs_fdclosep) int fd = open(plain, O_RDONLY | O_CLOEXEC |
+						O_NONBLOCK | O_NOCTTY);
+	off_t data;
+
+	if (fd < 0)
+		return false;
+	data = lseek(fd, 0, SEEK_DATA);
+	return data < 0 ? errno == ENXIO : (uint64_t)data >= DATA_BYTES;
+}
+
 static int has_data(const char *path, bool *ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_dev_closep) struct cfs_dev *dev = NULL;
@@ -121,7 +134,7 @@ static int look(const char *path, const char *plain,
 	if (!probe->type[0])
 		cfs_probe_signature(plain, probe->type, sizeof(probe->type),
 				    probe->label, sizeof(probe->label));
-	if (!probe->type[0] && !probe->is_block) {
+	if (!probe->type[0] && !probe->is_block && !begins_with_hole(plain)) {
 		r = has_data(path, &is_data, err);
 		if (r == 0 && is_data)
 			put(probe->type, sizeof(probe->type), "data");
