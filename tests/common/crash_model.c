@@ -141,7 +141,7 @@ void model_free(struct model *m)
 	free(m);
 }
 
-/* ---- finding -------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------- */
 
 static struct container *find_container(struct model *m, const char *name,
 					size_t length)
@@ -180,7 +180,7 @@ static void set_name(char ret[MODEL_NAME_BYTES], const char *name)
 	strcpy(ret, name);
 }
 
-/* ---- snapshots and clones --------------------------------------------------- */
+/* ---- snapshots and clones ------------------------------------------------ */
 
 static int snap_take(struct volume *v, const char *name, uint64_t id)
 {
@@ -270,7 +270,7 @@ static int snap_rename(struct volume *v, const struct crash_op *op)
 	return 0;
 }
 
-/* ---- volumes ------------------------------------------------------------------ */
+/* ---- volumes ------------------------------------------------------------- */
 
 static int create(struct model *m, const struct crash_op *op, int *ret_slot)
 {
@@ -400,7 +400,7 @@ int model_apply(struct model *m, const struct crash_op *op, int *ret_slot)
 	return v ? apply_volume(m, c, v, op) : -ENOENT;
 }
 
-/* ---- for generators --------------------------------------------------------------- */
+/* ---- for generators ------------------------------------------------------ */
 
 const char *model_container_name(const struct model *m, unsigned int slot,
 				 bool *ret_is_tree)
