@@ -169,8 +169,15 @@ int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
 				OP_BLOCKS_USUAL : OP_BLOCKS, err);
 }
 
+bool cfs_container_in_op(const struct cfs_container *c)
+{
+	return c->in_op;
+}
+
 static void op_done(struct cfs_container *c)
 {
+	if (c->hooks && c->hooks->op_done)
+		c->hooks->op_done(c->hooks_ctx);
 	c->in_op = false;
 	c->undo_count = 0;
 	c->undo_values.bytes = 0;

@@ -39,6 +39,8 @@ struct cfs_container_hooks {
 	 */
 	int (*gather)(void *ctx, struct cfs_err *err);
 	void (*gathered)(void *ctx, bool is_durable);
+	/* An operation has ended, or was undone. */
+	void (*op_done)(void *ctx);
 	/* A record of the small tables changed (@value NULL: is gone). */
 	void (*table_changed)(void *ctx, const struct cfs_key *key,
 			      const void *value, size_t value_bytes);
@@ -61,6 +63,9 @@ typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);
 /* Call @fn if the operation is aborted, in reverse order of such calls. */
 int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
 		    uint64_t value, struct cfs_err *err);
+
+/* Is an operation under way?  Else nothing can be undone. */
+bool cfs_container_in_op(const struct cfs_container *c);
 
 /* Nothing is acknowledged any more; @why is told to whoever asks. */
 void cfs_container_close_for_writing(struct cfs_container *c,

@@ -67,6 +67,23 @@ static void page_remove(struct cfs_vols *v, struct page *p)
 	page_free(p);
 }
 
+/* @data becomes its own, on success.  It counts as not logged. */
+static struct page *page_new(struct cfs_vols *v, const struct page_key *key,
+			     uint8_t *data)
+{
+	struct page *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->key = *key;
+	p->data = data;
+	p->is_logged = true;
+	set_logged(v, p, false);
+	HASH_ADD(hh, v->pages, key, sizeof(p->key), p);
+	v->page_count++;
+	return p;
+}
+
 /*
  * Write a run of adjacent pages, of one birth, home.  In a commit the writes
  * are gathered; else they are made now and logged as extents.
@@ -172,32 +189,54 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		   uint64_t offset, uint64_t stamp, struct page **ret,
 		   bool *ret_is_new, struct cfs_err *err)
 {
+	const struct page_key key = { cfs_map_word0(branch, ino), offset };
 	struct page *p = cfs_page_find(v, branch, ino, offset);
+	int r = 0;
 
 	*ret_is_new = false;
-	if (p && is_pinned(v, p, stamp)) {
-		int r = settle(v, p, err);
+	if (p && is_pinned(v, p, stamp))
+		r = settle(v, p, err);
+	if (r == 0 && p)
+		r = cfs_page_park_content(v, p, err);
+	if (r == 0 && !p) {
+		uint8_t *data = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 
-		if (r < 0)
-			return r;
-	}
-	if (!p) {
-		p = calloc(1, sizeof(*p));
-		if (p)
-			p->data = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-		if (!p || !p->data) {
-			free(p);
+		p = data ? page_new(v, &key, data) : NULL;
+		if (!p) {
+			free(data);
 			return cfs_err_set(err, -ENOMEM, "out of memory");
 		}
-		p->key = (struct page_key){ cfs_map_word0(branch, ino),
-					    offset };
-		p->is_logged = true;
-		set_logged(v, p, false);
-		HASH_ADD(hh, v->pages, key, sizeof(p->key), p);
-		v->page_count++;
-		*ret_is_new = true;
+		r = cfs_page_park_absent(v, &key, err);
+		if (r < 0)
+			page_remove(v, p);
+		*ret_is_new = r == 0;
 	}
-	*ret = p;
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
+		     uint8_t *data, uint64_t stamp, bool is_logged)
+{
+	struct page *p;
+
+	HASH_FIND(hh, v->pages, key, sizeof(*key), p);
+	if (!data) {
+		if (p)
+			page_remove(v, p);
+		return 0;
+	}
+	if (p) {
+		free(p->data);
+		p->data = data;
+	} else {
+		p = page_new(v, key, data);
+		if (!p)
+			return -ENOMEM;
+	}
+	p->stamp = stamp;
+	set_logged(v, p, is_logged);
 	return 0;
 }
 
@@ -256,6 +295,7 @@ int cfs_pages_settle(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 static int drop_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 {
 	(void)err;
+	cfs_page_park_whole(v, p);
 	page_remove(v, p);
 	return 0;
 }

@@ -80,6 +80,11 @@ static void vols_folded(void *ctx)
 	cfs_pages_folded(ctx);
 }
 
+static void vols_op_done(void *ctx)
+{
+	cfs_pages_op_done(ctx);
+}
+
 static int vols_gather(void *ctx, struct cfs_err *err)
 {
 	return cfs_pages_gather(ctx, err);
@@ -105,6 +110,7 @@ const struct cfs_container_hooks cfs_vols_hooks = {
 	.fold_need = vols_fold_need,
 	.fold = vols_fold,
 	.folded = vols_folded,
+	.op_done = vols_op_done,
 	.gather = vols_gather,
 	.gathered = vols_gathered,
 	.table_changed = vols_table_changed,

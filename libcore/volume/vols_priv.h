@@ -53,6 +53,7 @@ struct cfs_vols {
 	size_t		page_count;
 	struct page	*unlogged;	/* a sync looks at these alone */
 	size_t		unlogged_count;
+	struct parked	*parked;	/* for an abort; the newest first */
 	/* Of the fold under way, freed when it is durable. */
 	struct page	**folding;
 	size_t		folding_count;
@@ -97,6 +98,10 @@ void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 /* The first page of the branch at or behind @offset, and before @end. */
 bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		    uint64_t offset, uint64_t end, uint64_t *ret_offset);
+/* Make a page be as it was; @data (NULL: there was none) becomes its own, on
+ * success.  -ENOMEM. */
+int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
+		     uint8_t *data, uint64_t stamp, bool is_logged);
 int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err);
 int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err);
 void cfs_pages_gathered(struct cfs_vols *v, bool is_durable);
@@ -106,6 +111,18 @@ int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 		     struct cfs_err *err);
 /* Pages of @branch are forgotten (it is deleted). */
 void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch);
+
+/*
+ * page_undo.c.  Before a page is made, changed, or removed within an
+ * operation; the last takes its content.
+ */
+int cfs_page_park_absent(struct cfs_vols *v, const struct page_key *key,
+			 struct cfs_err *err);
+int cfs_page_park_content(struct cfs_vols *v, struct page *p,
+			  struct cfs_err *err);
+void cfs_page_park_whole(struct cfs_vols *v, struct page *p);
+/* The operation has ended, or was undone. */
+void cfs_pages_op_done(struct cfs_vols *v);
 
 /* extent.c */
 struct extent {
