@@ -95,7 +95,7 @@ static void roll_range(struct crash_dice *d, uint64_t size_bytes,
 {
 	uint64_t blocks = size_bytes / MODEL_BLOCK_BYTES;
 
-	switch (crash_dice_below(d, 8)) {
+	switch (d->is_greedy ? 2 : crash_dice_below(d, 8)) {
 	case 0:		/* bytes anywhere */
 		op->offset = crash_dice_below(d, size_bytes);
 		op->length = 1 + crash_dice_below(d, 9000);
@@ -107,7 +107,8 @@ static void roll_range(struct crash_dice *d, uint64_t size_bytes,
 		break;
 	case 2:
 		op->offset = crash_dice_below(d, size_bytes);
-		op->length = crash_dice_below(d, 300000) + 1;
+		op->length = crash_dice_below(d, CFS_MIN(d->lun_bytes_max / 3,
+							 3u << 20)) + 1;
 		break;
 	default:	/* blocks, more often the first ones */
 		op->offset = crash_dice_below(d, crash_dice_below(d, blocks) +
@@ -323,8 +324,7 @@ void crash_dice_roll(struct crash_dice *d, const struct model *m,
 	}
 	switch (crash_dice_below(d, 40)) {
 	case 0:
-		ret->kind = d->is_calm ? OP_SYNC :
-			    crash_dice_below(d, 2) ? OP_REOPEN : OP_KILL;
+		ret->kind = crash_dice_below(d, 2) ? OP_REOPEN : OP_KILL;
 		return;
 	case 1:
 		ret->kind = OP_COMMIT;

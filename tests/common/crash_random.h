@@ -9,7 +9,7 @@ struct crash_dice {
 	struct cfs_rng	rng;
 	uint64_t	count;		/* for names that are new */
 	uint64_t	lun_bytes_max;
-	bool		is_calm;	/* no kills and reopens */
+	bool		is_greedy;	/* long writes: the pool fills up */
 };
 
 void crash_dice_init(struct crash_dice *d, uint64_t seed);

@@ -309,6 +309,7 @@ int crash_story_do(struct crash_story *st, const struct crash_op *op)
 			pop_text(t);
 		model_slot_set(st->m, (unsigned int)slot,
 			       t->states[t->count - 1]);
+		st->steps[step].during = window_now(st);
 		want = r;
 	}
 	r = finish(st, op, slot, want, r, &err);

@@ -192,6 +192,8 @@ static int add_name(struct names *n, const char *name)
 
 static int each_volume(void *arg, const struct cfs_volume_info *info)
 {
+	if (strcmp(info->name, CRASH_BALLAST) == 0)
+		return 0;
 	return add_name(arg, info->name);
 }
 

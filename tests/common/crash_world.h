@@ -47,6 +47,9 @@ int crash_world_fork(const struct crash_world *w,
 		     const struct cfs_sim_crash *crash,
 		     struct crash_world *ret, struct cfs_err *err);
 
+/* A LUN of this name takes room and is never shown. */
+#define CRASH_BALLAST "ballast"
+
 int crash_session_apply(struct cfs_session *s, const struct crash_op *op,
 			struct cfs_err *err);
 

@@ -72,6 +72,31 @@ static int look_around(struct life *l)
 	return r;
 }
 
+/* Every fifth life is one in a pool that is nearly full. */
+static int load_ballast(struct life *l, const struct crash_shape *shape)
+{
+	unsigned int devices = shape->is_mirror ? 1 : shape->device_count;
+	struct crash_op op = {
+		.kind = OP_CREATE, .volume = CRASH_BALLAST,
+		.length = (UINT64_C(59) * devices - 12) << 20,
+		.seed = 1,
+	};
+	struct cfs_err err = CFS_ERR_INIT;
+	int r = crash_session_apply(l->st.w.s, &op, &err);
+
+	op.kind = OP_WRITE;
+	if (r == 0)
+		r = crash_session_apply(l->st.w.s, &op, &err);
+	op.kind = OP_COMMIT;
+	if (r == 0)
+		r = crash_session_apply(l->st.w.s, &op, &err);
+	if (r < 0)
+		crash_story_complain(&l->st, "ballast", err.msg);
+	l->dice.is_greedy = true;
+	l->dice.lun_bytes_max = 3u << 20;
+	return r;
+}
+
 static int one_life(const struct crash_shape *shape, uint64_t seed,
 		    uint64_t calls, struct life *l)
 {
@@ -79,6 +104,8 @@ static int one_life(const struct crash_shape *shape, uint64_t seed,
 
 	l->st.allows_enospc = true;
 	crash_dice_init(&l->dice, seed);
+	if (r == 0 && seed % 5 == 4)
+		r = load_ballast(l, shape);
 	while (r == 0 && l->calls < calls) {
 		struct cfs_sim_crash crash = { .event_count = 0 };
 

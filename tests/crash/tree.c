@@ -74,7 +74,7 @@ int main(void)
 		ends, sizeof(ends) / sizeof(ends[0]),
 	};
 	const struct crash_plan plan = crash_plan_default();
-	const unsigned int some = crash_is_long() ? 1 : 6;
+	const unsigned int some = crash_is_long() ? 1 : 9;
 	int bad = 0;
 
 	bad += crash_sequences(&a, &crash_shape_one, 1, 0, 1, &plan);
