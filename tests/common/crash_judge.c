@@ -291,6 +291,26 @@ static bool is_chosen(const struct crash_plan *plan, unsigned int one_in,
 	return one_in && (x >> 33) % one_in == 0;
 }
 
+/* Who only reads sees one of the states too, and writes nothing. */
+static int judge_readonly(const struct crash_story *st, struct crash_world *w,
+			  const struct crash_window *window,
+			  struct cfs_buf *why)
+{
+	struct crash_window any = *window;
+	size_t count = cfs_sim_event_count(w->sim);
+	int r;
+
+	w->is_readonly = true;
+	r = crash_story_look(st, w, &any, "opened to read only", why);
+	crash_world_drop(w);
+	w->is_readonly = false;
+	if (r == 0 && cfs_sim_event_count(w->sim) != count) {
+		cfs_buf_append_text(why, "a reader has written\n");
+		r = -EUCLEAN;
+	}
+	return r;
+}
+
 static int judge_world(struct crash_story *st, struct crash_world *w,
 		       const struct cfs_sim_crash *crash,
 		       const struct crash_window *window,
@@ -299,7 +319,12 @@ static int judge_world(struct crash_story *st, struct crash_world *w,
 	struct crash_window now = *window;
 	struct cfs_err err = CFS_ERR_INIT;
 	uint64_t salt = st->judged + crash->event_count * 977;
-	int r = crash_story_look(st, w, &now, "after the crash", why);
+	int r = 0;
+
+	if (is_chosen(plan, plan->readonly_one_in, salt + 3))
+		r = judge_readonly(st, w, window, why);
+	if (r == 0)
+		r = crash_story_look(st, w, &now, "after the crash", why);
 
 	if (r == 0 && is_chosen(plan, plan->nested_one_in, salt)) {
 		crash_world_drop(w);

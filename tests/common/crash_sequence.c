@@ -14,6 +14,7 @@ struct crash_plan crash_plan_default(void)
 		.seeds = crash_is_long() ? 6 : 2,
 		.seed = crash_env("SEED", 1),
 		.one_in = (unsigned int)crash_env("ONE_IN", 1),
+		.readonly_one_in = 5,
 		.again_one_in = crash_is_long() ? 1 : 4,
 		.nested_one_in = crash_is_long() ? 40 : 150,
 		.life_one_in = crash_is_long() ? 10 : 30,

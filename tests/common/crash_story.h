@@ -54,6 +54,7 @@ struct crash_plan {
 	unsigned int	seeds;		/* torn ones beyond that */
 	uint64_t	seed;		/* of the choices below */
 	unsigned int	one_in;		/* images: 1 all, else a sample */
+	unsigned int	readonly_one_in; /* first by who only reads; 0: never */
 	unsigned int	again_one_in;	/* close, and look again; 0: never */
 	unsigned int	nested_one_in;	/* crash in recovery too; 0: never */
 	unsigned int	life_one_in;	/* go on living behind it; 0: never */

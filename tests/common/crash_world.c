@@ -114,7 +114,9 @@ void crash_world_done(struct crash_world *w)
 
 int crash_world_open(struct crash_world *w, struct cfs_err *err)
 {
-	const struct cfs_session_options opt = { .is_writable = true };
+	const struct cfs_session_options opt = {
+		.is_writable = !w->is_readonly,
+	};
 	struct cfs_dev *devices[CRASH_DEVICES_MAX];
 	unsigned int n = 0;
 	int r;

@@ -28,6 +28,7 @@ struct crash_world {
 	struct cfs_sim	*sim;
 	struct cfs_session *s;		/* NULL: not open */
 	unsigned int	absent;		/* bit i: device i is not there */
+	bool		is_readonly;	/* how it is opened */
 };
 
 /* Format; the record begins behind that.  Not open yet. */
