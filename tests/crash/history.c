@@ -55,7 +55,8 @@ static int look_around(struct life *l)
 {
 	struct crash_plan plan = {
 		.seed = crash_dice_below(&l->dice, 1000000),
-		.readonly_one_in = 3, .again_one_in = 3, .nested_one_in = 8, .life_one_in = 8,
+		.readonly_one_in = 3, .again_one_in = 3,
+		.nested_one_in = 8, .life_one_in = 8,
 	};
 	int r = 0;
 
