@@ -243,6 +243,8 @@ static int explain(struct copy *c, const struct cfs_bytes_result *ret, int r)
 				  (c->to.offset_bytes + copied), c->dst->text);
 	else if (is_in_place(c))
 		(void)cfs_err_set(err, r, "%s: nothing was copied", why.msg);
+	if (ret->is_source)
+		cp_hint_damage(c->cp, err);
 	return object ? cfs_cmd_wrap(c->cp->cmd, object, r) : r;
 }
 

@@ -92,6 +92,9 @@ char *cp_tree_object(const struct cp_operand *op, const char *path);
 /* Options with the callbacks; the source is cp->source. */
 struct cfs_transfer_options cp_options(struct cp *cp);
 
+/* If it is damage of the source that @err names, add what can be done. */
+void cp_hint_damage(const struct cp *cp, struct cfs_err *err);
+
 /* A line for each range of damage that is new. */
 void cp_tell_damage(struct cp *cp);
 

@@ -6,6 +6,7 @@
 #include "common/progress.h"
 #include "common/table.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +49,28 @@ char *cp_object_below(const struct cp *cp, const char *path)
 	return full;
 }
 
+void cp_hint_damage(const struct cp *cp, struct cfs_err *err)
+{
+	const struct cp_operand *op = cp->source;
+	const struct cfs_err why = *err;
+
+	if (err->code != -EUCLEAN || cfs_cmd_has(cp->cmd, "skip-damaged") ||
+	    (op->kind != CP_LUN && op->kind != CP_TREE))
+		return;
+	(void)cfs_err_set(err, why.code, "%s: --skip-damaged goes on, with "
+			  "zeroes there", why.msg);
+}
+
 static void on_failed(void *arg, const char *path, const struct cfs_err *err)
 {
 	struct cp *cp = arg;
 	CFS_CLEANUP(cfs_freep) char *object = cp_object_below(cp, path);
+	struct cfs_err hinted = *err;
 
-	cfs_cmd_fail(cp->cmd, object ? object : path, err);
+	/* Only what is read has an offset; a damaged directory has none. */
+	if (strstr(err->msg, "offset "))
+		cp_hint_damage(cp, &hinted);
+	cfs_cmd_fail(cp->cmd, object ? object : path, &hinted);
 }
 
 /*

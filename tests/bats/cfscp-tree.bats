@@ -224,9 +224,12 @@ setup()
 	flip_byte "$P" $(($(find_block 17 seed) + 100))
 	run -7 --separate-stderr cfscp "$P:t:/in" out
 	[[ $stderr == "cfscp: $P:t:/in/bad: offset 69632: "* ]]
+	[[ $stderr == *": --skip-damaged goes on, with zeroes there" ]]
+	[ "${#stderr_lines[@]}" = 1 ]
 	[ "$(cat out/good)" = fine ] && [ ! -e out/bad ]
 	rm -r out
 	run -7 --separate-stderr cfscp "$P:t:/in/bad" out
+	[[ $stderr == *": --skip-damaged goes on, with zeroes there" ]]
 	[ ! -e out ]
 	run -7 --separate-stderr cfscp --json --skip-damaged "$P:t:/in" out
 	[ "$(jq_output '.damaged[0] | .volume, .path, .offset_bytes,
