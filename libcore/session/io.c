@@ -66,7 +66,7 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 
 	if (r == 0)
 		r = cfs_session_find(s, volume, &named, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (snap && is_writable)
 		return cfs_err_set(err, -EROFS, "a snapshot is not written");
@@ -200,23 +200,45 @@ int cfs_io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
 	return r;
 }
 
+static int discard_range(struct cfs_io_volume *v, uint64_t from_bytes,
+			 uint64_t to_bytes, struct cfs_err *err)
+{
+	const bool has_parts = (from_bytes | to_bytes) % CFS_BLOCK_BYTES != 0;
+	int r = cfs_op_begin(v->view.container, has_parts ? CFS_OP_ZEROING :
+			     CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	r = cfs_data_punch(v->view.container, v->view.branch, v->rec.ino,
+			   from_bytes, to_bytes - from_bytes, err);
+	if (r < 0)
+		cfs_op_abort(v->view.container);
+	else
+		cfs_op_end(v->view.container);
+	return r;
+}
+
+/* Where there is no block for the zeroes, whole blocks go first. */
 int cfs_io_discard(struct cfs_io_volume *v, uint64_t offset_bytes,
 		   uint64_t length_bytes, struct cfs_err *err)
 {
+	const uint64_t to = offset_bytes + length_bytes;
+	const uint64_t first = cfs_align_up(offset_bytes, CFS_BLOCK_BYTES);
+	const uint64_t last = cfs_align_down(to, CFS_BLOCK_BYTES);
 	int r = check_range(v, offset_bytes, length_bytes, err);
 
 	if (r == 0 && !v->is_writable)
 		r = cfs_err_set(err, -EROFS, "opened to read only");
 	if (r == 0)
-		r = cfs_op_begin(v->view.container, CFS_OP_FREEING, err);
-	if (r < 0)
+		r = discard_range(v, offset_bytes, to, err);
+	if (r != -ENOSPC || first >= last ||
+	    (offset_bytes == first && to == last))
 		return r;
-	r = cfs_data_punch(v->view.container, v->view.branch, v->rec.ino,
-			   offset_bytes, length_bytes, err);
-	if (r < 0)
-		cfs_op_abort(v->view.container);
-	else
-		cfs_op_end(v->view.container);
+	r = discard_range(v, first, last, err);
+	if (r == 0 && offset_bytes < first)
+		r = discard_range(v, offset_bytes, first, err);
+	if (r == 0 && last < to)
+		r = discard_range(v, last, to, err);
 	return r;
 }
 

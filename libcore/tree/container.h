@@ -54,6 +54,8 @@ struct cfs_tree *cfs_container_tree(struct cfs_container *c,
 enum cfs_op_kind {
 	CFS_OP_NORMAL,		/* needs free space beyond the reserve */
 	CFS_OP_FREEING,		/* deletes: may use the reserve */
+	CFS_OP_ZEROING,		/* deletes, and zeroes parts of blocks: that may
+				 * use half of the reserve */
 };
 
 /*

@@ -121,15 +121,15 @@ static bool wants_commit(struct cfs_container *c)
 
 /* Room for @blocks; two commits bring back what was freed. */
 static int make_room(struct cfs_container *c, uint64_t blocks,
-		     bool uses_reserve, struct cfs_err *err)
+		     enum cfs_op_kind kind, struct cfs_err *err)
 {
-	int r = cfs_space_ensure(c, blocks, uses_reserve, err);
+	int r = cfs_space_ensure(c, blocks, kind, err);
 
 	for (int i = 0; r == -ENOSPC && c->held_blocks && i < 2; i++) {
 		c->forces_commit = true;
 		r = cfs_container_commit_locked(c, err);
 		if (r == 0)
-			r = cfs_space_ensure(c, blocks, uses_reserve, err);
+			r = cfs_space_ensure(c, blocks, kind, err);
 	}
 	return r;
 }
@@ -137,7 +137,6 @@ static int make_room(struct cfs_container *c, uint64_t blocks,
 int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 		     uint64_t blocks, struct cfs_err *err)
 {
-	const bool uses_reserve = kind == CFS_OP_FREEING;
 	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
@@ -147,11 +146,13 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 	if (r == 0 && wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
 	if (r == 0)
-		r = make_room(c, CFS_MAX(blocks, OP_BLOCKS), uses_reserve,
-			      err);
-	/* Less will do to begin; data promises for itself. */
-	if (r == -ENOSPC && blocks > OP_BLOCKS)
-		r = cfs_space_ensure(c, OP_BLOCKS, uses_reserve, err);
+		r = make_room(c, CFS_MAX(blocks, OP_BLOCKS), kind, err);
+	/* Less will do to begin; data promises for itself, and so do parts of
+	 * blocks. */
+	if (r == -ENOSPC && kind == CFS_OP_ZEROING)
+		r = cfs_space_ensure(c, OP_BLOCKS, CFS_OP_FREEING, err);
+	else if (r == -ENOSPC && blocks > OP_BLOCKS)
+		r = cfs_space_ensure(c, OP_BLOCKS, kind, err);
 	if (r < 0) {
 		pthread_mutex_unlock(&c->lock);
 		return r;
@@ -389,7 +390,7 @@ int cfs_container_ready(struct cfs_container *c, struct cfs_err *err)
 		return refuse(c, err);
 	if (wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
-	return r < 0 ? r : cfs_space_ensure(c, 16, true, err);
+	return r < 0 ? r : cfs_space_ensure(c, 16, CFS_OP_FREEING, err);
 }
 
 bool cfs_container_is_idle(struct cfs_container *c)

@@ -180,7 +180,7 @@ int64_t cfs_space_left(struct cfs_container *c);
 uint64_t cfs_space_reserve(const struct cfs_container *c);
 /* Make room so that @blocks more can be promised beyond the reserve. */
 int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
-		     bool uses_reserve, struct cfs_err *err);
+		     enum cfs_op_kind kind, struct cfs_err *err);
 int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err);
 int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err);
 void cfs_space_committed(struct cfs_container *c);

@@ -421,15 +421,25 @@ static void grow_ahead(struct cfs_container *c)
 			      (unsigned int)CFS_MIN(slices / 8, 64), NULL);
 }
 
-int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
-		     bool uses_reserve, struct cfs_err *err)
+/* How much of the reserve such an operation leaves alone. */
+static uint64_t kept_blocks(const struct cfs_container *c,
+			    enum cfs_op_kind kind)
 {
-	int64_t want = (int64_t)blocks;
+	if (kind == CFS_OP_FREEING)
+		return 0;
+	return cfs_space_reserve(c) / (kind == CFS_OP_ZEROING ? 2 : 1);
+}
 
-	if (!uses_reserve)
-		want += (int64_t)cfs_space_reserve(c);
-	if (c->limit_blocks && !uses_reserve &&
-	    c->used_blocks + blocks + commit_need(c) > c->limit_blocks)
+int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
+		     enum cfs_op_kind kind, struct cfs_err *err)
+{
+	const uint64_t kept = kept_blocks(c, kind);
+	const int64_t want = (int64_t)(blocks + kept);
+
+	/* What is not kept of the reserve may lie beyond the limit, too. */
+	if (c->limit_blocks && kind != CFS_OP_FREEING &&
+	    c->used_blocks + blocks + commit_need(c) >
+	    c->limit_blocks + (cfs_space_reserve(c) - kept))
 		return cfs_err_set(err, -ENOSPC,
 				   "the container's limit is reached");
 	while (cfs_space_left(c) < want) {
@@ -450,7 +460,7 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 		if (r < 0)
 			return r;
 	}
-	if (!uses_reserve)
+	if (kind == CFS_OP_NORMAL)
 		grow_ahead(c);
 	return 0;
 }
@@ -458,7 +468,13 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 int cfs_space_promise(struct cfs_container *c, uint64_t blocks,
 		      struct cfs_err *err)
 {
-	return cfs_space_ensure(c, blocks, false, err);
+	return cfs_space_ensure(c, blocks, CFS_OP_NORMAL, err);
+}
+
+int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
+			      struct cfs_err *err)
+{
+	return cfs_space_ensure(c, blocks, CFS_OP_ZEROING, err);
 }
 
 void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret)

@@ -44,6 +44,14 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 int cfs_space_promise(struct cfs_container *c, uint64_t blocks,
 		      struct cfs_err *err);
 
+/*
+ * The same for blocks of which a deletion zeroes a part: from half of the
+ * reserve, so that the other half is there for deletions that need no block,
+ * however often parts are zeroed that a snapshot keeps.
+ */
+int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
+			      struct cfs_err *err);
+
 struct cfs_space_counts {
 	uint64_t	total_blocks;	/* of the slices it has */
 	uint64_t	used_blocks;

@@ -11,6 +11,7 @@
 /* From here on (aligned, whole blocks) a write goes home at once. */
 #define DIRECT_BLOCKS	32u
 #define DIRECT_BLOCKS_MAX 4096u	/* of one extent record's worth of csums */
+#define ZEROING_BLOCKS	16u	/* a block, what settles, and nodes */
 
 /* ---- reading ------------------------------------------------------------- */
 
@@ -575,7 +576,10 @@ int cfs_data_replay_extent(struct cfs_vols *v, const struct cfs_rec *rec,
 	return r;
 }
 
-/* Zero a part of one block, if there is anything but a hole. */
+/*
+ * Zero a part of one block, if there is anything but a hole.  That takes a
+ * block until the old one is back, and for good if a snapshot keeps that one.
+ */
 static int zero_part(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		     uint64_t from, uint64_t to, struct cfs_err *err)
 {
@@ -590,7 +594,7 @@ static int zero_part(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		return 0;
 	if (r < 0)
 		return r;
-	r = cfs_space_promise(v->c, 4, err);
+	r = cfs_space_promise_zeroing(v->c, ZEROING_BLOCKS, err);
 	if (r < 0)
 		return r;
 	return write_page(v, branch, ino, from / CFS_BLOCK_BYTES,

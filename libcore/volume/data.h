@@ -28,7 +28,9 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 /*
  * Make [offset, offset + length) a hole: whole blocks are given up, the parts
  * of blocks at its ends are zeroed.  A @length_bytes of UINT64_MAX: to the end
- * of everything (truncate).  Within an operation.
+ * of everything (truncate).  Within an operation: CFS_OP_ZEROING if the range
+ * has parts of blocks.  -ENOSPC: a part found no block; what whole blocks give
+ * back is there for it only once they went in an operation of their own.
  */
 int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		   uint64_t offset_bytes, uint64_t length_bytes,

@@ -212,17 +212,25 @@ static int cut(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
 	return r;
 }
 
-int cfs_fs_truncate(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
-		    struct cfs_err *err)
+/* Kind of an operation that gives up a range with these ends. */
+static enum cfs_op_kind freeing_kind(uint64_t from_bytes, uint64_t to_bytes)
+{
+	return (from_bytes | to_bytes) % CFS_BLOCK_BYTES ? CFS_OP_ZEROING :
+							   CFS_OP_FREEING;
+}
+
+/* @only_shrinks: a file that is not longer stays as it is. */
+static int set_size(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
+		    bool only_shrinks, struct cfs_err *err)
 {
 	struct cfs_inode inode;
-	int r;
+	int r = grow_begin(fs, freeing_kind(size_bytes, 0), ino, size_bytes,
+			   &inode, err);
 
-	if (size_bytes > CFS_FS_FILE_BYTES_MAX)
-		return too_big(ino, err);
-	r = grow_begin(fs, CFS_OP_FREEING, ino, size_bytes, &inode, err);
 	if (r < 0)
 		return r;
+	if (only_shrinks && size_bytes >= inode.size_bytes)
+		return cfs_fs_op_finish(fs, 0);
 	if (size_bytes < inode.size_bytes)
 		r = cut(fs, ino, &inode, size_bytes, err);
 	inode.size_bytes = size_bytes;
@@ -235,6 +243,26 @@ int cfs_fs_truncate(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
 	if (r == 0 && inode.flags & CFS_INODE_SHRINKING)
 		cfs_fs_shrink(fs, ino, NULL);
 	return r;
+}
+
+/*
+ * Where there is no block for the zeroes behind the new end, whole blocks go
+ * first.  If that brings none either (a snapshot keeps them all), the file ends
+ * with the block.
+ */
+int cfs_fs_truncate(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
+		    struct cfs_err *err)
+{
+	int r;
+
+	if (size_bytes > CFS_FS_FILE_BYTES_MAX)
+		return too_big(ino, err);
+	r = set_size(fs, ino, size_bytes, false, err);
+	if (r != -ENOSPC || size_bytes % CFS_BLOCK_BYTES == 0)
+		return r;
+	r = set_size(fs, ino, cfs_align_up(size_bytes, CFS_BLOCK_BYTES), true,
+		     err);
+	return r < 0 ? r : set_size(fs, ino, size_bytes, false, err);
 }
 
 /* ------------------------------------------------------------------ write */
@@ -338,20 +366,20 @@ static uint64_t punch_end(uint64_t end_bytes, uint64_t size_bytes)
 }
 
 /* @size_bytes: the file is at least as long when this is done. */
-static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
-		 uint64_t length_bytes, uint64_t size_bytes,
-		 struct cfs_err *err)
+static int punch_range(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
+		       uint64_t to_bytes, uint64_t size_bytes,
+		       struct cfs_err *err)
 {
-	uint64_t at = offset_bytes, end;
+	const enum cfs_op_kind kind = freeing_kind(from_bytes, to_bytes);
+	uint64_t at = from_bytes, end;
 	struct cfs_inode inode;
 	int r;
 
 	do {
-		r = grow_begin(fs, CFS_OP_FREEING, ino, size_bytes, &inode,
-			       err);
+		r = grow_begin(fs, kind, ino, size_bytes, &inode, err);
 		if (r < 0)
 			return r;
-		end = punch_end(offset_bytes + length_bytes, inode.size_bytes);
+		end = punch_end(to_bytes, inode.size_bytes);
 		if (at < end)
 			r = punch_step(fs, ino, &at, end, err);
 		inode.size_bytes = CFS_MAX(inode.size_bytes, size_bytes);
@@ -360,6 +388,27 @@ static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 			r = cfs_fs_inode_store(fs, ino, &inode, err);
 		r = cfs_fs_op_finish(fs, r);
 	} while (r == 0 && at < end);
+	return r;
+}
+
+/* Where there is no block for the zeroes, whole blocks go first. */
+static int punch(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
+		 uint64_t length_bytes, uint64_t size_bytes,
+		 struct cfs_err *err)
+{
+	const uint64_t to = offset_bytes + length_bytes;
+	const uint64_t first = cfs_align_up(offset_bytes, CFS_BLOCK_BYTES);
+	const uint64_t last = cfs_align_down(to, CFS_BLOCK_BYTES);
+	int r = punch_range(fs, ino, offset_bytes, to, size_bytes, err);
+
+	if (r != -ENOSPC || first >= last ||
+	    (offset_bytes == first && to == last))
+		return r;
+	r = punch_range(fs, ino, first, last, size_bytes, err);
+	if (r == 0 && offset_bytes < first)
+		r = punch_range(fs, ino, offset_bytes, first, size_bytes, err);
+	if (r == 0 && last < to)
+		r = punch_range(fs, ino, last, to, size_bytes, err);
 	return r;
 }
 
