@@ -26,7 +26,7 @@ struct copy {
 	uint64_t		capacity_bytes;
 	struct cp_place		place;
 	struct cp_host_file	file;
-	char			temp[48];	/* in a tree */
+	bool			has_inode;	/* in a tree, to.ino */
 	int			src_fd, dst_fd;	/* to be closed */
 };
 
@@ -143,8 +143,8 @@ static int open_tree(struct copy *c, const char *base, bool must_be_directory)
 {
 	struct cp *cp = c->cp;
 	struct cfs_fs *fs = cfs_io_fs(c->dst->io);
+	struct cfs_fs_spec spec = { .data = NULL };
 	mode_t mask = umask(0);
-	unsigned int count = 0;
 	uint32_t mode = 0666;
 	int r;
 
@@ -160,17 +160,12 @@ static int open_tree(struct copy *c, const char *base, bool must_be_directory)
 	mode = c->place.is_there && S_ISREG(c->place.mode)
 		       ? c->place.mode & 07777
 		       : mode & ~(uint32_t)mask;
-	do {
-		(void)snprintf(c->temp, sizeof(c->temp), ".cfscp-%ld-%u",
-			       (long)getpid(), count++);
-		r = cfs_fs_create(fs, c->place.dir_ino, c->temp,
-				  strlen(c->temp), mode,
-				  c->place.is_there ? c->place.uid : geteuid(),
-				  c->place.is_there ? c->place.gid : getegid(),
-				  &c->to.ino, &cp->cmd->err);
-	} while (r == -EEXIST);
-	if (r < 0)
-		c->temp[0] = '\0';
+	spec.mode = S_IFREG | mode;
+	spec.uid = c->place.is_there ? c->place.uid : geteuid();
+	spec.gid = c->place.is_there ? c->place.gid : getegid();
+	r = cfs_fs_create_nameless(fs, c->place.dir_ino, &spec, &c->to.ino,
+				   &cp->cmd->err);
+	c->has_inode = r == 0;
 	return r < 0 ? fail(c, c->dst, r) : 0;
 }
 
@@ -199,21 +194,18 @@ static int open_destination(struct copy *c, bool must_be_directory)
 static int close_destination(struct copy *c, int r)
 {
 	struct cfs_err *err = &c->cp->cmd->err;
-	int got = 0;
 
 	if (c->file.place)
 		r = cp_host_file_close(&c->file, r, err);
-	if (c->temp[0] && r == 0) {
-		got = cfs_fs_rename(c->to.fs, c->place.dir_ino, c->temp,
-				    strlen(c->temp), c->place.dir_ino,
-				    c->place.name, strlen(c->place.name), 0,
-				    err);
-		if (got < 0)
-			r = fail(c, c->dst, got);
+	if (!c->has_inode)
+		return r;
+	if (r == 0) {
+		r = cfs_fs_name(c->to.fs, c->to.ino, c->place.dir_ino,
+				c->place.name, strlen(c->place.name), err);
+		r = r < 0 ? fail(c, c->dst, r) : 0;
 	}
-	if (c->temp[0] && r < 0)
-		(void)cfs_fs_unlink(c->to.fs, c->place.dir_ino, c->temp,
-				    strlen(c->temp), NULL);
+	/* Without a name it goes with this. */
+	(void)cfs_fs_close_ino(c->to.fs, c->to.ino, NULL);
 	return r;
 }
 

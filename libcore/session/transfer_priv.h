@@ -227,7 +227,6 @@ struct transfer_tree_sink {
 	struct cfs_fs		*fs;
 	struct transfer_stack	stack;
 	uint8_t			*buf;		/* TRANSFER_BUF_BYTES */
-	uint64_t		temp_count;
 	uint32_t		uid, gid;	/* of what nobody described */
 };
 extern const struct transfer_sink transfer_tree_sink;

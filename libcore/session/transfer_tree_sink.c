@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A tree as the destination.  Small files, which most are, become one
- * operation with all that belongs to them; larger ones are written under
- * their name if that is new, else beside it and renamed over what is there.
- * Either way a file that fails is gone again.
+ * operation with all that belongs to them.  Larger ones, and what replaces
+ * something, have no name until they are complete: one that fails, or is cut
+ * off by a crash, is not there.
  */
 #include "session/transfer_priv.h"
 
@@ -16,8 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define TEMP_NAME_BYTES	48
 
 static int tree_open_dir(void *arg, uint64_t parent, const char *name,
 			 bool makes, uint64_t *ret, struct cfs_err *err)
@@ -135,71 +133,60 @@ static int check_replaces(struct transfer_tree_sink *s, const struct place *at,
 	return r;
 }
 
-static void temp_name(struct transfer_tree_sink *s, char ret[TEMP_NAME_BYTES])
+/* Make an inode for @at that has no name yet, and is open. */
+static int make_nameless(struct transfer_tree_sink *s, const struct place *at,
+			 const struct cfs_fs_spec *spec, uint64_t *ret_ino,
+			 struct cfs_err *err)
 {
-	(void)snprintf(ret, TEMP_NAME_BYTES, ".cfscp-%ld-%llu", (long)getpid(),
-		       (unsigned long long)s->temp_count++);
+	int r = check_replaces(s, at, err);
+
+	return r < 0 && r != -ENOENT
+		       ? r
+		       : cfs_fs_create_nameless(s->fs, at->dir_ino, spec,
+						ret_ino, err);
 }
 
-/*
- * Make an inode for @at: under its name, or if something is there under
- * another one in @temp (else empty).
- */
-static int make(struct transfer_tree_sink *s, const struct place *at,
-		const struct cfs_fs_spec *spec, char temp[TEMP_NAME_BYTES],
-		uint64_t *ret_ino, struct cfs_err *err)
+/* It is complete (@r 0): give it its name.  It is not: let it go. */
+static int settle(struct transfer_tree_sink *s, const struct place *at,
+		  uint64_t ino, int r, struct cfs_err *err)
 {
+	if (r == 0)
+		r = cfs_fs_name(s->fs, ino, at->dir_ino, at->name,
+				at->name_bytes, err);
+	/* Named it is; of one that is not the next open of the tree frees
+	 * what could not be freed now. */
+	(void)cfs_fs_close_ino(s->fs, ino, NULL);
+	return r;
+}
+
+/* What is complete with @spec; over what is there, unless a directory. */
+static int make_complete(struct transfer_tree_sink *s, const struct place *at,
+			 const struct cfs_fs_spec *spec, struct cfs_err *err)
+{
+	uint64_t ino;
 	int r;
 
-	temp[0] = '\0';
 	r = cfs_fs_create_with(s->fs, at->dir_ino, at->name, at->name_bytes,
-			       spec, ret_ino, NULL, err);
+			       spec, NULL, NULL, err);
 	if (r != -EEXIST)
 		return r;
-	r = check_replaces(s, at, err);
-	if (r < 0)
-		return r;
-	do {
-		temp_name(s, temp);
-		r = cfs_fs_create_with(s->fs, at->dir_ino, temp, strlen(temp),
-				       spec, ret_ino, NULL, err);
-	} while (r == -EEXIST);
-	return r;
-}
-
-/* It is complete (@r 0): give it its name.  It is not: take it away. */
-static int settle(struct transfer_tree_sink *s, const struct place *at,
-		  const char *temp, int r, struct cfs_err *err)
-{
-	if (r == 0 && temp[0])
-		r = cfs_fs_rename(s->fs, at->dir_ino, temp, strlen(temp),
-				  at->dir_ino, at->name, at->name_bytes, 0,
-				  err);
-	if (r < 0 && temp[0])
-		(void)cfs_fs_unlink(s->fs, at->dir_ino, temp, strlen(temp),
-				    NULL);
-	else if (r < 0)
-		(void)cfs_fs_unlink(s->fs, at->dir_ino, at->name,
-				    at->name_bytes, NULL);
-	return r;
+	r = make_nameless(s, at, spec, &ino, err);
+	return r < 0 ? r : settle(s, at, ino, 0, err);
 }
 
 static int sink_node(struct transfer *t, const struct transfer_entry *e,
 		     struct cfs_err *err)
 {
 	struct transfer_tree_sink *s = t->sink_arg;
-	char temp[TEMP_NAME_BYTES];
 	struct cfs_fs_spec spec;
 	struct place at;
-	uint64_t ino;
 	int r;
 
 	r = find_place(s, e->path, true, &at, err);
 	if (r < 0)
 		return r;
 	spec_of(e, &spec);
-	r = make(s, &at, &spec, temp, &ino, err);
-	return r < 0 ? r : settle(s, &at, temp, 0, err);
+	return make_complete(s, &at, &spec, err);
 }
 
 /* A directory that is there takes the attributes of @e. */
@@ -271,7 +258,7 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 	if (r == 0)
 		r = cfs_fs_lookup(s->fs, from.dir_ino, from.name,
 				  from.name_bytes, &ino, &inode, err);
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_wrap(err, r, "link to %s", first);
 	if (S_ISDIR(inode.mode))
 		return cfs_err_set(err, -EPERM, "link to %s: a directory",
@@ -321,7 +308,7 @@ static int gather_piece(struct gather *g, struct cfs_err *err)
 	if (r == 0)
 		r = g->rd->next(g->rd, &p, &g->rest_bytes, &g->rest_offset,
 				err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	g->rest = p;
 	g->is_end = g->rest_bytes == 0;
@@ -430,18 +417,25 @@ static int bulk_file(struct transfer *t, const struct transfer_entry *e,
 		.kind = CFS_BYTES_FILE, .fs = s->fs, .is_fresh = true,
 		.has_no_sync = true,
 	};
-	char temp[TEMP_NAME_BYTES];
 	struct cfs_fs_spec spec;
 	int r;
 
 	spec_of(e, &spec);
-	r = make(s, at, &spec, temp, &to.ino, err);
+	r = make_nameless(s, at, &spec, &to.ino, err);
 	if (r < 0)
 		return r;
 	r = transfer_bulk(t, e, rd, &to, err);
 	if (r == 0)
 		r = set_attributes(s, to.ino, e, err);
-	return settle(s, at, temp, r, err);
+	return settle(s, at, to.ino, r, err);
+}
+
+/* Is all of the file in the first buffer, or is it empty? */
+static bool is_complete(const struct transfer_entry *e, const struct gather *g,
+			bool has_first)
+{
+	return g->is_end && (has_first || g->bytes == 0) &&
+	       !(e->has_size && e->size_bytes > g->end_bytes);
 }
 
 static int sink_file(struct transfer *t, const struct transfer_entry *e,
@@ -449,7 +443,6 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 {
 	struct transfer_tree_sink *s = t->sink_arg;
 	struct gather g = { .t = t, .rd = rd, .buf = s->buf };
-	char temp[TEMP_NAME_BYTES];
 	struct cfs_fs_spec spec;
 	bool has_first;
 	struct place at;
@@ -471,15 +464,17 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 		spec.data = g.buf;
 		spec.data_bytes = g.bytes;
 	}
-	r = make(s, &at, &spec, temp, &ino, err);
-	if (r < 0)
-		return r;
 	if (has_first && g.rest_bytes == 0 && !g.is_end)
 		r = gather_piece(&g, err);
-	if (r == 0 && (!g.is_end || (!has_first && g.bytes) ||
-		       (e->has_size && e->size_bytes > g.end_bytes)))
-		r = write_rest(s, ino, e, &g, has_first, err);
-	return settle(s, &at, temp, r, err);
+	if (r < 0)
+		return r;
+	if (is_complete(e, &g, has_first))
+		return make_complete(s, &at, &spec, err);
+	r = make_nameless(s, &at, &spec, &ino, err);
+	if (r < 0)
+		return r;
+	r = write_rest(s, ino, e, &g, has_first, err);
+	return settle(s, &at, ino, r, err);
 }
 
 /* The data of a file that came with a later name of it (cpio). */

@@ -53,7 +53,7 @@ int cfs_fs_inode_load(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 	if (r == 0)
 		r = cfs_inode_unpack(buf, CFS_MIN(bytes, sizeof(buf)), ret,
 				     err);
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_wrap(err, r, "inode %" PRIu64, ino);
 	return 0;
 }
@@ -247,10 +247,21 @@ bool cfs_fs_ino_is_open(const struct cfs_fs *fs, uint64_t ino)
 	return cfs_inomap_get(&fs->open, ino) != NULL;
 }
 
+int cfs_fs_ino_opened(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
+{
+	struct cfs_inomap_entry *entry = cfs_inomap_add(&fs->open, ino);
+
+	if (!entry)
+		return cfs_err_set(err, -ENOMEM, "inode %" PRIu64
+				   ": no memory", ino);
+	assert(entry->a < UINT32_MAX);
+	entry->a++;
+	return 0;
+}
+
 static int open_ino_locked(struct cfs_fs *fs, uint64_t ino,
 			   struct cfs_err *err)
 {
-	struct cfs_inomap_entry *entry;
 	struct cfs_inode inode;
 	int r = cfs_fs_inode_load(fs, ino, &inode, err);
 
@@ -260,15 +271,7 @@ static int open_ino_locked(struct cfs_fs *fs, uint64_t ino,
 	if (inode.nlink == 0 && !cfs_fs_ino_is_open(fs, ino))
 		return cfs_err_set(err, -ENOENT, "inode %" PRIu64
 				   ": was removed", ino);
-	if (!cfs_fs_is_writable(fs))
-		return 0;
-	entry = cfs_inomap_add(&fs->open, ino);
-	if (!entry)
-		return cfs_err_set(err, -ENOMEM, "inode %" PRIu64
-				   ": no memory", ino);
-	assert(entry->a < UINT32_MAX);
-	entry->a++;
-	return 0;
+	return cfs_fs_is_writable(fs) ? cfs_fs_ino_opened(fs, ino, err) : 0;
 }
 
 int cfs_fs_open_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)

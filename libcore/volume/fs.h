@@ -274,6 +274,24 @@ int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino,
 		  uint64_t new_dir_ino, const void *new_name,
 		  size_t new_name_bytes, uint32_t flags, struct cfs_err *err);
 
+/*
+ * For files that appear only when they are complete.  Make an inode as
+ * cfs_fs_create_with does, but without a name, and open it: it goes at the
+ * last close, or after a crash, unless cfs_fs_name has given it one.
+ * @dir_ino  its parent until then
+ * -EINVAL: also for a directory.
+ */
+int cfs_fs_create_nameless(struct cfs_fs *fs, uint64_t dir_ino,
+			   const struct cfs_fs_spec *spec, uint64_t *ret_ino,
+			   struct cfs_err *err);
+/*
+ * Name it, in the place of what has that name, in one operation.  It stays
+ * open.  -ENOENT, -ENOTDIR; -EISDIR: a directory is there; -ENOSPC as
+ * cfs_fs_create_with; -EINVAL: it has a name, or nobody has it open.
+ */
+int cfs_fs_name(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
+		const void *name, size_t name_bytes, struct cfs_err *err);
+
 struct cfs_fs_entry {
 	uint64_t	ino;
 	uint64_t	next_cookie;	/* to go on behind this one */

@@ -140,7 +140,8 @@ static int shrink_step(struct cfs_fs *fs, uint64_t ino,
 		return r;
 	inode->flags &= ~CFS_INODE_SHRINKING;
 	r = cfs_fs_inode_store(fs, ino, inode, err);
-	if (r == 0)
+	/* Of one without a name the record says that, too. */
+	if (r == 0 && inode->nlink)
 		r = cfs_fs_orphan_del(fs, ino, err);
 	return r;
 }

@@ -62,7 +62,7 @@ static int entry_add(struct cfs_fs *fs, uint64_t dir_ino,
 
 /* ----------------------------------------------------------------- create */
 
-static int spec_check(const struct cfs_fs_spec *spec, struct cfs_err *err)
+int cfs_fs_spec_check(const struct cfs_fs_spec *spec, struct cfs_err *err)
 {
 	size_t i;
 	int r = 0;
@@ -98,7 +98,6 @@ static void inode_init(struct cfs_inode *inode, const struct cfs_fs_spec *spec,
 		.mode = spec->mode,
 		.uid = spec->uid,
 		.gid = spec->gid,
-		.nlink = S_ISDIR(spec->mode) ? 2 : 1,
 		.atime_ns = spec->has_times ? spec->atime_ns : now_ns,
 		.mtime_ns = spec->has_times ? spec->mtime_ns : now_ns,
 		.ctime_ns = now_ns,
@@ -133,6 +132,20 @@ static int content_put(struct cfs_fs *fs, uint64_t ino,
 	return r;
 }
 
+int cfs_fs_inode_make(struct cfs_fs *fs, uint64_t dir_ino, uint32_t nlink,
+		      const struct cfs_fs_spec *spec, uint64_t *ret_ino,
+		      struct cfs_inode *ret, struct cfs_err *err)
+{
+	int r = cfs_container_new_ino(cfs_fs_container(fs), ret_ino, err);
+
+	if (r < 0)
+		return r;
+	inode_init(ret, spec, dir_ino, cfs_fs_now_ns(fs));
+	ret->nlink = nlink;
+	r = content_put(fs, *ret_ino, spec, err);
+	return r < 0 ? r : cfs_fs_inode_store(fs, *ret_ino, ret, err);
+}
+
 static int create_in_op(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 			size_t name_bytes, const struct cfs_fs_spec *spec,
 			uint64_t *ret_ino, struct cfs_inode *ret_inode,
@@ -150,14 +163,8 @@ static int create_in_op(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 
 	r = find_place(fs, dir_ino, name, name_bytes, &dir, &offset, err);
 	if (r == 0)
-		r = cfs_container_new_ino(cfs_fs_container(fs), &entry.ino,
-					  err);
-	if (r < 0)
-		return r;
-	inode_init(ret_inode, spec, dir_ino, now_ns);
-	r = content_put(fs, entry.ino, spec, err);
-	if (r == 0)
-		r = cfs_fs_inode_store(fs, entry.ino, ret_inode, err);
+		r = cfs_fs_inode_make(fs, dir_ino, S_ISDIR(spec->mode) ? 2 : 1,
+				      spec, &entry.ino, ret_inode, err);
 	if (r == 0)
 		r = entry_add(fs, dir_ino, &dir, offset, &entry, now_ns, err);
 	*ret_ino = entry.ino;
@@ -175,7 +182,7 @@ int cfs_fs_create_with(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 
 	r = cfs_fs_name_check(name, name_bytes, err);
 	if (r == 0)
-		r = spec_check(spec, err);
+		r = cfs_fs_spec_check(spec, err);
 	if (r == 0)
 		r = cfs_fs_op_begin(fs, CFS_OP_NORMAL, err);
 	if (r < 0)

@@ -69,6 +69,8 @@ int cfs_fs_op_finish(struct cfs_fs *fs, int r);
 
 int64_t cfs_fs_now_ns(const struct cfs_fs *fs);
 bool cfs_fs_ino_is_open(const struct cfs_fs *fs, uint64_t ino);
+/* Count one more that has it open.  -ENOMEM. */
+int cfs_fs_ino_opened(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
 
 int cfs_fs_inode_load(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 		      struct cfs_err *err);
@@ -131,6 +133,17 @@ int cfs_fs_dir_is_empty(struct cfs_fs *fs, uint64_t dir_ino,
  */
 int cfs_fs_above_check(struct cfs_fs *fs, uint64_t dir_ino, uint64_t ino,
 		       struct cfs_err *err);
+
+/* fs_name.c */
+
+/*
+ * Make an inode with all that @spec says and @nlink names, but no entry.
+ * @ret_ino, @ret  set on success
+ */
+int cfs_fs_inode_make(struct cfs_fs *fs, uint64_t dir_ino, uint32_t nlink,
+		      const struct cfs_fs_spec *spec, uint64_t *ret_ino,
+		      struct cfs_inode *ret, struct cfs_err *err);
+int cfs_fs_spec_check(const struct cfs_fs_spec *spec, struct cfs_err *err);
 
 /* fs_xattr.c */
 

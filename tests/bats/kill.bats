@@ -138,3 +138,71 @@ has_snapshot() {
 		cfsck-heal check -q new.img
 	done
 }
+
+# Start a tool that reads $1 and then waits for more, on its standard input;
+# kill it when it has taken that.
+killed_waiting() {
+	local input=$1 pid reader i
+
+	shift
+	rm -f pipe
+	mkfifo pipe
+	"$@" <pipe >tool.out 2>tool.err &
+	pid=$!
+	{
+		cat "$input"
+		exec sleep 60
+	} >pipe 3>&- &
+	reader=$!
+	for ((i = 0; i < 200; i++)); do
+		sleep 0.1
+		[ "$(awk '/^rchar/ { print $2 }' "/proc/$pid/io")" -lt \
+			"$(stat -c %s "$input")" ] || break
+	done
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || true
+	kill "$reader"
+	wait "$reader" 2>/dev/null || true
+	[ "$i" -lt 200 ]
+}
+
+# Nothing but /f, which is old, and the space of what was not completed.
+has_only_old() {
+	is_whole
+	run -0 cfscp --list --json "$P:t"
+	[ "$(jq_output '.entries[].path')" = /f ]
+	[ "$(cfscp "$P:t:/f" -)" = old ]
+	# The next writer frees what has no name.
+	echo old | cfscp -q - "$P:t:/f"
+	run -0 slicectl show --json "$P:t"
+	[ "$(jq_output .volume.used_bytes)" -lt 1000000 ]
+	is_whole
+}
+
+@test "cfscp of a file: killed, it leaves neither a part nor another name" {
+	make_pool big.img 256M
+	P=big.img
+	mkcfs -q "$P:t" --tree
+	echo old | cfscp -q - "$P:t:/f"
+	# Many small pieces and little memory: much of it is committed.
+	slicectl set -q "$P" cache=8M
+	awk 'BEGIN {
+		zeroes = sprintf("%c", 0)
+		while (length(zeroes) < 4096)
+			zeroes = zeroes zeroes
+		for (i = 0; i < 12000; i++)
+			printf "%-4095d\n%s", i, zeroes
+	}' >new
+	killed_waiting new cfscp -q --sparse - "$P:t:/f"
+	has_only_old
+	killed_waiting new cfscp -q --sparse - "$P:t:/g"
+	has_only_old
+	tar -cf new.tar --transform=s/new/f/ new
+	head -c 90M new.tar >part.tar
+	killed_waiting part.tar cfscp -q --sparse --extract - "$P:t:/"
+	has_only_old
+	tar -cf new.tar new
+	head -c 90M new.tar >part.tar
+	killed_waiting part.tar cfscp -q --sparse --extract - "$P:t:/"
+	has_only_old
+}

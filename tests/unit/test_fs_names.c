@@ -336,6 +336,45 @@ static void test_rename_replaces_open(void **state)
 	assert_int_equal(cfs_fs_getattr(f->fs, b, &inode, &f->err), -ENOENT);
 }
 
+static void test_nameless(void **state)
+{
+	struct fixture *f = *state;
+	struct cfs_fs_spec spec = {
+		.mode = S_IFREG | 0640, .uid = 7, .data = "abc",
+		.data_bytes = 3,
+	};
+	uint64_t d = make_dir(f, ROOT, "d"), b = make(f, d, "b"), a = 0;
+	struct cfs_inode inode;
+
+	/* Closed without a name: gone.  Not closed: an orphan. */
+	assert_int_equal(cfs_fs_create_nameless(f->fs, d, &spec, &a, &f->err),
+			 0);
+	assert_int_equal(attr(f, a).nlink, 0);
+	assert_sound(f);
+	assert_int_equal(cfs_fs_close_ino(f->fs, a, &f->err), 0);
+	assert_int_equal(cfs_fs_getattr(f->fs, a, &inode, &f->err), -ENOENT);
+	/* Over another one, which goes; over nothing. */
+	assert_int_equal(cfs_fs_create_nameless(f->fs, d, &spec, &a, &f->err),
+			 0);
+	assert_int_equal(cfs_fs_name(f->fs, a, ROOT, N("d"), &f->err),
+			 -EISDIR);
+	assert_int_equal(cfs_fs_name(f->fs, a, b, N("x"), &f->err), -ENOTDIR);
+	assert_int_equal(cfs_fs_name(f->fs, b, d, N("x"), &f->err), -EINVAL);
+	assert_int_equal(cfs_fs_name(f->fs, a, d, N("b"), &f->err), 0);
+	assert_int_equal(at(f, "d/b"), a);
+	assert_int_equal(attr(f, a).nlink, 1);
+	assert_int_equal(attr(f, a).size_bytes, 3);
+	assert_int_equal(attr(f, d).entry_count, 1);
+	assert_int_equal(cfs_fs_getattr(f->fs, b, &inode, &f->err), -ENOENT);
+	assert_int_equal(cfs_fs_name(f->fs, a, d, N("c"), &f->err), -EINVAL);
+	assert_int_equal(cfs_fs_close_ino(f->fs, a, &f->err), 0);
+	assert_int_equal(at(f, "d/b"), a);
+	spec.mode = S_IFDIR | 0755;
+	spec.data_bytes = 0;
+	assert_int_equal(cfs_fs_create_nameless(f->fs, d, &spec, &a, &f->err),
+			 -EINVAL);
+}
+
 static void test_rename_dir(void **state)
 {
 	struct fixture *f = *state;
@@ -640,6 +679,7 @@ int main(void)
 		TEST(test_rmdir),
 		TEST(test_rename_file),
 		TEST(test_rename_replaces_open),
+		TEST(test_nameless),
 		TEST(test_rename_dir),
 		TEST(test_exchange),
 		TEST(test_collisions),
