@@ -488,6 +488,9 @@ static int batches_run(struct cfs_metavolume *mv, struct batches *b,
 		struct cfs_err why = CFS_ERR_INIT;
 		int r = cfs_dev_start(dev, d->ios, d->count, &d->ticket, &why);
 
+		/* Else what was never read would look as if it had been. */
+		for (size_t k = 0; r < 0 && k < d->count; k++)
+			d->ios[k].result = r;
 		if (r < 0 && first == 0) {
 			first = r;
 			if (err)
@@ -586,10 +589,16 @@ int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
 	}
 	if (r == 0)
 		(void)batches_run(mv, &b, NULL);	/* each has its result */
-	for (size_t i = 0; i < read_count && r == 0; i++)
-		if (reads[i].result == 0)
-			reads[i].result = batch_for(&b, batch_of[i])
-						->ios[index_in[i]].result;
+	for (size_t i = 0; i < read_count && r == 0; i++) {
+		const struct device_batch *d;
+
+		if (reads[i].result != 0)
+			continue;
+		d = batch_for(&b, batch_of[i]);
+		/* batch_add was there before. */
+		assert(d && index_in[i] < d->count);
+		reads[i].result = d->ios[index_in[i]].result;
+	}
 	free(batch_of);
 	free(index_in);
 	return r;
