@@ -419,7 +419,7 @@ static int put_entry(struct input *in, struct archive_entry *ae,
 		return r;
 	r = entry_of(in, ae, &e, err);
 	if (r < 0)
-		return transfer_failed(in->t, e.path ? e.path : name, err);
+		return transfer_failed(in->t, name, err);
 	if (link)
 		return put_link(in, &e, link, err);
 	if (S_ISREG(e.mode))

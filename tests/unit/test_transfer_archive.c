@@ -24,6 +24,7 @@
 /* A sink that checks what it gets. */
 struct seen {
 	uint64_t	entries, bytes, ends;
+	char		failed[64];	/* the path of the last one left out */
 };
 
 static void check_path(const char *path)
@@ -103,9 +104,21 @@ static const struct transfer_sink seeing_sink = {
 	.node = see, .link = see_link, .refill = see_file,
 };
 
+static void see_failure(void *arg, const char *path, const struct cfs_err *err)
+{
+	struct seen *seen = arg;
+
+	assert_true(err->code < 0);
+	assert_true(strlen(path) < sizeof(seen->failed));
+	strcpy(seen->failed, path);
+}
+
 static int read_bytes(const uint8_t *p, size_t n, struct seen *seen,
 		      struct cfs_transfer_result *result)
 {
+	const struct cfs_transfer_options opt = {
+		.failed = see_failure, .arg = seen,
+	};
 	int fd = memfd_create("archive", MFD_CLOEXEC), r;
 	struct cfs_err err = CFS_ERR_INIT;
 	struct transfer t;
@@ -114,7 +127,7 @@ static int read_bytes(const uint8_t *p, size_t n, struct seen *seen,
 	assert_int_equal(write(fd, p, n), n);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	memset(seen, 0, sizeof(*seen));
-	transfer_init(&t, NULL, result, &seeing_sink, seen);
+	transfer_init(&t, &opt, result, &seeing_sink, seen);
 	r = transfer_read_archive(&t, fd, &err);
 	transfer_done(&t);
 	close(fd);
@@ -139,13 +152,14 @@ static la_ssize_t keep(struct archive *a, void *arg, const void *buf, size_t n)
 	return (la_ssize_t)n;
 }
 
-static void add(struct archive *a, const char *name, mode_t mode,
-		const char *text)
+static void add_of(struct archive *a, const char *name, mode_t mode,
+		   const char *text, int64_t uid)
 {
 	struct archive_entry *ae = archive_entry_new();
 
 	archive_entry_copy_pathname(ae, name);
 	archive_entry_set_mode(ae, mode);
+	archive_entry_set_uid(ae, uid);
 	archive_entry_set_mtime(ae, 1000000000, 5);
 	if (S_ISLNK(mode))
 		archive_entry_copy_symlink(ae, text);
@@ -158,7 +172,13 @@ static void add(struct archive *a, const char *name, mode_t mode,
 	archive_entry_free(ae);
 }
 
-static void make_archive(struct made *m, int format)
+static void add(struct archive *a, const char *name, mode_t mode,
+		const char *text)
+{
+	add_of(a, name, mode, text, 0);
+}
+
+static struct archive *archive_begin(struct made *m, int format)
 {
 	struct archive *a = archive_write_new();
 
@@ -171,6 +191,13 @@ static void make_archive(struct made *m, int format)
 	m->used = 0;
 	assert_int_equal(archive_write_open(a, m, NULL, keep, NULL),
 			 ARCHIVE_OK);
+	return a;
+}
+
+static void make_archive(struct made *m, int format)
+{
+	struct archive *a = archive_begin(m, format);
+
 	add(a, "dir", S_IFDIR | 0755, "");
 	add(a, "dir/file", S_IFREG | 0644, "some content of the file");
 	add(a, "../out", S_IFREG | 0644, "evil");
@@ -203,6 +230,27 @@ static void test_whole(void **state)
 		assert_int_equal(result.skipped, 2);
 		free(m.bytes);
 	}
+}
+
+/* It is named, though nothing of it could be made of use. */
+static void test_owner(void **state)
+{
+	struct cfs_transfer_result result;
+	struct archive *a;
+	struct seen seen;
+	struct made m;
+
+	(void)state;
+	a = archive_begin(&m, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE);
+	add(a, "mine", S_IFREG | 0644, "some content");
+	add_of(a, "nobody's", S_IFREG | 0644, "content", UINT32_MAX);
+	assert_int_equal(archive_write_close(a), ARCHIVE_OK);
+	archive_write_free(a);
+	assert_int_equal(read_bytes(m.bytes, m.used, &seen, &result), 0);
+	assert_int_equal(seen.entries, 1);
+	assert_int_equal(result.skipped, 1);
+	assert_string_equal(seen.failed, "nobody's");
+	free(m.bytes);
 }
 
 static void test_cut(void **state)
@@ -262,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_altered),
 	};
