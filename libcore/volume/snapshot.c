@@ -5,7 +5,9 @@
  */
 #include "volume/volume_priv.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -122,8 +124,8 @@ static int find_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		       struct found *ret, struct cfs_snapshot_rec *ret_rec,
 		       struct cfs_err *err)
 {
-	struct found *list;
-	size_t count;
+	struct found *list = NULL;
+	size_t count = 0;
 	int r = find_all(m->vols, volume, &list, &count, err);
 	int found = -ENOENT;
 
@@ -182,7 +184,8 @@ static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
 
 /* Within an operation: the volume's head as it is now. */
 static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
-		       const char *note, struct cfs_err *err)
+		       const char *note, struct found *ret,
+		       struct cfs_err *err)
 {
 	struct cfs_snapshot_rec rec = {
 		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
@@ -208,8 +211,9 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 	if (note)
 		strcpy(rec.note, note);
 	rec.size_bytes = vol.size_bytes;
-	r = put(m, (uint16_t)vol.head_branch,
-		cfs_container_stamp(m->container), &rec, err);
+	ret->branch = (uint16_t)vol.head_branch;
+	ret->stamp = cfs_container_stamp(m->container);
+	r = put(m, ret->branch, ret->stamp, &rec, err);
 	if (r == 0)
 		r = cfs_container_raise_stamp(m->container, err);
 	return r;
@@ -236,14 +240,36 @@ static size_t distinct_members(const struct cfs_snapshot_name *names,
 	return n;
 }
 
+/* Within operations on all containers: records in memory. */
+static int take_all_locked(const struct cfs_snapshot_name *names, size_t count,
+			   const char *note, struct cfs_snapset_mark *ret,
+			   struct cfs_err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct found at = { 0, 0 };
+		int r = take_locked(names[i].member, names[i].volume,
+				    names[i].name, note, &at, err);
+
+		if (r < 0)
+			return count == 1 ? r :
+			       cfs_err_wrap(err, r, "@%s", names[i].name);
+		ret[i] = (struct cfs_snapset_mark){ names[i].member,
+						    at.branch, at.stamp };
+	}
+	return 0;
+}
+
 int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 		      const char *note, struct cfs_err *err)
 {
-	struct cfs_member **members = calloc(count, sizeof(*members));
-	size_t n, begun = 0, synced = 0;
+	CFS_CLEANUP(cfs_freep) struct cfs_member **members =
+		calloc(count, sizeof(*members));
+	CFS_CLEANUP(cfs_freep) struct cfs_snapset_mark *marks =
+		calloc(count, sizeof(*marks));
+	size_t n, begun = 0;
 	int r = 0;
 
-	if (!members)
+	if (!members || !marks)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	n = distinct_members(names, count, members);
 	/* All locks together: one moment. */
@@ -253,27 +279,27 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 		if (r < 0)
 			break;
 	}
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		r = take_locked(names[i].member, names[i].volume,
-				names[i].name, note, err);
-		if (r < 0 && count > 1)
-			cfs_err_wrap(err, r, "@%s", names[i].name);
-	}
+	if (r == 0)
+		r = take_all_locked(names, count, note, marks, err);
+	/* One container's frame is whole or not there; several need a record
+	 * that holds them together. */
+	if (r == 0 && n > 1)
+		r = cfs_snapset_begin(marks, count, err);
 	for (size_t i = 0; i < begun; i++) {
 		if (r < 0)
 			cfs_op_abort(members[i]->container);
 		else
 			cfs_op_end(members[i]->container);
 	}
-	for (; r == 0 && synced < n; synced++)
-		r = cfs_container_sync(members[synced]->container, err);
-	/* Some are durable and one is not: all or none. */
-	if (r < 0 && synced > 0)
-		for (size_t i = 0; i < count; i++)
-			(void)cfs_snapshot_remove(names[i].member,
-						  names[i].volume,
-						  names[i].name, NULL, NULL);
-	free(members);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = cfs_container_sync(members[i]->container, err);
+	if (n == 1)
+		return r;
+	if (r == 0)
+		return cfs_snapset_end(marks, count, err);
+	cfs_snapset_undo(marks, count);
 	return r;
 }
 
@@ -342,8 +368,8 @@ int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
 	if (r < 0)
 		return r;
 	if (clones)
-		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
-				   clones);
+		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " %s", clones,
+				   cfs_plural(clones, "clone", "clones"));
 	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
 	if (r < 0)
 		return r;
@@ -442,9 +468,9 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 {
 	struct cfs_snapshot_rec snap_rec;
 	struct cfs_volume_rec rec;
-	struct found at;
+	struct found at, saved;
 	struct branch *old;
-	uint16_t branch;
+	uint16_t branch = 0;
 	int r = cfs_container_commit(m->container, err);
 
 	if (r == 0)
@@ -453,7 +479,7 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 		return r;
 	r = must_find(m, volume, snap, &at, &snap_rec, err);
 	if (r == 0 && save)
-		r = take_locked(m, volume, save, NULL, err);
+		r = take_locked(m, volume, save, NULL, &saved, err);
 	if (r == 0)
 		r = cfs_volume_get_locked(m, volume, &rec, err);
 	if (r == 0)
