@@ -157,10 +157,29 @@ int cfs_fs_open(const struct cfs_view *view, uint64_t root_ino,
 	return 0;
 }
 
+int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg,
+		     uint64_t root_ino, bool is_writable, struct cfs_fs **ret,
+		     struct cfs_err *err)
+{
+	struct cfs_fs *fs = calloc(1, sizeof(*fs));
+
+	if (!fs)
+		return cfs_err_set(err, -ENOMEM, "tree: no memory");
+	fs->ops = ops;
+	fs->ops_arg = arg;
+	fs->root_ino = root_ino;
+	fs->view.stamp = is_writable ? CFS_STAMP_HEAD : 0;
+	fs->clock = cfs_clock_system();
+	*ret = fs;
+	return 0;
+}
+
 void cfs_fs_close(struct cfs_fs *fs)
 {
 	if (!fs)
 		return;
+	if (fs->ops)
+		fs->ops->close(fs->ops_arg);
 	cfs_inomap_done(&fs->open);
 	free(fs);
 }
@@ -219,6 +238,8 @@ int cfs_fs_make_root(struct cfs_container *c, uint16_t branch, uint32_t mode,
 
 int cfs_fs_sync(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 {
+	if (fs->ops)
+		return fs->ops->sync(fs->ops_arg, ino, err);
 	/* The log keeps the order of operations: one sync is for all. */
 	(void)ino;
 	if (!cfs_fs_is_writable(fs))
@@ -235,6 +256,8 @@ void cfs_fs_set_space(struct cfs_fs *fs, cfs_fs_space_fn fn, void *arg)
 int cfs_fs_statfs(struct cfs_fs *fs, struct cfs_fs_space *ret,
 		  struct cfs_err *err)
 {
+	if (fs->ops)
+		return fs->ops->statfs(fs->ops_arg, ret, err);
 	if (!fs->space_fn)
 		return cfs_err_set(err, -ENOSYS, "space is not known here");
 	return fs->space_fn(fs->space_arg, ret, err);
@@ -278,6 +301,8 @@ int cfs_fs_open_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->open_ino(fs->ops_arg, ino, err);
 	cfs_fs_lock(fs);
 	r = open_ino_locked(fs, ino, err);
 	cfs_fs_unlock(fs);
@@ -291,6 +316,8 @@ int cfs_fs_close_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 	bool is_last;
 	int r = 0;
 
+	if (fs->ops)
+		return fs->ops->close_ino(fs->ops_arg, ino, err);
 	if (!cfs_fs_is_writable(fs))
 		return 0;
 	cfs_fs_lock(fs);
@@ -314,6 +341,8 @@ int cfs_fs_getattr(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->getattr(fs->ops_arg, ino, ret, err);
 	cfs_fs_lock(fs);
 	r = cfs_fs_inode_load(fs, ino, ret, err);
 	cfs_fs_unlock(fs);
@@ -326,6 +355,8 @@ int cfs_fs_block_count(struct cfs_fs *fs, uint64_t ino, uint64_t *ret_count,
 	struct cfs_inode inode;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->block_count(fs->ops_arg, ino, ret_count, err);
 	cfs_fs_lock(fs);
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
 	if (r == 0 && !S_ISREG(inode.mode))
@@ -371,6 +402,8 @@ int cfs_fs_setattr(struct cfs_fs *fs, uint64_t ino,
 	struct cfs_inode inode;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->setattr(fs->ops_arg, ino, attr, ret, err);
 	if (attr->mask & ~known)
 		return cfs_err_set(err, -EINVAL, "unknown attribute");
 	r = cfs_fs_op_begin(fs, CFS_OP_NORMAL, err);

@@ -55,7 +55,7 @@ int cfs_fs_entry_next(struct cfs_fs *fs, uint64_t dir_ino, uint64_t *offset,
 		r = cfs_dirent_unpack(buf, CFS_MIN(bytes,
 						   CFS_DIRENT_BYTES_MAX),
 				      ret, err);
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_wrap(err, r, "directory %" PRIu64, dir_ino);
 	return 0;
 }
@@ -169,6 +169,9 @@ int cfs_fs_lookup(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 	uint64_t ino = 0;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->lookup(fs->ops_arg, dir_ino, name, name_bytes,
+				       ret_ino, ret_inode, err);
 	cfs_fs_lock(fs);
 	r = lookup_locked(fs, dir_ino, name, name_bytes, &ino, err);
 	if (r == 0 && ret_inode)
@@ -248,6 +251,9 @@ int cfs_fs_readdir(struct cfs_fs *fs, uint64_t dir_ino, uint64_t cookie,
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->readdir(fs->ops_arg, dir_ino, cookie, entries,
+					entry_count, ret_count, err);
 	if (cookie > CFS_MAP_OFF_MASK + 1 + COOKIE_ENTRIES)
 		return cfs_err_set(err, -EINVAL, "no cookie of a directory");
 	cfs_fs_lock(fs);

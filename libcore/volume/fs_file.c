@@ -45,6 +45,9 @@ int cfs_fs_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->read(fs->ops_arg, ino, offset_bytes, buf,
+				     length_bytes, ret_bytes, err);
 	*ret_bytes = 0;
 	cfs_fs_lock(fs);
 	r = read_locked(fs, ino, offset_bytes, buf, length_bytes, ret_bytes,
@@ -84,6 +87,9 @@ int cfs_fs_seek(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->seek(fs->ops_arg, ino, offset_bytes, data,
+				     ret_offset_bytes, err);
 	cfs_fs_lock(fs);
 	r = seek_locked(fs, ino, offset_bytes, data, ret_offset_bytes, err);
 	cfs_fs_unlock(fs);
@@ -256,6 +262,8 @@ int cfs_fs_truncate(struct cfs_fs *fs, uint64_t ino, uint64_t size_bytes,
 {
 	int r;
 
+	if (fs->ops)
+		return fs->ops->truncate(fs->ops_arg, ino, size_bytes, err);
 	if (size_bytes > CFS_FS_FILE_BYTES_MAX)
 		return too_big(ino, err);
 	r = set_size(fs, ino, size_bytes, false, err);
@@ -296,6 +304,9 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 	size_t done = 0;
 	int r = 0;
 
+	if (fs->ops)
+		return fs->ops->write(fs->ops_arg, ino, offset_bytes, buf,
+				      length_bytes, ret_bytes, err);
 	if (ret_bytes)
 		*ret_bytes = 0;
 	if (!cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
@@ -418,6 +429,9 @@ int cfs_fs_punch_hole(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 {
 	int r = range_check(ino, offset_bytes, length_bytes, err);
 
+	if (fs->ops)
+		return fs->ops->punch_hole(fs->ops_arg, ino, offset_bytes,
+					   length_bytes, err);
 	return r < 0 ? r : punch(fs, ino, offset_bytes, length_bytes, 0, err);
 }
 
@@ -427,6 +441,9 @@ int cfs_fs_zero_range(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 {
 	int r = range_check(ino, offset_bytes, length_bytes, err);
 
+	if (fs->ops)
+		return fs->ops->zero_range(fs->ops_arg, ino, offset_bytes,
+					   length_bytes, keep_size, err);
 	return r < 0 ? r : punch(fs, ino, offset_bytes, length_bytes,
 				 keep_size ? 0 : offset_bytes + length_bytes,
 				 err);

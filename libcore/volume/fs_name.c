@@ -180,6 +180,10 @@ int cfs_fs_create_with(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 	uint64_t ino = 0;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->create_with(fs->ops_arg, dir_ino, name,
+					    name_bytes, spec, ret_ino,
+					    ret_inode, err);
 	r = cfs_fs_name_check(name, name_bytes, err);
 	if (r == 0)
 		r = cfs_fs_spec_check(spec, err);
@@ -296,6 +300,9 @@ int cfs_fs_link(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 {
 	int r = cfs_fs_name_check(name, name_bytes, err);
 
+	if (fs->ops)
+		return fs->ops->link(fs->ops_arg, ino, dir_ino, name,
+				     name_bytes, err);
 	if (r == 0)
 		r = cfs_fs_op_begin(fs, CFS_OP_NORMAL, err);
 	if (r < 0)
@@ -371,6 +378,9 @@ static int name_remove(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 	uint64_t ino = 0;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->remove(fs->ops_arg, dir_ino, name, name_bytes,
+				       is_rmdir, err);
 	r = cfs_fs_name_check(name, name_bytes, err);
 	if (r == 0)
 		r = cfs_fs_op_begin(fs, CFS_OP_FREEING, err);

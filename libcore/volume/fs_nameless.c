@@ -32,6 +32,9 @@ int cfs_fs_create_nameless(struct cfs_fs *fs, uint64_t dir_ino,
 	uint64_t ino = 0;
 	int r = cfs_fs_spec_check(spec, err);
 
+	if (fs->ops)
+		return fs->ops->create_nameless(fs->ops_arg, dir_ino, spec,
+						ret_ino, err);
 	if (r == 0 && S_ISDIR(spec->mode))
 		r = cfs_err_set(err, -EINVAL, "a directory needs a name");
 	if (r == 0)
@@ -131,6 +134,9 @@ int cfs_fs_name(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 	};
 	int r = cfs_fs_name_check(name, name_bytes, err);
 
+	if (fs->ops)
+		return fs->ops->name(fs->ops_arg, ino, dir_ino, name,
+				     name_bytes, err);
 	if (r == 0)
 		r = cfs_fs_op_begin(fs, CFS_OP_NORMAL, err);
 	if (r < 0)

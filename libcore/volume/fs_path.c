@@ -165,6 +165,9 @@ int cfs_fs_resolve(struct cfs_fs *fs, uint64_t start_ino, const void *path,
 	};
 	int r;
 
+	if (fs->ops)
+		return fs->ops->resolve(fs->ops_arg, start_ino, path,
+					path_bytes, follow, ret_ino, err);
 	if (path_bytes > PENDING_BYTES_MAX)
 		return cfs_err_set(err, -ENAMETOOLONG, "the path is too long");
 	if (path_bytes && memchr(path, '\0', path_bytes))
@@ -184,6 +187,24 @@ int cfs_fs_resolve(struct cfs_fs *fs, uint64_t start_ino, const void *path,
 	return r;
 }
 
+static int dir_check(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
+{
+	struct cfs_inode dir;
+	int r;
+
+	if (!fs->ops) {
+		cfs_fs_lock(fs);
+		r = cfs_fs_dir_load(fs, ino, false, &dir, err);
+		cfs_fs_unlock(fs);
+		return r;
+	}
+	r = cfs_fs_getattr(fs, ino, &dir, err);
+	if (r == 0 && !S_ISDIR(dir.mode))
+		r = cfs_err_set(err, -ENOTDIR, "inode %" PRIu64
+				": not a directory", ino);
+	return r;
+}
+
 int cfs_fs_resolve_parent(struct cfs_fs *fs, uint64_t start_ino,
 			  const void *path, size_t path_bytes,
 			  enum cfs_fs_follow follow, uint64_t *ret_dir_ino,
@@ -192,7 +213,6 @@ int cfs_fs_resolve_parent(struct cfs_fs *fs, uint64_t start_ino,
 {
 	const char *p = path;
 	size_t end = path_bytes, begin;
-	struct cfs_inode dir;
 	uint64_t ino = 0;
 	int r;
 
@@ -207,11 +227,8 @@ int cfs_fs_resolve_parent(struct cfs_fs *fs, uint64_t start_ino,
 		r = cfs_fs_resolve(fs, start_ino, p, begin,
 				   follow == CFS_FS_FOLLOW_NONE ? follow :
 				   CFS_FS_FOLLOW_ALL, &ino, err);
-	if (r < 0)
-		return r;
-	cfs_fs_lock(fs);
-	r = cfs_fs_dir_load(fs, ino, false, &dir, err);
-	cfs_fs_unlock(fs);
+	if (r == 0)
+		r = dir_check(fs, ino, err);
 	if (r < 0)
 		return r;
 	*ret_dir_ino = ino;
@@ -291,16 +308,20 @@ static int name_search(struct cfs_fs *fs, uint64_t ino, uint64_t *ret_dir_ino,
 
 	for (at = 0;; at++) {
 		struct cfs_inode inode;
+		bool is_there;
 		int r;
 
 		cfs_fs_lock(fs);
 		r = cfs_map_next_inode(&fs->view, &at, err);
-		if (r == 0)
+		is_there = r == 0;
+		if (is_there)
 			r = cfs_fs_inode_load(fs, at, &inode, err);
 		cfs_fs_unlock(fs);
-		if (r == -EUCLEAN)
-			continue;	/* it says nothing about the others */
-		if (r < 0)
+		/* One inode says nothing about the others, but where the
+		 * tree itself is damaged there is no next one. */
+		if (is_there && r == -EUCLEAN)
+			continue;
+		if (r != 0)
 			return r;
 		if (!S_ISDIR(inode.mode))
 			continue;
@@ -362,6 +383,8 @@ static int path_join(found_vec *names, struct cfs_buf *ret)
 int cfs_fs_path_of(struct cfs_fs *fs, uint64_t ino, struct cfs_buf *ret,
 		   struct cfs_err *err)
 {
+	if (fs->ops)
+		return fs->ops->path_of(fs->ops_arg, ino, ret, err);
 	found_vec names = CFS_VEC_INIT;
 	struct found found;
 	int r = 0;

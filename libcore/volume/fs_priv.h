@@ -19,6 +19,7 @@
 #include "volume/data.h"
 #include "volume/fs.h"
 #include "volume/fs_inomap_priv.h"
+#include "volume/fs_ops.h"
 
 #include <sys/stat.h>
 
@@ -28,6 +29,8 @@
 #define CFS_FS_NO_OFFSET	UINT64_MAX
 
 struct cfs_fs {
+	const struct cfs_fs_ops *ops;	/* NULL: the tree is here */
+	void		*ops_arg;
 	struct cfs_view	view;
 	uint64_t	root_ino;
 	uint64_t	hash_seed;

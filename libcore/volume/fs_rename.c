@@ -268,6 +268,10 @@ int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino,
 	};
 	int r;
 
+	if (fs->ops)
+		return fs->ops->rename(fs->ops_arg, old_dir_ino, old_name,
+				       old_name_bytes, new_dir_ino, new_name,
+				       new_name_bytes, flags, err);
 	if (flags & ~both || flags == both)
 		return cfs_err_set(err, -EINVAL, "rename: flags that make no "
 				   "sense");

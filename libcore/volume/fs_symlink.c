@@ -77,6 +77,9 @@ int cfs_fs_readlink(struct cfs_fs *fs, uint64_t ino, void *buf,
 	struct cfs_inode inode;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->readlink(fs->ops_arg, ino, buf, buf_bytes,
+					 ret_bytes, err);
 	cfs_fs_lock(fs);
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
 	if (r == 0 && !S_ISLNK(inode.mode))

@@ -170,6 +170,9 @@ int cfs_fs_xattr_get(struct cfs_fs *fs, uint64_t ino, const char *name,
 {
 	int r = name_check(name, err);
 
+	if (fs->ops)
+		return fs->ops->xattr_get(fs->ops_arg, ino, name, buf,
+					  buf_bytes, ret_bytes, err);
 	if (r < 0)
 		return r;
 	cfs_fs_lock(fs);
@@ -214,6 +217,9 @@ int cfs_fs_xattr_list(struct cfs_fs *fs, uint64_t ino, char *buf,
 	struct cfs_inode inode;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->xattr_list(fs->ops_arg, ino, buf, buf_bytes,
+					   ret_bytes, err);
 	cfs_fs_lock(fs);
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
 	if (r == 0)
@@ -356,6 +362,9 @@ int cfs_fs_xattr_set(struct cfs_fs *fs, uint64_t ino, const char *name,
 	struct cfs_inode inode;
 	int r;
 
+	if (fs->ops)
+		return fs->ops->xattr_set(fs->ops_arg, ino, name, value,
+					  value_bytes, flags, err);
 	if (flags & ~both || flags == both)
 		return cfs_err_set(err, -EINVAL, "%s: flags that make no sense",
 				   name);
@@ -402,6 +411,8 @@ int cfs_fs_xattr_remove(struct cfs_fs *fs, uint64_t ino, const char *name,
 {
 	int r = name_check(name, err);
 
+	if (fs->ops)
+		return fs->ops->xattr_remove(fs->ops_arg, ino, name, err);
 	if (r == 0)
 		r = cfs_fs_op_begin(fs, CFS_OP_FREEING, err);
 	if (r < 0)
