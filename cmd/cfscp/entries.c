@@ -81,7 +81,7 @@ static int open_tree_source(struct copy *c)
 			   &c->src_ino, err);
 	if (r == 0)
 		r = cfs_fs_getattr(c->src_fs, c->src_ino, &inode, err);
-	if (r < 0)
+	if (r != 0)
 		return cfs_cmd_wrap(c->cp->cmd, c->src->text, r);
 	c->is_directory = S_ISDIR(inode.mode);
 	return 0;

@@ -409,7 +409,7 @@ static int remove_one(struct cp *cp, const struct cp_operand *op, void *arg)
 	r = parent_of(cp, op, &dir_ino, &name, &n);
 	if (r == 0)
 		r = cfs_fs_lookup(fs, dir_ino, name, n, &ino, &inode, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (S_ISDIR(inode.mode) && inode.entry_count && !is_recursive)
 		return cfs_err_set(err, -ENOTEMPTY,

@@ -96,7 +96,7 @@ int cfs_header_find(const struct cfs_devset *set, uint32_t device,
 		struct cfs_page head;
 
 		if (read_slot(set, device, slice, slot, page, &head, &header,
-			      NULL) < 0 ||
+			      NULL) != 0 ||
 		    head.generation <= best || (head.generation & 1) != slot)
 			continue;
 		best = head.generation;

@@ -94,14 +94,18 @@ static int frame_on(struct reader *rd, unsigned int piece,
 	};
 	int r = reader_at(rd, piece, at->extent, at->block, 1, ret_buf, err);
 
-	if (r < 0 || !*ret_buf)
+	if (r < 0)
 		return r;
+	if (!*ret_buf)
+		return 0;
 	if (cfs_frame_peek(*ret_buf, &expect, ret, NULL) < 0)
 		return 0;
 	r = reader_at(rd, piece, at->extent, at->block, ret->block_count,
 		      ret_buf, err);
-	if (r < 0 || !*ret_buf)
+	if (r < 0)
 		return r;
+	if (!*ret_buf)
+		return 0;
 	return cfs_frame_verify(*ret_buf, ret, NULL) == 0;
 }
 

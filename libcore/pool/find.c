@@ -224,8 +224,8 @@ static int examine(struct finder *f, const char *path, bool is_hinted,
 	CFS_CLEANUP(cfs_dev_closep) struct cfs_dev *dev = NULL;
 	struct cfs_err why = CFS_ERR_INIT;
 	struct cfs_label label;
-	dev_t st_dev;
-	ino_t st_ino;
+	dev_t st_dev = 0;
+	ino_t st_ino = 0;
 	int r;
 
 	if (cfs_file_identity(path, &st_dev, &st_ino) < 0)
@@ -240,7 +240,7 @@ static int examine(struct finder *f, const char *path, bool is_hinted,
 	if (r == 0)
 		r = is_hinted ? cfs_label_read(dev, &label, NULL, &why) :
 			cfs_label_peek(dev, &label, &why);
-	if (r < 0)
+	if (r != 0)
 		return is_hinted ? note(f, &why) : 0;
 	if (!cfs_uuid_is_equal(label.pool_uuid, f->pool_uuid) ||
 	    (want && !cfs_uuid_is_equal(label.device_uuid, want)))

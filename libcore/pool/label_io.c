@@ -79,7 +79,7 @@ static void read_copy(struct reader *rd, unsigned int copy,
 			 &err);
 	if (r == 0)
 		r = cfs_label_unpack(rd->page, offset_bytes, &label, &err);
-	if (r < 0) {
+	if (r != 0) {
 		note_failure(rd, &err);
 		return;
 	}

@@ -109,7 +109,7 @@ static int remove_step(struct host_remove *h, bool *ret_is_done,
 	r = transfer_stack_go(&h->stack, path, h->path.bytes, false, &dir, err);
 	if (r == 0)
 		r = remove_files((int)dir, sub, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (sub[0])
 		return transfer_path_add(&h->path, sub, strlen(sub)) < 0

@@ -116,7 +116,7 @@ int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 		r = cfs_slice_geometry_init(label->slice_bytes, &geo, err);
 	if (r == 0)
 		r = cfs_pool_slice_counts(s->pool, UINT32_MAX, &slices, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->name, rec.name, sizeof(ret->name));
@@ -174,7 +174,7 @@ int cfs_session_devices(struct cfs_session *s, cfs_device_each_fn each,
 
 		if (r == 0)
 			r = cfs_pool_device_rec(s->pool, i, &rec, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		memcpy(info.uuid, rec.uuid, 16);
 		info.size_bytes = rec.size_bytes;
@@ -241,7 +241,7 @@ int cfs_session_add_device(struct cfs_session *s, const char *path,
 
 	if (r == 0)
 		r = cfs_device_probe(path, &probe, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (!probe.exists)
 		return cfs_err_set(err, -ENOENT, "no such file or device");
@@ -260,7 +260,7 @@ int cfs_session_add_device(struct cfs_session *s, const char *path,
 		r = cfs_label_write(dev, &label, err);
 	if (r == 0)
 		r = cfs_devset_add(s->set, dev, &label, &index, err);
-	if (r < 0) {
+	if (r != 0) {
 		cfs_dev_close(dev);
 		return r;
 	}
@@ -309,7 +309,7 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
 		r = cfs_devset_find(s->set, device, &beyond.device, err);
 	if (r == 0)
 		r = cfs_pool_device_rec(s->pool, beyond.device, &rec, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	dev = cfs_devset_dev(s->set, beyond.device);
 	if (!dev)

@@ -159,7 +159,7 @@ static void look_inside(const struct seen *s, struct cfs_pool_info *info)
 		r = cfs_session_open(s->path, &opt, &session, &err);
 	if (r == 0)
 		r = cfs_session_pool_info(session, info, &err);
-	if (r < 0) {
+	if (r != 0) {
 		fill_from_label(&s->label, info);
 		info->state = state_of_failure(r);
 	}

@@ -305,7 +305,7 @@ static int sink_directory(struct transfer *t, const struct transfer_entry *e,
 	if (e->path[0] == '\0')
 		return 0;
 	r = find_place(s, e->path, true, &at, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* For us alone until all is in it. */
 	if (mkdirat(at.dir_fd, at.name, 0700) == 0)
@@ -370,7 +370,7 @@ static int sink_node(struct transfer *t, const struct transfer_entry *e,
 	r = find_place(s, e->path, true, &at, err);
 	if (r == 0)
 		r = make(s, &at, e, make_node, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	m.fd = openat(at.dir_fd, name_now(&at),
 		      O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -391,7 +391,7 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 	int r, fd, code;
 
 	r = find_place(s, first, false, &from, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	/* The stack moves on: hold what the link is made from. */
 	fd = openat(from.dir_fd, from.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -489,7 +489,7 @@ static int write_file(struct transfer *t, const struct transfer_entry *e,
 		r = transfer_check_stop(t, err);
 		if (r == 0)
 			r = rd->next(rd, &p, &n, &offset_bytes, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		if (n == 0)
 			break;
@@ -516,8 +516,9 @@ static int sink_file(struct transfer *t, const struct transfer_entry *e,
 	int r;
 
 	r = find_place(s, e->path, true, &at, err);
-	if (r == 0)
-		r = make(s, &at, e, make_file, err);
+	if (r != 0)
+		return r;
+	r = make(s, &at, e, make_file, err);
 	if (r < 0)
 		return r;
 	m.fd = r;

@@ -238,6 +238,7 @@ static int put_symlink(struct walk *w, int fd, struct transfer_entry *e,
 {
 	char target[CFS_SYMLINK_BYTES_MAX + 1];
 	ssize_t n = readlinkat(fd, "", target, sizeof(target));
+	int r;
 
 	if (n < 0)
 		(void)cfs_err_errno(err, -errno, "read the link");
@@ -247,7 +248,9 @@ static int put_symlink(struct walk *w, int fd, struct transfer_entry *e,
 		return transfer_failed(w->t, e->path, err);
 	e->target = target;
 	e->target_bytes = (size_t)n;
-	return transfer_put(w->t, e, NULL, st->st_dev, st->st_ino, NULL, err);
+	r = transfer_put(w->t, e, NULL, st->st_dev, st->st_ino, NULL, err);
+	e->target = NULL;
+	return r;
 }
 
 /* Without touching the access time where we may. */

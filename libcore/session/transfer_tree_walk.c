@@ -82,7 +82,7 @@ static int reader_seek(struct tree_reader *h, struct cfs_err *err)
 	}
 	if (r == 0)
 		r = cfs_fs_seek(h->fs, h->ino, data, false, &hole, err);
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_wrap(err, r, "offset %llu",
 				    (unsigned long long)h->at);
 	h->at = data;
@@ -179,7 +179,9 @@ static int put_symlink(struct walk *w, uint64_t ino, struct transfer_entry *e,
 		return transfer_failed(w->t, e->path, err);
 	target[e->target_bytes] = '\0';
 	e->target = target;
-	return transfer_put(w->t, e, NULL, 0, ino, NULL, err);
+	r = transfer_put(w->t, e, NULL, 0, ino, NULL, err);
+	e->target = NULL;
+	return r;
 }
 
 static int enter(struct walk *w, uint64_t ino, const struct cfs_inode *inode,

@@ -231,7 +231,7 @@ int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
 	if (r == 0)
 		r = cfs_pool_container_make(s->pool, name, kind, limit_bytes,
 					    CFS_OBJECT_MAKING, &m, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = cfs_volume_make_first(m, kind, kind == CFS_VOLUME_LUN ?
 				  size_bytes : 0, err);
@@ -338,7 +338,7 @@ int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 
 	if (r == 0)
 		r = cfs_session_find(s, volume, &v, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (v.id == CFS_VOLUME_FIRST) {
 		if (!cfs_name_is_valid(new_name))

@@ -284,6 +284,7 @@ void cfs_node_cache_shrink(struct cfs_node_cache *cache)
 	while (cache->clean_count > cache->clean_count_max && cache->lru.last) {
 		struct cfs_tnode *node = cache->lru.last;
 
+		assert(node->list == &cache->lru);
 		/* Cursors that stand in it have to seek again. */
 		node->tree->change++;
 		cfs_tnode_unclean(node);

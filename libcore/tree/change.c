@@ -148,6 +148,7 @@ static unsigned int split_count(const struct cfs_tree *tree,
 static int spares_new(struct cfs_tree *tree, unsigned int count,
 		      struct cfs_tnode **spares, struct cfs_err *err)
 {
+	assert(count > 0);
 	for (unsigned int i = 0; i < count; i++) {
 		if (cfs_tnode_new(tree, i, &spares[i]) == 0)
 			continue;
@@ -180,6 +181,7 @@ static int put_split(struct cfs_tree *tree, const struct cfs_tpath *path,
 {
 	struct cfs_tnode *spares[CFS_TREE_HEIGHT_MAX + 1];
 	unsigned int count = split_count(tree, path), spare_count = count;
+	unsigned int l = 0;
 	uint8_t interior_rec[CFS_TREC_BYTES_MAX];
 	struct cfs_tnode *child = NULL;
 	int r;
@@ -196,7 +198,7 @@ static int put_split(struct cfs_tree *tree, const struct cfs_tpath *path,
 	if (r < 0)
 		return r;
 	cfs_tnode_dirty(path->nodes[0]);
-	for (unsigned int l = 0; l < count; l++) {
+	do {
 		cfs_tnode_adopt(spares[l]);
 		cfs_tnode_split(path->nodes[l], spares[l], slot, is_replace,
 				rec, n, child);
@@ -206,7 +208,7 @@ static int put_split(struct cfs_tree *tree, const struct cfs_tpath *path,
 		is_replace = false;
 		if (l < tree->root->level)
 			slot = path->slots[l + 1] + 1;
-	}
+	} while (++l < count);
 	if (spare_count > count)
 		root_grow(tree, spares[count], child);
 	else

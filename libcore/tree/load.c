@@ -132,7 +132,7 @@ int cfs_tnode_read(const struct cfs_tree *tree, const struct cfs_node_ref *ref,
 	/* That is what says that a record does not exist. */
 	if (r == -ENOENT)
 		r = -EIO;
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_wrap(err, r, "tree %u: level %u at %#llx",
 				    tree->config.tree_id, level,
 				    (unsigned long long)ref->vaddr[0]);
@@ -151,7 +151,7 @@ static int node_load(struct cfs_tree *tree, const struct cfs_node_ref *ref,
 		return cfs_err_set(err, -ENOMEM, "no memory for nodes");
 	r = cfs_tnode_read(tree, ref, level, range, is_root, node->image,
 			   &facts, err);
-	if (r < 0) {
+	if (r != 0) {
 		cfs_tnode_free(node);
 		return r;
 	}
@@ -185,7 +185,7 @@ int cfs_tnode_child(struct cfs_tnode *node, unsigned int slot,
 	cfs_node_ref_unpack(&disk, &ref);
 	r = node_load(node->tree, &ref, node->level - 1u, &range, false,
 		      &child, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	cfs_tnode_link(node, slot, child);
 	*ret = child;

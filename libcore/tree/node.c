@@ -287,6 +287,7 @@ static unsigned int cut_at(const struct cfs_trec *recs, unsigned int count,
 {
 	unsigned int cut, sum = 0;
 
+	assert(count >= 2);
 	for (cut = 0; cut < count; cut++) {
 		unsigned int n = recs[cut].n + CFS_SLOT_BYTES;
 

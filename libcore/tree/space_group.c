@@ -458,6 +458,7 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 	struct choice ch = { 0 };
 	bool tries_again;
 	int r;
+		assert(g);
 
 	if (g) {
 		assign(c, stream, g);

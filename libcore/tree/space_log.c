@@ -93,7 +93,7 @@ int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
 		r = cfs_space_group_open(c, key, false, &g, err);
 	if (r == 0)
 		r = cfs_space_bits_store(c, key, used, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	g->allowed[0] = allowed[0] & ~used[0];
 	g->allowed[1] = allowed[1];

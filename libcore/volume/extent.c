@@ -270,7 +270,7 @@ static int join_left(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 
 	if (r == 0)
 		r = parse(&cur, branch, ino, &left, err);
-	if (r < 0)
+	if (r != 0)
 		return r == -ENOENT ? 0 : r;
 	if (left.offset + left.count != e->offset ||
 	    left.stamp != e->stamp || left.seq != e->seq ||

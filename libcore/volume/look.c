@@ -50,7 +50,7 @@ static int history_at(struct cfs_container *c, uint16_t branch, uint64_t ino,
 	if (r == 0)
 		r = cfs_extent_rec_unpack(&disk, CFS_MIN(bytes, sizeof(disk)),
 					  &rec, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (!rec.vaddr || rec.vaddr + (offset - start) != vaddr)
 		return -ENOENT;

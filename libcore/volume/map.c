@@ -282,6 +282,7 @@ static int put_version(struct cfs_vols *v, uint16_t branch,
 		return r;
 	assert(value_bytes + sizeof(struct cfs_version_disk) <=
 	       sizeof(m.bytes));
+	assert(value || !value_bytes);
 	r = live_get(v->c, key, &m, err);
 	if (r == 0)
 		r = retire(v, b, key, &m, stamp, err);

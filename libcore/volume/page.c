@@ -30,11 +30,14 @@ static uint64_t key_ino(const struct page *p)
 struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			   uint64_t offset)
 {
-	const struct page_key key = { cfs_map_word0(branch, ino), offset };
+	struct page_key key;
 	struct page *p;
 
 	if (v->page_count == 0)
 		return NULL;
+	memset(&key, 0, sizeof(key));	/* it is hashed as bytes */
+	key.branch_ino = cfs_map_word0(branch, ino);
+	key.offset = offset;
 	HASH_FIND(hh, v->pages, &key, sizeof(key), p);
 	return p;
 }
@@ -105,7 +108,7 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 			.stamp = e.stamp,
 			.branch = branch,
 		};
-		uint32_t got;
+		uint32_t got = 0;
 		int r;
 
 		e.offset = run[done]->key.offset;
@@ -129,9 +132,10 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 			    cfs_container_write_now(v->c, e.vaddr + i, 1, data,
 						    err);
 		}
-		e.csum = got == 1 ? csums[0] : 0;
-		if (r == 0)
+		if (r == 0) {
+			e.csum = got == 1 ? csums[0] : 0;
 			r = cfs_extent_put(v, branch, ino, &e, err);
+		}
 		if (r == 0) {
 			const struct cfs_rec rec = {
 				.type = CFS_REC_EXTENT,
@@ -486,7 +490,7 @@ int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 
 		r = cfs_page_dirty(v, rec->branch, rec->ino, rec->offset + i,
 				   rec->stamp, &p, &is_new, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		memcpy(p->data, rec->data + i * CFS_BLOCK_BYTES,
 		       CFS_BLOCK_BYTES);
