@@ -46,6 +46,7 @@ static struct content *content_copy(const struct content *from)
 	c->size_bytes = from->size_bytes;
 	if (from->tree) {
 		c->tree = mtree_copy(from->tree);
+		assert(c->tree);
 	} else {
 		c->bytes = malloc(from->size_bytes + 1);
 		assert(c->bytes);

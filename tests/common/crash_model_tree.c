@@ -405,9 +405,9 @@ static bool path_of(const struct mtree *t, const struct entry *e,
 	while (e->dir != 0) {
 		e = entry_of(t, e->dir);
 		/* Room for one more component, which the caller may add. */
-		if (strlen(e->name) + strlen(ret) + 8 > sizeof(path))
+		if (snprintf(path, sizeof(path), "%s/%s", e->name, ret) >=
+		    (int)sizeof(path) - 6)
 			return false;
-		snprintf(path, sizeof(path), "%s/%s", e->name, ret);
 		strcpy(ret, path);
 	}
 	return true;

@@ -213,7 +213,7 @@ static int name_call(struct cfs_fs *fs, const struct crash_op *op,
 				  NULL, err);
 		if (r == 0)
 			r = resolve_parent(fs, op->name2, &to, err);
-		return r < 0 ? r : cfs_fs_link(fs, ino, to.dir, to.name,
+		return r != 0 ? r : cfs_fs_link(fs, ino, to.dir, to.name,
 					       to.bytes, err);
 	default:
 		r = resolve_parent(fs, op->name2, &to, err);

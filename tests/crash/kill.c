@@ -242,7 +242,7 @@ static int make(struct stage *st, bool is_mirror, struct cfs_err *err)
 
 	if (r == 0)
 		r = cfs_session_open(st->path[0], &opt, &s, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = cfs_session_create(s, "a", CFS_VOLUME_LUN, (uint64_t)LUN_BLOCKS *
 			       MODEL_BLOCK_BYTES, 0, false, err);

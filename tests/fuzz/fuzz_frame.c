@@ -29,7 +29,7 @@ static void append_again(const struct cfs_rec *rec, const uint8_t *bytes,
 
 	if (rec->type == CFS_REC_EXTENT) {
 		csums = calloc(rec->count, sizeof(*csums));
-		FUZZ_CHECK(csums);
+		FUZZ_CHECK(csums && (rec->csums || !rec->count));
 		for (uint64_t i = 0; i < rec->count; i++) {
 			le64 csum;
 

@@ -318,6 +318,7 @@ static inline uint64_t heal_block(struct cfs_container *c, uint8_t type,
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	struct cfs_tag tag = { 0 };
 	uint64_t found = 0;
 
 	cfs_container_lock(c);
@@ -326,7 +327,6 @@ static inline uint64_t heal_block(struct cfs_container *c, uint8_t type,
 			uint32_t block = geo->data_start + i;
 			uint32_t at = cfs_geometry_index(geo, block);
 			uint64_t used[2];
-			struct cfs_tag tag;
 
 			if (cfs_repair_used(c, l, cfs_geometry_group(geo,
 					block), used, NULL) < 0 ||
@@ -338,12 +338,12 @@ static inline uint64_t heal_block(struct cfs_container *c, uint8_t type,
 			if (nth-- > 0)
 				continue;
 			found = cfs_vaddr(l, block);
-			if (ret_tag)
-				*ret_tag = tag;
 		}
 	}
 	cfs_container_unlock(c);
 	assert_int_not_equal(found, 0);
+	if (ret_tag)
+		*ret_tag = tag;
 	return found;
 }
 

@@ -60,7 +60,7 @@ static void must_open(struct fixture *f, unsigned int flags)
 {
 	int r = cfs_dev_open(f->path, flags, &f->dev, &f->err);
 
-	if (r < 0)
+	if (r < 0 || !f->dev)
 		fail_msg("%s", f->err.msg);
 }
 

@@ -196,8 +196,8 @@ static void test_tag(void **state)
 	struct heal_pool h = written();
 	struct cfs_container *c = h.lun->container;
 	uint64_t vaddr = heal_block(c, CFS_TAG_DATA, 0, 3, NULL);
-	struct cfs_metavolume *mv = cfs_container_metavolume(c);
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	const struct cfs_slice_geometry *geo;
+	struct cfs_metavolume *mv;
 	struct cfs_group *g = calloc(1, sizeof(*g));
 	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_mv_write w = { .count = 1, .buf = page };
