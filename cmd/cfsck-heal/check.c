@@ -7,6 +7,7 @@
 #include "cfsck-heal/cfsck.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 static void out_problem(struct cfs_out *out, const struct cfs_problem *p)
 {
@@ -78,6 +79,29 @@ int cfsck_check_pool(struct cfsck_report *report, const char *pool,
 	return cfsck_close(cmd, pool, &s, r);
 }
 
+static void say_clean(struct cfs_cmd *cmd, const struct cfs_check_result *result)
+{
+	const struct {
+		uint64_t	count;
+		const char	*one, *many;
+	} parts[] = {
+		{ result->containers, "container", "containers" },
+		{ result->nodes, "node", "nodes" },
+		{ result->records, "record", "records" },
+		{ result->blocks, "block", "blocks" },
+		{ result->inodes, "inode", "inodes" },
+	};
+	size_t i;
+
+	cfs_cmd_say(cmd, "%s: clean", cmd->operands[0]);
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		cfs_cmd_say(cmd, "%s %llu %s", i ? "," : ":",
+			    (unsigned long long)parts[i].count,
+			    cfs_plural(parts[i].count, parts[i].one,
+				       parts[i].many));
+	cfs_cmd_say(cmd, "\n");
+}
+
 static void put(struct cfs_cmd *cmd, const struct cfsck_report *report,
 		const struct cfs_check_result *result)
 {
@@ -94,17 +118,11 @@ static void put(struct cfs_cmd *cmd, const struct cfsck_report *report,
 	cfs_out_end(out);
 	cfs_out_u64(out, "problem_count", count);
 	if (count)
-		cfs_cmd_print(cmd, "%s: %llu problems\n", cmd->operands[0],
-			      (unsigned long long)count);
+		cfs_cmd_print(cmd, "%s: %llu %s\n", cmd->operands[0],
+			      (unsigned long long)count,
+			      cfs_plural(count, "problem", "problems"));
 	else
-		cfs_cmd_say(cmd, "%s: clean: %llu containers, %llu nodes, %llu "
-			    "records, %llu blocks, %llu inodes\n",
-			    cmd->operands[0],
-			    (unsigned long long)result->containers,
-			    (unsigned long long)result->nodes,
-			    (unsigned long long)result->records,
-			    (unsigned long long)result->blocks,
-			    (unsigned long long)result->inodes);
+		say_clean(cmd, result);
 }
 
 static int run(struct cfs_cmd *cmd)

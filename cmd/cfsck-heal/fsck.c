@@ -8,6 +8,7 @@
 #include "cfsck-heal/cfsck.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "base/vec.h"
 
@@ -59,13 +60,16 @@ static void check(struct cfsck_report *report, const char *device)
 	}
 	found = report->left - before;
 	if (found) {
-		cfs_cmd_print(cmd, "%s: %llu problems: run cfsck-heal scrub\n",
-			      device, (unsigned long long)found);
+		cfs_cmd_print(cmd, "%s: %llu %s: run cfsck-heal scrub\n",
+			      device, (unsigned long long)found,
+			      cfs_plural(found, "problem", "problems"));
 		cfs_cmd_raise(cmd, CFS_FSCK_DAMAGE_LEFT);
 		cmd->keeps_output = true;
 	} else {
-		cfs_cmd_say(cmd, "%s: clean, %llu containers\n", device,
-			    (unsigned long long)result.containers);
+		cfs_cmd_say(cmd, "%s: clean, %llu %s\n", device,
+			    (unsigned long long)result.containers,
+			    cfs_plural(result.containers, "container",
+				       "containers"));
 	}
 }
 

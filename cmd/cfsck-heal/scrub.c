@@ -6,6 +6,7 @@
 #include "cfsck-heal/cfsck.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 struct scrub {
 	struct cfs_cmd		*cmd;
@@ -40,9 +41,10 @@ static void put(struct cfs_cmd *cmd, const struct cfs_scrub_result *result)
 	char text[CFS_TABLE_SIZE_BYTES];
 
 	out_result(cmd->out, result, cmd->is_dry_run);
-	cfs_cmd_say(cmd, "%s: %llu blocks verified, %s read: ",
+	cfs_cmd_say(cmd, "%s: %llu %s verified, %s read: ",
 		    cmd->operands[0],
 		    (unsigned long long)result->verified_blocks,
+		    cfs_plural(result->verified_blocks, "block", "blocks"),
 		    cfs_table_format_size(cmd, result->read_bytes, text));
 	if (!result->bad_blocks)
 		cfs_cmd_say(cmd, "all good\n");

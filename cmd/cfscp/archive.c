@@ -3,6 +3,7 @@
 #include "cfscp/cfscp.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "common/progress.h"
 
 #include <fcntl.h>
@@ -232,9 +233,13 @@ static int import(struct cp *cp, const struct cp_operand *src, int fd,
 					  NULL, err);
 	*err = why;
 	if (!t->is_made && outcome.entries.entries && !cp->cmd->is_dry_run)
-		(void)cfs_err_set(err, r, "%s: %llu entries were extracted "
-				  "before and stay", why.msg,
-				  (unsigned long long)outcome.entries.entries);
+		(void)cfs_err_set(err, r, "%s: %llu %s", why.msg,
+				  (unsigned long long)outcome.entries.entries,
+				  cfs_plural(outcome.entries.entries,
+					     "entry was extracted before and "
+					     "stays",
+					     "entries were extracted before "
+					     "and stay"));
 	return cfs_cmd_wrap(cp->cmd, src->kind == CP_STDIO ? "standard input"
 							   : src->text, r);
 }

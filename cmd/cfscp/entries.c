@@ -7,6 +7,7 @@
 #include "cfscp/cfscp.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "common/progress.h"
 
 #include <fcntl.h>
@@ -174,9 +175,13 @@ static void take_back(struct copy *c, const struct cfs_transfer_result *ret)
 						  NULL, NULL, err);
 	*err = why;
 	if (r < 0 && r != -ENOENT && ret->entries)
-		(void)cfs_err_set(err, why.code, "%s: %llu entries were "
-				  "copied before and stay", why.msg,
-				  (unsigned long long)ret->entries);
+		(void)cfs_err_set(err, why.code, "%s: %llu %s", why.msg,
+				  (unsigned long long)ret->entries,
+				  cfs_plural(ret->entries,
+					     "entry was copied before and "
+					     "stays",
+					     "entries were copied before and "
+					     "stay"));
 }
 
 /* What ends a copy is mostly that there is no more room where it goes. */

@@ -3,6 +3,7 @@
 #include "cfscp/cfscp.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "common/progress.h"
 #include "common/table.h"
 
@@ -225,9 +226,11 @@ static void put_outcome(struct cfs_cmd *cmd, const struct cp_outcome *o,
 		cfs_cmd_print(cmd, "would copy %s from %s to %s\n", size,
 			      o->source->text, dst);
 	else
-		cfs_cmd_print(cmd, "would copy %s to %s: %llu entries, %s\n",
+		cfs_cmd_print(cmd, "would copy %s to %s: %llu %s, %s\n",
 			      o->source->text, dst,
-			      (unsigned long long)o->entries.entries, size);
+			      (unsigned long long)o->entries.entries,
+			      cfs_plural(o->entries.entries, "entry",
+					 "entries"), size);
 }
 
 void cp_put_outcomes(struct cp *cp, const char *dst)

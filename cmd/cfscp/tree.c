@@ -421,9 +421,10 @@ static int remove_one(struct cp *cp, const struct cp_operand *op, void *arg)
 	*total += count;
 	if (r < 0 && count) {
 		why = *err;
-		return cfs_err_set(err, r, "%s: %llu entries were removed "
-				   "before", why.msg,
-				   (unsigned long long)count);
+		return cfs_err_set(err, r, "%s: %llu %s removed before",
+				   why.msg, (unsigned long long)count,
+				   cfs_plural(count, "entry was",
+					      "entries were"));
 	}
 	if (r == 0)
 		put_path(cp->cmd, op, "removed");

@@ -7,6 +7,7 @@
 #include "slicectl/slicectl.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,10 +46,13 @@ static int look(struct removal *rm, const char *volume,
 	if (r < 0 || rm->is_recursive ||
 	    (!ret->snapshot_count && !ret->clone_count))
 		return r;
-	return cfs_err_set(err, -EBUSY, "has %llu snapshots and %llu clones: "
-			   "give -r to remove them with it",
+	return cfs_err_set(err, -EBUSY, "has %llu %s and %llu %s: give -r to "
+			   "remove them with it",
 			   (unsigned long long)ret->snapshot_count,
-			   (unsigned long long)ret->clone_count);
+			   cfs_plural(ret->snapshot_count, "snapshot",
+				      "snapshots"),
+			   (unsigned long long)ret->clone_count,
+			   cfs_plural(ret->clone_count, "clone", "clones"));
 }
 
 static int ask(struct removal *rm, const struct cfs_name *name,
@@ -64,9 +68,13 @@ static int ask(struct removal *rm, const struct cfs_name *name,
 	rm->s = NULL;
 	if (info.snapshot_count || info.clone_count)
 		return cfs_cmd_confirm(rm->cmd, operand, "volume %s with %llu "
-				       "snapshots and %llu clones", info.name,
+				       "%s and %llu %s", info.name,
 				       (unsigned long long)info.snapshot_count,
-				       (unsigned long long)info.clone_count);
+				       cfs_plural(info.snapshot_count,
+						  "snapshot", "snapshots"),
+				       (unsigned long long)info.clone_count,
+				       cfs_plural(info.clone_count, "clone",
+						  "clones"));
 	return cfs_cmd_confirm(rm->cmd, operand, "all data of volume %s",
 			       info.name);
 }

@@ -6,15 +6,17 @@
 #include "slicectl/slicectl.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "common/progress.h"
 
 static void put(struct cfs_cmd *cmd, const struct cfs_trim_result *result)
 {
 	char text[CFS_TABLE_SIZE_BYTES];
 
-	cfs_cmd_say(cmd, "%s: %llu slices %sgiven back to the pool, %s to "
-		    "its devices\n", cmd->operands[0],
+	cfs_cmd_say(cmd, "%s: %llu %s %sgiven back to the pool, %s to its "
+		    "devices\n", cmd->operands[0],
 		    (unsigned long long)result->returned_slices,
+		    cfs_plural(result->returned_slices, "slice", "slices"),
 		    slicectl_would(cmd),
 		    cfs_table_format_size(cmd, result->discarded_bytes, text));
 	cfs_out_u64(cmd->out, "returned_slices", result->returned_slices);

@@ -8,6 +8,7 @@
 #include "snapctl/snapctl.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -103,9 +104,11 @@ static int check_single(const struct range *range, struct cfs_err *err)
 	if (info->is_held)
 		return cfs_err_set(err, -EBUSY, "is held: release it first");
 	if (info->clone_count)
-		return cfs_err_set(err, -EBUSY, "has %llu clones: remove them "
-				   "first",
-				   (unsigned long long)info->clone_count);
+		return cfs_err_set(err, -EBUSY, "has %llu %s first",
+				   (unsigned long long)info->clone_count,
+				   cfs_plural(info->clone_count,
+					      "clone: remove it",
+					      "clones: remove them"));
 	return 0;
 }
 
@@ -133,8 +136,10 @@ static int ask(struct snapctl_one *one)
 	cfs_session_closep(&one->s);
 	one->s = NULL;
 	if (is_range)
-		return cfs_cmd_confirm(one->cmd, one->operand, "%zu snapshots "
-				       "of %s", count, one->name->volume);
+		return cfs_cmd_confirm(one->cmd, one->operand, "%zu %s of %s",
+				       count, cfs_plural(count, "snapshot",
+							 "snapshots"),
+				       one->name->volume);
 	return cfs_cmd_confirm(one->cmd, one->operand, "the snapshot");
 }
 

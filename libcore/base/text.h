@@ -38,6 +38,13 @@ size_t cfs_text_escape(char *dst, size_t dst_bytes, const void *src, size_t n);
 /* The same in a new string, which is the caller's.  NULL: no memory. */
 char *cfs_text_escape_dup(const void *src, size_t n);
 
+/* The word for @count things: "1 slice", "2 slices". */
+static inline const char *cfs_plural(uint64_t count, const char *one,
+				     const char *many)
+{
+	return count == 1 ? one : many;
+}
+
 /*
  * Read the escapes of cfs_text_escape back.
  * @ret        new bytes, the caller's; a NUL follows them that is not counted

@@ -4,6 +4,7 @@
 #include "session/session_priv.h"
 
 #include "base/bits.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "base/uuid.h"
 #include "pool/metavolume.h"
@@ -21,12 +22,12 @@ const char *cfs_pool_state_name(enum cfs_pool_state state)
 {
 	static const char *const names[] = {
 		[CFS_POOL_OK] = "ok",
-		[CFS_POOL_NEARLY_FULL] = "nearly full",
+		[CFS_POOL_NEARLY_FULL] = "nearly_full",
 		[CFS_POOL_DEGRADED] = "degraded",
 		[CFS_POOL_DAMAGED] = "damaged",
-		[CFS_POOL_MISSING_DEVICES] = "devices missing",
+		[CFS_POOL_MISSING_DEVICES] = "devices_missing",
 		[CFS_POOL_BUSY] = "busy",
-		[CFS_POOL_NEWER] = "newer format",
+		[CFS_POOL_NEWER] = "newer_format",
 	};
 
 	return names[state];
@@ -325,8 +326,10 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
 	beyond.from = *ret_new_slices;
 	r = cfs_pool_slices(s->pool, count_beyond, &beyond, err);
 	if (r == 0 && beyond.count)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " slices behind "
-				   "the new end are in use", beyond.count);
+		return cfs_err_set(err, -EBUSY, "%" PRIu64 " %s behind the "
+				   "new end %s in use", beyond.count,
+				   cfs_plural(beyond.count, "slice", "slices"),
+				   cfs_plural(beyond.count, "is", "are"));
 	rec.size_bytes = size;
 	rec.slice_count = *ret_new_slices;
 	/* Growing: the labels say so first; shrinking: the tables. */

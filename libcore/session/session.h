@@ -116,6 +116,7 @@ enum cfs_pool_state {
 	CFS_POOL_OK, CFS_POOL_NEARLY_FULL, CFS_POOL_DEGRADED, CFS_POOL_DAMAGED,
 	CFS_POOL_MISSING_DEVICES, CFS_POOL_BUSY, CFS_POOL_NEWER,
 };
+/* One word, as JSON has it: "nearly_full". */
 const char *cfs_pool_state_name(enum cfs_pool_state state);
 
 struct cfs_device_info {
@@ -226,7 +227,7 @@ struct cfs_volume_info {
 	uint64_t	slice_count;	/* of the container */
 	uint64_t	damaged_blocks;
 	uint64_t	inode_count;	/* tree */
-	/* "clean", "degraded", "read-only", "offline" */
+	/* "clean", "degraded", "read_only", "offline" */
 	const char	*state;
 };
 typedef int (*cfs_volume_each_fn)(void *arg, const struct cfs_volume_info *v);

@@ -3,6 +3,7 @@
 #include "session/session_priv.h"
 
 #include "base/bits.h"
+#include "base/text.h"
 #include "tree/space.h"
 
 #include <inttypes.h>
@@ -105,7 +106,7 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 					  err);
 	cfs_container_lock(m->container);
 	cfs_space_counts(m->container, &counts);
-	v->state = !cfs_container_is_writable(m->container) ? "read-only" :
+	v->state = !cfs_container_is_writable(m->container) ? "read_only" :
 		   v->damaged_blocks ? "degraded" : "clean";
 	cfs_container_unlock(m->container);
 	v->container_used_bytes = counts.used_blocks * CFS_BLOCK_BYTES;
@@ -317,9 +318,11 @@ int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
 	if (r < 0)
 		return r;
 	if (!recursive && (d.clones || d.counts[0]))
-		return cfs_err_set(err, -EBUSY, "it has %" PRIu64
-				   " snapshots and %" PRIu64 " clones: -r "
-				   "removes them too", d.counts[0], d.clones);
+		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " %s and %"
+				   PRIu64 " %s: -r removes all", d.counts[0],
+				   cfs_plural(d.counts[0], "snapshot",
+					      "snapshots"), d.clones,
+				   cfs_plural(d.clones, "clone", "clones"));
 	if (d.counts[1])
 		return cfs_err_set(err, -EBUSY,
 				   "a snapshot of it is on hold");

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "volume/data.h"
 #include "volume/fs.h"
 #include "volume/volume_priv.h"
@@ -376,9 +377,12 @@ int cfs_volume_remove(struct cfs_member *m, uint64_t id, bool recursive,
 		r = cfs_volume_each(m, count_dependent, &d, err);
 		if (r == 0 && !recursive && (d.count || snaps[0]))
 			return cfs_err_set(err, -EBUSY, "it has %" PRIu64
-					   " snapshots and %" PRIu64
-					   " clones: -r removes them too",
-					   snaps[0], d.count);
+					   " %s and %" PRIu64 " %s: -r "
+					   "removes all", snaps[0],
+					   cfs_plural(snaps[0], "snapshot",
+						      "snapshots"), d.count,
+					   cfs_plural(d.count, "clone",
+						      "clones"));
 		if (r == 0 && snaps[1])
 			return cfs_err_set(err, -EBUSY,
 					   "a snapshot of it is on hold");

@@ -40,6 +40,16 @@ damage() {
 	[ "$(jq_output .checked.containers)" = 2 ]
 }
 
+@test "check counts in words: one container, two of them" {
+	make_pool
+	make_lun vm0
+	run -0 cfsck-heal check "$P"
+	[[ $output == "$P: clean: 1 container, "*" nodes, "* ]]
+	make_lun vm1
+	run -0 cfsck-heal check "$P"
+	[[ $output == "$P: clean: 2 containers, "* ]]
+}
+
 @test "check of one container, and of one that is not there" {
 	make_pool
 	make_lun vm0 16M 64
@@ -291,7 +301,7 @@ damage() {
 	for options in "" -a -p -y -n -f "-C 0" -C0 -T "-a -f -C1"; do
 		# shellcheck disable=SC2086
 		run -0 ./fsck.cfs $options "$P"
-		[[ $output == "$P: clean, 1 containers" ]]
+		[[ $output == "$P: clean, 1 container" ]]
 	done
 	run -16 ./fsck.cfs
 	run -16 ./fsck.cfs --frob "$P"

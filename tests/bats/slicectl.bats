@@ -58,7 +58,7 @@ of_volume() {
 	mkcfs -q --size 64M d/a.img d/b.img
 	rm d/b.img
 	run -9 slicectl pools --json d
-	[ "$(jq_output '.pools[0].state')" = "devices missing" ]
+	[ "$(jq_output '.pools[0].state')" = devices_missing ]
 	[ "$(jq_output '.pools[0].devices_present')" = 1 ]
 }
 
@@ -78,7 +78,7 @@ of_volume() {
 	make_lun a 64M
 	cfscp -q src "$P:a" 2>/dev/null || true
 	run -6 slicectl pools --json d
-	[ "$(jq_output '.pools[0].state')" = "nearly full" ]
+	[ "$(jq_output '.pools[0].state')" = nearly_full ]
 }
 
 @test "pools does not wait for one that is in use" {
@@ -429,7 +429,7 @@ of_volume() {
 	make_lun vm0
 	snapctl take -q "$P:vm0@a"
 	run -4 --separate-stderr slicectl rm -y "$P:vm0"
-	says "slicectl: $P:vm0: has 1 snapshots and 0 clones: give -r to remove\
+	says "slicectl: $P:vm0: has 1 snapshot and 0 clones: give -r to remove\
  them with it"
 	run -0 slicectl rm -y -r "$P:vm0"
 	run -0 slicectl ls --json "$P"
@@ -455,7 +455,7 @@ of_volume() {
 	run -4 --separate-stderr slicectl rm -y "$P:a" "$P:b" "$P:c"
 	[ "${#stderr_lines[@]}" = 2 ]
 	[ "${stderr_lines[0]}" = "slicectl: $P:b: no such volume" ]
-	[[ ${stderr_lines[1]} == "slicectl: $P:c: has 1 snapshots"* ]]
+	[[ ${stderr_lines[1]} == "slicectl: $P:c: has 1 snapshot"* ]]
 	run -0 slicectl ls --json "$P"
 	[ "$(jq_output '[.volumes[].name] | join(" ")')" = c ]
 }

@@ -245,7 +245,7 @@ names() {
 	snapctl clone -q "$P:vm0@a" c
 	snapctl hold -q "$P:vm0@b"
 	run -4 --separate-stderr snapctl rm -y "$P:vm0@a"
-	says "snapctl: $P:vm0@a: has 1 clones: remove them first"
+	says "snapctl: $P:vm0@a: has 1 clone: remove it first"
 	run -4 --separate-stderr snapctl rm "$P:vm0@b"
 	says "snapctl: $P:vm0@b: is held: release it first"
 	snapctl release -q "$P:vm0@b"
