@@ -9,9 +9,9 @@ static struct cfs_key bad_key(uint64_t vaddr)
 				   0 } };
 }
 
-/* In use, and with the identity that it had when it was found? */
-static int is_current(struct cfs_container *c, const struct bad_entry *b,
-		      bool *ret, struct cfs_err *err)
+/* Is it in use, and with the identity that it had when it was found? */
+static int look_up(struct cfs_container *c, struct bad_entry *b,
+		   struct cfs_err *err)
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
@@ -20,7 +20,6 @@ static int is_current(struct cfs_container *c, const struct bad_entry *b,
 	struct cfs_tag tag;
 	int r;
 
-	*ret = false;
 	if (!cfs_geometry_is_data(geo, block))
 		return 0;
 	r = cfs_repair_used(c, cfs_vaddr_lslice(b->vaddr),
@@ -28,17 +27,20 @@ static int is_current(struct cfs_container *c, const struct bad_entry *b,
 	if (r < 0)
 		return r;
 	index = cfs_geometry_index(geo, block);
-	if (!(used[index / 64] >> (index % 64) & 1))
+	b->is_free = !(used[index / 64] >> (index % 64) & 1);
+	if (b->is_free)
 		return 0;
 	if (cfs_block_tag(cfs_container_blocks(c), b->vaddr, &tag, NULL) < 0) {
-		*ret = true;	/* nothing says that it became another */
+		b->is_current = true;	/* nothing says that it became another */
 		return 0;
 	}
-	*ret = cfs_tag_is_free(&b->rec.tag) ||
-	       (tag.type == b->rec.tag.type && tag.ino == b->rec.tag.ino &&
-		tag.offset == b->rec.tag.offset &&
-		tag.stamp == b->rec.tag.stamp && tag.seq == b->rec.tag.seq &&
-		tag.branch == b->rec.tag.branch);
+	b->is_current = cfs_tag_is_free(&b->rec.tag) ||
+			(tag.type == b->rec.tag.type &&
+			 tag.ino == b->rec.tag.ino &&
+			 tag.offset == b->rec.tag.offset &&
+			 tag.stamp == b->rec.tag.stamp &&
+			 tag.seq == b->rec.tag.seq &&
+			 tag.branch == b->rec.tag.branch);
 	return 0;
 }
 
@@ -58,7 +60,7 @@ int cfs_bad_load(struct cfs_container *c, struct bad_list *ret,
 		r = cfs_bad_rec_unpack(cur.value, cur.value_bytes, &b.rec,
 				       err);
 		if (r == 0)
-			r = is_current(c, &b, &b.is_current, err);
+			r = look_up(c, &b, err);
 		if (r == 0 && cfs_vec_push(ret, b) < 0)
 			r = cfs_err_set(err, -ENOMEM, "out of memory");
 		if (r == 0)

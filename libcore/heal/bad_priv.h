@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The bad-block table and the scrub's record: places that failed and have no
- * good copy, and how far the last scrub came.
+ * good copy, and how far the last scrub came.  The allocator leaves out what
+ * stands in the table.
  */
 #pragma once
 
@@ -14,6 +15,7 @@ struct bad_entry {
 	struct cfs_bad_rec rec;
 	bool		is_current;	/* the block is in use, and still what the
 					 * record says */
+	bool		is_free;
 };
 struct bad_list { struct bad_entry *items; size_t count, room; };
 

@@ -13,7 +13,8 @@
  * same content); the other copy of a node; for tag pages the other slots and
  * pieces, else the records of the trees; for headers the slice table.  What
  * has no good copy is noted in the bad-block table, and told with what it
- * belongs to; it leaves the table when it verifies again or is free.
+ * belongs to; it leaves the table when it verifies again, or is free and can
+ * be read.  Until then the place is not handed out.
  *
  * Where the last scrub stopped is kept in each container, every few seconds.
  */

@@ -404,6 +404,23 @@ static int note_left(struct scrub *s)
 	return r;
 }
 
+/* A free place that still cannot be read is kept out of use. */
+static int is_unreadable(struct scrub *s, const struct bad_entry *b, bool *ret)
+{
+	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+	unsigned int readable = cfs_metavolume_readable(s->mv,
+						cfs_vaddr_lslice(b->vaddr));
+
+	if (!buf)
+		return cfs_err_set(s->err, -ENOMEM, "out of memory");
+	*ret = false;
+	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
+		if (readable & b->rec.piece_mask & 1u << p)
+			*ret |= cfs_metavolume_read(s->mv, b->vaddr, 1, p, buf,
+						    NULL) < 0;
+	return 0;
+}
+
 int cfs_scrub_keep_bad(struct scrub *s, uint64_t to)
 {
 	struct bad_list list = { .items = NULL };
@@ -420,6 +437,10 @@ int cfs_scrub_keep_bad(struct scrub *s, uint64_t to)
 				    !s->bad.items[at].is_healed;
 		bool was_seen = old->vaddr >= s->from && old->vaddr < to;
 
+		if (old->is_free)
+			r = is_unreadable(s, old, &is_still_bad);
+		if (r < 0)
+			break;
 		if (is_still_bad || (old->is_current && !was_seen))
 			continue;
 		r = cfs_op_begin(s->c, CFS_OP_FREEING, s->err);

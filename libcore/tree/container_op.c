@@ -191,6 +191,17 @@ void cfs_op_end(struct cfs_container *c)
 	op_done(c);
 }
 
+int cfs_container_table_changed(struct cfs_container *c,
+				const struct cfs_key *key, const void *value,
+				size_t value_bytes, struct cfs_err *err)
+{
+	int r = cfs_space_bad_changed(c, key, value != NULL, err);
+
+	if (r == 0 && c->hooks)
+		c->hooks->table_changed(c->hooks_ctx, key, value, value_bytes);
+	return r;
+}
+
 static int undo_tree(struct cfs_container *c, const struct undo_entry *u)
 {
 	struct cfs_tree *tree = c->trees[u->tree_id - 1];
@@ -205,9 +216,9 @@ static int undo_tree(struct cfs_container *c, const struct undo_entry *u)
 	} else {
 		r = cfs_tree_del(tree, &u->key, &err);
 	}
-	if (u->tree_id == CFS_TREE_TABLE && c->hooks)
-		c->hooks->table_changed(c->hooks_ctx, &u->key, value,
-					u->value_bytes);
+	if (r == 0 && u->tree_id == CFS_TREE_TABLE)
+		r = cfs_container_table_changed(c, &u->key, value,
+						u->value_bytes, &err);
 	if (r < 0)
 		cfs_container_poison(c, &err);
 	return r;
@@ -242,6 +253,7 @@ void cfs_op_abort(struct cfs_container *c)
 			u->call(u->call_arg, u->call_value);
 		}
 	}
+	c->bad_is_stale = true;
 	c->pending.bytes = c->op_pending_bytes;
 	c->pending_count = c->op_pending_count;
 	op_done(c);
@@ -360,8 +372,9 @@ int cfs_container_put(struct cfs_container *c, const struct cfs_key *key,
 
 	if (r == 0)
 		r = cfs_container_log(c, &rec, NULL, err);
-	if (r == 0 && c->hooks)
-		c->hooks->table_changed(c->hooks_ctx, key, value, value_bytes);
+	if (r == 0)
+		r = cfs_container_table_changed(c, key, value, value_bytes,
+						err);
 	return r;
 }
 
@@ -377,8 +390,8 @@ int cfs_container_del(struct cfs_container *c, const struct cfs_key *key,
 
 	if (r == 0)
 		r = cfs_container_log(c, &rec, NULL, err);
-	if (r == 0 && c->hooks)
-		c->hooks->table_changed(c->hooks_ctx, key, NULL, 0);
+	if (r == 0)
+		r = cfs_container_table_changed(c, key, NULL, 0, err);
 	return r;
 }
 
@@ -448,9 +461,9 @@ int cfs_container_put_now(struct cfs_container *c,
 		else if (r == 0)
 			r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &t->key,
 					 err);
-		if (r == 0 && c->hooks)
-			c->hooks->table_changed(c->hooks_ctx, &t->key,
-						t->value, t->value_bytes);
+		if (r == 0)
+			r = cfs_container_table_changed(c, &t->key, t->value,
+							t->value_bytes, err);
 	}
 	if (r == 0)
 		r = cfs_container_append_frame(c, &records, (uint32_t)count,

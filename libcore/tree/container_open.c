@@ -257,11 +257,11 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 	if (r == -ENOENT)
 		return cfs_err_set(err, -EUCLEAN,
 				   "a record to be removed is not there");
-	if (r == 0 && c->hooks)
-		c->hooks->table_changed(c->hooks_ctx, &key,
-					is_set ? rec->value : NULL,
-					is_set ? rec->value_bytes : 0);
-	return r;
+	if (r < 0)
+		return r;
+	return cfs_container_table_changed(c, &key,
+					   is_set ? rec->value : NULL,
+					   is_set ? rec->value_bytes : 0, err);
 }
 
 static int replay_frame(void *arg, const struct cfs_frame *frame,
@@ -464,6 +464,8 @@ int cfs_container_open(const struct cfs_container_config *config,
 		r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
 	if (r == 0)
 		r = cfs_space_load(c, err);
+	if (r == 0)
+		r = cfs_space_bad_load(c, err);
 	if (r == 0 && c->hooks && c->hooks->opened)
 		r = c->hooks->opened(c->hooks_ctx, c, err);
 	if (r == 0)

@@ -50,6 +50,13 @@ struct held_group {
 	UT_hash_handle	hh;
 };
 
+/* Bad places of a group. */
+struct bad_group {
+	uint64_t	key;
+	uint64_t	bits[2];
+	UT_hash_handle	hh;
+};
+
 struct slice_state {
 	bool		is_mapped;
 	bool		is_scanned;	/* no group to open here until blocks are
@@ -126,6 +133,9 @@ struct cfs_container {
 	struct open_group *groups;
 	struct open_group *current[CFS_STREAM_COUNT];
 	struct held_group *held;
+	struct bad_group *bad;
+	uint64_t	bad_free;	/* bad places that are free */
+	bool		bad_is_stale;	/* count those anew */
 	/* Groups whose tag pages are damaged: not written to until healed. */
 	CFS_VEC(uint64_t) unfit;
 	uint64_t	next_loan;
@@ -151,6 +161,11 @@ int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, struct cfs_err *err);
 int cfs_container_undo_push(struct cfs_container *c,
 			    const struct undo_entry *e, struct cfs_err *err);
+/* A record of the small tables changed (@value NULL: is gone): tells whom it
+ * concerns. */
+int cfs_container_table_changed(struct cfs_container *c,
+				const struct cfs_key *key, const void *value,
+				size_t value_bytes, struct cfs_err *err);
 /* Close for writing; @err says why, and is kept. */
 void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err);
 
@@ -203,6 +218,16 @@ int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
 			 const uint64_t used[2], struct cfs_err *err);
 void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
 			 uint64_t ret[2]);
+/* space_bad.c */
+void cfs_space_bad_bits(struct cfs_container *c, uint64_t key,
+			uint64_t ret[2]);
+/* A record of the small tables is there, or gone; of any class. */
+int cfs_space_bad_changed(struct cfs_container *c, const struct cfs_key *key,
+			  bool is_bad, struct cfs_err *err);
+int cfs_space_bad_load(struct cfs_container *c, struct cfs_err *err);
+uint64_t cfs_space_bad_free(struct cfs_container *c);
+bool cfs_space_bad_in_slice(struct cfs_container *c, uint64_t lslice);
+void cfs_space_bad_done(struct cfs_container *c);
 /* A new container: mark what its root pages and its log take. */
 int cfs_space_take_root(struct cfs_container *c, uint64_t lslice,
 			uint64_t *ret_vaddr, struct cfs_err *err);

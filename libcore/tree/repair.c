@@ -311,8 +311,11 @@ void cfs_repair_raise_ino(struct cfs_container *c, uint64_t ino)
 
 int cfs_repair_commit(struct cfs_container *c, struct cfs_err *err)
 {
-	int r;
+	/* The table may have been made behind its back. */
+	int r = cfs_space_bad_load(c, err);
 
+	if (r < 0)
+		return r;
 	c->is_sealing = true;
 	c->forces_commit = true;
 	r = cfs_container_commit_locked(c, err);

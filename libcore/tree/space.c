@@ -140,6 +140,7 @@ static int bits_change(struct cfs_container *c, uint64_t key,
 				is_used ? "used" : "freed");
 		used[i] ^= mask[i];
 	}
+	c->bad_is_stale = true;
 	r = cfs_space_bits_store(c, key, used, err);
 	if (r < 0)
 		return r;
@@ -319,6 +320,7 @@ void cfs_space_committed(struct cfs_container *c)
 		if (back) {
 			c->held_blocks -= back;
 			c->slices[cfs_vaddr_lslice(h->key)].is_scanned = false;
+			c->bad_is_stale = true;
 		}
 		h->before[0] = h->now[0];
 		h->before[1] = h->now[1];
@@ -400,7 +402,8 @@ static uint64_t commit_need(struct cfs_container *c)
 int64_t cfs_space_left(struct cfs_container *c)
 {
 	return (int64_t)c->total_blocks - (int64_t)c->used_blocks -
-	       (int64_t)c->held_blocks - (int64_t)commit_need(c);
+	       (int64_t)c->held_blocks - (int64_t)cfs_space_bad_free(c) -
+	       (int64_t)commit_need(c);
 }
 
 /*
@@ -536,6 +539,9 @@ static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
 	if (lslice >= c->slice_room || !c->slices[lslice].is_mapped ||
 	    c->slices[lslice].used_blocks)
 		return false;
+	/* Whoever got it next would not know of them. */
+	if (cfs_space_bad_in_slice(c, lslice))
+		return false;
 	HASH_ITER(hh, c->held, h, htmp)
 		if (cfs_vaddr_lslice(h->key) == lslice)
 			return false;
@@ -646,6 +652,7 @@ void cfs_space_done(struct cfs_container *c)
 		HASH_DEL(c->held, h);
 		free(h);
 	}
+	cfs_space_bad_done(c);
 	cfs_vec_done(&c->unfit);
 	free(c->slices);
 }

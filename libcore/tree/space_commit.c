@@ -105,13 +105,13 @@ static int recover_group(struct cfs_container *c, uint64_t key,
 {
 	const struct cfs_tag_disk zero = { 0 };
 	struct open_group *g;
-	uint64_t allowed[2], held[2], free_bits[2];
+	uint64_t free_bits[2], bad[2];
 	bool was_used;
 	int r = cfs_space_open_group(c, key, &g, err);
 
 	if (r == 0)
-		r = cfs_space_allowed_bits(c, key, allowed, &was_used, err);
-	if (r < 0)
+		r = cfs_space_free_bits(c, key, free_bits, &was_used, err);
+	if (r != 0)
 		return r;
 	/*
 	 * The dead writer's page is there, though no block of it came to count:
@@ -125,10 +125,7 @@ static int recover_group(struct cfs_container *c, uint64_t key,
 		if (r < 0)
 			return r;
 	}
-	/* What the replay freed may still be named by the last root. */
-	cfs_space_held_bits(c, key, held);
-	free_bits[0] = allowed[0] & ~held[0];
-	free_bits[1] = allowed[1] & ~held[1];
+	/* What the replay freed is held: the last root may still name it. */
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++) {
 		if (!(free_bits[i / 64] >> (i % 64) & 1) ||
 		    memcmp(&g->g.tags[i], &zero, sizeof(zero)) == 0)
@@ -137,8 +134,9 @@ static int recover_group(struct cfs_container *c, uint64_t key,
 		g->is_dirty = true;
 	}
 	/* The old writer is gone, so its loan goes on as ours. */
-	g->allowed[0] = allowed[0];
-	g->allowed[1] = allowed[1];
+	cfs_space_bad_bits(c, key, bad);
+	g->allowed[0] = free_bits[0] & ~bad[0];
+	g->allowed[1] = free_bits[1] & ~bad[1];
 	return 0;
 }
 

@@ -35,8 +35,7 @@ struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr)
 	return g;
 }
 
-/* Blocks of a group that may be written in a loan that begins now. */
-int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
+int cfs_space_free_bits(struct cfs_container *c, uint64_t key,
 			uint64_t ret[2], bool *ret_was_used,
 			struct cfs_err *err)
 {
@@ -54,6 +53,21 @@ int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
 
 		ret[i] = all & ~used[i] & ~held[i];
 	}
+	return 0;
+}
+
+int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
+			   uint64_t ret[2], bool *ret_was_used,
+			   struct cfs_err *err)
+{
+	uint64_t bad[2];
+	int r = cfs_space_free_bits(c, key, ret, ret_was_used, err);
+
+	if (r < 0)
+		return r;
+	cfs_space_bad_bits(c, key, bad);
+	ret[0] &= ~bad[0];
+	ret[1] &= ~bad[1];
 	return 0;
 }
 
@@ -444,6 +458,7 @@ static int relend(struct cfs_container *c, struct cfs_err *err)
 		r = cfs_space_lend(c, list, n, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		HASH_FIND(hh, c->groups, &list[i].key, sizeof(list[i].key), g);
+		assert(g);
 		g->allowed[0] = list[i].allowed[0];
 		g->allowed[1] = list[i].allowed[1];
 	}
@@ -458,7 +473,6 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 	struct choice ch = { 0 };
 	bool tries_again;
 	int r;
-		assert(g);
 
 	if (g) {
 		assign(c, stream, g);

@@ -24,13 +24,15 @@ static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
 			continue;
 		for (uint32_t i = 0; i < geo->group_count && best < want;
 		     i++) {
-			uint64_t key = cfs_vaddr(l, i), allowed[2];
+			uint64_t key = cfs_vaddr(l, i), bits[2], bad[2];
 			struct open_group *g;
 			bool was_used;
 
 			HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-			if (g || cfs_space_allowed_bits(c, key, allowed, &was_used,
-					      err) < 0 || was_used) {
+			cfs_space_bad_bits(c, key, bad);
+			if (g || bad[0] | bad[1] ||
+			    cfs_space_free_bits(c, key, bits, &was_used,
+						err) < 0 || was_used) {
 				run = 0;
 				continue;
 			}
