@@ -267,17 +267,14 @@ check-long: all sim build-san fuzz
 check-layers:
 	@contrib/check-layers
 
-# A stamp per source: it is looked at again when its object is.
-tidy_src := $(lib_src) $(wildcard cmd/*/*.c cmd/*/*/*.c tests/*/*.c)
+# What a fixture includes is no source of its own.
+tidy_src := $(lib_src) $(wildcard cmd/*/*.c cmd/*/*/*.c bench/*.c) \
+	$(filter-out tests/unit/fake_%,$(wildcard tests/*/*.c))
 tidy_stamps := $(patsubst %.c,build/lint/%.tidy,$(tidy_src))
 build/lint/cmd/%.tidy: CPPFLAGS_CFS += -Icmd
 build/lint/tests/%.tidy: CPPFLAGS_CFS += -Icmd -Itests/common
-build/lint/%.tidy: %.c $(OBJ)/%.o .clang-tidy
-	@mkdir -p $(@D)
-	@echo "TIDY $<"
-	@clang-tidy --quiet $< -- $(CPPFLAGS_CFS) -std=gnu11 \
-		>$@.log 2>$@.log2 || { cat $@.log; rm -f $@.log*; exit 1; }
-	@rm -f $@.log* && touch $@
+build/lint/%.tidy: %.c .clang-tidy contrib/tidy
+	@contrib/tidy $@ $< $(CPPFLAGS_CFS) -std=gnu11
 
 .PHONY: lint-tidy
 lint-tidy: $(tidy_stamps)
@@ -339,5 +336,6 @@ install: all
 clean:
 	@rm -rf build
 
-deps_files := $(shell test -d $(OBJ) && find $(OBJ) -name '*.d')
+deps_dirs := $(wildcard $(OBJ) build/lint)
+deps_files := $(if $(deps_dirs),$(shell find $(deps_dirs) -name '*.d'))
 -include $(deps_files)
