@@ -29,6 +29,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Types that belong to the connection itself: neither leases nor requests. */
+enum cfs_link_msg_type {
+	/* The request with this id is not waited for any more.  No answer, no
+	 * body; the request is answered once, as ever. */
+	CFS_MSG_REQUEST_CANCEL	= 0x0300,
+	/* Answered at once with the same body. */
+	CFS_MSG_PING		= 0x0301,
+	/* Notice: the manager ends in an orderly way, and takes no requests
+	 * any more. */
+	CFS_MSG_ENDING		= 0x0302,
+};
+#define CFS_MSG_TYPE_LINK_FIRST	0x0300u
+#define CFS_MSG_TYPE_LINK_LAST	0x03ffu
+
 struct cfs_link;
 
 /* Who is on the other side, as the system or a certificate says it. */

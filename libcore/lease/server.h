@@ -17,7 +17,7 @@
  *    worker that streams to it waits instead, until there is room;
  *  - a peer has at most requests_max requests with the workers; more are
  *    answered with EAGAIN;
- *  - what is no message drops the connection, with one line of log a second
+ *  - what is no message, or a request before it was accepted, drops the connection, with one line of log a second
  *    at most.
  *
  * Peers are named by a number that is never used again, so a name that is kept
@@ -45,7 +45,8 @@ struct cfs_server_options {		/* 0 or NULL: the default */
 	size_t		peers_max;		/* 4096 */
 	size_t		queue_bytes_max;	/* 1 MiB */
 	size_t		requests_max;		/* of one peer: 64 */
-	unsigned int	workers_max;		/* 8 */
+	unsigned int	workers_max;		/* 8; half of them for one peer */
+	unsigned int	long_max;		/* 64 */
 	unsigned int	hello_ms;		/* 5000 */
 	const struct cfs_logger *logger;
 	struct cfs_clock *clock;		/* for tick */
@@ -56,6 +57,10 @@ struct cfs_server_options {		/* 0 or NULL: the default */
 			  const struct cfs_link_peer *identity);
 	/* It is gone.  Requests of it may still run. */
 	void	(*closed)(void *arg, uint64_t peer);
+	/* A request for a worker has come: does the peer exist for the
+	 * protocol (it renews by this)?  0, and its client in *ret_client; or
+	 * a negative errno, which is the answer.  NULL: all are clients 0. */
+	int	(*admit)(void *arg, uint64_t peer, uint64_t *ret_client);
 	/* Due things.  Returns the clock's time at which to be called next,
 	 * UINT64_MAX: when there was a message, or a kick. */
 	uint64_t (*tick)(void *arg, uint64_t now_ns);
@@ -86,7 +91,7 @@ typedef void (*cfs_server_loop_fn)(void *arg, uint64_t peer,
 struct cfs_server_request {
 	struct cfs_server *server;
 	uint64_t	peer;
-	uint64_t	client;		/* as told by cfs_server_accept_peer */
+	uint64_t	client;		/* as the admit hook said */
 	const struct cfs_link_peer *identity;
 	uint16_t	type;
 	uint64_t	id;
@@ -120,6 +125,13 @@ int cfs_server_handle_worker(struct cfs_server *server, uint16_t first,
 int cfs_server_request_more(struct cfs_server_request *request,
 			    const void *body, size_t bytes,
 			    struct cfs_err *err);
+/*
+ * This one takes long (a scrub, a stream of events): it no longer counts
+ * against workers_max, so that it keeps nobody else from being served.  At
+ * most long_max of them at once.  -EAGAIN: there are as many.
+ */
+int cfs_server_request_set_long(struct cfs_server_request *request,
+				struct cfs_err *err);
 /* The peer is gone, or has cancelled it, or the server ends without grace:
  * nobody waits for the answer.  Asked now and then by long work. */
 bool cfs_server_request_is_cancelled(struct cfs_server_request *request);
@@ -141,7 +153,7 @@ int cfs_server_add_link(struct cfs_server *server, struct cfs_link *link,
 			uint64_t *ret_peer, struct cfs_err *err);
 /*
  * No new connections, no new requests (ESHUTDOWN); requests that run end;
- * peers get CFS_MSG_ENDING and what waits for them; after @grace_ms what is
+ * peers get CFS_MSG_ENDING (link.h) and what waits for them; after @grace_ms what is
  * left is cut off (workers that still run are cancelled and waited for).
  * Closes all, unlinks its Unix sockets.  Threads have ended when it returns.
  */
@@ -153,10 +165,8 @@ void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms);
  */
 int cfs_server_send(struct cfs_server *server, uint64_t peer,
 		    const void *msg, size_t bytes);
-/* The peer has said who it is: requests are taken from now on, and carry
- * @client. */
-void cfs_server_accept_peer(struct cfs_server *server, uint64_t peer,
-			    uint64_t client);
+/* The peer has said who it is: requests are taken from now on. */
+void cfs_server_accept_peer(struct cfs_server *server, uint64_t peer);
 /* Close its connection, once what waits for it is sent (@is_gentle). */
 void cfs_server_drop_peer(struct cfs_server *server, uint64_t peer,
 			  bool is_gentle);
