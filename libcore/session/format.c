@@ -6,7 +6,7 @@
  * parts of a pool that nobody was told of, with a UUID that was never used:
  * it does not open, or it is whole.
  */
-#include "session/session_priv.h"
+#include "session/format.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -15,6 +15,7 @@
 #include "device/overlay.h"
 #include "pool/probe.h"
 #include "session/judge.h"
+#include "session/session_priv.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -283,22 +284,31 @@ static void fill_result(const struct format *f, struct cfs_format_result *ret)
 			      geo.data_count * CFS_BLOCK_BYTES;
 }
 
-static int format_steps(struct format *f, struct cfs_format_result *ret,
-			struct cfs_err *err)
+/* What the pool will be; nothing is written. */
+static int plan(struct format *f, struct cfs_format_result *ret,
+		struct cfs_err *err)
 {
-	const struct cfs_format_options *opt = f->opt;
-	int r = open_devices(f, err);
+	int r = choose_geometry(f, err);
 
-	if (r == 0)
-		r = choose_geometry(f, err);
 	if (r == 0)
 		r = make_labels(f, err);
 	if (r < 0)
 		return r;
 	make_hints(f);
 	fill_result(f, ret);
-	if (opt->is_dry_run)
-		return 0;
+	return 0;
+}
+
+static int format_paths(struct format *f, struct cfs_format_result *ret,
+			struct cfs_err *err)
+{
+	const struct cfs_format_options *opt = f->opt;
+	int r = open_devices(f, err);
+
+	if (r == 0)
+		r = plan(f, ret, err);
+	if (r < 0 || opt->is_dry_run)
+		return r;
 	for (size_t i = 0; i < opt->device_count && opt->is_forced; i++) {
 		r = f->was_made[i] ? 0 : cfs_device_wipe(opt->devices[i], err);
 		if (r < 0)
@@ -307,25 +317,34 @@ static int format_steps(struct format *f, struct cfs_format_result *ret,
 	return write_pool(f, &ret->written_bytes, err);
 }
 
-int cfs_pool_format(const struct cfs_format_options *opt,
-		    struct cfs_format_result *ret, struct cfs_err *err)
+static int format_init(struct format *f, struct cfs_err *err)
 {
-	CFS_CLEANUP(format_done) struct format f = { .opt = opt };
-	int r;
+	const struct cfs_format_options *opt = f->opt;
 
 	if (opt->device_count == 0 || opt->device_count > UINT16_MAX)
 		return cfs_err_set(err, -EINVAL, "no device is named");
+	f->devices = calloc(opt->device_count, sizeof(struct cfs_dev *));
+	f->was_made = calloc(opt->device_count, sizeof(bool));
+	f->labels = calloc(opt->device_count, sizeof(*f->labels));
+	if (!f->devices || !f->was_made || !f->labels)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
 	if (opt->is_mirror && opt->device_count < 2)
 		return cfs_err_set(err, -EINVAL,
 				   "a mirror needs two devices at least");
 	if (opt->name && cfs_pool_name_check(opt->name, err) < 0)
 		return -EINVAL;
-	f.devices = calloc(opt->device_count, sizeof(struct cfs_dev *));
-	f.was_made = calloc(opt->device_count, sizeof(bool));
-	f.labels = calloc(opt->device_count, sizeof(*f.labels));
-	if (!f.devices || !f.was_made || !f.labels)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = format_steps(&f, ret, err);
+	return 0;
+}
+
+int cfs_pool_format(const struct cfs_format_options *opt,
+		    struct cfs_format_result *ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(format_done) struct format f = { .opt = opt };
+	int r = format_init(&f, err);
+
+	if (r < 0)
+		return r;
+	r = format_paths(&f, ret, err);
 	for (size_t i = 0; r < 0 && i < opt->device_count; i++) {
 		CFS_CLEANUP(cfs_freep) char *path = NULL;
 
@@ -334,4 +353,24 @@ int cfs_pool_format(const struct cfs_format_options *opt,
 			(void)unlink(path);
 	}
 	return r;
+}
+
+int cfs_format_devices(struct cfs_dev *const *devices,
+		       const struct cfs_format_options *opt,
+		       struct cfs_format_result *ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(format_done) struct format f = { .opt = opt };
+	int r = format_init(&f, err);
+
+	for (size_t i = 0; i < opt->device_count; i++) {
+		if (f.devices)
+			f.devices[i] = devices[i];
+		else
+			cfs_dev_close(devices[i]);
+	}
+	if (r == 0 && opt->is_dry_run)
+		r = cfs_err_set(err, -EINVAL, "a dry run on open devices");
+	if (r == 0)
+		r = plan(&f, ret, err);
+	return r < 0 ? r : write_pool(&f, &ret->written_bytes, err);
 }
