@@ -139,6 +139,34 @@ static int device_record(struct check *k, const struct cfs_leaf_record *at,
 	return 0;
 }
 
+static bool container_exists(const struct check *k, uint64_t id)
+{
+	for (size_t i = 0; i < k->containers.count; i++)
+		if (k->containers.items[i].id == id)
+			return true;
+	return id == 0;
+}
+
+/* One that is left is undone when its container is opened. */
+static int snapset_record(struct check *k, const struct cfs_leaf_record *at,
+			  struct cfs_err *why)
+{
+	uint64_t id = at->key.w[0] & ((UINT64_C(1) << 56) - 1);
+	struct cfs_snapset_rec rec;
+	int r = cfs_snapset_rec_unpack(at->value, at->value_bytes, &rec, why);
+
+	if (r == 0 && (id == 0 || at->key.w[1] == 0 ||
+		       at->key.w[1] > UINT16_MAX ||
+		       at->key.w[2] > CFS_STAMP_MAX))
+		r = cfs_err_set(why, -EUCLEAN, "no snapshot can be there");
+	/* Containers come first in the order of keys. */
+	if (r == 0 && !k->has_lost_nodes && !container_exists(k, id))
+		cfs_check_say(k, "snapshot", "a set of snapshots has one of "
+			      "container %" PRIu64 ", which does not exist",
+			      id);
+	return r;
+}
+
 int cfs_check_pool_record(struct check *k, const struct cfs_leaf_record *rec)
 {
 	struct cfs_err why = CFS_ERR_INIT;
@@ -162,6 +190,9 @@ int cfs_check_pool_record(struct check *k, const struct cfs_leaf_record *rec)
 	case CFS_TABLE_CONTAINER:
 		r = container_record(k, rec, &why);
 		break;
+	case CFS_TABLE_SNAPSET:
+		r = snapset_record(k, rec, &why);
+		break;
 	default:
 		r = cfs_err_set(&why, -EUCLEAN, "a class of another container");
 		break;
@@ -183,14 +214,6 @@ static int by_place(const void *a, const void *b)
 	if (x->device != y->device)
 		return x->device < y->device ? -1 : 1;
 	return (x->slice > y->slice) - (x->slice < y->slice);
-}
-
-static bool container_exists(const struct check *k, uint64_t id)
-{
-	for (size_t i = 0; i < k->containers.count; i++)
-		if (k->containers.items[i].id == id)
-			return true;
-	return id == 0;
 }
 
 static void check_piece(struct check *k, const struct check_map *map,

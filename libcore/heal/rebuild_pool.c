@@ -293,6 +293,9 @@ static int fill(struct rebuild *b)
 		r = clear_class(b, CFS_TABLE_SLICE);
 	if (r == 0)
 		r = clear_class(b, CFS_TABLE_SMAP);
+	/* One out of an old leaf would undo what was taken long ago. */
+	if (r == 0)
+		r = clear_class(b, CFS_TABLE_SNAPSET);
 	if (r == 0)
 		r = each_mapped(f, put_map, b, b->err);
 	for (size_t i = 0; r == 0 && i < f->slices.count; i++)

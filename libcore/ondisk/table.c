@@ -216,6 +216,30 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 	return 0;
 }
 
+void cfs_snapset_rec_pack(const struct cfs_snapset_rec *rec,
+			  struct cfs_snapset_rec_disk *disk)
+{
+	memset(disk, 0, sizeof(*disk));
+	disk->begun_ns = le64_put(rec->begun_ns);
+	disk->count = le32_put(rec->count);
+}
+
+int cfs_snapset_rec_unpack(const void *value, size_t value_bytes,
+			   struct cfs_snapset_rec *ret, struct cfs_err *err)
+{
+	struct cfs_snapset_rec_disk disk;
+
+	if (value_bytes < sizeof(disk))
+		return too_short(err, "set of snapshots");
+	memcpy(&disk, value, sizeof(disk));
+	/* One alone needs no record. */
+	if (le32_get(disk.count) < 2)
+		return bad(err, "set of snapshots: count");
+	ret->begun_ns = le64_get(disk.begun_ns);
+	ret->count = le32_get(disk.count);
+	return 0;
+}
+
 void cfs_loan_rec_pack(const struct cfs_loan_rec *rec,
 		       struct cfs_loan_rec_disk *disk)
 {

@@ -5,7 +5,8 @@
  * them beside the tags.
  *
  * Keys are three words.  The first begins with the class in its top byte.
- * In the pool's own container (id 0): POOL, DEVICE, SLICE, SMAP, CONTAINER.
+ * In the pool's own container (id 0): POOL, DEVICE, SLICE, SMAP, CONTAINER,
+ * SNAPSET.
  * In every container: LOAN, BAD.  In the others: VOLUME, BRANCH, SNAPSHOT,
  * TOMBSTONE, ORPHAN.
  *
@@ -15,6 +16,7 @@
  *   SLICE      device index                slice index         0
  *   SMAP       container id                lslice              0
  *   CONTAINER  container id                0                   0
+ *   SNAPSET    container id                branch              stamp
  *   LOAN       0                           lslice << 22 | group  0
  *   BAD        0                           vaddr               0
  *   VOLUME     volume id                   0                   0
@@ -23,6 +25,7 @@
  *   TOMBSTONE  branch                      inode               offset 48 | index 16
  *   ORPHAN     branch                      inode               0
  *   SCRUB      0                           0                   0
+ *   CLIENT     0                           client id           0
  *
  * Each value is one struct below; strings are UTF-8 or any bytes, filled with
  * zeroes.  A value may grow at its end: a longer one is read by its known
@@ -41,9 +44,11 @@ enum cfs_table_class {
 	CFS_TABLE_SLICE		= 0x03,
 	CFS_TABLE_SMAP		= 0x04,
 	CFS_TABLE_CONTAINER	= 0x05,
+	CFS_TABLE_SNAPSET	= 0x06,
 	CFS_TABLE_LOAN		= 0x10,
 	CFS_TABLE_BAD		= 0x11,
 	CFS_TABLE_SCRUB		= 0x12,
+	CFS_TABLE_CLIENT	= 0x14,	/* ondisk/client.h */
 	CFS_TABLE_VOLUME	= 0x20,
 	CFS_TABLE_BRANCH	= 0x21,
 	CFS_TABLE_SNAPSHOT	= 0x22,
@@ -150,6 +155,13 @@ struct cfs_container_rec_disk {		/* CONTAINER */
 						  * the next block; 0: unused */
 };
 CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 216);
+
+struct cfs_snapset_rec_disk {		/* SNAPSET: of a set not taken yet */
+	le64	begun_ns;
+	le32	count;			/* snapshots of the set */
+	le32	reserved;
+};
+CFS_ASSERT_SIZE(struct cfs_snapset_rec_disk, 16);
 
 struct cfs_loan_rec_disk {		/* LOAN: a group lent to a writer */
 	le64	loan;			/* number of the lending, rising */
@@ -297,6 +309,11 @@ struct cfs_container_rec {
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
 };
 
+struct cfs_snapset_rec {
+	uint64_t	begun_ns;
+	uint32_t	count;		/* at least 2 */
+};
+
 struct cfs_loan_rec {
 	uint64_t	loan;
 	uint64_t	holder;
@@ -389,6 +406,10 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 			     struct cfs_container_rec *ret,
 			     struct cfs_err *err);
+void cfs_snapset_rec_pack(const struct cfs_snapset_rec *rec,
+			  struct cfs_snapset_rec_disk *disk);
+int cfs_snapset_rec_unpack(const void *value, size_t value_bytes,
+			   struct cfs_snapset_rec *ret, struct cfs_err *err);
 void cfs_loan_rec_pack(const struct cfs_loan_rec *rec,
 		       struct cfs_loan_rec_disk *disk);
 int cfs_loan_rec_unpack(const void *value, size_t value_bytes,

@@ -230,6 +230,13 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		free(e);
 		return cfs_err_wrap(err, r, "container %s", rec->name);
 	}
+	r = cfs_snapset_finish(&e->m, err);
+	if (r < 0) {
+		cfs_container_drop(e->m.container);
+		cfs_vols_free(e->m.vols);
+		free(e);
+		return cfs_err_wrap(err, r, "container %s", rec->name);
+	}
 	*ret = e;
 	return 0;
 }
@@ -574,7 +581,25 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 	return give_back_all(pool, id, &rec, err);
 }
 
-/* Containers that were not finished, or whose removal broke off. */
+struct all_listed {
+	const struct listed *list;
+	size_t		count;
+};
+
+static bool is_live(const void *arg, uint64_t id)
+{
+	const struct all_listed *all = arg;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (all->list[i].id == id)
+			return all->list[i].rec.state == CFS_OBJECT_LIVE;
+	return false;
+}
+
+/*
+ * Containers that were not finished, or whose removal broke off.  What is left
+ * of a set of snapshots is undone when its containers are opened.
+ */
 int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err)
 {
 	struct listed *list;
@@ -586,6 +611,11 @@ int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err)
 	for (size_t i = 0; i < count && r == 0; i++)
 		if (list[i].rec.state != CFS_OBJECT_LIVE)
 			r = give_back_all(pool, list[i].id, &list[i].rec, err);
+	if (r == 0) {
+		const struct all_listed all = { list, count };
+
+		r = cfs_snapset_forget(pool, is_live, &all, err);
+	}
 	free(list);
 	return r;
 }

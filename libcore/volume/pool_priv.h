@@ -61,6 +61,14 @@ int cfs_pool_rec_get_locked(struct cfs_pool *pool, struct cfs_pool_rec *ret,
 			    struct cfs_err *err);
 /* pool_containers.c */
 int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err);
+/* snapset.c */
+/* Undo the snapshots of a set that did not come to its end; before anybody
+ * else sees @m.  Durable. */
+int cfs_snapset_finish(struct cfs_member *m, struct cfs_err *err);
+/* Records about containers that do not exist go. */
+typedef bool (*cfs_snapset_exists_fn)(const void *arg, uint64_t container_id);
+int cfs_snapset_forget(struct cfs_pool *pool, cfs_snapset_exists_fn exists,
+		       const void *arg, struct cfs_err *err);
 /* Devices and their labels: flush all that is there. */
 int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err);
 uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool);

@@ -59,7 +59,10 @@ struct cfs_snapshot_name {
 	uint64_t		volume;
 	const char		*name;
 };
-/* Of several volumes, at one moment: all or none.  Durable. */
+/*
+ * Of several volumes, at one moment: all or none, whatever happens.  Durable.
+ * If it fails it may be that the next who opens the pool finds all of them.
+ */
 int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 		      const char *note, struct cfs_err *err);
 /* Sets branch and stamp too.  -ENOENT. */

@@ -23,6 +23,27 @@ int cfs_branch_put(struct cfs_member *m, uint16_t branch,
 int cfs_branch_number(struct cfs_vols *v, uint16_t *ret, struct cfs_err *err);
 int cfs_volume_op_done(struct cfs_member *m, int r, struct cfs_err *err);
 
+/* snapset.c: where a snapshot of a set stands. */
+struct cfs_snapset_mark {
+	struct cfs_member *member;
+	uint16_t	branch;
+	uint64_t	stamp;
+};
+/*
+ * Within operations on all of their containers: from now on they are undone by
+ * whoever finds them, until the set has ended.  Durable.
+ */
+int cfs_snapset_begin(const struct cfs_snapset_mark *marks, size_t count,
+		      struct cfs_err *err);
+/*
+ * All of them are durable: they are taken.  If this fails, either they are or
+ * the next who opens the pool undoes them; nothing else may.
+ */
+int cfs_snapset_end(const struct cfs_snapset_mark *marks, size_t count,
+		    struct cfs_err *err);
+/* Undo them now, where that is possible; the rest is left to who comes next. */
+void cfs_snapset_undo(const struct cfs_snapset_mark *marks, size_t count);
+
 /* sweep.c */
 /* Within an operation: this branch is to be swept. */
 int cfs_sweep_mark(struct cfs_member *m, uint16_t branch, struct cfs_err *err);

@@ -38,6 +38,7 @@ JUDGE(volume)
 JUDGE(branch)
 JUDGE(tombstone)
 JUDGE(orphan)
+JUDGE(snapset)
 
 /* The one whose length depends on its content. */
 static void snapshot_judge(const uint8_t *value, size_t value_bytes)
@@ -59,7 +60,7 @@ static void snapshot_judge(const uint8_t *value, size_t value_bytes)
 static const judge_fn JUDGES[] = {
 	pool_judge, device_judge, slice_judge, smap_judge, container_judge,
 	loan_judge, bad_judge, scrub_judge, volume_judge, branch_judge,
-	snapshot_judge, tombstone_judge, orphan_judge,
+	snapshot_judge, tombstone_judge, orphan_judge, snapset_judge,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

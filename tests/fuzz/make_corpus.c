@@ -327,6 +327,7 @@ static void tables(void)
 		   cfs_snapshot_rec_pack(&snapshot, buf), false);
 	TABLE_SEED(11, tombstone, .count = 8, .stamp = 9, .seq = 1);
 	TABLE_SEED(12, orphan, .stamp = 9);
+	TABLE_SEED(13, snapset, .begun_ns = 1, .count = 2);
 }
 
 static void maps_and_inodes(void)

@@ -160,6 +160,49 @@ static inline void heal_snapshot(struct cfs_member *m, const char *name)
 	HEAL_OK(cfs_snapshot_take(&snap, 1, NULL, &err_));
 }
 
+/*
+ * As if the set of snapshots that this one belongs to had been broken off: a
+ * record about it in container 0, past all that would keep it right.
+ */
+static inline void heal_put_snapset(struct heal_pool *h, uint64_t container,
+				    uint64_t branch, uint64_t stamp,
+				    uint32_t count)
+{
+	const struct cfs_key key = { {
+		cfs_table_word(CFS_TABLE_SNAPSET, container), branch, stamp,
+	} };
+	const struct cfs_snapset_rec rec = { .begun_ns = 1, .count = count };
+	struct cfs_container *c0 = cfs_pool_container0(h->pool);
+	struct cfs_snapset_rec_disk disk;
+
+	cfs_snapset_rec_pack(&rec, &disk);
+	cfs_container_lock(c0);
+	HEAL_OK(cfs_tree_put(cfs_container_tree(c0, CFS_TREE_TABLE), &key,
+			     &disk, sizeof(disk), NULL, &err_));
+	cfs_container_unlock(c0);
+	HEAL_OK(cfs_container_commit(c0, &err_));
+}
+
+static inline void heal_break_off(struct heal_pool *h, struct cfs_member *m,
+				  const char *name)
+{
+	struct cfs_snapshot_rec rec;
+	uint64_t stamp;
+
+	HEAL_OK(cfs_snapshot_find(m, CFS_VOLUME_FIRST, name, &stamp, &rec,
+				  &err_));
+	heal_put_snapset(h, m->id, rec.branch, stamp, 2);
+}
+
+static inline bool heal_has_snapshot(struct cfs_member *m, const char *name)
+{
+	struct cfs_snapshot_rec rec;
+	uint64_t stamp;
+
+	return cfs_snapshot_find(m, CFS_VOLUME_FIRST, name, &stamp, &rec,
+				 NULL) == 0;
+}
+
 /* ---- what check and scrub say ------------------------------------------- */
 
 #define HEAL_SEEN_MAX	256u

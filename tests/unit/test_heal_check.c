@@ -305,6 +305,79 @@ static void test_snapshots(void **state)
 	expect(&h, "snapshot", "the branch is not there");
 }
 
+/* What is left of a set is no damage, and goes with the next open. */
+static void test_snapset(void **state)
+{
+	struct heal_pool h = written();
+	const struct cfs_key from = { {
+		cfs_table_word(CFS_TABLE_SNAPSET, 0), 0, 0,
+	} };
+	struct cfs_container *c0;
+	struct cfs_cursor cur;
+	int r;
+
+	(void)state;
+	heal_snapshot(h.lun, "x");
+	heal_snapshot(h.tree, "x");
+	heal_break_off(&h, h.lun, "x");
+	heal_break_off(&h, h.tree, "x");
+	heal_check_clean(&h);
+	heal_reopen(&h);
+	assert_false(heal_has_snapshot(h.lun, "x"));
+	assert_false(heal_has_snapshot(h.tree, "x"));
+	assert_true(heal_has_snapshot(h.lun, "a"));
+	c0 = cfs_pool_container0(h.pool);
+	cfs_container_lock(c0);
+	r = cfs_cursor_ge(&cur, cfs_container_tree(c0, CFS_TREE_TABLE), &from,
+			  NULL);
+	assert_true(r == -ENOENT || cur.key.w[0] >> 56 != CFS_TABLE_SNAPSET);
+	cfs_container_unlock(c0);
+	heal_check_clean(&h);
+	heal_snapshot(h.lun, "x");
+	heal_reopen(&h);
+	assert_true(heal_has_snapshot(h.lun, "x"));
+	heal_free(&h);
+}
+
+/* A clone that was made of it keeps its snapshot. */
+static void test_snapset_cloned(void **state)
+{
+	struct heal_pool h = written();
+
+	(void)state;
+	heal_snapshot(h.lun, "x");
+	HEAL_OK(cfs_snapshot_clone(h.lun, CFS_VOLUME_FIRST, "x", "c", &err_));
+	heal_break_off(&h, h.lun, "x");
+	heal_reopen(&h);
+	assert_true(heal_has_snapshot(h.lun, "x"));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+static void test_snapset_stray(void **state)
+{
+	struct heal_pool h = written();
+
+	(void)state;
+	heal_put_snapset(&h, 77, 1, 5, 2);
+	heal_reopen(&h);
+	heal_check_clean(&h);
+	heal_put_snapset(&h, 77, 1, 5, 2);
+	expect(&h, "snapshot", "container 77, which does not exist");
+}
+
+static void test_snapset_garbled(void **state)
+{
+	struct heal_pool h = written();
+
+	(void)state;
+	heal_put_snapset(&h, h.lun->id, UINT16_MAX + 1, 5, 2);
+	expect(&h, "record", "no snapshot can be there");
+	h = written();
+	heal_put_snapset(&h, h.lun->id, 1, 5, 1);
+	expect(&h, "record", "count");
+}
+
 static void test_garbled_record(void **state)
 {
 	struct heal_pool h = written();
@@ -356,6 +429,10 @@ int main(void)
 		cmocka_unit_test(test_branches),
 		cmocka_unit_test(test_volumes),
 		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_snapset),
+		cmocka_unit_test(test_snapset_cloned),
+		cmocka_unit_test(test_snapset_stray),
+		cmocka_unit_test(test_snapset_garbled),
 		cmocka_unit_test(test_garbled_record),
 		cmocka_unit_test(test_links),
 	};

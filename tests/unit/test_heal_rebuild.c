@@ -176,7 +176,11 @@ static void test_pool(void **state)
 	(void)state;
 	assert_non_null(places);
 	heal_write(h.lun, 3, 60, 7);
-	heal_reopen(&h);
+	/* A rebuild does not take away what an old record is about. */
+	heal_snapshot(h.lun, "kept");
+	heal_break_off(&h, h.lun, "kept");
+	heal_close(&h);
+	heal_open(&h, true);
 	find_places(&h, cfs_pool_container0(h.pool), places);
 	heal_close(&h);
 	/* Both devices have the same at the same places. */
@@ -192,6 +196,7 @@ static void test_pool(void **state)
 	heal_members(&h);
 	heal_check_clean(&h);
 	assert_int_equal(heal_read(h.lun, 3, 60, 7), 0);
+	assert_true(heal_has_snapshot(h.lun, "kept"));
 	heal_write(h.lun, 100, 500, 8);
 	heal_reopen(&h);
 	heal_check_clean(&h);

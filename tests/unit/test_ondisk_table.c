@@ -65,6 +65,7 @@ TURN(volume)
 TURN(branch)
 TURN(tombstone)
 TURN(orphan)
+TURN(snapset)
 
 static int snapshot_turn(const void *value, size_t value_bytes, uint8_t *again)
 {
@@ -173,6 +174,10 @@ static const struct record RECORDS[] = {
 	{ "orphan", 16, orphan_turn,
 	  { { 0, 8, 0x1111, NULL }, { 8, 8, 0x2222, NULL } },
 	  { { 0, 8, BIG - 1, 0 }, { 0, 8, BIG, -EUCLEAN } } },
+	{ "snapset", 16, snapset_turn,
+	  { { 0, 8, 0x1111, NULL }, { 8, 4, 0x2222, NULL } },
+	  { { 8, 4, 0, -EUCLEAN }, { 8, 4, 1, -EUCLEAN }, { 8, 4, 2, 0 },
+	    { 8, 4, UINT32_MAX, 0 } } },
 };
 
 #define RECORD_COUNT (sizeof(RECORDS) / sizeof(RECORDS[0]))
