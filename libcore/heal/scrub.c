@@ -184,6 +184,10 @@ static int scrub_container(struct scrub *s, struct cfs_container *c,
 				cfs_vaddr(s->rec.cursor_lslice,
 					  s->rec.cursor_block));
 	if (r2 == 0 && r == 0)
+		r = cfs_scrub_garbage(s);
+	if (r < 0 && r != -EINTR)
+		return r;
+	if (r2 == 0 && r == 0)
 		s->rec.ended_ns = cfs_clock_realtime_ns(s->clock);
 	if (r2 == 0)
 		r2 = cfs_scrub_save(s, s->rec.cursor_lslice,

@@ -16,6 +16,9 @@
  * belongs to; it leaves the table when it verifies again, or is free and can
  * be read.  Until then the place is not handed out.
  *
+ * Behind a whole pass without lost tag pages come the tombstones: those that
+ * nothing needs any more are dropped (see scrub_garbage.c).
+ *
  * Where the last scrub stopped is kept in each container, every few seconds.
  */
 #pragma once

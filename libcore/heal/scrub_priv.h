@@ -73,3 +73,6 @@ int cfs_scrub_roots(struct scrub *s);
 int cfs_scrub_resolve(struct scrub *s);
 /* The bad-block table up to @to. */
 int cfs_scrub_keep_bad(struct scrub *s, uint64_t to);
+
+/* scrub_garbage.c: behind a whole pass; -EINTR: stopped. */
+int cfs_scrub_garbage(struct scrub *s);

@@ -74,6 +74,19 @@ int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
 				   err);
 }
 
+int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
+		    uint64_t ret[2], bool *ret_is_known, struct cfs_err *err)
+{
+	const uint64_t key = cfs_vaddr(lslice, group);
+	uint64_t used[2], held[2];
+	int r = cfs_space_bits_load(c, key, used, ret_is_known, err);
+
+	cfs_space_held_bits(c, key, held);
+	ret[0] = used[0] | held[0];
+	ret[1] = used[1] | held[1];
+	return r;
+}
+
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
 {
 	return c->used_blocks;

@@ -38,6 +38,10 @@ void cfs_repair_tags_healed(struct cfs_container *c);
 /* Which blocks of a group are in use, as of now. */
 int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
 		    uint64_t ret[2], struct cfs_err *err);
+/* The same with what was freed and may still be named by the last roots;
+ * *ret_is_known: the group was ever used. */
+int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
+		    uint64_t ret[2], bool *ret_is_known, struct cfs_err *err);
 /* Has a loan of this group a holder in this process? */
 bool cfs_repair_has_group(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Rebuild: random histories of a LUN with snapshots, clones of clones and
- * rollbacks, then every node and root of its container is zeroed, found by
+ * Rebuild: random histories of a LUN with snapshots, clones of clones,
+ * rollbacks and scrubs, then every node and root of its container is zeroed, found by
  * this test from the format alone.  What is rebuilt must read as a plain model
  * in memory says, at every head and in every snapshot, and check clean; and it
  * must go on working, to be lost and rebuilt once more.
@@ -23,6 +23,7 @@
 #define OPS_AFTER	25u
 
 static struct loss all_lost;
+static uint64_t all_dropped;
 
 /* ---- compare ------------------------------------------------------------ */
 
@@ -156,6 +157,8 @@ static int lose_and_rebuild(struct world *w, bool with_pool)
 	struct loss loss;
 	uint64_t id = 0;
 
+	if (w->seed % 2 && op_scrub(w) < 0)
+		return -1;
 	if (pool_close(w) < 0 || lose(w, with_pool, &loss) < 0)
 		return -1;
 	if (loss.nodes == 0 || loss.roots < 2)
@@ -222,6 +225,7 @@ static bool run(uint64_t first, uint64_t count)
 		int r = history(&w, seed);
 
 		world_end(&w);
+		all_dropped += w.dropped;
 		if (r == 0)
 			continue;
 		printf("# seed %llu: %s\n", (unsigned long long)seed, w.why);
@@ -254,8 +258,13 @@ int main(int argc, char **argv)
 		(void)fflush(stdout);
 	}
 	printf("# lost and made anew: %u nodes of maps, %u inner ones of "
-	       "tables, %u roots\n", all_lost.nodes, all_lost.inner,
-	       all_lost.roots);
+	       "tables, %u roots; dropped by scrubs: %llu tombstones\n",
+	       all_lost.nodes, all_lost.inner, all_lost.roots,
+	       (unsigned long long)all_dropped);
+	if (count >= 100 && all_dropped == 0) {
+		printf("not ok - no tombstone was dropped\n");
+		is_good = false;
+	}
 	if (count >= 100 && all_lost.inner == 0) {
 		printf("not ok - no inner node of the tables was lost\n");
 		is_good = false;

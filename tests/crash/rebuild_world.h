@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "device/device.h"
+#include "heal/scrub.h"
 #include "pool/devset.h"
 #include "pool/holder.h"
 #include "volume/data.h"
@@ -58,6 +59,7 @@ struct world {
 	struct model_volume volumes[VOLUMES_MAX];
 	struct model_snap snaps[SNAPS_MAX];
 	unsigned int	next_name;
+	uint64_t	dropped;	/* tombstones, by scrubs */
 	char		log[32768];	/* what was done, for a failure */
 	size_t		log_bytes;
 	char		why[700];
@@ -520,6 +522,46 @@ static int op_reopen(struct world *w)
 	return member_open(w);
 }
 
+static int count_tombstones(struct world *w, uint64_t *ret)
+{
+	struct cfs_container *c = w->m->container;
+	const uint64_t first = cfs_table_word(CFS_TABLE_TOMBSTONE, 0);
+	struct cfs_key from = { { first, 0, 0 } };
+	struct cfs_cursor cur;
+	int r;
+
+	*ret = 0;
+	cfs_container_lock(c);
+	r = cfs_cursor_ge(&cur, cfs_container_tree(c, CFS_TREE_TABLE), &from,
+			  NULL);
+	while (r == 0 && cur.key.w[0] >> 56 == first >> 56) {
+		(*ret)++;
+		r = cfs_cursor_next(&cur, NULL);
+	}
+	cfs_container_unlock(c);
+	return r == 0 || r == -ENOENT ? 0 : fail(w, "tombstones: %d", r);
+}
+
+/* It drops the tombstones that nothing needs, and clears tags for that. */
+static int op_scrub(struct world *w)
+{
+	const struct cfs_scrub_options opt = { .heals = true };
+	const struct cfs_scrub_calls calls = { .each = NULL };
+	struct cfs_scrub_result result;
+	uint64_t before, after;
+
+	note(w, "scrub\n");
+	if (count_tombstones(w, &before) < 0)
+		return -1;
+	DO(w, cfs_pool_scrub(w->pool, NULL, &opt, &calls, &result, &err));
+	if (result.bad_blocks > 0)
+		return fail(w, "scrub: bad blocks");
+	if (count_tombstones(w, &after) < 0)
+		return -1;
+	w->dropped += before - after;
+	return 0;
+}
+
 static int one_op(struct world *w)
 {
 	uint64_t dice = below(w, 100);
@@ -542,7 +584,9 @@ static int one_op(struct world *w)
 		return op_remove_snapshot(w);
 	if (dice < 91)
 		return op_remove_volume(w);
-	if (dice < 95) {
+	if (dice < 93)
+		return op_scrub(w);
+	if (dice < 96) {
 		note(w, "commit\n");
 		DO(w, cfs_container_commit(w->m->container, &err));
 		return 0;
