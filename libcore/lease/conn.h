@@ -34,8 +34,8 @@ struct cfs_conn;
 
 struct cfs_conn_options {
 	/*
-	 * A message that is no answer to a call: notices (id 0), and lease
-	 * messages that cfs_conn_send sent.  @msg: header and body.
+	 * A message that is no answer to a call: notices (id 0), and answers
+	 * of the lease protocol.  @msg: header and body.  Any may be NULL.
 	 */
 	void	(*message)(void *arg, const void *msg, size_t bytes);
 	/* The connection has broken. */
@@ -45,6 +45,10 @@ struct cfs_conn_options {
 	 * of @clock at which to be called next; UINT64_MAX: after a kick.
 	 */
 	uint64_t (*tick)(void *arg, uint64_t now_ns);
+	/* The request of a call leaves just behind this; its (last) answer
+	 * has come.  They renew leases (cfs_lease_client_sent, _replied). */
+	void	(*sent)(void *arg, uint64_t id);
+	void	(*replied)(void *arg, uint64_t id);
 	void	*arg;
 	struct cfs_clock *clock;	/* NULL: the system's */
 	unsigned int calls_max;		/* under way at once; more wait their

@@ -17,8 +17,8 @@
  *    worker that streams to it waits instead, until there is room;
  *  - a peer has at most requests_max requests with the workers; more are
  *    answered with EAGAIN;
- *  - what is no message, or a request before it was accepted, drops the connection, with one line of log a second
- *    at most.
+ *  - what is no message, or a request before it was accepted, drops the
+ *    connection, with one line of log a second at most.
  *
  * Peers are named by a number that is never used again, so a name that is kept
  * too long does no harm: sending to it is -ENOTCONN.

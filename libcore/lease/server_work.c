@@ -159,7 +159,8 @@ static void start_worker(struct cfs_server *server)
 		pthread_cond_signal(&server->work);
 		return;
 	}
-	snprintf(name, sizeof(name), "cfs-work-%zu", server->worker_count);
+	snprintf(name, sizeof(name), "cfs-work-%u",
+		 (unsigned int)(server->worker_count % 1000));
 	if (cfs_server_thread(at, name, worker, server) == 0)
 		server->worker_count++;
 }
