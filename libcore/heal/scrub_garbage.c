@@ -12,9 +12,10 @@
  * in neither slot of any page of any piece.  Tags of blocks that are neither in
  * use nor held are garbage, and are cleared from both slots where they would
  * keep a tombstone; all others stay, and keep it: what a snapshot sees, and
- * all that an open group has, whose owner may write its page at any time.  If
- * one page could not be looked at, in a slot or a piece that may come back, no
- * tombstone is dropped.
+ * all that a group has that we have open, which may be written at any time.
+ * If one page could not be looked at, in a slot or a piece that may come back,
+ * or in the memory of another who has the group on loan, no tombstone is
+ * dropped.
  *
  * Everything that is only in memory is committed before, and only tombstones
  * older than that count.  What is written later is newer than they are, so a
@@ -61,7 +62,7 @@ struct garbage {
 
 	/* Of the slice under way. */
 	struct tag_area	area;
-	CFS_VEC(struct clearing *) clearings;
+	CFS_VEC(struct clearing) clearings;
 };
 
 static int no_memory(struct garbage *g)
@@ -293,15 +294,15 @@ static void wanted_tags(const struct garbage *g, uint32_t group,
 static int add_clearing(struct garbage *g, uint32_t group,
 			const struct cfs_tag_disk want[CFS_TAGS_PER_PAGE])
 {
-	struct clearing *cl = calloc(1, sizeof(*cl));
+	struct clearing *cl;
 
-	if (!cl || cfs_vec_push(&g->clearings, cl) < 0) {
-		free(cl);
+	if (cfs_vec_reserve(&g->clearings, 1) < 0)
 		return no_memory(g);
-	}
+	cl = &g->clearings.items[g->clearings.count];
 	cl->page = cfs_dev_buf_alloc(sizeof(*cl->page));
 	if (!cl->page)
 		return no_memory(g);
+	g->clearings.count++;
 	cl->g.lslice = g->area.lslice;
 	cl->g.index = group;
 	cl->g.seq = g->area.groups[group].head.seq;
@@ -315,17 +316,20 @@ static int look_at_group(struct garbage *g, uint32_t group)
 	struct cfs_container *c = g->s->c;
 	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
 	uint64_t kept[2];
-	bool is_known = false;
+	bool is_known = false, is_lent = false;
 	int r;
 
 	g->is_incomplete |= g->area.groups[group].is_doubtful;
-	if (!g->area.groups[group].best)
-		return 0;
 	if (cfs_repair_open_tags(c, g->area.lslice, group, tags)) {
 		mark_tags(g, tags);
 		mark_slots(g, group);
 		return 0;
 	}
+	/* Its holder may have tags that no page has yet. */
+	r = cfs_repair_is_lent(c, g->area.lslice, group, &is_lent, g->s->err);
+	g->is_incomplete |= is_lent;
+	if (r < 0 || is_lent || !g->area.groups[group].best)
+		return r;
 	r = cfs_repair_kept(c, g->area.lslice, group, kept, &is_known,
 			    g->s->err);
 	if (r < 0)
@@ -350,7 +354,7 @@ static int write_slots(struct garbage *g)
 	if (!writes)
 		return no_memory(g);
 	for (size_t i = 0; i < count; i++) {
-		struct clearing *cl = g->clearings.items[i];
+		struct clearing *cl = &g->clearings.items[i];
 
 		writes[i] = (struct cfs_mv_write){
 			.count = 1, .buf = cl->page,
@@ -377,16 +381,14 @@ static int clear_groups(struct garbage *g)
 		r = write_slots(g);
 	cfs_blocks_forget(cfs_container_blocks(g->s->c), g->area.lslice);
 	for (size_t i = 0; i < g->clearings.count && r == 0; i++)
-		mark_tags(g, g->clearings.items[i]->g.tags);
+		mark_tags(g, g->clearings.items[i].g.tags);
 	return r;
 }
 
 static void clearings_done(struct garbage *g)
 {
-	for (size_t i = 0; i < g->clearings.count; i++) {
-		free(g->clearings.items[i]->page);
-		free(g->clearings.items[i]);
-	}
+	for (size_t i = 0; i < g->clearings.count; i++)
+		free(g->clearings.items[i].page);
 	g->clearings.count = 0;
 }
 

@@ -87,6 +87,19 @@ int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
 	return r;
 }
 
+int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
+		       uint32_t group, bool *ret, struct cfs_err *err)
+{
+	const struct cfs_key key = { {
+		cfs_table_word(CFS_TABLE_LOAN, 0), cfs_vaddr(lslice, group), 0
+	} };
+	int r = cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], &key, NULL, 0,
+			     &(size_t){ 0 }, err);
+
+	*ret = r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
 {
 	return c->used_blocks;

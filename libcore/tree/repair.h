@@ -42,6 +42,9 @@ int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
  * *ret_is_known: the group was ever used. */
 int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
 		    uint64_t ret[2], bool *ret_is_known, struct cfs_err *err);
+/* Is the group on loan, to us or to somebody else, or frozen? */
+int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
+		       uint32_t group, bool *ret, struct cfs_err *err);
 /* Has a loan of this group a holder in this process? */
 bool cfs_repair_has_group(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group);

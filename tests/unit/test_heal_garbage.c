@@ -12,6 +12,7 @@
 
 #include "heal/tags_priv.h"
 #include "heal_fixture.h"
+#include "tree/hooks.h"
 
 static void punch(struct cfs_member *m, const struct cfs_volume_rec *rec,
 		  uint64_t block, uint64_t count)
@@ -215,6 +216,40 @@ static void test_missing_device(void **state)
 	heal_free(&h);
 }
 
+/* A group on loan to another: what its holder will write is not known. */
+static void test_lent(void **state)
+{
+	const struct cfs_loan_rec loan = {
+		.loan = 1, .holder = 7, .epoch = 1, .state = CFS_LOAN_OPEN,
+	};
+	struct heal_pool h = heal_new(false, UINT64_C(64) << 20);
+	struct cfs_container *c = h.lun->container;
+	struct cfs_volume_rec rec = heal_volume(h.lun);
+	struct cfs_key key = { { cfs_table_word(CFS_TABLE_LOAN, 0), 0, 0 } };
+	const struct cfs_slice_geometry *geo;
+	struct cfs_loan_rec_disk disk;
+
+	(void)state;
+	heal_write(h.lun, 0, 100, 1);
+	punch(h.lun, &rec, 20, 30);
+	HEAL_OK(cfs_container_commit_idle(c, &err_));
+	/* One that we do not open ourselves: the log is there. */
+	geo = cfs_metavolume_geometry(cfs_container_metavolume(c));
+	key.w[1] = cfs_vaddr(1, geo->group_count - 1);
+	cfs_loan_rec_pack(&loan, &disk);
+	HEAL_OK(cfs_op_begin(c, CFS_OP_FREEING, &err_));
+	HEAL_OK(cfs_container_put(c, &key, &disk, sizeof(disk), &err_));
+	cfs_op_end(c);
+	free(heal_scrub(&h));
+	assert_int_equal(tombstone_count(c), 1);
+	HEAL_OK(cfs_op_begin(c, CFS_OP_FREEING, &err_));
+	HEAL_OK(cfs_container_del(c, &key, &err_));
+	cfs_op_end(c);
+	free(heal_scrub(&h));
+	assert_int_equal(tombstone_count(c), 0);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_missing_device),
+		cmocka_unit_test(test_lent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
