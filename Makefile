@@ -267,9 +267,7 @@ check-long: all sim build-san fuzz
 check-layers:
 	@contrib/check-layers
 
-# What a fixture includes is no source of its own.
-tidy_src := $(lib_src) $(wildcard cmd/*/*.c cmd/*/*/*.c bench/*.c) \
-	$(filter-out tests/unit/fake_%,$(wildcard tests/*/*.c))
+tidy_src := $(lib_src) $(wildcard cmd/*/*.c cmd/*/*/*.c tests/*/*.c bench/*.c)
 tidy_stamps := $(patsubst %.c,build/lint/%.tidy,$(tidy_src))
 build/lint/cmd/%.tidy: CPPFLAGS_CFS += -Icmd
 build/lint/tests/%.tidy: CPPFLAGS_CFS += -Icmd -Itests/common

@@ -32,7 +32,7 @@ struct fixture {
 #ifdef FS_REAL
 #include "fs_real.h"
 #else
-#include "fake_map.c"
+#include "fake_map.h"
 #include "fs_fake.h"
 #endif
 

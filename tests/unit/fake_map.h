@@ -10,6 +10,8 @@
  * class and offset), table records their own; data is a record for each block.
  * fake_snapshot copies a branch to where views with a stamp look.
  */
+#pragma once
+
 #include <pthread.h>
 
 #define FAKE_BRANCH	1u
