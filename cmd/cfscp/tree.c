@@ -3,6 +3,7 @@
 #include "cfscp/cfscp.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "common/table.h"
 
@@ -92,20 +93,24 @@ static void mode_text(uint32_t mode, char ret[11])
 	ret[10] = '\0';
 }
 
-static void put_time(struct cfs_out *out, const char *key, int64_t ns)
+/* Of a file, which may be older than 1970. */
+static char *format_time(int64_t ns, char ret[CFS_TIME_TEXT_BYTES])
 {
-	/* Before 1970: as a number, which RFC 3339 has no sign for. */
-	if (ns >= 0)
-		cfs_out_time_ns(out, key, (uint64_t)ns);
-	else
-		cfs_out_null(out, key);
+	int64_t seconds = ns / (int64_t)CFS_NS_PER_S;
+	int64_t rest = ns % (int64_t)CFS_NS_PER_S;
+
+	if (rest < 0) {
+		seconds--;
+		rest += (int64_t)CFS_NS_PER_S;
+	}
+	return cfs_time_format(seconds, (uint32_t)rest, ret);
 }
 
 static void put_json(struct cfs_cmd *cmd, const char *path, size_t path_bytes,
 		     uint64_t ino, const struct cfs_inode *inode,
 		     const char *target, size_t target_bytes)
 {
-	char mode[8];
+	char when[CFS_TIME_TEXT_BYTES], mode[8];
 
 	(void)snprintf(mode, sizeof(mode), "%04o", inode->mode & 07777);
 	cfs_out_begin_obj(cmd->out, NULL);
@@ -116,7 +121,8 @@ static void put_json(struct cfs_cmd *cmd, const char *path, size_t path_bytes,
 	cfs_out_u64(cmd->out, "gid", inode->gid);
 	cfs_out_u64(cmd->out, "links", inode->nlink);
 	cfs_out_u64(cmd->out, "size_bytes", inode->size_bytes);
-	put_time(cmd->out, "modified_at", inode->mtime_ns);
+	cfs_out_str(cmd->out, "modified_at",
+		    format_time(inode->mtime_ns, when));
 	cfs_out_i64(cmd->out, "mtime_ns", inode->mtime_ns);
 	cfs_out_u64(cmd->out, "inode", ino);
 	if (target)
@@ -138,7 +144,7 @@ static int put_text(struct listing *l, const char *path, size_t path_bytes,
 								path_bytes);
 	CFS_CLEANUP(cfs_freep) char *to =
 		target ? cfs_text_escape_dup(target, target_bytes) : NULL;
-	char mode[11];
+	char when[CFS_TIME_TEXT_BYTES], mode[11];
 
 	if (!name)
 		return -ENOMEM;
@@ -152,9 +158,8 @@ static int put_text(struct listing *l, const char *path, size_t path_bytes,
 			      (unsigned long long)(inode->rdev & UINT32_MAX));
 	else
 		cfs_table_size(l->table, inode->size_bytes);
-	cfs_table_time(l->table, inode->mtime_ns > 0
-					 ? (uint64_t)inode->mtime_ns
-					 : 0);
+	/* Without the fraction. */
+	cfs_table_fmt(l->table, "%.19sZ", format_time(inode->mtime_ns, when));
 	cfs_table_fmt(l->table, "%s%s%s", name, to ? " -> " : "",
 		      to ? to : "");
 	return 0;

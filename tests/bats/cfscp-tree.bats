@@ -277,3 +277,15 @@ zeroes are written in their place"
 	run -1 cfscp f "$P:t:/none/"
 	run -0 cfscp f "$P:t:/"
 }
+
+@test "list shows times of 1970 and before" {
+	touch -d '1970-01-01 UTC' zero
+	touch -d '1969-12-31 23:59:58.25 UTC' before
+	cfscp zero before "$P:t:/"
+	run -0 cfscp --list --json "$P:t"
+	[ "$(jq_output '.entries[].modified_at' | tr '\n' ' ')" = \
+"1969-12-31T23:59:58.250000000Z 1970-01-01T00:00:00.000000000Z " ]
+	run -0 cfscp --list "$P:t"
+	[[ $output == *" 1969-12-31T23:59:58Z  /before"* ]]
+	[[ $output == *" 1970-01-01T00:00:00Z  /zero"* ]]
+}
