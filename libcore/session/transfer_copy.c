@@ -185,9 +185,12 @@ static int pass_over(struct copy *c, struct piece *p, size_t got,
 
 	if (code == -EINTR)
 		return code;
+	/* Volumes name the offset of bad data themselves. */
 	if (!is_damage(code) || !c->opt->skips_damage)
-		return cfs_err_wrap(&p->err, code, "offset %llu",
-				    (unsigned long long)offset);
+		return strncmp(p->err.msg, "offset ", 7) == 0
+			       ? code
+			       : cfs_err_wrap(&p->err, code, "offset %llu",
+					      (unsigned long long)offset);
 	n = CFS_MIN(n, want - got);
 	memset(p->buf + got, 0, n);
 	pthread_mutex_lock(&c->report_lock);

@@ -148,6 +148,7 @@ first 16777216 bytes were copied, up to offset 16777216 of $P:l"
 	flip_byte "$P" $(($(find_block 123 l) + 9))
 	run -7 --separate-stderr cfscp "$P:l" out
 	[[ $stderr == "cfscp: $P:l: offset 503808: "* ]]
+	[[ $stderr != *"offset 503808: offset"* ]]
 	[ ! -e out ]
 	run -7 --separate-stderr cfscp "$P:l" "$P:m"
 	[[ $stderr == *"the first 503808 bytes were copied, up to offset \
