@@ -286,6 +286,14 @@ int cfs_cmd_wrap(struct cfs_cmd *cmd, const char *object, int r)
 	return cfs_err_wrap(&cmd->err, r, "%s", object);
 }
 
+int cfs_cmd_taken(struct cfs_cmd *cmd, const char *name, int r)
+{
+	if (r == -EEXIST)
+		(void)cfs_err_set(&cmd->err, r, "%s exists already: choose "
+				  "another name", name);
+	return r;
+}
+
 void cfs_cmd_raise(struct cfs_cmd *cmd, int status)
 {
 	cmd->status = cfs_status_join(cmd->status, status,

@@ -155,6 +155,12 @@ int cfs_cmd_fail(struct cfs_cmd *cmd, const char *object,
 int cfs_cmd_wrap(struct cfs_cmd *cmd, const char *object, int r);
 
 /*
+ * What @r says exists already (-EEXIST) is @name, which was to be made.
+ * Returns @r.
+ */
+int cfs_cmd_taken(struct cfs_cmd *cmd, const char *name, int r);
+
+/*
  * Raise the exit status without an error: the document is written all the
  * same (slicectl pools, cfsck-heal).
  */

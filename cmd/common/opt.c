@@ -310,10 +310,27 @@ static const struct cfs_opt *find_given(const struct cfs_args *args,
 	return NULL;
 }
 
+/* "a b" as "--a, --b"; cut where it is too long. */
+static void show_list(const char *list, char *ret, size_t ret_bytes)
+{
+	size_t used = 0, n;
+
+	for (ret[0] = '\0'; used < ret_bytes; list += n) {
+		list += strspn(list, " ");
+		n = strcspn(list, " ");
+		if (n == 0)
+			return;
+		used += (size_t)snprintf(ret + used, ret_bytes - used,
+					 "%s--%.*s", used ? ", " : "", (int)n,
+					 list);
+	}
+}
+
 int cfs_args_check(const struct cfs_args *args, const char *one_of,
 		   struct cfs_err *err)
 {
 	const struct cfs_opt *opt, *other;
+	char list[256];
 	size_t i;
 
 	for (i = 0; i < args->opt_count; i++) {
@@ -325,16 +342,17 @@ int cfs_args_check(const struct cfs_args *args, const char *one_of,
 			return cfs_err_set(err, -EINVAL,
 					   "%s and %s exclude each other",
 					   show(opt).text, show(other).text);
-		if (opt->needs && !find_given(args, opt->needs))
-			return cfs_err_set(err, -EINVAL, "%s needs one of "
-					   "these options: %s",
-					   show(opt).text, opt->needs);
+		if (!opt->needs || find_given(args, opt->needs))
+			continue;
+		show_list(opt->needs, list, sizeof(list));
+		return cfs_err_set(err, -EINVAL, "%s needs one of these "
+				   "options: %s", show(opt).text, list);
 	}
-	if (one_of && !find_given(args, one_of))
-		return cfs_err_set(err, -EINVAL,
-				   "one of these options is needed: %s",
-				   one_of);
-	return 0;
+	if (!one_of || find_given(args, one_of))
+		return 0;
+	show_list(one_of, list, sizeof(list));
+	return cfs_err_set(err, -EINVAL, "one of these options is needed: %s",
+			   list);
 }
 
 int cfs_args_parse(struct cfs_args *args, int argc, char **argv,

@@ -39,6 +39,7 @@ static int run(struct cfs_cmd *cmd)
 	if (r < 0)
 		return r;
 	r = cfs_session_rename_volume(s, name.volume, new_name, &cmd->err);
+	r = cfs_cmd_taken(cmd, new_name, r);
 	r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	r = slicectl_close(cmd, name.pool, &s, r);
 	if (r < 0)

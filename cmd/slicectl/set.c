@@ -130,7 +130,8 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 			break;
 		}
 		cfs_cmd_say(cmd, "%s: %s %sset to %s\n", cmd->operands[0],
-			    one->key, slicectl_would(cmd), one->value);
+			    one->key, slicectl_would(cmd),
+			    one->value[0] ? one->value : "nothing");
 		cfs_out_begin_obj(cmd->out, NULL);
 		cfs_out_str(cmd->out, "key", one->key);
 		cfs_out_str(cmd->out, "value", one->value);

@@ -56,6 +56,7 @@ static int run(struct cfs_cmd *cmd)
 		return r;
 	r = cfs_session_snap_clone(s, name.volume, name.snap, clone,
 				   &cmd->err);
+	r = cfs_cmd_taken(cmd, clone, r);
 	r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	r = snapctl_close(cmd, name.pool, &s, r);
 	if (r == 0)

@@ -21,6 +21,7 @@ static int run(struct cfs_cmd *cmd)
 		return r;
 	r = cfs_session_snap_rename(s, name.volume, name.snap, new_name,
 				    &cmd->err);
+	r = cfs_cmd_taken(cmd, new_name, r);
 	r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	r = snapctl_close(cmd, name.pool, &s, r);
 	if (r < 0)

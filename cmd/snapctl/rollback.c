@@ -59,6 +59,7 @@ static int run(struct cfs_cmd *cmd)
 		return r;
 	r = cfs_session_snap_rollback(s, name.volume, name.snap, save,
 				      &cmd->err);
+	r = cfs_cmd_taken(cmd, save, r);
 	r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	r = snapctl_close(cmd, name.pool, &s, r);
 	if (r == 0)

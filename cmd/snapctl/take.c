@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static void batch_donep(struct batch *b)
 
 static int parse(struct cfs_cmd *cmd, struct batch *b)
 {
-	unsigned int i;
+	unsigned int i, k;
 	int r;
 
 	b->names = calloc(cmd->operand_count, sizeof(*b->names));
@@ -41,6 +42,10 @@ static int parse(struct cfs_cmd *cmd, struct batch *b)
 		if (r < 0)
 			return r;
 		b->count = i + 1;
+		for (k = 0; k < i; k++)
+			if (strcmp(cmd->operands[k], cmd->operands[i]) == 0)
+				return cfs_cmd_usage(cmd, "'%s' is given twice",
+						     cmd->operands[i]);
 		if (strcmp(b->names[i].pool, b->names[0].pool) != 0)
 			return cfs_cmd_usage(cmd, "'%s' is not of the pool %s: "
 					     "one command takes snapshots of "
@@ -50,6 +55,43 @@ static int parse(struct cfs_cmd *cmd, struct batch *b)
 		b->snaps[i].snap = b->names[i].snap;
 	}
 	return 0;
+}
+
+struct search {
+	const char	*snap;
+	bool		is_found;
+};
+
+static int look(void *arg, const struct cfs_snapshot_info *info)
+{
+	struct search *search = arg;
+
+	search->is_found |= strcmp(info->name, search->snap) == 0;
+	return 0;
+}
+
+/* They were not taken: because of which of them? */
+static int blame(struct cfs_cmd *cmd, struct cfs_session *s,
+		 const struct batch *b, int r)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	unsigned int i;
+	int got;
+
+	for (i = 0; i < b->count && (r == -EEXIST || r == -ENOENT); i++) {
+		struct search search = { .snap = b->snaps[i].snap };
+
+		got = cfs_session_snapshots(s, b->snaps[i].volume, false, look,
+					    &search, &why);
+		if (got == 0 && search.is_found)
+			got = cfs_err_set(&why, -EEXIST, "it exists already");
+		if (got != r)
+			continue;
+		cmd->err = why;
+		return cfs_cmd_wrap(cmd, cmd->operands[i], r);
+	}
+	return cfs_cmd_wrap(cmd, b->count == 1 ? cmd->operands[0]
+					       : b->names[0].pool, r);
 }
 
 static int take(struct cfs_cmd *cmd, const struct batch *b)
@@ -62,7 +104,7 @@ static int take(struct cfs_cmd *cmd, const struct batch *b)
 		return r;
 	r = cfs_session_snap_take(s, b->snaps, b->count,
 				  cfs_cmd_str(cmd, "note", NULL), &cmd->err);
-	r = cfs_cmd_wrap(cmd, b->count == 1 ? cmd->operands[0] : pool, r);
+	r = blame(cmd, s, b, r);
 	return snapctl_close(cmd, pool, &s, r);
 }
 

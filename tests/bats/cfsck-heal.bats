@@ -285,7 +285,9 @@ damage() {
 
 @test "trace wants one of its two questions" {
 	make_pool
-	run -16 cfsck-heal trace "$P"
+	run -16 --separate-stderr cfsck-heal trace "$P"
+	says "cfsck-heal: trace: one of these options is needed: --at, --bad: \
+Try 'cfsck-heal trace --help'."
 	run -16 cfsck-heal trace "$P" --bad --at "$P:0"
 	run -16 cfsck-heal trace "$P" --at "$P"
 	run -16 cfsck-heal trace "$P" --at "$P:-1"

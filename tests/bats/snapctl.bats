@@ -375,3 +375,45 @@ names() {
 	is_version vm0 1
 	run -0 cfsck-heal check "$P"
 }
+
+@test "what exists already is named, not what it was made from" {
+	make_lun vm0
+	make_lun vm1
+	snapctl take -q "$P:vm0@a" "$P:vm1@b"
+	snapctl clone -q "$P:vm0@a" c
+	run -1 --separate-stderr snapctl clone "$P:vm0@a" c
+	says "snapctl: $P:vm0@a: c exists already: choose another name"
+	snapctl take -q "$P:vm0@z"
+	run -1 --separate-stderr snapctl rename "$P:vm0@a" z
+	says "snapctl: $P:vm0@a: z exists already: choose another name"
+	run -1 --separate-stderr snapctl rollback -y --save z "$P:vm0@a"
+	says "snapctl: $P:vm0@a: z exists already: choose another name"
+	run -1 --separate-stderr snapctl take "$P:vm0@n" "$P:vm1@b"
+	says "snapctl: $P:vm1@b: it exists already"
+	run -3 --separate-stderr snapctl take "$P:vm0@n" "$P:vm2@n"
+	says "snapctl: $P:vm2@n: no such volume"
+	run -2 --separate-stderr snapctl take "$P:vm0@n" "$P:vm0@n"
+	says "snapctl: take: '$P:vm0@n' is given twice: \
+Try 'snapctl take --help'."
+}
+
+@test "a range of hundreds goes in a few steps, and each is named" {
+	make_lun vm0 1M
+	version vm0 1
+	for i in {1..300}; do
+		names+=("$P:vm0@s$i")
+	done
+	snapctl take -q "${names[@]}"
+	version vm0 2
+	snapctl hold -q "$P:vm0@s150"
+	run -0 --separate-stderr snapctl rm -y --json "$P:vm0@s2..s299"
+	[ "$(jq_output '.removed | length')" = 297 ]
+	[ "$(jq_output '.removed | .[0].name + " " + .[-1].name')" = "s2 s299" ]
+	[ "$(jq_output '[.skipped[].name] | join(" ")')" = s150 ]
+	[ "$(names vm0)" = "s1 s150 s300" ]
+	is_version vm0@s150 1
+	is_version vm0 2
+	run -0 cfsck-heal check "$P"
+	run -0 --separate-stderr snapctl rm -y --json "$P:vm0@s1" "$P:vm0@s300"
+	[ "$(jq_output '[.removed[].freed_bytes] | add')" = 0 ]
+}
