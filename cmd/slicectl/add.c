@@ -9,6 +9,9 @@
 #include "base/cleanup.h"
 #include "session/judge.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+
 static int check_device(struct cfs_cmd *cmd, const char *path)
 {
 	char lost[CFS_JUDGE_TEXT_BYTES];
@@ -24,6 +27,46 @@ static int check_device(struct cfs_cmd *cmd, const char *path)
 	if (r < 0 || !lost[0])
 		return r;
 	return cfs_cmd_confirm(cmd, path, "%s", lost);
+}
+
+/* One of the pool's own is not new, whatever is forced. */
+static int check_is_other(void *arg, const struct cfs_device_info *d)
+{
+	struct cfs_cmd *cmd = arg;
+	struct stat own, st;
+	unsigned int i;
+
+	if (!d->path[0] || stat(d->path, &own) < 0)
+		return 0;
+	for (i = 1; i < cmd->operand_count; i++) {
+		if (stat(cmd->operands[i], &st) < 0)
+			continue;
+		if (S_ISBLK(st.st_mode) ? S_ISBLK(own.st_mode) &&
+					  st.st_rdev == own.st_rdev
+					: st.st_dev == own.st_dev &&
+					  st.st_ino == own.st_ino)
+			return cfs_err_set(&cmd->err, -EBUSY,
+					   "%s: is device %u of this pool",
+					   cmd->operands[i], d->index);
+	}
+	return 0;
+}
+
+static int check_devices(struct cfs_cmd *cmd, const char *pool)
+{
+	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
+	unsigned int i;
+	int r = slicectl_open(cmd, pool, false, &s);
+
+	if (r < 0)
+		return r;
+	r = cfs_session_devices(s, check_is_other, cmd, &cmd->err);
+	/* All questions before the pool is held to write. */
+	cfs_session_closep(&s);
+	s = NULL;
+	for (i = 1; r == 0 && i < cmd->operand_count; i++)
+		r = check_device(cmd, cmd->operands[i]);
+	return r;
 }
 
 static void put(struct cfs_cmd *cmd, const char *path, uint64_t slices)
@@ -61,12 +104,10 @@ static int run(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
-	unsigned int i;
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
-	/* All questions before the pool is held. */
-	for (i = 1; r == 0 && i < cmd->operand_count; i++)
-		r = check_device(cmd, cmd->operands[i]);
+	if (r == 0)
+		r = check_devices(cmd, name.pool);
 	if (r == 0)
 		r = slicectl_open(cmd, name.pool, true, &s);
 	if (r < 0)

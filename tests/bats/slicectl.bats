@@ -487,3 +487,22 @@ of_volume() {
 	exec 7>&-
 	run -3 slicectl show "$P:vm0"
 }
+
+@test "add refuses the pool's own devices always, with 4" {
+	make_pool
+	truncate -s 64M more.img
+	slicectl add -q "$P" more.img
+	run -4 --separate-stderr slicectl add "$P" more.img
+	says "slicectl: more.img: is device 1 of this pool"
+	run -4 --separate-stderr slicectl add -f -y "$P" "./$P"
+	says "slicectl: ./$P: is device 0 of this pool"
+	slicectl df -q "$P"
+}
+
+@test "rename says which name is taken" {
+	make_pool
+	make_lun vm0
+	make_lun vm1
+	run -1 --separate-stderr slicectl rename "$P:vm0" vm1
+	says "slicectl: $P:vm0: vm1 exists already: choose another name"
+}
