@@ -156,18 +156,19 @@ static int skip(struct snapctl_one *one, const struct cfs_snapshot_info *info)
 	return 0;
 }
 
-static int remove_one(struct snapctl_one *one,
-		      const struct cfs_snapshot_info *info)
+/* What goes at once. */
+struct batch {
+	const struct cfs_snapshot_info	*infos[CFS_SNAP_REMOVE_MAX];
+	const char			*names[CFS_SNAP_REMOVE_MAX];
+	unsigned int			count;
+};
+
+static void put_removed(struct snapctl_one *one,
+			const struct cfs_snapshot_info *info, uint64_t freed)
 {
 	struct cfs_cmd *cmd = one->cmd;
 	char text[CFS_TABLE_SIZE_BYTES];
-	uint64_t freed = 0;
-	int r;
 
-	r = cfs_session_snap_remove(one->s, info->volume, info->name, &freed,
-				    &cmd->err);
-	if (r < 0)
-		return r;
 	cfs_cmd_say(cmd, "%s:%s@%s: %sremoved, %s free\n", one->name->pool,
 		    info->volume, info->name, snapctl_would(cmd),
 		    cfs_table_format_size(cmd, freed, text));
@@ -176,13 +177,32 @@ static int remove_one(struct snapctl_one *one,
 	cfs_out_str(cmd->out, "name", info->name);
 	cfs_out_u64(cmd->out, "freed_bytes", freed);
 	cfs_out_end(cmd->out);
-	return 0;
+}
+
+static int remove_batch(struct snapctl_one *one, struct batch *b)
+{
+	uint64_t freed[CFS_SNAP_REMOVE_MAX] = { 0 };
+	unsigned int i, count = b->count;
+	int r;
+
+	b->count = 0;
+	if (count == 0)
+		return 0;
+	if (cfs_cmd_is_stopped(NULL))
+		return cfs_err_set(&one->cmd->err, -EINTR, "stopped before "
+				   "@%s", b->names[0]);
+	r = cfs_session_snap_remove_many(one->s, one->name->volume, b->names,
+					 count, freed, &one->cmd->err);
+	for (i = 0; r == 0 && i < count; i++)
+		put_removed(one, b->infos[i], freed[i]);
+	return r;
 }
 
 static int remove_range(struct snapctl_one *one)
 {
 	CFS_CLEANUP(range_donep) struct range range = { .first = 0 };
 	const struct cfs_snapshot_info *info;
+	struct batch batch = { .count = 0 };
 	bool is_range = false;
 	size_t i;
 	int r = resolve(one, &range, &is_range);
@@ -191,15 +211,16 @@ static int remove_range(struct snapctl_one *one)
 		r = check_single(&range, &one->cmd->err);
 	for (i = range.first; r == 0 && i <= range.last; i++) {
 		info = &range.list.snaps.items[i];
-		if (cfs_cmd_is_stopped(NULL))
-			return cfs_err_set(&one->cmd->err, -EINTR, "stopped "
-					   "before @%s", info->name);
-		if (is_range && is_stuck(info))
+		if (is_range && is_stuck(info)) {
 			r = skip(one, info);
-		else
-			r = remove_one(one, info);
+			continue;
+		}
+		batch.infos[batch.count] = info;
+		batch.names[batch.count++] = info->name;
+		if (batch.count == CFS_SNAP_REMOVE_MAX)
+			r = remove_batch(one, &batch);
 	}
-	return r;
+	return r < 0 ? r : remove_batch(one, &batch);
 }
 
 static void out_skipped(struct cfs_cmd *cmd, const struct snapctl_list *list)

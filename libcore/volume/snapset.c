@@ -207,8 +207,10 @@ void cfs_snapset_undo(const struct cfs_snapset_mark *marks, size_t count)
 
 		/* Again for each mark of a container: the second time there is
 		 * nothing to do. */
-		if (undo(m, &list, NULL) == 0)
-			(void)cfs_vec_push(&done.keys, list.keys.items[i]);
+		if (undo(m, &list, NULL) < 0)
+			continue;
+		(void)cfs_vec_push(&done.keys, list.keys.items[i]);
+		(void)cfs_sweep(m, marks[i].branch, NULL, 0, NULL);
 	}
 	/* What stays is for the next who opens the container. */
 	(void)change(marks[0].member->pool, done.keys.items, done.keys.count,

@@ -353,38 +353,143 @@ int cfs_snapshot_hold(struct cfs_member *m, uint64_t volume, const char *snap,
 	return cfs_volume_op_done(m, r, err);
 }
 
+struct removal {
+	struct found	at;
+	size_t		index;		/* of its name */
+	bool		is_swept;
+};
+
+static int removal_by_stamp(const void *a, const void *b)
+{
+	const struct removal *x = a, *y = b;
+
+	return by_stamp(&x->at, &y->at);
+}
+
+/* Where they are, from old to new, and none of them is held.  Locked. */
+static int find_removals(struct cfs_member *m, uint64_t volume,
+			 const char *const *names, size_t count,
+			 struct removal *ret, struct cfs_err *err)
+{
+	struct found *list = NULL;
+	size_t room = 0, found = 0;
+	int r = find_all(m->vols, volume, &list, &room, err);
+
+	for (size_t i = room; r == 0 && found < count && i-- > 0;) {
+		struct cfs_snapshot_rec rec;
+		size_t k = 0;
+
+		r = get_locked(m->container, &list[i], &rec, err);
+		while (r == 0 && k < count && strcmp(names[k], rec.name) != 0)
+			k++;
+		if (r != 0 || k == count)
+			continue;
+		if (rec.flags & CFS_SNAPSHOT_HELD)
+			r = cfs_err_set(err, -EBUSY, "it is on hold");
+		ret[found++] = (struct removal){ list[i], k, false };
+	}
+	free(list);
+	if (r == 0 && found < count)
+		r = cfs_err_set(err, -ENOENT, "no such snapshot");
+	if (r == 0)
+		qsort(ret, count, sizeof(*ret), removal_by_stamp);
+	return r;
+}
+
+/* Within an operation: their records, and a mark for each branch. */
+static int remove_locked(struct cfs_member *m, const struct removal *list,
+			 size_t count, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct cfs_key key = snapshot_key(list[i].at.branch,
+						  list[i].at.stamp);
+
+		r = cfs_container_del(m->container, &key, err);
+		if (r == 0 && (i == 0 || list[i].at.branch !=
+					 list[i - 1].at.branch))
+			r = cfs_sweep_mark(m, list[i].at.branch, err);
+	}
+	return r;
+}
+
+/* Branch by branch, parents first: theirs are the older snapshots. */
+static int sweep_removed(struct cfs_member *m, struct removal *list,
+			 size_t count, struct cfs_sweep_gain *gains,
+			 uint64_t *ret_freed_blocks, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const uint16_t branch = list[i].at.branch;
+		size_t n = 0;
+
+		if (list[i].is_swept)
+			continue;
+		for (size_t k = i; k < count; k++)
+			if (list[k].at.branch == branch)
+				gains[n++] = (struct cfs_sweep_gain){
+					list[k].at.stamp, 0,
+				};
+		r = cfs_sweep(m, branch, gains, n, err);
+		n = 0;
+		for (size_t k = i; k < count; k++) {
+			if (list[k].at.branch != branch)
+				continue;
+			list[k].is_swept = true;
+			ret_freed_blocks[list[k].index] =
+				gains[n++].freed_blocks;
+		}
+	}
+	return r;
+}
+
+int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
+			     const char *const *names, size_t count,
+			     uint64_t *ret_freed_blocks, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct removal *list =
+		calloc(count, sizeof(*list));
+	CFS_CLEANUP(cfs_freep) struct cfs_sweep_gain *gains =
+		calloc(count, sizeof(*gains));
+	uint64_t clones = 0;
+	int r;
+
+	if (!list || !gains)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	cfs_container_lock(m->container);
+	r = find_removals(m, volume, names, count, list, err);
+	cfs_container_unlock(m->container);
+	for (size_t i = 0; r == 0 && clones == 0 && i < count; i++)
+		r = cfs_snapshot_clone_count(m, volume, list[i].at.stamp,
+					     &clones, err);
+	if (r == 0 && clones)
+		r = cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
+				clones);
+	/* Leaves that the records stand in, beside the usual. */
+	if (r == 0)
+		r = cfs_op_begin_for(m->container, CFS_OP_FREEING,
+				     32 + count / 2, err);
+	if (r < 0)
+		return r;
+	r = find_removals(m, volume, names, count, list, err);
+	if (r == 0)
+		r = remove_locked(m, list, count, err);
+	r = cfs_volume_op_done(m, r, err);
+	return r < 0 ? r : sweep_removed(m, list, count, gains,
+					 ret_freed_blocks, err);
+}
+
 int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
 			const char *snap, uint64_t *ret_freed_blocks,
 			struct cfs_err *err)
 {
-	struct cfs_snapshot_rec rec;
-	struct found at;
-	uint64_t stamp, clones = 0;
-	struct cfs_key key;
-	int r = cfs_snapshot_find(m, volume, snap, &stamp, &rec, err);
+	uint64_t freed = 0;
+	int r = cfs_snapshot_remove_many(m, volume, &snap, 1, &freed, err);
 
-	if (r == 0)
-		r = cfs_snapshot_clone_count(m, volume, stamp, &clones, err);
-	if (r < 0)
-		return r;
-	if (clones)
-		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " %s", clones,
-				   cfs_plural(clones, "clone", "clones"));
-	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
-	if (r < 0)
-		return r;
-	r = must_find(m, volume, snap, &at, &rec, err);
-	if (r == 0 && (rec.flags & CFS_SNAPSHOT_HELD))
-		r = cfs_err_set(err, -EBUSY, "it is on hold");
-	if (r == 0) {
-		key = snapshot_key(at.branch, at.stamp);
-		r = cfs_container_del(m->container, &key, err);
-	}
-	if (r == 0)
-		r = cfs_sweep_mark(m, at.branch, err);
-	r = cfs_volume_op_done(m, r, err);
-	if (r == 0)
-		r = cfs_sweep(m, at.branch, ret_freed_blocks, err);
+	if (ret_freed_blocks)
+		*ret_freed_blocks = freed;
 	return r;
 }
 
@@ -505,6 +610,6 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 	}
 	r = cfs_volume_op_done(m, r, err);
 	if (r == 0)
-		r = cfs_sweep(m, branch, NULL, err);
+		r = cfs_sweep(m, branch, NULL, 0, err);
 	return r;
 }

@@ -44,9 +44,35 @@ static bool is_seen(const struct branch *b, const struct cfs_version *version,
 	       cfs_branch_is_pinned(b, version->stamp, UINT64_MAX);
 }
 
+struct gains {
+	struct cfs_sweep_gain *list;
+	size_t		count;
+};
+
+/* The newest of them that saw the version kept it to the last. */
+static void count_gain(const struct gains *g, const struct cfs_version *version,
+		       bool is_history, uint64_t blocks)
+{
+	size_t lo = 0, hi = g->count;
+
+	if (g->count == 0)
+		return;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (!is_history || g->list[mid].stamp < version->death)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == 0 || g->list[lo - 1].stamp < version->stamp)
+		lo = g->count;
+	g->list[lo - 1].freed_blocks += blocks;
+}
+
 static int drop_record(struct cfs_vols *v, struct branch *b,
 		       unsigned int tree_id, const struct cfs_cursor *cur,
-		       uint64_t *freed, struct cfs_err *err)
+		       const struct gains *gains, struct cfs_err *err)
 {
 	struct cfs_key key = cur->key;
 	int r = 0;
@@ -65,7 +91,8 @@ static int drop_record(struct cfs_vols *v, struct branch *b,
 					tree_id == CFS_TREE_LIVE ? -n : 0,
 					tree_id == CFS_TREE_LIVE ? 0 : -n,
 					err);
-			*freed += rec.count;
+			count_gain(gains, &rec.version,
+				   tree_id == CFS_TREE_HISTORY, rec.count);
 		}
 	}
 	if (r == 0)
@@ -79,7 +106,7 @@ static int drop_record(struct cfs_vols *v, struct branch *b,
  */
 static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 		       unsigned int tree_id, struct cfs_key *at,
-		       uint64_t *freed, struct cfs_err *err)
+		       const struct gains *gains, struct cfs_err *err)
 {
 	struct cfs_cursor cur;
 	struct branch *b;
@@ -100,7 +127,7 @@ static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 				       err);
 		if (r == 0 && !is_seen(b, &version,
 				       tree_id == CFS_TREE_HISTORY))
-			r = drop_record(v, b, tree_id, &cur, freed, err);
+			r = drop_record(v, b, tree_id, &cur, gains, err);
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
 	}
@@ -108,25 +135,21 @@ static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 }
 
 static int sweep_tree(struct cfs_member *m, uint16_t branch,
-		      unsigned int tree_id, uint64_t *freed,
+		      unsigned int tree_id, const struct gains *gains,
 		      struct cfs_err *err)
 {
 	struct cfs_key at = { { (uint64_t)branch << 48, 0, 0 } };
 	int r;
 
 	do {
-		uint64_t batch = 0;
-
 		r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
 		if (r < 0)
 			return r;
-		r = sweep_batch(m->vols, branch, tree_id, &at, &batch, err);
+		r = sweep_batch(m->vols, branch, tree_id, &at, gains, err);
 		if (r < 0)
 			cfs_op_abort(m->container);
 		else
 			cfs_op_end(m->container);
-		if (r >= 0)
-			*freed += batch;
 	} while (r == 1);
 	return r;
 }
@@ -203,14 +226,14 @@ static int sweep_done(struct cfs_member *m, uint16_t branch,
 		r = cfs_sweep_mark(m, parent, err);
 	r = cfs_volume_op_done(m, r, err);
 	if (r == 0 && parent)
-		r = cfs_sweep(m, parent, NULL, err);
+		r = cfs_sweep(m, parent, NULL, 0, err);
 	return r;
 }
 
-int cfs_sweep(struct cfs_member *m, uint16_t branch, uint64_t *ret_freed,
-	      struct cfs_err *err)
+int cfs_sweep(struct cfs_member *m, uint16_t branch,
+	      struct cfs_sweep_gain *gains, size_t count, struct cfs_err *err)
 {
-	uint64_t freed = 0;
+	const struct gains g = { gains, count };
 	bool is_there, wants_live = false;
 	struct branch *b;
 	int r = 0;
@@ -222,16 +245,14 @@ int cfs_sweep(struct cfs_member *m, uint16_t branch, uint64_t *ret_freed,
 		wants_live = has_ended(b);
 	cfs_container_unlock(m->container);
 	if (is_there) {
-		r = sweep_tree(m, branch, CFS_TREE_HISTORY, &freed, err);
+		r = sweep_tree(m, branch, CFS_TREE_HISTORY, &g, err);
 		if (r == 0 && wants_live)
-			r = sweep_tree(m, branch, CFS_TREE_LIVE, &freed, err);
+			r = sweep_tree(m, branch, CFS_TREE_LIVE, &g, err);
 	}
 	if (r == 0)
 		r = cfs_container_commit(m->container, err);
 	if (r == 0)
 		r = sweep_done(m, branch, err);
-	if (ret_freed)
-		*ret_freed = freed;
 	return r;
 }
 
@@ -293,7 +314,7 @@ int cfs_volume_finish_removal(struct cfs_member *m, uint64_t id,
 		if (branch)
 			r = end_branch(m, branch, err);
 		if (branch && r == 0)
-			r = cfs_sweep(m, branch, NULL, err);
+			r = cfs_sweep(m, branch, NULL, 0, err);
 	} while (branch && r == 0);
 	if (r == 0)
 		r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
@@ -351,7 +372,7 @@ int cfs_volumes_finish_work(struct cfs_member *m, struct cfs_err *err)
 			return 0;
 		/* Inodes that were unlinked are the file system's to free. */
 		if (r == 0 && key.w[1] == 0)
-			r = cfs_sweep(m, (uint16_t)low, NULL, err);
+			r = cfs_sweep(m, (uint16_t)low, NULL, 0, err);
 	}
 	return r;
 }

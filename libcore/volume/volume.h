@@ -85,6 +85,13 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
 			const char *snap, uint64_t *ret_freed_blocks,
 			struct cfs_err *err);
+/*
+ * Several of one volume, each named once: all or none, with one commit.
+ * @ret_freed_blocks: of each what it gives back if the older ones went first.
+ */
+int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
+			     const char *const *names, size_t count,
+			     uint64_t *ret_freed_blocks, struct cfs_err *err);
 int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
 			const char *snap, const char *name,
 			struct cfs_err *err);

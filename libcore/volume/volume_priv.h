@@ -47,9 +47,19 @@ void cfs_snapset_undo(const struct cfs_snapset_mark *marks, size_t count);
 /* sweep.c */
 /* Within an operation: this branch is to be swept. */
 int cfs_sweep_mark(struct cfs_member *m, uint16_t branch, struct cfs_err *err);
-/* Free what no pin sees in a branch that was marked; the branch itself too,
- * if it has ended and nothing looks at it. */
-int cfs_sweep(struct cfs_member *m, uint16_t branch, uint64_t *ret_freed,
+/* What a sweep gave back on account of a snapshot that was removed. */
+struct cfs_sweep_gain {
+	uint64_t	stamp;
+	uint64_t	freed_blocks;
+};
+/*
+ * Free what no pin sees in a branch that was marked; the branch itself too,
+ * if it has ended and nothing looks at it.  @gains: what was removed of the
+ * branch, sorted by stamp; each gets what would have been freed if they had
+ * gone one by one, from old to new, and the last one all that none saw.
+ */
+int cfs_sweep(struct cfs_member *m, uint16_t branch,
+	      struct cfs_sweep_gain *gains, size_t count,
 	      struct cfs_err *err);
 /* A volume that is DELETING: its snapshots, branches, record. */
 int cfs_volume_finish_removal(struct cfs_member *m, uint64_t id,
