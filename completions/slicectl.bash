@@ -33,7 +33,7 @@ _slicectl()
 	df)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
 	map)
-		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+		options='--svg --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
 	set)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	add)
@@ -74,6 +74,8 @@ _slicectl()
 		kind=none ;;
 	df,--search)
 		kind=dirs ;;
+	map,--svg)
+		kind=files ;;
 	map,--color)
 		words='auto always never' ;;
 	map,--wait)

@@ -59,6 +59,7 @@ complete -c slicectl -n '__fish_seen_subcommand_from df' -l color -x -a 'auto al
 complete -c slicectl -n '__fish_seen_subcommand_from df' -l bytes -d 'print plain numbers of bytes'
 complete -c slicectl -n '__fish_seen_subcommand_from df' -l wait -x -d 'wait so long for another holder (10)'
 complete -c slicectl -n '__fish_seen_subcommand_from df' -l search -x -a '(__fish_complete_directories)' -d 'look for the pool\'s devices here too; may be repeated'
+complete -c slicectl -n '__fish_seen_subcommand_from map' -l svg -r -F -d 'draw it as SVG into FILE, \'-\' for standard output'
 complete -c slicectl -n '__fish_seen_subcommand_from map' -s h -l help -d 'show this help and exit'
 complete -c slicectl -n '__fish_seen_subcommand_from map' -s V -l version -d 'show the version and exit'
 complete -c slicectl -n '__fish_seen_subcommand_from map' -l json -d 'print one JSON document'

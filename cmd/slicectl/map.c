@@ -4,44 +4,17 @@
  * many neighbouring slices as it takes to fit a device into ROWS lines; what
  * is worst in a cell is what it shows (damaged, then frozen, then how full).
  * So the picture has the same size for a file of 64 MiB and for a petabyte.
+ * It is drawn with characters here, as SVG in map_svg.c.
  */
-#include "slicectl/slicectl.h"
+#include "slicectl/map.h"
 
 #include "base/bits.h"
 #include "base/cleanup.h"
-#include "base/vec.h"
 
 #include <langinfo.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define COLUMNS 64u
-#define ROWS 16u
-
-struct cell {
-	uint64_t	lent, pool, frozen, damaged;	/* slices */
-	uint64_t	used_blocks, block_count;
-	uint32_t	owner;		/* index of a container, from 1 */
-};
-
-struct drawn {			/* a device */
-	struct cfs_device_info	info;
-	uint64_t		slices_per_cell;
-	size_t			cell_count;
-	struct cell		*cells;
-};
-
-struct owner {
-	char		name[128];
-	uint64_t	slices, used_blocks, block_count;
-};
-
-struct map {
-	struct cfs_cmd		*cmd;
-	CFS_VEC(struct drawn)	devices;
-	CFS_VEC(struct owner)	owners;
-};
 
 struct glyphs {
 	const char *free, *fill[4], *pool, *frozen, *damaged;
@@ -78,7 +51,7 @@ static int add_device(void *arg, const struct cfs_device_info *info)
 	struct drawn d = { .info = *info };
 
 	slicectl_out_device(m->cmd->out, info);
-	d.slices_per_cell = cfs_div_up(info->slice_count, COLUMNS * ROWS);
+	d.slices_per_cell = cfs_div_up(info->slice_count, MAP_COLUMNS * MAP_ROWS);
 	if (!d.slices_per_cell)
 		d.slices_per_cell = 1;
 	d.cell_count = (size_t)cfs_div_up(info->slice_count,
@@ -220,11 +193,11 @@ static void draw_device(struct map *m, const struct glyphs *g,
 	cfs_cmd_print(m->cmd, "\n");
 	for (i = 0; i < d->cell_count; i++) {
 		first = i * d->slices_per_cell;
-		if (i % COLUMNS == 0)
+		if (i % MAP_COLUMNS == 0)
 			cfs_cmd_print(m->cmd, "%12llu ",
 				      (unsigned long long)first);
 		put_cell(m, g, &d->cells[i]);
-		if (i % COLUMNS == COLUMNS - 1 || i + 1 == d->cell_count)
+		if (i % MAP_COLUMNS == MAP_COLUMNS - 1 || i + 1 == d->cell_count)
 			cfs_cmd_print(m->cmd, "\n");
 	}
 	cfs_cmd_print(m->cmd, "\n");
@@ -307,6 +280,7 @@ static int run(struct cfs_cmd *cmd)
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	CFS_CLEANUP(map_donep) struct map m = { .cmd = cmd };
+	const char *svg;
 	int r = cfs_cmd_name(cmd, 0, 0, CFS_NAME_VOLUME, &name);
 
 	if (r == 0)
@@ -318,7 +292,8 @@ static int run(struct cfs_cmd *cmd)
 		r = cfs_err_set(&cmd->err, r, "out of memory");
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[0], r);
-	return draw(&m);
+	svg = cfs_cmd_str(cmd, "svg", NULL);
+	return svg ? map_write_svg(&m, svg) : draw(&m);
 }
 
 const struct cfs_verb slicectl_map = {
@@ -330,7 +305,12 @@ const struct cfs_verb slicectl_map = {
 		"every slice that was ever used; the others are free.",
 	.examples =
 		"slicectl map pool.img\n"
+		"slicectl map --svg map.svg pool.img\n"
 		"slicectl map --json pool.img:vm0 | jq '.slices | length'",
+	.opts = CFS_OPTS(
+		{ .name = "svg", .type = CFS_OPT_STRING, .argument = "FILE",
+		  .help = "draw it as SVG into FILE, '-' for standard "
+			  "output" }),
 	.common = CFS_COMMON_READ,
 	.items = "slices",
 	.min_operands = 1,

@@ -506,3 +506,25 @@ of_volume() {
 	run -1 --separate-stderr slicectl rename "$P:vm0" vm1
 	says "slicectl: $P:vm0: vm1 exists already: choose another name"
 }
+
+@test "map --svg draws every slice, and escapes names" {
+	P='a&b <c>.img'
+	make_pool
+	make_lun vm0 1M 16
+	run -0 slicectl map --svg map.svg "$P"
+	[ "$output" = "" ]
+	python3 -c 'import sys, xml.dom.minidom as d
+rects = d.parse(sys.argv[1]).getElementsByTagName("rect")
+print(len([r for r in rects if r.getElementsByTagName("title")]))' \
+		map.svg >count
+	[ "$(cat count)" = 62 ]
+	grep -q 'lent, vm0, ' map.svg
+	grep -q 'a&amp;b &lt;c&gt;.img' map.svg
+	[ "$(slicectl map --svg - "$P")" = "$(cat map.svg)" ]
+	echo old >keep.svg
+	run -3 --separate-stderr slicectl map --svg no/map.svg "$P"
+	says "slicectl: no/map.svg: No such file or directory"
+	run -3 slicectl map --svg keep.svg "$P:vm1"
+	[ "$(cat keep.svg)" = old ]
+	[ "$(ls -A | grep -c svg)" = 2 ]
+}
