@@ -7,11 +7,17 @@
  * that are missing from a mirror listed as left out; flush; only then is
  * anything else written, so that a device which comes back is known to have
  * missed something.  At close: everything committed, then record "clean".
+ *
+ * Where another process holds the pool and its record says where it answers,
+ * all is asked of it (remote.h).  Its lock is tried first: the record of one
+ * that has died says nothing.
  */
 #include "session/session_priv.h"
 
+#include "base/clock.h"
 #include "device/overlay.h"
 #include "pool/devset_exclude.h"
+#include "session/remote.h"
 #include "session/session_devices.h"
 
 #include <inttypes.h>
@@ -72,7 +78,6 @@ static struct cfs_devset_options set_options(const struct cfs_session *s)
 		.search_count = s->opt.search_count,
 		.warn = s->opt.warn,
 		.arg = s->opt.arg,
-		.wait_seconds = s->opt.wait_seconds,
 		.stop = s->opt.stop,
 	};
 }
@@ -85,11 +90,11 @@ static int open_set(struct cfs_session *s, const char *pool,
 	return cfs_devset_open(pool, &opt, &s->set, err);
 }
 
-static int take_hold(struct cfs_session *s, bool *ret_was_clean,
-		     struct cfs_err *err)
+static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
+		     bool *ret_was_clean, struct cfs_err *err)
 {
 	const struct cfs_holder_options opt = {
-		.wait_seconds = s->opt.wait_seconds,
+		.wait_seconds = wait_seconds,
 		.stop = s->opt.stop,
 		.arg = s->opt.arg,
 	};
@@ -121,29 +126,129 @@ static int open_held(struct cfs_session *s, bool was_clean,
 	return r;
 }
 
-static int open_steps(struct cfs_session *s, const char *pool,
-		      struct cfs_err *err)
+/* ---- beside another process ---------------------------------------------- */
+
+#define POLL_NS		(50 * CFS_NS_PER_MS)
+#define ANSWER_MS_MIN	1000u
+
+/* A set that only looks; the session's own, if it could be opened. */
+static int look(struct cfs_session *s, const char *pool,
+		struct cfs_devset **ret)
 {
-	bool was_clean = false;
-	int r = open_set(s, pool, err);
+	struct cfs_devset_options opt = set_options(s);
+
+	if (s->set) {
+		*ret = s->set;
+		return 0;
+	}
+	opt.is_writable = false;
+	opt.is_overlay = true;
+	opt.warn = NULL;
+	return cfs_devset_open(pool, &opt, ret, NULL);
+}
+
+/*
+ * Ask the one who holds the pool.  1: it answers; 0: there is nobody to be
+ * asked; else what it said.
+ */
+static int ask_holder(struct cfs_session *s, const char *pool,
+		      uint64_t left_ns, struct cfs_err *err)
+{
+	const uint64_t left_ms = left_ns / CFS_NS_PER_MS;
+	struct cfs_devset *set = NULL;
+	struct cfs_err why = CFS_ERR_INIT;
+	struct cfs_seat seat;
+	int r = look(s, pool, &set);
+
+	if (r < 0)
+		return 0;
+	r = cfs_seat_read(set, &seat, NULL);
+	if (r == 0 && seat.state == CFS_SEAT_OPEN && seat.address[0])
+		r = cfs_remote_connect(seat.address,
+				       cfs_devset_label(set, 0)->pool_uuid,
+				       &s->opt,
+				       (unsigned int)CFS_MAX(left_ms,
+							     ANSWER_MS_MIN),
+				       &s->remote, &why);
+	else
+		r = -EBUSY;
+	if (set != s->set)
+		cfs_devset_close(set);
+	if (r == -EBUSY)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r < 0 ? r : 1;
+}
+
+/* One try: the pool is ours, or -EBUSY, or something is wrong. */
+static int try_hold(struct cfs_session *s, const char *pool,
+		    bool *ret_was_clean, struct cfs_err *err)
+{
+	int r = s->set ? 0 : open_set(s, pool, err);
 
 	if (r == 0)
-		r = take_hold(s, &was_clean, err);
+		r = take_hold(s, 0, ret_was_clean, err);
 	/* The set of devices changed while we waited: look again. */
 	for (int i = 0; r == -EAGAIN && i < 10; i++) {
 		cfs_devset_close(s->set);
 		s->set = NULL;
 		r = open_set(s, pool, err);
 		if (r == 0)
-			r = take_hold(s, &was_clean, err);
+			r = take_hold(s, 0, ret_was_clean, err);
+	}
+	return r;
+}
+
+static int open_steps(struct cfs_session *s, const char *pool,
+		      struct cfs_err *err)
+{
+	struct cfs_clock *clock = cfs_clock_system();
+	const uint64_t end_ns =
+		cfs_deadline_add(cfs_clock_elapsed_ns(clock),
+				 s->opt.wait_seconds * CFS_NS_PER_S);
+	bool was_clean = false;
+	uint64_t now_ns;
+	int r, asked;
+
+	while ((r = try_hold(s, pool, &was_clean, err)) == -EBUSY) {
+		now_ns = cfs_clock_elapsed_ns(clock);
+		asked = s->opt.must_hold ? 0 :
+			ask_holder(s, pool, end_ns > now_ns ? end_ns - now_ns :
+				   0, err);
+		if (asked)
+			return asked;
+		now_ns = cfs_clock_elapsed_ns(clock);
+		if (now_ns >= end_ns)
+			return r;
+		if (s->opt.stop && s->opt.stop(s->opt.arg))
+			return cfs_err_set(err, -EINTR, "%s: stopped while "
+					   "waiting for it", pool);
+		cfs_clock_sleep_until(clock, CFS_MIN(end_ns,
+						     now_ns + POLL_NS));
 	}
 	return r < 0 ? r : open_held(s, was_clean, err);
 }
 
 static void session_free(struct cfs_session *s)
 {
+	cfs_remote_close(s->remote);
 	cfs_devset_close(s->set);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->seat_lock);
 	free(s);
+}
+
+static struct cfs_session *session_new(const struct cfs_session_options *opt)
+{
+	struct cfs_session *s = calloc(1, sizeof(*s));
+
+	if (s) {
+		s->opt = *opt;
+		pthread_mutex_init(&s->lock, NULL);
+		pthread_mutex_init(&s->seat_lock, NULL);
+	}
+	return s;
 }
 
 /* Not clean: what stands on the devices is for recovery. */
@@ -165,16 +270,19 @@ static int name_pool(const char *pool, int r, struct cfs_err *err)
 int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 		     struct cfs_session **ret, struct cfs_err *err)
 {
-	struct cfs_session *s = calloc(1, sizeof(*s));
+	struct cfs_session *s = session_new(opt);
 	int r;
 
 	if (!s)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	s->opt = *opt;
 	r = open_steps(s, pool, err);
 	if (r < 0) {
 		open_failed(s);
 		return name_pool(pool, r, err);
+	}
+	if (s->remote) {
+		cfs_devset_close(s->set);
+		s->set = NULL;
 	}
 	*ret = s;
 	return 0;
@@ -184,7 +292,7 @@ int cfs_session_open_devices(struct cfs_dev *const *devices, size_t count,
 			     const struct cfs_session_options *opt,
 			     struct cfs_session **ret, struct cfs_err *err)
 {
-	struct cfs_session *s = calloc(1, sizeof(*s));
+	struct cfs_session *s = session_new(opt);
 	struct cfs_devset_options set_opt;
 	bool was_clean = false;
 	int r;
@@ -194,11 +302,10 @@ int cfs_session_open_devices(struct cfs_dev *const *devices, size_t count,
 			cfs_dev_close(devices[i]);
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
-	s->opt = *opt;
 	set_opt = set_options(s);
 	r = cfs_devset_from_devices(devices, count, &set_opt, &s->set, err);
 	if (r == 0)
-		r = take_hold(s, &was_clean, err);
+		r = take_hold(s, opt->wait_seconds, &was_clean, err);
 	if (r == 0)
 		r = open_held(s, was_clean, err);
 	if (r < 0) {
@@ -225,6 +332,10 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 
 	if (!s)
 		return 0;
+	if (s->remote) {
+		session_free(s);
+		return 0;
+	}
 	if (s->opt.is_writable) {
 		r = cfs_pool_close(s->pool, err);
 	} else {
@@ -244,6 +355,21 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 void cfs_session_closep(struct cfs_session **s)
 {
 	cfs_session_close(*s, NULL);
+}
+
+int cfs_session_store_seat_locked(struct cfs_session *s, struct cfs_err *err)
+{
+	return cfs_holder_update(s->holder, &s->seat, err);
+}
+
+int cfs_session_store_seat(struct cfs_session *s, struct cfs_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&s->seat_lock);
+	r = cfs_session_store_seat_locked(s, err);
+	pthread_mutex_unlock(&s->seat_lock);
+	return r;
 }
 
 int cfs_session_may_write(const struct cfs_session *s, struct cfs_err *err)

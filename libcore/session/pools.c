@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The pool as a whole: space, devices, slices, settings. */
 #include "session/judge.h"
+#include "session/local.h"
 #include "session/session_priv.h"
 
 #include "base/bits.h"
@@ -102,8 +103,8 @@ static void fill_devices(struct cfs_session *s, struct cfs_pool_info *ret)
 	}
 }
 
-int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
-			  struct cfs_err *err)
+int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
+			struct cfs_err *err)
 {
 	const struct cfs_label *label = cfs_devset_label(s->set, 0);
 	struct sum sum = { .s = s, .info = ret };
@@ -157,8 +158,8 @@ static bool is_block(const char *path)
 
 /* ---- devices ------------------------------------------------------------- */
 
-int cfs_session_devices(struct cfs_session *s, cfs_device_each_fn each,
-			void *arg, struct cfs_err *err)
+int cfs_local_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
+		      struct cfs_err *err)
 {
 	for (uint32_t i = 0; i < cfs_devset_count(s->set); i++) {
 		const struct cfs_label *label = cfs_devset_label(s->set, i);
@@ -229,9 +230,9 @@ static int label_for(struct cfs_session *s, struct cfs_dev *dev,
  * leaves a device that the tables do not know, or labels that do not name it
  * yet; both are seen at the next open.
  */
-int cfs_session_add_device(struct cfs_session *s, const char *path,
-			   bool is_forced, uint64_t *ret_slices,
-			   struct cfs_err *err)
+int cfs_local_add_device(struct cfs_session *s, const char *path,
+			 bool is_forced, uint64_t *ret_slices,
+			 struct cfs_err *err)
 {
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	struct cfs_device_probe probe;
@@ -272,7 +273,7 @@ int cfs_session_add_device(struct cfs_session *s, const char *path,
 	if (r == 0)
 		r = cfs_devset_write_labels(s->set, err);
 	if (r == 0)
-		r = cfs_holder_update(s->holder, &s->seat, err);
+		r = cfs_session_store_seat(s, err);
 	*ret_slices = label.slice_count;
 	return r;
 }
@@ -295,9 +296,9 @@ static int count_beyond(void *arg, uint32_t device, uint64_t slice,
 	return 0;
 }
 
-int cfs_session_resize_device(struct cfs_session *s, const char *device,
-			      uint64_t *ret_old_slices,
-			      uint64_t *ret_new_slices, struct cfs_err *err)
+int cfs_local_resize_device(struct cfs_session *s, const char *device,
+			    uint64_t *ret_old_slices, uint64_t *ret_new_slices,
+			    struct cfs_err *err)
 {
 	const struct cfs_label *label;
 	struct cfs_device_rec rec;
@@ -375,8 +376,8 @@ static int trim_container(void *arg, uint64_t id,
 	return r;
 }
 
-int cfs_session_trim(struct cfs_session *s, const char *container,
-		     struct cfs_trim_result *ret, struct cfs_err *err)
+int cfs_local_trim(struct cfs_session *s, const char *container,
+		   struct cfs_trim_result *ret, struct cfs_err *err)
 {
 	struct trim_state st = { s, ret, container };
 	struct cfs_member *m;
@@ -450,8 +451,8 @@ static void complete_slice(struct cfs_session *s, struct cfs_slice_info *i)
 	cfs_container_unlock(c);
 }
 
-int cfs_session_slices(struct cfs_session *s, const char *container,
-		       cfs_slice_each_fn each, void *arg, struct cfs_err *err)
+int cfs_local_slices(struct cfs_session *s, const char *container,
+		     cfs_slice_each_fn each, void *arg, struct cfs_err *err)
 {
 	struct slice_list l = { NULL, 0, 0 };
 	struct cfs_member *m;
@@ -523,8 +524,8 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 	return r;
 }
 
-int cfs_session_set(struct cfs_session *s, const char *volume, const char *key,
-		    const char *value, struct cfs_err *err)
+int cfs_local_set(struct cfs_session *s, const char *volume, const char *key,
+		  const char *value, struct cfs_err *err)
 {
 	uint64_t n = 0;
 	int r = cfs_session_may_write(s, err);

@@ -46,6 +46,8 @@ struct cfs_session_options {
 	bool			is_dry_run;
 	bool			ignores_damage;	/* check, scrub, trace: open as far
 						 * as it goes */
+	bool			must_hold;	/* never ask another holder: wait
+						 * until the pool is ours */
 	unsigned int		wait_seconds;
 	const char *const	*search;	/* directories */
 	size_t			search_count;

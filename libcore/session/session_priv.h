@@ -8,12 +8,25 @@
 #include "volume/pool.h"
 #include "volume/volume.h"
 
+#include <pthread.h>
+
+struct cfs_remote;
+struct cfs_use;
+struct cfs_open_tree;
+
 struct cfs_session {
 	struct cfs_session_options opt;
+	/* Another process holds the pool, and all is asked of it; what follows
+	 * is empty then. */
+	struct cfs_remote *remote;
 	struct cfs_devset *set;
 	struct cfs_holder *holder;
 	struct cfs_seat	seat;
+	pthread_mutex_t	seat_lock;	/* of seat and holder, once open */
 	struct cfs_pool	*pool;
+	pthread_mutex_t	lock;		/* of these lists */
+	struct cfs_use	*uses;		/* serve_use.c */
+	struct cfs_open_tree *trees;	/* io_local.c */
 };
 
 /* A volume by its name "NAME" or "NAME/CLONE". */
@@ -27,6 +40,10 @@ int cfs_session_find(struct cfs_session *s, const char *volume,
 /* "NAME" or "NAME/CLONE" of a volume; @buf: 260 bytes. */
 void cfs_session_name(const struct cfs_member *m,
 		      const struct cfs_volume_rec *rec, char *buf);
+/* Write what s->seat says; who changes it holds s->seat_lock meanwhile, and
+ * calls the other one. */
+int cfs_session_store_seat(struct cfs_session *s, struct cfs_err *err);
+int cfs_session_store_seat_locked(struct cfs_session *s, struct cfs_err *err);
 /* -EROFS for a session that was opened to read. */
 int cfs_session_may_write(const struct cfs_session *s, struct cfs_err *err);
 int cfs_session_set_limit(struct cfs_session *s, const char *volume,

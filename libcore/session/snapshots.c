@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots by name. */
+#include "session/local.h"
+#include "session/serve_use.h"
 #include "session/session_priv.h"
 
 #include "base/bits.h"
@@ -154,9 +156,9 @@ static int each_container(void *arg, uint64_t id,
 	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);
 }
 
-int cfs_session_snapshots(struct cfs_session *s, const char *volume,
-			  bool with_space, cfs_snapshot_each_fn each,
-			  void *arg, struct cfs_err *err)
+int cfs_local_snapshots(struct cfs_session *s, const char *volume,
+			bool with_space, cfs_snapshot_each_fn each, void *arg,
+			struct cfs_err *err)
 {
 	struct list_state st = {
 		.s = s, .with_space = with_space, .each = each, .arg = arg,
@@ -181,9 +183,9 @@ static int keep_one(void *arg, const struct cfs_snapshot_info *info)
 	return 0;
 }
 
-int cfs_session_snapshot(struct cfs_session *s, const char *volume,
-			 const char *snap, struct cfs_snapshot_info *ret,
-			 struct cfs_err *err)
+int cfs_local_snapshot(struct cfs_session *s, const char *volume,
+		       const char *snap, struct cfs_snapshot_info *ret,
+		       struct cfs_err *err)
 {
 	struct list_state st = {
 		.s = s, .with_space = true, .each = keep_one, .arg = ret,
@@ -202,9 +204,9 @@ int cfs_session_snapshot(struct cfs_session *s, const char *volume,
 	return r;
 }
 
-int cfs_session_snap_take(struct cfs_session *s,
-			  const struct cfs_snap_name *names, size_t count,
-			  const char *note, struct cfs_err *err)
+int cfs_local_snap_take(struct cfs_session *s,
+			const struct cfs_snap_name *names, size_t count,
+			const char *note, struct cfs_err *err)
 {
 	struct cfs_snapshot_name *list = calloc(count, sizeof(*list));
 	int r = cfs_session_may_write(s, err);
@@ -240,9 +242,9 @@ static int find(struct cfs_session *s, const char *volume,
 	return r < 0 ? r : cfs_session_find(s, volume, ret, err);
 }
 
-int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
-			   const char *snap, const char *clone,
-			   struct cfs_err *err)
+int cfs_local_snap_clone(struct cfs_session *s, const char *volume,
+			 const char *snap, const char *clone,
+			 struct cfs_err *err)
 {
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);
@@ -251,27 +253,52 @@ int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
 					      err);
 }
 
-int cfs_session_snap_rollback(struct cfs_session *s, const char *volume,
-			      const char *snap, const char *save,
-			      struct cfs_err *err)
+/* Alone with a volume as it is (@stamp 0), or with a snapshot. */
+static int enter_alone(struct cfs_session *s, const struct cfs_named *v,
+		       uint64_t stamp, struct cfs_use **ret,
+		       struct cfs_err *err)
 {
-	struct cfs_named v;
-	int r = find(s, volume, &v, err);
+	const struct cfs_use_of of = {
+		.container = v->member->id, .volume = v->id, .stamp = stamp,
+		.mode = CFS_USE_ALONE,
+	};
 
-	return r < 0 ? r : cfs_snapshot_rollback(v.member, v.id, snap, save,
-						 err);
+	return cfs_serve_volume_enter(s, &of, ret, err);
 }
 
-int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
-			    const char *snap, uint64_t *ret_freed_bytes,
+int cfs_local_snap_rollback(struct cfs_session *s, const char *volume,
+			    const char *snap, const char *save,
 			    struct cfs_err *err)
 {
-	uint64_t freed = 0, slices;
+	struct cfs_use *use = NULL;
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);
 
 	if (r == 0)
+		r = enter_alone(s, &v, 0, &use, err);
+	if (r == 0)
+		r = cfs_snapshot_rollback(v.member, v.id, snap, save, err);
+	cfs_serve_volume_leave(s, use);
+	return r;
+}
+
+int cfs_local_snap_remove(struct cfs_session *s, const char *volume,
+			  const char *snap, uint64_t *ret_freed_bytes,
+			  struct cfs_err *err)
+{
+	uint64_t freed = 0, slices, stamp = 0;
+	struct cfs_use *use = NULL;
+	struct cfs_snapshot_rec rec;
+	struct cfs_named v;
+	int r = find(s, volume, &v, err);
+
+	if (r == 0)
+		r = cfs_snapshot_find(v.member, v.id, snap, &stamp, &rec, err);
+	if (r == 0)
+		r = enter_alone(s, &v, stamp, &use, err);
+	if (r == 0)
 		r = cfs_snapshot_remove(v.member, v.id, snap, &freed, err);
+	cfs_serve_volume_leave(s, use);
 	/* Whole slices of freed blocks are for others to use at once. */
 	if (r == 0 && freed * CFS_BLOCK_BYTES >=
 		      cfs_devset_label(s->set, 0)->slice_bytes)
@@ -281,9 +308,9 @@ int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
 	return r;
 }
 
-int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
-			    const char *snap, const char *new_name,
-			    struct cfs_err *err)
+int cfs_local_snap_rename(struct cfs_session *s, const char *volume,
+			  const char *snap, const char *new_name,
+			  struct cfs_err *err)
 {
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);
@@ -292,8 +319,8 @@ int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
 					       err);
 }
 
-int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
-			  const char *snap, bool hold, struct cfs_err *err)
+int cfs_local_snap_hold(struct cfs_session *s, const char *volume,
+			const char *snap, bool hold, struct cfs_err *err)
 {
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);

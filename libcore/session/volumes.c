@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Volumes by name: making, listing, changing, removing. */
+#include "session/local.h"
+#include "session/serve_use.h"
 #include "session/session_priv.h"
 
 #include "base/bits.h"
@@ -185,9 +187,8 @@ static int each_container(void *arg, uint64_t id,
 	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
 }
 
-int cfs_session_volumes(struct cfs_session *s, const char *container,
-			cfs_volume_each_fn each, void *arg,
-			struct cfs_err *err)
+int cfs_local_volumes(struct cfs_session *s, const char *container,
+		      cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
 	struct info_state st = { s, NULL, each, arg };
 	struct cfs_member *m;
@@ -199,8 +200,8 @@ int cfs_session_volumes(struct cfs_session *s, const char *container,
 	return r < 0 ? r : each_of(s, m, each, arg, err);
 }
 
-int cfs_session_volume(struct cfs_session *s, const char *volume,
-		       struct cfs_volume_info *ret, struct cfs_err *err)
+int cfs_local_volume(struct cfs_session *s, const char *volume,
+		     struct cfs_volume_info *ret, struct cfs_err *err)
 {
 	struct cfs_named v = { 0 };
 	int r = cfs_session_find(s, volume, &v, err);
@@ -219,9 +220,9 @@ static int check_size(uint64_t size_bytes, struct cfs_err *err)
 	return 0;
 }
 
-int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
-		       uint64_t size_bytes, uint64_t limit_bytes,
-		       bool is_unfinished, struct cfs_err *err)
+int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
+		     uint64_t size_bytes, uint64_t limit_bytes,
+		     bool is_unfinished, struct cfs_err *err)
 {
 	struct cfs_container_rec rec;
 	struct cfs_member *m;
@@ -246,8 +247,8 @@ int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
 	return r;
 }
 
-int cfs_session_finish_volume(struct cfs_session *s, const char *name,
-			      struct cfs_err *err)
+int cfs_local_finish_volume(struct cfs_session *s, const char *name,
+			    struct cfs_err *err)
 {
 	struct cfs_container_rec rec;
 	struct cfs_member *m;
@@ -294,45 +295,63 @@ static int count_dependents(void *arg, uint64_t id,
 	return cfs_snapshot_each(d->m, id, count_held, d->counts, err);
 }
 
-int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
-			      bool recursive, struct cfs_err *err)
+static int remove_clone(struct cfs_session *s, const struct cfs_named *v,
+			bool recursive, struct cfs_err *err)
 {
-	struct dependents d = { 0 };
-	struct cfs_named v = { 0 };
 	uint64_t slices;
+	int r = cfs_volume_remove(v->member, v->id, recursive, err);
+
+	/* Empty slices are for others to use at once. */
+	return r < 0 ? r : cfs_pool_reclaim(s->pool, v->member, &slices, err);
+}
+
+static int remove_container(struct cfs_session *s, const struct cfs_named *v,
+			    bool recursive, struct cfs_err *err)
+{
+	struct dependents d = { .m = v->member };
+	int r = cfs_volume_each(v->member, count_dependents, &d, err);
+
+	if (r < 0)
+		return r;
+	if (!recursive && (d.clones || d.counts[0]))
+		return cfs_err_set(err, -EBUSY, "it has %" PRIu64
+				   " snapshots and %" PRIu64 " clones: -r "
+				   "removes them too", d.counts[0], d.clones);
+	if (d.counts[1])
+		return cfs_err_set(err, -EBUSY,
+				   "a snapshot of it is on hold");
+	return cfs_pool_container_remove(s->pool, v->member, err);
+}
+
+int cfs_local_remove_volume(struct cfs_session *s, const char *volume,
+			    bool recursive, struct cfs_err *err)
+{
+	struct cfs_use_of of = {
+		.mode = CFS_USE_ALONE, .stamp = CFS_USE_ANY_STAMP,
+	};
+	struct cfs_use *use = NULL;
+	struct cfs_named v = { 0 };
 	int r = cfs_session_may_write(s, err);
 
 	if (r == 0)
 		r = cfs_session_find(s, volume, &v, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
-	if (v.id != CFS_VOLUME_FIRST) {
-		r = cfs_volume_remove(v.member, v.id, recursive, err);
-		/* Empty slices are for others to use at once. */
-		if (r == 0)
-			r = cfs_pool_reclaim(s->pool, v.member, &slices, err);
-		return r;
-	}
-	d.m = v.member;
-	r = cfs_volume_each(v.member, count_dependents, &d, err);
-	if (r < 0)
-		return r;
-	if (!recursive && (d.clones || d.counts[0]))
-		return cfs_err_set(err, -EBUSY, "it has %" PRIu64 " %s and %"
-				   PRIu64 " %s: -r removes all", d.counts[0],
-				   cfs_plural(d.counts[0], "snapshot",
-					      "snapshots"), d.clones,
-				   cfs_plural(d.clones, "clone", "clones"));
-	if (d.counts[1])
-		return cfs_err_set(err, -EBUSY,
-				   "a snapshot of it is on hold");
-	return cfs_pool_container_remove(s->pool, v.member, err);
+	of.container = v.member->id;
+	of.volume = v.id == CFS_VOLUME_FIRST ? 0 : v.id;
+	r = cfs_serve_volume_enter(s, &of, &use, err);
+	if (r == 0 && v.id == CFS_VOLUME_FIRST)
+		r = remove_container(s, &v, recursive, err);
+	else if (r == 0)
+		r = remove_clone(s, &v, recursive, err);
+	cfs_serve_volume_leave(s, use);
+	return r;
 }
 
 /* ---- changing ------------------------------------------------------------ */
 
-int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
-			      const char *new_name, struct cfs_err *err)
+int cfs_local_rename_volume(struct cfs_session *s, const char *volume,
+			    const char *new_name, struct cfs_err *err)
 {
 	const char *slash = strchr(new_name, '/');
 	struct cfs_container_rec rec;
@@ -361,9 +380,11 @@ int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 				 err);
 }
 
-int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
-			      uint64_t size_bytes, struct cfs_err *err)
+int cfs_local_resize_volume(struct cfs_session *s, const char *volume,
+			    uint64_t size_bytes, struct cfs_err *err)
 {
+	struct cfs_use_of of = { .mode = CFS_USE_ALONE, .but_own = true };
+	struct cfs_use *use = NULL;
 	struct cfs_named v = { 0 };
 	int r = cfs_session_may_write(s, err);
 
@@ -371,7 +392,17 @@ int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 		r = cfs_session_find(s, volume, &v, err);
 	if (r == 0)
 		r = check_size(size_bytes, err);
-	return r < 0 ? r : cfs_volume_resize(v.member, v.id, size_bytes, err);
+	if (r != 0)
+		return r;
+	/* What is cut off must be nobody's. */
+	of.container = v.member->id;
+	of.volume = v.id;
+	if (size_bytes < v.rec.size_bytes)
+		r = cfs_serve_volume_enter(s, &of, &use, err);
+	if (r == 0)
+		r = cfs_volume_resize(v.member, v.id, size_bytes, err);
+	cfs_serve_volume_leave(s, use);
+	return r;
 }
 
 /* "limit=SIZE" of a volume; the value in bytes, 0 for none. */

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A volume of a pool that this process holds: its own code on the container.
+ *
+ * All who have the same tree open share one struct cfs_fs, which alone knows
+ * the open inodes; an inode that lost its last name goes when the last of them
+ * has closed it.
+ */
+#include "session/io_local.h"
+
+#include "base/bits.h"
+#include "session/serve_use.h"
+#include "tree/space.h"
+#include "volume/data.h"
+#include "volume/fs.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define WRITE_BYTES_MAX	(UINT64_C(4) << 20)	/* in one operation */
+
+struct cfs_open_tree {
+	struct cfs_open_tree *next;
+	uint64_t	container, volume;
+	struct cfs_fs	*fs;
+	unsigned int	users;
+};
+
+struct local_volume {
+	struct cfs_io_volume v;		/* first: see io_ops.h */
+	struct cfs_session *s;
+	struct cfs_member *m;
+	struct cfs_view	view;
+	uint64_t	id;
+	struct cfs_volume_rec rec;
+	uint64_t	size_bytes;	/* atomic: a LUN may be resized */
+	bool		is_snapshot;
+	bool		is_writable;
+	struct cfs_use	*use;
+	struct cfs_open_tree *tree;	/* NULL: of a snapshot, or a LUN */
+};
+
+static struct local_volume *of(struct cfs_io_volume *v)
+{
+	return (struct local_volume *)v;
+}
+
+/* ---- trees --------------------------------------------------------------- */
+
+/* What a tree could still hold, for statfs. */
+static int tree_space(void *arg, struct cfs_fs_space *ret, struct cfs_err *err)
+{
+	struct cfs_pool_info info;
+	int r = cfs_session_pool_info(arg, &info, err);
+
+	if (r < 0)
+		return r;
+	*ret = (struct cfs_fs_space){
+		.total_bytes = info.capacity_bytes,
+		.free_bytes = info.free_bytes,
+	};
+	return 0;
+}
+
+static int open_fs(struct local_volume *v, struct cfs_fs **ret,
+		   struct cfs_err *err)
+{
+	int r = cfs_fs_open(&v->view, v->rec.ino, v->rec.hash_seed, ret, err);
+
+	if (r == 0)
+		cfs_fs_set_space(*ret, tree_space, v->s);
+	return r;
+}
+
+/* The first who opens it; the session's lock is held. */
+static int tree_new(struct local_volume *v, struct cfs_err *err)
+{
+	struct cfs_open_tree *t = calloc(1, sizeof(*t));
+	int r = 0;
+
+	if (!t)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	/* Inodes that a crash left without a name. */
+	if (v->s->opt.is_writable)
+		r = cfs_fs_reclaim_orphans(v->view.container, v->view.branch,
+					   NULL, err);
+	if (r == 0)
+		r = open_fs(v, &t->fs, err);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	t->container = v->m->id;
+	t->volume = v->id;
+	t->next = v->s->trees;
+	v->s->trees = t;
+	v->tree = t;
+	return 0;
+}
+
+static int tree_get(struct local_volume *v, struct cfs_err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&v->s->lock);
+	for (v->tree = v->s->trees; v->tree; v->tree = v->tree->next)
+		if (v->tree->container == v->m->id &&
+		    v->tree->volume == v->id)
+			break;
+	if (!v->tree)
+		r = tree_new(v, err);
+	if (r == 0) {
+		v->tree->users++;
+		v->v.fs = v->tree->fs;
+	}
+	pthread_mutex_unlock(&v->s->lock);
+	return r;
+}
+
+static void tree_put(struct local_volume *v)
+{
+	struct cfs_open_tree **at;
+
+	if (!v->tree) {
+		cfs_fs_close(v->v.fs);
+		return;
+	}
+	pthread_mutex_lock(&v->s->lock);
+	if (--v->tree->users == 0) {
+		for (at = &v->s->trees; *at != v->tree; at = &(*at)->next)
+			;
+		*at = v->tree->next;
+		cfs_fs_close(v->tree->fs);
+		free(v->tree);
+	}
+	pthread_mutex_unlock(&v->s->lock);
+}
+
+/* ---- LUNs ---------------------------------------------------------------- */
+
+static uint64_t io_size_bytes(const struct cfs_io_volume *v)
+{
+	const struct local_volume *lv = (const struct local_volume *)v;
+
+	return __atomic_load_n(&lv->size_bytes, __ATOMIC_RELAXED);
+}
+
+/* The volume may have been resized since it was opened. */
+static uint64_t fresh_size(struct local_volume *v)
+{
+	struct cfs_volume_rec rec;
+
+	if (!v->is_snapshot && cfs_volume_get(v->m, v->id, &rec, NULL) == 0)
+		__atomic_store_n(&v->size_bytes, rec.size_bytes,
+				 __ATOMIC_RELAXED);
+	return io_size_bytes(&v->v);
+}
+
+static int check_range(struct local_volume *v, uint64_t offset_bytes,
+		       uint64_t length_bytes, struct cfs_err *err)
+{
+	if (v->rec.kind != CFS_VOLUME_LUN)
+		return cfs_err_set(err, -EINVAL, "not a LUN");
+	if (!cfs_range_fits(offset_bytes, length_bytes,
+			    io_size_bytes(&v->v)) &&
+	    !cfs_range_fits(offset_bytes, length_bytes, fresh_size(v)))
+		return cfs_err_set(err, -EINVAL, "offset %" PRIu64
+				   " and length %" PRIu64
+				   " lie outside the LUN", offset_bytes,
+				   length_bytes);
+	return 0;
+}
+
+static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
+		   size_t length_bytes, size_t *ret_good_bytes,
+		   struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	int r = check_range(v, offset_bytes, length_bytes, err);
+
+	if (ret_good_bytes)
+		*ret_good_bytes = 0;
+	if (r < 0)
+		return r;
+	cfs_container_lock(v->view.container);
+	r = cfs_data_read(&v->view, v->rec.ino, offset_bytes, buf,
+			  length_bytes, ret_good_bytes, err);
+	cfs_container_unlock(v->view.container);
+	return r;
+}
+
+static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
+		    const void *buf, size_t length_bytes, struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	const uint8_t *from = buf;
+	int r = check_range(v, offset_bytes, length_bytes, err);
+
+	if (r == 0 && !v->is_writable)
+		r = cfs_err_set(err, -EROFS, "opened to read only");
+	while (r == 0 && length_bytes > 0) {
+		size_t n = CFS_MIN(length_bytes, WRITE_BYTES_MAX);
+
+		r = cfs_op_begin_for(v->view.container, CFS_OP_NORMAL,
+				     n / CFS_BLOCK_BYTES * 17 / 16 + 64, err);
+		if (r < 0)
+			break;
+		r = cfs_data_write(v->view.container, v->view.branch,
+				   v->rec.ino, offset_bytes, from, n, err);
+		if (r < 0)
+			cfs_op_abort(v->view.container);
+		else
+			cfs_op_end(v->view.container);
+		offset_bytes += n;
+		from += n;
+		length_bytes -= n;
+	}
+	return r;
+}
+
+static int discard_range(struct local_volume *v, uint64_t from_bytes,
+			 uint64_t to_bytes, struct cfs_err *err)
+{
+	const bool has_parts = (from_bytes | to_bytes) % CFS_BLOCK_BYTES != 0;
+	int r = cfs_op_begin(v->view.container, has_parts ? CFS_OP_ZEROING :
+			     CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	r = cfs_data_punch(v->view.container, v->view.branch, v->rec.ino,
+			   from_bytes, to_bytes - from_bytes, err);
+	if (r < 0)
+		cfs_op_abort(v->view.container);
+	else
+		cfs_op_end(v->view.container);
+	return r;
+}
+
+/* Where there is no block for the zeroes, whole blocks go first. */
+static int io_discard(struct cfs_io_volume *io, uint64_t offset_bytes,
+		      uint64_t length_bytes, struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	const uint64_t to = offset_bytes + length_bytes;
+	const uint64_t first = cfs_align_up(offset_bytes, CFS_BLOCK_BYTES);
+	const uint64_t last = cfs_align_down(to, CFS_BLOCK_BYTES);
+	int r = check_range(v, offset_bytes, length_bytes, err);
+
+	if (r == 0 && !v->is_writable)
+		r = cfs_err_set(err, -EROFS, "opened to read only");
+	if (r == 0)
+		r = discard_range(v, offset_bytes, to, err);
+	if (r != -ENOSPC || first >= last ||
+	    (offset_bytes == first && to == last))
+		return r;
+	r = discard_range(v, first, last, err);
+	if (r == 0 && offset_bytes < first)
+		r = discard_range(v, offset_bytes, first, err);
+	if (r == 0 && last < to)
+		r = discard_range(v, last, to, err);
+	return r;
+}
+
+static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
+		   uint64_t *ret_offset_bytes, struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	int r = check_range(v, offset_bytes, 0, err);
+
+	if (r < 0)
+		return r;
+	cfs_container_lock(v->view.container);
+	r = cfs_data_seek(&v->view, v->rec.ino, offset_bytes, data,
+			  ret_offset_bytes, err);
+	cfs_container_unlock(v->view.container);
+	if (r == 0 && *ret_offset_bytes >= io_size_bytes(io)) {
+		if (data)
+			return -ENXIO;
+		*ret_offset_bytes = io_size_bytes(io);
+	}
+	return r;
+}
+
+static int io_sync(struct cfs_io_volume *io, struct cfs_err *err)
+{
+	return cfs_container_sync(of(io)->view.container, err);
+}
+
+static void io_close(struct cfs_io_volume *io)
+{
+	struct local_volume *v = of(io);
+
+	tree_put(v);
+	cfs_serve_volume_leave(v->s, v->use);
+	free(v);
+}
+
+static const struct cfs_io_ops local_ops = {
+	.close = io_close,
+	.size_bytes = io_size_bytes,
+	.read = io_read,
+	.write = io_write,
+	.discard = io_discard,
+	.seek = io_seek,
+	.sync = io_sync,
+};
+
+/* ---- opening ------------------------------------------------------------- */
+
+static int see_snapshot(struct local_volume *v, const char *snap,
+			struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec;
+	uint64_t stamp;
+	int r = cfs_snapshot_find(v->m, v->id, snap, &stamp, &rec, err);
+
+	if (r < 0)
+		return r;
+	v->view.branch = (uint16_t)rec.branch;
+	v->view.stamp = stamp;
+	v->size_bytes = rec.size_bytes;
+	return 0;
+}
+
+/* The record and the snapshot are looked at again once we count as users. */
+static int open_steps(struct local_volume *v, const char *volume,
+		      const char *snap, struct cfs_err *err)
+{
+	struct cfs_use_of use = {
+		.mode = v->is_writable ? CFS_USE_WRITE : CFS_USE_READ,
+	};
+	struct cfs_named named = { 0 };
+	int r = cfs_session_find(v->s, volume, &named, err);
+
+	if (r == 0 && snap && v->is_writable)
+		r = cfs_err_set(err, -EROFS, "a snapshot is not written");
+	if (r < 0)
+		return r;
+	v->m = named.member;
+	v->id = named.id;
+	use.container = named.member->id;
+	use.volume = named.id;
+	if (snap) {
+		r = see_snapshot(v, snap, err);
+		use.stamp = v->view.stamp;
+	}
+	if (r == 0)
+		r = cfs_serve_volume_enter(v->s, &use, &v->use, err);
+	if (r == 0)
+		r = cfs_volume_get(v->m, v->id, &v->rec, err);
+	if (r < 0)
+		return r;
+	v->v.kind = v->rec.kind;
+	v->size_bytes = v->rec.size_bytes;
+	cfs_volume_view(v->m, &v->rec, &v->view);
+	if (snap)
+		r = see_snapshot(v, snap, err);
+	if (r == 0 && v->rec.kind == CFS_VOLUME_TREE)
+		r = snap ? open_fs(v, &v->v.fs, err) : tree_get(v, err);
+	return r;
+}
+
+int cfs_local_io_open(struct cfs_session *s, const char *volume,
+		      const char *snap, bool is_writable,
+		      struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	struct local_volume *v;
+	int r = is_writable ? cfs_session_may_write(s, err) : 0;
+
+	if (r < 0)
+		return r;
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	v->v.ops = &local_ops;
+	v->s = s;
+	v->is_snapshot = snap;
+	v->is_writable = is_writable;
+	r = open_steps(v, volume, snap, err);
+	if (r < 0) {
+		cfs_serve_volume_leave(s, v->use);
+		free(v);
+		return r;
+	}
+	*ret = &v->v;
+	return 0;
+}

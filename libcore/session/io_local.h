@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A volume of a pool that this process holds: see io_ops.h. */
+#pragma once
+
+#include "session/io_ops.h"
+#include "session/session_priv.h"
+
+/* As cfs_io_open. */
+int cfs_local_io_open(struct cfs_session *s, const char *volume,
+		      const char *snap, bool is_writable,
+		      struct cfs_io_volume **ret, struct cfs_err *err);

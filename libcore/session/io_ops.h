@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The seam below cfs_io_*: how the bytes of an open volume are reached.
+ *
+ *   local       the pool is held by this process; the volume's own code runs
+ *               on the manager's container (io_local.c)
+ *   forwarded   each read and write is a request to the holder (remote_io.c)
+ *
+ * cfs_io_open decides.  A way that reaches the devices itself plugs in here as
+ * one more table: it opens what it needs and hands a struct cfs_io_volume with
+ * its own operations out.  Trees come with a struct cfs_fs, which has a seam
+ * of its own (volume/fs_ops.h).
+ *
+ * Arguments and promises are those of session.h.
+ */
+#pragma once
+
+#include "session/session.h"
+
+struct cfs_io_ops {
+	/* Closes its tree too, and frees @v. */
+	void (*close)(struct cfs_io_volume *v);
+	uint64_t (*size_bytes)(const struct cfs_io_volume *v);
+	int (*read)(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
+		    size_t length_bytes, size_t *ret_good_bytes,
+		    struct cfs_err *err);
+	int (*write)(struct cfs_io_volume *v, uint64_t offset_bytes,
+		     const void *buf, size_t length_bytes,
+		     struct cfs_err *err);
+	int (*discard)(struct cfs_io_volume *v, uint64_t offset_bytes,
+		       uint64_t length_bytes, struct cfs_err *err);
+	int (*seek)(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
+		    uint64_t *ret_offset_bytes, struct cfs_err *err);
+	int (*sync)(struct cfs_io_volume *v, struct cfs_err *err);
+};
+
+/* The first member of what each way has. */
+struct cfs_io_volume {
+	const struct cfs_io_ops *ops;
+	uint32_t	kind;		/* enum cfs_volume_kind */
+	struct cfs_fs	*fs;		/* tree */
+};

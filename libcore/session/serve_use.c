@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "session/session_priv.h"
+
+#include "session/serve_use.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct cfs_use {
+	struct cfs_use	*next;
+	struct cfs_use_of of;
+	const void	*id;		/* of the actor; NULL: this process */
+	char		who[CFS_USE_WHO_BYTES];
+};
+
+static __thread const struct cfs_use_actor *actor;
+
+void cfs_serve_act_for(const struct cfs_use_actor *a)
+{
+	actor = a;
+}
+
+static bool meet(const struct cfs_use_of *a, const struct cfs_use_of *b)
+{
+	if (a->container && b->container && a->container != b->container)
+		return false;
+	if (a->volume && b->volume && a->volume != b->volume)
+		return false;
+	return a->stamp == b->stamp || a->stamp == CFS_USE_ANY_STAMP ||
+	       b->stamp == CFS_USE_ANY_STAMP;
+}
+
+static bool conflict(const struct cfs_use *u, const struct cfs_use *other)
+{
+	if (u->of.mode != CFS_USE_ALONE && other->of.mode != CFS_USE_ALONE)
+		return false;
+	if (u->id == other->id && (u->of.but_own || other->of.but_own))
+		return false;
+	return meet(&u->of, &other->of);
+}
+
+static const struct cfs_use *find_conflict(const struct cfs_session *s,
+					   const struct cfs_use *use)
+{
+	for (const struct cfs_use *u = s->uses; u; u = u->next)
+		if (conflict(use, u))
+			return u;
+	return NULL;
+}
+
+int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
+			   struct cfs_use **ret, struct cfs_err *err)
+{
+	struct cfs_use *use = calloc(1, sizeof(*use));
+	const struct cfs_use *other;
+	int r = 0;
+
+	if (!use)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	use->of = *of;
+	use->id = actor ? actor->id : NULL;
+	if (actor)
+		memcpy(use->who, actor->who, sizeof(use->who));
+	else
+		snprintf(use->who, sizeof(use->who),
+			 "process %ld on this host", (long)getpid());
+	pthread_mutex_lock(&s->lock);
+	other = find_conflict(s, use);
+	if (other) {
+		r = cfs_err_set(err, -EBUSY, "in use by %s", other->who);
+	} else {
+		use->next = s->uses;
+		s->uses = use;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (r < 0)
+		free(use);
+	else
+		*ret = use;
+	return r;
+}
+
+void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use)
+{
+	struct cfs_use **at;
+
+	if (!use)
+		return;
+	pthread_mutex_lock(&s->lock);
+	for (at = &s->uses; *at != use; at = &(*at)->next)
+		;
+	*at = use->next;
+	pthread_mutex_unlock(&s->lock);
+	free(use);
+}

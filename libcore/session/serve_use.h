@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who uses which volume of a session that holds its pool: what is open is not
+ * rolled back, removed or made smaller under whoever has it open.
+ *
+ * A use is of a volume as it is, of one of its snapshots, or (a scrub) of a
+ * whole container or all of them.  Readers and writers go together: what two
+ * writers do to each other is for the leases on ranges and files to say.
+ * ALONE goes with nobody, and is asked for without waiting.
+ *
+ * Thread safety: any.
+ */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cfs_session;
+struct cfs_use;
+
+enum cfs_use_mode { CFS_USE_READ, CFS_USE_WRITE, CFS_USE_ALONE };
+
+#define CFS_USE_ANY_STAMP UINT64_MAX
+#define CFS_USE_WHO_BYTES 320u
+
+struct cfs_use_of {
+	uint64_t	container;	/* 0: all */
+	uint64_t	volume;		/* 0: all of the container */
+	uint64_t	stamp;		/* of a snapshot; 0: the volume as it
+					 * is; CFS_USE_ANY_STAMP: both */
+	enum cfs_use_mode mode;
+	/* ALONE: but for what the same one has open: who fills a LUN may cut
+	 * it to what came. */
+	bool		but_own;
+};
+
+/* For whom a thread works. */
+struct cfs_use_actor {
+	const void	*id;		/* tells actors apart */
+	char		who[CFS_USE_WHO_BYTES];	/* "process 12 on this host" */
+};
+/*
+ * This thread works for @actor, which outlives that, until it is told
+ * another; NULL, as at the beginning: for this process.
+ */
+void cfs_serve_act_for(const struct cfs_use_actor *actor);
+
+/* -EBUSY: @err names who has it; -ENOMEM. */
+int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
+			   struct cfs_use **ret, struct cfs_err *err);
+/* NULL is allowed. */
+void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use);
