@@ -21,6 +21,7 @@ struct copy {
 	struct cp_operand	*src, *dst;
 	struct cp_place		place;
 	bool			is_directory;	/* the source is one */
+	uint64_t		total_bytes;	/* of a file; 0: not known */
 	/* A source of the host: what it is called in a directory. */
 	int			src_dir_fd;
 	char			*src_name;
@@ -64,6 +65,7 @@ static int open_host_source(struct copy *c)
 	    fstatat(c->src_dir_fd, c->src_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return host_error(c, -errno);
 	c->is_directory = S_ISDIR(st.st_mode);
+	c->total_bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
 	return 0;
 }
 
@@ -85,6 +87,7 @@ static int open_tree_source(struct copy *c)
 	if (r != 0)
 		return cfs_cmd_wrap(c->cp->cmd, c->src->text, r);
 	c->is_directory = S_ISDIR(inode.mode);
+	c->total_bytes = S_ISREG(inode.mode) ? inode.size_bytes : 0;
 	return 0;
 }
 
@@ -145,6 +148,7 @@ static int move(struct copy *c, struct cfs_transfer_result *ret)
 	struct cfs_err *err = &c->cp->cmd->err;
 	const char *name = c->place.name;
 
+	opt.total_bytes = c->total_bytes;
 	if (c->dst->kind == CP_HOST)
 		return cfs_export_path(c->src_fs, c->src_ino, c->place.dir_fd,
 				       name, !c->is_directory, &opt, ret, err);
@@ -215,7 +219,7 @@ static int copy(struct copy *c, bool must_be_directory)
 	if (r < 0)
 		return r;
 	cp->prefix = c->place.name;
-	progress = cfs_progress_begin(cp->cmd, "copy", "bytes", 0);
+	progress = cfs_progress_begin(cp->cmd, "copy", "bytes", c->total_bytes);
 	r = move(c, &outcome.entries);
 	cfs_progress_end(progress);
 	if (r < 0) {

@@ -289,3 +289,13 @@ zeroes are written in their place"
 	[[ $output == *" 1969-12-31T23:59:58Z  /before"* ]]
 	[[ $output == *" 1970-01-01T00:00:00Z  /zero"* ]]
 }
+
+@test "the progress of one file knows its end" {
+	head -c 5M /dev/urandom >f
+	run -0 --separate-stderr cfscp --progress=json f "$P:t:/"
+	[ "$(jq -s -r '.[-1] | .done, .total' <<<"$stderr" | tr '\n' ' ')" = \
+		"5242880 5242880 " ]
+	run -0 --separate-stderr cfscp --progress=json "$P:t:/f" out
+	[ "$(jq -s -r '.[-1] | .done, .total' <<<"$stderr" | tr '\n' ' ')" = \
+		"5242880 5242880 " ]
+}
