@@ -79,7 +79,8 @@ int cfsck_check_pool(struct cfsck_report *report, const char *pool,
 	return cfsck_close(cmd, pool, &s, r);
 }
 
-static void say_clean(struct cfs_cmd *cmd, const struct cfs_check_result *result)
+static void say_clean(struct cfs_cmd *cmd,
+		      const struct cfs_check_result *result)
 {
 	const struct {
 		uint64_t	count;
