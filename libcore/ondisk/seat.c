@@ -61,6 +61,7 @@ void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk)
 		p->absent[i].stamp = le64_put(seat->absent[i].stamp);
 	}
 	p->absent_count = le32_put(seat->absent_count);
+	p->has_clients = le32_put(seat->has_clients);
 }
 
 static int lists_unpack(const struct cfs_seat_payload_disk *p,
@@ -97,6 +98,7 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 		.ballot_epoch = le32_get(p->ballot_epoch),
 		.ballot_seat = le32_get(p->ballot_seat),
 		.absent_count = le32_get(p->absent_count),
+		.has_clients = le32_get(p->has_clients) == 1,
 	};
 	int r;
 
@@ -109,6 +111,8 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 	if (seat.state > CFS_SEAT_CLEAN)
 		return cfs_err_set(err, -EUCLEAN, "seat: unknown state %u",
 				   seat.state);
+	if (le32_get(p->has_clients) > 1)
+		return cfs_err_set(err, -EUCLEAN, "seat: bad mark of clients");
 	r = lists_unpack(p, &seat, err);
 	if (r < 0)
 		return r;

@@ -56,7 +56,8 @@ struct cfs_seat_payload_disk {
 	struct cfs_place_disk roots[CFS_ROOT_PLACES_MAX];
 	struct cfs_absent_disk absent[CFS_SEAT_ABSENT_MAX];
 	le32	absent_count;
-	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 828];
+	le32	has_clients;
+	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 832];
 };
 CFS_ASSERT_SIZE(struct cfs_seat_payload_disk, CFS_PAGE_PAYLOAD_BYTES);
 
@@ -88,6 +89,9 @@ struct cfs_seat {
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
 	struct cfs_absent absent[CFS_SEAT_ABSENT_MAX];
 	uint32_t	absent_count;
+	/* Clients of this holder, or of one before it, may hold leases: who
+	 * takes the pool lets their period pass.  Stays through a close. */
+	bool		has_clients;
 };
 
 void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk);

@@ -130,6 +130,8 @@ static void test_seat_fields(void **state)
 	assert_int_equal(seat_poked(352, 4, 3), -EUCLEAN);
 	assert_int_equal(seat_poked(824, 4, 16), 0);
 	assert_int_equal(seat_poked(824, 4, 17), -EUCLEAN);
+	assert_int_equal(seat_poked(828, 4, 1), 0);
+	assert_int_equal(seat_poked(828, 4, 2), -EUCLEAN);
 	assert_int_equal(seat_poked(824, 4, UINT32_MAX), -EUCLEAN);
 	assert_int_equal(seat_poked(452, 4, 2), -EUCLEAN);
 	assert_int_equal(seat_poked(456, 8, 0x10001), -EUCLEAN);
