@@ -255,7 +255,8 @@ static int send_request(struct cfs_conn *conn, uint16_t type, uint64_t id,
 	memcpy(msg, &head, sizeof(head));
 	if (bytes)
 		memcpy(msg + sizeof(head), body, bytes);
-	if (conn->opt.sent && type != CFS_MSG_REQUEST_CANCEL)
+	if (conn->opt.sent && type > CFS_MSG_TYPE_LEASE_LAST &&
+	    type != CFS_MSG_REQUEST_CANCEL)
 		conn->opt.sent(conn->opt.arg, id);
 	r = cfs_conn_send(conn, msg, CFS_MSG_HEAD_BYTES + bytes, err);
 	if (msg != small)

@@ -46,9 +46,11 @@ struct cfs_conn_options {
 	 */
 	uint64_t (*tick)(void *arg, uint64_t now_ns);
 	/* The request of a call leaves just behind this; its (last) answer
-	 * has come.  They renew leases (cfs_lease_client_sent, _replied). */
+	 * has come, with 0 or a negative errno.  They renew leases
+	 * (cfs_lease_client_sent, _replied); not for those of the lease
+	 * protocol itself. */
 	void	(*sent)(void *arg, uint64_t id);
-	void	(*replied)(void *arg, uint64_t id);
+	void	(*replied)(void *arg, uint64_t id, int status);
 	void	*arg;
 	struct cfs_clock *clock;	/* NULL: the system's */
 	unsigned int calls_max;		/* under way at once; more wait their

@@ -91,9 +91,12 @@ static bool is_answer(struct cfs_conn *conn, const struct cfs_msg_head *head,
 
 	if (!head->is_reply || !head->id)
 		return false;
-	/* Before the caller knows: its period counts already then. */
-	if (!head->has_more && conn->opt.replied)
-		conn->opt.replied(conn->opt.arg, head->id);
+	/* Before the caller knows: its period counts already then.  Those of
+	 * the lease protocol are told by the message hook. */
+	if (!head->has_more && head->type > CFS_MSG_TYPE_LEASE_LAST &&
+	    conn->opt.replied)
+		conn->opt.replied(conn->opt.arg, head->id,
+				  -(int)head->status);
 	pthread_mutex_lock(&conn->lock);
 	w = find_call(conn, head->id);
 	if (w)

@@ -38,8 +38,7 @@ void cfs_server_wake(struct cfs_server *server)
 
 void cfs_server_kick(struct cfs_server *server)
 {
-	if (server->is_started &&
-	    !pthread_equal(pthread_self(), server->thread))
+	if (server->is_started)
 		cfs_server_wake(server);
 }
 
@@ -116,13 +115,9 @@ int cfs_server_new(const struct cfs_server_options *opt,
 
 void cfs_server_free(struct cfs_server *server)
 {
-	size_t i;
-
 	if (!server)
 		return;
 	cfs_server_stop(server, 0);
-	for (i = 0; i < server->listener_count; i++)
-		cfs_listener_close(&server->listeners[i]);
 	if (server->epoll_fd >= 0)
 		close(server->epoll_fd);
 	if (server->wake_fd >= 0)
@@ -169,6 +164,7 @@ int cfs_server_listen(struct cfs_server *server,
 		      struct cfs_address *ret_address, struct cfs_err *err)
 {
 	struct cfs_listener *l = &server->listeners[server->listener_count];
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = l };
 	struct cfs_address said;
 	struct stat st;
 	int r;
@@ -184,6 +180,11 @@ int cfs_server_listen(struct cfs_server *server,
 	if (said.kind == CFS_ADDRESS_UNIX && lstat(said.path, &st) == 0) {
 		l->dev = st.st_dev;
 		l->ino = st.st_ino;
+	}
+	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, l->fd, &event) < 0) {
+		r = cfs_err_errno(err, -errno, "service");
+		cfs_listener_close(l);
+		return r;
 	}
 	server->listener_count++;
 	if (ret_address)
@@ -209,20 +210,9 @@ void cfs_listener_close(struct cfs_listener *listener)
 
 int cfs_server_start(struct cfs_server *server, struct cfs_err *err)
 {
-	size_t i;
-	int r;
+	int r = cfs_server_thread(&server->thread, "cfs-serve", cfs_server_loop,
+				  server);
 
-	for (i = 0; i < server->listener_count; i++) {
-		struct epoll_event event = {
-			.events = EPOLLIN, .data.ptr = &server->listeners[i],
-		};
-
-		if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD,
-			      server->listeners[i].fd, &event) < 0)
-			return cfs_err_errno(err, -errno, "service");
-	}
-	r = cfs_server_thread(&server->thread, "cfs-serve", cfs_server_loop,
-			      server);
 	if (r < 0)
 		return cfs_err_errno(err, r, "service");
 	server->is_started = true;
@@ -248,8 +238,14 @@ int cfs_server_add_link(struct cfs_server *server, struct cfs_link *link,
 
 void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms)
 {
-	if (!server->is_started)
+	size_t i;
+
+	if (!server->is_started) {
+		for (i = 0; i < server->listener_count; i++)
+			cfs_listener_close(&server->listeners[i]);
+		server->listener_count = 0;
 		return;
+	}
 	atomic_store(&server->stop_ns, cfs_server_now(server) +
 		     grace_ms * CFS_NS_PER_MS);
 	atomic_store(&server->is_stopping, true);

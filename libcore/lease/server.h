@@ -23,7 +23,7 @@
  * Peers are named by a number that is never used again, so a name that is kept
  * too long does no harm: sending to it is -ENOTCONN.
  *
- * Thread safety: cfs_server_new, _handle, _listen before start by one thread;
+ * Thread safety: cfs_server_new, _handle, _listen, _start, _stop by one thread;
  * send, accept_peer, drop_peer, kick, stats by any.  Handlers and hooks are
  * called without any lock of the server.
  */
@@ -139,7 +139,8 @@ bool cfs_server_request_is_cancelled(struct cfs_server_request *request);
 /* ---- running ------------------------------------------------------------- */
 
 /*
- * One more place where it answers; before start.  Errors as cfs_link_listen.
+ * One more place where it answers; by the thread that starts and stops it.
+ * Errors as cfs_link_listen.
  * @tls: for TCP, stays the caller's and outlives the server; NULL: plain.
  * @ret_address: as cfs_link_listen; may be NULL.
  */

@@ -106,7 +106,7 @@ struct cfs_server {
 	struct cfs_listener	listeners[CFS_SERVER_LISTENERS_MAX];
 	size_t			listener_count;
 	pthread_t		thread;
-	bool			is_started;
+	atomic_bool		is_started;
 
 	/* Of the service thread. */
 	TAILQ_HEAD(, cfs_server_peer) new_peers, again;
