@@ -129,6 +129,14 @@ void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 	pthread_mutex_unlock(&b->lock);
 }
 
+void cfs_blocks_forget_group(struct cfs_blocks *b, uint64_t lslice,
+			     uint32_t index)
+{
+	pthread_mutex_lock(&b->lock);
+	cache_drop(b, group_key(lslice, index));
+	pthread_mutex_unlock(&b->lock);
+}
+
 static void cache_add(struct cfs_blocks *b, uint64_t key,
 		      const struct cfs_group *g)
 {

@@ -67,6 +67,9 @@ void cfs_blocks_set_tag(struct cfs_blocks *b, struct cfs_group *g,
 			unsigned int index, const struct cfs_tag *tag);
 /* Forget what is cached of a slice (it left the map, or got a new life). */
 void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice);
+/* The same of one group: somebody else wrote its page. */
+void cfs_blocks_forget_group(struct cfs_blocks *b, uint64_t lslice,
+			     uint32_t index);
 
 /* The tag of a block as its group's newest page has it. */
 int cfs_block_tag(struct cfs_blocks *b, uint64_t vaddr, struct cfs_tag *ret,

@@ -108,6 +108,9 @@ bool cfs_check_own(struct check *k, uint64_t vaddr, uint32_t count,
 		   const char *what);
 /* What the tags of a run must be.  0 or an error. */
 int cfs_check_expect(struct check *k, const struct check_run *run);
+/* Blocks that have no content of their own kind to prove: roots, logs. */
+int cfs_check_own_other(struct check *k, uint64_t vaddr, uint32_t count,
+			uint8_t type, const char *what);
 /* Judge a node: counts, copies, owner, tag.  1: its records can be read. */
 int cfs_check_node(struct check *k, const struct cfs_node_found *node);
 int cfs_check_stopped(struct check *k);

@@ -36,8 +36,8 @@ static void check_root_copy(struct check *k, uint64_t vaddr,
 			      vaddr, piece, head.seq, seq);
 }
 
-static int own_other(struct check *k, uint64_t vaddr, uint32_t count,
-		     uint8_t type, const char *what)
+int cfs_check_own_other(struct check *k, uint64_t vaddr, uint32_t count,
+			uint8_t type, const char *what)
 {
 	const struct check_run run = {
 		.vaddr = vaddr, .count = count,
@@ -69,12 +69,13 @@ int cfs_check_roots(struct check *k)
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 			if (readable & 1u << p)
 				check_root_copy(k, places[i] + slot, p, page);
-		r = own_other(k, places[i], 2, CFS_TAG_ROOT, "the root");
+		r = cfs_check_own_other(k, places[i], 2, CFS_TAG_ROOT,
+					"the root");
 	}
 	for (uint32_t i = 0; i < root->log_extent_count && r == 0; i++)
-		r = own_other(k, root->log_extents[i].vaddr,
-			      root->log_extents[i].block_count, CFS_TAG_LOG,
-			      "the log");
+		r = cfs_check_own_other(k, root->log_extents[i].vaddr,
+					root->log_extents[i].block_count,
+					CFS_TAG_LOG, "the log");
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #include "heal/check_priv.h"
 
 #include "base/xxh.h"
+#include "tree/lend.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -98,6 +99,25 @@ static int snapshot_record(struct check *k, const struct cfs_leaf_record *at,
 	return r;
 }
 
+/* A client, in memory too, with its log and gravestone. */
+static int client_record(struct check *k, const struct cfs_leaf_record *at,
+			 struct cfs_err *why)
+{
+	struct cfs_client_rec rec;
+	int r = cfs_client_rec_unpack(at->value, at->value_bytes, &rec, why);
+
+	if (r == 0 && rec.stamp > k->stamp + 1)
+		r = cfs_err_set(why, -EUCLEAN, "a client of the future");
+	for (uint32_t i = 0; r == 0 && i < rec.extent_count; i++)
+		r = cfs_check_own_other(k, rec.extents[i].vaddr,
+					rec.extents[i].block_count,
+					CFS_TAG_LOG, "a client's log");
+	for (unsigned int i = 0; r == 0 && i < 2; i++)
+		r = cfs_check_own_other(k, rec.grave_vaddr[i], 1, CFS_TAG_LOG,
+					"a gravestone");
+	return r;
+}
+
 static int loan_record(struct check *k, const struct cfs_leaf_record *at,
 		       struct cfs_err *why)
 {
@@ -109,6 +129,11 @@ static int loan_record(struct check *k, const struct cfs_leaf_record *at,
 				  cfs_vaddr_block(at->key.w[1])))
 		cfs_check_say(k, "loan", "group %#" PRIx64 " is on loan, and "
 			      "nobody has it", at->key.w[1]);
+	if (r == 0 && rec.holder &&
+	    !cfs_repair_lends_to(k->c, at->key.w[1], rec.holder))
+		cfs_check_say(k, "loan", "group %#" PRIx64 " is on loan to "
+			      "client %" PRIu64 ", which is not there",
+			      at->key.w[1], rec.holder);
 	return r;
 }
 
@@ -175,6 +200,8 @@ static int table_record(struct check *k, const struct cfs_leaf_record *at)
 		r = snapshot_record(k, at, &why);
 	else if (class == CFS_TABLE_LOAN)
 		r = loan_record(k, at, &why);
+	else if (class == CFS_TABLE_CLIENT)
+		r = client_record(k, at, &why);
 	else if (class == CFS_TABLE_ORPHAN)
 		r = orphan_record(k, at, &why);
 	else

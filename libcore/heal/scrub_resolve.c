@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "ondisk/map.h"
 #include "pool/metavolume.h"
+#include "tree/lend.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,29 @@ static int want_others(struct resolve *v)
 	return r;
 }
 
+static int want_client(void *arg, const struct cfs_client_info *info,
+		       struct cfs_err *err)
+{
+	const struct cfs_client_rec *rec = &info->rec;
+	struct resolve *v = arg;
+	struct cfs_tag tag = {
+		.type = CFS_TAG_LOG, .ino = rec->log_id, .stamp = 1,
+	};
+	int r = 0;
+
+	(void)err;
+	for (uint32_t e = 0; e < rec->extent_count; e++)
+		for (uint32_t i = 0; i < rec->extents[e].block_count && r == 0;
+		     i++, tag.offset++)
+			if (is_asked(v->s, rec->extents[e].vaddr + i))
+				r = want(v, rec->extents[e].vaddr + i, &tag,
+					 true);
+	for (unsigned int i = 0; i < 2 && r == 0; i++, tag.offset++)
+		if (is_asked(v->s, rec->grave_vaddr[i]))
+			r = want(v, rec->grave_vaddr[i], &tag, true);
+	return r;
+}
+
 const struct wanted *cfs_resolve_wanted(const struct resolve *v,
 					uint64_t vaddr)
 {
@@ -324,6 +348,8 @@ static int walk_trees(struct resolve *v)
 	if (r == 0)
 		r = want_others(v);
 	cfs_container_unlock(s->c);
+	if (r == 0)
+		r = cfs_container_clients(s->c, want_client, v, s->err);
 	if (v->wanted.count > 0)
 		qsort(v->wanted.items, v->wanted.count,
 		      sizeof(*v->wanted.items), wanted_by_vaddr);

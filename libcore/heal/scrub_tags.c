@@ -121,6 +121,9 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 	CFS_CLEANUP(cfs_freep) struct cfs_group *g = calloc(1, sizeof(*g));
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 	bool is_open = cfs_repair_has_group(s->c, at->lslice, at->group);
+	/* Whose page it is has the tags, and will write them. */
+	bool heals = s->heals &&
+		     !cfs_repair_is_away(s->c, at->lslice, at->group);
 	uint32_t start = cfs_geometry_group_start(s->geo, at->group);
 	bool good[CFS_TAGS_PER_PAGE] = { false };
 	uint64_t used[2];
@@ -140,7 +143,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 		return r;	/* cppcheck-suppress memleak */
 	want_group(v, at, used, buf, salvage, good);
 	r = cfs_salvage_group(s, at->lslice, at->group, salvage);
-	*ret_is_healed = s->heals;
+	*ret_is_healed = heals;
 	for (uint32_t i = 0; i < CFS_TAGS_PER_PAGE && r == 0; i++) {
 		uint64_t vaddr = cfs_vaddr(at->lslice, start + i);
 		const struct wanted *w = cfs_resolve_wanted(v, vaddr);
@@ -155,12 +158,12 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 		if (good[i])
 			r = decide_tag(s, w, salvage, i, &tag);
 		cfs_tag_pack(&tag, &g->tags[i]);
-		if (r == 0 && s->heals && is_open)
+		if (r == 0 && heals && is_open)
 			cfs_repair_set_open_tag(s->c, vaddr, &tag);
 	}
 	if (r < 0)
 		return cfs_err_set(s->err, r, "out of memory");
-	return s->heals && !is_open ? write_group(s, g) : 0;
+	return heals && !is_open ? write_group(s, g) : 0;
 }
 
 int cfs_resolve_groups(struct resolve *v)

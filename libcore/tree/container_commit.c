@@ -5,6 +5,7 @@
  * for writing: what is in memory can no longer be told from what is on the
  * devices, and the next open finds the last root and the log.
  */
+#include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
 
 #include <assert.h>
@@ -91,7 +92,7 @@ static int by_vaddr(const void *a, const void *b)
 	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
 }
 
-static int write_everything(struct cfs_container *c, struct cfs_err *err)
+int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err)
 {
 	int r = 0;
 
@@ -170,7 +171,7 @@ static int write_root(struct cfs_container *c, const struct cfs_root *root,
 	return r;
 }
 
-static void drop_writes(struct cfs_container *c)
+void cfs_container_drop_writes(struct cfs_container *c)
 {
 	void **pages = (void **)(void *)c->page_bufs.data;
 
@@ -197,7 +198,7 @@ static int commit_steps(struct cfs_container *c, struct cfs_root *root,
 	if (r == 0)
 		r = cfs_space_commit_pages(c, err);
 	if (r == 0)
-		r = write_everything(c, err);
+		r = cfs_container_write_all(c, err);
 	if (r < 0)
 		return r;
 	make_root(c, root);
@@ -226,12 +227,14 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	int r;
 
 	assert(!c->in_op);
+	if (c->client)
+		return cfs_client_fold_locked(c, err);
 	if (!has_changes(c))
 		return 0;
 	c->forces_commit = false;
 	c->is_committing = true;
 	r = commit_steps(c, &root, &why);
-	drop_writes(c);
+	cfs_container_drop_writes(c);
 	if (r == 0) {
 		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
 			if (c->trees[i])

@@ -3,6 +3,7 @@
  * The trees' nodes as tagged blocks of the container, each in two copies (one,
  * where the pool mirrors): reading, placing, giving up, writing.
  */
+#include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
 
 #include "base/cleanup.h"
@@ -57,6 +58,8 @@ static int node_read(void *ctx, unsigned int tree_id,
 
 	if (!node)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	if (c->client && cfs_client_shelf_get(c, ref, buf))
+		return 0;
 	for (unsigned int i = 0; i < 2; i++) {
 		unsigned int readable = ref->vaddr[i] ?
 			cfs_metavolume_readable(c->mv,
@@ -76,6 +79,8 @@ static int node_read(void *ctx, unsigned int tree_id,
 				    cfs_container_heals(c))
 					heal_copies(c, tree_id, ref, bad,
 						    node);
+				if (c->client)
+					cfs_client_shelf_put(c, ref, node);
 				return 0;
 			}
 			bad[i] |= 1u << p;
@@ -83,6 +88,8 @@ static int node_read(void *ctx, unsigned int tree_id,
 				r = r2;
 		}
 	}
+	if (c->client && r == -EUCLEAN)
+		return cfs_client_doubt(c, ref->vaddr[0], err);
 	return cfs_err_set(err, r, "tree %u: no copy of the node at %#" PRIx64
 			   " is good", tree_id, ref->vaddr[0]);
 }

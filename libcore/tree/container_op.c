@@ -10,6 +10,7 @@
 #include "tree/container_priv.h"
 
 #include "base/cleanup.h"
+#include "tree/container_client_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ void *cfs_container_hooks_ctx(const struct cfs_container *c)
 /* Over an overlay it would only hide the damage from whoever looks for it. */
 bool cfs_container_heals(const struct cfs_container *c)
 {
-	return !c->is_readonly &&
+	return !c->is_readonly && !c->client &&
 	       !cfs_devset_is_overlay(cfs_metavolume_devset(c->mv));
 }
 
@@ -109,7 +110,8 @@ static bool wants_commit(struct cfs_container *c)
 
 	if (c->hooks)
 		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
-	return c->pending.bytes > CFS_PENDING_BYTES_MAX ||
+	return (c->client && cfs_client_wants_fold(c)) ||
+	       c->pending.bytes > CFS_PENDING_BYTES_MAX ||
 	       blocks >= CFS_DIRTY_BLOCKS_MAX ||
 	       !cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE);
 }
@@ -125,7 +127,9 @@ static int make_room(struct cfs_container *c, uint64_t blocks,
 {
 	int r = cfs_space_ensure(c, blocks, kind, err);
 
-	for (int i = 0; r == -ENOSPC && c->held_blocks && i < 2; i++) {
+	/* With clients, one more: their views name what was freed. */
+	for (int i = 0; r == -ENOSPC && c->held_blocks &&
+	     i < (c->lender ? 3 : 2); i++) {
 		c->forces_commit = true;
 		r = cfs_container_commit_locked(c, err);
 		if (r == 0)
@@ -145,7 +149,10 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 		r = refuse(c, err);
 	if (r == 0 && wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
-	if (r == 0)
+	if (r == 0 && c->client)
+		r = cfs_client_make_room(c, kind == CFS_OP_NORMAL ? blocks : 0,
+					 err);
+	else if (r == 0)
 		r = make_room(c, CFS_MAX(blocks, OP_BLOCKS), kind, err);
 	/* Less will do to begin; data promises for itself, and so do parts of
 	 * blocks. */
@@ -175,13 +182,18 @@ bool cfs_container_in_op(const struct cfs_container *c)
 	return c->in_op;
 }
 
-static void op_done(struct cfs_container *c)
+static void op_finish(struct cfs_container *c)
 {
 	if (c->hooks && c->hooks->op_done)
 		c->hooks->op_done(c->hooks_ctx);
 	c->in_op = false;
 	c->undo_count = 0;
 	c->undo_values.bytes = 0;
+}
+
+static void op_done(struct cfs_container *c)
+{
+	op_finish(c);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -189,6 +201,14 @@ void cfs_op_end(struct cfs_container *c)
 {
 	assert(c->in_op);
 	op_done(c);
+}
+
+int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err)
+{
+	assert(c->in_op);
+	op_finish(c);
+	c->forces_commit = true;
+	return cfs_container_commit_locked(c, err);
 }
 
 int cfs_container_table_changed(struct cfs_container *c,
@@ -489,6 +509,8 @@ int cfs_container_get(struct cfs_container *c, const struct cfs_key *key,
 int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
 			  struct cfs_err *err)
 {
+	if (c->client)
+		return cfs_client_new_ino(c, ret, err);
 	if (c->next_ino > CFS_INO_MAX)
 		return cfs_err_set(err, -ENOSPC, "no inode numbers left");
 	*ret = c->next_ino++;
@@ -503,6 +525,8 @@ int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err)
 	};
 	int r;
 
+	if (c->client && c->stamp + 2 >= c->client->stamp_end)
+		return cfs_err_set(err, -EAGAIN, "no stamps left in the view");
 	if (c->stamp >= CFS_STAMP_MAX)
 		return cfs_err_set(err, -ENOSPC, "no stamps left");
 	r = cfs_container_log(c, &rec, NULL, err);

@@ -4,7 +4,9 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
+#include "tree/lend_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -23,6 +25,8 @@ void cfs_container_drop(struct cfs_container *c)
 {
 	if (!c)
 		return;
+	cfs_client_free(c);
+	cfs_lend_free(c);
 	if (c->blocks)
 		cfs_space_done(c);
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
@@ -48,8 +52,8 @@ static void container_dropp(struct cfs_container **c)
 }
 
 /* The object with its parts, before any root is known. */
-static int container_new(const struct cfs_container_config *config,
-			 struct cfs_container **ret, struct cfs_err *err)
+int cfs_container_object_new(const struct cfs_container_config *config,
+			     struct cfs_container **ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
 	int r;
@@ -64,6 +68,7 @@ static int container_new(const struct cfs_container_config *config,
 	c->id = cfs_metavolume_container_id(c->mv);
 	memcpy(c->uuid, config->uuid, sizeof(c->uuid));
 	c->epoch = config->epoch;
+	c->map_change = (uint64_t)config->epoch << 32 | 1;
 	c->copies = config->copies;
 	c->limit_blocks = config->limit_blocks;
 	c->hooks = config->hooks;
@@ -85,7 +90,7 @@ static int container_new(const struct cfs_container_config *config,
 	return 0;
 }
 
-static int open_trees(struct cfs_container *c, struct cfs_err *err)
+int cfs_container_open_trees(struct cfs_container *c, struct cfs_err *err)
 {
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++) {
 		const struct cfs_tree_config config = {
@@ -117,7 +122,7 @@ int cfs_container_create(const struct cfs_container_config *config,
 				      LOG_GROUPS_FIRST);
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
 	struct cfs_rng rng;
-	int r = container_new(config, &c, err);
+	int r = cfs_container_object_new(config, &c, err);
 
 	if (r < 0)
 		return r;
@@ -130,7 +135,7 @@ int cfs_container_create(const struct cfs_container_config *config,
 	memcpy(c->root.container_uuid, c->uuid, sizeof(c->uuid));
 	c->root.log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
 	c->root.log_seq = 1;
-	r = open_trees(c, err);
+	r = cfs_container_open_trees(c, err);
 	for (uint64_t l = 0; l < 2 && r == 0; l++) {
 		r = cfs_space_add_slice(c, l, err);
 		if (r == 0)
@@ -331,10 +336,10 @@ static int spread_block(struct cfs_container *c, uint64_t vaddr,
  * Do the blocks of the frame's extents hold what their tags say?  Those that
  * do are spread to all pieces.
  */
-static int verify_frame(void *arg, const struct cfs_frame *frame,
-			const void *buf, struct cfs_err *err)
+int cfs_container_verify_frame(struct cfs_container *c,
+			       const struct cfs_frame *frame, const void *buf,
+			       bool spreads, struct cfs_err *err)
 {
-	struct cfs_container *c = arg;
 	CFS_CLEANUP(cfs_freep) void *block = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 	struct cfs_rec rec;
 	uint32_t pos = 0;
@@ -366,12 +371,19 @@ static int verify_frame(void *arg, const struct cfs_frame *frame,
 			if (cfs_block_read(c->blocks, &rd, false, NULL,
 					   NULL) < 0)
 				return 0;
-			r = spread_block(c, rd.vaddr, block, err);
+			r = spreads ? spread_block(c, rd.vaddr, block, err) :
+				      0;
 			if (r < 0)
 				return r;
 		}
 	}
 	return r < 0 ? r : 1;
+}
+
+static int verify_frame(void *arg, const struct cfs_frame *frame,
+			const void *buf, struct cfs_err *err)
+{
+	return cfs_container_verify_frame(arg, frame, buf, true, err);
 }
 
 /*
@@ -406,6 +418,8 @@ static int recover(struct cfs_container *c, bool was_clean,
 	c->is_replaying = true;
 	r = cfs_log_replay(c->log, &how, &frames, err);
 	if (r == 0)
+		r = cfs_lend_load(c, err);
+	if (r == 0)
 		r = cfs_space_recover(c, err);
 	c->is_replaying = false;
 	if (r < 0 || (frames == 0 && !c->groups &&
@@ -422,7 +436,7 @@ int cfs_container_open_bare(const struct cfs_container_config *config,
 			    struct cfs_container **ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
-	int r = container_new(config, &c, err);
+	int r = cfs_container_object_new(config, &c, err);
 
 	if (r < 0)
 		return r;
@@ -431,7 +445,7 @@ int cfs_container_open_bare(const struct cfs_container_config *config,
 	c->stamp = root->stamp + 1;
 	c->next_ino = root->next_ino;
 	c->next_loan = c->stamp << 12;
-	r = open_trees(c, err);
+	r = cfs_container_open_trees(c, err);
 	if (r == 0)
 		r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
 	if (r < 0)
@@ -445,7 +459,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 {
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
 	unsigned int root_copies = 0;
-	int r = container_new(config, &c, err);
+	int r = cfs_container_object_new(config, &c, err);
 
 	if (r < 0)
 		return r;
@@ -459,7 +473,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 	c->stamp = c->root.stamp + 1;
 	c->next_ino = c->root.next_ino;
 	c->next_loan = c->stamp << 12;
-	r = open_trees(c, err);
+	r = cfs_container_open_trees(c, err);
 	if (r == 0)
 		r = cfs_log_new(c->mv, c->epoch, &c->root, &c->log, err);
 	if (r == 0)

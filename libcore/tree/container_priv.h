@@ -11,6 +11,7 @@
 #include "log/log.h"
 #include "tree/container.h"
 #include "ondisk/map.h"
+#include "tree/container_open.h"
 #include "tree/hooks.h"
 #include "tree/repair.h"
 #include "tree/space.h"
@@ -47,6 +48,8 @@ struct held_group {
 	uint64_t	key;
 	uint64_t	now[2];		/* freed since the last commit */
 	uint64_t	before[2];	/* freed by it */
+	uint64_t	waiting[2];	/* freed earlier, and named by the view of
+					 * a client */
 	UT_hash_handle	hh;
 };
 
@@ -79,6 +82,9 @@ struct undo_entry {
 	void		*call_arg;
 	uint64_t	call_value;
 };
+
+struct client_mode;
+struct lender;
 
 struct cfs_container {
 	uint64_t	id;
@@ -147,6 +153,10 @@ struct cfs_container {
 	struct cfs_healed_node healed[CFS_HEALED_NODES_MAX];
 	unsigned int	healed_count;
 
+	struct client_mode *client;	/* in client mode; else NULL */
+	struct lender	*lender;	/* there are or were clients; else NULL */
+	uint64_t	map_change;	/* rises when a slice comes or goes */
+
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
 	size_t		write_count, write_room;
@@ -180,6 +190,21 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err);
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
 			    struct cfs_err *err);
+/* What was gathered, in the order of addresses, and a flush behind it. */
+int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err);
+void cfs_container_drop_writes(struct cfs_container *c);
+
+/* container_open.c */
+int cfs_container_object_new(const struct cfs_container_config *config,
+			     struct cfs_container **ret, struct cfs_err *err);
+int cfs_container_open_trees(struct cfs_container *c, struct cfs_err *err);
+/* 1: the blocks of the frame's extents hold what their tags say (and with
+ * @spreads do so on all pieces); 0: one does not. */
+int cfs_container_verify_frame(struct cfs_container *c,
+			       const struct cfs_frame *frame, const void *buf,
+			       bool spreads, struct cfs_err *err);
+/* End the operation and commit; the lock is not given back. */
+int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 
 /* container_nodes.c */
 extern const struct cfs_tree_ops cfs_container_tree_ops;
@@ -235,3 +260,11 @@ int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
 		       uint32_t group_count, bool is_filled,
 		       struct cfs_log_extent *ret, struct cfs_err *err);
 int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err);
+/* Set @mask of a group as in use; none of it may be. */
+int cfs_space_mark_used(struct cfs_container *c, uint64_t key,
+			const uint64_t mask[2], struct cfs_err *err);
+/* A group whose holder has died becomes our own; tags of blocks that nothing
+ * names are cleared. */
+int cfs_space_take_over(struct cfs_container *c, uint64_t key,
+			struct cfs_err *err);
+bool cfs_space_is_unfit(const struct cfs_container *c, uint64_t key);

@@ -3,6 +3,7 @@
  * Sync: everything since the last frame in one frame, one write, one flush.
  * What is too much for a frame, or finds no room in the log, is committed.
  */
+#include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
 
 #include <assert.h>
@@ -13,8 +14,9 @@ int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,
 {
 	int r;
 
-	/* A commit covers what it does; a replay reads what is logged. */
-	if (cfs_container_is_folding(c))
+	/* A commit covers what it does; a replay reads what is logged.  What a
+	 * client folds is for the owner to do. */
+	if (cfs_container_is_folding(c) && !c->client)
 		return 0;
 	r = cfs_rec_append(&c->pending, rec, csums, 0, err);
 	if (r == 0)
@@ -78,6 +80,8 @@ int cfs_container_append_frame(struct cfs_container *c,
 /* Room for the frames that record the commit's loans. */
 static uint32_t loan_reserve(const struct cfs_container *c)
 {
+	if (c->client)
+		return 0;
 	return (uint32_t)CFS_MAX(CFS_LOG_LOAN_RESERVE,
 				 cfs_log_total_blocks(c->log) / 16);
 }
@@ -133,6 +137,9 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 		r = sync_frame(c, &why);
 		if (c->hooks)
 			c->hooks->gathered(c->hooks_ctx, r == 0);
+		if (r == 0 && c->client)
+			r = cfs_client_synced(c, pending_bytes, pending_count,
+					      &why);
 		if (r == 0) {
 			c->pending.bytes = 0;
 			c->pending_count = 0;
@@ -152,6 +159,9 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 		c->hooks->gathered(c->hooks_ctx, false);
 	}
 	c->inline_pages.bytes = 0;
+	/* What a successor does not read is not acknowledged. */
+	if (r == 0 && c->client)
+		r = cfs_client_may_ack(c, &why);
 	if (r < 0 && err)
 		*err = why;
 out:

@@ -11,6 +11,8 @@
 #include "ondisk/frame.h"
 #include "tree/container.h"
 
+struct cfs_fold_rules;
+
 struct cfs_container_hooks {
 	/* The trees can be read now; nothing is replayed yet. */
 	int (*opened)(void *ctx, struct cfs_container *c,
@@ -18,6 +20,13 @@ struct cfs_container_hooks {
 	/* Apply a META, EXTENT, INLINE or PUNCH record at open. */
 	int (*replay)(void *ctx, const struct cfs_rec *rec,
 		      struct cfs_err *err);
+	/*
+	 * May a client have made this record, as the trees are now?  -EPERM: it
+	 * may not; what else is returned is trouble of our own.  NULL: no
+	 * client may make any.
+	 */
+	int (*check)(void *ctx, const struct cfs_rec *rec,
+		     const struct cfs_fold_rules *rules, struct cfs_err *err);
 	/*
 	 * Data blocks that fold will write, and how many records it will put
 	 * into the live tree (for the promise of space).
@@ -122,6 +131,23 @@ int cfs_container_put_now(struct cfs_container *c,
 
 /* The stamp rises by one; within an operation (it is logged). */
 int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err);
+
+/* In client mode births of a fold have a stamp of their own. */
+bool cfs_container_is_client(const struct cfs_container *c);
+/*
+ * Reads failed with @r.  In client mode -EUCLEAN may come from a checksum that
+ * was cached: those are forgotten, and the reads done again; what fails then is
+ * -EAGAIN, once for each place.
+ */
+struct cfs_block_read;
+int cfs_container_read_again(struct cfs_container *c,
+			     struct cfs_block_read *reads, size_t count,
+			     int r, struct cfs_err *err);
+/* From the check hook: what the client was given. */
+bool cfs_container_lends_stamp(const struct cfs_container *c, uint64_t stamp);
+bool cfs_container_lends_ino(const struct cfs_container *c, uint64_t ino);
+/* Was this number ever handed out, to anybody? */
+bool cfs_container_gave_ino(const struct cfs_container *c, uint64_t ino);
 
 /* Does the container commit or replay now (no operation, no log)? */
 bool cfs_container_is_folding(const struct cfs_container *c);

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/xxh.h"
 #include "tree/container_priv.h"
+#include "tree/lend_priv.h"
 #include "tree/tree_priv.h"
 
 #include <stdlib.h>
@@ -98,6 +99,20 @@ int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
 
 	*ret = r == 0;
 	return r == -ENOENT ? 0 : r;
+}
+
+bool cfs_repair_lends_to(struct cfs_container *c, uint64_t key,
+			 uint64_t client_id)
+{
+	const struct lent_group *g = cfs_lend_group(c, key);
+
+	return g && g->client_id == client_id;
+}
+
+bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
+			uint32_t group)
+{
+	return cfs_lend_has_group(c, cfs_vaddr(lslice, group));
 }
 
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c)

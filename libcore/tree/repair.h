@@ -48,6 +48,12 @@ int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
 /* Has a loan of this group a holder in this process? */
 bool cfs_repair_has_group(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group);
+/* Is this group (lslice << 22 | group) on loan to that client, as we know? */
+bool cfs_repair_lends_to(struct cfs_container *c, uint64_t key,
+			 uint64_t client_id);
+/* Is it on loan to any client?  Then its tag page is not ours to write. */
+bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
+			uint32_t group);
 /* Blocks in use of a slice as the allocator counts them, and of all. */
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c);
 

@@ -3,7 +3,9 @@
  * The allocator: bitmaps, held blocks, runs for data, counts and promises.
  * Opening and lending groups is in space_group.c.
  */
+#include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
+#include "tree/lend_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -91,8 +93,8 @@ void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
 	ret[0] = ret[1] = 0;
 	HASH_FIND(hh, c->held, &key, sizeof(key), h);
 	if (h) {
-		ret[0] = h->now[0] | h->before[0];
-		ret[1] = h->now[1] | h->before[1];
+		ret[0] = h->now[0] | h->before[0] | h->waiting[0];
+		ret[1] = h->now[1] | h->before[1] | h->waiting[1];
 	}
 }
 
@@ -147,6 +149,12 @@ static int bits_change(struct cfs_container *c, uint64_t key,
 	return count_used(c, cfs_vaddr_lslice(key), is_used ? n : -n, err);
 }
 
+int cfs_space_mark_used(struct cfs_container *c, uint64_t key,
+			const uint64_t mask[2], struct cfs_err *err)
+{
+	return bits_change(c, key, mask, true, err);
+}
+
 /* ---- handing out --------------------------------------------------------- */
 
 /* The lowest run in @bits, of at most @count. */
@@ -188,7 +196,10 @@ int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
 	n = find_run(g->allowed, count, &first);
 	assert(n > 0);
 	bits_range(mask, first, n);
-	r = bits_change(c, g->key, mask, true, err);
+	/* The owner keeps the books on what it lends. */
+	if (c->client)
+		c->client->allowed_blocks -= n;
+	r = c->client ? 0 : bits_change(c, g->key, mask, true, err);
 	if (r < 0)
 		return r;
 	/* Spent for this loan, whatever becomes of the operation. */
@@ -286,6 +297,10 @@ int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 
+	if (c->client) {	/* the owner does, when it takes the fold */
+		c->client->freed_blocks += count;
+		return 0;
+	}
 	if (count == 0 || cfs_vaddr_lslice(vaddr) >= c->slice_room ||
 	    !c->slices[cfs_vaddr_lslice(vaddr)].is_mapped ||
 	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr)) ||
@@ -310,22 +325,47 @@ int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 }
 
 /* What was freed before the last commit may be handed out again. */
+/*
+ * One step: what comes back is in @back.  With clients it takes one more, and
+ * none is taken while the view of one of them names what waits.
+ */
+static void held_step(const struct cfs_container *c, struct held_group *h,
+		      bool is_passed, uint64_t back[2])
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		back[i] = 0;
+		if (!c->lender) {
+			back[i] = h->before[i];
+			h->before[i] = h->now[i];
+		} else if (is_passed) {
+			back[i] = h->waiting[i];
+			h->waiting[i] = h->before[i];
+			h->before[i] = h->now[i];
+		} else {
+			h->before[i] |= h->now[i];
+		}
+		h->now[i] = 0;
+	}
+}
+
 void cfs_space_committed(struct cfs_container *c)
 {
+	const bool is_passed = !c->lender || cfs_lend_views_passed(c);
 	struct held_group *h, *tmp;
 
 	HASH_ITER(hh, c->held, h, tmp) {
-		unsigned int back = bits_count(h->before);
+		uint64_t back[2];
 
-		if (back) {
-			c->held_blocks -= back;
+		held_step(c, h, is_passed, back);
+		if (back[0] | back[1]) {
+			c->held_blocks -= bits_count(back);
 			c->slices[cfs_vaddr_lslice(h->key)].is_scanned = false;
 			c->bad_is_stale = true;
+			if (c->lender)
+				cfs_lend_released(c, h->key, back);
 		}
-		h->before[0] = h->now[0];
-		h->before[1] = h->now[1];
-		h->now[0] = h->now[1] = 0;
-		if (!(h->before[0] | h->before[1])) {
+		if (!(h->before[0] | h->before[1] | h->waiting[0] |
+		      h->waiting[1])) {
 			HASH_DEL(c->held, h);
 			free(h);
 		}
@@ -344,6 +384,8 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr) + count - 1))
 		return cfs_err_set(err, -EUCLEAN,
 				   "an extent lies outside its container");
+	if (c->lender && cfs_lend_adopts(c))
+		return cfs_lend_adopt(c, vaddr, count, err);
 	for (uint32_t i = 0; i < count; i++) {
 		struct cfs_tag tag = *first;
 		struct open_group *g;
@@ -401,9 +443,11 @@ static uint64_t commit_need(struct cfs_container *c)
 
 int64_t cfs_space_left(struct cfs_container *c)
 {
+	if (c->client)
+		return cfs_client_space_left(c);
 	return (int64_t)c->total_blocks - (int64_t)c->used_blocks -
 	       (int64_t)c->held_blocks - (int64_t)cfs_space_bad_free(c) -
-	       (int64_t)commit_need(c);
+	       (int64_t)cfs_lend_claim(c) - (int64_t)commit_need(c);
 }
 
 /*
@@ -439,9 +483,11 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 	const uint64_t kept = kept_blocks(c, kind);
 	const int64_t want = (int64_t)(blocks + kept);
 
+	if (c->client)
+		return cfs_client_ensure(c, blocks, err);
 	/* What is not kept of the reserve may lie beyond the limit, too. */
 	if (c->limit_blocks && kind != CFS_OP_FREEING &&
-	    c->used_blocks + blocks + commit_need(c) >
+	    c->used_blocks + cfs_lend_claim(c) + blocks + commit_need(c) >
 	    c->limit_blocks + (cfs_space_reserve(c) - kept))
 		return cfs_err_set(err, -ENOSPC,
 				   "the container's limit is reached");
@@ -484,6 +530,16 @@ void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret)
 {
 	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
 
+	if (c->client) {
+		*ret = (struct cfs_space_counts){
+			.total_blocks = c->client->total_blocks,
+			.used_blocks = c->client->used_blocks,
+			.left_blocks = c->client->left_blocks +
+				       (uint64_t)CFS_MAX(cfs_space_left(c), 0),
+			.slice_count = cfs_metavolume_slice_count(c->mv),
+		};
+		return;
+	}
 	*ret = (struct cfs_space_counts){
 		.total_blocks = c->total_blocks,
 		.used_blocks = c->used_blocks,
@@ -520,6 +576,7 @@ int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
 	if (!c->slices[lslice].is_mapped)
 		c->total_blocks += geo->data_count;
 	c->slices[lslice] = (struct slice_state){ .is_mapped = true };
+	c->map_change++;
 	return 0;
 }
 
@@ -529,6 +586,7 @@ void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice)
 
 	c->total_blocks -= geo->data_count;
 	c->slices[lslice].is_mapped = false;
+	c->map_change++;
 }
 
 static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
@@ -541,6 +599,8 @@ static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
 		return false;
 	/* Whoever got it next would not know of them. */
 	if (cfs_space_bad_in_slice(c, lslice))
+		return false;
+	if (c->lender && cfs_lend_in_slice(c, lslice))
 		return false;
 	HASH_ITER(hh, c->held, h, htmp)
 		if (cfs_vaddr_lslice(h->key) == lslice)

@@ -2,6 +2,7 @@
 /*
  * Groups on loan at a commit, behind it, and when their writer has died.
  */
+#include "tree/lend_priv.h"
 #include "tree/space_priv.h"
 
 #include <stdlib.h>
@@ -100,8 +101,8 @@ void cfs_space_close_groups(struct cfs_container *c)
  * overtaken them.  Blocks in use keep theirs (as of the root, or put there by
  * the replay); the others are free, and so are their tags.
  */
-static int recover_group(struct cfs_container *c, uint64_t key,
-			 struct cfs_err *err)
+int cfs_space_take_over(struct cfs_container *c, uint64_t key,
+			struct cfs_err *err)
 {
 	const struct cfs_tag_disk zero = { 0 };
 	struct open_group *g;
@@ -164,7 +165,9 @@ int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 					"a loan of a group that is not there");
 		if (r == 0) {
 			c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
-			r = recover_group(c, cur.key.w[1], err);
+			r = loan.holder && cfs_lend_knows(c, loan.holder) ?
+			    cfs_lend_load_loan(c, &cur, err) :
+			    cfs_space_take_over(c, cur.key.w[1], err);
 		}
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);

@@ -8,6 +8,8 @@
 #include "tree/space_priv.h"
 
 #include "base/cleanup.h"
+#include "tree/container_client_priv.h"
+#include "tree/lend_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -183,7 +185,7 @@ static bool is_enough(const struct choice *ch)
 	       (ch->count >= ch->groups_min && ch->blocks >= ch->blocks_min);
 }
 
-static bool is_unfit(const struct cfs_container *c, uint64_t key)
+bool cfs_space_is_unfit(const struct cfs_container *c, uint64_t key)
 {
 	for (size_t i = 0; i < c->unfit.count; i++)
 		if (c->unfit.items[i] == key)
@@ -209,7 +211,8 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 		int r;
 
 		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-		if (g || is_unfit(c, key))
+		if (g || cfs_space_is_unfit(c, key) ||
+		    (c->lender && cfs_lend_has_group(c, key)))
 			continue;
 		r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used, err);
 		if (r < 0)
@@ -474,6 +477,14 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 	bool tries_again;
 	int r;
 
+	if (!g && c->client) {
+		r = cfs_client_borrow(c, blocks_wanted, err);
+		if (r < 0)
+			return r;
+		g = idle_group(c, stream, false, true);
+		if (!g)
+			return cfs_err_set(err, -ENOSPC, "no space left");
+	}
 	if (g) {
 		assign(c, stream, g);
 		return 0;

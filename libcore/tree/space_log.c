@@ -3,6 +3,7 @@
  * The blocks that a container's log and root pages stand in: whole groups, and
  * the first two blocks of a slice.
  */
+#include "tree/lend_priv.h"
 #include "tree/space_priv.h"
 
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
 			HASH_FIND(hh, c->groups, &key, sizeof(key), g);
 			cfs_space_bad_bits(c, key, bad);
 			if (g || bad[0] | bad[1] ||
+			    (c->lender && cfs_lend_has_group(c, key)) ||
 			    cfs_space_free_bits(c, key, bits, &was_used,
 						err) < 0 || was_used) {
 				run = 0;

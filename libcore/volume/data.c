@@ -65,6 +65,7 @@ static int run_reads(struct read_state *st, struct cfs_err *err)
 		return 0;
 	r = cfs_block_read_many(cfs_container_blocks(c), st->reads, st->count,
 				cfs_container_heals(c), err);
+	r = cfs_container_read_again(c, st->reads, st->count, r, err);
 	for (size_t i = 0; r < 0 && i < st->count; i++) {
 		const struct cfs_block_read *rd = &st->reads[i];
 
@@ -99,6 +100,7 @@ static int read_part(struct read_state *st, const struct segment *s,
 		rd = read_of(st, s, offset, 1, bounce);
 		r = cfs_block_read(cfs_container_blocks(c), &rd,
 				   cfs_container_heals(c), NULL, err);
+		r = cfs_container_read_again(c, &rd, 1, r, err);
 		if (r < 0)
 			return name_offset(&rd, r, err);
 		block = bounce;

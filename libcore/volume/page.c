@@ -88,6 +88,15 @@ static struct page *page_new(struct cfs_vols *v, const struct page_key *key,
 }
 
 /*
+ * A client folds pages under a stamp of their own: nothing of its has that, so
+ * no tree needs to be asked, or changed, since its trees are dropped behind it.
+ */
+static bool is_client_fold(const struct cfs_vols *v)
+{
+	return cfs_container_is_client(v->c) && cfs_container_is_folding(v->c);
+}
+
+/*
  * Write a run of adjacent pages, of one birth, home.  In a commit the writes
  * are gathered; else they are made now and logged as extents.
  */
@@ -100,7 +109,10 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 	struct extent e = { .stamp = run[0]->stamp };
 	uint64_t csums[RUN_MAX];
 	uint64_t seed = cfs_blocks_seed(cfs_container_blocks(v->c));
+	const bool is_bare = is_client_fold(v);
 
+	if (is_bare)
+		e.stamp = cfs_container_stamp(v->c);
 	for (uint32_t done = 0; done < count;) {
 		struct cfs_tag tag = {
 			.type = CFS_TAG_DATA,
@@ -115,7 +127,7 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 		r = cfs_space_alloc_data(v->c, CFS_MIN(count - done, RUN_MAX),
 					 &e.vaddr, &got, err);
 		e.count = got;
-		if (r == 0)
+		if (r == 0 && !is_bare)
 			r = cfs_extent_next_seq(v, branch, ino, e.offset,
 						e.count, e.stamp, &e.seq, err);
 		tag.seq = e.seq;
@@ -132,7 +144,7 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 			    cfs_container_write_now(v->c, e.vaddr + i, 1, data,
 						    err);
 		}
-		if (r == 0) {
+		if (r == 0 && !is_bare) {
 			e.csum = got == 1 ? csums[0] : 0;
 			r = cfs_extent_put(v, branch, ino, &e, err);
 		}

@@ -32,6 +32,8 @@ static int vols_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
 	int r;
 
 	v->c = c;
+	/* A client is opened anew with each view. */
+	cfs_branches_done(v);
 	r = load_class(v, CFS_TABLE_BRANCH, err);
 	if (r == 0)
 		r = load_class(v, CFS_TABLE_SNAPSHOT, err);
@@ -57,6 +59,12 @@ static int vols_replay(void *ctx, const struct cfs_rec *rec,
 	}
 }
 
+static int vols_check(void *ctx, const struct cfs_rec *rec,
+		      const struct cfs_fold_rules *rules, struct cfs_err *err)
+{
+	return cfs_client_rec_check(ctx, rec, rules, err);
+}
+
 static void vols_fold_need(void *ctx, uint64_t *ret_blocks,
 			   uint64_t *ret_records)
 {
@@ -70,7 +78,9 @@ static int vols_fold(void *ctx, struct cfs_err *err)
 	struct cfs_vols *v = ctx;
 	int r = cfs_pages_fold(v, err);
 
-	if (r == 0)
+	/* A client's counters are dropped with its trees: the owner counts.
+	 * (One that is being made is not attached yet.) */
+	if (r == 0 && !(v->c && cfs_container_is_client(v->c)))
 		r = cfs_branches_store(v, err);
 	return r;
 }
@@ -107,6 +117,7 @@ static void vols_table_changed(void *ctx, const struct cfs_key *key,
 const struct cfs_container_hooks cfs_vols_hooks = {
 	.opened = vols_opened,
 	.replay = vols_replay,
+	.check = vols_check,
 	.fold_need = vols_fold_need,
 	.fold = vols_fold,
 	.folded = vols_folded,

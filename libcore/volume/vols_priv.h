@@ -185,6 +185,10 @@ int cfs_data_replay_punch(struct cfs_vols *v, const struct cfs_rec *rec,
 			  struct cfs_err *err);
 int cfs_data_replay_extent(struct cfs_vols *v, const struct cfs_rec *rec,
 			   struct cfs_err *err);
+/* client_check.c: may a client have made this record? */
+int cfs_client_rec_check(struct cfs_vols *v, const struct cfs_rec *rec,
+			 const struct cfs_fold_rules *rules,
+			 struct cfs_err *err);
 /* tombstone.c */
 int cfs_tombstone_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		      uint64_t offset, uint64_t count, struct cfs_err *err);

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a client says is held against what it was given, record by record, and
+ * applied.  A client is another process, perhaps another host: nothing that it
+ * sends may become an address, a length or a claim on somebody else's blocks.
+ * What is wrong with it is -EPERM; any other error is trouble of our own.
+ */
+#include "tree/lend_priv.h"
+
+#include "tree/space_priv.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+void cfs_lend_begin(struct cfs_container *c, struct client_entry *e,
+		    const struct cfs_fold_rules *rules,
+		    enum lend_adopt adopt, bool reads_tags)
+{
+	c->lender->of = e;
+	c->lender->rules = rules;
+	c->lender->adopt = adopt;
+	c->lender->reads_tags = reads_tags;
+	/* Nothing of it is logged: a commit ends it. */
+	c->is_replaying = true;
+}
+
+void cfs_lend_end(struct cfs_container *c, bool is_committed)
+{
+	struct lender *l = c->lender;
+	struct lent_group *g, *tmp;
+
+	HASH_ITER(hh, l->groups, g, tmp) {
+		unsigned int n =
+			(unsigned int)__builtin_popcountll(g->adopted[0]) +
+			(unsigned int)__builtin_popcountll(g->adopted[1]);
+
+		free(g->tags);
+		g->tags = NULL;
+		if (is_committed) {
+			g->allowed[0] &= ~g->taken[0];
+			g->allowed[1] &= ~g->taken[1];
+		}
+		if (n && is_committed) {
+			g->free_blocks -= n;
+			l->lent_blocks -= n;
+			/* The page has other checksums than we may know. */
+			cfs_blocks_forget_group(c->blocks,
+						cfs_vaddr_lslice(g->key),
+						cfs_vaddr_block(g->key));
+		}
+		g->taken[0] = g->taken[1] = 0;
+		g->adopted[0] = g->adopted[1] = 0;
+	}
+	l->of = NULL;
+	l->rules = NULL;
+	l->adopt = LEND_ADOPT_NONE;
+	l->reads_tags = false;
+	c->is_replaying = false;
+}
+
+bool cfs_container_lends_stamp(const struct cfs_container *c, uint64_t stamp)
+{
+	const struct client_entry *e = c->lender->of;
+
+	return stamp >= e->rec.stamp && stamp < e->stamp_end;
+}
+
+bool cfs_container_lends_ino(const struct cfs_container *c, uint64_t ino)
+{
+	const struct client_entry *e = c->lender->of;
+
+	if (!e->knows_inos)
+		return ino < c->next_ino;
+	for (size_t i = 0; i < e->inos.count; i++)
+		if (ino >= e->inos.items[i].first &&
+		    ino < e->inos.items[i].end)
+			return true;
+	return false;
+}
+
+bool cfs_container_gave_ino(const struct cfs_container *c, uint64_t ino)
+{
+	return ino > 0 && ino < c->next_ino;
+}
+
+/* ---- places -------------------------------------------------------------- */
+
+static int bad_place(struct cfs_err *err, uint64_t vaddr, const char *what)
+{
+	return cfs_err_set(err, -EPERM, "a client names block %#" PRIx64 ": %s",
+			   vaddr, what);
+}
+
+static int load_tags(struct cfs_container *c, struct lent_group *g,
+		     struct cfs_err *err)
+{
+	int r;
+
+	if (g->tags)
+		return 0;
+	g->tags = malloc(sizeof(*g->tags));
+	if (!g->tags)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_group_load(c->blocks, cfs_vaddr_lslice(g->key),
+			   cfs_vaddr_block(g->key), g->tags, err);
+	/* A page that it has not written, or spoilt. */
+	if (r == -ENOENT || r == -EUCLEAN) {
+		memset(g->tags, 0, sizeof(*g->tags));
+		r = 0;
+	}
+	if (r < 0) {
+		free(g->tags);
+		g->tags = NULL;
+	}
+	return r;
+}
+
+/* Do blocks first.. of the record, @count of them, have their tags? */
+static bool has_tags(const struct lent_group *g, const struct cfs_rec *rec,
+		     uint32_t index, uint64_t first, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_tag tag;
+		le64 csum;
+
+		memcpy(&csum, rec->csums + 8 * (first + i), sizeof(csum));
+		cfs_tag_unpack(&g->tags->tags[index + i], &tag);
+		if (tag.type != CFS_TAG_DATA || tag.ino != rec->ino ||
+		    tag.offset != rec->offset + first + i ||
+		    tag.stamp != rec->stamp || tag.seq != rec->seq ||
+		    tag.branch != rec->branch || tag.flags ||
+		    tag.csum != le64_get(csum))
+			return false;
+	}
+	return true;
+}
+
+static void range_mask(uint32_t first, uint32_t count, uint64_t mask[2])
+{
+	mask[0] = mask[1] = 0;
+	for (uint32_t i = first; i < first + count; i++)
+		mask[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* Blocks on loan to it, that nobody has named yet; they are taken. */
+static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
+		       struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const struct lender *l = c->lender;
+	uint64_t done = 0;
+
+	if (cfs_vaddr_lslice(rec->vaddr) >= c->slice_room ||
+	    !c->slices[cfs_vaddr_lslice(rec->vaddr)].is_mapped ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(rec->vaddr)) ||
+	    rec->count > geo->data_count ||
+	    !cfs_geometry_is_data(geo, cfs_vaddr_block(rec->vaddr) +
+				  (uint32_t)rec->count - 1))
+		return bad_place(err, rec->vaddr, "it is no block of data");
+	while (done < rec->count) {
+		uint64_t vaddr = rec->vaddr + done;
+		uint32_t block = cfs_vaddr_block(vaddr);
+		uint32_t index = cfs_geometry_index(geo, block);
+		uint32_t n = (uint32_t)CFS_MIN(rec->count - done,
+					       CFS_TAGS_PER_PAGE - index);
+		struct lent_group *g = cfs_lend_group(c,
+			cfs_vaddr(cfs_vaddr_lslice(vaddr),
+				  cfs_geometry_group(geo, block)));
+		uint64_t mask[2];
+		int r;
+
+		if (!g || g->client_id != l->of->id)
+			return bad_place(err, vaddr, "it is not on loan");
+		range_mask(index, n, mask);
+		for (unsigned int i = 0; i < 2; i++)
+			if (mask[i] & ~(g->allowed[i] & ~g->taken[i]))
+				return bad_place(err, vaddr,
+						 "it may not be written");
+		r = l->reads_tags ? load_tags(c, g, err) : 0;
+		if (r < 0)
+			return r;
+		if (l->reads_tags && !has_tags(g, rec, index, done, n))
+			return bad_place(err, vaddr,
+					 "its tag does not say so");
+		g->taken[0] |= mask[0];
+		g->taken[1] |= mask[1];
+		done += n;
+	}
+	return 0;
+}
+
+bool cfs_lend_adopts(const struct cfs_container *c)
+{
+	return c->lender->adopt != LEND_ADOPT_NONE;
+}
+
+/* The blocks are in use where they stand; their tags are not ours to write. */
+int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		   struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+
+	if (c->lender->adopt == LEND_ADOPT_COPIED)
+		return 0;
+	while (count > 0) {
+		uint32_t block = cfs_vaddr_block(vaddr);
+		uint32_t index = cfs_geometry_index(geo, block);
+		uint32_t n = CFS_MIN(count, CFS_TAGS_PER_PAGE - index);
+		struct lent_group *g = cfs_lend_group(c,
+			cfs_vaddr(cfs_vaddr_lslice(vaddr),
+				  cfs_geometry_group(geo, block)));
+		uint64_t mask[2];
+		int r;
+
+		assert(g);	/* check_place found it */
+		range_mask(index, n, mask);
+		r = cfs_space_mark_used(c, g->key, mask, err);
+		if (r < 0)
+			return r;
+		g->adopted[0] |= mask[0];
+		g->adopted[1] |= mask[1];
+		vaddr += n;
+		count -= n;
+	}
+	return 0;
+}
+
+/* ---- records ------------------------------------------------------------- */
+
+int cfs_lend_check(struct cfs_container *c, const struct cfs_rec *rec,
+		   struct cfs_err *err)
+{
+	const bool is_table = rec->type == CFS_REC_SET ||
+			      rec->type == CFS_REC_DEL;
+
+	assert(c->lender->of);
+	if (!is_table && !cfs_container_lends_stamp(c, rec->stamp))
+		return cfs_err_set(err, -EPERM, "a client's stamp %" PRIu64
+				   " was not given to it", rec->stamp);
+	if (rec->type == CFS_REC_STAMP)
+		return 0;
+	if (is_table && rec->tree_id != CFS_TREE_TABLE)
+		return cfs_err_set(err, -EPERM, "a client's record is of a "
+				   "tree that is not logged");
+	if (!is_table && !cfs_container_gave_ino(c, rec->ino))
+		return cfs_err_set(err, -EPERM, "a client names inode %" PRIu64
+				   ", which nobody was given", rec->ino);
+	/* Pages are in frames only. */
+	if (rec->type == CFS_REC_INLINE && c->lender->reads_tags)
+		return cfs_err_set(err, -EPERM, "a client's fold has data");
+	if (!c->hooks || !c->hooks->check)
+		return cfs_err_set(err, -EPERM, "nothing here is a client's");
+	if (rec->type == CFS_REC_EXTENT) {
+		int r = check_place(c, rec, err);
+
+		if (r < 0)
+			return r;
+	}
+	return c->hooks->check(c->hooks_ctx, rec, c->lender->rules, err);
+}
+
+static int apply_table(struct cfs_container *c, const struct cfs_rec *rec,
+		       struct cfs_err *err)
+{
+	const struct cfs_key key = { { rec->key[0], rec->key[1],
+				       rec->key[2] } };
+	int r;
+
+	if (rec->type == CFS_REC_SET)
+		r = cfs_container_tree_put(c, CFS_TREE_TABLE, &key,
+					   rec->value, rec->value_bytes, err);
+	else
+		r = cfs_container_tree_del(c, CFS_TREE_TABLE, &key, err);
+	/* We may have dropped it ourselves meanwhile. */
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	return cfs_container_table_changed(c, &key,
+			rec->type == CFS_REC_SET ? rec->value : NULL,
+			rec->type == CFS_REC_SET ? rec->value_bytes : 0, err);
+}
+
+int cfs_lend_apply(struct cfs_container *c, const struct cfs_rec *rec,
+		   struct cfs_err *err)
+{
+	switch (rec->type) {
+	case CFS_REC_STAMP:
+		return 0;
+	case CFS_REC_SET:
+	case CFS_REC_DEL:
+		return apply_table(c, rec, err);
+	default:
+		return c->hooks->replay(c->hooks_ctx, rec, err);
+	}
+}

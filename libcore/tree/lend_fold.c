@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Taking a fold: everything is checked and applied in one operation, which a
+ * commit ends without letting anybody in between, since nothing of it is in our
+ * log.
+ */
+#include "tree/lend_priv.h"
+
+#include "base/cleanup.h"
+#include "tree/space_priv.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- checks -------------------------------------------------------------- */
+
+static int check_head(const struct client_entry *e, const struct cfs_fold *fold,
+		      struct cfs_err *err)
+{
+	const struct cfs_client_rec *rec = &e->rec;
+
+	if (fold->seq != rec->fold_seq + 1)
+		return cfs_err_set(err, -EPERM, "a client's fold %" PRIu64
+				   " comes behind %" PRIu64, fold->seq,
+				   rec->fold_seq);
+	if (fold->log.extent >= rec->extent_count ||
+	    fold->log.block > rec->extents[fold->log.extent].block_count ||
+	    fold->log.seq < rec->log.seq)
+		return cfs_err_set(err, -EPERM,
+				   "a client's log ends where it cannot");
+	if (fold->record_bytes > CFS_FOLD_BYTES_MAX || fold->record_bytes % 8 ||
+	    fold->return_count > CFS_FOLD_RETURNS_MAX)
+		return cfs_err_set(err, -EPERM, "a client's fold is too large");
+	return 0;
+}
+
+static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
+			 struct cfs_err *err)
+{
+	/* Records are read as those of a frame. */
+	const struct cfs_frame frame = {
+		.record_bytes = (uint32_t)fold->record_bytes,
+	};
+	CFS_CLEANUP(cfs_freep) uint8_t *buf =
+		malloc(CFS_FRAME_HEADER_BYTES + fold->record_bytes);
+	uint32_t pos = 0, count = 0;
+	struct cfs_rec rec;
+	int r;
+
+	if (!buf)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	if (fold->record_bytes)
+		memcpy(buf + CFS_FRAME_HEADER_BYTES, fold->records,
+		       fold->record_bytes);
+	while ((r = cfs_frame_next(buf, &frame, &pos, &rec, err)) == 1) {
+		r = cfs_lend_check(c, &rec, err);
+		if (r == 0)
+			r = cfs_lend_apply(c, &rec, err);
+		if (r < 0)
+			return r;
+		count++;
+	}
+	if (r == -EUCLEAN)
+		return cfs_err_wrap(err, -EPERM, "a client's fold");
+	if (r == 0 && count != fold->record_count)
+		return cfs_err_set(err, -EPERM, "a client's fold has %" PRIu32
+				   " records, not %" PRIu32, count,
+				   fold->record_count);
+	return r;
+}
+
+/* A group comes back: it is known as used, since it may have a tag page. */
+static int take_back(struct cfs_container *c, uint64_t key,
+		     struct cfs_err *err)
+{
+	const struct cfs_key loan = cfs_space_loan_key(key);
+	const uint64_t none[2] = { 0, 0 };
+	const struct lent_group *g = cfs_lend_group(c, key);
+	uint64_t used[2];
+	bool is_there;
+	int r;
+
+	if (!g || g->client_id != c->lender->of->id || g->is_frozen)
+		return cfs_err_set(err, -EPERM, "a client gives back group %#"
+				   PRIx64 ", which it does not have", key);
+	r = cfs_space_bits_load(c, key, used, &is_there, err);
+	if (r == 0 && !is_there)
+		r = cfs_space_bits_store(c, key, none, err);
+	if (r == 0)
+		r = cfs_container_tree_del(c, CFS_TREE_TABLE, &loan, err);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- taking it ----------------------------------------------------------- */
+
+static int apply_fold(struct cfs_container *c, struct client_entry *e,
+		      const struct cfs_fold *fold, struct cfs_client_rec *rec,
+		      struct cfs_err *err)
+{
+	int r = check_head(e, fold, err);
+
+	if (r == 0)
+		r = apply_records(c, fold, err);
+	for (size_t i = 0; i < fold->return_count && r == 0; i++)
+		r = take_back(c, fold->returns[i], err);
+	/* The commit must find room for what became dirty. */
+	if (r == 0)
+		r = cfs_space_ensure(c, 0, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	*rec = e->rec;
+	rec->fold_seq = fold->seq;
+	rec->log = fold->log;
+	/* The view that answers it begins here, or later. */
+	rec->stamp = c->stamp;
+	return cfs_lend_store(c, e->id, rec, err);
+}
+
+/* It lied: its loans are frozen, and it gets nothing more. */
+static void refuse_locked(struct cfs_container *c, struct client_entry *e)
+{
+	struct cfs_client_rec_disk disk;
+	struct cfs_table_change change = {
+		.key = cfs_lend_client_key(e->id),
+		.value = &disk,
+		.value_bytes = sizeof(disk),
+	};
+	struct lent_group *g, *tmp;
+
+	e->rec.state = CFS_CLIENT_REFUSED;
+	cfs_client_rec_pack(&e->rec, &disk);
+	HASH_ITER(hh, c->lender->groups, g, tmp)
+		if (g->client_id == e->id)
+			g->is_frozen = true;
+	/* Should it fail, the next owner may find out for itself. */
+	if (!c->is_readonly && cfs_container_ready(c, NULL) == 0)
+		(void)cfs_container_put_now(c, &change, 1, NULL);
+}
+
+static void refuse(struct cfs_container *c, uint64_t client_id)
+{
+	struct client_entry *e;
+
+	pthread_mutex_lock(&c->lock);
+	e = cfs_lend_entry(c, client_id);
+	if (e && e->rec.state == CFS_CLIENT_OPEN)
+		refuse_locked(c, e);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Numbers that it was lent and has used or given up: all but the last range,
+ * which it may still be using. */
+static void forget_inos(struct client_entry *e)
+{
+	if (e->inos.count < 2)
+		return;
+	e->inos.items[0] = e->inos.items[e->inos.count - 1];
+	e->inos.count = 1;
+}
+
+static void fold_taken(struct cfs_container *c, struct client_entry *e,
+		       const struct cfs_fold *fold,
+		       const struct cfs_client_rec *rec)
+{
+	e->rec = *rec;
+	forget_inos(e);
+	for (size_t i = 0; i < fold->return_count; i++) {
+		struct lent_group *g = cfs_lend_group(c, fold->returns[i]);
+
+		if (!g)
+			continue;
+		cfs_blocks_forget_group(c->blocks, cfs_vaddr_lslice(g->key),
+					cfs_vaddr_block(g->key));
+		cfs_lend_group_drop(c, g);
+	}
+}
+
+/* Our own pages go home first: a client's records find none in their way. */
+static int settle_own(struct cfs_container *c, struct cfs_err *err)
+{
+	uint64_t blocks = 0, records = 0;
+
+	if (c->hooks)
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	return blocks ? cfs_container_commit_locked(c, err) : 0;
+}
+
+/*
+ * Before the operation.  1: this very fold was taken before, its answer was
+ * lost; 0: it is to be taken.
+ */
+static int look_first(struct cfs_container *c, uint64_t client_id,
+		      const struct cfs_fold *fold, struct cfs_client_view *ret,
+		      struct cfs_err *err)
+{
+	struct client_entry *e;
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (r == 0 && fold->seq && fold->seq == e->rec.fold_seq) {
+		r = cfs_lend_view(c, e, fold->map_change, ret, err);
+		r = r < 0 ? r : 1;
+	} else if (r == 0) {
+		r = settle_own(c, err);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
+			    const struct cfs_fold *fold,
+			    const struct cfs_fold_rules *rules,
+			    struct cfs_client_view *ret, struct cfs_err *err)
+{
+	struct cfs_client_rec rec;
+	struct client_entry *e;
+	int r = look_first(c, client_id, fold, ret, err);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = cfs_op_begin_for(c, CFS_OP_FREEING, 32 + fold->record_count / 16,
+			     err);
+	if (r < 0)
+		return r;
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (r < 0) {
+		cfs_op_abort(c);
+		return r;
+	}
+	cfs_lend_begin(c, e, rules, LEND_ADOPT_LENT, true);
+	r = apply_fold(c, e, fold, &rec, err);
+	c->is_replaying = false;
+	if (r < 0) {
+		cfs_lend_end(c, false);
+		cfs_op_abort(c);
+		if (r == -EPERM)
+			refuse(c, client_id);
+		return r;
+	}
+	r = cfs_op_end_commit(c, err);
+	cfs_lend_end(c, r == 0);
+	if (r == 0) {
+		fold_taken(c, e, fold, &rec);
+		r = cfs_lend_view(c, e, fold->map_change, ret, err);
+	}
+	cfs_container_unlock(c);
+	return r;
+}

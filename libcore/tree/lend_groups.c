@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Lending groups and inode numbers.  A group on loan is nobody else's: its free
+ * blocks cannot be promised, and those that are freed in it meanwhile neither,
+ * until it comes back.
+ */
+#include "tree/lend_priv.h"
+
+#include "base/cleanup.h"
+#include "tree/space_priv.h"
+
+#include <stdlib.h>
+
+#define FREE_ENOUGH	32u	/* blocks; groups with fewer only if need be */
+#define INOS_MAX	1024u	/* as many as a root promises */
+/* A block that is lent comes back with a record; so many take one more. */
+#define RECORDS_PER_BLOCK	16u
+
+static unsigned int bits_count(const uint64_t bits[2])
+{
+	return (unsigned int)__builtin_popcountll(bits[0]) +
+	       (unsigned int)__builtin_popcountll(bits[1]);
+}
+
+/* ---- groups in memory ---------------------------------------------------- */
+
+struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key)
+{
+	struct lent_group *g = NULL;
+
+	if (c->lender)
+		HASH_FIND(hh, c->lender->groups, &key, sizeof(key), g);
+	return g;
+}
+
+int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
+		       uint64_t client_id, const uint64_t free_bits[2],
+		       struct lent_group **ret, struct cfs_err *err)
+{
+	struct lent_group *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	g->key = key;
+	g->client_id = client_id;
+	g->allowed[0] = free_bits[0];
+	g->allowed[1] = free_bits[1];
+	g->free_blocks = bits_count(free_bits);
+	c->lender->lent_blocks += g->free_blocks;
+	HASH_ADD(hh, c->lender->groups, key, sizeof(g->key), g);
+	*ret = g;
+	return 0;
+}
+
+void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g)
+{
+	uint64_t lslice = cfs_vaddr_lslice(g->key);
+
+	c->lender->lent_blocks -= g->free_blocks;
+	if (lslice < c->slice_room)
+		c->slices[lslice].is_scanned = false;
+	HASH_DEL(c->lender->groups, g);
+	free(g->tags);
+	free(g);
+}
+
+int cfs_lend_load_loan(struct cfs_container *c, const struct cfs_cursor *cur,
+		       struct cfs_err *err)
+{
+	const uint64_t key = cur->key.w[1];
+	struct cfs_loan_rec loan;
+	const struct client_entry *e;
+	uint64_t allowed[2], bits[2];
+	struct lent_group *g;
+	bool was_used;
+	int r = cfs_client_loan_unpack(cur->value, cur->value_bytes, &loan,
+				       allowed, err);
+
+	if (r == 0)
+		r = cfs_space_allowed_bits(c, key, bits, &was_used, err);
+	if (r == 0)
+		r = cfs_lend_group_new(c, key, loan.holder, bits, &g, err);
+	if (r < 0)
+		return r;
+	e = cfs_lend_entry(c, loan.holder);
+	g->number = loan.loan;
+	g->allowed[0] &= allowed[0];
+	g->allowed[1] &= allowed[1];
+	g->is_frozen = loan.state == CFS_LOAN_FROZEN ||
+		       !e || e->rec.state != CFS_CLIENT_OPEN;
+	return 0;
+}
+
+bool cfs_lend_in_slice(const struct cfs_container *c, uint64_t lslice)
+{
+	struct lent_group *g, *tmp;
+
+	HASH_ITER(hh, c->lender->groups, g, tmp)
+		if (cfs_vaddr_lslice(g->key) == lslice)
+			return true;
+	return false;
+}
+
+uint64_t cfs_lend_claim_of(const struct cfs_container *c)
+{
+	uint64_t n = c->lender->lent_blocks;
+
+	return n + n / RECORDS_PER_BLOCK;
+}
+
+void cfs_lend_released(struct cfs_container *c, uint64_t key,
+		       const uint64_t back[2])
+{
+	struct lent_group *g = cfs_lend_group(c, key);
+	uint64_t bad[2];
+
+	if (!g)
+		return;
+	cfs_space_bad_bits(c, key, bad);
+	bad[0] = back[0] & ~bad[0];
+	bad[1] = back[1] & ~bad[1];
+	g->free_blocks += bits_count(bad);
+	c->lender->lent_blocks += bits_count(bad);
+}
+
+/* ---- choosing ------------------------------------------------------------ */
+
+struct chosen {
+	struct cfs_candidate *list;
+	size_t		count, room;
+	int64_t		blocks_left;	/* of what may be lent at all */
+};
+
+/* May this one be lent, and is its tag page sound? */
+static int look_at(struct cfs_container *c, uint64_t key,
+		   unsigned int free_min, struct chosen *ch,
+		   struct cfs_err *err)
+{
+	struct cfs_candidate *cand = &ch->list[ch->count];
+	CFS_CLEANUP(cfs_freep) struct cfs_group *page = NULL;
+	struct open_group *g;
+	unsigned int n;
+	int r;
+
+	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+	if (g || cfs_space_is_unfit(c, key) || cfs_lend_has_group(c, key))
+		return 0;
+	r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used,
+				   err);
+	if (r < 0)
+		return r;
+	n = bits_count(cand->allowed);
+	if (n < free_min || n + n / RECORDS_PER_BLOCK > ch->blocks_left)
+		return 0;
+	if (cand->was_used) {
+		page = malloc(sizeof(*page));
+		if (!page)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = cfs_group_load(c->blocks, cfs_vaddr_lslice(key),
+				   cfs_vaddr_block(key), page, err);
+		if (r == -EUCLEAN)
+			return cfs_vec_push(&c->unfit, key) < 0 ?
+			       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	cand->key = key;
+	ch->count++;
+	ch->blocks_left -= n + n / RECORDS_PER_BLOCK;
+	return 0;
+}
+
+/* One lap over all groups, from where the last one ended. */
+static int scan(struct cfs_container *c, unsigned int free_min,
+		struct chosen *ch, struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint64_t end = cfs_metavolume_end(c->mv);
+	struct lender *l = c->lender;
+	uint64_t groups = end * geo->group_count;
+
+	if (l->scan_lslice >= end)
+		l->scan_lslice = l->scan_group = 0;
+	for (uint64_t i = 0; i < groups && ch->count < ch->room; i++) {
+		int r = 0;
+
+		if (l->scan_lslice < c->slice_room &&
+		    c->slices[l->scan_lslice].is_mapped)
+			r = look_at(c, cfs_vaddr(l->scan_lslice,
+						 l->scan_group), free_min, ch,
+				    err);
+		if (r < 0)
+			return r;
+		if (++l->scan_group < geo->group_count)
+			continue;
+		l->scan_group = 0;
+		l->scan_lslice = (l->scan_lslice + 1) % end;
+	}
+	return 0;
+}
+
+/* ---- lending ------------------------------------------------------------- */
+
+/* How many groups: free / (8 x writers) where the pool is not wide open. */
+static uint32_t fair_count(struct cfs_container *c, uint32_t count)
+{
+	struct client_entry *e, *tmp;
+	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	uint64_t writers = 1;
+
+	if (c->source && c->source->has_plenty(c->source_ctx))
+		return count;
+	HASH_ITER(hh, c->lender->clients, e, tmp)
+		writers += e->rec.state == CFS_CLIENT_OPEN;
+	left /= (int64_t)(8 * writers * CFS_TAGS_PER_PAGE);
+	return (uint32_t)CFS_MIN(count, left > 1 ? (uint64_t)left : 1);
+}
+
+/* The container grows for it where it can; less will do. */
+static void make_room(struct cfs_container *c, uint32_t count)
+{
+	for (uint64_t blocks = (uint64_t)count * CFS_TAGS_PER_PAGE * 17 / 16;
+	     blocks > 0; blocks /= 4)
+		if (cfs_space_ensure(c, blocks, CFS_OP_NORMAL, NULL) == 0)
+			break;
+}
+
+static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
+		  struct cfs_err *err)
+{
+	int r = 0;
+
+	make_room(c, count);
+	ch->room = fair_count(c, count);
+	ch->count = 0;
+	ch->blocks_left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	for (unsigned int pass = 0; pass < 2 && r == 0 && ch->count == 0;
+	     pass++)
+		r = scan(c, pass ? 1 : FREE_ENOUGH, ch, err);
+	return r;
+}
+
+/* The loans are durable before anybody is told. */
+static int record(struct cfs_container *c, const struct client_entry *e,
+		  const struct chosen *ch, uint64_t number,
+		  struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_client_loan_disk *disks =
+		calloc(ch->count, sizeof(*disks));
+	CFS_CLEANUP(cfs_freep) struct cfs_table_change *changes =
+		calloc(ch->count, sizeof(*changes));
+	const struct cfs_loan_rec loan = {
+		.loan = number,
+		.holder = e->id,
+		.epoch = c->epoch,
+		.state = CFS_LOAN_OPEN,
+	};
+
+	if (!disks || !changes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < ch->count; i++) {
+		cfs_client_loan_pack(&loan, ch->list[i].allowed, &disks[i]);
+		changes[i] = (struct cfs_table_change){
+			.key = cfs_space_loan_key(ch->list[i].key),
+			.value = &disks[i],
+			.value_bytes = sizeof(disks[i]),
+		};
+	}
+	return cfs_container_put_now(c, changes, ch->count, err);
+}
+
+static int add_loan(const struct cfs_container *c, struct cfs_loans *loans,
+		    const struct cfs_candidate *cand, uint64_t number)
+{
+	struct cfs_loan *loan;
+
+	if (loans->count == loans->room) {
+		size_t room = loans->room ? 2 * loans->room : 16;
+		struct cfs_loan *more = realloc(loans->items,
+						room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		loans->items = more;
+		loans->room = room;
+	}
+	loan = &loans->items[loans->count++];
+	*loan = (struct cfs_loan){
+		.key = cand->key, .number = number,
+		.allowed = { cand->allowed[0], cand->allowed[1] },
+		.was_used = cand->was_used,
+	};
+	(void)cfs_metavolume_get(c->mv, cfs_vaddr_lslice(cand->key),
+				 loan->pieces);
+	return 0;
+}
+
+static int lend_locked(struct cfs_container *c, struct client_entry *e,
+		       uint32_t count, struct cfs_loans *loans,
+		       struct chosen *ch, struct cfs_err *err)
+{
+	const uint64_t number = c->next_loan++;
+	int r = cfs_container_ready(c, err);
+
+	if (r == 0)
+		r = choose(c, count, ch, err);
+	/* What was freed comes back with the commits. */
+	for (unsigned int i = 0; r == 0 && ch->count == 0 && c->held_blocks &&
+	     i < 3; i++) {
+		c->forces_commit = true;
+		r = cfs_container_commit_locked(c, err);
+		if (r == 0)
+			r = choose(c, count, ch, err);
+	}
+	if (r == 0 && ch->count == 0)
+		r = cfs_err_set(err, -ENOSPC, "no group is left to lend");
+	if (r == 0)
+		r = record(c, e, ch, number, err);
+	for (size_t i = 0; i < ch->count && r == 0; i++) {
+		struct lent_group *g;
+
+		r = cfs_lend_group_new(c, ch->list[i].key, e->id,
+				       ch->list[i].allowed, &g, err);
+		if (r == 0)
+			g->number = number;
+		if (r == 0 && add_loan(c, loans, &ch->list[i],
+					number) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
+		       uint32_t group_count, struct cfs_loans *loans,
+		       struct cfs_err *err)
+{
+	const uint32_t count = CFS_MIN(CFS_MAX(group_count, 1),
+				       CFS_LOANS_MAX);
+	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
+		calloc(count + 1, sizeof(*list));
+	struct chosen ch = { .list = list };
+	struct client_entry *e;
+	int r;
+
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	pthread_mutex_lock(&c->lock);
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (r == 0)
+		r = lend_locked(c, e, count, loans, &ch, err);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+/* ---- inode numbers ------------------------------------------------------- */
+
+int cfs_container_lend_inos(struct cfs_container *c, uint64_t client_id,
+			    uint32_t count, uint64_t *ret_first,
+			    uint64_t *ret_end, struct cfs_err *err)
+{
+	struct ino_range range;
+	struct client_entry *e;
+	int r;
+
+	count = CFS_MIN(CFS_MAX(count, 1), INOS_MAX);
+	pthread_mutex_lock(&c->lock);
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	/* A root must promise them, or they would be handed out again. */
+	if (r == 0 && c->next_ino + count > c->root.next_ino) {
+		c->forces_commit = true;
+		r = cfs_container_commit_locked(c, err);
+	}
+	if (r == 0 && c->next_ino + count > CFS_INO_MAX)
+		r = cfs_err_set(err, -ENOSPC, "no inode numbers left");
+	if (r == 0) {
+		range.first = c->next_ino;
+		range.end = c->next_ino + count;
+		if (cfs_vec_push(&e->inos, range) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	if (r == 0) {
+		c->next_ino = range.end;
+		*ret_first = range.first;
+		*ret_end = range.end;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}

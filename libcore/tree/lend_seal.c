@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Sealing a client that is silent, and taking over from one that is gone.
+ *
+ *   1. gravestone, flush               -> it learns of it, if it looks
+ *   2. its log is read to the end      -> nothing has changed
+ *   3. what it says is applied, its loans frozen, its record sealed: one commit
+ *                                      -> whatever it writes from now on is
+ *                                         seen by nobody
+ *   4. when it is gone: loans come to us, its log and record go: one commit
+ *
+ * A crash between 1 and 3 leaves an open client with a gravestone; whoever
+ * comes next begins at 1.
+ *
+ * In step 3 data of a client that may still write is copied to groups of our
+ * own: its tag pages may lack tags of what it named, and are its to write.  Of
+ * one that is gone it is taken as it stands.
+ */
+#include "tree/lend_priv.h"
+
+#include "base/cleanup.h"
+#include "tree/space_priv.h"
+
+#include <stdlib.h>
+
+#define READS_MAX	8u	/* of a log that is still being written to */
+
+/* ---- the gravestone ------------------------------------------------------ */
+
+static int set_gravestone(struct cfs_container *c, struct client_entry *e,
+			  struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
+		cfs_dev_buf_alloc(sizeof(*page));
+	struct cfs_page head = {
+		.kind = CFS_PAGE_GRAVE,
+		.seq = 3,
+		.pool_lo = cfs_metavolume_pool_lo(c->mv),
+		.owner = c->id,
+		.address = e->rec.grave_vaddr[1],
+		.epoch = c->epoch,
+	};
+	int r;
+
+	if (!page)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	cfs_grave_pack(e->rec.log_id, page);
+	cfs_page_pack(&head, page);
+	e->is_dead = true;
+	r = cfs_container_write_now(c, head.address, 1, page, err);
+	return r < 0 ? r : cfs_metavolume_flush(c->mv, err);
+}
+
+/* ---- copying ------------------------------------------------------------- */
+
+/* One block of an extent, verified as the record says. */
+static int read_block(struct cfs_container *c, const struct cfs_rec *rec,
+		      uint64_t i, void *buf, struct cfs_tag *ret_tag)
+{
+	struct cfs_block_read rd = {
+		.vaddr = rec->vaddr + i,
+		.count = 1,
+		.first = {
+			.type = CFS_TAG_DATA,
+			.ino = rec->ino,
+			.offset = rec->offset + i,
+			.stamp = rec->stamp,
+			.seq = rec->seq,
+			.branch = rec->branch,
+		},
+		.buf = buf,
+	};
+	le64 csum;
+
+	memcpy(&csum, rec->csums + 8 * i, sizeof(csum));
+	rd.csum = le64_get(csum);
+	*ret_tag = rd.first;
+	ret_tag->csum = rd.csum;
+	return cfs_block_read(c->blocks, &rd, false, NULL, NULL);
+}
+
+/* A part of an extent's record, at another place. */
+static int replay_part(struct cfs_container *c, const struct cfs_rec *rec,
+		       uint64_t first, uint32_t count, uint64_t vaddr,
+		       enum lend_adopt adopt, struct cfs_err *err)
+{
+	struct cfs_rec part = *rec;
+	int r;
+
+	part.offset += first;
+	part.count = count;
+	part.csums += 8 * first;
+	part.vaddr = vaddr;
+	c->lender->adopt = adopt;
+	r = c->hooks->replay(c->hooks_ctx, &part, err);
+	c->lender->adopt = LEND_ADOPT_COPIED;
+	return r;
+}
+
+/*
+ * The blocks go to groups of ours.  One that is damaged is named where it
+ * stands, so that reading it says so.
+ */
+static int copy_extent(struct cfs_container *c, const struct cfs_rec *rec,
+		       struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) uint8_t *buf =
+		cfs_dev_buf_alloc((size_t)CFS_TAGS_PER_PAGE * CFS_BLOCK_BYTES);
+	struct cfs_tag tags[CFS_TAGS_PER_PAGE];
+	uint64_t done = 0;
+	int r = buf ? cfs_space_ensure(c, rec->count, CFS_OP_FREEING, err) :
+		      cfs_err_set(err, -ENOMEM, "out of memory");
+
+	while (r == 0 && done < rec->count) {
+		uint32_t want = (uint32_t)CFS_MIN(rec->count - done,
+						  CFS_TAGS_PER_PAGE);
+		uint32_t n = 0, got;
+		uint64_t vaddr;
+
+		while (n < want && read_block(c, rec, done + n, buf +
+					      (size_t)n * CFS_BLOCK_BYTES,
+					      &tags[n]) == 0)
+			n++;
+		if (n == 0) {
+			r = replay_part(c, rec, done, 1, rec->vaddr + done,
+					LEND_ADOPT_LENT, err);
+			done++;
+			continue;
+		}
+		r = cfs_space_alloc_data(c, n, &vaddr, &got, err);
+		if (r == 0)
+			r = cfs_container_write_now(c, vaddr, got, buf, err);
+		for (uint32_t i = 0; i < got && r == 0; i++)
+			cfs_space_set_tag(c, vaddr + i, &tags[i]);
+		if (r == 0)
+			r = replay_part(c, rec, done, got, vaddr,
+					LEND_ADOPT_COPIED, err);
+		if (r == 0)
+			done += got;
+	}
+	return r;
+}
+
+/* ---- the log ------------------------------------------------------------- */
+
+struct seal {
+	struct cfs_container *c;
+	struct client_entry *e;
+	bool		is_gone;
+	uint64_t	stop_seq;	/* frames from here on do not count */
+	bool		is_lie;		/* the frame at stop_seq was one */
+};
+
+static int verify(void *arg, const struct cfs_frame *frame, const void *buf,
+		  struct cfs_err *err)
+{
+	const struct seal *s = arg;
+
+	if (frame->seq >= s->stop_seq)
+		return 0;
+	return cfs_container_verify_frame(s->c, frame, buf, s->is_gone, err);
+}
+
+static int apply(void *arg, const struct cfs_frame *frame, const void *buf,
+		 struct cfs_err *err)
+{
+	struct seal *s = arg;
+	struct cfs_rec rec;
+	uint32_t pos = 0;
+	int r;
+
+	if (frame->seq >= s->stop_seq)
+		return 0;
+	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
+		r = cfs_lend_check(s->c, &rec, err);
+		if (r == 0 && rec.type == CFS_REC_EXTENT && !s->is_gone)
+			r = copy_extent(s->c, &rec, err);
+		else if (r == 0)
+			r = cfs_lend_apply(s->c, &rec, err);
+		if (r < 0)
+			break;
+	}
+	/* A frame that lies ends the log: all is done again without it. */
+	if (r == -EPERM) {
+		s->stop_seq = frame->seq;
+		s->is_lie = true;
+	}
+	return r;
+}
+
+/* The client's log, as its record says; and where it ended. */
+static int read_log(struct seal *s, struct cfs_client_rec *rec,
+		    struct cfs_err *err)
+{
+	const struct cfs_log_replay how = {
+		.looks_for_damage = s->is_gone,
+		.verify = verify,
+		.apply = apply,
+		.arg = s,
+	};
+	CFS_CLEANUP(cfs_freep) struct cfs_root *root = calloc(1, sizeof(*root));
+	struct cfs_log *log = NULL;
+	int r;
+
+	if (!root)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	root->log_id = rec->log_id;
+	root->log_seq = rec->log.seq;
+	root->log_chain = rec->log.chain;
+	root->log_extent = rec->log.extent;
+	root->log_block = rec->log.block;
+	root->log_extent_count = rec->extent_count;
+	memcpy(root->log_extents, rec->extents,
+	       rec->extent_count * sizeof(*rec->extents));
+	r = cfs_log_new(s->c->mv, s->c->epoch, root, &log, err);
+	if (r == 0)
+		r = cfs_log_replay(log, &how, NULL, err);
+	if (r == 0) {
+		cfs_log_to_root(log, root);
+		rec->log = (struct cfs_log_position){
+			.seq = root->log_seq, .chain = root->log_chain,
+			.extent = root->log_extent, .block = root->log_block,
+		};
+	}
+	cfs_log_free(log);
+	return r;
+}
+
+/* ---- loans --------------------------------------------------------------- */
+
+static int put_loan(struct cfs_container *c, const struct lent_group *g,
+		    bool is_ours, struct cfs_err *err)
+{
+	const struct cfs_key key = cfs_space_loan_key(g->key);
+	const struct cfs_loan_rec loan = {
+		.loan = g->number,
+		.holder = is_ours ? 0 : g->client_id,
+		.epoch = c->epoch,
+		.state = is_ours ? CFS_LOAN_OPEN : CFS_LOAN_FROZEN,
+	};
+	struct cfs_client_loan_disk disk;
+
+	cfs_client_loan_pack(&loan, g->allowed, &disk);
+	return cfs_container_tree_put(c, CFS_TREE_TABLE, &key, &disk, is_ours ?
+				      sizeof(disk.loan) : sizeof(disk), err);
+}
+
+/* All loans of the client: frozen, or ours, with tags of nothing cleared. */
+static int move_loans(struct cfs_container *c, const struct client_entry *e,
+		      bool is_gone, struct cfs_err *err)
+{
+	struct lent_group *g, *tmp;
+	int r = 0;
+
+	HASH_ITER(hh, c->lender->groups, g, tmp) {
+		if (g->client_id != e->id)
+			continue;
+		r = put_loan(c, g, is_gone, err);
+		if (r == 0 && is_gone)
+			r = cfs_space_take_over(c, g->key, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void loans_moved(struct cfs_container *c, const struct client_entry *e,
+			bool is_gone)
+{
+	struct lent_group *g, *tmp;
+
+	HASH_ITER(hh, c->lender->groups, g, tmp) {
+		if (g->client_id != e->id)
+			continue;
+		g->is_frozen = true;
+		if (is_gone)
+			cfs_lend_group_drop(c, g);
+	}
+}
+
+/* ---- sealing ------------------------------------------------------------- */
+
+/* In an operation; *ret_has_ended: in a commit, that may have failed. */
+static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
+		   bool *ret_has_ended, struct cfs_err *err)
+{
+	struct cfs_container *c = s->c;
+	struct cfs_client_rec rec = s->e->rec;
+	int r;
+
+	cfs_lend_begin(c, s->e, rules, s->is_gone ? LEND_ADOPT_NONE :
+		       LEND_ADOPT_COPIED, false);
+	r = read_log(s, &rec, err);
+	if (r == 0)
+		r = move_loans(c, s->e, s->is_gone, err);
+	rec.state = CFS_CLIENT_SEALED;
+	if (r == 0)
+		r = cfs_lend_store(c, s->e->id, &rec, err);
+	/* What was read is in memory, and must find room in the commit. */
+	if (r == 0)
+		r = cfs_space_ensure(c, 0, CFS_OP_FREEING, err);
+	c->is_replaying = false;
+	if (r < 0) {
+		cfs_lend_end(c, false);
+		return r;
+	}
+	*ret_has_ended = true;
+	r = cfs_op_end_commit(c, err);
+	cfs_lend_end(c, r == 0);
+	if (r == 0) {
+		s->e->rec = rec;
+		loans_moved(c, s->e, s->is_gone);
+	}
+	return r;
+}
+
+/* Once; -EPERM: a frame lies, again without it. */
+static int seal_once(struct seal *s, uint64_t client_id,
+		     const struct cfs_fold_rules *rules, struct cfs_err *err)
+{
+	struct cfs_container *c = s->c;
+	bool has_ended = false;
+	int r = cfs_op_begin(c, CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	s->e = cfs_lend_entry(c, client_id);
+	if (!s->e || s->e->rec.state == CFS_CLIENT_SEALED) {
+		cfs_op_abort(c);
+		return s->e ? 0 : cfs_err_set(err, -ENOENT, "no such client");
+	}
+	r = seal_op(s, rules, &has_ended, err);
+	if (has_ended)
+		pthread_mutex_unlock(&c->lock);
+	else
+		cfs_op_abort(c);
+	return r;
+}
+
+static int begin_seal(struct cfs_container *c, uint64_t client_id,
+		      bool *ret_is_done, struct cfs_err *err)
+{
+	uint64_t blocks = 0, records = 0;
+	struct client_entry *e;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	e = cfs_lend_entry(c, client_id);
+	*ret_is_done = e && e->rec.state == CFS_CLIENT_SEALED;
+	if (!e)
+		r = cfs_err_set(err, -ENOENT, "no such client");
+	else if (c->is_readonly)
+		r = cfs_err_set(err, -EROFS, "closed for writing");
+	else if (!*ret_is_done)
+		r = set_gravestone(c, e, err);
+	/* Our own pages must not be in the way. */
+	if (r == 0 && !*ret_is_done && c->hooks)
+		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	if (r == 0 && blocks)
+		r = cfs_container_commit_locked(c, err);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int cfs_container_client_seal(struct cfs_container *c, uint64_t client_id,
+			      bool is_gone, const struct cfs_fold_rules *rules,
+			      struct cfs_err *err)
+{
+	struct seal s = { .c = c, .is_gone = is_gone, .stop_seq = UINT64_MAX };
+	bool is_done = false;
+	int r = begin_seal(c, client_id, &is_done, err);
+
+	if (r < 0 || is_done)
+		return r;
+	for (unsigned int i = 0; i < READS_MAX; i++) {
+		s.is_lie = false;
+		r = seal_once(&s, client_id, rules, err);
+		/* Who still writes may do so between two looks at the log. */
+		if (r != -EIO && !s.is_lie)
+			break;
+		if (r == -EIO && is_gone)
+			break;
+	}
+	return r;
+}
+
+/* ---- gone ---------------------------------------------------------------- */
+
+/*
+ * Tags of the log say nothing any more: where the group is not lent they are
+ * cleared, behind the commit that freed the blocks.
+ */
+static int clear_tags(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		      struct cfs_err *err)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const struct cfs_tag none = { .type = CFS_TAG_FREE };
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_candidate cand = {
+			.key = cfs_vaddr(cfs_vaddr_lslice(vaddr + i),
+					 cfs_geometry_group(geo,
+						cfs_vaddr_block(vaddr + i))),
+		};
+		struct open_group *g = cfs_space_group(c, vaddr + i);
+		int r = 0;
+
+		if (!g && (cfs_lend_has_group(c, cand.key) ||
+			   cfs_space_is_unfit(c, cand.key)))
+			continue;
+		if (!g) {
+			r = cfs_space_lend(c, &cand, 1, err);
+			if (r == 0)
+				r = cfs_space_open_group(c, cand.key, &g, err);
+		}
+		if (r < 0)
+			return r;
+		cfs_space_set_tag(c, vaddr + i, &none);
+	}
+	return 0;
+}
+
+typedef int (*run_fn)(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		      struct cfs_err *err);
+
+/* All blocks of its log and gravestone. */
+static int each_run(struct cfs_container *c, const struct cfs_client_rec *rec,
+		    run_fn fn, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < rec->extent_count && r == 0; i++)
+		r = fn(c, rec->extents[i].vaddr, rec->extents[i].block_count,
+		       err);
+	for (unsigned int i = 0; i < 2 && r == 0; i++)
+		r = fn(c, rec->grave_vaddr[i], 1, err);
+	return r;
+}
+
+static int forget_client(struct cfs_container *c, const struct client_entry *e,
+			 struct cfs_err *err)
+{
+	const struct cfs_key key = cfs_lend_client_key(e->id);
+	int r;
+
+	/* A damaged tag page must not keep it here for ever. */
+	c->is_replaying = true;
+	r = move_loans(c, e, true, err);
+	c->is_replaying = false;
+	if (r == 0)
+		r = each_run(c, &e->rec, cfs_space_free, err);
+	if (r == 0)
+		r = cfs_container_tree_del(c, CFS_TREE_TABLE, &key, err);
+	return r;
+}
+
+static int clear_log(struct cfs_container *c, const struct cfs_client_rec *rec,
+		     struct cfs_err *err)
+{
+	int r = cfs_op_begin(c, CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	r = each_run(c, rec, clear_tags, err);
+	if (r < 0) {
+		cfs_op_abort(c);
+		return r;
+	}
+	r = cfs_op_end_commit(c, err);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
+			      const struct cfs_fold_rules *rules,
+			      struct cfs_err *err)
+{
+	struct cfs_client_rec rec;
+	struct client_entry *e;
+	int r = cfs_container_client_seal(c, client_id, true, rules, err);
+
+	if (r == 0)
+		r = cfs_op_begin(c, CFS_OP_FREEING, err);
+	if (r < 0)
+		return r;
+	e = cfs_lend_entry(c, client_id);
+	if (!e)
+		r = cfs_err_set(err, -ENOENT, "no such client");
+	if (r == 0)
+		r = forget_client(c, e, err);
+	if (r < 0) {
+		cfs_op_abort(c);
+		return r;
+	}
+	rec = e->rec;
+	r = cfs_op_end_commit(c, err);
+	if (r == 0) {
+		loans_moved(c, e, true);
+		cfs_lend_entry_drop(c, e);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r < 0 ? r : clear_log(c, &rec, err);
+}
