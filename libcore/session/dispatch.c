@@ -256,6 +256,25 @@ int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
 						err);
 }
 
+int cfs_session_place_find(struct cfs_session *s, const char *volume,
+			   const char *path, struct cfs_volume_place *ret,
+			   struct cfs_err *err)
+{
+	if (s->remote)
+		return cfs_remote_place_find(s->remote, volume, path, ret,
+					     err);
+	return cfs_local_place_find(s, volume, path, ret, err);
+}
+
+int cfs_session_place_name(struct cfs_session *s,
+			   const struct cfs_volume_place *place,
+			   struct cfs_place_name *ret, struct cfs_err *err)
+{
+	if (s->remote)
+		return cfs_remote_place_name(s->remote, place, ret, err);
+	return cfs_local_place_name(s, place, ret, err);
+}
+
 int cfs_session_check(struct cfs_session *s, const char *container,
 		      cfs_problem_each_fn each, void *arg,
 		      struct cfs_check_result *ret, struct cfs_err *err)

@@ -40,6 +40,12 @@ int cfs_local_rename_volume(struct cfs_session *s, const char *volume,
 			    const char *new_name, struct cfs_err *err);
 int cfs_local_resize_volume(struct cfs_session *s, const char *volume,
 			    uint64_t size_bytes, struct cfs_err *err);
+int cfs_local_place_find(struct cfs_session *s, const char *volume,
+			 const char *path, struct cfs_volume_place *ret,
+			 struct cfs_err *err);
+int cfs_local_place_name(struct cfs_session *s,
+			 const struct cfs_volume_place *place,
+			 struct cfs_place_name *ret, struct cfs_err *err);
 int cfs_local_snapshots(struct cfs_session *s, const char *volume,
 			bool with_space, cfs_snapshot_each_fn each, void *arg,
 			struct cfs_err *err);

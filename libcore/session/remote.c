@@ -23,7 +23,8 @@ struct cfs_remote {
 
 /* ---- hello --------------------------------------------------------------- */
 
-static void hello_fill(const uint8_t pool_uuid[16], struct cfs_msg_hello *h)
+void cfs_remote_hello_fill(const uint8_t pool_uuid[16],
+			   struct cfs_msg_hello *h)
 {
 	struct cfs_identity self;
 
@@ -60,7 +61,7 @@ static int hello(struct cfs_conn *conn, const uint8_t pool_uuid[16],
 	struct cfs_wire_put put;
 	struct cfs_msg_hello h;
 
-	hello_fill(pool_uuid, &h);
+	cfs_remote_hello_fill(pool_uuid, &h);
 	cfs_wire_put_init(&put, body, sizeof(body));
 	cfs_msg_hello_pack(&h, &put);
 	return cfs_conn_call(conn, CFS_MSG_HELLO, put.data, put.bytes, &wait,

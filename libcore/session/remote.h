@@ -33,6 +33,10 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 int cfs_remote_on(struct cfs_conn *conn,
 		  const struct cfs_session_options *opt,
 		  struct cfs_remote **ret, struct cfs_err *err);
+/* Who we are: this program, as an observer. */
+struct cfs_msg_hello;
+void cfs_remote_hello_fill(const uint8_t pool_uuid[16],
+			   struct cfs_msg_hello *ret);
 /* NULL is allowed.  What was left open there is closed by the holder. */
 void cfs_remote_close(struct cfs_remote *r);
 
@@ -100,6 +104,13 @@ int cfs_remote_rename_volume(struct cfs_remote *r, const char *volume,
 			     const char *new_name, struct cfs_err *err);
 int cfs_remote_resize_volume(struct cfs_remote *r, const char *volume,
 			     uint64_t size_bytes, struct cfs_err *err);
+
+int cfs_remote_place_find(struct cfs_remote *r, const char *volume,
+			  const char *path, struct cfs_volume_place *ret,
+			  struct cfs_err *err);
+int cfs_remote_place_name(struct cfs_remote *r,
+			  const struct cfs_volume_place *place,
+			  struct cfs_place_name *ret, struct cfs_err *err);
 
 int cfs_remote_snapshots(struct cfs_remote *r, const char *volume,
 			 bool with_space, cfs_snapshot_each_fn each, void *arg,

@@ -176,6 +176,24 @@ int cfs_remote_create(struct cfs_remote *r, const char *name, uint32_t kind,
 	return cfs_remote_ask(r, CFS_RPC_CREATE, &args, NULL, err);
 }
 
+int cfs_remote_place_find(struct cfs_remote *r, const char *volume,
+			  const char *path, struct cfs_volume_place *ret,
+			  struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = { .volume = volume, .text = path };
+
+	return cfs_remote_ask(r, CFS_RPC_PLACE_FIND, &args, ret, err);
+}
+
+int cfs_remote_place_name(struct cfs_remote *r,
+			  const struct cfs_volume_place *place,
+			  struct cfs_place_name *ret, struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = { .place = *place };
+
+	return cfs_remote_ask(r, CFS_RPC_PLACE_NAME, &args, ret, err);
+}
+
 int cfs_remote_finish_volume(struct cfs_remote *r, const char *name,
 			     struct cfs_err *err)
 {

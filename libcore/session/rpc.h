@@ -36,6 +36,8 @@
 #define CFS_RPC_STAGE_BYTES_MAX	(UINT32_C(8) << 20)
 /* Of a record of an answer. */
 #define CFS_RPC_RECORD_BYTES_MAX (UINT32_C(8) << 20)
+/* HOLD: how long commits wait for a dry run. */
+#define CFS_RPC_HOLD_SECONDS	30u
 /* Read in one request. */
 #define CFS_RPC_READ_BYTES_MAX	(UINT32_C(4) << 20)
 
@@ -48,14 +50,14 @@ enum cfs_rpc_type {
 
 	CFS_RPC_VOLUMES = 0x0120, CFS_RPC_VOLUME, CFS_RPC_CREATE,
 	CFS_RPC_FINISH_VOLUME, CFS_RPC_REMOVE_VOLUME, CFS_RPC_RENAME_VOLUME,
-	CFS_RPC_RESIZE_VOLUME,
+	CFS_RPC_RESIZE_VOLUME, CFS_RPC_PLACE_FIND, CFS_RPC_PLACE_NAME,
 
 	CFS_RPC_SNAPSHOTS = 0x0130, CFS_RPC_SNAPSHOT, CFS_RPC_SNAP_TAKE,
 	CFS_RPC_SNAP_CLONE, CFS_RPC_SNAP_ROLLBACK, CFS_RPC_SNAP_REMOVE,
 	CFS_RPC_SNAP_RENAME, CFS_RPC_SNAP_HOLD,
 
 	CFS_RPC_CHECK = 0x0140, CFS_RPC_SCRUB, CFS_RPC_TRACE_AT,
-	CFS_RPC_TRACE_BAD,
+	CFS_RPC_TRACE_BAD, CFS_RPC_HOLD,
 
 	CFS_RPC_IO_OPEN = 0x0150, CFS_RPC_IO_CLOSE, CFS_RPC_IO_READ,
 	CFS_RPC_IO_WRITE, CFS_RPC_IO_DISCARD, CFS_RPC_IO_SEEK,
@@ -110,6 +112,7 @@ struct cfs_rpc_args {
 	struct cfs_fs_spec	spec;
 	struct cfs_fs_attr	attr;
 	struct cfs_scrub_options scrub;
+	struct cfs_volume_place	place;
 };
 
 /* Small results. */
@@ -146,6 +149,8 @@ union cfs_rpc_ret {
 	struct cfs_rpc_opened	opened;
 	struct cfs_pool_info	pool;
 	struct cfs_volume_info	volume;
+	struct cfs_volume_place	place;
+	struct cfs_place_name	place_name;
 	struct cfs_snapshot_info snapshot;
 	struct cfs_trim_result	trim;
 	struct cfs_check_result	check;

@@ -51,6 +51,16 @@ CFS_RPC_SHAPE(volume_info, T,
 	CFS_RPC_W(T, state));
 #undef T
 
+#define T struct cfs_volume_place
+CFS_RPC_SHAPE(volume_place, T,
+	CFS_RPC_F(T, container), CFS_RPC_F(T, volume), CFS_RPC_F(T, ino),
+	CFS_RPC_F(T, kind));
+#undef T
+
+#define T struct cfs_place_name
+CFS_RPC_SHAPE(place_name, T, CFS_RPC_F(T, volume), CFS_RPC_F(T, path));
+#undef T
+
 #define T struct cfs_snapshot_info
 CFS_RPC_SHAPE(snapshot_info, T,
 	CFS_RPC_F(T, volume), CFS_RPC_F(T, name), CFS_RPC_F(T, stamp),
@@ -199,6 +209,8 @@ CFS_RPC_SHAPE(a_create, A, F(name), F(kind), F(size_bytes), F(limit_bytes),
 CFS_RPC_SHAPE(a_volume_set, A, F(volume), F(is_set));
 CFS_RPC_SHAPE(a_volume_name, A, F(volume), F(name));
 CFS_RPC_SHAPE(a_volume_size, A, F(volume), F(size_bytes));
+CFS_RPC_SHAPE(a_place_find, A, F(volume), O(text));
+CFS_RPC_SHAPE(a_place_name, A, CFS_RPC_I(A, place, volume_place));
 CFS_RPC_SHAPE(a_snapshots, A, O(volume), F(is_set));
 CFS_RPC_SHAPE(a_snap, A, F(volume), F(snap));
 CFS_RPC_SHAPE(a_snap_take, A, CFS_RPC_L(A, snaps, snap_count, snap_name),
@@ -263,6 +275,9 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_RENAME_VOLUME, ALONE, "rename", &a_volume_name, NULL, NULL },
 	{ CFS_RPC_RESIZE_VOLUME, ALONE, "resize", &a_volume_size, NULL, NULL },
 
+	{ CFS_RPC_PLACE_FIND, 0, "place", &a_place_find, &volume_place, NULL },
+	{ CFS_RPC_PLACE_NAME, 0, "name", &a_place_name, &place_name, NULL },
+
 	{ CFS_RPC_SNAPSHOTS, 0, "snapshots", &a_snapshots, NULL,
 	  &snapshot_info },
 	{ CFS_RPC_SNAPSHOT, 0, "snapshot", &a_snap, &snapshot_info, NULL },
@@ -277,6 +292,7 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_SCRUB, LONG, "scrub", &a_scrub, &scrub_result, &damage },
 	{ CFS_RPC_TRACE_AT, LONG, "trace", &a_trace_at, NULL, &damage },
 	{ CFS_RPC_TRACE_BAD, LONG, "trace", &a_token, NULL, &damage },
+	{ CFS_RPC_HOLD, 0, "hold", &a_none, NULL, NULL },
 
 	{ CFS_RPC_IO_OPEN, 0, "open", &a_io_open, &ret_opened, NULL },
 	{ CFS_RPC_IO_CLOSE, 0, "close", &a_handle, NULL, NULL },

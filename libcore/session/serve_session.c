@@ -134,6 +134,18 @@ static int do_resize_volume(struct serve_call *c)
 				       c->args.size_bytes, c->err);
 }
 
+static int do_place_find(struct serve_call *c)
+{
+	return cfs_local_place_find(c->s, c->args.volume, c->args.text,
+				    &c->ret.place, c->err);
+}
+
+static int do_place_name(struct serve_call *c)
+{
+	return cfs_local_place_name(c->s, &c->args.place, &c->ret.place_name,
+				    c->err);
+}
+
 /* ---- snapshots ----------------------------------------------------------- */
 
 static int put_snapshot(void *arg, const struct cfs_snapshot_info *i)
@@ -234,6 +246,11 @@ static int do_trace_bad(struct serve_call *c)
 	return cfs_local_trace_bad(c->s, put_damage, c, c->err);
 }
 
+static int do_hold(struct serve_call *c)
+{
+	return serve_hold(c->peer, c->err);
+}
+
 serve_fn serve_session_fn(uint16_t type)
 {
 	switch (type) {
@@ -251,6 +268,8 @@ serve_fn serve_session_fn(uint16_t type)
 	case CFS_RPC_REMOVE_VOLUME:	return do_remove_volume;
 	case CFS_RPC_RENAME_VOLUME:	return do_rename_volume;
 	case CFS_RPC_RESIZE_VOLUME:	return do_resize_volume;
+	case CFS_RPC_PLACE_FIND:	return do_place_find;
+	case CFS_RPC_PLACE_NAME:	return do_place_name;
 	case CFS_RPC_SNAPSHOTS:		return do_snapshots;
 	case CFS_RPC_SNAPSHOT:		return do_snapshot;
 	case CFS_RPC_SNAP_TAKE:		return do_snap_take;
@@ -263,6 +282,7 @@ serve_fn serve_session_fn(uint16_t type)
 	case CFS_RPC_SCRUB:		return do_scrub;
 	case CFS_RPC_TRACE_AT:		return do_trace_at;
 	case CFS_RPC_TRACE_BAD:		return do_trace_bad;
+	case CFS_RPC_HOLD:		return do_hold;
 	default:			return NULL;
 	}
 }

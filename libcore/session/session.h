@@ -261,6 +261,29 @@ int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 			      uint64_t size_bytes, struct cfs_err *err);
 
+/* ---- places: what a lease is on ------------------------------------------ */
+
+struct cfs_volume_place {
+	uint64_t	container, volume;
+	uint64_t	ino;	/* the file; of a volume: the LUN, or the root */
+	uint32_t	kind;	/* of the volume */
+};
+struct cfs_place_name {
+	char		volume[260];
+	char		path[4096];	/* empty: there is none */
+};
+/*
+ * @path: NULL, or a file of a tree; symbolic links are followed.  Nobody's
+ * lease stands against that.  -ENOENT; -EINVAL: a path in a LUN.
+ */
+int cfs_session_place_find(struct cfs_session *s, const char *volume,
+			   const char *path, struct cfs_volume_place *ret,
+			   struct cfs_err *err);
+/* The reverse; ino 0: no path is looked for.  -ENOENT: it is gone. */
+int cfs_session_place_name(struct cfs_session *s,
+			   const struct cfs_volume_place *place,
+			   struct cfs_place_name *ret, struct cfs_err *err);
+
 /* ---- snapshots ----------------------------------------------------------- */
 
 struct cfs_snapshot_info {
