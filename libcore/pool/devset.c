@@ -57,6 +57,11 @@ bool cfs_devset_is_overlay(const struct cfs_devset *set)
 	return set->is_overlay;
 }
 
+struct cfs_commit_holds *cfs_devset_holds(struct cfs_devset *set)
+{
+	return &set->holds;
+}
+
 bool cfs_devset_is_mirror(const struct cfs_devset *set)
 {
 	return slot_of(set, 0)->label.flags & CFS_POOL_FLAG_MIRROR;
@@ -133,6 +138,7 @@ void cfs_devset_close(struct cfs_devset *set)
 	for (index = 0; index < set->count; index++)
 		slot_free(set->slots[index]);
 	free(set->slots);
+	cfs_commit_holds_done(&set->holds);
 	free(set);
 }
 
@@ -153,6 +159,7 @@ static struct cfs_devset *set_new(const struct cfs_devset_options *opt)
 		free(set);
 		return NULL;
 	}
+	cfs_commit_holds_init(&set->holds);
 	set->is_writable = opt->is_writable;
 	set->is_overlay = opt->is_overlay || !opt->is_writable;
 	set->warn = opt->warn;

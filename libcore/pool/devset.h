@@ -70,6 +70,10 @@ const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index);
 bool cfs_devset_is_writable(const struct cfs_devset *set);
 bool cfs_devset_is_overlay(const struct cfs_devset *set);
 
+/* Who holds commits of the pool back (pool/commit_hold.h). */
+struct cfs_commit_holds;
+struct cfs_commit_holds *cfs_devset_holds(struct cfs_devset *set);
+
 /* The same device, by path or by UUID in text.  -ENOENT. */
 int cfs_devset_find(const struct cfs_devset *set, const char *path_or_uuid,
 		    uint32_t *ret_index, struct cfs_err *err);

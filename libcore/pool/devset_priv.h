@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "pool/commit_hold.h"
 #include "pool/devset.h"
 #include "pool/holder.h"
 
@@ -31,6 +32,7 @@ struct cfs_devset {
 	uint64_t		label_seq;	/* the highest that was seen */
 	void			(*warn)(void *arg, const char *line);
 	void			*arg;
+	struct cfs_commit_holds	holds;
 };
 
 struct cfs_found;

@@ -11,6 +11,13 @@
  * Where another process holds the pool and its record says where it answers,
  * all is asked of it (remote.h).  Its lock is tried first: the record of one
  * that has died says nothing.
+ *
+ * A dry run beside such a process works on a copy in memory like any other, on
+ * what the devices say: the holder makes all durable and then holds its commits
+ * back until the connection ends, or for half a minute, so that what is read
+ * belongs together (pool/commit_hold.h).  So a dry run does all its work, and
+ * fails where the real one would, and the holder is never asked to undo
+ * anything.
  */
 #include "session/session_priv.h"
 
@@ -66,7 +73,7 @@ static int note_absent(struct cfs_session *s, struct cfs_err *err)
 		};
 		is_changed = true;
 	}
-	return is_changed ? cfs_holder_update(s->holder, &s->seat, err) : 0;
+	return is_changed ? cfs_session_store_seat(s, err) : 0;
 }
 
 static struct cfs_devset_options set_options(const struct cfs_session *s)
@@ -147,6 +154,22 @@ static int look(struct cfs_session *s, const char *pool,
 	return cfs_devset_open(pool, &opt, ret, NULL);
 }
 
+/* For a dry run: commits wait, and the record is the holder's. */
+static int hold_beside(struct cfs_session *s, struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = { .volume = NULL };
+	int r;
+
+	s->beside = s->remote;
+	s->remote = NULL;
+	r = cfs_remote_ask(s->beside, CFS_RPC_HOLD, &args, NULL, err);
+	if (r == 0)
+		r = cfs_seat_read(s->set, &s->seat, err);
+	if (r == 0)
+		s->seat.epoch++;
+	return r < 0 ? r : 1;
+}
+
 /*
  * Ask the one who holds the pool.  1: it answers; 0: there is nobody to be
  * asked; else what it said.
@@ -178,7 +201,17 @@ static int ask_holder(struct cfs_session *s, const char *pool,
 		return 0;
 	if (r < 0 && err)
 		*err = why;
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	if (!s->opt.is_dry_run)
+		return 1;
+	/* The set of a dry run is open, since it locks nothing; else whatever
+	 * kept it from that is what there is to say. */
+	if (s->set)
+		return hold_beside(s, err);
+	cfs_remote_close(s->remote);
+	s->remote = NULL;
+	return 0;
 }
 
 /* One try: the pool is ours, or -EBUSY, or something is wrong. */
@@ -216,6 +249,8 @@ static int open_steps(struct cfs_session *s, const char *pool,
 		asked = s->opt.must_hold ? 0 :
 			ask_holder(s, pool, end_ns > now_ns ? end_ns - now_ns :
 				   0, err);
+		if (asked == 1 && s->beside)
+			return open_held(s, false, err);
 		if (asked)
 			return asked;
 		now_ns = cfs_clock_elapsed_ns(clock);
@@ -233,6 +268,7 @@ static int open_steps(struct cfs_session *s, const char *pool,
 static void session_free(struct cfs_session *s)
 {
 	cfs_remote_close(s->remote);
+	cfs_remote_close(s->beside);
 	cfs_devset_close(s->set);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->seat_lock);
@@ -359,6 +395,9 @@ void cfs_session_closep(struct cfs_session **s)
 
 int cfs_session_store_seat_locked(struct cfs_session *s, struct cfs_err *err)
 {
+	/* A dry run beside the holder has no record of its own. */
+	if (s->beside)
+		return 0;
 	return cfs_holder_update(s->holder, &s->seat, err);
 }
 

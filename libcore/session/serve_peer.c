@@ -2,10 +2,14 @@
 /* What a connection has open, and how it all ends with it. */
 #include "session/serve_priv.h"
 
+#include "base/clock.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HOLD_WAIT_NS	(5 * CFS_NS_PER_S)	/* for no commit to run */
 
 /* ---- peers --------------------------------------------------------------- */
 
@@ -88,10 +92,65 @@ static void remove_unfinished(struct serve_peer *peer)
 	}
 }
 
+/* ---- dry runs ------------------------------------------------------------ */
+
+static int sync_one(void *arg, uint64_t id,
+		    const struct cfs_container_rec *rec, struct cfs_err *err)
+{
+	struct cfs_session *s = arg;
+	struct cfs_member *m;
+
+	/* One that cannot be opened has nothing that waits. */
+	if (rec->state == CFS_OBJECT_DELETING ||
+	    cfs_pool_member_by_id(s->pool, id, &m, NULL) < 0)
+		return 0;
+	return cfs_container_sync(m->container, err);
+}
+
+int serve_hold(struct serve_peer *peer, struct cfs_err *err)
+{
+	struct cfs_session *s = peer->rpc->s;
+	int r = cfs_pool_containers(s->pool, sync_one, s, err);
+
+	if (r == 0)
+		r = cfs_container_sync(cfs_pool_container0(s->pool), err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&peer->lock);
+	if (!peer->has_hold) {
+		r = cfs_local_pin(s, NULL, &peer->hold_use, err);
+		if (r == 0 && cfs_commit_hold(cfs_devset_holds(s->set),
+					      &peer->hold, HOLD_WAIT_NS,
+					      CFS_RPC_HOLD_SECONDS *
+					      CFS_NS_PER_S) < 0)
+			r = cfs_err_set(err, -EBUSY, "too busy for a dry "
+					"run");
+		if (r < 0) {
+			cfs_serve_volume_leave(s, peer->hold_use);
+			peer->hold_use = NULL;
+		}
+		peer->has_hold = r == 0;
+	}
+	pthread_mutex_unlock(&peer->lock);
+	return r;
+}
+
+static void release_hold(struct serve_peer *peer)
+{
+	struct cfs_session *s = peer->rpc->s;
+
+	if (!peer->has_hold)
+		return;
+	(void)cfs_commit_release(cfs_devset_holds(s->set), &peer->hold);
+	cfs_serve_volume_leave(s, peer->hold_use);
+}
+
 void serve_peer_free(struct serve_peer *peer)
 {
 	struct serve_handle *h, *next;
 	struct serve_stage *stage;
+
+	release_hold(peer);
 
 	HASH_ITER(hh, peer->handles, h, next) {
 		HASH_DEL(peer->handles, h);

@@ -8,6 +8,8 @@
 #include "session/serve_rpc.h"
 #include "session/serve_use.h"
 
+#include "pool/commit_hold.h"
+
 #include <pthread.h>
 #include <uthash.h>
 
@@ -66,7 +68,9 @@ struct serve_peer {
 	struct serve_running *running;
 	struct serve_unfinished *unfinished;
 	unsigned int	unfinished_count;
-	struct cfs_commit_hold *hold;	/* for a dry run beside us */
+	bool		has_hold;	/* for a dry run beside us */
+	struct cfs_commit_hold hold;
+	struct cfs_use	*hold_use;
 	UT_hash_handle	hh;
 };
 
@@ -147,6 +151,12 @@ void serve_stage_free(struct serve_stage *stage);
 void serve_running_add(struct serve_peer *peer, struct serve_running *run);
 void serve_running_drop(struct serve_peer *peer, struct serve_running *run);
 void serve_running_cancel(struct serve_peer *peer, uint64_t token);
+
+/*
+ * All that is acknowledged or waits made durable, and then no commit, and no
+ * volume removed, for CFS_RPC_HOLD_SECONDS or until the peer ends.  -EBUSY.
+ */
+int serve_hold(struct serve_peer *peer, struct cfs_err *err);
 
 /* A volume that the peer fills, and has filled.  -EMFILE, -ENOMEM. */
 int serve_unfinished_add(struct serve_peer *peer, const char *name,

@@ -19,6 +19,9 @@ struct cfs_session {
 	/* Another process holds the pool, and all is asked of it; what follows
 	 * is empty then. */
 	struct cfs_remote *remote;
+	/* A dry run beside the one who holds the pool, which holds its commits
+	 * back as long as this is open; there is no holder then. */
+	struct cfs_remote *beside;
 	struct cfs_devset *set;
 	struct cfs_holder *holder;
 	struct cfs_seat	seat;

@@ -8,6 +8,8 @@
 #include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
 
+#include "pool/commit_hold.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -220,6 +222,11 @@ static bool has_changes(struct cfs_container *c)
 	       (c->is_sealing && c->groups);
 }
 
+static struct cfs_commit_holds *holds_of(struct cfs_container *c)
+{
+	return cfs_devset_holds(cfs_metavolume_devset(c->mv));
+}
+
 int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_err why = CFS_ERR_INIT;
@@ -232,6 +239,7 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	if (!has_changes(c))
 		return 0;
 	c->forces_commit = false;
+	cfs_commit_begin(holds_of(c));
 	c->is_committing = true;
 	r = commit_steps(c, &root, &why);
 	cfs_container_drop_writes(c);
@@ -255,5 +263,6 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 			*err = why;
 	}
 	c->is_committing = false;
+	cfs_commit_end(holds_of(c));
 	return r;
 }
