@@ -201,19 +201,25 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 
 /* ---- lending ------------------------------------------------------------- */
 
-/* How many groups: free / (8 x writers) where the pool is not wide open. */
+/*
+ * How many groups at once: free / (8 x writers), at least one; while the pool
+ * has plenty a container may grow for it, but by no more than an eighth.
+ */
 static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 {
-	struct client_entry *e, *tmp;
+	const bool has_plenty = c->source &&
+				c->source->has_plenty(c->source_ctx);
 	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
-	uint64_t writers = 1;
+	struct client_entry *e, *tmp;
+	uint64_t writers = 1, most;
 
-	if (c->source && c->source->has_plenty(c->source_ctx))
-		return count;
 	HASH_ITER(hh, c->lender->clients, e, tmp)
 		writers += e->rec.state == CFS_CLIENT_OPEN;
-	left /= (int64_t)(8 * writers * CFS_TAGS_PER_PAGE);
-	return (uint32_t)CFS_MIN(count, left > 1 ? (uint64_t)left : 1);
+	most = left > 0 ? (uint64_t)left : 0;
+	if (has_plenty)
+		most = CFS_MAX(most, c->total_blocks);
+	most /= 8 * writers * CFS_TAGS_PER_PAGE;
+	return (uint32_t)CFS_MIN(count, CFS_MAX(most, has_plenty ? 4 : 1));
 }
 
 /* The container grows for it where it can; less will do. */
@@ -230,6 +236,7 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 {
 	int r = 0;
 
+	count = fair_count(c, count);
 	make_room(c, count);
 	ch->room = fair_count(c, count);
 	ch->count = 0;
@@ -304,11 +311,14 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 
 	if (r == 0)
 		r = choose(c, count, ch, err);
-	/* What was freed comes back with the commits. */
-	for (unsigned int i = 0; r == 0 && ch->count == 0 && c->held_blocks &&
-	     i < 3; i++) {
+	/* What was freed comes back with the commits, and groups that we have
+	 * open ourselves are given up. */
+	for (unsigned int i = 0; r == 0 && ch->count == 0 && i < 3 &&
+	     (c->held_blocks || c->groups); i++) {
 		c->forces_commit = true;
+		c->is_sealing = true;
 		r = cfs_container_commit_locked(c, err);
+		c->is_sealing = false;
 		if (r == 0)
 			r = choose(c, count, ch, err);
 	}
