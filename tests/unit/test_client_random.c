@@ -121,9 +121,10 @@ static void write_some(struct story *s, unsigned int part)
 static void punch_some(struct story *s, unsigned int part)
 {
 	unsigned int from = below(s, PART_BLOCKS);
-	unsigned int n = CFS_MIN(1 + below(s, 12), PART_BLOCKS - from);
+	unsigned int n = 1 + below(s, 12);
 	unsigned int first = part * PART_BLOCKS + from;
 
+	n = CFS_MIN(n, PART_BLOCKS - from);
 	HEAL_OK(client_punch(container_of(s, s->holder[part]), s->ino,
 			     (uint64_t)first * HEAL_BLOCK,
 			     (uint64_t)n * HEAL_BLOCK, &err_));
