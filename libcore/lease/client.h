@@ -78,10 +78,11 @@ struct cfs_lease_client_ops {
 	void (*recall)(void *arg, struct cfs_lease *lease, uint64_t grant_id,
 		       const struct cfs_lock_resource *resource,
 		       uint32_t mode);
-	/* @lease is lost; NULL: the period is over, all that was held is. */
+	/* @lease is lost; NULL: the period is over, all that was held is,
+	 * and what was cached without a token too. */
 	void (*lost)(void *arg, struct cfs_lease *lease);
-	/* A cached grant went away (recalled, evicted, lost): nothing that
-	 * was cached under it may be used any more. */
+	/* A grant went away (given back, recalled, evicted, revoked): nothing
+	 * that was cached under it may be used any more. */
 	void (*dropped)(void *arg, uint64_t grant_id,
 			const struct cfs_lock_resource *resource);
 	/*
@@ -117,10 +118,12 @@ uint64_t cfs_lease_client_tick(struct cfs_lease_client *client);
 
 /*
  * Another request (session, data) with the id @id is sent just behind this
- * call; its reply came.  They renew too.
+ * call; its reply came, with that status (0 or a negative errno).  They renew
+ * too, unless the owner says -ESTALE or -ENOTCONN: it does not know us.
  */
 void cfs_lease_client_sent(struct cfs_lease_client *client, uint64_t id);
-void cfs_lease_client_replied(struct cfs_lease_client *client, uint64_t id);
+void cfs_lease_client_replied(struct cfs_lease_client *client, uint64_t id,
+			      int status);
 
 struct cfs_lease_request {
 	struct cfs_lock_resource resource;
@@ -137,7 +140,8 @@ struct cfs_lease_request {
  * answered before send returned; ops.done is then not called), or ASKED and
  * ops.done tells.  It may be asked while there is no connection: it goes out
  * behind the WELCOME.
- * -EINVAL, -ENOMEM, -EAGAIN (tokens_max).
+ * -EINVAL, -ENOMEM, -EAGAIN (tokens_max), or what the owner said, if it
+ * answered before send returned: then there is no token.
  */
 int cfs_lease_client_acquire(struct cfs_lease_client *client,
 			     const struct cfs_lease_request *req,
@@ -152,8 +156,8 @@ void cfs_lease_client_release(struct cfs_lease *lease);
 
 /*
  * Another mode.  0: done at once (state and mode tell) or ops.done follows.
- * A downgrade always succeeds.  -EINVAL: not held, or another change runs;
- * -ESTALE: lost.
+ * A downgrade always succeeds.  -EINVAL: not held; -EALREADY: another change of
+ * it, or of its grant, runs; -ESTALE: lost.
  */
 int cfs_lease_client_change(struct cfs_lease *lease, uint32_t mode, bool wait,
 			    struct cfs_err *err);

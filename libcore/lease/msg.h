@@ -57,7 +57,8 @@ enum cfs_msg_type {			/* le16; 14 bits and two flags */
 	CFS_MSG_REVOKE	= 0x0009,	/* cfs_msg_end -> no body */
 	CFS_MSG_GONE	= 0x000a,	/* cfs_msg_end -> no body */
 	CFS_MSG_STATUS	= 0x000b,	/* -> cfs_msg_status_head, records */
-	CFS_MSG_WATCH	= 0x000c,	/* no body -> cfs_msg_event, each MORE */
+	CFS_MSG_WATCH	= 0x000c,	/* no body -> one without a body, then
+					 * cfs_msg_event, all with MORE */
 	/* notices of the owner */
 	CFS_MSG_RECALL	= 0x0020,	/* cfs_msg_recall */
 	CFS_MSG_REVOKED	= 0x0021,	/* cfs_msg_recall: it has ended */

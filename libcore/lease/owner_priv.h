@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Inside the owner.
+ *
+ * A client:	SILENT --HELLO--> ALIVE --period over, gone--> SEALING --> ended
+ *		   `----- period over ----------------------------^
+ * A lease:	waiting -> granted -> recalled -> stopped -> sealing -> ended
+ *		with UNLOCK at any place, and back from recalled by CHANGE.
+ *
+ * Whatever leaves (messages, calls of seal and ended) goes through one queue
+ * that is emptied at the end of the outermost call.
+ */
+#pragma once
+
+#include "lease/list_priv.h"
+#include "lease/lock.h"
+#include "lease/owner.h"
+#include "lease/period.h"
+
+enum owner_timer_kind {
+	OWNER_TIMER_CLIENT,
+	OWNER_TIMER_LEASE,
+	OWNER_TIMER_GRACE,
+};
+
+struct owner_timer {
+	uint64_t at_ns;		/* due when now is behind it */
+	size_t	 place;		/* in the heap, from 1; 0: not there */
+	enum owner_timer_kind kind;
+};
+
+enum owner_client_state {
+	OWNER_CLIENT_SILENT = 1,
+	OWNER_CLIENT_ALIVE,
+	OWNER_CLIENT_SEALING,
+};
+
+struct owner_client {
+	struct cfs_hash_link hash;
+	struct cfs_link_node link;	/* owner->clients, by id */
+	struct owner_timer timer;	/* may be early: see client_due */
+	uint64_t id;
+	uint8_t	 secret[CFS_LEASE_SECRET_BYTES];
+	struct cfs_msg_hello hello;	/* identity */
+	enum owner_client_state state;
+	enum cfs_owner_end end;		/* while SEALING */
+	bool	 may_reclaim;		/* was a client of the former owner */
+	bool	 is_preloaded;		/* and grants wait for it */
+	bool	 is_stopped;		/* revoked: not extended any more */
+	uint64_t deadline_ns;
+	uint64_t peer;			/* 0: not connected */
+	uint64_t last_serial;
+	uint32_t lease_count, waiting_count, recalled_count;
+	struct cfs_link_node leases;	/* by id */
+};
+
+/* Found by (client, serial): a request that is sent twice. */
+struct owner_serial {
+	struct cfs_hash_link hash;
+	struct owner_lease *lease;
+	uint64_t serial;		/* 0: not in the table */
+	uint64_t message;		/* id of the message to answer */
+};
+
+struct owner_lease {
+	struct cfs_hash_link hash;
+	struct cfs_link_node link;	/* client->leases, by id */
+	struct owner_timer timer;
+	struct owner_client *client;
+	struct cfs_lock *lock;
+	uint64_t id;
+	uint64_t key;
+	uint64_t generation;
+	struct owner_serial asked, changed;
+	bool	 is_waiting;		/* counted in client->waiting_count */
+	bool	 is_changing;
+	bool	 is_borrowed;
+	bool	 is_recalled;		/* counted in recalled_count */
+	bool	 is_stopped;
+	bool	 is_sealing;
+	uint32_t recall_mode;
+	uint64_t end_ns;		/* stopped: when its time is over */
+};
+
+struct owner_peer {
+	struct cfs_hash_link hash;
+	struct cfs_link_node watch;	/* owner->watchers */
+	uint64_t id;
+	struct owner_client *client;
+	bool	 is_observer;
+	bool	 was_client;		/* if it has none now, that expired */
+	bool	 is_broken;		/* it gets nothing more */
+	uint64_t hello_message;		/* id of its HELLO: a double */
+	uint64_t watch_message;		/* id of its WATCH */
+};
+
+enum owner_out_kind {
+	OWNER_OUT_MESSAGE,
+	OWNER_OUT_SEAL,
+	OWNER_OUT_ENDED,
+};
+
+struct owner_out {
+	struct cfs_link_node link;
+	enum owner_out_kind kind;
+	enum cfs_owner_end end;
+	uint64_t peer;
+	uint64_t client, lease;
+	size_t	 bytes;
+	uint8_t	 data[];
+};
+
+struct cfs_owner {
+	struct cfs_owner_config config;
+	struct cfs_owner_ops ops;
+	void	 *arg;
+	struct cfs_clock *clock;
+	uint64_t now_ns;		/* of this call */
+	uint64_t period_ns;		/* M */
+	struct cfs_lock_table *table;
+	struct cfs_hash clients, leases, peers, serials;
+	struct cfs_link_node client_list, watchers, out;
+	uint32_t client_count, lease_count, watcher_count;
+	uint32_t preloaded_count;	/* silent, or being sealed */
+	uint64_t next_id, next_generation;
+	struct owner_timer **heap;
+	size_t	 heap_count, heap_room;
+	struct owner_timer grace;
+	bool	 is_in_grace;		/* reclaims are taken */
+	bool	 is_on_hold;		/* nothing new is granted */
+	bool	 has_told_takeover;
+	unsigned int depth;
+	bool	 is_flushing;
+	uint8_t	 buf[CFS_MSG_BYTES_MAX];	/* a message being made */
+};
+
+/* One request as the handlers see it. */
+struct owner_request {
+	struct cfs_owner *owner;
+	struct owner_peer *peer;
+	struct owner_client *client;	/* NULL: an observer */
+	struct cfs_msg_head head;
+	struct cfs_wire_get body;
+};
+
+/* owner_out.c */
+
+void owner_enter(struct cfs_owner *owner);
+void owner_leave(struct cfs_owner *owner);
+struct owner_peer *owner_peer_find(const struct cfs_owner *owner, uint64_t id);
+/* Made if it is new; NULL: no memory. */
+struct owner_peer *owner_peer_get(struct cfs_owner *owner, uint64_t id);
+void owner_peer_free(struct cfs_owner *owner, struct owner_peer *peer);
+/* It gets nothing more, and whoever asks for it is sent away. */
+void owner_peer_break(struct cfs_owner *owner, struct owner_peer *peer);
+void owner_put_begin(struct cfs_owner *owner, struct cfs_wire_put *put,
+		     uint16_t type, uint64_t id);
+/* What was put since begin, to @peer (0: nobody). */
+void owner_put_end(struct cfs_owner *owner, struct cfs_wire_put *put,
+		   uint64_t peer);
+void owner_reply_empty(struct cfs_owner *owner, uint64_t peer, uint16_t type,
+		       uint64_t id);
+void owner_reply_error(struct cfs_owner *owner, uint64_t peer, uint16_t type,
+		       uint64_t id, int code, const struct cfs_err *err);
+/* False: no memory, the caller does it at once. */
+bool owner_out_call(struct cfs_owner *owner, enum owner_out_kind kind,
+		    uint64_t client, uint64_t lease, enum cfs_owner_end end);
+void owner_event(struct cfs_owner *owner, enum cfs_lease_event_kind kind,
+		 const struct owner_client *client,
+		 const struct owner_lease *lease);
+
+/* owner_timer.c */
+
+/* Room for one more timer.  0 or -ENOMEM. */
+int owner_timer_reserve(struct cfs_owner *owner);
+/* Set or move; UINT64_MAX takes it out. */
+void owner_timer_set(struct cfs_owner *owner, struct owner_timer *timer,
+		     uint64_t at_ns);
+/* Handle what is due. */
+void owner_run_due(struct cfs_owner *owner);
+
+/* owner_client.c */
+
+struct owner_client *owner_client_find(const struct cfs_owner *owner,
+				       uint64_t id);
+int owner_hello(struct owner_request *rq, struct cfs_err *err);
+void owner_client_renew(struct cfs_owner *owner, struct owner_client *client);
+void owner_client_due(struct cfs_owner *owner, struct owner_client *client);
+/* Its period is over, or it is gone: seal it. */
+void owner_client_expire(struct cfs_owner *owner, struct owner_client *client,
+			 enum cfs_owner_end end);
+/* Off with its locks, and with it. */
+void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
+		      enum cfs_owner_end end);
+void owner_grace_due(struct cfs_owner *owner);
+/* NULL: the secret is wrong, or it is unknown or sealing. */
+struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
+					    uint64_t id,
+					    const uint8_t *secret);
+
+/* owner_lease.c */
+
+struct owner_lease *owner_lease_find(const struct cfs_owner *owner,
+				     uint64_t id);
+int owner_lock(struct owner_request *rq, struct cfs_err *err);
+int owner_reclaim(struct owner_request *rq, struct cfs_err *err);
+int owner_unlock(struct owner_request *rq, struct cfs_err *err);
+int owner_change(struct owner_request *rq, struct cfs_err *err);
+int owner_cancel(struct owner_request *rq, struct cfs_err *err);
+void owner_lease_granted(void *arg, struct cfs_lock *lock);
+/* Take its lock off and free it. */
+void owner_lease_end(struct cfs_owner *owner, struct owner_lease *lease);
+
+/* owner_recall.c */
+
+/* Recall all that stand against @lease, which waits or changes. */
+void owner_recall_blockers(struct cfs_owner *owner, struct owner_lease *lease);
+/* Recall @lease if somebody waits for it. */
+void owner_recall_if_wanted(struct cfs_owner *owner,
+			    struct owner_lease *lease);
+void owner_recall_clear(struct cfs_owner *owner, struct owner_lease *lease);
+void owner_lease_stop(struct cfs_owner *owner, struct owner_lease *lease);
+void owner_lease_due(struct cfs_owner *owner, struct owner_lease *lease);
+/* On return of the client: all that it must know before the WELCOME. */
+void owner_recall_again(struct cfs_owner *owner,
+			struct owner_client *client);
+
+/* owner_status.c */
+
+int owner_status(struct owner_request *rq, struct cfs_err *err);
+int owner_watch(struct owner_request *rq, struct cfs_err *err);
+int owner_revoke(struct owner_request *rq, struct cfs_err *err);
+int owner_gone(struct owner_request *rq, struct cfs_err *err);
