@@ -23,6 +23,7 @@ int cfs_lock_table_new(const struct cfs_lock_config *config,
 	t->granted = granted;
 	t->arg = arg;
 	t->next_number = 1;
+	t->next_upgrade_ticket = 1;
 	t->next_ticket = CFS_LOCK_TICKET_NORMAL;
 	t->random = UINT64_C(0x2545f4914f6cdd1d);
 	cfs_list_init(&t->woken);
