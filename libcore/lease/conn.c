@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,9 +63,16 @@ static int open_descriptors(struct cfs_conn *conn, struct cfs_err *err)
 	conn->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	conn->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	conn->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	conn->timer_fd = timerfd_create(CLOCK_MONOTONIC,
+					TFD_CLOEXEC | TFD_NONBLOCK);
 	event.data.fd = conn->wake_fd;
 	if (conn->epoll_fd < 0 || conn->wake_fd < 0 || conn->nudge_fd < 0 ||
+	    conn->timer_fd < 0 ||
 	    epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->wake_fd,
+		      &event) < 0)
+		return cfs_err_errno(err, -errno, "connection");
+	event.data.fd = conn->timer_fd;
+	if (epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->timer_fd,
 		      &event) < 0)
 		return cfs_err_errno(err, -errno, "connection");
 	return 0;
@@ -78,6 +86,8 @@ static void conn_done(struct cfs_conn *conn)
 		close(conn->wake_fd);
 	if (conn->nudge_fd >= 0)
 		close(conn->nudge_fd);
+	if (conn->timer_fd >= 0)
+		close(conn->timer_fd);
 	cfs_link_free(conn->link);
 	pthread_cond_destroy(&conn->turn);
 	pthread_mutex_destroy(&conn->lock);
@@ -116,7 +126,8 @@ int cfs_conn_new(struct cfs_link *link, const struct cfs_conn_options *opt,
 		conn->opt.clock = cfs_clock_system();
 	if (!conn->opt.calls_max)
 		conn->opt.calls_max = CALLS_MAX;
-	conn->epoll_fd = conn->wake_fd = conn->nudge_fd = -1;
+	conn->epoll_fd = conn->wake_fd = -1;
+	conn->nudge_fd = conn->timer_fd = -1;
 	pthread_mutex_init(&conn->send_lock, NULL);
 	pthread_mutex_init(&conn->lock, NULL);
 	cond_init(&conn->turn);
@@ -329,7 +340,7 @@ static void leave(struct cfs_conn *conn, struct cfs_conn_waiter *w)
 		pthread_cond_signal(&conn->turn);
 	}
 	if (--conn->waiter_count == 0)
-		cfs_conn_set_watched(conn, true);
+		cfs_conn_watch_soon(conn);
 	else if (!conn->has_reader)
 		cfs_conn_hand_on(conn);
 	pthread_cond_destroy(&w->cond);
@@ -478,6 +489,22 @@ int cfs_conn_call(struct cfs_conn *conn, uint16_t type, const void *body,
 {
 	return cfs_conn_stream(conn, type, body, bytes, wait, NULL, NULL,
 			       reply, err);
+}
+
+void cfs_conn_expect(struct cfs_conn *conn)
+{
+	pthread_mutex_lock(&conn->lock);
+	if (conn->waiter_count++ == 0)
+		cfs_conn_set_watched(conn, false);
+	pthread_mutex_unlock(&conn->lock);
+}
+
+void cfs_conn_expect_end(struct cfs_conn *conn)
+{
+	pthread_mutex_lock(&conn->lock);
+	if (--conn->waiter_count == 0)
+		cfs_conn_watch_soon(conn);
+	pthread_mutex_unlock(&conn->lock);
 }
 
 int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg),

@@ -113,6 +113,14 @@ int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg),
 		  void *arg, const struct cfs_conn_wait *wait,
 		  struct cfs_err *err);
 
+/*
+ * What is sent now will soon be waited for, by this thread: so that the
+ * background thread does not take the answer.  In pairs; in between it waits
+ * or does nothing else.
+ */
+void cfs_conn_expect(struct cfs_conn *conn);
+void cfs_conn_expect_end(struct cfs_conn *conn);
+
 /* Call tick soon. */
 void cfs_conn_kick(struct cfs_conn *conn);
 bool cfs_conn_is_gone(const struct cfs_conn *conn);

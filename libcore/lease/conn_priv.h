@@ -4,8 +4,8 @@
  *
  * The reader: one thread at a time receives, and gives out what it gets; that
  * is what has_reader guards, not a lock, since hooks are called meanwhile.
- * While somebody waits, the background thread does not watch the socket, or
- * each answer would wake two.
+ * While somebody waits, and a moment longer, the background thread does not
+ * watch the socket, or each answer would wake two.
  */
 #pragma once
 
@@ -40,6 +40,7 @@ struct cfs_conn {
 	int		epoll_fd;	/* of the background thread */
 	int		wake_fd;	/* wakes it */
 	int		nudge_fd;	/* wakes a reader that waits */
+	int		timer_fd;	/* it is time to watch the socket again */
 	pthread_t	thread;
 	_Atomic uint64_t next_id;
 	uint8_t		msg[CFS_MSG_BYTES_MAX];		/* of the reader */
@@ -53,6 +54,8 @@ struct cfs_conn {
 	pthread_cond_t	turn;		/* fewer calls than calls_max */
 	bool		has_reader;
 	bool		is_watched;	/* by the background thread */
+	bool		is_timed;	/* timer_fd runs */
+	bool		was_used;	/* since it does */
 	uint64_t	news;		/* counts messages and ticks */
 	atomic_bool	is_gone, is_ending, is_kicked;
 	struct cfs_err	why;		/* gone */
@@ -61,6 +64,8 @@ struct cfs_conn {
 void *cfs_conn_loop(void *conn);
 /* The socket is for the background thread, or not.  With the lock. */
 void cfs_conn_set_watched(struct cfs_conn *conn, bool is_watched);
+/* The last waiter has left: watch it soon.  With the lock. */
+void cfs_conn_watch_soon(struct cfs_conn *conn);
 /*
  * As the reader (has_reader is the caller's): wait for the socket for at most
  * @timeout_ns, then give out what is there.  Without the lock.

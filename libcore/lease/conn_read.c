@@ -11,8 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+
+/* A burst of calls has ended when there was none for so long. */
+#define LINGER_NS	1000000
 
 /* ---- giving out ---------------------------------------------------------- */
 
@@ -200,7 +204,34 @@ void cfs_conn_set_watched(struct cfs_conn *conn, bool is_watched)
 	conn->is_watched = may;
 }
 
+void cfs_conn_watch_soon(struct cfs_conn *conn)
+{
+	const struct itimerspec soon = { .it_value.tv_nsec = LINGER_NS };
+
+	conn->was_used = true;
+	if (conn->is_watched || conn->is_timed)
+		return;
+	if (timerfd_settime(conn->timer_fd, 0, &soon, NULL) == 0)
+		conn->is_timed = true;
+	else
+		cfs_conn_set_watched(conn, true);
+}
+
 /* ---- the background thread ----------------------------------------------- */
+
+/* Nobody has called for a while: what comes now is for us. */
+static void on_timer(struct cfs_conn *conn)
+{
+	pthread_mutex_lock(&conn->lock);
+	conn->is_timed = false;
+	if (conn->waiter_count == 0 && conn->was_used) {
+		cfs_conn_watch_soon(conn);
+		conn->was_used = false;
+	} else if (conn->waiter_count == 0) {
+		cfs_conn_set_watched(conn, true);
+	}
+	pthread_mutex_unlock(&conn->lock);
+}
 
 /* Messages while nobody waits. */
 static void read_in_background(struct cfs_conn *conn)
@@ -250,7 +281,7 @@ static int see_to_due(struct cfs_conn *conn)
 void *cfs_conn_loop(void *arg)
 {
 	struct cfs_conn *conn = arg;
-	struct epoll_event events[2];
+	struct epoll_event events[3];
 	uint64_t wake_ns = 0;	/* tick is due then */
 
 	while (!conn->is_ending) {
@@ -267,12 +298,16 @@ void *cfs_conn_loop(void *arg)
 			timeout = (int)CFS_MIN((wake_ns - now) / CFS_NS_PER_MS
 					       + 1, (uint64_t)INT_MAX);
 		}
-		n = epoll_wait(conn->epoll_fd, events, 2, timeout);
+		n = epoll_wait(conn->epoll_fd, events, 3, timeout);
 		for (i = 0; i < n; i++) {
-			if (events[i].data.fd == conn->wake_fd)
-				drain(conn->wake_fd);
+			int fd = events[i].data.fd;
+
+			if (fd == conn->wake_fd || fd == conn->timer_fd)
+				drain(fd);
 			else
 				read_in_background(conn);
+			if (fd == conn->timer_fd)
+				on_timer(conn);
 		}
 	}
 	return NULL;
