@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The lock table of a session, behind its lock, and how messages reach it.
+ *
+ * One lock for the owner and for the clients of this process: an owner's
+ * message to one of these is a call into it, and its answer a call back.  The
+ * order: this lock, then the server's; the server calls us with none.
+ */
+#include "session/serve_run_priv.h"
+
+#include "lease/period.h"
+#include "pool/holder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Peers of this process: above all that a server ever counts to. */
+#define LOCAL_PEER	(UINT64_C(1) << 63)
+
+struct cfs_owner *cfs_serve_lock(struct cfs_serve *serve)
+{
+	pthread_mutex_lock(&serve->lock);
+	return serve->owner;
+}
+
+/* Local callers that wait look again: something may have been granted. */
+static void unlock_quietly(struct cfs_serve *serve)
+{
+	if (serve->locals)
+		pthread_cond_broadcast(&serve->news);
+	pthread_mutex_unlock(&serve->lock);
+}
+
+void cfs_serve_unlock(struct cfs_serve *serve)
+{
+	unlock_quietly(serve);
+	cfs_server_kick(serve->server);
+}
+
+/* ---- what the owner wants ------------------------------------------------ */
+
+static struct cfs_local *find_local(struct cfs_serve *serve, uint64_t peer)
+{
+	struct cfs_local *l;
+
+	for (l = serve->locals; l && l->peer != peer; l = l->next)
+		;
+	return l;
+}
+
+static int on_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
+{
+	struct cfs_serve *serve = arg;
+	struct cfs_local *l;
+
+	if (!(peer & LOCAL_PEER))
+		return cfs_server_send(serve->server, peer, msg, bytes);
+	l = find_local(serve, peer);
+	if (!l || !l->leaser)
+		return -ENOTCONN;
+	cfs_leaser_receive(l->leaser, msg, bytes);
+	return 0;
+}
+
+static void on_event(void *arg, const struct cfs_lease_event *event)
+{
+	struct cfs_serve *serve = arg;
+
+	if (serve->hooks.event)
+		serve->hooks.event(serve->hooks.arg, event);
+}
+
+static void on_seal(void *arg, uint64_t client, uint64_t lease,
+		    enum cfs_owner_end end)
+{
+	struct cfs_serve *serve = arg;
+
+	if (serve->hooks.seal)
+		serve->hooks.seal(serve->hooks.arg, client, lease, end);
+	else
+		cfs_owner_sealed(serve->owner, client, lease);
+}
+
+static void on_lost(void *arg, uint64_t client, enum cfs_owner_end end)
+{
+	struct cfs_serve *serve = arg;
+
+	if (serve->hooks.lost)
+		serve->hooks.lost(serve->hooks.arg, client, end);
+}
+
+static int on_operator_gone(void *arg, uint64_t client, const char *host)
+{
+	struct cfs_serve *serve = arg;
+
+	return serve->hooks.gone ?
+		serve->hooks.gone(serve->hooks.arg, client, host) : -ENOENT;
+}
+
+static uint64_t on_generation(void *arg, uint64_t client,
+			      const struct cfs_lock_resource *resource,
+			      uint32_t mode)
+{
+	struct cfs_serve *serve = arg;
+
+	if (serve->hooks.generation)
+		return serve->hooks.generation(serve->hooks.arg, client,
+					       resource, mode);
+	return ++serve->generation;
+}
+
+void cfs_serve_set_hooks(struct cfs_serve *serve,
+			 const struct cfs_serve_hooks *hooks)
+{
+	pthread_mutex_lock(&serve->lock);
+	serve->hooks = hooks ? *hooks : (struct cfs_serve_hooks){ .arg = NULL };
+	pthread_mutex_unlock(&serve->lock);
+}
+
+/* ---- the mark of clients ------------------------------------------------- */
+
+/* With the lock, or with nobody else left.  0 if it stands already. */
+static int mark_clients(struct cfs_serve *serve, bool has_clients,
+			struct cfs_err *err)
+{
+	struct cfs_session *s = serve->session;
+	int r = 0;
+
+	pthread_mutex_lock(&s->seat_lock);
+	if (s->seat.has_clients != has_clients) {
+		s->seat.has_clients = has_clients;
+		r = cfs_session_store_seat_locked(s, err);
+		if (r < 0)
+			s->seat.has_clients = !has_clients;
+	}
+	pthread_mutex_unlock(&s->seat_lock);
+	return r;
+}
+
+int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err)
+{
+	bool may;
+
+	pthread_mutex_lock(&serve->lock);
+	may = cfs_owner_client_count(serve->owner) == 0 &&
+	      !cfs_owner_is_in_grace(serve->owner);
+	pthread_mutex_unlock(&serve->lock);
+	return may ? mark_clients(serve, false, err) : 0;
+}
+
+/*
+ * Before the first client is welcome it is durable that there is one: a
+ * holder that comes after us has to know.  An observer has no leases.
+ */
+static int prepare_hello(struct cfs_serve *serve, const void *msg,
+			 size_t bytes)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_msg_hello hello;
+	struct cfs_wire_get body;
+	struct cfs_msg_head head;
+	int r;
+
+	if (serve->session->seat.has_clients ||
+	    cfs_msg_open(msg, bytes, &head, &body, NULL) < 0 ||
+	    head.type != CFS_MSG_HELLO ||
+	    cfs_msg_hello_unpack(&body, &hello, NULL) < 0 ||
+	    (hello.flags & CFS_HELLO_OBSERVER))
+		return 0;
+	r = mark_clients(serve, true, &err);
+	if (r < 0)
+		cfs_logger_printf(serve->logger, CFS_LOG_WARNING,
+				  "a client was turned away: %s", err.msg);
+	return r;
+}
+
+/* ---- what peers say ------------------------------------------------------ */
+
+static bool is_hello(const void *msg, size_t bytes)
+{
+	struct cfs_msg_head head;
+
+	return cfs_msg_head_unpack(msg, bytes, &head, NULL) == 0 &&
+	       head.type == CFS_MSG_HELLO;
+}
+
+void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
+			size_t bytes)
+{
+	struct cfs_serve *serve = arg;
+	bool is_accepted = false, says_hello = is_hello(msg, bytes);
+	uint64_t client;
+	int r = 0;
+
+	pthread_mutex_lock(&serve->lock);
+	if (says_hello)
+		r = prepare_hello(serve, msg, bytes);
+	if (r == 0)
+		r = cfs_owner_receive(serve->owner, peer, msg, bytes);
+	if (r == 0 && says_hello)
+		is_accepted = cfs_owner_touch(serve->owner, peer,
+					      &client) == 0;
+	unlock_quietly(serve);
+	if (is_accepted)
+		cfs_server_accept_peer(serve->server, peer);
+	if (r < 0)
+		cfs_server_drop_peer(serve->server, peer, false);
+}
+
+int cfs_serve_on_admit(void *arg, uint64_t peer, uint64_t *ret_client)
+{
+	struct cfs_serve *serve = arg;
+	int r;
+
+	pthread_mutex_lock(&serve->lock);
+	r = cfs_owner_touch(serve->owner, peer, ret_client);
+	pthread_mutex_unlock(&serve->lock);
+	return r;
+}
+
+void cfs_serve_on_closed(void *arg, uint64_t peer)
+{
+	struct cfs_serve *serve = arg;
+
+	pthread_mutex_lock(&serve->lock);
+	cfs_owner_closed(serve->owner, peer);
+	unlock_quietly(serve);
+}
+
+uint64_t cfs_serve_on_tick(void *arg, uint64_t now_ns)
+{
+	struct cfs_serve *serve = arg;
+	struct cfs_local *l;
+	uint64_t next, own;
+
+	(void)now_ns;
+	pthread_mutex_lock(&serve->lock);
+	next = UINT64_MAX;
+	for (l = serve->locals; l; l = l->next) {
+		own = l->leaser ? cfs_leaser_tick(l->leaser) : UINT64_MAX;
+		if (own < next)
+			next = own;
+	}
+	/* Behind those of this process: they are not to be too late by us. */
+	own = cfs_owner_tick(serve->owner);
+	if (own < next)
+		next = own;
+	unlock_quietly(serve);
+	return next;
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
+{
+	const struct cfs_owner_ops ops = {
+		.send = on_send,
+		.event = on_event,
+		.seal = on_seal,
+		.ended = on_lost,
+		.gone = on_operator_gone,
+		.generation = on_generation,
+	};
+	struct cfs_session *s = serve->session;
+	struct cfs_owner_config config = { .epoch = s->seat.epoch };
+	struct cfs_pool_rec rec;
+	int r = cfs_pool_rec_get(s->pool, &rec, err);
+
+	if (r < 0)
+		return r;
+	memcpy(config.pool_uuid, cfs_devset_label(s->set, 0)->pool_uuid, 16);
+	config.period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
+	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
+	if (s->seat.has_clients)
+		config.grace_ns = cfs_period_owner_ns(config.period_ns,
+						      config.drift_ppm);
+	return cfs_owner_new(&config, &ops, serve, &serve->clock.clock,
+			     &serve->owner, err);
+}
+
+static void init_locks(struct cfs_serve *serve)
+{
+	pthread_mutexattr_t attr;
+	pthread_condattr_t cond_attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&serve->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+	pthread_condattr_init(&cond_attr);
+	pthread_condattr_setclock(&cond_attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&serve->news, &cond_attr);
+	pthread_condattr_destroy(&cond_attr);
+}
+
+int cfs_serve_new(struct cfs_session *session,
+		  const struct cfs_logger *logger, struct cfs_serve **ret,
+		  struct cfs_err *err)
+{
+	struct cfs_serve *serve;
+	int r = cfs_session_may_write(session, err);
+
+	if (r < 0)
+		return r;
+	serve = calloc(1, sizeof(*serve));
+	if (!serve)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	serve->session = session;
+	serve->logger = logger;
+	serve->generation = (uint64_t)session->seat.epoch << 32;
+	serve->next_local = LOCAL_PEER;
+	init_locks(serve);
+	cfs_lease_clock_init(&serve->clock);
+	r = make_owner(serve, err);
+	if (r == 0)
+		r = cfs_serve_make_server(serve, err);
+	if (r < 0) {
+		cfs_serve_free(serve);
+		return r;
+	}
+	*ret = serve;
+	return 0;
+}
+
+void cfs_serve_free(struct cfs_serve *serve)
+{
+	if (!serve)
+		return;
+	if (serve->owner && serve->server)
+		(void)cfs_serve_stop(serve, 0, NULL);
+	cfs_server_free(serve->server);
+	cfs_serve_rpc_free(serve->rpc);
+	cfs_tls_free(serve->tls);
+	cfs_owner_free(serve->owner);
+	pthread_cond_destroy(&serve->news);
+	pthread_mutex_destroy(&serve->lock);
+	free(serve);
+}
+
+struct cfs_session *cfs_serve_session(struct cfs_serve *serve)
+{
+	return serve->session;
+}
+
+struct cfs_server *cfs_serve_server(struct cfs_serve *serve)
+{
+	return serve->server;
+}
+
+const char *cfs_serve_address(const struct cfs_serve *serve)
+{
+	return serve->address;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The service of a session: its sockets, and the address in the holder's
+ * record.
+ *
+ * Order at the start: sockets, so that nobody who reads the address is turned
+ * away; record; thread.  At the end: no new connections and sockets away,
+ * requests done, record.
+ */
+#include "session/serve_run_priv.h"
+
+#include "base/uuid.h"
+#include "session/rpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static void on_ended(void *arg, uint64_t peer)
+{
+	struct cfs_serve *serve = arg;
+	struct cfs_serve_hooks hooks;
+
+	cfs_serve_rpc_ended(serve->rpc, peer);
+	pthread_mutex_lock(&serve->lock);
+	hooks = serve->hooks;
+	pthread_mutex_unlock(&serve->lock);
+	if (hooks.ended)
+		hooks.ended(hooks.arg, peer);
+}
+
+int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
+{
+	const struct cfs_server_options opt = {
+		.logger = serve->logger,
+		.clock = &serve->clock.clock,
+		.closed = cfs_serve_on_closed,
+		.admit = cfs_serve_on_admit,
+		.tick = cfs_serve_on_tick,
+		.ended = on_ended,
+		.arg = serve,
+	};
+	int r = cfs_serve_rpc_new(serve->session, &serve->rpc, err);
+
+	if (r == 0)
+		r = cfs_server_new(&opt, &serve->server, err);
+	if (r == 0)
+		r = cfs_server_handle_loop(serve->server, 1,
+					   CFS_MSG_TYPE_LEASE_LAST,
+					   cfs_serve_on_lease, serve, err);
+	if (r == 0)
+		r = cfs_server_handle_worker(serve->server, CFS_RPC_TYPE_FIRST,
+					     CFS_RPC_TYPE_LAST,
+					     cfs_serve_rpc_request, serve->rpc,
+					     err);
+	return r;
+}
+
+int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err)
+{
+	int r = serve->is_running ? 0 : cfs_server_start(serve->server, err);
+
+	serve->is_running |= r == 0;
+	return r;
+}
+
+/* ---- the directory ------------------------------------------------------- */
+
+/* Ours or root's, and nobody else can put a socket of his there. */
+static int check_directory(const char *path, struct cfs_err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return cfs_err_errno(err, -errno, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return cfs_err_set(err, -ENOTDIR, "%s: not a directory", path);
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
+		return cfs_err_set(err, -EPERM, "%s: others may write there: "
+				   "give a directory of your own", path);
+	return 0;
+}
+
+static int make_directory(const char *path, struct cfs_err *err)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return cfs_err_errno(err, -errno, "%s", path);
+	return check_directory(path, err);
+}
+
+int cfs_serve_socket(const char *run_directory, const uint8_t pool_uuid[16],
+		     struct cfs_address *ret, struct cfs_err *err)
+{
+	struct cfs_address address = { .kind = CFS_ADDRESS_UNIX };
+	char uuid[CFS_UUID_TEXT_BYTES];
+	int n;
+
+	n = snprintf(address.path, sizeof(address.path), "%s/%s.sock",
+		     run_directory, cfs_uuid_format(pool_uuid, uuid));
+	if (n < 0 || (size_t)n >= sizeof(address.path))
+		return cfs_err_set(err, -ENAMETOOLONG, "%s: too long a path "
+				   "for a socket: give another directory",
+				   run_directory);
+	*ret = address;
+	return 0;
+}
+
+/* ---- addresses ----------------------------------------------------------- */
+
+/* Everywhere here is nowhere to those who read it. */
+static void name_host(struct cfs_address *address)
+{
+	struct utsname host;
+
+	if (address->kind == CFS_ADDRESS_TCP &&
+	    (strcmp(address->host, "0.0.0.0") == 0 ||
+	     strcmp(address->host, "::") == 0) && uname(&host) == 0)
+		snprintf(address->host, sizeof(address->host), "%s",
+			 host.nodename);
+}
+
+static int add_address(struct cfs_serve *serve,
+		       const struct cfs_address *address, struct cfs_err *err)
+{
+	size_t used = strlen(serve->address);
+	char text[CFS_ADDRESS_TEXT_BYTES];
+	struct cfs_address said, again;
+	int n, r;
+
+	r = cfs_server_listen(serve->server, address, serve->tls, &said, err);
+	if (r < 0)
+		return r;
+	name_host(&said);
+	cfs_address_format(&said, text);
+	/* Who reads it must be able to. */
+	r = cfs_address_parse(text, &again, err);
+	if (r < 0)
+		return r;
+	n = snprintf(serve->address + used, sizeof(serve->address) - used,
+		     "%s%s", used ? " " : "", text);
+	if (n < 0 || (size_t)n >= sizeof(serve->address) - used)
+		return cfs_err_set(err, -E2BIG, "the addresses are too long "
+				   "to be kept with the pool");
+	return 0;
+}
+
+static int open_sockets(struct cfs_serve *serve,
+			const struct cfs_serve_options *opt,
+			struct cfs_err *err)
+{
+	struct cfs_session *s = serve->session;
+	struct cfs_address own;
+	size_t i;
+	int r = 0;
+
+	if (opt->tls)
+		r = cfs_tls_new(opt->tls, &serve->tls, err);
+	if (r == 0 && opt->run_directory) {
+		r = cfs_serve_socket(opt->run_directory,
+				     cfs_devset_label(s->set, 0)->pool_uuid,
+				     &own, err);
+		if (r == 0)
+			r = make_directory(opt->run_directory, err);
+		if (r == 0)
+			r = add_address(serve, &own, err);
+	}
+	for (i = 0; r == 0 && i < opt->listen_count; i++)
+		r = add_address(serve, &opt->listen[i], err);
+	return r;
+}
+
+static int store_address(struct cfs_serve *serve, const char *address,
+			 struct cfs_err *err)
+{
+	struct cfs_session *s = serve->session;
+	int r;
+
+	pthread_mutex_lock(&s->seat_lock);
+	memset(s->seat.address, 0, sizeof(s->seat.address));
+	memcpy(s->seat.address, address, strlen(address));
+	r = cfs_session_store_seat_locked(s, err);
+	pthread_mutex_unlock(&s->seat_lock);
+	return r;
+}
+
+/* ---- start and stop ------------------------------------------------------ */
+
+int cfs_serve_start(struct cfs_serve *serve,
+		    const struct cfs_serve_options *opt, struct cfs_err *err)
+{
+	int r = open_sockets(serve, opt, err);
+
+	if (r == 0)
+		r = store_address(serve, serve->address, err);
+	if (r == 0)
+		r = cfs_serve_run(serve, err);
+	if (r < 0) {
+		cfs_server_stop(serve->server, 0);
+		serve->address[0] = '\0';
+		(void)store_address(serve, "", NULL);
+	}
+	return r;
+}
+
+int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
+		   struct cfs_err *err)
+{
+	int r = 0, r2;
+
+	cfs_server_stop(serve->server, grace_ms);
+	serve->is_running = false;
+	if (serve->address[0]) {
+		serve->address[0] = '\0';
+		r = store_address(serve, "", err);
+	}
+	r2 = cfs_serve_unmark(serve, r < 0 ? NULL : err);
+	return r < 0 ? r : r2;
+}

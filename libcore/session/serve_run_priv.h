@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What serve.c (lock table), serve_run.c (sockets) and serve_local.c (clients
+ * in this process) share. */
+#pragma once
+
+#include "lease/period.h"
+#include "session/serve.h"
+#include "session/serve_rpc.h"
+#include "session/session_priv.h"
+
+struct cfs_local {
+	struct cfs_local	*next;
+	struct cfs_serve	*serve;
+	uint64_t		peer;
+	uint64_t		next_id;
+	struct cfs_leaser	*leaser;	/* NULL: being made, or freed */
+};
+
+struct cfs_serve {
+	struct cfs_session	*session;
+	const struct cfs_logger	*logger;
+	struct cfs_lease_clock	clock;
+	struct cfs_server	*server;
+	struct cfs_serve_rpc	*rpc;
+	struct cfs_tls		*tls;
+	char			address[CFS_SEAT_ADDRESS_BYTES];
+	bool			is_running;	/* the server's thread */
+
+	pthread_mutex_t		lock;		/* recursive */
+	pthread_cond_t		news;		/* for local callers */
+	struct cfs_owner	*owner;
+	struct cfs_serve_hooks	hooks;
+	struct cfs_local	*locals;
+	uint64_t		next_local;
+	uint64_t		generation;
+};
+
+/* ---- serve.c ------------------------------------------------------------- */
+
+void cfs_serve_on_lease(void *serve, uint64_t peer, const void *msg,
+			size_t bytes);
+int cfs_serve_on_admit(void *serve, uint64_t peer, uint64_t *ret_client);
+void cfs_serve_on_closed(void *serve, uint64_t peer);
+uint64_t cfs_serve_on_tick(void *serve, uint64_t now_ns);
+/* Nobody holds anything any more: say so in the record. */
+int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err);
+
+/* ---- serve_run.c --------------------------------------------------------- */
+
+int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err);
+/* The server's thread, if it does not run yet. */
+int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err);
