@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "tree/container_client_priv.h"
+#include "tree/lend_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -131,7 +132,9 @@ static int make_room(struct cfs_container *c, uint64_t blocks,
 	for (int i = 0; r == -ENOSPC && c->held_blocks &&
 	     i < (c->lender ? 3 : 2); i++) {
 		c->forces_commit = true;
+		cfs_lend_forget_views(c, true);
 		r = cfs_container_commit_locked(c, err);
+		cfs_lend_forget_views(c, false);
 		if (r == 0)
 			r = cfs_space_ensure(c, blocks, kind, err);
 	}

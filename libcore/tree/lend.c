@@ -396,13 +396,19 @@ int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 	return r;
 }
 
+void cfs_lend_forget_views(struct cfs_container *c, bool forgets)
+{
+	if (c->lender)
+		c->lender->forgets_views = forgets;
+}
+
 bool cfs_lend_views_passed(struct cfs_container *c)
 {
 	struct lender *l = c->lender;
 	struct client_entry *e, *tmp;
 
 	HASH_ITER(hh, l->clients, e, tmp)
-		if (e->rec.state == CFS_CLIENT_OPEN &&
+		if (!l->forgets_views && e->rec.state == CFS_CLIENT_OPEN &&
 		    e->view_seq < l->waiting_cut)
 			return false;
 	/* What begins to wait now was freed before this root. */

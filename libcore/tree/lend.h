@@ -26,7 +26,8 @@
  *     of our own unless the client is gone, and its loans are frozen, in one
  *     commit.
  *  L6 What the view of an open client names is not given other content: blocks
- *     freed since wait until all open clients have newer views.
+ *     freed since wait until all open clients have newer views.  Where there is
+ *     no other space left they do not: the client finds out (C4).
  *  L7 Stamps of a client's range may be above the root's, never above its
  *     ceiling; an owner that opens a container with clients goes on above that.
  *

@@ -40,10 +40,11 @@ void cfs_lend_end(struct cfs_container *c, bool is_committed)
 		if (is_committed) {
 			g->allowed[0] &= ~g->taken[0];
 			g->allowed[1] &= ~g->taken[1];
+		} else {
+			g->free_blocks += n;
+			l->lent_blocks += n;
 		}
 		if (n && is_committed) {
-			g->free_blocks -= n;
-			l->lent_blocks -= n;
 			/* The page has other checksums than we may know. */
 			cfs_blocks_forget_group(c->blocks,
 						cfs_vaddr_lslice(g->key),
@@ -143,6 +144,16 @@ static void range_mask(uint32_t first, uint32_t count, uint64_t mask[2])
 		mask[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
+/* They are in use from now on, and not lent any more. */
+static void note_adopted(struct cfs_container *c, struct lent_group *g,
+			 const uint64_t mask[2], uint32_t count)
+{
+	g->adopted[0] |= mask[0];
+	g->adopted[1] |= mask[1];
+	g->free_blocks -= count;
+	c->lender->lent_blocks -= count;
+}
+
 /* Blocks on loan to it, that nobody has named yet; they are taken. */
 static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
 		       struct cfs_err *err)
@@ -185,6 +196,9 @@ static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
 					 "its tag does not say so");
 		g->taken[0] |= mask[0];
 		g->taken[1] |= mask[1];
+		/* The replay will find them to be our own. */
+		if (l->adopt == LEND_ADOPT_NONE)
+			note_adopted(c, g, mask, n);
 		done += n;
 	}
 	return 0;
@@ -218,8 +232,7 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		r = cfs_space_mark_used(c, g->key, mask, err);
 		if (r < 0)
 			return r;
-		g->adopted[0] |= mask[0];
-		g->adopted[1] |= mask[1];
+		note_adopted(c, g, mask, n);
 		vaddr += n;
 		count -= n;
 	}

@@ -317,7 +317,9 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 	     (c->held_blocks || c->groups); i++) {
 		c->forces_commit = true;
 		c->is_sealing = true;
+		cfs_lend_forget_views(c, true);
 		r = cfs_container_commit_locked(c, err);
+		cfs_lend_forget_views(c, false);
 		c->is_sealing = false;
 		if (r == 0)
 			r = choose(c, count, ch, err);

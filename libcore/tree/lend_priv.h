@@ -49,6 +49,8 @@ struct lender {
 	struct client_entry *clients;
 	struct lent_group *groups;
 	uint64_t	lent_blocks;	/* sum of free_blocks */
+	bool		forgets_views;	/* space is short: what they name is
+					 * given back all the same */
 	uint64_t	waiting_cut;	/* views from this root on name nothing
 					 * that waits */
 	uint64_t	scan_lslice;	/* where to look for groups to lend */
@@ -88,6 +90,8 @@ int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 		  struct cfs_err *err);
 /* Have all open clients a view that names nothing of what waits? */
 bool cfs_lend_views_passed(struct cfs_container *c);
+/* For the commits until it is taken back: no view is waited for. */
+void cfs_lend_forget_views(struct cfs_container *c, bool forgets);
 
 /* lend_groups.c */
 struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key);

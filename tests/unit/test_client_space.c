@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Space between an owner and its clients: pools that get full, loans that go
+ * back, blocks that wait for old views, and old views themselves.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client_fixture.h"
+
+#define CHUNK	(256u << 10)
+
+static uint8_t big[CHUNK];
+
+static uint64_t lun_of(struct heal_pool *h)
+{
+	return heal_volume(h->lun).ino;
+}
+
+/* Chunks from @at on, until there is no space; where that was. */
+static uint64_t fill(struct cfs_container *c, uint64_t ino, uint64_t at,
+		     uint64_t end)
+{
+	for (; at < end; at += CHUNK) {
+		struct cfs_err err = CFS_ERR_INIT;
+		int r;
+
+		heal_fill(big, CHUNK, 1 + at / CHUNK);
+		r = client_write(c, ino, at, big, CHUNK, &err);
+		if (r == -ENOSPC)
+			break;
+		if (r < 0)
+			fail_msg("%d: %s", r, err.msg);
+	}
+	return at;
+}
+
+static void must_be_filled(struct cfs_container *c, uint64_t ino, uint64_t at,
+			   uint64_t end)
+{
+	static uint8_t got[CHUNK];
+
+	for (; at < end; at += CHUNK) {
+		heal_fill(big, CHUNK, 1 + at / CHUNK);
+		HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, at, got, CHUNK,
+				    &err_));
+		assert_memory_equal(got, big, CHUNK);
+	}
+}
+
+/* Full, and again and again: what is overwritten or cut comes back. */
+static void test_full(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct client cl;
+	uint64_t end;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	end = fill(cl.c, ino, 0, UINT64_C(128) << 20);
+	print_message("# full at %llu KiB\n", (unsigned long long)end >> 10);
+	/* Most of the pool can be had by a client. */
+	assert_true(end > UINT64_C(40) << 20);
+	HEAL_OK(cfs_container_sync(cl.c, &err_));
+	must_be_filled(cl.c, ino, 0, end);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	must_be_filled(h.lun->container, ino, 0, end);
+	heal_check_clean(&h);
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t from = end / 2 / CHUNK * CHUNK;
+
+		HEAL_OK(client_punch(cl.c, ino, from, end - from, &err_));
+		HEAL_OK(cfs_container_fold(cl.c, &err_));
+		assert_true(fill(cl.c, ino, from, end) >
+			    from + (end - from) / 2);
+		must_be_filled(cl.c, ino, 0, from);
+		HEAL_OK(cfs_container_sync(cl.c, &err_));
+	}
+	heal_check_clean(&h);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	must_be_filled(h.lun->container, ino, 0, end / 2 / CHUNK * CHUNK);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
+/* Rewriting in a small container ends in no space only if there is none. */
+static void test_rewrite_full(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct client cl;
+	uint64_t end;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	end = fill(cl.c, ino, 0, UINT64_C(24) << 20);
+	for (unsigned int i = 0; i < 6; i++)
+		assert_int_equal(fill(cl.c, ino, 0, end), end);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	must_be_filled(h.lun->container, ino, 0, end);
+	heal_check_clean(&h);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* What is lent is not promised to the owner, and comes back on request. */
+static void test_give_back(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct cfs_lent_counts lent;
+	struct cfs_client_counts counts;
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	fill(cl.c, ino, 0, 8 * CHUNK);
+	cfs_container_lent_counts(h.lun->container, &lent);
+	cfs_container_client_counts(cl.c, &counts);
+	assert_int_equal(lent.lent_groups, counts.loan_count);
+	assert_true(counts.allowed_blocks <= lent.lent_blocks);
+	HEAL_OK(cfs_container_give_back(cl.c, false, &err_));
+	cfs_container_client_counts(cl.c, &counts);
+	assert_true(counts.loan_count <= 1);
+	HEAL_OK(cfs_container_give_back(cl.c, true, &err_));
+	cfs_container_lent_counts(h.lun->container, &lent);
+	cfs_container_client_counts(cl.c, &counts);
+	assert_int_equal(counts.loan_count, 0);
+	assert_int_equal(counts.allowed_blocks, 0);
+	assert_int_equal(lent.lent_groups, 0);
+	assert_int_equal(lent.lent_blocks, 0);
+	/* It borrows anew when it writes. */
+	fill(cl.c, ino, 8 * CHUNK, 10 * CHUNK);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	must_be_filled(h.lun->container, ino, 0, 10 * CHUNK);
+	/* The owner has what is left. */
+	assert_true(fill(h.lun->container, ino, 10 * CHUNK,
+			 UINT64_C(128) << 20) > UINT64_C(30) << 20);
+	heal_check_clean(&h);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
+/* Many small extents: a live tree of many nodes. */
+static void scatter(struct heal_pool *h, uint64_t ino, unsigned int from,
+		    unsigned int to, uint64_t seed)
+{
+	uint8_t buf[HEAL_BLOCK];
+
+	for (unsigned int i = from; i < to; i++) {
+		heal_fill(buf, sizeof(buf), seed + i);
+		HEAL_OK(client_write(h->lun->container, ino,
+				     (uint64_t)2 * i * HEAL_BLOCK, buf,
+				     sizeof(buf), &err_));
+	}
+	HEAL_OK(cfs_container_commit(h->lun->container, &err_));
+}
+
+static void must_be_scattered(struct cfs_container *c, uint64_t ino,
+			      unsigned int from, unsigned int to,
+			      uint64_t seed)
+{
+	uint8_t buf[HEAL_BLOCK], got[HEAL_BLOCK];
+
+	for (unsigned int i = from; i < to; i++) {
+		heal_fill(buf, sizeof(buf), seed + i);
+		HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino,
+				    (uint64_t)2 * i * HEAL_BLOCK, got,
+				    sizeof(got), &err_));
+		assert_memory_equal(got, buf, sizeof(buf));
+	}
+}
+
+#define SPREAD	2000u
+
+/*
+ * The owner goes on for a long time: what the view of a living client names
+ * stays; when the owner has died in between, the client finds out, and gets a
+ * new view.
+ */
+static void old_view(bool owner_dies)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(16) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct cfs_client_info info;
+	struct cfs_space_counts before, after;
+	struct client cl;
+
+	scatter(&h, ino, 0, SPREAD, 1);
+	client_new(&cl, &h, h.lun);
+	if (owner_dies) {
+		cfs_pool_drop(h.pool);
+		heal_open(&h, false);
+		heal_members(&h);
+		cl.owner = h.lun->container;
+		/* It is not waited for: its period is over, as it were. */
+		HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id,
+						  false, NULL, &err_));
+	}
+	for (unsigned int i = 0; i < 5; i++)
+		scatter(&h, ino, SPREAD / 2, SPREAD, 10000 * i);
+	cl.views = 0;
+	if (owner_dies) {
+		uint8_t got[HEAL_BLOCK];
+		int r = 0;
+
+		/* Somewhere it meets what is not there any more; it gets no
+		 * new view, and nothing that is wrong. */
+		for (unsigned int i = 0; i < SPREAD && r == 0; i++)
+			r = client_read(cl.c, CFS_STAMP_HEAD, ino,
+					(uint64_t)2 * i * HEAL_BLOCK, got,
+					sizeof(got), NULL);
+		assert_int_equal(r, -EAGAIN);
+		assert_true(cl.views > 0);
+	} else {
+		must_be_scattered(cl.c, ino, 0, SPREAD / 2, 1);
+		assert_int_equal(cl.views, 0);
+		HEAL_OK(cfs_container_client_get(h.lun->container, cl.id,
+						 &info, &err_));
+		assert_true(info.is_behind);
+		cfs_space_counts(h.lun->container, &before);
+		HEAL_OK(cfs_container_refresh(cl.c, &err_));
+		must_be_scattered(cl.c, ino, SPREAD / 2, SPREAD, 40000);
+		HEAL_OK(cfs_container_commit_idle(h.lun->container, &err_));
+		HEAL_OK(cfs_container_refresh(cl.c, &err_));
+		HEAL_OK(cfs_container_commit_idle(h.lun->container, &err_));
+		cfs_space_counts(h.lun->container, &after);
+		assert_true(after.held_blocks < before.held_blocks / 2);
+	}
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+static void test_old_view(void **state)
+{
+	(void)state;
+	old_view(false);
+}
+
+static void test_stale_view(void **state)
+{
+	(void)state;
+	old_view(true);
+}
+
+/* A small log: the client folds when it is full. */
+static void test_log_full(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(16) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct client cl;
+	uint8_t buf[HEAL_BLOCK];
+
+	(void)state;
+	client_make(&cl, h.lun, 32);
+	client_open_on(&cl, h.set, h.lun, false);
+	/* A log of 32 blocks holds a few syncs; then it folds of itself. */
+	for (unsigned int i = 0; i < 200; i++) {
+		heal_fill(buf, sizeof(buf), i);
+		HEAL_OK(client_write(cl.c, ino, (uint64_t)i * HEAL_BLOCK, buf,
+				     sizeof(buf), &err_));
+		HEAL_OK(cfs_container_sync(cl.c, &err_));
+	}
+	assert_true(cl.folds > 10);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	for (unsigned int i = 0; i < 200; i++) {
+		uint8_t got[HEAL_BLOCK];
+
+		heal_fill(buf, sizeof(buf), i);
+		HEAL_OK(client_read(h.lun->container, CFS_STAMP_HEAD, ino,
+				    (uint64_t)i * HEAL_BLOCK, got,
+				    sizeof(got), &err_));
+		assert_memory_equal(got, buf, sizeof(buf));
+	}
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* The owner is away when a fold is due: the client is closed for writing, and
+ * what it synced is found in its log. */
+static void test_fold_fails(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(16) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	fill(cl.c, ino, 0, 4 * CHUNK);
+	HEAL_OK(cfs_container_sync(cl.c, &err_));
+	cl.fold_fails = -EIO;
+	assert_int_equal(cfs_container_fold(cl.c, NULL), -EIO);
+	assert_int_equal(client_write(cl.c, ino, 0, big, 512, NULL), -EROFS);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id, false, NULL,
+					  &err_));
+	must_be_filled(h.lun->container, ino, 0, 4 * CHUNK);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_rewrite_full),
+		cmocka_unit_test(test_give_back),
+		cmocka_unit_test(test_old_view),
+		cmocka_unit_test(test_stale_view),
+		cmocka_unit_test(test_log_full),
+		cmocka_unit_test(test_fold_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
