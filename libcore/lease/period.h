@@ -16,7 +16,7 @@
  * behind g + M/(1+r) with g >= s.  So M >= T(1+r)/(1-r) is needed;
  * cfs_period_owner_ns rounds it up and adds a nanosecond, as each clock may
  * be read just before it ticks.  Worked through: T = 10 s, r = 2000 ppm:
- * M = 10.040080161 s.
+ * M = 10.040080162 s.
  *
  * What must stay true: nothing but a reply with the id of a remembered
  * request extends a client's period, and then from that request's send time;

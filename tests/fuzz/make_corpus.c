@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "lease/msg.h"
 #include "ondisk/frame.h"
 #include "ondisk/inode.h"
 #include "ondisk/label.h"
@@ -366,6 +367,85 @@ static void maps_and_inodes(void)
 		   false);
 }
 
+/* Records {what, type, le16 bytes, body} behind each other. */
+static uint8_t leases_run[8192];
+static size_t leases_bytes;
+
+static void lease_add(uint8_t what, uint8_t type,
+		      const struct cfs_wire_put *body)
+{
+	uint8_t *p = leases_run + leases_bytes;
+
+	p[0] = what;
+	p[1] = type;
+	p[2] = (uint8_t)body->bytes;
+	p[3] = (uint8_t)(body->bytes >> 8);
+	memcpy(p + 4, body->data, body->bytes);
+	leases_bytes += 4 + body->bytes;
+}
+
+#define LEASE_ADD(what, type, x, ...) \
+	do { \
+		const struct cfs_msg_##x m_ = { __VA_ARGS__ }; \
+		struct cfs_wire_put put_; \
+		uint8_t buf_[512]; \
+		\
+		cfs_wire_put_init(&put_, buf_, sizeof(buf_)); \
+		cfs_msg_##x##_pack(&m_, &put_); \
+		lease_add(what, type, &put_); \
+	} while (0)
+
+#define LEASE_ID(n) (UINT64_C(2) << 32 | (n))
+
+static void leases(void)
+{
+	static const struct cfs_wire_put none = { .bytes = 0,
+						  .data = leases_run };
+
+	/* Two clients that want one file; the first is recalled. */
+	LEASE_ADD(0x00, CFS_MSG_HELLO, hello, .host = "a", .name = "x");
+	LEASE_ADD(0x01, CFS_MSG_HELLO, hello, .host = "b", .pid = 4);
+	LEASE_ADD(0x80, CFS_MSG_LOCK, lock, { 1, 2, 3, 0, UINT64_MAX },
+		  .mode = CFS_LOCK_X, .serial = 1,
+		  .flags = CFS_MSG_LOCK_RECALLABLE);
+	LEASE_ADD(0x01, CFS_MSG_LOCK, lock, { 1, 2, 3, 4096, 8192 },
+		  .mode = CFS_LOCK_S, .serial = 1,
+		  .flags = CFS_MSG_LOCK_WAIT);
+	LEASE_ADD(0x00, CFS_MSG_CHANGE, change, .lease_id = LEASE_ID(3),
+		  .mode = CFS_LOCK_S, .serial = 2);
+	LEASE_ADD(0x01, CFS_MSG_CANCEL, cancel, .serial = 1);
+	LEASE_ADD(0x00, CFS_MSG_UNLOCK, lease, .lease_id = LEASE_ID(3));
+	lease_add(0x82, CFS_MSG_RENEW, &none);
+	lease_add(0x00, CFS_MSG_GOODBYE, &none);
+	seed_write("lease_msg", "two", -1, leases_run, leases_bytes, false);
+	/* One that comes back, and one that looks on. */
+	leases_bytes = 0;
+	LEASE_ADD(0x00, CFS_MSG_HELLO, hello, .host = "a", .epoch = 1,
+		  .client_id = UINT64_C(1) << 32 | 5, .secret = { 7 });
+	LEASE_ADD(0x00, CFS_MSG_RECLAIM, reclaim,
+		  { .resource = { 1, 2, 3, 0, 10 }, .mode = CFS_LOCK_X },
+		  .lease_id = UINT64_C(1) << 32 | 6);
+	LEASE_ADD(0x02, CFS_MSG_HELLO, hello, .flags = CFS_HELLO_OBSERVER);
+	lease_add(0x02, CFS_MSG_WATCH, &none);
+	LEASE_ADD(0x02, CFS_MSG_STATUS, status, 0, 0);
+	LEASE_ADD(0x02, CFS_MSG_REVOKE, end,
+		  .lease_id = UINT64_C(1) << 32 | 6);
+	LEASE_ADD(0x87, CFS_MSG_GONE, end, .host = "a");
+	seed_write("lease_msg", "back", -1, leases_run, leases_bytes, false);
+	/* Answers to a client: ids of its requests are 1 and up. */
+	leases_bytes = 0;
+	LEASE_ADD(0x10, CFS_MSG_HELLO, welcome, .client_id = 9, .epoch = 2,
+		  .period_ns = 1000000000);
+	LEASE_ADD(0x31, CFS_MSG_LOCK, grant, .serial = 1);
+	LEASE_ADD(0x11, CFS_MSG_LOCK, grant, .lease_id = 5, .serial = 1,
+		  .mode = CFS_LOCK_X);
+	LEASE_ADD(0x40, CFS_MSG_RECALL, recall, .lease_id = 5,
+		  .mode = CFS_LOCK_S);
+	LEASE_ADD(0xc0, CFS_MSG_REVOKED, recall, .lease_id = 5);
+	seed_write("lease_msg", "client", -1, leases_run, leases_bytes,
+		   false);
+}
+
 int main(void)
 {
 	if (mkdir(CORPUS, 0777) < 0 && errno != EEXIST)
@@ -380,5 +460,6 @@ int main(void)
 	frames();
 	tables();
 	maps_and_inodes();
+	leases();
 	return 0;
 }
