@@ -183,6 +183,7 @@ static void must_be_scattered(struct cfs_container *c, uint64_t ino,
 }
 
 #define SPREAD	2000u
+#define ROUNDS	10u
 
 /*
  * The owner goes on for a long time: what the view of a living client names
@@ -191,13 +192,20 @@ static void must_be_scattered(struct cfs_container *c, uint64_t ino,
  */
 static void old_view(bool owner_dies)
 {
-	struct heal_pool h = heal_new(false, UINT64_C(16) << 20);
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
 	const uint64_t ino = lun_of(&h);
 	struct cfs_client_info info;
 	struct cfs_space_counts before, after;
 	struct client cl;
+	uint64_t end;
 
 	scatter(&h, ino, 0, SPREAD, 1);
+	/* Little is free, so that what is freed is used again soon. */
+	end = fill(h.lun->container, ino, UINT64_C(32) << 20,
+		   UINT64_C(128) << 20);
+	HEAL_OK(client_punch(h.lun->container, ino, end - 20 * CHUNK,
+			     20 * CHUNK, &err_));
+	HEAL_OK(cfs_container_commit_idle(h.lun->container, &err_));
 	client_new(&cl, &h, h.lun);
 	if (owner_dies) {
 		cfs_pool_drop(h.pool);
@@ -208,8 +216,8 @@ static void old_view(bool owner_dies)
 		HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id,
 						  false, NULL, &err_));
 	}
-	for (unsigned int i = 0; i < 5; i++)
-		scatter(&h, ino, SPREAD / 2, SPREAD, 10000 * i);
+	for (unsigned int i = 0; i < (owner_dies ? 5 * ROUNDS : ROUNDS); i++)
+		scatter(&h, ino, SPREAD - 50, SPREAD, 10000 * i);
 	cl.views = 0;
 	if (owner_dies) {
 		uint8_t got[HEAL_BLOCK];
@@ -230,8 +238,10 @@ static void old_view(bool owner_dies)
 						 &info, &err_));
 		assert_true(info.is_behind);
 		cfs_space_counts(h.lun->container, &before);
+		assert_true(before.held_blocks > 50 * (ROUNDS - 1));
 		HEAL_OK(cfs_container_refresh(cl.c, &err_));
-		must_be_scattered(cl.c, ino, SPREAD / 2, SPREAD, 40000);
+		must_be_scattered(cl.c, ino, SPREAD - 50, SPREAD,
+				  10000 * (ROUNDS - 1));
 		HEAL_OK(cfs_container_commit_idle(h.lun->container, &err_));
 		HEAL_OK(cfs_container_refresh(cl.c, &err_));
 		HEAL_OK(cfs_container_commit_idle(h.lun->container, &err_));
