@@ -86,7 +86,8 @@ endif
 
 # What libcore uses; libarchive is loaded when used.  --as-needed leaves out what a program does not reach.
 LIBS := -luring -lblkid -ljansson -ldl -lm
-# What one tool uses besides: LIBS_<tool>.
+# What one tool uses besides: LIBS_<tool>.  readline is for the shells alone.
+LIBS_leasectl := -lreadline
 
 # ----------------------------------------------------------------- sources
 

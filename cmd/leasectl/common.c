@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Finding the manager, becoming its client, and leaving. */
+#include "leasectl/leasectl.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define PAUSE_NS	(50 * CFS_NS_PER_MS)
+#define ANSWER_MS_MIN	1000u
+/* A manager that nobody needs ends within this. */
+#define ENDS_MS		3000
+
+struct cfs_session_options leasectl_options(struct cfs_cmd *cmd)
+{
+	return (struct cfs_session_options){
+		.wait_seconds = cmd->wait_seconds,
+		.search = cmd->search,
+		.search_count = cmd->search_count,
+		.stop = cfs_cmd_is_stopped,
+		.warn = cfs_cmd_warn_line,
+		.arg = cmd,
+	};
+}
+
+uint64_t leasectl_deadline(const struct cfs_cmd *cmd)
+{
+	if (cmd->wait_ns == 0)
+		return 0;
+	return cfs_deadline_add(cfs_clock_elapsed_ns(cfs_clock_system()),
+				cmd->wait_ns);
+}
+
+unsigned int leasectl_left_ms(uint64_t deadline_ns, unsigned int least_ms)
+{
+	uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+	uint64_t left_ms = deadline_ns > now_ns ?
+			   (deadline_ns - now_ns) / CFS_NS_PER_MS : 0;
+
+	if (left_ms > UINT32_MAX / 2)
+		left_ms = UINT32_MAX / 2;
+	return left_ms > least_ms ? (unsigned int)left_ms : least_ms;
+}
+
+int leasectl_pause(struct cfs_cmd *cmd, uint64_t deadline_ns)
+{
+	uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+
+	if (cfs_cmd_is_stopped(NULL))
+		return cfs_err_set(&cmd->err, -EINTR, "stopped");
+	if (now_ns >= deadline_ns)
+		return -ETIMEDOUT;
+	cfs_clock_sleep_until(cfs_clock_system(), now_ns + PAUSE_NS);
+	return 0;
+}
+
+static int find(struct cfs_cmd *cmd, const char *pool,
+		struct cfs_manager_info *ret)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+
+	return cfs_cmd_wrap(cmd, pool, cfs_manager_find(pool, &opt, ret,
+							&cmd->err));
+}
+
+/* Who holds it and does not answer. */
+static int silent(struct cfs_cmd *cmd, const char *pool,
+		  const struct cfs_manager_info *info)
+{
+	return cfs_err_set(&cmd->err, -EBUSY, "%s: in use by process %llu on "
+			   "%s, which does not answer", pool,
+			   (unsigned long long)info->pid,
+			   info->is_here ? "this host" : info->host);
+}
+
+int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
+		     uint64_t deadline_ns, struct cfs_manager_info *ret_info,
+		     struct cfs_manager **ret)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	struct cfs_manager_info own, *info = ret_info ? ret_info : &own;
+	int r;
+
+	for (;;) {
+		r = find(cmd, pool, info);
+		if (r < 0)
+			return r;
+		if (!info->is_held)
+			return 1;
+		r = -EBUSY;
+		if (info->address[0])
+			r = cfs_manager_connect(info, "leasectl", &opt,
+						leasectl_left_ms(deadline_ns,
+								 ANSWER_MS_MIN),
+						ret, &cmd->err);
+		if (r != -EBUSY)
+			return cfs_cmd_wrap(cmd, pool, r);
+		r = leasectl_pause(cmd, deadline_ns);
+		if (r == -ETIMEDOUT)
+			return silent(cmd, pool, info);
+		if (r < 0)
+			return cfs_cmd_wrap(cmd, pool, r);
+	}
+}
+
+/* ---- as a client --------------------------------------------------------- */
+
+/* One try.  -EBUSY: again a little later. */
+static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	int r = find(cmd, j->pool, &j->info);
+
+	if (r == 0 && !j->info.is_held) {
+		if (j->manager_fd >= 0)
+			close(j->manager_fd);
+		j->manager_fd = -1;
+		r = leasectl_start(cmd, j->pool, &j->manager_fd);
+		if (r == 0)
+			r = find(cmd, j->pool, &j->info);
+	}
+	if (r < 0)
+		return r;
+	if (!j->info.is_held || !j->info.address[0])
+		return silent(cmd, j->pool, &j->info);
+	r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks, &opt,
+			     leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
+			     &j->leaser, &cmd->err);
+	return cfs_cmd_wrap(cmd, j->pool, r);
+}
+
+int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
+{
+	struct cfs_err why;
+	int r;
+
+	j->manager_fd = -1;
+	while ((r = try_join(cmd, j)) == -EBUSY) {
+		why = cmd->err;
+		r = leasectl_pause(cmd, j->deadline_ns);
+		if (r == -ETIMEDOUT) {
+			cmd->err = why;
+			return -EBUSY;
+		}
+		if (r < 0)
+			break;
+	}
+	return cfs_cmd_wrap(cmd, j->pool, r);
+}
+
+/* Does the manager stay for others when we are gone? */
+static int count_clients(void *arg, const struct cfs_lease_record *record)
+{
+	unsigned int *count = arg;
+
+	*count += record->kind == CFS_RECORD_CLIENT;
+	return 0;
+}
+
+static bool has_others(struct cfs_cmd *cmd, const struct leasectl_join *j)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	struct cfs_manager *m = NULL;
+	struct cfs_msg_status_head head;
+	struct cfs_manager_info info = j->info;
+	unsigned int count = 0;
+	int r = cfs_manager_connect(&info, "leasectl", &opt, ANSWER_MS_MIN,
+				    &m, NULL);
+
+	if (r == 0)
+		r = cfs_manager_status(m, count_clients, &count, &head, NULL);
+	cfs_manager_close(m);
+	return r == 0 && count > 0;
+}
+
+void leasectl_leave(struct cfs_cmd *cmd, struct leasectl_join *j)
+{
+	cfs_leaser_free(j->leaser, true);
+	j->leaser = NULL;
+	if (j->manager_fd < 0)
+		return;
+	if (!has_others(cmd, j)) {
+		struct pollfd wait = { .fd = j->manager_fd, .events = POLLIN };
+
+		/* Its end closes the other side. */
+		(void)poll(&wait, 1, ENDS_MS);
+	}
+	close(j->manager_fd);
+	j->manager_fd = -1;
+}

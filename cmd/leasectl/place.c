@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Places and leases as people name them, and as they are shown. */
+#include "leasectl/leasectl.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is asked for --------------------------------------------------- */
+
+void leasectl_want_donep(struct leasectl_want *want)
+{
+	cfs_name_done(&want->name);
+}
+
+int leasectl_want_parse(struct cfs_cmd *cmd, struct leasectl_want *ret)
+{
+	const struct cfs_opt_value *range;
+	int r = cfs_cmd_name(cmd, 0, CFS_NAME_VOLUME,
+			     CFS_NAME_ANY_VOLUME | CFS_NAME_PATH, &ret->name);
+
+	if (r < 0)
+		return r;
+	ret->is_shared = cfs_cmd_has(cmd, "shared");
+	ret->place.volume = ret->name.volume;
+	ret->place.path = ret->name.path;
+	ret->place.has_range = cfs_cmd_has(cmd, "range");
+	if (!ret->place.has_range)
+		return 0;
+	range = cfs_cmd_value(cmd, "range", cfs_cmd_count(cmd, "range") - 1);
+	ret->place.offset_bytes = range->number;
+	ret->place.length_bytes = range->length;
+	if (range->length == 0)
+		return cfs_cmd_usage(cmd, "--range: '%s' holds no byte",
+				     range->text);
+	return 0;
+}
+
+/* The path as the tree has it: links are followed. */
+static void keep_path(struct cfs_session *s, struct leasectl_want *want)
+{
+	const struct cfs_volume_place place = {
+		.container = want->resource.container,
+		.volume = want->resource.volume,
+		.ino = want->resource.ino,
+	};
+	struct cfs_place_name *name;
+
+	if (!want->place.path)
+		return;
+	name = malloc(sizeof(*name));
+	if (name && cfs_session_place_name(s, &place, name, NULL) == 0)
+		memcpy(want->path, name->path, sizeof(want->path));
+	else
+		(void)snprintf(want->path, sizeof(want->path), "%s",
+			       want->place.path);
+	free(name);
+}
+
+int leasectl_want_find(struct cfs_cmd *cmd, struct leasectl_want *want)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
+	int r = cfs_session_open(want->name.pool, &opt, &s, &cmd->err);
+
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, want->name.pool, r);
+	r = cfs_session_lease_resource(s, &want->place, &want->resource,
+				       &cmd->err);
+	if (r == 0)
+		keep_path(s, want);
+	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
+}
+
+int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
+		       struct cfs_leaser *leaser, uint64_t deadline_ns,
+		       struct cfs_held **ret)
+{
+	const struct cfs_lease_request req = {
+		.resource = want->resource,
+		.mode = want->is_shared ? CFS_LOCK_S : CFS_LOCK_X,
+		.flags = deadline_ns ? CFS_MSG_LOCK_WAIT : 0,
+		.key = 1,
+	};
+	const struct cfs_conn_wait wait = {
+		/* Without waiting the answer has to come all the same. */
+		.timeout_ns = leasectl_left_ms(deadline_ns,
+					       deadline_ns ? 1 : 5000) *
+			      CFS_NS_PER_MS,
+		.stop = cfs_cmd_is_stopped,
+		.arg = cmd,
+	};
+	int r = cfs_leaser_acquire(leaser, &req, &wait, ret, &cmd->err);
+
+	if (r == -ETIMEDOUT || r == -EBUSY)
+		return cfs_err_set(&cmd->err, r, "%s: somebody else has it: "
+				   "leasectl status says who",
+				   cmd->operands[0]);
+	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
+}
+
+void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want)
+{
+	struct cfs_out *out = cmd->out;
+
+	cfs_out_str(out, "volume", want->name.volume);
+	cfs_out_str(out, "path", want->path[0] ? want->path : NULL);
+	cfs_out_str(out, "mode", want->is_shared ? "shared" : "exclusive");
+	if (want->place.has_range) {
+		cfs_out_u64(out, "offset_bytes", want->place.offset_bytes);
+		cfs_out_u64(out, "length_bytes", want->place.length_bytes);
+	}
+	cfs_out_bool(out, "is_dry_run", cmd->is_dry_run);
+}
+
+/* ---- ids ----------------------------------------------------------------- */
+
+char *leasectl_id(uint64_t client, uint64_t lease,
+		  char ret[LEASECTL_ID_BYTES])
+{
+	if (lease)
+		(void)snprintf(ret, LEASECTL_ID_BYTES,
+			       "%" PRIx64 "-%" PRIx64, client, lease);
+	else
+		(void)snprintf(ret, LEASECTL_ID_BYTES, "%" PRIx64, client);
+	return ret;
+}
+
+/* Lower-case hex up to @end, which is moved behind it. */
+static bool take_hex(const char **at, uint64_t *ret)
+{
+	const char *p = *at;
+	uint64_t v = 0;
+
+	for (; (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f'); p++) {
+		if (v >> 60)
+			return false;
+		v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+	}
+	if (p == *at || v == 0)
+		return false;
+	*at = p;
+	*ret = v;
+	return true;
+}
+
+int leasectl_client_parse(const char *text, uint64_t *ret)
+{
+	uint64_t id;
+
+	if (!take_hex(&text, &id) || *text)
+		return -EINVAL;
+	*ret = id;
+	return 0;
+}
+
+int leasectl_id_parse(struct cfs_cmd *cmd, const char *text,
+		      struct cfs_lease_name *ret)
+{
+	char full[CFS_LEASE_NAME_BYTES];
+	struct cfs_lease_name name = { .client_id = 0 };
+	size_t length = strcspn(text, "@");
+	const char *at = text;
+
+	/* As $CFS_LEASE has it. */
+	if (length < sizeof(full)) {
+		memcpy(full, text, length);
+		full[length] = '\0';
+		if (cfs_lease_name_parse(full, ret) == 0)
+			return 0;
+	}
+	if (!take_hex(&at, &name.client_id) || *at++ != '-' ||
+	    !take_hex(&at, &name.lease_id) || *at)
+		return cfs_cmd_usage(cmd, "'%s' is no lease", text);
+	*ret = name;
+	return 0;
+}
+
+/* ---- shown --------------------------------------------------------------- */
+
+const char *leasectl_mode(unsigned int mode)
+{
+	return mode == CFS_LOCK_X || mode == CFS_LOCK_SIX ? "exclusive" :
+							    "shared";
+}
+
+void leasectl_place_out(struct cfs_out *out,
+			const struct cfs_lock_resource *resource,
+			unsigned int mode, const struct cfs_place_name *name)
+{
+	cfs_out_str(out, "volume", name ? name->volume : NULL);
+	cfs_out_str(out, "path", name && name->path[0] ? name->path : NULL);
+	cfs_out_str(out, "mode", leasectl_mode(mode));
+	cfs_out_str(out, "lock", cfs_lock_mode_name(mode));
+	if (cfs_lock_resource_is_range(resource)) {
+		cfs_out_u64(out, "offset_bytes", resource->offset_bytes);
+		cfs_out_u64(out, "length_bytes", resource->length_bytes);
+	}
+}
+
+char *leasectl_place_text(const struct cfs_lock_resource *resource,
+			  const struct cfs_place_name *name,
+			  char ret[LEASECTL_PLACE_BYTES])
+{
+	int used;
+
+	if (name)
+		used = snprintf(ret, LEASECTL_PLACE_BYTES, "%s%s%s",
+				name->volume, name->path[0] ? ":" : "",
+				name->path);
+	else
+		used = snprintf(ret, LEASECTL_PLACE_BYTES,
+				"%" PRIu64 "/%" PRIu64 "/%" PRIu64,
+				resource->container, resource->volume,
+				resource->ino);
+	if (cfs_lock_resource_is_range(resource) && used > 0 &&
+	    (size_t)used < LEASECTL_PLACE_BYTES)
+		(void)snprintf(ret + used,
+			       LEASECTL_PLACE_BYTES - (size_t)used,
+			       " %" PRIu64 ":%" PRIu64,
+			       resource->offset_bytes, resource->length_bytes);
+	return ret;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* leasectl revoke and gone: an operator's orders. */
+#include "leasectl/leasectl.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Members of "ended": what it was about. */
+struct target {
+	uint64_t	lease, client;
+	const char	*host;		/* NULL: none */
+};
+
+static void say(struct cfs_cmd *cmd, const struct target *t,
+		const char *what, const char *done)
+{
+	char id[LEASECTL_ID_BYTES];
+
+	cfs_cmd_say(cmd, "%s: %s%s\n", what,
+		    cmd->is_dry_run ? "would be " : "", done);
+	cfs_out_str(cmd->out, "lease", t->lease ? what : NULL);
+	cfs_out_str(cmd->out, "client", t->client ?
+		    leasectl_id(t->client, 0, id) : NULL);
+	cfs_out_str(cmd->out, "host", t->host);
+	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
+}
+
+/* 0; -ENOENT: nobody holds the pool, so there is nothing. */
+static int reach(struct cfs_cmd *cmd, const char *pool,
+		 struct cfs_manager **ret)
+{
+	int r = leasectl_connect(cmd, pool, leasectl_deadline(cmd), NULL, ret);
+
+	if (r == 1)
+		return cfs_err_set(&cmd->err, -ENOENT, "%s: nobody manages "
+				   "the pool", cmd->operands[1]);
+	return r;
+}
+
+static int run_revoke(struct cfs_cmd *cmd)
+{
+	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
+	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
+	struct cfs_lease_name lease = { .client_id = 0 };
+	struct target t = { .lease = 0 };
+	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
+
+	if (r == 0 && leasectl_client_parse(cmd->operands[1], &t.client) < 0) {
+		r = leasectl_id_parse(cmd, cmd->operands[1], &lease);
+		t.lease = lease.lease_id;
+	}
+	if (r == 0)
+		r = reach(cmd, name.pool, &m);
+	if (r == 0 && !cmd->is_dry_run)
+		r = cfs_manager_revoke(m, t.lease, t.lease ? 0 : t.client,
+				       &cmd->err);
+	if (r == -ENOENT && m)
+		return cfs_err_set(&cmd->err, r, "%s: no such lease or client",
+				   cmd->operands[1]);
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, cmd->operands[1], r);
+	say(cmd, &t, cmd->operands[1], "revoked");
+	return 0;
+}
+
+static int run_gone(struct cfs_cmd *cmd)
+{
+	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
+	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
+	struct target t = { .lease = 0 };
+	const char *who = cmd->operands[1];
+	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
+
+	if (r == 0 && strlen(who) >= CFS_MSG_HOST_BYTES)
+		return cfs_cmd_usage(cmd, "'%s' is no client and no host",
+				     who);
+	if (r == 0)
+		r = reach(cmd, name.pool, &m);
+	if (r < 0)
+		return r;
+	/* Digits may be a host too. */
+	r = leasectl_client_parse(who, &t.client);
+	if (r == 0)
+		r = cmd->is_dry_run ? 0 :
+		    cfs_manager_gone(m, t.client, NULL, &cmd->err);
+	if (r == -ENOENT || r == -EINVAL) {
+		t.client = 0;
+		t.host = who;
+		r = cmd->is_dry_run ? 0 :
+		    cfs_manager_gone(m, 0, who, &cmd->err);
+	}
+	if (r == -ENOENT)
+		return cfs_err_set(&cmd->err, r, "%s: no such client or host",
+				   who);
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, who, r);
+	say(cmd, &t, who, "taken for dead");
+	return 0;
+}
+
+const struct cfs_verb leasectl_revoke = {
+	.name = "revoke",
+	.operands = "POOL LEASE|CLIENT",
+	.help = "end a lease, or all of a client, against its will",
+	.more = "Its holder is told, and may go on until the period that it "
+		"knows of is over; nobody else gets the lease before that.",
+	.examples =
+		"leasectl revoke pool.img 200000001-200000002\n"
+		"leasectl revoke pool.img 200000001",
+	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
+	.min_operands = 2,
+	.max_operands = 2,
+	.run = run_revoke,
+};
+
+const struct cfs_verb leasectl_gone = {
+	.name = "gone",
+	.operands = "POOL CLIENT|HOST",
+	.help = "say that a client or a host is dead",
+	.more = "What it had on loan comes back at once. If it still runs "
+		"and writes, data is lost: be sure.",
+	.examples =
+		"leasectl gone pool.img 200000001\n"
+		"leasectl gone pool.img node7",
+	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
+	.min_operands = 2,
+	.max_operands = 2,
+	.run = run_gone,
+};
