@@ -31,7 +31,7 @@ struct cfs_conn_waiter {		/* a call, or a wait for something */
 	int		code;
 	struct cfs_err	err;
 	struct cfs_buf	*reply;		/* may be NULL */
-	STAILQ_HEAD(, cfs_conn_part) parts;
+	STAILQ_HEAD(cfs_conn_parts, cfs_conn_part) parts;
 };
 
 struct cfs_conn {
@@ -48,7 +48,7 @@ struct cfs_conn {
 	pthread_mutex_t	send_lock;
 
 	pthread_mutex_t	lock;
-	LIST_HEAD(, cfs_conn_waiter) waiters;
+	LIST_HEAD(cfs_conn_waiters, cfs_conn_waiter) waiters;
 	unsigned int	waiter_count;	/* the socket is theirs if not 0 */
 	unsigned int	call_count;
 	pthread_cond_t	turn;		/* fewer calls than calls_max */

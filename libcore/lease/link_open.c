@@ -319,6 +319,7 @@ static int actual_port(int fd, struct cfs_address *address,
 
 	if (address->kind != CFS_ADDRESS_TCP)
 		return 0;
+	memset(&storage, 0, sizeof(storage));
 	if (getsockname(fd, (struct sockaddr *)&storage, &bytes) < 0)
 		return cfs_err_errno(err, -errno, "socket");
 	address->port = ntohs(storage.ss_family == AF_INET6 ?
@@ -330,7 +331,9 @@ static int open_listener(const struct cfs_address *address, bool has_tls,
 			 int *ret_fd, struct cfs_address *ret_address,
 			 struct cfs_err *err)
 {
-	struct cfs_address_socket to[CFS_ADDRESS_SOCKETS_MAX];
+	struct cfs_address_socket to[CFS_ADDRESS_SOCKETS_MAX] = {
+		{ .bytes = 0 },
+	};
 	const struct sockaddr *first = (const void *)&to[0].storage;
 	bool is_unix = address->kind == CFS_ADDRESS_UNIX;
 	struct cfs_address said = *address;

@@ -109,9 +109,9 @@ static int peer_enter(struct cfs_server_peer *peer)
 static void take_connection(struct cfs_server *server,
 			    const struct cfs_listener *listener, int fd)
 {
-	struct cfs_server_peer *peer;
+	struct cfs_server_peer *peer = NULL;
 	struct cfs_err err = CFS_ERR_INIT;
-	struct cfs_link *link;
+	struct cfs_link *link = NULL;
 	bool is_full;
 	int r;
 
@@ -128,7 +128,7 @@ static void take_connection(struct cfs_server *server,
 	r = cfs_link_accept(fd, listener->tls, &link, &err);
 	if (r == 0)
 		r = cfs_peer_new(server, link, &peer, &err);
-	if (r < 0) {
+	if (r != 0) {
 		complain(server, "connection refused", &err);
 		return;
 	}

@@ -78,7 +78,7 @@ struct cfs_server_peer {
 	/* Under @lock. */
 	pthread_mutex_t		lock;
 	pthread_cond_t		room;	/* something was sent, or never will */
-	STAILQ_HEAD(, cfs_out_msg) queue;
+	STAILQ_HEAD(cfs_out_queue, cfs_out_msg) queue;
 	size_t			queue_bytes;
 	uint32_t		events;		/* registered with epoll */
 	bool			is_registered;
@@ -109,7 +109,7 @@ struct cfs_server {
 	atomic_bool		is_started;
 
 	/* Of the service thread. */
-	TAILQ_HEAD(, cfs_server_peer) new_peers, again;
+	TAILQ_HEAD(cfs_peer_queue, cfs_server_peer) new_peers, again;
 	bool			is_shut;	/* told the peers so */
 	uint64_t		log_ns;		/* of the last line */
 	uint64_t		log_skipped;
@@ -119,10 +119,10 @@ struct cfs_server {
 	_Atomic uint64_t	stop_ns;	/* cut off then */
 
 	pthread_mutex_t		lock;
-	LIST_HEAD(, cfs_server_peer) peers[CFS_SERVER_BUCKETS];
+	LIST_HEAD(cfs_peer_list, cfs_server_peer) peers[CFS_SERVER_BUCKETS];
 	uint64_t		next_peer;
 	size_t			peer_count;
-	TAILQ_HEAD(, cfs_server_peer) incoming;	/* by in_new */
+	struct cfs_peer_queue	incoming;	/* by in_new */
 	pthread_cond_t		work;		/* for workers */
 	struct cfs_jobs		queued, running;
 	pthread_t		*workers;

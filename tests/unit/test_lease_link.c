@@ -143,7 +143,7 @@ static void exchange(struct cfs_link *a, struct cfs_link *b)
 
 static void test_pair(void **state)
 {
-	struct cfs_link *pair[2];
+	struct cfs_link *pair[2] = { NULL, NULL };
 	uint8_t got[CFS_MSG_HEAD_BYTES];
 	struct cfs_link_stats stats;
 	size_t bytes;
@@ -183,7 +183,7 @@ static int connect_ends(const char *text, struct cfs_tls *client,
 
 static void test_unix(void **state)
 {
-	struct cfs_link *ends[2];
+	struct cfs_link *ends[2] = { NULL, NULL };
 	char text[128];
 	struct stat st;
 
@@ -207,7 +207,7 @@ static void test_unix(void **state)
 
 static void test_tcp(void **state)
 {
-	struct cfs_link *ends[2];
+	struct cfs_link *ends[2] = { NULL, NULL };
 
 	(void)state;
 	assert_int_equal(connect_ends("tcp:127.0.0.1:0", NULL, NULL, ends), 0);
@@ -219,7 +219,7 @@ static void test_tcp(void **state)
 
 static void test_plain_tcp_stays_here(void **state)
 {
-	struct cfs_link *ends[2], *link;
+	struct cfs_link *ends[2] = { NULL, NULL }, *link = NULL;
 	struct cfs_address far;
 
 	(void)state;
@@ -282,7 +282,7 @@ static void test_garbage_in_packets(void **state)
 static void test_garbage_in_a_stream(void **state)
 {
 	uint8_t *msg = calloc(1, CFS_MSG_BYTES_MAX);
-	struct cfs_link *ends[2];
+	struct cfs_link *ends[2] = { NULL, NULL };
 	size_t n = make_msg(msg, 0x0101, 5, 50), bytes, i;
 	int r = -EAGAIN;
 
@@ -343,7 +343,7 @@ static void test_tls(void **state)
 {
 	struct cfs_tls *server, *client;
 	const struct cfs_link_peer *peer;
-	struct cfs_link *ends[2];
+	struct cfs_link *ends[2] = { NULL, NULL };
 
 	(void)state;
 	need_certificates();
@@ -370,7 +370,7 @@ static void test_tls(void **state)
 static void test_tls_refuses_strangers(void **state)
 {
 	struct cfs_tls *server, *client, *stranger;
-	struct cfs_link *ends[2];
+	struct cfs_link *ends[2] = { NULL, NULL };
 
 	(void)state;
 	need_certificates();
