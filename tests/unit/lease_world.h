@@ -46,6 +46,7 @@ struct world_client {
 	uint32_t recall_mode;
 	uint64_t recall_id;
 	bool	 yields;	/* a recall at once */
+	struct cfs_clock_manual own_clock;	/* if world.has_own_clocks */
 };
 
 struct world {
@@ -57,7 +58,10 @@ struct world {
 	uint64_t next_peer;
 	bool	 is_direct;
 	bool	 seals_later;
+	bool	 has_own_clocks;	/* clients' clocks are not the owner's */
 	unsigned int seal_count, event_count[CFS_EVENT_LAST + 1];
+	struct { uint64_t client, lease; } seals[64];	/* not done yet */
+	unsigned int seals_due;
 	uint64_t seal_client, seal_lease;
 	enum cfs_owner_end seal_end, ended;
 	unsigned int ended_count;
@@ -94,17 +98,29 @@ static void world_deliver(const struct world_message *m)
 							  m->bytes), 0);
 }
 
-static void world_run(void)
+/* The first message for whom @is_awake says so; false: there is none. */
+static bool world_deliver_one(bool (*is_awake)(unsigned int client))
 {
-	while (world.first) {
-		struct world_message *m = world.first;
+	for (struct world_message **at = &world.first; *at;
+	     at = &(*at)->next) {
+		struct world_message *m = *at;
 
-		world.first = m->next;
-		if (!world.first)
-			world.last = &world.first;
+		if (is_awake && !m->to_owner && !is_awake(m->client))
+			continue;
+		*at = m->next;
+		if (!m->next)
+			world.last = at;
 		world_deliver(m);
 		free(m);
+		return true;
 	}
+	return false;
+}
+
+static void world_run(void)
+{
+	while (world_deliver_one(NULL))
+		;
 }
 
 static int client_send(void *arg, const void *msg, size_t bytes)
@@ -207,8 +223,23 @@ static void owner_seal(void *arg, uint64_t client, uint64_t lease,
 	world.seal_client = client;
 	world.seal_lease = lease;
 	world.seal_end = end;
-	if (!world.seals_later)
+	if (!world.seals_later) {
 		cfs_owner_sealed(world.owner, client, lease);
+		return;
+	}
+	assert_true(world.seals_due < CFS_ARRAY_COUNT(world.seals));
+	world.seals[world.seals_due].client = client;
+	world.seals[world.seals_due++].lease = lease;
+}
+
+static inline void world_seal_due(void)
+{
+	while (world.seals_due) {
+		unsigned int i = --world.seals_due;
+
+		cfs_owner_sealed(world.owner, world.seals[i].client,
+				 world.seals[i].lease);
+	}
 }
 
 static void owner_ended(void *arg, uint64_t client, enum cfs_owner_end end)
@@ -268,13 +299,16 @@ static void world_client_new(unsigned int i)
 	snprintf(config.hello.name, sizeof(config.hello.name), "tool");
 	config.hello.pid = 100 + i;
 	*c = (struct world_client){ .index = i };
+	cfs_clock_manual_init(&c->own_clock, 1000, 0);
 	assert_int_equal(cfs_lease_client_new(&config, &ops, c,
+					      world.has_own_clocks ?
+					      &c->own_clock.clock :
 					      &world.clock.clock, &c->client,
 					      NULL), 0);
 }
 
 /* An owner without grace, and @count clients that are welcome. */
-static void world_init(unsigned int count)
+static inline void world_init(unsigned int count)
 {
 	memset(&world, 0, sizeof(world));
 	world.last = &world.first;
@@ -322,7 +356,7 @@ static uint64_t world_now(void)
 }
 
 /* On by @ns in steps of a tenth of a second, everybody ticking. */
-static void world_pass(uint64_t ns)
+static inline void world_pass(uint64_t ns)
 {
 	uint64_t end_ns = world_now() + ns;
 
@@ -357,8 +391,8 @@ static struct cfs_lease *world_ask(unsigned int i,
 	return lease;
 }
 
-static struct cfs_lease *world_file(unsigned int i, uint64_t ino,
-				    uint32_t mode, uint32_t flags)
+static inline struct cfs_lease *world_file(unsigned int i, uint64_t ino,
+					   uint32_t mode, uint32_t flags)
 {
 	struct cfs_lease_request req = world_request(ino, 0, WHOLE, mode,
 						     CFS_MSG_LOCK_WAIT |
