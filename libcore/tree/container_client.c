@@ -321,6 +321,7 @@ static int send_fold(struct cfs_container *c, const uint64_t *returns,
 		.map_change = m->map_change,
 		.returns = returns,
 		.return_count = return_count,
+		.holds = m->will_hold,
 	};
 	int r;
 
@@ -356,6 +357,7 @@ static int folded(struct cfs_container *c, const struct cfs_client_view *view,
 	m->freed_blocks = 0;
 	m->folds++;
 	m->returns_idle = false;
+	m->is_held = m->will_hold;
 	c->pending.bytes = 0;
 	c->pending_count = 0;
 	c->data_batch = 0;
@@ -430,34 +432,69 @@ int cfs_container_fold(struct cfs_container *c, struct cfs_err *err)
 	return fold_with(c, false, false, false, err);
 }
 
-int cfs_container_give_back(struct cfs_container *c, bool all,
-			    struct cfs_err *err)
+int cfs_container_hold(struct cfs_container *c, struct cfs_err *err)
 {
-	return fold_with(c, true, true, all, err);
-}
-
-int cfs_container_refresh(struct cfs_container *c, struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL,
-	};
 	int r;
 
 	pthread_mutex_lock(&c->lock);
 	assert(c->client && !c->in_op);
 	if (c->is_readonly) {
 		r = refuse(c, err);
-	} else if (has_changes(c)) {
-		r = cfs_client_fold_locked(c, err);
 	} else {
-		struct client_mode *m = c->client;
-
-		r = m->source->view(m->source_ctx, m->map_change, &view, err);
-		if (r == 0)
-			r = install_view(c, &view, err);
-		if (r < 0 && err)
-			cfs_container_poison(c, err);
+		c->client->will_hold = true;
+		c->forces_commit = true;
+		r = cfs_client_fold_locked(c, err);
+		c->client->will_hold = false;
 	}
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+int cfs_container_give_back(struct cfs_container *c, bool all,
+			    struct cfs_err *err)
+{
+	return fold_with(c, true, true, all, err);
+}
+
+/* A view; nothing of ours is left to fold. */
+static int get_view(struct cfs_container *c, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
+		.smap = NULL,
+	};
+	struct client_mode *m = c->client;
+	struct cfs_err why = CFS_ERR_INIT;
+	int r = m->source->view(m->source_ctx, m->map_change, &view, &why);
+
+	if (r == 0)
+		r = install_view(c, &view, &why);
+	if (r == 0) {
+		m->is_held = false;
+		return 0;
+	}
+	cfs_container_poison(c, &why);
+	if (err)
+		*err = why;
+	return r;
+}
+
+int cfs_client_release(struct cfs_container *c, struct cfs_err *err)
+{
+	return c->client->is_held ? get_view(c, err) : 0;
+}
+
+int cfs_container_refresh(struct cfs_container *c, struct cfs_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	assert(c->client && !c->in_op);
+	if (c->is_readonly)
+		r = refuse(c, err);
+	else if (has_changes(c))
+		r = cfs_client_fold_locked(c, err);
+	else
+		r = get_view(c, err);
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }

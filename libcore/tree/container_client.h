@@ -40,8 +40,9 @@
  *  C2 All births of one view are in its range of stamps.  Ranges rise with the
  *     owner's stamp, so whoever gets a key after us, with a view behind our
  *     fold, is newer; and a snapshot taken behind our fold sees all of it.
- *     Whoever takes a snapshot makes all clients fold first, and gives them a
- *     new view behind it.
+ *     Whoever takes a snapshot makes all clients fold and hold first: one that
+ *     holds begins no operation before it has a new view.  The owner refuses
+ *     to take a snapshot beside a client that does not hold.
  *  C3 A block has its tag, durably, before the owner names it.
  *  C4 What is read through an old view may have been reused: a node or block
  *     that does not verify is -EAGAIN here, not damage.  The caller asks
@@ -108,6 +109,7 @@ struct cfs_fold {
 	const uint8_t	*records;	/* as in a frame */
 	size_t		return_count;
 	const uint64_t	*returns;	/* keys of groups that are given back */
+	bool		holds;		/* it will get a view before it goes on */
 };
 
 /*
@@ -175,6 +177,11 @@ uint64_t cfs_container_client_id(const struct cfs_container *c);
 int cfs_container_fold(struct cfs_container *c, struct cfs_err *err);
 /* The same, and get a new view in any case. */
 int cfs_container_refresh(struct cfs_container *c, struct cfs_err *err);
+/*
+ * Fold, and begin no operation before there is a new view, for which the source
+ * is asked then: for a snapshot.  Reading goes on.
+ */
+int cfs_container_hold(struct cfs_container *c, struct cfs_err *err);
 /* Fold, and give back all groups that are not being written to; or, @all,
  * every one. */
 int cfs_container_give_back(struct cfs_container *c, bool all,

@@ -233,7 +233,7 @@ struct fold_disk {
 	le32	record_count;
 	le32	record_bytes;
 	le32	return_count;
-	le32	reserved;
+	le32	holds;
 };
 CFS_ASSERT_SIZE(struct fold_disk, 56);
 
@@ -249,6 +249,7 @@ int cfs_fold_pack(const struct cfs_fold *fold, struct cfs_buf *buf)
 		.record_count = le32_put(fold->record_count),
 		.record_bytes = le32_put((uint32_t)fold->record_bytes),
 		.return_count = le32_put((uint32_t)fold->return_count),
+		.holds = le32_put(fold->holds),
 	};
 
 	if (cfs_buf_append(buf, &d, sizeof(d)) < 0 ||
@@ -285,8 +286,10 @@ int cfs_fold_unpack(const void *data, size_t bytes, struct cfs_fold *ret,
 		.record_bytes = le32_get(d.record_bytes),
 		.return_count = le32_get(d.return_count),
 		.records = at,
+		.holds = le32_get(d.holds) == 1,
 	};
-	if (fold.record_bytes > CFS_FOLD_BYTES_MAX || fold.record_bytes % 8 ||
+	if (le32_get(d.holds) > 1 ||
+	    fold.record_bytes > CFS_FOLD_BYTES_MAX || fold.record_bytes % 8 ||
 	    fold.return_count > CFS_FOLD_RETURNS_MAX ||
 	    !fits(bytes, sizeof(d) + fold.record_bytes, fold.return_count,
 		  sizeof(le64)))

@@ -54,6 +54,8 @@ struct client_mode {
 	uint64_t	freed_blocks;	/* superseded since the last fold */
 	CFS_VEC(uint64_t) spoilt;	/* groups to be given back unused */
 	bool		returns_idle;
+	bool		will_hold;	/* with the fold under way */
+	bool		is_held;	/* no operation before a new view */
 
 	struct client_doubt doubts[CFS_CLIENT_DOUBTS];
 	unsigned int	doubt_next;
@@ -69,6 +71,8 @@ int cfs_client_synced(struct cfs_container *c, size_t bytes, uint32_t count,
 /* -ESTALE: the lease is lost, or we were sealed: the container is closed. */
 int cfs_client_may_ack(struct cfs_container *c, struct cfs_err *err);
 void cfs_client_free(struct cfs_container *c);
+/* Before an operation: if we hold, a view behind what it was for. */
+int cfs_client_release(struct cfs_container *c, struct cfs_err *err);
 
 /* container_client_space.c */
 int cfs_client_borrow(struct cfs_container *c, uint64_t blocks,

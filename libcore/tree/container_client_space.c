@@ -111,8 +111,11 @@ int cfs_client_ensure(struct cfs_container *c, uint64_t blocks,
 int cfs_client_make_room(struct cfs_container *c, uint64_t blocks,
 			 struct cfs_err *err)
 {
-	int r = cfs_client_ensure(c, blocks, err);
+	int r = cfs_client_release(c, err);
 
+	if (r < 0)
+		return r;
+	r = cfs_client_ensure(c, blocks, err);
 	if (r == -ENOSPC && c->client->freed_blocks) {
 		c->forces_commit = true;
 		r = cfs_client_fold_locked(c, err);

@@ -143,6 +143,9 @@ struct cfs_block_read;
 int cfs_container_read_again(struct cfs_container *c,
 			     struct cfs_block_read *reads, size_t count,
 			     int r, struct cfs_err *err);
+/* May a snapshot be taken, or does a client write that does not hold?  -EBUSY.
+ * Locked. */
+int cfs_container_may_pin(struct cfs_container *c, struct cfs_err *err);
 /* From the check hook: what the client was given. */
 bool cfs_container_lends_stamp(const struct cfs_container *c, uint64_t stamp);
 bool cfs_container_lends_ino(const struct cfs_container *c, uint64_t ino);

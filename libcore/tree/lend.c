@@ -392,6 +392,8 @@ int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)
 		r = cfs_lend_view(c, e, map_change, ret, err);
+	if (r == 0)
+		e->is_held = false;
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }
@@ -426,6 +428,7 @@ static void info_of(const struct cfs_container *c,
 	*ret = (struct cfs_client_info){
 		.id = e->id,
 		.rec = e->rec,
+		.is_held = e->is_held,
 		.is_behind = e->rec.state == CFS_CLIENT_OPEN &&
 			     e->view_seq < c->lender->waiting_cut,
 	};
@@ -435,6 +438,20 @@ static void info_of(const struct cfs_container *c,
 		ret->loan_count++;
 		ret->lent_blocks += g->free_blocks;
 	}
+}
+
+int cfs_container_may_pin(struct cfs_container *c, struct cfs_err *err)
+{
+	struct client_entry *e, *tmp;
+
+	if (!c->lender)
+		return 0;
+	HASH_ITER(hh, c->lender->clients, e, tmp)
+		if (e->rec.state == CFS_CLIENT_OPEN && !e->is_held)
+			return cfs_err_set(err, -EBUSY, "client %" PRIu64
+					   " on %s writes", e->id,
+					   e->rec.who.host);
+	return 0;
 }
 
 int cfs_container_client_get(struct cfs_container *c, uint64_t client_id,

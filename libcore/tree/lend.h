@@ -28,6 +28,8 @@
  *  L6 What the view of an open client names is not given other content: blocks
  *     freed since wait until all open clients have newer views.  Where there is
  *     no other space left they do not: the client finds out (C4).
+ *     A snapshot is taken only when all open clients hold; they go on with the
+ *     next view they ask for, which the caller gives behind the snapshot.
  *  L7 Stamps of a client's range may be above the root's, never above its
  *     ceiling; an owner that opens a container with clients goes on above that.
  *
@@ -52,6 +54,7 @@ struct cfs_client_info {
 	uint64_t	loan_count;	/* groups */
 	uint64_t	lent_blocks;	/* free ones in them */
 	bool		is_behind;	/* its view keeps freed blocks held */
+	bool		is_held;	/* a snapshot may be taken, as to it */
 };
 typedef int (*cfs_client_each_fn)(void *arg, const struct cfs_client_info *i,
 				  struct cfs_err *err);

@@ -200,6 +200,8 @@ static int look_first(struct cfs_container *c, uint64_t client_id,
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0 && fold->seq && fold->seq == e->rec.fold_seq) {
 		r = cfs_lend_view(c, e, fold->map_change, ret, err);
+		if (r == 0)
+			e->is_held = fold->holds;
 		r = r < 0 ? r : 1;
 	} else if (r == 0) {
 		r = settle_own(c, err);
@@ -244,6 +246,8 @@ int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
 		fold_taken(c, e, fold, &rec);
 		r = cfs_lend_view(c, e, fold->map_change, ret, err);
 	}
+	if (r == 0)
+		e->is_held = fold->holds;
 	cfs_container_unlock(c);
 	return r;
 }

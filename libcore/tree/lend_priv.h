@@ -36,6 +36,7 @@ struct client_entry {
 	CFS_VEC(struct ino_range) inos;	/* lent, and perhaps not used yet */
 	bool		knows_inos;	/* else an owner before us has lent some */
 	bool		is_dead;	/* its gravestone stands */
+	bool		is_held;	/* it goes on with a new view only */
 	UT_hash_handle	hh;
 };
 

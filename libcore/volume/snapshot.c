@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "tree/hooks.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -199,7 +200,10 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		return cfs_err_set(err, -EINVAL, "no valid name");
 	if (note && strlen(note) >= sizeof(rec.note))
 		return cfs_err_set(err, -EINVAL, "the note is too long");
-	r = cfs_volume_get_locked(m, volume, &vol, err);
+	/* What clients have not folded would not be in it. */
+	r = cfs_container_may_pin(m->container, err);
+	if (r == 0)
+		r = cfs_volume_get_locked(m, volume, &vol, err);
 	if (r < 0)
 		return r;
 	r = find_locked(m, volume, name, &at, &there, err);

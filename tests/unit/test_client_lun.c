@@ -333,6 +333,14 @@ static void test_owner_dies(void **state)
 	heal_free(&h);
 }
 
+static void forge_hold(struct client *cl, struct cfs_fold *fold,
+		       uint8_t *records)
+{
+	(void)cl;
+	(void)records;
+	fold->holds = true;
+}
+
 /* Snapshots between folds: each shows what was folded before it. */
 static void test_snapshots(void **state)
 {
@@ -351,31 +359,38 @@ static void test_snapshots(void **state)
 		(void)snprintf(name, sizeof(name), "s%u", i);
 		fill_and_write(cl.c, ino, 0, 2 * HEAL_BLOCK, i);
 		fill_and_write(cl.c, ino, 1 << 20, 40 * HEAL_BLOCK, 10 + i);
-		HEAL_OK(cfs_container_fold(cl.c, &err_));
+		/* Not beside a client that writes. */
+		assert_int_equal(cfs_snapshot_take(&(struct cfs_snapshot_name){
+				 h.lun, CFS_VOLUME_FIRST, name }, 1, NULL,
+				 NULL), -EBUSY);
+		HEAL_OK(cfs_container_hold(cl.c, &err_));
 		heal_snapshot(h.lun, name);
 		HEAL_OK(cfs_snapshot_find(h.lun, CFS_VOLUME_FIRST, name,
 					  &stamps[i], &rec, &err_));
-		HEAL_OK(cfs_container_refresh(cl.c, &err_));
 	}
 	for (unsigned int i = 0; i < 6; i++) {
 		heal_fill(big, HEAL_BLOCK, i);
 		HEAL_OK(client_read(h.lun->container, stamps[i], ino, 0, got,
 				    HEAL_BLOCK, &err_));
 		assert_memory_equal(got, big, HEAL_BLOCK);
+		HEAL_OK(cfs_container_refresh(cl.c, &err_));
 		HEAL_OK(client_read(cl.c, stamps[i], ino, 0, got, HEAL_BLOCK,
 				    &err_));
 		assert_memory_equal(got, big, HEAL_BLOCK);
 	}
 	heal_check_clean(&h);
-	/* One that holds an older view may not write below a snapshot. */
+	/* One that says so, and does not, may not write below a snapshot. */
+	cl.forge = forge_hold;
+	fill_and_write(cl.c, ino, 0, HEAL_BLOCK, 98);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
 	heal_snapshot(h.lun, "late");
 	fill_and_write(cl.c, ino, 0, HEAL_BLOCK, 99);
 	assert_int_equal(cfs_container_fold(cl.c, NULL), -EPERM);
 	client_kill(&cl);
-	must_read(h.lun->container, ino, 0, HEAL_BLOCK, 5);
+	must_read(h.lun->container, ino, 0, HEAL_BLOCK, 98);
 	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
 					  &err_));
-	must_read(h.lun->container, ino, 0, HEAL_BLOCK, 5);
+	must_read(h.lun->container, ino, 0, HEAL_BLOCK, 98);
 	heal_check_clean(&h);
 	heal_scrub_clean(&h);
 	heal_free(&h);

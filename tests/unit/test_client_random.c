@@ -179,15 +179,23 @@ static void snapshot(struct story *s)
 
 	if (s->snap_count == SNAPS_MAX)
 		return;
-	for (unsigned int i = 0; i <= CLIENTS; i++)
-		fold_one(s, i);
+	for (unsigned int i = 0; i < CLIENTS; i++)
+		HEAL_OK(cfs_container_hold(s->clients[i].c, &err_));
+	for (unsigned int i = 0; i <= CLIENTS; i++) {
+		take_all(s, i, &s->synced, &s->now);
+		take_all(s, i, &s->seen, &s->now);
+		if (i < CLIENTS)
+			s->known_folds[i] = s->clients[i].folds;
+	}
 	(void)snprintf(name, sizeof(name), "s%u", s->snap_count);
 	heal_snapshot(s->h.lun, name);
 	HEAL_OK(cfs_snapshot_find(s->h.lun, CFS_VOLUME_FIRST, name,
 				  &s->stamps[s->snap_count], &rec, &err_));
 	s->snaps[s->snap_count++] = s->now;
+	/* Or they do so themselves, when they go on. */
 	for (unsigned int i = 0; i < CLIENTS; i++)
-		HEAL_OK(cfs_container_refresh(s->clients[i].c, &err_));
+		if (below(s, 2))
+			HEAL_OK(cfs_container_refresh(s->clients[i].c, &err_));
 }
 
 /* It dies: what it had not synced is lost, or not; the model knows not, so
@@ -261,7 +269,13 @@ static void look(struct story *s)
 	if (s->snap_count) {
 		unsigned int i = below(s, s->snap_count);
 
+		/* Of a snapshot that its view does not have a client cannot
+		 * say anything. */
 		who = below(s, CLIENTS + 1);
+		fold_one(s, who);
+		if (who < CLIENTS)
+			HEAL_OK(cfs_container_refresh(s->clients[who].c,
+						      &err_));
 		must_show(container_of(s, who), s->stamps[i], s->ino,
 			  &s->snaps[i], 0, BLOCKS);
 	}
