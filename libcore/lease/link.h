@@ -39,6 +39,8 @@ enum cfs_link_msg_type {
 	/* Notice: the manager ends in an orderly way, and takes no requests
 	 * any more. */
 	CFS_MSG_ENDING		= 0x0302,
+	/* No body -> struct cfs_server_stats (server.h), a u64 each. */
+	CFS_MSG_COUNTERS	= 0x0303,
 };
 #define CFS_MSG_TYPE_LINK_FIRST	0x0300u
 #define CFS_MSG_TYPE_LINK_LAST	0x03ffu

@@ -34,6 +34,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "lease/link.h"
+#include "lease/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -187,3 +188,16 @@ struct cfs_server_stats {
 };
 void cfs_server_stats(struct cfs_server *server,
 		      struct cfs_server_stats *ret);
+
+/* The same from afar: what CFS_MSG_COUNTERS is answered with. */
+void cfs_server_stats_pack(const struct cfs_server_stats *stats,
+			   struct cfs_wire_put *put);
+/* -EPROTO. */
+int cfs_server_stats_unpack(struct cfs_wire_get *get,
+			    struct cfs_server_stats *ret);
+struct cfs_conn;
+struct cfs_conn_wait;
+/* Errors as of cfs_conn_call. */
+int cfs_server_stats_ask(struct cfs_conn *conn,
+			 const struct cfs_conn_wait *wait,
+			 struct cfs_server_stats *ret, struct cfs_err *err);

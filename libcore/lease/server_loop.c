@@ -227,6 +227,19 @@ static int request(struct cfs_server_peer *peer,
 	return 0;
 }
 
+static void tell_counters(struct cfs_server_peer *peer, uint64_t id)
+{
+	struct cfs_server_stats stats;
+	struct cfs_wire_put put;
+	uint8_t body[256];
+
+	cfs_server_stats(peer->server, &stats);
+	cfs_wire_put_init(&put, body, sizeof(body));
+	cfs_server_stats_pack(&stats, &put);
+	(void)cfs_peer_send_parts(peer, CFS_MSG_COUNTERS | CFS_MSG_TYPE_REPLY,
+				  id, 0, body, put.bytes);
+}
+
 static int of_link(struct cfs_server_peer *peer,
 		   const struct cfs_msg_head *head, const uint8_t *body,
 		   size_t body_bytes)
@@ -237,6 +250,9 @@ static int of_link(struct cfs_server_peer *peer,
 		(void)cfs_peer_send_parts(peer, CFS_MSG_PING |
 					  CFS_MSG_TYPE_REPLY, head->id, 0,
 					  body, body_bytes);
+	else if (head->type == CFS_MSG_COUNTERS && head->id &&
+		 !head->is_reply && peer_is_accepted(peer))
+		tell_counters(peer, head->id);
 	return 0;
 }
 
