@@ -4,17 +4,28 @@
  * the next.  Where nobody manages the pool it waits until somebody does; what
  * is held already when it finds that one was granted meanwhile, and is told
  * as such.
+ *
+ * The manager speaks of a client where all its leases are meant: it has one
+ * period.  Here each lease is told, so what is held is kept in mind.  A lease
+ * that is revoked is told when that is said, and its end as "expire", unless
+ * its holder gives it back before.
  */
 #include "leasectl/leasectl.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/vec.h"
 
 #include <errno.h>
 #include <string.h>
 
 /* Between two looks for a manager. */
 #define LOOK_NS	(100 * CFS_NS_PER_MS)
+
+struct held {
+	struct cfs_lease_event	event;		/* of its grant */
+	bool			is_stopped;
+};
 
 struct watch {
 	struct cfs_cmd		*cmd;
@@ -23,10 +34,18 @@ struct watch {
 	struct cfs_session	*s;
 	struct cfs_lease_names	*names;
 	uint64_t		epoch;		/* of the last one; 0: none */
+	bool			is_another;	/* than the one before */
 	bool			has_waited;	/* for a manager */
+	CFS_VEC(struct held)	held;
 	/* What kept it from telling, -EPIPE perhaps. */
 	int			broken;
 };
+
+static const char *name_of(const struct cfs_lease_event *e)
+{
+	return cfs_lease_event_name(e->kind == CFS_EVENT_STOP ?
+				    CFS_EVENT_REVOKE : e->kind);
+}
 
 static void out_event(struct watch *w, const struct cfs_lease_event *e,
 		      const struct cfs_place_name *name)
@@ -34,7 +53,7 @@ static void out_event(struct watch *w, const struct cfs_lease_event *e,
 	struct cfs_out *out = w->cmd->out;
 	char id[LEASECTL_ID_BYTES];
 
-	cfs_out_str(out, "event", cfs_lease_event_name(e->kind));
+	cfs_out_str(out, "event", name_of(e));
 	cfs_out_time_ns(out, "at", e->realtime_ns);
 	cfs_out_u64_str(out, "epoch", e->epoch);
 	cfs_out_str(out, "client", e->client_id ?
@@ -59,8 +78,7 @@ static void print_event(struct watch *w, const struct cfs_lease_event *e,
 	char id[LEASECTL_ID_BYTES];
 
 	cfs_time_format_ns(e->realtime_ns, at);
-	cfs_cmd_print(w->cmd, "%.19sZ  %-8s", at,
-		      cfs_lease_event_name(e->kind));
+	cfs_cmd_print(w->cmd, "%.19sZ  %-8s", at, name_of(e));
 	if (e->lease_id)
 		cfs_cmd_print(w->cmd, "  %s  %-9s  %s",
 			      leasectl_id(e->client_id, e->lease_id, id),
@@ -91,10 +109,90 @@ static int tell(struct watch *w, const struct cfs_lease_event *e)
 	return w->broken;
 }
 
+/* ---- what is held -------------------------------------------------------- */
+
+static struct held *find(struct watch *w, const struct cfs_lease_event *e)
+{
+	for (size_t i = 0; i < w->held.count; i++)
+		if (w->held.items[i].event.lease_id == e->lease_id)
+			return &w->held.items[i];
+	return NULL;
+}
+
+static void forget(struct watch *w, struct held *h)
+{
+	*h = w->held.items[--w->held.count];
+}
+
+/* Of one lease.  The end of one that was revoked is "expire". */
+static int take_one(struct watch *w, struct cfs_lease_event e)
+{
+	struct held *h = find(w, &e);
+
+	switch (e.kind) {
+	case CFS_EVENT_GRANT:
+	case CFS_EVENT_CHANGE:
+		if (h)
+			h->event = e;
+		else if (cfs_vec_push(&w->held,
+				      (struct held){ .event = e }) < 0)
+			return cfs_err_set(&w->cmd->err, -ENOMEM,
+					   "out of memory");
+		break;
+	case CFS_EVENT_STOP:
+		if (h)
+			h->is_stopped = true;
+		break;
+	case CFS_EVENT_REVOKE:
+		if (h && h->is_stopped)
+			e.kind = CFS_EVENT_EXPIRE;
+		/* fall through */
+	case CFS_EVENT_RELEASE:
+	case CFS_EVENT_EXPIRE:
+	case CFS_EVENT_GONE:
+		if (h)
+			forget(w, h);
+		break;
+	default:
+		break;
+	}
+	return tell(w, &e);
+}
+
+/* Of a client: of each lease that it has, or of itself if there is none. */
+static int take_client(struct watch *w, const struct cfs_lease_event *e)
+{
+	bool has_one = false;
+	int r = 0;
+
+	for (size_t i = w->held.count; r == 0 && i-- > 0; ) {
+		struct cfs_lease_event one = w->held.items[i].event;
+
+		if (one.client_id != e->client_id)
+			continue;
+		has_one = true;
+		one.kind = e->kind;
+		one.realtime_ns = e->realtime_ns;
+		one.epoch = e->epoch;
+		r = take_one(w, one);
+	}
+	return has_one ? r : tell(w, e);
+}
+
+static int take(struct watch *w, const struct cfs_lease_event *e)
+{
+	if (e->lease_id)
+		return take_one(w, *e);
+	if (e->client_id && e->kind != CFS_EVENT_JOIN &&
+	    e->kind != CFS_EVENT_LEAVE && e->kind != CFS_EVENT_SEALED)
+		return take_client(w, e);
+	return tell(w, e);
+}
+
 /* ---- a new manager ------------------------------------------------------- */
 
 /* Leases that were granted before we came. */
-static int tell_held(void *arg, const struct cfs_lease_record *record)
+static int take_held(void *arg, const struct cfs_lease_record *record)
 {
 	struct watch *w = arg;
 	struct cfs_lease_event e = {
@@ -111,15 +209,20 @@ static int tell_held(void *arg, const struct cfs_lease_record *record)
 	e.resource = record->u.lease.resource;
 	e.mode = record->u.lease.mode;
 	e.generation = record->u.lease.generation;
-	return tell(w, &e);
+	if (find(w, &e))
+		return 0;	/* it went on */
+	if (w->has_waited)
+		return take_one(w, e);
+	return cfs_vec_push(&w->held, (struct held){ .event = e }) < 0 ?
+		cfs_err_set(&w->cmd->err, -ENOMEM, "out of memory") : 0;
 }
 
-static int tell_takeover(struct watch *w, uint64_t epoch)
+static int tell_takeover(struct watch *w)
 {
 	const struct cfs_lease_event e = {
 		.kind = CFS_EVENT_TAKEOVER,
 		.realtime_ns = cfs_clock_realtime_ns(cfs_clock_system()),
-		.epoch = epoch,
+		.epoch = w->epoch,
 	};
 
 	return tell(w, &e);
@@ -130,16 +233,15 @@ static int begin(struct watch *w)
 {
 	struct cfs_session_options opt = leasectl_options(w->cmd);
 	struct cfs_msg_status_head head;
-	bool is_another = w->has_waited || w->epoch;
 	int r = 0;
 
 	opt.wait_seconds = 0;
 	opt.warn = NULL;
 	(void)cfs_session_open(w->pool, &opt, &w->s, NULL);
-	if (w->epoch)
-		r = tell_takeover(w, w->epoch + 1);
-	if (r == 0 && is_another)
-		r = cfs_manager_status(w->m, tell_held, w, &head,
+	if (w->is_another)
+		r = tell_takeover(w);
+	if (r == 0)
+		r = cfs_manager_status(w->m, take_held, w, &head,
 				       &w->cmd->err);
 	return r;
 }
@@ -148,7 +250,7 @@ static int on_event(void *arg, const struct cfs_lease_event *event)
 {
 	struct watch *w = arg;
 
-	return event ? tell(w, event) : 0;
+	return event ? take(w, event) : begin(w);
 }
 
 static void drop(struct watch *w)
@@ -171,12 +273,9 @@ static int watch_one(struct watch *w)
 	}
 	if (r < 0)
 		return r;
-	if (w->epoch == info.epoch)
-		w->epoch = 0;	/* the same one: nothing was taken over */
-	r = begin(w);
+	w->is_another = w->epoch && w->epoch != info.epoch;
 	w->epoch = info.epoch;
-	if (r == 0)
-		r = cfs_manager_watch(w->m, on_event, w, &w->cmd->err);
+	r = cfs_manager_watch(w->m, on_event, w, &w->cmd->err);
 	drop(w);
 	w->has_waited = true;
 	/* It has ended, or has no room: the next one. */
@@ -200,6 +299,7 @@ static int run(struct cfs_cmd *cmd)
 				cfs_clock_elapsed_ns(cfs_clock_system()));
 	}
 	drop(&w);
+	cfs_vec_done(&w.held);
 	cfs_lease_names_free(w.names);
 	/* A signal is how it ends. */
 	return r == -EINTR && !w.broken ? 0 : r;

@@ -154,6 +154,7 @@ const char *cfs_lease_event_name(unsigned int kind)
 		[CFS_EVENT_CHANGE] = "change",
 		[CFS_EVENT_GONE] = "gone",
 		[CFS_EVENT_SEALED] = "sealed",
+		[CFS_EVENT_STOP] = "stop",
 	};
 
 	return kind <= CFS_EVENT_LAST && names[kind] ? names[kind] : "?";

@@ -170,7 +170,8 @@ struct cfs_msg_welcome {
 	uint64_t last_serial;	/* of the client's requests, as far as known */
 };
 
-/* A client's name and word; id 0: whoever sends the message. */
+/* A client's name and word; id 0: whoever sends the message.  One that stands
+ * without a connection needs no secret: all 0. */
 struct cfs_msg_renew {
 	uint64_t client_id;
 	uint8_t	 secret[CFS_LEASE_SECRET_BYTES];
@@ -201,7 +202,8 @@ struct cfs_msg_grant {
 	uint64_t serial;	/* of the request */
 };
 
-/* UNLOCK.  client_id 0: the sender's own lease; else with its secret. */
+/* UNLOCK.  client_id 0: the sender's own lease; else its client, with the
+ * secret as in RENEW. */
 struct cfs_msg_lease {
 	uint64_t lease_id;
 	uint64_t client_id;
@@ -256,8 +258,10 @@ enum cfs_lease_event_kind {
 	CFS_EVENT_CHANGE	= 10,	/* mode */
 	CFS_EVENT_GONE		= 11,
 	CFS_EVENT_SEALED	= 12,
+	CFS_EVENT_STOP		= 13,	/* it is revoked, and REVOKE follows
+					 * when its period is over */
 };
-#define CFS_EVENT_LAST 12u
+#define CFS_EVENT_LAST 13u
 /* "grant", "renew", ...; "?" */
 const char *cfs_lease_event_name(unsigned int kind);
 

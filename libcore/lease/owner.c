@@ -138,8 +138,8 @@ static int handle_renew(struct owner_request *rq, struct cfs_err *err)
 		if (r != 0)
 			return r;
 		if (m.client_id) {
-			c = owner_client_by_secret(rq->owner, m.client_id,
-						   m.secret);
+			c = owner_client_by_word(rq->owner, m.client_id,
+						 m.secret);
 			if (!c || c->is_stopped)
 				return cfs_err_set(err, -ESTALE,
 						   "that lease has ended");

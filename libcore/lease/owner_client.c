@@ -56,6 +56,18 @@ struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
 		secret_is_equal(c->secret, secret) ? c : NULL;
 }
 
+struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
+					  uint64_t id, const uint8_t *secret)
+{
+	struct owner_client *c;
+
+	if (!secret_is_null(secret))
+		return owner_client_by_secret(owner, id, secret);
+	c = owner_client_find(owner, id);
+	return c && c->state == OWNER_CLIENT_ALIVE && !c->peer &&
+		(c->hello.flags & CFS_HELLO_STANDING) ? c : NULL;
+}
+
 static struct owner_client *client_new(struct cfs_owner *owner, uint64_t id,
 				       struct cfs_err *err)
 {

@@ -361,7 +361,7 @@ int owner_unlock(struct owner_request *rq, struct cfs_err *err)
 	if (r != 0)
 		return r;
 	if (m.client_id)
-		c = owner_client_by_secret(owner, m.client_id, m.secret);
+		c = owner_client_by_word(owner, m.client_id, m.secret);
 	lease = owner_lease_find(owner, m.lease_id);
 	if (!c || !lease || lease->client != c)
 		return cfs_err_set(err, -ENOENT, "no such lease");

@@ -198,6 +198,14 @@ struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
 					    uint64_t id,
 					    const uint8_t *secret);
 
+/*
+ * The same; and for one that stands without a connection its id alone: what
+ * is asked for by that, to renew it or to give it back, is no more than an
+ * order (REVOKE) could do.
+ */
+struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
+					  uint64_t id, const uint8_t *secret);
+
 /* owner_lease.c */
 
 struct owner_lease *owner_lease_find(const struct cfs_owner *owner,

@@ -102,6 +102,7 @@ void owner_lease_stop(struct cfs_owner *owner, struct owner_lease *lease)
 		cfs_lock_upgrade_cancel(lease->lock);
 	}
 	recall_send(owner, lease, CFS_MSG_RECALL);
+	owner_event(owner, CFS_EVENT_STOP, lease->client, lease);
 }
 
 static void lease_revoke(struct cfs_owner *owner, struct owner_lease *lease)
@@ -174,6 +175,8 @@ int cfs_owner_revoke_client(struct cfs_owner *owner, uint64_t id)
 	if (c && c->state != OWNER_CLIENT_SEALING) {
 		struct owner_peer *peer = owner_peer_find(owner, c->peer);
 
+		if (!c->is_stopped)
+			owner_event(owner, CFS_EVENT_STOP, c, NULL);
 		c->is_stopped = true;
 		if (peer)
 			owner_peer_break(owner, peer);
