@@ -217,7 +217,7 @@ static int put_map(void *arg, uint64_t container_id, uint64_t lslice,
 	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_SMAP,
 						      container_id),
 				       lslice, 0 } };
-	struct cfs_smap_rec rec = { .flags = 0 };
+	struct cfs_smap_rec rec = { .epoch = 0 };
 	struct cfs_smap_rec_disk disk;
 
 	memcpy(rec.pieces, pieces, sizeof(rec.pieces));

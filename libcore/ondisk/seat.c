@@ -62,13 +62,18 @@ void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk)
 	}
 	p->absent_count = le32_put(seat->absent_count);
 	p->has_clients = le32_put(seat->has_clients);
+	p->base_epoch = le32_put(seat->base_epoch);
+	p->period_ns = le64_put(seat->period_ns);
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		place_pack(&seat->plan[i], &p->plan[i]);
 }
 
 static int lists_unpack(const struct cfs_seat_payload_disk *p,
 			struct cfs_seat *seat, struct cfs_err *err)
 {
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
-		if (!place_unpack(&p->roots[i], &seat->roots[i]))
+		if (!place_unpack(&p->roots[i], &seat->roots[i]) ||
+		    !place_unpack(&p->plan[i], &seat->plan[i]))
 			return cfs_err_set(err, -EUCLEAN,
 					   "seat: bad place of root %u", i);
 	if (seat->absent_count > CFS_SEAT_ABSENT_MAX)
@@ -99,6 +104,8 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 		.ballot_seat = le32_get(p->ballot_seat),
 		.absent_count = le32_get(p->absent_count),
 		.has_clients = le32_get(p->has_clients) == 1,
+		.base_epoch = le32_get(p->base_epoch),
+		.period_ns = le64_get(p->period_ns),
 	};
 	int r;
 
@@ -108,7 +115,7 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 	    !cfs_field_text_get(seat.address, p->address, sizeof(p->address)))
 		return cfs_err_set(err, -EUCLEAN,
 				   "seat: host or address has no end");
-	if (seat.state > CFS_SEAT_CLEAN)
+	if (seat.state > CFS_SEAT_TAKING)
 		return cfs_err_set(err, -EUCLEAN, "seat: unknown state %u",
 				   seat.state);
 	if (le32_get(p->has_clients) > 1)

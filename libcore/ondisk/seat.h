@@ -21,6 +21,8 @@ enum cfs_seat_state {
 	CFS_SEAT_FREE	= 0,	/* never used, or given up */
 	CFS_SEAT_OPEN	= 1,	/* an instance holds the pool */
 	CFS_SEAT_CLEAN	= 2,	/* it closed cleanly and holds nothing */
+	CFS_SEAT_TAKING	= 3,	/* takes over from one who may still write;
+				 * shared pools */
 };
 
 /* A page pair on a device, named by physical place. */
@@ -57,7 +59,12 @@ struct cfs_seat_payload_disk {
 	struct cfs_absent_disk absent[CFS_SEAT_ABSENT_MAX];
 	le32	absent_count;
 	le32	has_clients;
-	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 832];
+	le32	base_epoch;		/* whose root @roots are */
+	le32	reserved0;
+	le64	period_ns;		/* silent for so long, and it is over */
+	struct cfs_place_disk plan[CFS_ROOT_PLACES_MAX];
+	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 848 -
+			 40 * CFS_ROOT_PLACES_MAX];
 };
 CFS_ASSERT_SIZE(struct cfs_seat_payload_disk, CFS_PAGE_PAYLOAD_BYTES);
 
@@ -89,6 +96,12 @@ struct cfs_seat {
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
 	struct cfs_absent absent[CFS_SEAT_ABSENT_MAX];
 	uint32_t	absent_count;
+	/* Shared pools.  The epoch that wrote the root that @roots name: our
+	 * own once we hold the pool, until then that of the one before. */
+	uint32_t	base_epoch;
+	uint64_t	period_ns;
+	struct cfs_place plan[CFS_ROOT_PLACES_MAX]; /* where its first root
+						     * will be, while TAKING */
 	/* Clients of this holder, or of one before it, may hold leases: who
 	 * takes the pool lets their period pass.  Stays through a close. */
 	bool		has_clients;

@@ -12,6 +12,8 @@
 #include "ondisk/field_priv.h"
 #include "ondisk/geometry.h"
 
+#include "base/bits.h"
+
 static int too_short(struct cfs_err *err, const char *what)
 {
 	return cfs_err_set(err, -EUCLEAN, "table: %s too short", what);
@@ -149,7 +151,7 @@ void cfs_smap_rec_pack(const struct cfs_smap_rec *rec,
 {
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
 		cfs_piece_pack(&rec->pieces[i], &disk->pieces[i]);
-	disk->flags = le32_put(rec->flags);
+	disk->epoch = le32_put(rec->epoch);
 }
 
 int cfs_smap_rec_unpack(const void *value, size_t value_bytes,
@@ -163,7 +165,7 @@ int cfs_smap_rec_unpack(const void *value, size_t value_bytes,
 	memcpy(&disk, value, sizeof(disk));
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
 		cfs_piece_unpack(&disk.pieces[i], &rec.pieces[i]);
-	rec.flags = le32_get(disk.flags);
+	rec.epoch = le32_get(disk.epoch);
 	*ret = rec;
 	return 0;
 }
@@ -182,6 +184,8 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 	disk->provision_bytes = le64_put(rec->provision_bytes);
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		disk->root_vaddr[i] = le64_put(rec->root_vaddr[i]);
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		disk->base_vaddr[i] = le64_put(rec->base_vaddr[i]);
 }
 
 int cfs_container_rec_unpack(const void *value, size_t value_bytes,
@@ -191,9 +195,10 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 	struct cfs_container_rec_disk disk;
 	struct cfs_container_rec rec;
 
-	if (value_bytes < sizeof(disk))
+	if (value_bytes < CFS_CONTAINER_REC_BYTES_MIN)
 		return too_short(err, "container");
-	memcpy(&disk, value, sizeof(disk));
+	memset(&disk, 0, sizeof(disk));
+	memcpy(&disk, value, CFS_MIN(value_bytes, sizeof(disk)));
 	rec = (struct cfs_container_rec){
 		.kind = le32_get(disk.kind),
 		.state = le32_get(disk.state),
@@ -206,6 +211,8 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 	memcpy(rec.uuid, disk.uuid, sizeof(rec.uuid));
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		rec.root_vaddr[i] = le64_get(disk.root_vaddr[i]);
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		rec.base_vaddr[i] = le64_get(disk.base_vaddr[i]);
 	if (!cfs_field_text_get(rec.name, disk.name, sizeof(disk.name)) ||
 	    !cfs_name_is_valid(rec.name))
 		return bad(err, "container: name");
@@ -266,6 +273,33 @@ int cfs_loan_rec_unpack(const void *value, size_t value_bytes,
 	};
 	if (!in(rec.state, CFS_LOAN_OPEN, CFS_LOAN_FROZEN))
 		return bad(err, "loan: state");
+	*ret = rec;
+	return 0;
+}
+
+void cfs_retired_rec_pack(const struct cfs_retired_rec *rec,
+			  struct cfs_retired_rec_disk *disk)
+{
+	disk->vaddr = le64_put(rec->vaddr);
+	disk->count = le32_put(rec->count);
+	disk->type = le32_put(rec->type);
+}
+
+int cfs_retired_rec_unpack(const void *value, size_t value_bytes,
+			   struct cfs_retired_rec *ret, struct cfs_err *err)
+{
+	struct cfs_retired_rec_disk disk;
+	struct cfs_retired_rec rec;
+
+	if (value_bytes < sizeof(disk))
+		return too_short(err, "retired blocks");
+	memcpy(&disk, value, sizeof(disk));
+	rec.vaddr = le64_get(disk.vaddr);
+	rec.count = le32_get(disk.count);
+	rec.type = le32_get(disk.type);
+	if (!rec.vaddr || !rec.count ||
+	    !in(rec.type, CFS_TAG_ROOT, CFS_TAG_LOG))
+		return bad(err, "retired blocks");
 	*ret = rec;
 	return 0;
 }

@@ -26,6 +26,7 @@
  *   ORPHAN     branch                      inode               0
  *   SCRUB      0                           0                   0
  *   CLIENT     0                           client id           0
+ *   RETIRED    0                           epoch               index
  *
  * Each value is one struct below; strings are UTF-8 or any bytes, filled with
  * zeroes.  A value may grow at its end: a longer one is read by its known
@@ -48,6 +49,7 @@ enum cfs_table_class {
 	CFS_TABLE_LOAN		= 0x10,
 	CFS_TABLE_BAD		= 0x11,
 	CFS_TABLE_SCRUB		= 0x12,
+	CFS_TABLE_RETIRED	= 0x13,
 	CFS_TABLE_CLIENT	= 0x14,	/* ondisk/client.h */
 	CFS_TABLE_VOLUME	= 0x20,
 	CFS_TABLE_BRANCH	= 0x21,
@@ -126,7 +128,7 @@ CFS_ASSERT_SIZE(struct cfs_slice_rec_disk, 32);
 
 struct cfs_smap_rec_disk {		/* SMAP */
 	struct cfs_piece_disk pieces[CFS_PIECES_MAX];
-	le32	flags;
+	le32	epoch;			/* in which it was lent; shared pools */
 };
 CFS_ASSERT_SIZE(struct cfs_smap_rec_disk, 40);
 
@@ -153,8 +155,12 @@ struct cfs_container_rec_disk {		/* CONTAINER */
 	le64	provision_bytes;
 	le64	root_vaddr[CFS_ROOT_PLACES_MAX]; /* first slot; the second is
 						  * the next block; 0: unused */
+	/* Shared pools: this epoch begins from the root in these places, and
+	 * has none of its own yet; 0: it has. */
+	le64	base_vaddr[CFS_ROOT_PLACES_MAX];
 };
-CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 216);
+CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 248);
+#define CFS_CONTAINER_REC_BYTES_MIN 216u	/* without the last field */
 
 struct cfs_snapset_rec_disk {		/* SNAPSET: of a set not taken yet */
 	le64	begun_ns;
@@ -172,6 +178,15 @@ struct cfs_loan_rec_disk {		/* LOAN: a group lent to a writer */
 CFS_ASSERT_SIZE(struct cfs_loan_rec_disk, 24);
 #define CFS_LOAN_OPEN	1u
 #define CFS_LOAN_FROZEN	2u
+
+struct cfs_retired_rec_disk {		/* RETIRED: blocks of root, log or
+					 * gravestone of an epoch that is over;
+					 * free once its holder is gone */
+	le64	vaddr;
+	le32	count;
+	le32	type;			/* of the blocks' tags: root or log */
+};
+CFS_ASSERT_SIZE(struct cfs_retired_rec_disk, 16);
 
 struct cfs_bad_rec_disk {		/* BAD: a place that failed */
 	le64	found_ns;
@@ -293,7 +308,7 @@ struct cfs_slice_rec {
 
 struct cfs_smap_rec {
 	struct cfs_piece pieces[CFS_PIECES_MAX];
-	uint32_t	flags;
+	uint32_t	epoch;
 };
 
 struct cfs_container_rec {
@@ -307,6 +322,7 @@ struct cfs_container_rec {
 	uint64_t	limit_bytes;
 	uint64_t	provision_bytes;
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
+	uint64_t	base_vaddr[CFS_ROOT_PLACES_MAX];
 };
 
 struct cfs_snapset_rec {
@@ -319,6 +335,12 @@ struct cfs_loan_rec {
 	uint64_t	holder;
 	uint32_t	epoch;
 	uint32_t	state;		/* CFS_LOAN_* */
+};
+
+struct cfs_retired_rec {
+	uint64_t	vaddr;
+	uint32_t	count;
+	uint32_t	type;
 };
 
 struct cfs_bad_rec {
@@ -414,6 +436,10 @@ void cfs_loan_rec_pack(const struct cfs_loan_rec *rec,
 		       struct cfs_loan_rec_disk *disk);
 int cfs_loan_rec_unpack(const void *value, size_t value_bytes,
 			struct cfs_loan_rec *ret, struct cfs_err *err);
+void cfs_retired_rec_pack(const struct cfs_retired_rec *rec,
+			  struct cfs_retired_rec_disk *disk);
+int cfs_retired_rec_unpack(const void *value, size_t value_bytes,
+			   struct cfs_retired_rec *ret, struct cfs_err *err);
 void cfs_bad_rec_pack(const struct cfs_bad_rec *rec,
 		      struct cfs_bad_rec_disk *disk);
 int cfs_bad_rec_unpack(const void *value, size_t value_bytes,

@@ -25,6 +25,9 @@ struct cfs_devset_options {
 	size_t			search_count;
 	void			(*warn)(void *arg, const char *line);
 	void			*arg;
+	/* For a client, which writes beside the one who holds the pool: it
+	 * takes no lock, nor a block device for itself. */
+	bool			is_beside;
 	/* For a block device that somebody has open for itself alone. */
 	unsigned int		wait_seconds;
 	bool			(*stop)(void *arg);	/* may be NULL */

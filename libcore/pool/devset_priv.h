@@ -8,6 +8,7 @@
 #include "pool/commit_hold.h"
 #include "pool/devset.h"
 #include "pool/holder.h"
+#include "pool/seat_table.h"
 
 #include "base/vec.h"
 
@@ -97,9 +98,6 @@ void cfs_found_list_done(struct cfs_found_list *list);
 const struct cfs_label *cfs_found_master(const struct cfs_found_list *list);
 
 /* -------------------------------------------------------------- seats */
-
-/* Devices that carry the seats. */
-#define CFS_SEAT_DEVICES 3u
 
 /* "in use by process 1 on this host", "in use by host x since ...". */
 #define CFS_HOLDER_TEXT_BYTES 256u

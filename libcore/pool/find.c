@@ -125,7 +125,9 @@ static int open_waiting(const struct finder *f, const char *path,
 	for (;;) {
 		uint64_t now_ns = cfs_clock_elapsed_ns(clock);
 
-		r = open_plain(path, CFS_DEV_RDWR, ret, err);
+		r = open_plain(path, CFS_DEV_RDWR |
+			       (f->opt->is_beside ? CFS_DEV_BESIDE : 0), ret,
+			       err);
 		if (r != -EBUSY)
 			return r;
 		if (f->opt->stop && f->opt->stop(f->opt->arg))

@@ -9,7 +9,7 @@
  *    devices do not keep each other out;
  *  - the epoch on the devices only rises.
  */
-#include "pool/devset_priv.h"
+#include "pool/holder_priv.h"
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
@@ -19,24 +19,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define POLL_NS	(50 * CFS_NS_PER_MS)
 /* How long the I/O of a killed holder may keep the lock; that is no waiting
  * for anybody's work. */
 #define DYING_NS	(3 * CFS_NS_PER_S)
 #define DYING_POLL_NS	(2 * CFS_NS_PER_MS)
-
-struct cfs_holder {
-	struct cfs_devset		*set;
-	struct cfs_holder_options	opt;
-	const struct cfs_identity_source *source;
-	struct cfs_clock		*clock;
-	struct cfs_identity		self;
-	struct cfs_seat_record		state;
-	uint32_t			lock_count;	/* indices seen to */
-	bool				is_dying;	/* the one that is locked
-							 * by */
-	struct cfs_holder		*next;		/* live in this process */
-};
 
 /*
  * A process that let go of a pool without a word and opens it again finds its
@@ -46,7 +32,7 @@ struct cfs_holder {
 static pthread_mutex_t live_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cfs_holder *live_first;
 
-static void live_add(struct cfs_holder *h)
+void cfs_holder_live_add(struct cfs_holder *h)
 {
 	pthread_mutex_lock(&live_mutex);
 	h->next = live_first;
@@ -54,7 +40,7 @@ static void live_add(struct cfs_holder *h)
 	pthread_mutex_unlock(&live_mutex);
 }
 
-static void live_drop(struct cfs_holder *h)
+void cfs_holder_live_drop(struct cfs_holder *h)
 {
 	struct cfs_holder **at;
 
@@ -68,7 +54,7 @@ static void live_drop(struct cfs_holder *h)
 	pthread_mutex_unlock(&live_mutex);
 }
 
-static bool live_has(const uint8_t instance_uuid[16])
+bool cfs_holder_live_has(const uint8_t instance_uuid[16])
 {
 	const struct cfs_holder *h;
 
@@ -83,7 +69,7 @@ static bool live_has(const uint8_t instance_uuid[16])
 
 /* -------------------------------------------------------------- judging */
 
-static bool is_this_host(const struct cfs_seat *seat,
+bool cfs_seat_is_of_host(const struct cfs_seat *seat,
 			 const struct cfs_identity *self)
 {
 	if (cfs_uuid_is_null(seat->boot_id) || cfs_uuid_is_null(self->boot_id))
@@ -91,7 +77,7 @@ static bool is_this_host(const struct cfs_seat *seat,
 	return cfs_uuid_is_equal(seat->boot_id, self->boot_id);
 }
 
-static bool is_this_process(const struct cfs_seat *seat,
+bool cfs_seat_is_of_process(const struct cfs_seat *seat,
 			    const struct cfs_identity *self)
 {
 	return seat->pid == self->pid &&
@@ -107,7 +93,7 @@ void cfs_holder_describe(const struct cfs_seat *seat,
 	if (seat->state != CFS_SEAT_OPEN) {
 		snprintf(ret, CFS_HOLDER_TEXT_BYTES,
 			 "in use by another process on this host");
-	} else if (is_this_host(seat, self)) {
+	} else if (cfs_seat_is_of_host(seat, self)) {
 		snprintf(ret, CFS_HOLDER_TEXT_BYTES,
 			 "in use by process %" PRIu64 " on this host",
 			 seat->pid);
@@ -126,11 +112,11 @@ static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
 		return true;
 	if (h->opt.gone_host && strcmp(h->opt.gone_host, seat->host) == 0)
 		return true;
-	if (!is_this_host(seat, &h->self))
+	if (!cfs_seat_is_of_host(seat, &h->self))
 		/* Under our name but of another boot: it has restarted. */
 		return strcmp(seat->host, h->self.host) == 0;
-	if (is_this_process(seat, &h->self))
-		return !live_has(seat->instance_uuid);
+	if (cfs_seat_is_of_process(seat, &h->self))
+		return !cfs_holder_live_has(seat->instance_uuid);
 	return !h->source->is_alive(h->source->arg, seat->pid,
 				    seat->process_start);
 }
@@ -141,15 +127,15 @@ static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
  */
 static bool is_dying(const struct cfs_holder *h, const struct cfs_seat *seat)
 {
-	return seat->state == CFS_SEAT_OPEN && is_this_host(seat, &h->self) &&
-	       !is_this_process(seat, &h->self) &&
+	return seat->state == CFS_SEAT_OPEN && cfs_seat_is_of_host(seat, &h->self) &&
+	       !cfs_seat_is_of_process(seat, &h->self) &&
 	       !h->source->is_alive(h->source->arg, seat->pid,
 				    seat->process_start);
 }
 
 /* -------------------------------------------------------------- locking */
 
-static void unlock_all(struct cfs_holder *h)
+void cfs_holder_unlock_all(struct cfs_holder *h)
 {
 	uint32_t index;
 
@@ -162,7 +148,7 @@ static void unlock_all(struct cfs_holder *h)
 /* In the order of indices; goes on where it stopped (added devices). */
 static int lock_all(struct cfs_holder *h, struct cfs_err *err)
 {
-	bool is_exclusive = !cfs_devset_is_overlay(h->set);
+	bool is_exclusive = !cfs_devset_is_overlay(h->set) && !h->shared;
 	uint32_t count = cfs_devset_count(h->set);
 
 	for (; h->lock_count < count; h->lock_count++) {
@@ -176,7 +162,7 @@ static int lock_all(struct cfs_holder *h, struct cfs_err *err)
 }
 
 /* Who waited long may hold an old view of which devices there are. */
-static int check_labels(const struct cfs_holder *h, struct cfs_err *err)
+int cfs_holder_check_labels(const struct cfs_holder *h, struct cfs_err *err)
 {
 	uint32_t count = cfs_devset_count(h->set), index;
 
@@ -202,12 +188,12 @@ static int attempt(struct cfs_holder *h, struct cfs_err *err)
 
 	h->is_dying = false;
 	if (r == 0)
-		r = check_labels(h, err);
+		r = cfs_holder_check_labels(h, err);
 	if (r == 0)
 		r = cfs_seat_load(h->set, &h->state, err);
 	if (r == 0 && may_hold(h, &h->state.seat))
 		return 0;
-	unlock_all(h);
+	cfs_holder_unlock_all(h);
 	if (r < 0 && r != -EBUSY)
 		return r;
 	if (!is_locked && cfs_seat_load(h->set, &h->state, NULL) < 0)
@@ -230,7 +216,7 @@ static int wait_for_it(struct cfs_holder *h, struct cfs_err *err)
 		int r = attempt(h, err);
 		uint64_t deadline_ns = h->is_dying ? CFS_MAX(wait_ns, dying_ns) :
 						     wait_ns;
-		uint64_t poll_ns = h->is_dying ? DYING_POLL_NS : POLL_NS;
+		uint64_t poll_ns = h->is_dying ? DYING_POLL_NS : CFS_HOLDER_POLL_NS;
 
 		if (r != -EBUSY || now_ns >= deadline_ns)
 			return r;
@@ -293,13 +279,14 @@ int cfs_holder_acquire(struct cfs_devset *set,
 	h->source = opt->identity ? opt->identity : &cfs_identity_host;
 	h->clock = opt->clock ? opt->clock : cfs_clock_system();
 	h->source->self(h->source->arg, &h->self);
-	r = take(h, err);
+	r = cfs_devset_is_shared(set) ? cfs_shared_take(h, err) : take(h, err);
 	if (r < 0) {
-		unlock_all(h);
+		cfs_shared_free(h);
+		cfs_holder_unlock_all(h);
 		free(h);
 		return r;
 	}
-	live_add(h);
+	cfs_holder_live_add(h);
 	*ret_seat = h->state.seat;
 	*ret = h;
 	return 0;
@@ -309,8 +296,11 @@ int cfs_holder_update(struct cfs_holder *h, const struct cfs_seat *seat,
 		      struct cfs_err *err)
 {
 	struct cfs_seat_record next = { .seat = *seat, .seq = h->state.seq };
-	int r = lock_all(h, err);
+	int r;
 
+	if (h->shared)
+		return cfs_shared_update(h, seat, err);
+	r = lock_all(h, err);
 	if (r == 0 && !cfs_devset_is_overlay(h->set))
 		r = cfs_seat_store(h->set, &next, err);
 	if (r == 0) {
@@ -327,15 +317,18 @@ int cfs_holder_release(struct cfs_holder *h, bool clean, struct cfs_err *err)
 
 	if (!h)
 		return 0;
-	if (clean && !cfs_devset_is_overlay(h->set)) {
+	if (h->shared) {
+		r = cfs_shared_release(h, clean, err);
+	} else if (clean && !cfs_devset_is_overlay(h->set)) {
 		struct cfs_seat_record last = h->state;
 
 		last.seat.state = CFS_SEAT_CLEAN;
 		memset(last.seat.address, 0, sizeof(last.seat.address));
 		r = cfs_seat_store(h->set, &last, err);
 	}
-	live_drop(h);
-	unlock_all(h);
+	cfs_holder_live_drop(h);
+	cfs_shared_free(h);
+	cfs_holder_unlock_all(h);
 	free(h);
 	return r;
 }

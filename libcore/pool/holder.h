@@ -28,6 +28,9 @@
  * seq counts.  It is written in turn to its two slots, each time followed by a
  * flush.  Two records that each call the other's device absent are two halves
  * of a mirror that both went on: refused, -EUCLEAN.
+ *
+ * All of this is about pools of one host.  Pools that many hosts share are held
+ * in another way (pool/shared.h), by the same calls.
  */
 #pragma once
 
@@ -54,6 +57,19 @@ struct cfs_identity_source {
 };
 extern const struct cfs_identity_source cfs_identity_host;
 
+/*
+ * On shared pools: what was seen of a holder that may live, from one try to the
+ * next.  Zeroed at first.
+ */
+struct cfs_holder_watch {
+	uint8_t		instance_uuid[16];
+	uint32_t	epoch;
+	uint64_t	seq;
+	uint64_t	since_ns;	/* elapsed time */
+	bool		is_on;
+	bool		is_moving;	/* it has changed: it lives */
+};
+
 struct cfs_holder_options {
 	unsigned int	wait_seconds;
 	bool		(*stop)(void *arg);	/* may be NULL; while waiting */
@@ -62,6 +78,11 @@ struct cfs_holder_options {
 	const char	*gone_host;	/* may be NULL */
 	const struct cfs_identity_source *identity;	/* NULL: the host's */
 	struct cfs_clock *clock;			/* NULL: the system's */
+	/* Shared pools: NULL: a holder that may be dead is watched until that
+	 * is known; else each call is one look, and -EBUSY with !is_moving
+	 * means: not known yet, call again. */
+	struct cfs_holder_watch *watch;
+	bool		beats_by_hand;	/* tests: there is no thread */
 };
 
 /*

@@ -154,6 +154,26 @@ static int read_all(const struct cfs_devset *set, struct one *ones,
 	return check_halves(set, ones, count, err);
 }
 
+/* The seat of the last epoch. */
+static int load_shared(const struct cfs_devset *set,
+		       struct cfs_seat_record *ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_seat_table_freep) struct cfs_seat_table *table = NULL;
+	uint32_t base = 0, top = 0;
+	int r = cfs_seat_table_new(set, &table, err);
+
+	if (r == 0)
+		r = cfs_seat_table_load(set, table, err);
+	if (r == 0 && !cfs_seat_table_top(table, &base, &top))
+		r = cfs_err_set(err, -EUCLEAN, "%s: no seat is good",
+				cfs_devset_path(set, 0));
+	if (r < 0)
+		return r;
+	ret->seat = table->seats[top].seat;
+	ret->seq = table->seats[top].seq;
+	return 0;
+}
+
 int cfs_seat_load(const struct cfs_devset *set, struct cfs_seat_record *ret,
 		  struct cfs_err *err)
 {
@@ -161,6 +181,8 @@ int cfs_seat_load(const struct cfs_devset *set, struct cfs_seat_record *ret,
 	uint32_t best;
 	int r;
 
+	if (cfs_devset_is_shared(set))
+		return load_shared(set, ret, err);
 	ones = calloc(reader_count(set), sizeof(*ones));
 	if (!ones)
 		return cfs_err_errno(err, -ENOMEM, "seats");

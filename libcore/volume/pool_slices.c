@@ -289,7 +289,7 @@ static size_t slice_changes(uint64_t container_id, uint64_t lslice,
 			    struct slice_change *sc,
 			    struct cfs_table_change *changes)
 {
-	struct cfs_smap_rec smap = { .flags = 0 };
+	struct cfs_smap_rec smap = { .epoch = 0 };
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {

@@ -39,6 +39,10 @@ static const struct image_field SEAT_FIELDS[] = {
 	{ P + 588, 4, 0x99, NULL },
 	{ P + 592, 8, 0xaaaa, NULL },
 	{ P + 824, 4, 2, NULL },
+	{ P + 832, 4, 0xbbbb, NULL }, { P + 840, 8, 0xcccc, NULL },
+	{ P + 968, 4, 5, NULL }, { P + 972, 4, 1, NULL },
+	{ P + 976, 8, 0x30000, NULL }, { P + 984, 8, 0x40000, NULL },
+	{ P + 992, 8, 0x500003, NULL }, { P + 1000, 8, 0x500004, NULL },
 };
 
 static struct cfs_seat seat_make(void)
@@ -69,6 +73,14 @@ static struct cfs_seat seat_make(void)
 	s.absent[1].epoch = 0x99;
 	s.absent[1].stamp = 0xaaaa;
 	s.absent_count = 2;
+	s.base_epoch = 0xbbbb;
+	s.period_ns = 0xcccc;
+	s.plan[3].is_used = true;
+	s.plan[3].device_index = 5;
+	s.plan[3].slot_bytes[0] = 0x30000;
+	s.plan[3].slot_bytes[1] = 0x40000;
+	s.plan[3].vaddr[0] = 0x500003;
+	s.plan[3].vaddr[1] = 0x500004;
 	return s;
 }
 
@@ -127,7 +139,9 @@ static void test_seat_fields(void **state)
 	(void)state;
 	assert_int_equal(seat_poked(352, 4, 0), 0);
 	assert_int_equal(seat_poked(352, 4, 2), 0);
-	assert_int_equal(seat_poked(352, 4, 3), -EUCLEAN);
+	assert_int_equal(seat_poked(352, 4, 3), 0);
+	assert_int_equal(seat_poked(352, 4, 4), -EUCLEAN);
+	assert_int_equal(seat_poked(852, 4, 2), -EUCLEAN);
 	assert_int_equal(seat_poked(824, 4, 16), 0);
 	assert_int_equal(seat_poked(824, 4, 17), -EUCLEAN);
 	assert_int_equal(seat_poked(828, 4, 1), 0);
