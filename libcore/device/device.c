@@ -399,6 +399,25 @@ void cfs_dev_unlock(struct cfs_dev *dev)
 	dev->ops->unlock(dev);
 }
 
+int cfs_dev_mark(struct cfs_dev *dev, uint64_t number, struct cfs_err *err)
+{
+	int r = dev->ops->mark ? dev->ops->mark(dev, number, true) :
+				 -EOPNOTSUPP;
+
+	if (r == 0 || r == -EOPNOTSUPP)
+		return r;
+	if (r == -EBUSY)
+		return cfs_err_set(err, r, "%s: marked by another process",
+				   dev->name);
+	return cfs_err_errno(err, r, "%s: mark", dev->name);
+}
+
+void cfs_dev_unmark(struct cfs_dev *dev, uint64_t number)
+{
+	if (dev->ops->mark)
+		(void)dev->ops->mark(dev, number, false);
+}
+
 void *cfs_dev_buf_alloc_unset(size_t length_bytes)
 {
 	if (length_bytes > SIZE_MAX / 2)

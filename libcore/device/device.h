@@ -41,6 +41,7 @@ enum cfs_dev_flags {
 	CFS_DEV_RDWR	= 1u << 0,
 	CFS_DEV_CREATE	= 1u << 1,	/* make the plain file if there is none */
 	CFS_DEV_BUFFERED = 1u << 2,	/* no O_DIRECT (tests, foreign file systems) */
+	CFS_DEV_BESIDE	= 1u << 3,	/* a block device: beside its holder */
 };
 
 enum cfs_io_op { CFS_IO_READ, CFS_IO_WRITE };
@@ -171,6 +172,17 @@ int cfs_dev_resize(struct cfs_dev *dev, uint64_t size_bytes,
  */
 int cfs_dev_lock(struct cfs_dev *dev, bool exclusive, struct cfs_err *err);
 void cfs_dev_unlock(struct cfs_dev *dev);
+
+/*
+ * A mark on this open file description, told apart by @number (below 2^62): the
+ * kernel takes it away when the last handle is closed, which for a process that
+ * was killed is when its I/O has ended.  So whoever can take it knows that the
+ * one who had it writes no more.  Goes together with any lock.
+ * -EBUSY: another open file description has it; -EOPNOTSUPP, without @err: this
+ * kind of device has no marks.
+ */
+int cfs_dev_mark(struct cfs_dev *dev, uint64_t number, struct cfs_err *err);
+void cfs_dev_unmark(struct cfs_dev *dev, uint64_t number);
 
 /* A zeroed buffer aligned for direct I/O; free() it.  NULL: no memory. */
 void *cfs_dev_buf_alloc(size_t length_bytes);

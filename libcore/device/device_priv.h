@@ -32,6 +32,8 @@ struct cfs_dev_ops {
 	int (*resize)(struct cfs_dev *dev, uint64_t size_bytes);
 	int (*lock)(struct cfs_dev *dev, bool exclusive);
 	void (*unlock)(struct cfs_dev *dev);
+	/* May be NULL.  @number is an offset; not wanted: taken away. */
+	int (*mark)(struct cfs_dev *dev, uint64_t number, bool is_wanted);
 	bool (*is_same)(const struct cfs_dev *a, const struct cfs_dev *b);
 	bool (*is_direct)(const struct cfs_dev *dev);	/* NULL: no */
 	/* Frees the struct too, but not the name. */

@@ -360,9 +360,16 @@ static int file_resize(struct cfs_dev *dev, uint64_t size_bytes)
 
 /* ---------------------------------------------------- lock and identity */
 
-static int set_lock(struct cfs_dev *dev, short type)
+/* The lock is on all bytes below this, which is all there can be; marks are on
+ * one byte each behind it. */
+#define MARKS_AT	(INT64_C(1) << 62)
+
+static int set_lock(struct cfs_dev *dev, short type, off_t start, off_t length)
 {
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET,
+		.l_start = start, .l_len = length,
+	};
 
 	if (fcntl(file_of(dev)->fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
@@ -371,12 +378,22 @@ static int set_lock(struct cfs_dev *dev, short type)
 
 static int file_lock(struct cfs_dev *dev, bool exclusive)
 {
-	return set_lock(dev, exclusive ? F_WRLCK : F_RDLCK);
+	return set_lock(dev, exclusive ? F_WRLCK : F_RDLCK, 0, MARKS_AT);
 }
 
 static void file_unlock(struct cfs_dev *dev)
 {
-	set_lock(dev, F_UNLCK);
+	set_lock(dev, F_UNLCK, 0, MARKS_AT);
+}
+
+/* One to read keeps out those who write, and nobody else asks. */
+static int file_mark(struct cfs_dev *dev, uint64_t number, bool is_wanted)
+{
+	const short type = !is_wanted ? F_UNLCK :
+			   dev->is_writable ? F_WRLCK : F_RDLCK;
+
+	return set_lock(dev, type,
+			MARKS_AT + (off_t)(number & (MARKS_AT - 1)), 1);
 }
 
 static bool file_is_same(const struct cfs_dev *a, const struct cfs_dev *b)
@@ -417,6 +434,7 @@ static const struct cfs_dev_ops file_ops = {
 	.resize = file_resize,
 	.lock = file_lock,
 	.unlock = file_unlock,
+	.mark = file_mark,
 	.is_same = file_is_same,
 	.is_direct = file_is_direct,
 	.close = file_close,
@@ -504,7 +522,8 @@ static int open_checked(struct cfs_file_dev *file, const char *path,
 			return -errno;
 		how |= O_CREAT;
 	} else if (S_ISBLK(st.st_mode)) {
-		how |= flags & CFS_DEV_RDWR ? O_EXCL : 0;
+		how |= (flags & (CFS_DEV_RDWR | CFS_DEV_BESIDE)) ==
+		       CFS_DEV_RDWR ? O_EXCL : 0;
 	} else if (!S_ISREG(st.st_mode)) {
 		return -EINVAL;
 	}

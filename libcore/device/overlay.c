@@ -275,6 +275,14 @@ static void overlay_unlock(struct cfs_dev *dev)
 	cfs_dev_unlock(overlay_of(dev)->base);
 }
 
+static int overlay_mark(struct cfs_dev *dev, uint64_t number, bool is_wanted)
+{
+	struct cfs_dev *base = overlay_of(dev)->base;
+
+	return base->ops->mark ? base->ops->mark(base, number, is_wanted) :
+				 -EOPNOTSUPP;
+}
+
 static bool overlay_is_same(const struct cfs_dev *a, const struct cfs_dev *b)
 {
 	return cfs_dev_is_same(((const struct overlay_dev *)a)->base,
@@ -307,6 +315,7 @@ static const struct cfs_dev_ops overlay_ops = {
 	.resize = overlay_resize,
 	.lock = overlay_lock,
 	.unlock = overlay_unlock,
+	.mark = overlay_mark,
 	.is_same = overlay_is_same,
 	.is_direct = overlay_is_direct,
 	.close = overlay_close,

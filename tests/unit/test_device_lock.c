@@ -115,10 +115,44 @@ static void test_killed_holder(void **state)
 	cfs_dev_close(dev);
 }
 
+/* Marks go beside locks of any kind, and are taken by one at a time. */
+static void test_marks(void **state)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_dev *a = must_open(CFS_DEV_RDWR);
+	struct cfs_dev *b = must_open(CFS_DEV_RDWR);
+	struct cfs_dev *r = must_open(CFS_DEV_RDONLY);
+	struct cfs_dev *mem = NULL;
+
+	(void)state;
+	assert_int_equal(cfs_dev_lock(a, true, &err), 0);
+	assert_int_equal(cfs_dev_mark(b, 7, &err), 0);
+	assert_int_equal(cfs_dev_mark(a, 7, &err), -EBUSY);
+	assert_int_equal(cfs_dev_mark(a, 8, &err), 0);
+	assert_int_equal(cfs_dev_mark(b, 8, &err), -EBUSY);
+	cfs_dev_unlock(a);
+	assert_int_equal(cfs_dev_lock(b, true, &err), 0);
+	assert_int_equal(cfs_dev_mark(b, 8, &err), -EBUSY);
+	/* One who only reads is found, too. */
+	assert_int_equal(cfs_dev_mark(r, UINT64_MAX, &err), 0);
+	assert_int_equal(cfs_dev_mark(a, UINT64_MAX, &err), -EBUSY);
+	cfs_dev_close(r);
+	assert_int_equal(cfs_dev_mark(a, UINT64_MAX, &err), 0);
+	cfs_dev_close(b);
+	assert_int_equal(cfs_dev_mark(a, 7, &err), 0);
+	cfs_dev_unmark(a, 7);
+	assert_int_equal(cfs_dev_lock(a, true, &err), 0);
+	cfs_dev_close(a);
+	assert_int_equal(cfs_dev_mem_new(1 << 20, &mem, &err), 0);
+	assert_int_equal(cfs_dev_mark(mem, 1, &err), -EOPNOTSUPP);
+	cfs_dev_close(mem);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_handles),
+		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_killed_holder),
 	};
 
