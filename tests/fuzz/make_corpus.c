@@ -22,6 +22,7 @@
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
 #include "ondisk/table.h"
+#include "tree/container_client.h"
 
 #define CORPUS "tests/fuzz/corpus"
 
@@ -446,6 +447,59 @@ static void leases(void)
 		   false);
 }
 
+/* The first byte says what it is. */
+static void clients(void)
+{
+	const struct cfs_client_rec rec = {
+		.who = { .host = "host", .pid = 5 },
+		.state = CFS_CLIENT_OPEN,
+		.log_id = 9,
+		.log = { .seq = 3, .extent = 1, .block = 2 },
+		.stamp = 77,
+		.grave_vaddr = { 4, 5 },
+		.extent_count = 2,
+		.extents = { { cfs_vaddr(0, 9), 8 }, { cfs_vaddr(1, 9), 4 } },
+	};
+	struct cfs_smap_entry smap[2] = { { .lslice = 0 }, { .lslice = 3 } };
+	const struct cfs_client_view view = {
+		.container_id = 1, .root_seq = 6, .stamp = 10,
+		.stamp_end = 20, .has_map = true, .smap_count = 2,
+		.smap = smap,
+	};
+	struct cfs_loan loan = { .key = cfs_vaddr(2, 1), .number = 3,
+				 .allowed = { 7, 1 } };
+	const struct cfs_loans loans = { .count = 1, .items = &loan };
+	const struct cfs_rec stamp = { .type = CFS_REC_STAMP, .stamp = 12 };
+	const uint64_t key = cfs_vaddr(2, 1);
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
+	struct cfs_client_rec_disk disk;
+	struct cfs_fold fold = {
+		.seq = 1, .record_count = 1, .returns = &key,
+		.return_count = 1,
+	};
+
+	smap[1].pieces[0] = (struct cfs_piece){ .flags = CFS_PIECE_USED,
+						.slice_index = 8 };
+	cfs_client_rec_pack(&rec, &disk);
+	seed_write("client", "record", 0, &disk, sizeof(disk), false);
+	if (cfs_client_view_pack(&view, &buf) < 0)
+		fail("view");
+	seed_write("client", "view", 1, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	if (cfs_loans_pack(&loans, &buf) < 0)
+		fail("loans");
+	seed_write("client", "loans", 2, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	if (cfs_rec_append(&records, &stamp, NULL, 0, NULL) < 0)
+		fail("record");
+	fold.records = records.data;
+	fold.record_bytes = records.bytes;
+	if (cfs_fold_pack(&fold, &buf) < 0)
+		fail("fold");
+	seed_write("client", "fold", 3, buf.data, buf.bytes, false);
+}
+
 int main(void)
 {
 	if (mkdir(CORPUS, 0777) < 0 && errno != EEXIST)
@@ -461,5 +515,6 @@ int main(void)
 	tables();
 	maps_and_inodes();
 	leases();
+	clients();
 	return 0;
 }
