@@ -296,6 +296,22 @@ static int count_beyond(void *arg, uint32_t device, uint64_t slice,
 	return 0;
 }
 
+/* It may have grown since it was opened.  What has no path is as it was. */
+static int look_at_size(struct cfs_session *s, uint32_t index,
+			struct cfs_err *err)
+{
+	struct cfs_dev *dev = cfs_devset_dev(s->set, index), *again;
+	uint64_t size;
+
+	if (cfs_dev_open(cfs_devset_path(s->set, index), CFS_DEV_RDONLY,
+			 &again, NULL) < 0)
+		return 0;
+	size = cfs_dev_size_bytes(again);
+	cfs_dev_close(again);
+	return size == cfs_dev_size_bytes(dev) ? 0 :
+	       cfs_dev_resize(dev, size, err);
+}
+
 int cfs_local_resize_device(struct cfs_session *s, const char *device,
 			    uint64_t *ret_old_slices, uint64_t *ret_new_slices,
 			    struct cfs_err *err)
@@ -316,6 +332,9 @@ int cfs_local_resize_device(struct cfs_session *s, const char *device,
 	dev = cfs_devset_dev(s->set, beyond.device);
 	if (!dev)
 		return cfs_err_set(err, -ENODEV, "the device is missing");
+	r = look_at_size(s, beyond.device, err);
+	if (r < 0)
+		return r;
 	label = cfs_devset_label(s->set, beyond.device);
 	size = cfs_align_down(cfs_dev_size_bytes(dev), CFS_BLOCK_BYTES);
 	*ret_old_slices = rec.slice_count;

@@ -150,7 +150,8 @@ static int each_container(void *arg, uint64_t id,
 	struct list_state *st = arg;
 	int r;
 
-	if (rec->state == CFS_OBJECT_DELETING)
+	/* Nor one that somebody still fills. */
+	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &st->m, err);
 	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);

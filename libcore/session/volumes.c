@@ -181,7 +181,8 @@ static int each_container(void *arg, uint64_t id,
 	struct cfs_member *m;
 	int r;
 
-	if (rec->state == CFS_OBJECT_DELETING)
+	/* Nor one that somebody still fills. */
+	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
 	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
