@@ -151,6 +151,7 @@ make_newer() {
 }
 
 @test "a newer format is 8, and nothing is written" {
+	not_beside
 	make_pool
 	make_newer "$P"
 	before=$(sum_of "$P")
@@ -269,6 +270,7 @@ make_newer() {
 }
 
 @test "a pool on a full host file system: 6, and what was there stays" {
+	not_beside
 	need_root
 	mkdir mnt
 	mount -t tmpfs -o size=24M tmpfs mnt || skip "no tmpfs here"
@@ -298,6 +300,7 @@ make_newer() {
 # ------------------------------------------------------------- read-only
 
 @test "a file that nobody may write can be read, not written" {
+	not_beside
 	make_pool
 	make_lun vm0 1M 16
 	need_root
@@ -313,6 +316,7 @@ make_newer() {
 }
 
 @test "a read-only loop device can be read, not written" {
+	not_beside
 	need_root
 	make_pool
 	make_lun vm0 1M 16
@@ -324,6 +328,7 @@ make_newer() {
 }
 
 @test "a pool left by a killed writer can be read on a read-only device" {
+	not_beside
 	need_root
 	make_pool
 	make_lun vm0 1M 16

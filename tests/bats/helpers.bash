@@ -22,10 +22,55 @@ cfs_setup()
 	P=pool.img
 }
 
-# A pool of 64 MiB (or $2) in the file $1 (pool.img).
+# A pool of 64 MiB (or $2) in the file $1 (pool.img).  With CFS_TEST_BESIDE=1
+# a cfsd holds it from then on, and what the tests do is done beside it.
 make_pool()
 {
-	mkcfs -q --size "${2:-64M}" "${1:-$P}"
+	mkcfs -q --size "${2:-64M}" "${1:-$P}" || return
+	[ -z "${CFS_TEST_BESIDE-}" ] || serve_pool "${1:-$P}"
+}
+
+# A cfsd holds the pool $1 ($P), and answers.  Its number is in $CFSD.
+serve_pool()
+{
+	local log=$BATS_TEST_TMPDIR/cfsd.$RANDOM
+
+	export CFS_RUN=$BATS_TEST_TMPDIR/run
+	mkdir -p -m 700 "$CFS_RUN"
+	timeout --foreground 300 cfsd "${1:-$P}" >"$log" 2>&1 3>&- &
+	CFSD_TIMER=$!
+	CFSDS+=("$CFSD_TIMER")
+	for _ in {1..500}; do
+		[ ! -s "$log" ] || break
+		sleep 0.02
+	done
+	[ -s "$log" ]
+	CFSD=$(pgrep -P "$CFSD_TIMER" -x cfsd)
+}
+
+# For tests of who holds a pool, and of files that are written to behind the
+# back of the one who holds it.
+not_beside()
+{
+	[ -z "${CFS_TEST_BESIDE-}" ] || skip "the pool is held"
+}
+
+# All of them end, cleanly.
+release_pools()
+{
+	local pid
+
+	for pid in ${CFSDS[@]+"${CFSDS[@]}"}; do
+		kill -TERM "$pid" 2>/dev/null
+		wait "$pid"
+	done
+	CFSDS=()
+}
+
+# Files that have a teardown of their own call release_pools in it.
+teardown()
+{
+	release_pools
 }
 
 # A LUN $1 of $2 (16M), with $3 blocks of the pattern at its front; these are
