@@ -348,6 +348,7 @@ static void test_standing(void **state)
 	assert_int_equal(hand_end(2, &body), -ESTALE);
 	lease.lease_id = grant.lease_id;
 	lease.client_id = me.client_id;
+	lease.secret[3] = (uint8_t)(me.secret[3] ^ 1);
 	hand_begin(CFS_MSG_UNLOCK, 6);
 	cfs_msg_lease_pack(&lease, &put);
 	assert_int_equal(hand_end(2, &body), -ENOENT);
@@ -356,6 +357,43 @@ static void test_standing(void **state)
 	cfs_msg_lease_pack(&lease, &put);
 	assert_int_equal(hand_end(2, &body), 0);
 	assert_int_equal(cfs_owner_client_count(world.owner), 0);
+	world_done();
+}
+
+/* By its id alone: what has no connection, and nothing else. */
+static void test_standing_by_id(void **state)
+{
+	struct cfs_msg_renew renew = { .client_id = 0 };
+	struct cfs_msg_lease lease = { .lease_id = 0 };
+	struct cfs_msg_welcome me;
+	struct cfs_msg_grant grant;
+	struct cfs_wire_get body;
+
+	(void)state;
+	hand_init();
+	hand_hello(2, CFS_HELLO_OBSERVER, NULL);
+	for (int is_standing = 0; is_standing < 2; is_standing++) {
+		me = hand_hello(1, is_standing ? CFS_HELLO_STANDING : 0, NULL);
+		assert_int_equal(hand_lock(1, 5, 1, 0, &grant), 0);
+		renew.client_id = lease.client_id = me.client_id;
+		lease.lease_id = grant.lease_id;
+		for (int is_cut = 0; is_cut < 2; is_cut++) {
+			bool may = is_standing && is_cut;
+
+			if (is_cut)
+				cfs_owner_closed(world.owner, 1);
+			hand_begin(CFS_MSG_RENEW, 5);
+			cfs_msg_renew_pack(&renew, &put);
+			assert_int_equal(hand_end(2, &body),
+					 may ? 0 : -ESTALE);
+			hand_begin(CFS_MSG_UNLOCK, 6);
+			cfs_msg_lease_pack(&lease, &put);
+			assert_int_equal(hand_end(2, &body),
+					 may ? 0 : -ENOENT);
+		}
+		assert_int_equal(cfs_owner_gone(world.owner, me.client_id),
+				 is_standing ? -ENOENT : 0);
+	}
 	world_done();
 }
 
@@ -523,6 +561,7 @@ int main(void)
 		TEST(test_reclaim_lost), TEST(test_reclaim_conflict),
 		TEST(test_preloaded_silent), TEST(test_preloaded_returns),
 		TEST(test_reclaim_is_recalled), TEST(test_standing),
+		TEST(test_standing_by_id),
 		TEST(test_doubles), TEST(test_strangers),
 		TEST(test_status_pages), TEST(test_watch),
 	};
