@@ -171,29 +171,47 @@ static bool is_awake(unsigned int client)
 	return !is_asleep[client];
 }
 
-static void step(void)
+/* To the very moment at which the owner has something to do, or nearly. */
+static void advance_to_edge(void)
+{
+	uint64_t now_ns = world_now(), next_ns;
+
+	if (!world.owner)
+		return;
+	next_ns = cfs_owner_tick(world.owner);
+	if (next_ns == UINT64_MAX || next_ns <= now_ns)
+		return;
+	advance((next_ns - now_ns) / (1000000 + CFS_DRIFT_PPM_DEFAULT) *
+		1000000 + cfs_rng_below(&rng, 2) * 1000000);
+	cfs_owner_tick(world.owner);
+}
+
+/* Some lives are wild; in others nothing but time passes, mostly. */
+static void step(bool is_calm)
 {
 	unsigned int i = (unsigned int)cfs_rng_below(&rng, CLIENTS);
-	uint64_t what = cfs_rng_below(&rng, 100);
+	uint64_t what = cfs_rng_below(&rng, is_calm ? 400 : 100);
 
 	if (what < 45) {
 		if (!is_asleep[i])
 			do_token(i, (unsigned int)cfs_rng_below(&rng, TOKENS));
 	} else if (what < 55) {
 		do_link(i);
-	} else if (what < 85) {
-		advance(cfs_rng_below(&rng, T_NS / 4));
-	} else if (what < 87) {
+	} else if (what < 57) {
 		if (world.owner)
 			owner_end();
 		else
 			owner_begin();
-	} else if (what < 90) {
+	} else if (what < 60) {
 		seals();
+	} else if (what % 8 == 0) {
+		advance_to_edge();
+	} else if (what % 2) {
+		advance(cfs_rng_below(&rng, is_calm ? T_NS / 16 : T_NS / 4));
 	} else {
 		tick();
 	}
-	for (uint64_t n = cfs_rng_below(&rng, 6); n > 0; n--)
+	for (uint64_t n = cfs_rng_below(&rng, is_calm ? 16 : 6); n > 0; n--)
 		world_deliver_one(is_awake);
 	judge();
 }
@@ -259,7 +277,7 @@ static void life(uint64_t seed)
 		world_connect(i);
 	}
 	for (unsigned int i = 0; i < STEPS; i++)
-		step();
+		step(seed % 2);
 	mend();
 	world_done();
 }
