@@ -523,3 +523,34 @@ void cfs_container_lent_counts(struct cfs_container *c,
 	}
 	pthread_mutex_unlock(&c->lock);
 }
+
+int cfs_container_frozen_slices(struct cfs_container *c, uint64_t **ret,
+				size_t *ret_count, struct cfs_err *err)
+{
+	struct lent_group *g, *tmp;
+	uint64_t *list = NULL;
+	size_t n = 0;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->lender && c->lender->groups) {
+		list = calloc(HASH_COUNT(c->lender->groups), sizeof(*list));
+		if (!list)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+		HASH_ITER(hh, c->lender->groups, g, tmp) {
+			uint64_t lslice = cfs_vaddr_lslice(g->key);
+			size_t i = 0;
+
+			while (i < n && list[i] != lslice)
+				i++;
+			if (list && g->is_frozen && i == n)
+				list[n++] = lslice;
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (r < 0)
+		return r;
+	*ret = list;
+	*ret_count = n;
+	return 0;
+}

@@ -73,6 +73,11 @@ struct cfs_lent_counts {
 void cfs_container_lent_counts(struct cfs_container *c,
 			       struct cfs_lent_counts *ret);
 
+/* Logical slices in which groups are frozen, each once; the caller frees
+ * them.  NULL: none. */
+int cfs_container_frozen_slices(struct cfs_container *c, uint64_t **ret,
+				size_t *ret_count, struct cfs_err *err);
+
 /*
  * A view for the client; commits first if anything has changed.  @map_change:
  * what it knows of the slice map, 0: nothing.  @ret is to be given to

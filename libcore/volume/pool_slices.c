@@ -665,44 +665,6 @@ int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 	return r == -ENOENT ? 0 : r;
 }
 
-struct count_state {
-	uint32_t	device;
-	struct cfs_slice_counts *counts;
-};
-
-static int count_slice(void *arg, uint32_t device, uint64_t slice,
-		       const struct cfs_slice_rec *rec, struct cfs_err *err)
-{
-	struct count_state *st = arg;
-
-	(void)slice;
-	(void)err;
-	if (st->device != UINT32_MAX && st->device != device)
-		return 0;
-	if (rec->use == CFS_SLICE_USE_OWNED)
-		st->counts->used++;
-	else if (rec->use == CFS_SLICE_USE_FROZEN)
-		st->counts->frozen++;
-	else if (rec->use == CFS_SLICE_USE_BAD)
-		st->counts->bad++;
-	return 0;
-}
-
-int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
-			  struct cfs_slice_counts *ret, struct cfs_err *err)
-{
-	struct count_state st = { device_index, ret };
-
-	memset(ret, 0, sizeof(*ret));
-	for (uint32_t i = 0; i < pool->device_count; i++)
-		if (device_index == UINT32_MAX || device_index == i)
-			ret->total += pool->devices[i].slice_count;
-	if (cfs_pool_slices(pool, count_slice, &st, err) < 0)
-		return -EUCLEAN;
-	ret->free = ret->total - ret->used - ret->frozen - ret->bad;
-	return 0;
-}
-
 /* Free ones that were never used are holes of the file already, mostly; they
  * are discarded all the same, in one go. */
 int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "client_fixture.h"
+#include "heal/rebuild.h"
 
 #define LUN_BYTES	(UINT64_C(16) << 20)
 
@@ -195,6 +196,7 @@ static void seal_one(bool is_gone)
 {
 	struct heal_pool h = heal_new(false, LUN_BYTES);
 	const uint64_t ino = heal_volume(h.lun).ino;
+	struct cfs_slice_counts slices;
 	struct cfs_lent_counts lent;
 	struct client cl;
 
@@ -223,6 +225,8 @@ static void seal_one(bool is_gone)
 	heal_check_clean(&h);
 	cfs_container_lent_counts(h.lun->container, &lent);
 	assert_int_equal(lent.frozen_groups > 0, !is_gone);
+	HEAL_OK(cfs_pool_slice_counts(h.pool, UINT32_MAX, &slices, &err_));
+	assert_int_equal(slices.frozen > 0, !is_gone);
 	heal_scrub_clean(&h);
 	/* The next owner knows what is frozen, too. */
 	heal_reopen(&h);
@@ -235,11 +239,52 @@ static void seal_one(bool is_gone)
 	cfs_container_lent_counts(h.lun->container, &lent);
 	assert_int_equal(lent.clients, 0);
 	assert_int_equal(lent.lent_groups, 0);
+	HEAL_OK(cfs_pool_slice_counts(h.pool, UINT32_MAX, &slices, &err_));
+	assert_int_equal(slices.frozen, 0);
 	must_read(h.lun->container, ino, 4 << 20, 50 * HEAL_BLOCK, 4);
 	heal_check_clean(&h);
 	heal_scrub_clean(&h);
 	heal_reopen(&h);
 	must_read(h.lun->container, ino, 0, 3 * HEAL_BLOCK, 2);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/*
+ * A rebuild from tags while a client is in the table: what was folded is there,
+ * the client and its loans are over, and its log is space again.
+ */
+static void test_rebuild(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const uint64_t ino = heal_volume(h.lun).ino;
+	struct cfs_rebuild_result result;
+	struct cfs_lent_counts lent;
+	struct client cl;
+	uint64_t id = h.lun->id;
+
+	(void)state;
+	fill_and_write(h.lun->container, ino, 0, 20 * HEAL_BLOCK, 9);
+	client_new(&cl, &h, h.lun);
+	fill_and_write(cl.c, ino, 2 << 20, 64 * HEAL_BLOCK, 1);
+	fill_and_write(cl.c, ino, 0, 2 * HEAL_BLOCK, 2);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	client_kill(&cl);
+	heal_close(&h);
+	heal_open(&h, true);
+	HEAL_OK(cfs_rebuild_container(h.pool, id, &result, &err_));
+	heal_members(&h);
+	must_read(h.lun->container, ino, 0, 2 * HEAL_BLOCK, 2);
+	must_read(h.lun->container, ino, 2 << 20, 64 * HEAL_BLOCK, 1);
+	cfs_container_lent_counts(h.lun->container, &lent);
+	assert_int_equal(lent.clients, 0);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	/* Clients can be made again. */
+	client_new(&cl, &h, h.lun);
+	fill_and_write(cl.c, ino, 4 << 20, 64 * HEAL_BLOCK, 3);
+	client_close(&cl);
+	must_read(h.lun->container, ino, 4 << 20, 64 * HEAL_BLOCK, 3);
 	heal_check_clean(&h);
 	heal_free(&h);
 }
@@ -403,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_rewrite),
 		cmocka_unit_test(test_lost_answer),
+		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_seal),
 		cmocka_unit_test(test_seal_gone),
 		cmocka_unit_test(test_zombie),

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How many slices there are of each kind.  A slice in which groups are frozen
+ * counts as frozen: nothing in them is handed out until their writer is gone.
+ * That is known of the containers that are open.
+ */
+#include "volume/pool_priv.h"
+
+#include "base/cleanup.h"
+#include "base/vec.h"
+#include "tree/lend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct frozen_slice {
+	uint64_t	container_id, lslice;
+};
+
+struct count_state {
+	uint32_t	device;
+	struct cfs_slice_counts *counts;
+	CFS_VEC(struct frozen_slice) frozen;
+};
+
+static bool is_frozen(const struct count_state *st,
+		      const struct cfs_slice_rec *rec)
+{
+	for (size_t i = 0; i < st->frozen.count; i++)
+		if (st->frozen.items[i].container_id == rec->container_id &&
+		    st->frozen.items[i].lslice == rec->lslice)
+			return true;
+	return false;
+}
+
+static int count_slice(void *arg, uint32_t device, uint64_t slice,
+		       const struct cfs_slice_rec *rec, struct cfs_err *err)
+{
+	struct count_state *st = arg;
+
+	(void)slice;
+	(void)err;
+	if (st->device != UINT32_MAX && st->device != device)
+		return 0;
+	if (rec->use == CFS_SLICE_USE_OWNED && is_frozen(st, rec))
+		st->counts->frozen++;
+	else if (rec->use == CFS_SLICE_USE_OWNED)
+		st->counts->used++;
+	else if (rec->use == CFS_SLICE_USE_FROZEN)
+		st->counts->frozen++;
+	else if (rec->use == CFS_SLICE_USE_BAD)
+		st->counts->bad++;
+	return 0;
+}
+
+/* Container 0's lock is taken last: these are asked before. */
+static int find_frozen(struct cfs_pool *pool, struct count_state *st,
+		       struct cfs_err *err)
+{
+	struct member_entry *m, *tmp;
+	int r = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	HASH_ITER(hh, pool->members, m, tmp) {
+		CFS_CLEANUP(cfs_freep) uint64_t *list = NULL;
+		size_t count = 0;
+
+		if (r == 0)
+			r = cfs_container_frozen_slices(m->m.container, &list,
+							&count, err);
+		for (size_t i = 0; i < count && r == 0; i++)
+			if (cfs_vec_push(&st->frozen, (struct frozen_slice) {
+					m->m.id, list[i] }) < 0)
+				r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return r;
+}
+
+int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
+			  struct cfs_slice_counts *ret, struct cfs_err *err)
+{
+	struct count_state st = { .device = device_index, .counts = ret };
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	for (uint32_t i = 0; i < pool->device_count; i++)
+		if (device_index == UINT32_MAX || device_index == i)
+			ret->total += pool->devices[i].slice_count;
+	r = find_frozen(pool, &st, err);
+	if (r == 0 && cfs_pool_slices(pool, count_slice, &st, err) < 0)
+		r = -EUCLEAN;
+	cfs_vec_done(&st.frozen);
+	ret->free = ret->total - ret->used - ret->frozen - ret->bad;
+	return r;
+}
