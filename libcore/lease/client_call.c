@@ -174,6 +174,10 @@ static void call_pack(const struct client_call *call,
 		cfs_msg_lease_pack(&(struct cfs_msg_lease){
 				.lease_id = call->lease_id }, put);
 		break;
+	case CFS_MSG_REVOKE:
+		cfs_msg_end_pack(&(struct cfs_msg_end){
+				.lease_id = call->lease_id }, put);
+		break;
 	default:		/* GOODBYE: no body */
 		break;
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/cleanup.h"
 
 /*
  * For so long, as a part of the period, a recalled grant still serves
@@ -174,6 +175,26 @@ struct client_grant *client_grant_cached(struct cfs_lease_client *client,
 		}
 	}
 	return NULL;
+}
+
+/*
+ * The owner may have heard the RECLAIM whose answer we never saw, and think
+ * that we hold it.  To give it back would say that all is in order; so it is
+ * to be revoked, and sealed.
+ */
+static bool is_perhaps_reclaimed(const struct cfs_lease_client *client,
+				 const struct client_grant *grant)
+{
+	if (!grant->needs_reclaim)
+		return false;
+	CFS_LIST_EACH(l, &client->calls) {
+		const struct client_call *call =
+			CFS_CONTAINER_OF(l, struct client_call, link);
+
+		if (call->type == CFS_MSG_RECLAIM && call->grant == grant)
+			return call->was_sent;
+	}
+	return false;
 }
 
 /* ---- back ---------------------------------------------------------------- */
@@ -369,13 +390,25 @@ void client_grant_recalled(struct cfs_lease_client *client,
 		client_grant_try_yield(client, grant);
 }
 
+void client_grant_unrecall(struct cfs_lease_client *client,
+			   struct client_grant *grant)
+{
+	grant->is_recalled = false;
+	grant->is_yielded = false;
+	if (cfs_list_is_empty(&grant->tokens))
+		grant_set_idle(client, grant, true);
+}
+
 void client_grant_lose(struct cfs_lease_client *client,
 		       struct client_grant *grant)
 {
 	struct cfs_lock_resource res = grant->request.resource;
 	uint64_t id = grant->id;
+	struct client_call *revoke = NULL;
 	struct cfs_link_node lost, deferred;
 
+	if (is_perhaps_reclaimed(client, grant))
+		revoke = CFS_STEAL(grant->unlock);
 	client_grant_unlink(client, grant);
 	cfs_list_init(&lost);
 	deferred_take(grant, &deferred);
@@ -389,6 +422,11 @@ void client_grant_lose(struct cfs_lease_client *client,
 		cfs_list_add_tail(&lost, l);
 	}
 	client_grant_free(grant);
+	if (revoke) {
+		client_call_start(client, revoke, CFS_MSG_REVOKE);
+		revoke->lease_id = id;
+		client_call_send(client, revoke);
+	}
 	while (!cfs_list_is_empty(&lost)) {
 		struct cfs_lease *token = CFS_CONTAINER_OF(lost.next,
 							   struct cfs_lease,

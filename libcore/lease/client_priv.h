@@ -32,7 +32,7 @@ struct client_call {
 	bool	 is_queued;		/* the owner said so */
 	struct cfs_lease *token;	/* LOCK, CHANGE: who asked, or NULL */
 	struct client_grant *grant;	/* LOCK: in reserve; else: which */
-	uint64_t lease_id;		/* UNLOCK */
+	uint64_t lease_id;		/* UNLOCK, REVOKE */
 	uint32_t mode, flags;		/* CHANGE */
 };
 
@@ -162,6 +162,9 @@ void client_grant_try_yield(struct cfs_lease_client *client,
 void client_grant_recalled(struct cfs_lease_client *client,
 			   struct client_grant *grant,
 			   const struct cfs_msg_recall *m);
+/* Whoever recalled it is no more. */
+void client_grant_unrecall(struct cfs_lease_client *client,
+			   struct client_grant *grant);
 /* Not given back, but gone. */
 void client_grant_lose(struct cfs_lease_client *client,
 		       struct client_grant *grant);
