@@ -191,6 +191,7 @@ bool cfs_cmd_is_stopped(void *unused);
 	.wait_seconds = (cmd)->wait_seconds, \
 	.search = (cmd)->search, \
 	.search_count = (cmd)->search_count, \
+	.lease = (cmd)->env_lease, \
 	.stop = cfs_cmd_is_stopped, \
 	.progress = cfs_cmd_progress, \
 	.warn = cfs_cmd_warn_line, \

@@ -150,29 +150,35 @@ int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 	return cfs_cmd_wrap(cmd, j->pool, r);
 }
 
-/* Does the manager stay for others when we are gone? */
-static int count_clients(void *arg, const struct cfs_lease_record *record)
-{
-	unsigned int *count = arg;
+struct others {
+	uint64_t	manager_pid;	/* its own uses keep it from nothing */
+	unsigned int	count;
+};
 
-	*count += record->kind == CFS_RECORD_CLIENT;
+static int count_other(void *arg, const struct cfs_lease_record *record)
+{
+	struct others *others = arg;
+
+	others->count += record->kind == CFS_RECORD_CLIENT &&
+			 record->u.client.pid != others->manager_pid;
 	return 0;
 }
 
+/* Does the manager stay for others when we are gone? */
 static bool has_others(struct cfs_cmd *cmd, const struct leasectl_join *j)
 {
 	const struct cfs_session_options opt = leasectl_options(cmd);
 	struct cfs_manager *m = NULL;
 	struct cfs_msg_status_head head;
 	struct cfs_manager_info info = j->info;
-	unsigned int count = 0;
+	struct others others = { .manager_pid = info.pid };
 	int r = cfs_manager_connect(&info, "leasectl", &opt, ANSWER_MS_MIN,
 				    &m, NULL);
 
 	if (r == 0)
-		r = cfs_manager_status(m, count_clients, &count, &head, NULL);
+		r = cfs_manager_status(m, count_other, &others, &head, NULL);
 	cfs_manager_close(m);
-	return r == 0 && count > 0;
+	return r == 0 && others.count > 0;
 }
 
 void leasectl_leave(struct cfs_cmd *cmd, struct leasectl_join *j)

@@ -1,7 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A volume opened for input and output: which way its bytes are reached. */
+#include "base/clock.h"
 #include "session/io_local.h"
 #include "session/remote.h"
+
+#define POLL_NS	(20 * CFS_NS_PER_MS)
+
+/*
+ * The lease that a volume is opened under is asked for again and again while
+ * somebody else has it: the holder does not wait for us, since what he waits
+ * with would keep others from being served.
+ */
+static int open_remote(struct cfs_session *s, const char *volume,
+		       const char *snap, bool is_writable,
+		       struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	struct cfs_clock *clock = cfs_clock_system();
+	uint64_t now_ns = cfs_clock_elapsed_ns(clock);
+	const uint64_t end_ns = cfs_deadline_add(now_ns, s->opt.wait_seconds *
+							 CFS_NS_PER_S);
+	int r;
+
+	for (;;) {
+		r = cfs_remote_io_open(s->remote, volume, snap, is_writable,
+				       ret, err);
+		now_ns = cfs_clock_elapsed_ns(clock);
+		if (r != -EBUSY || now_ns >= end_ns)
+			return r;
+		if (s->opt.stop && s->opt.stop(s->opt.arg))
+			return cfs_err_set(err, -EINTR, "stopped while "
+					   "waiting for it");
+		cfs_clock_sleep_until(clock, now_ns + POLL_NS);
+	}
+}
 
 int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 		bool is_writable, struct cfs_io_volume **ret,
@@ -15,8 +46,7 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 	r = is_writable ? cfs_session_may_write(s, err) : 0;
 	if (r < 0)
 		return r;
-	return cfs_remote_io_open(s->remote, volume, snap, is_writable, ret,
-				  err);
+	return open_remote(s, volume, snap, is_writable, ret, err);
 }
 
 void cfs_io_close(struct cfs_io_volume *v)

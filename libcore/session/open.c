@@ -271,6 +271,7 @@ static void session_free(struct cfs_session *s)
 	cfs_remote_close(s->beside);
 	cfs_devset_close(s->set);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->users_lock);
 	pthread_mutex_destroy(&s->seat_lock);
 	free(s);
 }
@@ -282,6 +283,7 @@ static struct cfs_session *session_new(const struct cfs_session_options *opt)
 	if (s) {
 		s->opt = *opt;
 		pthread_mutex_init(&s->lock, NULL);
+		pthread_mutex_init(&s->users_lock, NULL);
 		pthread_mutex_init(&s->seat_lock, NULL);
 	}
 	return s;

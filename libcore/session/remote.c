@@ -5,10 +5,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/le.h"
+#include "base/uuid.h"
 #include "lease/conn.h"
 #include "lease/msg.h"
 #include "pool/holder.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,11 +108,33 @@ static int connect_to(const struct cfs_address *address,
 	return cfs_remote_on(conn, opt, ret, err);
 }
 
+/* Tell under which lease we work, if it is one of this pool. */
+static int work_under(struct cfs_remote *r, const char *lease,
+		      const uint8_t pool_uuid[16], struct cfs_err *err)
+{
+	const char *at = strchr(lease, '@');
+	char name[CFS_LEASE_NAME_BYTES];
+	const struct cfs_rpc_args args = { .text = name };
+	struct cfs_lease_name parsed;
+	uint8_t uuid[16];
+
+	if (at && cfs_uuid_parse(at + 1, uuid) == 0 &&
+	    !cfs_uuid_is_equal(uuid, pool_uuid))
+		return 0;
+	snprintf(name, sizeof(name), "%.*s",
+		 (int)(at ? at - lease : (ptrdiff_t)sizeof(name)), lease);
+	if (cfs_lease_name_parse(name, &parsed) < 0)
+		return cfs_err_set(err, -EINVAL, "CFS_LEASE: not a lease: "
+				   "only leasectl run sets it");
+	return cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
+}
+
 int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       const struct cfs_session_options *opt,
 		       unsigned int timeout_ms, struct cfs_remote **ret,
 		       struct cfs_err *err)
 {
+	struct cfs_remote *remote = NULL;
 	struct cfs_address address;
 	int r, last = -EBUSY;
 
@@ -118,7 +142,16 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 	while ((r = cfs_address_next(&addresses, &address, NULL)) != -ENOENT) {
 		if (r == 0)
 			r = connect_to(&address, pool_uuid, opt, timeout_ms,
-				       ret, err);
+				       &remote, err);
+		if (r == 0 && opt->lease) {
+			r = work_under(remote, opt->lease, pool_uuid, err);
+			if (r < 0) {
+				cfs_remote_close(remote);
+				return r;
+			}
+		}
+		if (r == 0)
+			*ret = remote;
 		if (r == 0 || r == -ENOTSUP || r == -EINTR)
 			return r;
 		last = r;

@@ -19,7 +19,8 @@
  *
  * Requests that are longer than a message (a file with its first megabyte)
  * are put together at the manager first, by STAGE.  CANCEL stops a request
- * that was given a token: it answers then as one that a signal stopped.
+ * that was given a token: it answers then as one that a signal stopped.  What
+ * is used behind UNDER is used under that lease.
  */
 #pragma once
 
@@ -42,7 +43,7 @@
 #define CFS_RPC_READ_BYTES_MAX	(UINT32_C(4) << 20)
 
 enum cfs_rpc_type {
-	CFS_RPC_STAGE = 0x0101, CFS_RPC_CANCEL,
+	CFS_RPC_STAGE = 0x0101, CFS_RPC_CANCEL, CFS_RPC_UNDER,
 
 	CFS_RPC_POOL_INFO = 0x0110, CFS_RPC_DEVICES, CFS_RPC_SET,
 	CFS_RPC_ADD_DEVICE, CFS_RPC_RESIZE_DEVICE, CFS_RPC_TRIM,

@@ -199,6 +199,7 @@ CFS_RPC_SHAPE(ret_opened, T,
 static const struct cfs_rpc_shape a_none = { .bytes = sizeof(A) };
 CFS_RPC_SHAPE(a_stage, A, F(token), F(size_bytes), F(offset_bytes), DATA);
 CFS_RPC_SHAPE(a_token, A, F(token));
+CFS_RPC_SHAPE(a_text, A, F(text));
 CFS_RPC_SHAPE(a_set, A, O(volume), F(name), F(text));
 CFS_RPC_SHAPE(a_add_device, A, F(name), F(is_set));
 CFS_RPC_SHAPE(a_name, A, F(name));
@@ -258,6 +259,7 @@ CFS_RPC_SHAPE(a_file_write, A, F(handle), F(ino), F(offset_bytes), DATA);
 static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_STAGE, 0, "stage", &a_stage, NULL, NULL },
 	{ CFS_RPC_CANCEL, 0, "cancel", &a_token, NULL, NULL },
+	{ CFS_RPC_UNDER, 0, "lease", &a_text, NULL, NULL },
 
 	{ CFS_RPC_POOL_INFO, 0, "pool info", &a_none, &pool_info, NULL },
 	{ CFS_RPC_DEVICES, 0, "devices", &a_none, NULL, &device_info },

@@ -146,6 +146,14 @@ static int do_cancel(struct serve_call *c)
 	return 0;
 }
 
+/* Whose lease it is is seen when something is used under it. */
+static int do_under(struct serve_call *c)
+{
+	if (cfs_lease_name_parse(c->args.text, &c->peer->actor.lender) < 0)
+		return cfs_err_set(c->err, -EINVAL, "not a lease");
+	return 0;
+}
+
 static serve_fn function_of(uint16_t type)
 {
 	serve_fn fn;
@@ -154,6 +162,8 @@ static serve_fn function_of(uint16_t type)
 		return do_stage;
 	if (type == CFS_RPC_CANCEL)
 		return do_cancel;
+	if (type == CFS_RPC_UNDER)
+		return do_under;
 	fn = serve_session_fn(type);
 	if (!fn)
 		fn = serve_io_fn(type);

@@ -7,6 +7,7 @@
  * away; record; thread.  At the end: no new connections and sockets away,
  * requests done, record.
  */
+#include "session/serve_lease.h"
 #include "session/serve_run_priv.h"
 
 #include "base/uuid.h"
@@ -198,8 +199,11 @@ int cfs_serve_start(struct cfs_serve *serve,
 	if (r == 0)
 		r = store_address(serve, serve->address, err);
 	if (r == 0)
+		cfs_serve_lease_start(serve->session, serve);
+	if (r == 0)
 		r = cfs_serve_run(serve, err);
 	if (r < 0) {
+		cfs_serve_lease_stop(serve->session);
 		cfs_server_stop(serve->server, 0);
 		serve->address[0] = '\0';
 		(void)store_address(serve, "", NULL);
@@ -213,6 +217,7 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 	int r = 0, r2;
 
 	cfs_server_stop(serve->server, grace_ms);
+	cfs_serve_lease_stop(serve->session);
 	serve->is_running = false;
 	if (serve->address[0]) {
 		serve->address[0] = '\0';

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "session/session_priv.h"
 
+#include "session/serve_lease.h"
 #include "session/serve_use.h"
 
 #include <stdio.h>
@@ -12,6 +13,7 @@ struct cfs_use {
 	struct cfs_use	*next;
 	struct cfs_use_of of;
 	const void	*id;		/* of the actor; NULL: this process */
+	struct cfs_held	*held;		/* its lease, or NULL */
 	char		who[CFS_USE_WHO_BYTES];
 };
 
@@ -50,12 +52,40 @@ static const struct cfs_use *find_conflict(const struct cfs_session *s,
 	return NULL;
 }
 
+static int enter(struct cfs_session *s, struct cfs_use *use,
+		 struct cfs_err *err)
+{
+	const struct cfs_use *other;
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	other = find_conflict(s, use);
+	if (other) {
+		r = cfs_err_set(err, -EBUSY, "in use by %s", other->who);
+	} else {
+		use->next = s->uses;
+		s->uses = use;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static void leave(struct cfs_session *s, struct cfs_use *use)
+{
+	struct cfs_use **at;
+
+	pthread_mutex_lock(&s->lock);
+	for (at = &s->uses; *at != use; at = &(*at)->next)
+		;
+	*at = use->next;
+	pthread_mutex_unlock(&s->lock);
+}
+
 int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 			   struct cfs_use **ret, struct cfs_err *err)
 {
 	struct cfs_use *use = calloc(1, sizeof(*use));
-	const struct cfs_use *other;
-	int r = 0;
+	int r;
 
 	if (!use)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -66,15 +96,12 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 	else
 		snprintf(use->who, sizeof(use->who),
 			 "process %ld on this host", (long)getpid());
-	pthread_mutex_lock(&s->lock);
-	other = find_conflict(s, use);
-	if (other) {
-		r = cfs_err_set(err, -EBUSY, "in use by %s", other->who);
-	} else {
-		use->next = s->uses;
-		s->uses = use;
+	r = enter(s, use, err);
+	if (r == 0) {
+		r = cfs_serve_lease_take(s, of, actor, &use->held, err);
+		if (r < 0)
+			leave(s, use);
 	}
-	pthread_mutex_unlock(&s->lock);
 	if (r < 0)
 		free(use);
 	else
@@ -84,14 +111,17 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 
 void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use)
 {
-	struct cfs_use **at;
-
 	if (!use)
 		return;
-	pthread_mutex_lock(&s->lock);
-	for (at = &s->uses; *at != use; at = &(*at)->next)
-		;
-	*at = use->next;
-	pthread_mutex_unlock(&s->lock);
+	leave(s, use);
+	cfs_serve_lease_give(s, &use->held);
 	free(use);
+}
+
+void cfs_serve_volume_drop_leases(struct cfs_session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (struct cfs_use *u = s->uses; u; u = u->next)
+		cfs_serve_lease_give(s, &u->held);
+	pthread_mutex_unlock(&s->lock);
 }

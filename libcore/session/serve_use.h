@@ -8,11 +8,14 @@
  * writers do to each other is for the leases on ranges and files to say.
  * ALONE goes with nobody, and is asked for without waiting.
  *
+ * Where others are answered, a use has a lease on the volume (serve_lease.h).
+ *
  * Thread safety: any.
  */
 #pragma once
 
 #include "base/err.h"
+#include "lease/msg.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +43,7 @@ struct cfs_use_of {
 struct cfs_use_actor {
 	const void	*id;		/* tells actors apart */
 	char		who[CFS_USE_WHO_BYTES];	/* "process 12 on this host" */
+	struct cfs_lease_name lender;	/* works under that; lease_id 0: none */
 };
 /*
  * This thread works for @actor, which outlives that, until it is told
@@ -47,8 +51,10 @@ struct cfs_use_actor {
  */
 void cfs_serve_act_for(const struct cfs_use_actor *actor);
 
-/* -EBUSY: @err names who has it; -ENOMEM. */
+/* -EBUSY: @err names who has it; -ENOMEM; as cfs_serve_lease_take. */
 int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 			   struct cfs_use **ret, struct cfs_err *err);
 /* NULL is allowed. */
 void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use);
+/* Uses go on without leases: nobody is answered any more. */
+void cfs_serve_volume_drop_leases(struct cfs_session *s);

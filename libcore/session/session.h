@@ -49,6 +49,12 @@ struct cfs_session_options {
 	bool			must_hold;	/* never ask another holder: wait
 						 * until the pool is ours */
 	unsigned int		wait_seconds;
+	/*
+	 * $CFS_LEASE: CLIENT-LEASE-SECRET, and behind an '@' the UUID of the
+	 * pool it is of (of another pool: ignored).  What is used of a pool
+	 * that another process holds is used under that lease.  NULL: none.
+	 */
+	const char		*lease;
 	const char *const	*search;	/* directories */
 	size_t			search_count;
 	cfs_stop_fn		stop;		/* may be NULL */

@@ -13,6 +13,8 @@
 struct cfs_remote;
 struct cfs_use;
 struct cfs_open_tree;
+struct cfs_serve;
+struct cfs_leaser;
 
 struct cfs_session {
 	struct cfs_session_options opt;
@@ -30,6 +32,10 @@ struct cfs_session {
 	pthread_mutex_t	lock;		/* of these lists */
 	struct cfs_use	*uses;		/* serve_use.c */
 	struct cfs_open_tree *trees;	/* io_local.c */
+	/* serve_lease.c; the lock is taken behind the other one. */
+	pthread_mutex_t	users_lock;
+	struct cfs_serve *serve;	/* NULL: nobody is answered */
+	struct cfs_leaser *users;	/* NULL: no lease was needed yet */
 };
 
 /* A volume by its name "NAME" or "NAME/CLONE". */

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The leases under which this process uses volumes for itself and for those
+ * who ask it to (serve_use.h), once it answers others: a reader takes IS on
+ * the volume, a writer IX, whoever wants it alone X.  So a lease on a volume
+ * keeps them out, and they keep whoever asks for one waiting.
+ *
+ * They are those of one client in this process; each actor is a holder of its
+ * own.  They end with the use or, since what is done for a peer ends with its
+ * connection, with that.
+ *
+ * Thread safety: any.
+ */
+#pragma once
+
+#include "lease/conn_lease.h"
+#include "session/serve_use.h"
+
+struct cfs_serve;
+
+/*
+ * Without waiting.  0, and *ret, which is NULL where none is needed: of a
+ * snapshot, or nobody is answered.
+ * @a: NULL: this process itself.
+ * -EBUSY: @err names who has it; -ESTALE, -EPERM: the lease that @a works
+ * under is gone, or not his.
+ */
+int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
+			 const struct cfs_use_actor *a,
+			 struct cfs_held **ret, struct cfs_err *err);
+/* Give *held back, if it is there still; it is NULL behind this. */
+void cfs_serve_lease_give(struct cfs_session *s, struct cfs_held **held);
+
+/* From now on volumes are used under leases of @serve. */
+void cfs_serve_lease_start(struct cfs_session *s, struct cfs_serve *serve);
+/* Not any more: all are given back. */
+void cfs_serve_lease_stop(struct cfs_session *s);
