@@ -4,7 +4,8 @@
  *
  * Each is a header of 24 bytes and a body.  A request has an id that its
  * sender chose, not 0; a reply carries it back, with the reply bit and a
- * status.  A notice has id 0.  A reply with the more bit is followed by
+ * status.  A notice has id 0.  On one connection each HELLO has a higher id
+ * than the one before.  A reply with the more bit is followed by
  * another one to the same request: parts of a long answer, events of a watch,
  * or "your lock is queued", with the grant behind it.
  *
@@ -157,6 +158,9 @@ enum cfs_welcome_flags {
 	CFS_WELCOME_RECLAIM	= 1u << 1, /* new owner: the id is good, each
 					    * lease has to be reclaimed */
 	CFS_WELCOME_GRACE	= 1u << 2, /* nothing new is granted yet */
+	CFS_WELCOME_VERIFY	= 1u << 3, /* same owner, but leases were taken
+					    * away: each has to be reclaimed,
+					    * or it ends as if by FINAL */
 };
 
 struct cfs_msg_welcome {

@@ -131,6 +131,9 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 		owner->preloaded_count--;
 	}
 	*flags = c->may_reclaim ? CFS_WELCOME_RECLAIM : CFS_WELCOME_KNOWN;
+	/* What it was told of a lease's end may be lost with the link. */
+	if (c->has_revoked)
+		*flags |= CFS_WELCOME_VERIFY;
 	owner_event(owner, CFS_EVENT_RENEW, c, NULL);
 	return 0;
 }
@@ -226,9 +229,13 @@ int owner_hello(struct owner_request *rq, struct cfs_err *err)
 		return cfs_err_set(err, -ENOENT, "another pool is held here");
 	if (rq->peer->client && rq->peer->hello_message == rq->head.id) {
 		rq->client = rq->peer->client;
-		welcome(rq, CFS_WELCOME_KNOWN);
+		welcome(rq, CFS_WELCOME_KNOWN | (rq->client->has_revoked ?
+						 CFS_WELCOME_VERIFY : 0u));
 		return 0;
 	}
+	/* A late double of what was said before: it says nothing now. */
+	if (rq->head.id <= rq->peer->hello_message)
+		return 0;
 	if (m.flags & CFS_HELLO_OBSERVER) {
 		if (rq->peer->client)
 			return cfs_err_set(err, -EINVAL, "already a client");

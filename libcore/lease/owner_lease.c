@@ -256,12 +256,22 @@ static int lease_lock(struct cfs_owner *owner, struct owner_lease *lease,
 	return r;
 }
 
-static int lock_again(struct owner_request *rq, struct owner_serial *s)
+/*
+ * The reply may be the first that the client sees of this lease: whatever it
+ * was told of it meanwhile it has not understood.
+ */
+static int lock_again(struct owner_request *rq, struct owner_serial *s,
+		      struct cfs_err *err)
 {
+	bool is_asked = s == &s->lease->asked;
+
+	if (s->lease->is_stopped || s->lease->is_sealing)
+		return is_asked ? cfs_err_set(err, -ERESTART, "ask again") :
+			cfs_err_set(err, -ESTALE, "the lease is revoked");
 	s->message = rq->head.id;
-	reply_grant(rq->owner, s->lease, rq->head.type, s,
-		    s == &s->lease->asked ? s->lease->is_waiting :
-		    s->lease->is_changing);
+	reply_grant(rq->owner, s->lease, rq->head.type, s, is_asked ?
+		    s->lease->is_waiting : s->lease->is_changing);
+	owner_recall_remind(rq->owner, s->lease);
 	return 0;
 }
 
@@ -278,7 +288,7 @@ int owner_lock(struct owner_request *rq, struct cfs_err *err)
 		return r;
 	again = serial_find(owner, c, m.serial);
 	if (again)
-		return lock_again(rq, again);
+		return lock_again(rq, again, err);
 	r = serial_check(c, m.serial, m.flags, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -321,6 +331,8 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 	lease = owner_lease_find(owner, m.lease_id);
 	if (lease && (lease->client != c || lease->is_waiting))
 		return cfs_err_set(err, -ESTALE, "that lease is another's");
+	if (lease && (lease->is_stopped || lease->is_sealing))
+		return cfs_err_set(err, -ESTALE, "that lease is revoked");
 	if (!lease) {
 		if (!owner->is_in_grace || !c->may_reclaim ||
 		    m.lease_id >> 32 >= owner->config.epoch)
@@ -435,7 +447,7 @@ int owner_change(struct owner_request *rq, struct cfs_err *err)
 		return r;
 	again = serial_find(owner, rq->client, m.serial);
 	if (again)
-		return lock_again(rq, again);
+		return lock_again(rq, again, err);
 	r = serial_check(rq->client, m.serial, m.flags, err);
 	if (r != 0)
 		return r < 0 ? r : 0;

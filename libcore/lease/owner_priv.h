@@ -47,6 +47,8 @@ struct owner_client {
 	bool	 may_reclaim;		/* was a client of the former owner */
 	bool	 is_preloaded;		/* and grants wait for it */
 	bool	 is_stopped;		/* revoked: not extended any more */
+	bool	 has_revoked;		/* a lease of it was taken away; whether
+					 * it heard of that is not known */
 	uint64_t deadline_ns;
 	uint64_t peer;			/* 0: not connected */
 	uint64_t last_serial;
@@ -229,6 +231,9 @@ void owner_recall_if_wanted(struct cfs_owner *owner,
 void owner_recall_clear(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_lease_stop(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_lease_due(struct cfs_owner *owner, struct owner_lease *lease);
+/* What the client must know of @lease, if anything. */
+void owner_recall_remind(struct cfs_owner *owner,
+			 const struct owner_lease *lease);
 /* On return of the client: all that it must know before the WELCOME. */
 void owner_recall_again(struct cfs_owner *owner,
 			struct owner_client *client);

@@ -110,6 +110,7 @@ static void lease_revoke(struct cfs_owner *owner, struct owner_lease *lease)
 	owner_timer_set(owner, &lease->timer, UINT64_MAX);
 	if (!lease->is_sealing) {
 		lease->is_sealing = true;
+		lease->client->has_revoked = true;
 		recall_send(owner, lease, CFS_MSG_REVOKED);
 		owner_event(owner, CFS_EVENT_REVOKE, lease->client, lease);
 	}
@@ -129,18 +130,22 @@ void owner_lease_due(struct cfs_owner *owner, struct owner_lease *lease)
 		owner_lease_stop(owner, lease);
 }
 
+void owner_recall_remind(struct cfs_owner *owner,
+			 const struct owner_lease *lease)
+{
+	if (lease->is_recalled)
+		recall_send(owner, lease, lease->is_sealing ?
+			    CFS_MSG_REVOKED : CFS_MSG_RECALL);
+}
+
 void owner_recall_again(struct cfs_owner *owner, struct owner_client *client)
 {
 	if (!client->recalled_count)
 		return;
-	CFS_LIST_EACH(l, &client->leases) {
-		const struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, link);
-
-		if (lease->is_recalled)
-			recall_send(owner, lease, lease->is_sealing ?
-				    CFS_MSG_REVOKED : CFS_MSG_RECALL);
-	}
+	CFS_LIST_EACH(l, &client->leases)
+		owner_recall_remind(owner, CFS_CONTAINER_OF(l,
+							struct owner_lease,
+							link));
 }
 
 /* ---- by order ------------------------------------------------------------ */
