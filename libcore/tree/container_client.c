@@ -193,7 +193,9 @@ int cfs_container_open_client(const struct cfs_container_config *config,
 	c->client->is_checked = client->is_checked;
 	c->client->fold_seq = client->rec.fold_seq;
 	r = install_view(c, view, err);
-	if (r == 0)
+	if (client->client_id == 0)
+		c->is_readonly = true;
+	else if (r == 0)
 		r = open_log(c, err);
 	if (r < 0)
 		return r;
@@ -403,8 +405,8 @@ int cfs_client_fold_locked(struct cfs_container *c, struct cfs_err *err)
 /* -EROFS, or what closed it. */
 static int refuse(const struct cfs_container *c, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EROFS, "closed for writing: %s",
-			   c->why_readonly.msg);
+	return cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?
+			   c->why_readonly.msg : "opened to read only");
 }
 
 static int fold_with(struct cfs_container *c, bool forces, bool idle, bool all,
@@ -472,6 +474,7 @@ static int get_view(struct cfs_container *c, struct cfs_err *err)
 		m->is_held = false;
 		return 0;
 	}
+	/* A reader may ask again. */
 	cfs_container_poison(c, &why);
 	if (err)
 		*err = why;
@@ -489,9 +492,9 @@ int cfs_container_refresh(struct cfs_container *c, struct cfs_err *err)
 
 	pthread_mutex_lock(&c->lock);
 	assert(c->client && !c->in_op);
-	if (c->is_readonly)
+	if (c->why_readonly.code)
 		r = refuse(c, err);
-	else if (has_changes(c))
+	else if (!c->is_readonly && has_changes(c))
 		r = cfs_client_fold_locked(c, err);
 	else
 		r = get_view(c, err);

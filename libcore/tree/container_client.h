@@ -152,7 +152,7 @@ struct cfs_client_source {
 /* ---- client mode --------------------------------------------------------- */
 
 struct cfs_client_config {
-	uint64_t	client_id;
+	uint64_t	client_id;	/* 0: only reads, and has no log */
 	struct cfs_client_rec rec;	/* where its log and gravestone are */
 	const struct cfs_client_source *source;
 	void		*source_ctx;
@@ -194,6 +194,14 @@ int cfs_container_give_back(struct cfs_container *c, bool all,
  */
 int cfs_container_client_again(struct cfs_container *c, int r,
 			       struct cfs_err *err);
+
+/*
+ * We came back to an owner that has lent us @loans (cfs_container_loans): those
+ * that we never heard of go back with the next fold.
+ */
+int cfs_container_reconcile(struct cfs_container *c,
+			    const struct cfs_loans *loans,
+			    struct cfs_err *err);
 
 struct cfs_client_counts {
 	uint64_t	loan_count;	/* groups */

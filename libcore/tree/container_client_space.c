@@ -147,6 +147,27 @@ int cfs_client_new_ino(struct cfs_container *c, uint64_t *ret,
 	return 0;
 }
 
+int cfs_container_reconcile(struct cfs_container *c,
+			    const struct cfs_loans *loans,
+			    struct cfs_err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	for (size_t i = 0; i < loans->count && r == 0; i++) {
+		uint64_t key = loans->items[i].key;
+		struct open_group *g;
+
+		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+		if (!g && cfs_vec_push(&c->client->spoilt, key) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	if (c->client->spoilt.count)
+		c->forces_commit = true;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
 /* ---- giving back --------------------------------------------------------- */
 
 static bool goes_back(const struct cfs_container *c, const struct open_group *g)

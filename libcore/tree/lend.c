@@ -357,7 +357,7 @@ int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 	if (c->is_readonly)
 		return cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?
 				   c->why_readonly.msg : "opened to read only");
-	if (c->stamp + STAMPS_OF_VIEW > c->root.stamp_ceiling)
+	if (e && c->stamp + STAMPS_OF_VIEW > c->root.stamp_ceiling)
 		c->forces_commit = true;
 	r = cfs_container_commit_locked(c, err);
 	if (r == 0 && map_change != c->map_change)
@@ -373,10 +373,13 @@ int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 	view.used_blocks = counts.used_blocks;
 	view.left_blocks = counts.left_blocks;
 	view.stamp = c->stamp;
-	c->stamp += STAMPS_OF_VIEW;
-	view.stamp_end = c->stamp;
-	e->stamp_end = c->stamp;
-	e->view_seq = c->root_seq;
+	view.stamp_end = c->stamp + 1;
+	if (e) {
+		c->stamp += STAMPS_OF_VIEW;
+		view.stamp_end = c->stamp;
+		e->stamp_end = c->stamp;
+		e->view_seq = c->root_seq;
+	}
 	*ret = view;
 	return 0;
 }
@@ -385,14 +388,15 @@ int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 		       uint64_t map_change, struct cfs_client_view *ret,
 		       struct cfs_err *err)
 {
-	struct client_entry *e;
-	int r;
+	struct client_entry *e = NULL;
+	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
-	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (client_id)
+		r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)
 		r = cfs_lend_view(c, e, map_change, ret, err);
-	if (r == 0)
+	if (r == 0 && e)
 		e->is_held = false;
 	pthread_mutex_unlock(&c->lock);
 	return r;

@@ -82,6 +82,8 @@ int cfs_container_frozen_slices(struct cfs_container *c, uint64_t **ret,
  * A view for the client; commits first if anything has changed.  @map_change:
  * what it knows of the slice map, 0: nothing.  @ret is to be given to
  * cfs_client_view_donep.  -ENOENT, -EPERM (refused), -ESTALE (sealed).
+ * @client_id 0: for a reader that is no client: it has no stamps, and nothing
+ * that it names is kept for it.
  */
 int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 		       uint64_t map_change, struct cfs_client_view *ret,
@@ -94,6 +96,10 @@ int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
 		       uint32_t group_count, struct cfs_loans *loans,
 		       struct cfs_err *err);
+/* All that it has on loan, for one that comes back and may have lost an
+ * answer; added to @loans. */
+int cfs_container_loans(struct cfs_container *c, uint64_t client_id,
+			struct cfs_loans *loans, struct cfs_err *err);
 int cfs_container_lend_inos(struct cfs_container *c, uint64_t client_id,
 			    uint32_t count, uint64_t *ret_first,
 			    uint64_t *ret_end, struct cfs_err *err);

@@ -226,6 +226,12 @@ int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
 	if (r < 0)
 		return r;
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (r == 0 && fold->seq == e->rec.fold_seq) {
+		/* It was sent again while it was being taken. */
+		cfs_op_abort(c);
+		return look_first(c, client_id, fold, ret, err) < 0 ?
+		       cfs_err_set(err, -ESTALE, "the client is closed") : 0;
+	}
 	if (r < 0) {
 		cfs_op_abort(c);
 		return r;

@@ -364,6 +364,31 @@ int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
 	return r;
 }
 
+int cfs_container_loans(struct cfs_container *c, uint64_t client_id,
+			struct cfs_loans *loans, struct cfs_err *err)
+{
+	struct client_entry *e;
+	struct lent_group *g, *tmp;
+	int r;
+
+	pthread_mutex_lock(&c->lock);
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	if (r == 0)
+		HASH_ITER(hh, c->lender->groups, g, tmp) {
+			const struct cfs_candidate cand = {
+				.key = g->key,
+				.allowed = { g->allowed[0], g->allowed[1] },
+				.was_used = true,
+			};
+
+			if (r == 0 && g->client_id == client_id &&
+			    add_loan(c, loans, &cand, g->number) < 0)
+				r = cfs_err_set(err, -ENOMEM, "out of memory");
+		}
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
 /* ---- inode numbers ------------------------------------------------------- */
 
 int cfs_container_lend_inos(struct cfs_container *c, uint64_t client_id,

@@ -86,6 +86,7 @@ struct cfs_key cfs_lend_client_key(uint64_t client_id);
 /* Within an operation that a commit ends: not logged. */
 int cfs_lend_store(struct cfs_container *c, uint64_t id,
 		   const struct cfs_client_rec *rec, struct cfs_err *err);
+/* @e: NULL: for a reader. */
 int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 		  uint64_t map_change, struct cfs_client_view *ret,
 		  struct cfs_err *err);

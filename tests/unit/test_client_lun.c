@@ -191,6 +191,60 @@ static void test_lost_answer(void **state)
 	heal_free(&h);
 }
 
+/* A reader is no client: it sees what was committed, and writes nothing. */
+static void test_reader(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const uint64_t ino = heal_volume(h.lun).ino;
+	struct client cl = { .id = 0 };
+	struct cfs_lent_counts lent;
+
+	(void)state;
+	heal_write(h.lun, 0, 64, 1);
+	client_open_on(&cl, h.set, h.lun, false);
+	must_read(cl.c, ino, 0, 64 * HEAL_BLOCK, 1);
+	for (unsigned int i = 0; i < 30; i++)
+		heal_write(h.lun, 0, 64, 2 + i);
+	HEAL_OK(cfs_container_refresh(cl.c, &err_));
+	must_read(cl.c, ino, 0, 64 * HEAL_BLOCK, 31);
+	assert_int_equal(client_write(cl.c, ino, 0, big, 4096, NULL), -EROFS);
+	cfs_container_lent_counts(h.lun->container, &lent);
+	assert_int_equal(lent.clients, 0);
+	HEAL_OK(cfs_container_close(cl.c, &err_));
+	cfs_vols_free(cl.vols);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* An answer with loans is lost: they are given back when that is found out. */
+static void test_lost_loans(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const uint64_t ino = heal_volume(h.lun).ino;
+	CFS_CLEANUP(cfs_loans_donep) struct cfs_loans lost = { .count = 0 };
+	CFS_CLEANUP(cfs_loans_donep) struct cfs_loans all = { .count = 0 };
+	struct cfs_client_counts counts;
+	struct cfs_lent_counts lent;
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	fill_and_write(cl.c, ino, 0, 64 * HEAL_BLOCK, 1);
+	HEAL_OK(cfs_container_lend(h.lun->container, cl.id, 3, &lost, &err_));
+	HEAL_OK(cfs_container_loans(h.lun->container, cl.id, &all, &err_));
+	cfs_container_client_counts(cl.c, &counts);
+	assert_int_equal(all.count, counts.loan_count + lost.count);
+	HEAL_OK(cfs_container_reconcile(cl.c, &all, &err_));
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	cfs_container_client_counts(cl.c, &counts);
+	cfs_container_lent_counts(h.lun->container, &lent);
+	assert_int_equal(lent.lent_groups, counts.loan_count);
+	must_read(h.lun->container, ino, 0, 64 * HEAL_BLOCK, 1);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 /* A client dies; what it synced is there, known gone or not. */
 static void seal_one(bool is_gone)
 {
@@ -448,6 +502,8 @@ int main(void)
 		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_rewrite),
 		cmocka_unit_test(test_lost_answer),
+		cmocka_unit_test(test_reader),
+		cmocka_unit_test(test_lost_loans),
 		cmocka_unit_test(test_rebuild),
 		cmocka_unit_test(test_seal),
 		cmocka_unit_test(test_seal_gone),
