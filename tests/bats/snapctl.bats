@@ -417,24 +417,3 @@ Try 'snapctl take --help'."
 	run -0 --separate-stderr snapctl rm -y --json "$P:vm0@s1" "$P:vm0@s300"
 	[ "$(jq_output '[.removed[].freed_bytes] | add')" = 0 ]
 }
-
-@test "a range of hundreds goes in a few steps, and each is named" {
-	make_lun vm0 1M
-	version vm0 1
-	for i in {1..300}; do
-		names+=("$P:vm0@s$i")
-	done
-	snapctl take -q "${names[@]}"
-	version vm0 2
-	snapctl hold -q "$P:vm0@s150"
-	run -0 --separate-stderr snapctl rm -y --json "$P:vm0@s2..s299"
-	[ "$(jq_output '.removed | length')" = 297 ]
-	[ "$(jq_output '.removed | .[0].name + " " + .[-1].name')" = "s2 s299" ]
-	[ "$(jq_output '[.skipped[].name] | join(" ")')" = s150 ]
-	[ "$(names vm0)" = "s1 s150 s300" ]
-	is_version vm0@s150 1
-	is_version vm0 2
-	run -0 cfsck-heal check "$P"
-	run -0 --separate-stderr snapctl rm -y --json "$P:vm0@s1" "$P:vm0@s300"
-	[ "$(jq_output '[.removed[].freed_bytes] | add')" = 0 ]
-}
