@@ -176,12 +176,14 @@ static void test_together(void **state)
 	REFUSED("--sized and --size exclude each other", "--sized", "-s1");
 	REFUSED("--sized and --flag exclude each other", "-f", "--sized");
 	assert_int_equal(PARSE("--limit=1", "-s1"), 0);
-	REFUSED("--limit needs one of these options: size sized", "--limit=1");
+	REFUSED("--limit needs one of these options: "
+		"--size, --sized", "--limit=1");
 	assert_int_equal(PARSE("--flag"), 0);
 	assert_int_equal(cfs_args_check(&args, "count flag", &err), 0);
 	assert_int_equal(cfs_args_check(&args, "count age", &err), -EINVAL);
 	assert_string_equal(err.msg,
-			    "one of these options is needed: count age");
+			    "one of these options is needed: "
+			    "--count, --age");
 }
 
 static void test_own_before_common(void **state)
