@@ -7,6 +7,9 @@
  * synced is there; check finds nothing, and nothing is left of them when they
  * are gone.  That recovery is crashed, too.
  *
+ * Each call of a device fails once, too: whoever met it stops, and what was
+ * acknowledged is there.
+ *
  * And a zombie: a client whose writes are held back somewhere lets them go
  * after it was sealed, and after the owner went on.
  */
@@ -52,6 +55,19 @@ struct story {
 static size_t at_event;
 static uint64_t at_seed;
 static const char *at_what;
+
+/* With faults a story ends at the first error; else that is a failure. */
+static bool has_faults;
+static int failed;
+
+#define DO(expr) do {							\
+	struct cfs_err err_ = CFS_ERR_INIT;				\
+	int r_ = (expr);						\
+	if (r_ < 0 && !has_faults)					\
+		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
+	if (r_ < 0)							\
+		failed = r_;						\
+} while (0)
 
 static void print_place(void)
 {
@@ -154,8 +170,8 @@ static void change(struct story *s, unsigned int part)
 	at = (uint64_t)(part * PART_BLOCKS + from) * HEAL_BLOCK;
 	if (below(s, 5) == 0) {
 		memset(st->seeds + from, 0, n * sizeof(*st->seeds));
-		HEAL_OK(client_punch(container_of(s, part), s->ino, at,
-				     (uint64_t)n * HEAL_BLOCK, &err_));
+		DO(client_punch(container_of(s, part), s->ino, at,
+				(uint64_t)n * HEAL_BLOCK, &err_));
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -163,8 +179,8 @@ static void change(struct story *s, unsigned int part)
 		heal_fill(buf + (size_t)i * HEAL_BLOCK, HEAL_BLOCK,
 			  s->next_seed);
 	}
-	HEAL_OK(client_write(container_of(s, part), s->ino, at, buf,
-			     (size_t)n * HEAL_BLOCK, &err_));
+	DO(client_write(container_of(s, part), s->ino, at, buf,
+			(size_t)n * HEAL_BLOCK, &err_));
 }
 
 /* What @part has now is acknowledged. */
@@ -189,12 +205,13 @@ static void step(struct story *s)
 		return;
 	}
 	if (what < 9 || part == OWNER)
-		HEAL_OK(cfs_container_sync(c, &err_));
+		DO(cfs_container_sync(c, &err_));
 	else if (below(s, 3) == 0)
-		HEAL_OK(cfs_container_give_back(c, true, &err_));
+		DO(cfs_container_give_back(c, true, &err_));
 	else
-		HEAL_OK(cfs_container_fold(c, &err_));
-	ack(s, part);
+		DO(cfs_container_fold(c, &err_));
+	if (!failed)
+		ack(s, part);
 }
 
 static void tell_story(struct story *s, uint64_t seed, unsigned int steps)
@@ -354,6 +371,59 @@ static void test_power(void **state)
 		crash_story(seed, 70, is_long ? 1 : 3);
 }
 
+/* ---- faults --------------------------------------------------------------- */
+
+/* False: the story is over before that call. */
+static bool fault_story(uint64_t seed, uint64_t call)
+{
+	const struct cfs_sim_fault fault = {
+		.call_index = call, .code = -EIO, .is_partial = call & 1,
+	};
+	struct story *s = calloc(1, sizeof(*s));
+	struct cfs_sim_crash all = { .seed = UINT64_MAX };
+	unsigned int acked[PARTS];
+	struct cfs_sim *sim;
+	bool was_hit;
+
+	assert_non_null(s);
+	at_what = "fault";
+	at_event = call;
+	at_seed = seed;
+	tell_story(s, seed, 6);
+	has_faults = true;
+	failed = 0;
+	cfs_sim_fault_arm(s->sim, &fault);
+	for (unsigned int i = 0; i < 25 && !failed; i++)
+		step(s);
+	was_hit = cfs_sim_fault_was_hit(s->sim);
+	cfs_sim_fault_disarm(s->sim);
+	has_faults = false;
+	memcpy(acked, s->acks[s->ack_count - 1], sizeof(acked));
+	all.event_count = cfs_sim_event_count(s->sim);
+	HEAL_OK(cfs_sim_fork(s->sim, &all, &sim, &err_));
+	recover(s, sim, acked, true);
+	cfs_sim_free(sim);
+	end_world(s);
+	free(s);
+	at_what = NULL;
+	return was_hit;
+}
+
+static void test_faults(void **state)
+{
+	const uint64_t stride = getenv("CFS_LONG") ? 1 : 3;
+
+	(void)state;
+	for (uint64_t seed = 200; seed < 203; seed++) {
+		uint64_t call = 0;
+
+		while (fault_story(seed, call))
+			call += stride;
+		printf("# story %llu: %llu calls\n", (unsigned long long)seed,
+		       (unsigned long long)call);
+	}
+}
+
 /* ---- zombies -------------------------------------------------------------- */
 
 /*
@@ -432,6 +502,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_power),
+		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_zombies),
 	};
 

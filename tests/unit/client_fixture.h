@@ -28,6 +28,7 @@ struct client {
 	void		(*forge)(struct client *cl, struct cfs_fold *fold,
 				 uint8_t *records);
 	uint64_t	forge_arg;
+	bool		has_expired;	/* its period is over */
 	unsigned int	lends, folds, views;
 };
 
@@ -109,11 +110,19 @@ static inline int client_view(void *ctx, uint64_t map_change,
 	return r < 0 ? r : client_pass_view(&view, ret, err);
 }
 
+static inline bool client_holds(void *ctx)
+{
+	const struct client *cl = ctx;
+
+	return !cl->has_expired;
+}
+
 static const struct cfs_client_source client_source = {
 	.lend = client_lend,
 	.lend_inos = client_lend_inos,
 	.fold = client_fold,
 	.view = client_view,
+	.holds = client_holds,
 };
 
 /* On the devices of @set, perhaps not the owner's handles. */

@@ -396,6 +396,30 @@ static void test_zombie(void **state)
 	heal_free(&h);
 }
 
+/* No sync is acknowledged when the period is over; it counts all the same, if
+ * it came to the log before the seal. */
+static void test_expired(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const uint64_t ino = heal_volume(h.lun).ino;
+	struct cfs_err err = CFS_ERR_INIT;
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	fill_and_write(cl.c, ino, 0, 8 * HEAL_BLOCK, 1);
+	cl.has_expired = true;
+	assert_int_equal(cfs_container_sync(cl.c, &err), -ESTALE);
+	assert_int_equal(cfs_container_sync(cl.c, &err), -EROFS);
+	assert_int_equal(client_write(cl.c, ino, 0, big, 512, NULL), -EROFS);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	must_read(h.lun->container, ino, 0, 8 * HEAL_BLOCK, 1);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 /* The owner dies; the next one knows the client, which goes on. */
 static void test_owner_dies(void **state)
 {
@@ -508,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_seal),
 		cmocka_unit_test(test_seal_gone),
 		cmocka_unit_test(test_zombie),
+		cmocka_unit_test(test_expired),
 		cmocka_unit_test(test_owner_dies),
 		cmocka_unit_test(test_snapshots),
 	};
