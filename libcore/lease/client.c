@@ -153,27 +153,6 @@ static void reclaim_all(struct cfs_lease_client *client)
 	}
 }
 
-/*
- * The same owner has taken leases away, and the word of it may be lost: what
- * it holds for us it says again, lease by lease.
- */
-static void verify_all(struct cfs_lease_client *client)
-{
-	CFS_LIST_EACH(l, &client->grants) {
-		struct client_grant *g =
-			CFS_CONTAINER_OF(l, struct client_grant, link);
-		struct client_call *call;
-
-		g->end_ns = CFS_MIN(g->end_ns, client->period.end_ns);
-		if (g->needs_reclaim)
-			continue;	/* asked already */
-		g->needs_reclaim = true;
-		call = client_call_new(client, CFS_MSG_RECLAIM);
-		if (call)	/* else it just ends */
-			call->grant = g;
-	}
-}
-
 static void welcome_take(struct cfs_lease_client *client,
 			 const struct cfs_msg_welcome *m)
 {
@@ -186,8 +165,6 @@ static void welcome_take(struct cfs_lease_client *client,
 	if (is_ours && (m->flags & CFS_WELCOME_RECLAIM) &&
 	    m->epoch != client->hello.epoch)
 		reclaim_all(client);
-	else if (is_ours && (m->flags & CFS_WELCOME_VERIFY))
-		verify_all(client);
 	if (!is_ours)
 		cfs_period_sent(&client->period, client->hello_id,
 				client->hello_ns);

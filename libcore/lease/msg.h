@@ -158,9 +158,6 @@ enum cfs_welcome_flags {
 	CFS_WELCOME_RECLAIM	= 1u << 1, /* new owner: the id is good, each
 					    * lease has to be reclaimed */
 	CFS_WELCOME_GRACE	= 1u << 2, /* nothing new is granted yet */
-	CFS_WELCOME_VERIFY	= 1u << 3, /* same owner, but leases were taken
-					    * away: each has to be reclaimed,
-					    * or it ends as if by FINAL */
 };
 
 struct cfs_msg_welcome {

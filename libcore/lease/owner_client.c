@@ -131,9 +131,6 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 		owner->preloaded_count--;
 	}
 	*flags = c->may_reclaim ? CFS_WELCOME_RECLAIM : CFS_WELCOME_KNOWN;
-	/* What it was told of a lease's end may be lost with the link. */
-	if (c->has_revoked)
-		*flags |= CFS_WELCOME_VERIFY;
 	owner_event(owner, CFS_EVENT_RENEW, c, NULL);
 	return 0;
 }
@@ -229,8 +226,7 @@ int owner_hello(struct owner_request *rq, struct cfs_err *err)
 		return cfs_err_set(err, -ENOENT, "another pool is held here");
 	if (rq->peer->client && rq->peer->hello_message == rq->head.id) {
 		rq->client = rq->peer->client;
-		welcome(rq, CFS_WELCOME_KNOWN | (rq->client->has_revoked ?
-						 CFS_WELCOME_VERIFY : 0u));
+		welcome(rq, CFS_WELCOME_KNOWN);
 		return 0;
 	}
 	/* A late double of what was said before: it says nothing now. */

@@ -47,8 +47,6 @@ struct owner_client {
 	bool	 may_reclaim;		/* was a client of the former owner */
 	bool	 is_preloaded;		/* and grants wait for it */
 	bool	 is_stopped;		/* revoked: not extended any more */
-	bool	 has_revoked;		/* a lease of it was taken away; whether
-					 * it heard of that is not known */
 	uint64_t deadline_ns;
 	uint64_t peer;			/* 0: not connected */
 	uint64_t last_serial;

@@ -110,7 +110,6 @@ static void lease_revoke(struct cfs_owner *owner, struct owner_lease *lease)
 	owner_timer_set(owner, &lease->timer, UINT64_MAX);
 	if (!lease->is_sealing) {
 		lease->is_sealing = true;
-		lease->client->has_revoked = true;
 		recall_send(owner, lease, CFS_MSG_REVOKED);
 		owner_event(owner, CFS_EVENT_REVOKE, lease->client, lease);
 	}
