@@ -65,6 +65,30 @@ static int run_revoke(struct cfs_cmd *cmd)
 	return 0;
 }
 
+/*
+ * The host that holds the pool: it is taken and closed again, which leaves
+ * it free.  0; 1: it does not hold it.
+ */
+static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *host)
+{
+	struct cfs_session_options opt = {
+		.is_writable = true, .must_hold = true, .gone_host = host,
+		CFS_CMD_SESSION(cmd)
+	};
+	const struct cfs_session_options look = leasectl_options(cmd);
+	struct cfs_manager_info info;
+	struct cfs_session *s = NULL;
+	int r = cfs_manager_find(pool, &look, &info, &cmd->err);
+
+	if (r == 0 && (!info.is_held || info.is_here ||
+		       strcmp(info.host, host) != 0))
+		return 1;
+	if (r < 0 || cmd->is_dry_run)
+		return r;
+	r = cfs_session_open(pool, &opt, &s, &cmd->err);
+	return r < 0 ? r : cfs_session_close(s, &cmd->err);
+}
+
 static int run_gone(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
@@ -77,7 +101,15 @@ static int run_gone(struct cfs_cmd *cmd)
 		return cfs_cmd_usage(cmd, "'%s' is no client and no host",
 				     who);
 	if (r == 0)
-		r = reach(cmd, name.pool, &m);
+		r = free_pool(cmd, name.pool, who);
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, name.pool, r);
+	if (r == 0) {
+		t.host = who;
+		say(cmd, &t, who, "taken for dead");
+		return 0;
+	}
+	r = reach(cmd, name.pool, &m);
 	if (r < 0)
 		return r;
 	/* Digits may be a host too. */

@@ -15,12 +15,18 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/vec.h"
+#include "common/run.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
-/* Between two looks for a manager. */
-#define LOOK_NS	(100 * CFS_NS_PER_MS)
+/* Between two looks for a manager; and once its socket has been made. */
+#define LOOK_MS		100
+#define LOOK_SOON_MS	5
+#define SOON_COUNT	20u
 
 struct held {
 	struct cfs_lease_event	event;		/* of its grant */
@@ -37,6 +43,8 @@ struct watch {
 	bool			is_another;	/* than the one before */
 	bool			has_waited;	/* for a manager */
 	CFS_VEC(struct held)	held;
+	int			notify_fd;	/* of the sockets; or -1 */
+	unsigned int		soon;		/* looks at short intervals */
 	/* What kept it from telling, -EPIPE perhaps. */
 	int			broken;
 };
@@ -283,6 +291,32 @@ static int watch_one(struct watch *w)
 	       r == -ESHUTDOWN ? 0 : r;
 }
 
+/* Where sockets are made, so that little is missed of a short manager. */
+static void watch_directory(struct watch *w)
+{
+	char path[CFS_RUN_DIRECTORY_BYTES];
+
+	w->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (cfs_cmd_run_directory(w->cmd, path) < 0 || w->notify_fd < 0)
+		return;
+	(void)inotify_add_watch(w->notify_fd, path, IN_CREATE | IN_MOVED_TO);
+}
+
+static void wait_for_manager(struct watch *w)
+{
+	struct pollfd wait = { .fd = w->notify_fd, .events = POLLIN };
+	char events[4096];
+
+	if (w->soon) {
+		w->soon--;
+		(void)poll(NULL, 0, LOOK_SOON_MS);
+	} else if (poll(&wait, 1, LOOK_MS) > 0) {
+		while (read(w->notify_fd, events, sizeof(events)) > 0)
+			;
+		w->soon = SOON_COUNT;
+	}
+}
+
 static int run(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
@@ -292,13 +326,15 @@ static int run(struct cfs_cmd *cmd)
 	if (r == 0)
 		r = cfs_lease_names_new(&w.names, &cmd->err);
 	w.pool = name.pool;
+	watch_directory(&w);
 	while (r == 0 && !cfs_cmd_is_stopped(NULL)) {
 		r = watch_one(&w);
 		if (r == 0)
-			cfs_clock_sleep_until(cfs_clock_system(), LOOK_NS +
-				cfs_clock_elapsed_ns(cfs_clock_system()));
+			wait_for_manager(&w);
 	}
 	drop(&w);
+	if (w.notify_fd >= 0)
+		close(w.notify_fd);
 	cfs_vec_done(&w.held);
 	cfs_lease_names_free(w.names);
 	/* A signal is how it ends. */

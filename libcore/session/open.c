@@ -104,6 +104,7 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 		.wait_seconds = wait_seconds,
 		.stop = s->opt.stop,
 		.arg = s->opt.arg,
+		.gone_host = s->opt.gone_host,
 	};
 	struct cfs_seat before;
 	int r = cfs_seat_read(s->set, &before, err);

@@ -49,6 +49,8 @@ struct cfs_session_options {
 	bool			must_hold;	/* never ask another holder: wait
 						 * until the pool is ours */
 	unsigned int		wait_seconds;
+	const char		*gone_host;	/* an operator's word that this
+						 * host is dead; or NULL */
 	/*
 	 * $CFS_LEASE: CLIENT-LEASE-SECRET, and behind an '@' the UUID of the
 	 * pool it is of (of another pool: ignored).  What is used of a pool
