@@ -282,6 +282,7 @@ bool cfs_client_wants_fold(struct cfs_container *c)
 			dirty += cfs_tree_dirty_count(c->trees[i]);
 	return m->records.bytes + c->pending.bytes > CFS_CLIENT_RECORDS_SOFT ||
 	       dirty > CFS_CLIENT_DIRTY_SOFT ||
+	       m->named_blocks > CFS_CLIENT_BLOCKS_SOFT ||
 	       c->stamp + CFS_CLIENT_STAMPS_SOFT >= m->stamp_end;
 }
 
@@ -357,6 +358,7 @@ static int folded(struct cfs_container *c, const struct cfs_client_view *view,
 	m->records.bytes = 0;
 	m->record_count = 0;
 	m->freed_blocks = 0;
+	m->named_blocks = 0;
 	m->folds++;
 	m->returns_idle = false;
 	m->is_held = m->will_hold;

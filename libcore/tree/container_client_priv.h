@@ -15,6 +15,8 @@
 #define CFS_CLIENT_RECORDS_SOFT	(4u << 20)
 #define CFS_CLIENT_DIRTY_SOFT	4096u
 #define CFS_CLIENT_STAMPS_SOFT	64u
+/* Of data at home that no fold names: what a seal may have to copy. */
+#define CFS_CLIENT_BLOCKS_SOFT	65536u	/* 256 MiB */
 
 /* A node that was read, kept beyond the view that named it. */
 struct shelf_node {
@@ -49,6 +51,7 @@ struct client_mode {
 	/* In our log, durably, and not folded. */
 	struct cfs_buf	records;
 	uint32_t	record_count;
+	uint64_t	named_blocks;	/* by records since the last fold */
 
 	uint64_t	allowed_blocks;	/* of all groups that we have */
 	uint64_t	freed_blocks;	/* superseded since the last fold */

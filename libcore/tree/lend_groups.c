@@ -241,6 +241,10 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 	ch->room = fair_count(c, count);
 	ch->count = 0;
 	ch->blocks_left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	if (c->limit_blocks)
+		ch->blocks_left = CFS_MIN(ch->blocks_left,
+			(int64_t)c->limit_blocks - (int64_t)c->used_blocks -
+			(int64_t)cfs_lend_claim(c));
 	for (unsigned int pass = 0; pass < 2 && r == 0 && ch->count == 0;
 	     pass++)
 		r = scan(c, pass ? 1 : FREE_ENOUGH, ch, err);

@@ -355,6 +355,63 @@ static void test_stolen(void **state)
 	heal_free(&h);
 }
 
+/*
+ * Whatever bytes a fold has: it is taken whole or refused, nothing breaks, and
+ * what others have is as it was.
+ */
+static void scramble(struct client *cl, struct cfs_fold *fold,
+		     uint8_t *records)
+{
+	struct cfs_rng rng;
+
+	cfs_rng_init(&rng, cl->forge_arg);
+	for (uint64_t i = 0; i <= cl->forge_arg % 3; i++) {
+		size_t at = (size_t)cfs_rng_below(&rng, fold->record_bytes);
+
+		records[at] ^= (uint8_t)(1u << cfs_rng_below(&rng, 8));
+	}
+}
+
+static void test_scrambled(void **state)
+{
+	const uint64_t count = getenv("CFS_LONG") ? 3000 : 150;
+	unsigned int refused = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= count; seed++) {
+		const bool is_tree = seed & 1;
+		struct heal_pool h = heal_new(false, LUN_BYTES);
+		struct cfs_member *m = is_tree ? h.tree : h.lun;
+		struct client cl;
+		int r;
+
+		heal_write(h.lun, 0, 32, 1);
+		client_new(&cl, &h, m);
+		if (is_tree)
+			tree_work(&cl, m);
+		else
+			lun_work(&cl, heal_volume(m).ino);
+		cl.forge = scramble;
+		cl.forge_arg = seed;
+		r = cfs_container_fold(cl.c, NULL);
+		if (r != 0 && r != -EPERM)
+			fail_msg("seed %llu: %d", (unsigned long long)seed, r);
+		refused += r < 0;
+		if (r < 0)
+			heal_check_clean(&h);
+		client_kill(&cl);
+		HEAL_OK(cfs_container_client_gone(m->container, cl.id, NULL,
+						  &err_));
+		assert_int_equal(heal_read(h.lun, 0, 32, 1), 0);
+		heal_reopen(&h);
+		assert_int_equal(heal_read(h.lun, 0, 32, 1), 0);
+		heal_free(&h);
+	}
+	print_message("# %u of %llu refused\n", refused,
+		      (unsigned long long)count);
+	assert_true(refused > count / 2);
+}
+
 /* Bytes of messages that are cut, or say more than there is. */
 static void test_bounds(void **state)
 {
@@ -417,6 +474,7 @@ int main(void)
 		cmocka_unit_test(test_tree_lies),
 		cmocka_unit_test(test_other_lies),
 		cmocka_unit_test(test_stolen),
+		cmocka_unit_test(test_scrambled),
 		cmocka_unit_test(test_bounds),
 	};
 

@@ -91,6 +91,29 @@ static void test_full(void **state)
 	heal_free(&h);
 }
 
+/* A limit of the container holds for what is lent, too. */
+static void test_limit(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct cfs_container_rec rec = h.lun->rec;
+	struct client cl;
+	uint64_t end;
+
+	(void)state;
+	rec.limit_bytes = UINT64_C(16) << 20;
+	HEAL_OK(cfs_pool_container_update(h.pool, h.lun, &rec, &err_));
+	client_new(&cl, &h, h.lun);
+	end = fill(cl.c, ino, 0, UINT64_C(128) << 20);
+	assert_true(end > UINT64_C(8) << 20);
+	assert_true(end <= UINT64_C(16) << 20);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	must_be_filled(h.lun->container, ino, 0, end);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 /* Rewriting in a small container ends in no space only if there is none. */
 static void test_rewrite_full(void **state)
 {
@@ -330,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rewrite_full),
 		cmocka_unit_test(test_give_back),
 		cmocka_unit_test(test_old_view),
