@@ -11,15 +11,14 @@
 #include "base/cleanup.h"
 #include "tree/container_client.h"
 #include "tree/lend.h"
-#include "volume/vols.h"
+#include "volume/client.h"
 
 struct client {
 	struct cfs_container *owner;
 	uint64_t	id;
 	struct cfs_client_rec rec;
-	struct cfs_vols	*vols;
-	struct cfs_container *c;
-	struct cfs_member m;		/* for calls that want one */
+	struct cfs_member *m;
+	struct cfs_container *c;	/* of it */
 	/* What goes wrong. */
 	int		fold_fails;	/* before the owner hears of it */
 	bool		loses_answer;	/* of the next fold; it asks again */
@@ -136,25 +135,14 @@ static inline void client_open_on(struct client *cl, struct cfs_devset *set,
 		.source_ctx = cl,
 		.is_checked = is_checked,
 	};
-	struct cfs_container_config config = {
-		.cache_bytes = 4u << 20,
-		.hooks = &cfs_vols_hooks,
-	};
 	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
 		.smap = NULL };
 
 	cl->owner = m->container;
-	memcpy(config.uuid, m->rec.uuid, sizeof(config.uuid));
 	HEAL_OK(client_view(cl, 0, &view, &err_));
-	HEAL_OK(cfs_metavolume_new(set, m->id, &config.mv, &err_));
-	HEAL_OK(cfs_vols_new(&cl->vols, &err_));
-	config.hooks_ctx = cl->vols;
-	HEAL_OK(cfs_container_open_client(&config, &client, &view, &cl->c,
-					  &err_));
-	cl->m = (struct cfs_member){
-		.id = m->id, .rec = m->rec, .container = cl->c,
-		.vols = cl->vols,
-	};
+	HEAL_OK(cfs_client_member_open(set, &client, &view, 4u << 20, &cl->m,
+				       &err_));
+	cl->c = cl->m->container;
 }
 
 static inline void client_make(struct client *cl, struct cfs_member *m,
@@ -178,18 +166,17 @@ static inline void client_new(struct client *cl, struct heal_pool *h,
 /* Its process ends: nothing more is written. */
 static inline void client_kill(struct client *cl)
 {
-	cfs_container_drop(cl->c);
-	cfs_vols_free(cl->vols);
+	cfs_client_member_drop(cl->m);
 	cl->c = NULL;
-	cl->vols = NULL;
+	cl->m = NULL;
 }
 
 /* Fold, give all back, goodbye. */
 static inline void client_close(struct client *cl)
 {
-	HEAL_OK(cfs_container_close(cl->c, &err_));
+	HEAL_OK(cfs_client_member_close(cl->m, &err_));
 	cl->c = NULL;
-	cfs_vols_free(cl->vols);
+	cl->m = NULL;
 	HEAL_OK(cfs_container_client_gone(cl->owner, cl->id, NULL, &err_));
 }
 

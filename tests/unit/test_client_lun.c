@@ -210,8 +210,7 @@ static void test_reader(void **state)
 	assert_int_equal(client_write(cl.c, ino, 0, big, 4096, NULL), -EROFS);
 	cfs_container_lent_counts(h.lun->container, &lent);
 	assert_int_equal(lent.clients, 0);
-	HEAL_OK(cfs_container_close(cl.c, &err_));
-	cfs_vols_free(cl.vols);
+	HEAL_OK(cfs_client_member_close(cl.m, &err_));
 	heal_check_clean(&h);
 	heal_free(&h);
 }
