@@ -253,6 +253,12 @@ static void run_terminal(struct cfs_cmd *cmd)
 		line = readline("leasectl> ");
 		if (!line)
 			break;
+		/* ^C and the rest came at once: it was not meant. */
+		if (cfs_cmd_is_stopped(NULL)) {
+			cfs_cmd_clear_stop();
+			free(line);
+			continue;
+		}
 		if (*line)
 			add_history(line);
 		goes_on = do_line(cmd, line, &status);
