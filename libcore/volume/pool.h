@@ -113,7 +113,8 @@ int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 			      const struct cfs_container_rec *rec,
 			      struct cfs_err *err);
-/* Give all its slices back and forget it.  @m is freed. */
+/* Give all its slices back and forget it.  @m is freed.  -EBUSY: it has
+ * clients. */
 int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 			      struct cfs_err *err);
 

@@ -6,6 +6,7 @@
 #include "base/uuid.h"
 #include "ondisk/slice_header.h"
 #include "pool/metavolume.h"
+#include "tree/lend.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -560,10 +561,16 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 			      struct cfs_err *err)
 {
 	struct cfs_container_rec rec = m->rec;
+	struct cfs_lent_counts lent;
 	struct member_entry *e;
 	uint64_t id = m->id;
 	int r;
 
+	/* Its slices would get another life under their hands. */
+	cfs_container_lent_counts(m->container, &lent);
+	if (lent.clients)
+		return cfs_err_set(err, -EBUSY, "%" PRIu64 " clients may still "
+				   "write to it", lent.clients);
 	rec.state = CFS_OBJECT_DELETING;
 	r = cfs_pool_container_update(pool, m, &rec, err);
 	if (r < 0)

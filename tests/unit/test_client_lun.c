@@ -191,6 +191,29 @@ static void test_lost_answer(void **state)
 	heal_free(&h);
 }
 
+/* A container goes only when nobody can write to it any more. */
+static void test_remove(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	fill_and_write(cl.c, heal_volume(h.lun).ino, 0, 64 * HEAL_BLOCK, 1);
+	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
+			 -EBUSY);
+	HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id, false, NULL,
+					  &err_));
+	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
+			 -EBUSY);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	HEAL_OK(cfs_pool_container_remove(h.pool, h.lun, &err_));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 /* A reader is no client: it sees what was committed, and writes nothing. */
 static void test_reader(void **state)
 {
@@ -525,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_rewrite),
 		cmocka_unit_test(test_lost_answer),
+		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_lost_loans),
 		cmocka_unit_test(test_rebuild),
