@@ -290,6 +290,67 @@ static void test_stale_view(void **state)
 	old_view(true);
 }
 
+/*
+ * Damage is told as damage, but only when the owner names the same place once
+ * more; a client repairs nothing.
+ */
+static void test_damage(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(16) << 20);
+	const uint64_t ino = lun_of(&h);
+	uint8_t got[HEAL_BLOCK];
+	struct client cl;
+	uint64_t vaddr;
+
+	(void)state;
+	heal_write(h.lun, 0, 64, 1);
+	client_new(&cl, &h, h.lun);
+	vaddr = heal_block(h.lun->container, CFS_TAG_DATA, ino, 5, NULL);
+	heal_hurt(&h, h.lun->container, vaddr, 0);
+	cl.views = 0;
+	assert_int_equal(client_read(cl.c, CFS_STAMP_HEAD, ino,
+				     5 * HEAL_BLOCK, got, sizeof(got), NULL),
+			 -EUCLEAN);
+	assert_int_equal(cl.views, 1);
+	/* The rest is read, and written. */
+	HEAL_OK(client_read(cl.c, CFS_STAMP_HEAD, ino, 6 * HEAL_BLOCK, got,
+			    sizeof(got), &err_));
+	HEAL_OK(client_write(cl.c, ino, 5 * HEAL_BLOCK, got, sizeof(got),
+			     &err_));
+	HEAL_OK(client_read(cl.c, CFS_STAMP_HEAD, ino, 5 * HEAL_BLOCK, got,
+			    sizeof(got), &err_));
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* One copy of a mirror is bad: the other is read, and the first left so. */
+static void test_mirror_damage(void **state)
+{
+	struct heal_pool h = heal_new(true, UINT64_C(16) << 20);
+	const uint64_t ino = lun_of(&h);
+	uint8_t got[HEAL_BLOCK], want[HEAL_BLOCK * 64];
+	struct heal_damage *all;
+	struct client cl;
+	uint64_t vaddr;
+
+	(void)state;
+	heal_write(h.lun, 0, 64, 1);
+	heal_fill(want, sizeof(want), 1);
+	client_new(&cl, &h, h.lun);
+	vaddr = heal_block(h.lun->container, CFS_TAG_DATA, ino, 5, NULL);
+	heal_hurt(&h, h.lun->container, vaddr, 0);
+	HEAL_OK(client_read(cl.c, CFS_STAMP_HEAD, ino, 5 * HEAL_BLOCK, got,
+			    sizeof(got), &err_));
+	assert_memory_equal(got, want + 5 * HEAL_BLOCK, sizeof(got));
+	client_close(&cl);
+	all = heal_scrub(&h);	/* still bad, and healed by the owner */
+	assert_int_equal(all->count, 1);
+	free(all);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
 /* A small log: the client folds when it is full. */
 static void test_log_full(void **state)
 {
@@ -358,6 +419,8 @@ int main(void)
 		cmocka_unit_test(test_give_back),
 		cmocka_unit_test(test_old_view),
 		cmocka_unit_test(test_stale_view),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_mirror_damage),
 		cmocka_unit_test(test_log_full),
 		cmocka_unit_test(test_fold_fails),
 	};
