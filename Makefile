@@ -7,7 +7,8 @@
 #   make SAN=address,undefined    the same in build/san-address-undefined/
 #   make SAN=thread, COV=1, CC=clang
 #   make check                    everything; the last line counts
-#   make check-unit check-bats check-crash check-sim check-fuzz check-long
+#   make check-unit check-bats check-crash check-sim check-real check-fuzz
+#   make check-long
 #   ... ONLY=text                 only the files with text in their name
 #   make lint, coverage, bench [CASE=...], demo, fuzz, install, clean
 #
@@ -219,7 +220,8 @@ $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 
 # ------------------------------------------------------------------ checks
 
-.PHONY: deps check check-unit check-bats check-crash check-sim check-fuzz
+.PHONY: deps check check-unit check-bats check-crash check-sim check-real
+.PHONY: check-fuzz
 .PHONY: check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
@@ -250,7 +252,7 @@ check: deps
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
 check-all: all sim build-san
-	$(RUN_TESTS) unit fuzz crash sim bats
+	$(RUN_TESTS) unit fuzz crash sim real bats
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
@@ -260,10 +262,12 @@ check-crash: build-crash
 	$(RUN_TESTS) crash
 check-sim: sim
 	$(RUN_TESTS) sim
+check-real: all
+	$(RUN_TESTS) real
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
 check-long: all sim build-san fuzz
-	$(RUN_TESTS) --long unit fuzz crash sim bats
+	$(RUN_TESTS) --long unit fuzz crash sim real bats
 
 check-layers:
 	@contrib/check-layers

@@ -116,6 +116,9 @@ int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 	cmd->env_pool = env("CFS_POOL");
 	cmd->env_run = env("CFS_RUN");
 	cmd->env_lease = env("CFS_LEASE");
+	cmd->env_tls_cert = env("CFS_TLS_CERT");
+	cmd->env_tls_key = env("CFS_TLS_KEY");
+	cmd->env_tls_ca = env("CFS_TLS_CA");
 	cmd->items = cmd->verb ? cmd->verb->items : NULL;
 	cmd->keeps_output = cmd->verb &&
 			    (cmd->verb->flags & CFS_VERB_KEEPS_OUTPUT);

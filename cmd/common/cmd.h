@@ -49,6 +49,8 @@ struct cfs_cmd {
 	const char	*env_pool;	/* $CFS_POOL or NULL */
 	const char	*env_run;	/* $CFS_RUN or NULL */
 	const char	*env_lease;	/* $CFS_LEASE or NULL */
+	/* $CFS_TLS_CERT, _KEY, _CA or NULL */
+	const char	*env_tls_cert, *env_tls_key, *env_tls_ca;
 
 	/* For results and for what run() returns. */
 	struct cfs_err	err;
@@ -191,6 +193,9 @@ bool cfs_cmd_is_stopped(void *unused);
 	.wait_seconds = (cmd)->wait_seconds, \
 	.search = (cmd)->search, \
 	.search_count = (cmd)->search_count, \
+	.tls_cert = (cmd)->env_tls_cert, \
+	.tls_key = (cmd)->env_tls_key, \
+	.tls_ca = (cmd)->env_tls_ca, \
 	.lease = (cmd)->env_lease, \
 	.stop = cfs_cmd_is_stopped, \
 	.progress = cfs_cmd_progress, \

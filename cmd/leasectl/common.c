@@ -19,6 +19,9 @@ struct cfs_session_options leasectl_options(struct cfs_cmd *cmd)
 		.wait_seconds = cmd->wait_seconds,
 		.search = cmd->search,
 		.search_count = cmd->search_count,
+		.tls_cert = cmd->env_tls_cert,
+		.tls_key = cmd->env_tls_key,
+		.tls_ca = cmd->env_tls_ca,
 		.stop = cfs_cmd_is_stopped,
 		.warn = cfs_cmd_warn_line,
 		.arg = cmd,
@@ -80,7 +83,7 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 		     struct cfs_manager **ret)
 {
 	const struct cfs_session_options opt = leasectl_options(cmd);
-	struct cfs_manager_info own, *info = ret_info ? ret_info : &own;
+	struct cfs_manager_info own = { .pid = 0 }, *info = ret_info ? ret_info : &own;
 	int r;
 
 	for (;;) {

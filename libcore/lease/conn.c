@@ -195,10 +195,14 @@ uint64_t cfs_conn_next_id(struct cfs_conn *conn)
 static int gone_error(struct cfs_conn *conn, struct cfs_err *err)
 {
 	char why[CFS_ERR_BYTES];
+	int code;
 
 	pthread_mutex_lock(&conn->lock);
 	memcpy(why, conn->why.msg, sizeof(why));
+	code = conn->why.code;
 	pthread_mutex_unlock(&conn->lock);
+	if (code == -EACCES)	/* of TLS: no other connection will do */
+		return cfs_err_set(err, code, "%s", why);
 	return cfs_err_set(err, -ECONNRESET, "the manager is gone: %s",
 			   why[0] ? why : "the connection has broken");
 }

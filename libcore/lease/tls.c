@@ -12,6 +12,7 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 
 #define FUNCTIONS(X) \
 	X(gnutls_alert_get) \
+	X(gnutls_alert_send_appropriate) \
 	X(gnutls_certificate_allocate_credentials) \
 	X(gnutls_certificate_free_credentials) \
 	X(gnutls_certificate_get_peers) \
@@ -38,6 +40,7 @@
 	X(gnutls_record_get_direction) \
 	X(gnutls_record_recv) \
 	X(gnutls_record_send) \
+	X(gnutls_session_get_verify_cert_status) \
 	X(gnutls_session_set_verify_cert2) \
 	X(gnutls_strerror) \
 	X(gnutls_transport_set_int2) \
@@ -57,9 +60,11 @@ static struct cfs_err load_error;
 
 struct cfs_tls {
 	gnutls_certificate_credentials_t credentials;
+	atomic_uint		refs;	/* the caller, and each stream */
 };
 
 struct cfs_tls_stream {
+	struct cfs_tls		*tls;
 	pthread_mutex_t		lock;	/* a session is for one thread */
 	gnutls_session_t	session;
 	gnutls_typed_vdata_st	verify[2];	/* kept: not copied */
@@ -140,6 +145,7 @@ int cfs_tls_new(const struct cfs_tls_config *config, struct cfs_tls **ret,
 	tls = calloc(1, sizeof(*tls));
 	if (!tls)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	tls->refs = 1;
 	r = load_files(tls, config, err);
 	if (r < 0) {
 		cfs_tls_free(tls);
@@ -151,7 +157,7 @@ int cfs_tls_new(const struct cfs_tls_config *config, struct cfs_tls **ret,
 
 void cfs_tls_free(struct cfs_tls *tls)
 {
-	if (!tls)
+	if (!tls || atomic_fetch_sub(&tls->refs, 1) > 1)
 		return;
 	if (tls->credentials)
 		api.gnutls_certificate_free_credentials_(tls->credentials);
@@ -195,6 +201,8 @@ int cfs_tls_stream_new(struct cfs_tls *tls, int fd, const char *host,
 
 	if (!stream)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	atomic_fetch_add(&tls->refs, 1);
+	stream->tls = tls;
 	pthread_mutex_init(&stream->lock, NULL);
 	r = api.gnutls_init_(&stream->session, flags);
 	if (r == 0)
@@ -223,6 +231,7 @@ void cfs_tls_stream_free(struct cfs_tls_stream *stream)
 	if (stream->session)
 		api.gnutls_deinit_(stream->session);
 	pthread_mutex_destroy(&stream->lock);
+	cfs_tls_free(stream->tls);
 	free(stream->host);
 	free(stream);
 }
@@ -270,6 +279,25 @@ static int code_of(struct cfs_tls_stream *stream, ssize_t r)
 	}
 }
 
+/* What is wrong with the certificate that the peer has shown. */
+static int bad_certificate(struct cfs_tls_stream *stream, struct cfs_err *err)
+{
+	unsigned int status =
+		api.gnutls_session_get_verify_cert_status_(stream->session);
+
+	if (status & GNUTLS_CERT_UNEXPECTED_OWNER)
+		return cfs_err_set(err, -EACCES, "TLS: its certificate does "
+				   "not name the host %s",
+				   stream->host ? stream->host : "");
+	if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
+		return cfs_err_set(err, -EACCES, "TLS: its certificate is not "
+				   "of our CA");
+	if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
+		return cfs_err_set(err, -EACCES, "TLS: its certificate is "
+				   "not valid today");
+	return cfs_err_set(err, -EACCES, "TLS: its certificate is not good");
+}
+
 int cfs_tls_stream_handshake(struct cfs_tls_stream *stream,
 			     struct cfs_err *err)
 {
@@ -278,9 +306,14 @@ int cfs_tls_stream_handshake(struct cfs_tls_stream *stream,
 	pthread_mutex_lock(&stream->lock);
 	r = api.gnutls_handshake_(stream->session);
 	code = r < 0 ? code_of(stream, r) : 0;
+	/* So that the other side can say what is wrong with it. */
+	if (code < 0 && code != -EAGAIN)
+		(void)api.gnutls_alert_send_appropriate_(stream->session, r);
 	pthread_mutex_unlock(&stream->lock);
 	if (code == 0 || code == -EAGAIN)
 		return code;
+	if (r == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR)
+		return bad_certificate(stream, err);
 	return cfs_err_set(err, code, "TLS: %s", api.gnutls_strerror_(r));
 }
 

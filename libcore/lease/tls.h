@@ -35,7 +35,7 @@ struct cfs_tls_stream;			/* one connection */
  */
 int cfs_tls_new(const struct cfs_tls_config *config, struct cfs_tls **ret,
 		struct cfs_err *err);
-/* NULL is allowed.  No stream of it may be left. */
+/* NULL is allowed.  Streams of it go on, and keep what they need of it. */
 void cfs_tls_free(struct cfs_tls *tls);
 
 /*

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "pool/devset.h"
 #include "pool/holder.h"
+#include "session/dial.h"
 #include "session/remote.h"
 
 #include <stdio.h>
@@ -74,7 +75,7 @@ int cfs_manager_find(const char *pool, const struct cfs_session_options *opt,
 		.arg = opt->arg,
 	};
 	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *set = NULL;
-	struct cfs_seat seat;
+	struct cfs_seat seat = { .epoch = 0 };
 	int r = cfs_devset_open(pool, &set_opt, &set, err);
 
 	if (r == 0)
@@ -101,31 +102,22 @@ struct attempt {
 	struct cfs_manager *manager;
 };
 
+static int on_link(void *arg, struct cfs_link *link, struct cfs_err *err)
+{
+	struct attempt *a = arg;
+
+	return a->say_hello(a, link, err);
+}
+
 static int try_addresses(struct attempt *a, struct cfs_err *err)
 {
-	const char *at = a->info->address;
-	struct cfs_address address;
-	struct cfs_link *link;
-	int r, last = -EBUSY;
-
 	a->wait = (struct cfs_conn_wait){
 		.timeout_ns = a->timeout_ms * CFS_NS_PER_MS,
 		.stop = a->opt->stop,
 		.arg = a->opt->arg,
 	};
-	cfs_err_set(err, -EBUSY, "nobody answers");
-	while ((r = cfs_address_next(&at, &address, NULL)) != -ENOENT) {
-		if (r == 0)
-			r = cfs_link_connect(&address, NULL, a->timeout_ms,
-					     &link, err);
-		if (r == 0)
-			r = a->say_hello(a, link, err);
-		if (r == 0 || r == -ENOTSUP || r == -EINTR)
-			return r;
-		last = r;
-	}
-	return cfs_err_wrap(err, last == -ENOMEM ? last : -EBUSY,
-			    "its manager");
+	return cfs_dial(a->info->address, a->opt, a->timeout_ms,
+			"its manager", on_link, a, err);
 }
 
 static void name_us(struct cfs_msg_hello *hello,

@@ -9,6 +9,7 @@
 #include "lease/conn.h"
 #include "lease/msg.h"
 #include "pool/holder.h"
+#include "session/dial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,47 +87,27 @@ int cfs_remote_on(struct cfs_conn *conn,
 	return 0;
 }
 
-static int connect_to(const struct cfs_address *address,
-		      const uint8_t pool_uuid[16],
-		      const struct cfs_session_options *opt,
-		      unsigned int timeout_ms, struct cfs_remote **ret,
-		      struct cfs_err *err)
+struct connecting {
+	const uint8_t	*pool_uuid;
+	const struct cfs_session_options *opt;
+	unsigned int	timeout_ms;
+	struct cfs_conn	*conn;
+};
+
+static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 {
 	const struct cfs_conn_options conn_opt = { .calls_max = 0 };
+	struct connecting *c = arg;
 	struct cfs_conn *conn = NULL;
-	struct cfs_link *link;
-	int r = cfs_link_connect(address, NULL, timeout_ms, &link, err);
+	int r = cfs_conn_new(link, &conn_opt, &conn, err);
 
 	if (r == 0)
-		r = cfs_conn_new(link, &conn_opt, &conn, err);
-	if (r == 0)
-		r = hello(conn, pool_uuid, opt, timeout_ms, err);
-	if (r < 0) {
+		r = hello(conn, c->pool_uuid, c->opt, c->timeout_ms, err);
+	if (r < 0)
 		cfs_conn_free(conn);
-		return r;
-	}
-	return cfs_remote_on(conn, opt, ret, err);
-}
-
-/* Tell under which lease we work, if it is one of this pool. */
-static int work_under(struct cfs_remote *r, const char *lease,
-		      const uint8_t pool_uuid[16], struct cfs_err *err)
-{
-	const char *at = strchr(lease, '@');
-	char name[CFS_LEASE_NAME_BYTES];
-	const struct cfs_rpc_args args = { .text = name };
-	struct cfs_lease_name parsed;
-	uint8_t uuid[16];
-
-	if (at && cfs_uuid_parse(at + 1, uuid) == 0 &&
-	    !cfs_uuid_is_equal(uuid, pool_uuid))
-		return 0;
-	snprintf(name, sizeof(name), "%.*s",
-		 (int)(at ? at - lease : (ptrdiff_t)sizeof(name)), lease);
-	if (cfs_lease_name_parse(name, &parsed) < 0)
-		return cfs_err_set(err, -EINVAL, "CFS_LEASE: not a lease: "
-				   "only leasectl run sets it");
-	return cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
+	else
+		c->conn = conn;
+	return r;
 }
 
 int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
@@ -134,30 +115,13 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       unsigned int timeout_ms, struct cfs_remote **ret,
 		       struct cfs_err *err)
 {
-	struct cfs_remote *remote = NULL;
-	struct cfs_address address;
-	int r, last = -EBUSY;
+	struct connecting c = {
+		.pool_uuid = pool_uuid, .opt = opt, .timeout_ms = timeout_ms,
+	};
+	int r = cfs_dial(addresses, opt, timeout_ms, "its holder", say_hello,
+			 &c, err);
 
-	cfs_err_set(err, -EBUSY, "nobody answers");
-	while ((r = cfs_address_next(&addresses, &address, NULL)) != -ENOENT) {
-		if (r == 0)
-			r = connect_to(&address, pool_uuid, opt, timeout_ms,
-				       &remote, err);
-		if (r == 0 && opt->lease) {
-			r = work_under(remote, opt->lease, pool_uuid, err);
-			if (r < 0) {
-				cfs_remote_close(remote);
-				return r;
-			}
-		}
-		if (r == 0)
-			*ret = remote;
-		if (r == 0 || r == -ENOTSUP || r == -EINTR)
-			return r;
-		last = r;
-	}
-	return cfs_err_wrap(err, last == -ENOMEM ? last : -EBUSY,
-			    "its holder");
+	return r < 0 ? r : cfs_remote_on(c.conn, opt, ret, err);
 }
 
 void cfs_remote_close(struct cfs_remote *r)

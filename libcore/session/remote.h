@@ -23,7 +23,7 @@ struct cfs_conn;
 /*
  * Say hello to the holder of the pool @pool_uuid at one of @addresses
  * (separated by blanks).  @opt: stop, progress, warn and arg are kept.
- * -EBUSY: nobody answers there within @timeout_ms; what it answered.
+ * -EBUSY: nobody answers there within @timeout_ms; else as of cfs_dial.
  */
 int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       const struct cfs_session_options *opt,

@@ -59,6 +59,8 @@ struct cfs_session_options {
 	const char		*lease;
 	const char *const	*search;	/* directories */
 	size_t			search_count;
+	/* To reach a holder on another host: PEM files; NULL: none. */
+	const char		*tls_cert, *tls_key, *tls_ca;
 	cfs_stop_fn		stop;		/* may be NULL */
 	cfs_progress_fn		progress;	/* may be NULL */
 	cfs_warn_fn		warn;		/* may be NULL */
