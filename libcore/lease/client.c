@@ -135,6 +135,7 @@ static void reclaim_all(struct cfs_lease_client *client)
 		/* A downgrade is noted in the grant that is reclaimed. */
 		if (call->type == CFS_MSG_UNLOCK ||
 		    call->type == CFS_MSG_RECLAIM ||
+		    call->type == CFS_MSG_RECLAIMED ||
 		    (call->type == CFS_MSG_CHANGE && !call->token) ||
 		    (call->type == CFS_MSG_LOCK && !call->token))
 			client_call_free(client, call);
@@ -165,6 +166,7 @@ static void welcome_take(struct cfs_lease_client *client,
 	if (is_ours && (m->flags & CFS_WELCOME_RECLAIM) &&
 	    m->epoch != client->hello.epoch)
 		reclaim_all(client);
+	client->is_reclaiming = is_ours && (m->flags & CFS_WELCOME_RECLAIM);
 	if (!is_ours)
 		cfs_period_sent(&client->period, client->hello_id,
 				client->hello_ns);
@@ -191,6 +193,7 @@ static int welcome_got(struct cfs_lease_client *client,
 	client->is_welcome = true;
 	client->renewed_ns = client_now(client);
 	client_calls_send(client);
+	client_reclaim_settle(client);
 	if (client->ops.changed)
 		client->ops.changed(client->arg, 0, NULL);
 	return 0;
@@ -259,6 +262,8 @@ void client_lose_all(struct cfs_lease_client *client)
 
 	cfs_list_init(&deferred);
 	client->is_welcome = false;
+	client->is_reclaiming = false;
+	client->has_missed_reclaim = false;
 	calls_forget(client);
 	grants_forget(client, &deferred);
 	cfs_period_stop(&client->period);

@@ -335,6 +335,24 @@ static void change_granted(struct cfs_lease_client *client,
 		client_token_done(client, token, 0, NULL);
 }
 
+void client_reclaim_settle(struct cfs_lease_client *client)
+{
+	struct client_call *call;
+
+	if (!client->is_reclaiming || client->has_missed_reclaim ||
+	    !client->is_welcome)
+		return;
+	CFS_LIST_EACH(l, &client->calls)
+		if (CFS_CONTAINER_OF(l, struct client_call, link)->type ==
+		    CFS_MSG_RECLAIM)
+			return;
+	call = client_call_new(client, CFS_MSG_RECLAIMED);
+	if (!call)
+		return;		/* we are revoked, and come anew */
+	client->is_reclaiming = false;
+	client_call_send(client, call);
+}
+
 static void call_failed(struct cfs_lease_client *client,
 			struct client_call *call, int status,
 			const struct cfs_err *err)
@@ -352,9 +370,12 @@ static void call_failed(struct cfs_lease_client *client,
 	if (type == CFS_MSG_RECLAIM && status == -EAGAIN)
 		return;
 	client_call_free(client, call);
-	if (type == CFS_MSG_RECLAIM)
+	if (type == CFS_MSG_RECLAIM) {
+		/* The owner has dealt with it. */
+		grant->needs_reclaim = false;
+		client_reclaim_settle(client);
 		client_grant_lose(client, grant);
-	else if (type == CFS_MSG_LOCK && token)
+	} else if (type == CFS_MSG_LOCK && token)
 		client_token_refused(client, token, status, err);
 	else if (type == CFS_MSG_CHANGE) {
 		client_grant_try_yield(client, grant);
@@ -389,6 +410,7 @@ static void call_answered(struct cfs_lease_client *client,
 		client_call_free(client, call);
 		grant->needs_reclaim = false;
 		grant->end_ns = UINT64_MAX;
+		client_reclaim_settle(client);
 		client_grant_try_yield(client, grant);
 		break;
 	case CFS_MSG_GOODBYE:

@@ -461,7 +461,9 @@ uint64_t client_grants_tick(struct cfs_lease_client *client, uint64_t now_ns)
 	struct client_grant *g;
 	uint64_t next_ns;
 
-	while ((g = grant_over(client, now_ns, &next_ns)) != NULL)
+	while ((g = grant_over(client, now_ns, &next_ns)) != NULL) {
+		client->has_missed_reclaim |= g->needs_reclaim;
 		client_grant_lose(client, g);
+	}
 	return next_ns;
 }

@@ -80,6 +80,10 @@ struct cfs_lease_client {
 	struct cfs_msg_hello hello;	/* with our id and secret, if any */
 	struct cfs_msg_welcome welcome;
 	bool	 is_connected, is_welcome;
+	bool	 is_reclaiming;		/* RECLAIMED is to be said */
+	bool	 has_missed_reclaim;	/* and may not be, ever: what was
+					 * written under that lease has to be
+					 * sealed with all of ours */
 	uint64_t hello_id, hello_ns;
 	uint64_t renewed_ns;		/* when a RENEW was last sent */
 	uint64_t next_id, next_serial;
@@ -129,6 +133,8 @@ void client_calls_send(struct cfs_lease_client *client);
 uint64_t client_calls_tick(struct cfs_lease_client *client, uint64_t now_ns);
 /* CANCEL, which nobody waits for. */
 void client_cancel_send(struct cfs_lease_client *client, uint64_t serial);
+/* RECLAIMED, once nothing is open. */
+void client_reclaim_settle(struct cfs_lease_client *client);
 /* A reply to a lease request.  0, or -EPROTO. */
 int client_reply(struct cfs_lease_client *client,
 		 const struct cfs_msg_head *head, struct cfs_wire_get *body,

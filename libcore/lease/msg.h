@@ -58,6 +58,9 @@ enum cfs_msg_type {			/* le16; 14 bits and two flags */
 	CFS_MSG_REVOKE	= 0x0009,	/* cfs_msg_end -> no body */
 	CFS_MSG_GONE	= 0x000a,	/* cfs_msg_end -> no body */
 	CFS_MSG_STATUS	= 0x000b,	/* -> cfs_msg_status_head, records */
+	CFS_MSG_RECLAIMED = 0x000d,	/* no body -> no body: of what was held
+					 * under the former owner nothing is
+					 * open any more */
 	CFS_MSG_WATCH	= 0x000c,	/* no body -> one without a body, then
 					 * cfs_msg_event, all with MORE */
 	/* notices of the owner */

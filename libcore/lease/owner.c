@@ -163,6 +163,7 @@ static const struct handler {
 	[CFS_MSG_CHANGE] = { owner_change, false },
 	[CFS_MSG_CANCEL] = { owner_cancel, false },
 	[CFS_MSG_RECLAIM] = { owner_reclaim, false },
+	[CFS_MSG_RECLAIMED] = { owner_reclaimed, false },
 	[CFS_MSG_REVOKE] = { owner_revoke, true },
 	[CFS_MSG_GONE] = { owner_gone, true },
 	[CFS_MSG_STATUS] = { owner_status, true },

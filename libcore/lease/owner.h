@@ -18,7 +18,11 @@
  * After a takeover (config.grace_ns not 0) nothing new is granted until the
  * grace is over and those silent clients that were told of by
  * cfs_owner_preload, and have not come back, are sealed.  Who was a client of
- * the former owner comes back with its id and secret and reclaims its leases.
+ * the former owner comes back with its id and secret, reclaims its leases, and
+ * says RECLAIMED.  One that was told of by preload, came back, and has not said
+ * so when the grace is over may have written under a lease that it could not
+ * reclaim in time: it is revoked, and nothing new is granted until it is
+ * sealed.
  * grace_ns is at least the M of the former owner.
  *
  * What must stay true:

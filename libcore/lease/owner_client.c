@@ -127,8 +127,6 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 		c->state = OWNER_CLIENT_ALIVE;
 		c->hello = *m;
 		c->may_reclaim = true;
-		c->is_preloaded = false;
-		owner->preloaded_count--;
 	}
 	*flags = c->may_reclaim ? CFS_WELCOME_RECLAIM : CFS_WELCOME_KNOWN;
 	owner_event(owner, CFS_EVENT_RENEW, c, NULL);
@@ -270,6 +268,32 @@ static void grace_settle(struct cfs_owner *owner)
 	cfs_lock_table_set_hold(owner->table, false);
 }
 
+int owner_reclaimed(struct owner_request *rq, struct cfs_err *err)
+{
+	struct owner_client *c = rq->client;
+
+	(void)err;
+	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type, rq->head.id);
+	c->may_reclaim = false;
+	/* Once revoked it is too late: it waits for its seal. */
+	if (c->is_preloaded && !c->is_stopped) {
+		c->is_preloaded = false;
+		rq->owner->preloaded_count--;
+		grace_settle(rq->owner);
+	}
+	return 0;
+}
+
+/* It gets no reply any more, so its period cannot grow. */
+void owner_client_stop(struct cfs_owner *owner, struct owner_client *client)
+{
+	struct owner_peer *peer = owner_peer_find(owner, client->peer);
+
+	client->is_stopped = true;
+	if (peer)
+		owner_peer_break(owner, peer);
+}
+
 void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end)
 {
@@ -360,6 +384,8 @@ void owner_grace_due(struct cfs_owner *owner)
 			CFS_CONTAINER_OF(l, struct owner_client, link);
 
 		c->may_reclaim = false;
+		if (c->is_preloaded && c->state == OWNER_CLIENT_ALIVE)
+			owner_client_stop(owner, c);
 	}
 	grace_settle(owner);
 }

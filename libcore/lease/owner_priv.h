@@ -184,11 +184,14 @@ void owner_run_due(struct cfs_owner *owner);
 struct owner_client *owner_client_find(const struct cfs_owner *owner,
 				       uint64_t id);
 int owner_hello(struct owner_request *rq, struct cfs_err *err);
+int owner_reclaimed(struct owner_request *rq, struct cfs_err *err);
 void owner_client_renew(struct cfs_owner *owner, struct owner_client *client);
 void owner_client_due(struct cfs_owner *owner, struct owner_client *client);
 /* Its period is over, or it is gone: seal it. */
 void owner_client_expire(struct cfs_owner *owner, struct owner_client *client,
 			 enum cfs_owner_end end);
+/* Its period is not extended any more; it ends when that is over. */
+void owner_client_stop(struct cfs_owner *owner, struct owner_client *client);
 /* Off with its locks, and with it. */
 void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end);

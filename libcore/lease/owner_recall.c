@@ -166,25 +166,15 @@ int cfs_owner_revoke_lease(struct cfs_owner *owner, uint64_t id)
 	return lease ? 0 : -ENOENT;
 }
 
-/*
- * It gets no reply any more, so its period cannot grow, and a return is a new
- * client's.
- */
+/* A return is a new client's. */
 int cfs_owner_revoke_client(struct cfs_owner *owner, uint64_t id)
 {
 	struct owner_client *c;
 
 	owner_enter(owner);
 	c = owner_client_find(owner, id);
-	if (c && c->state != OWNER_CLIENT_SEALING) {
-		struct owner_peer *peer = owner_peer_find(owner, c->peer);
-
-		if (!c->is_stopped)
-			owner_event(owner, CFS_EVENT_STOP, c, NULL);
-		c->is_stopped = true;
-		if (peer)
-			owner_peer_break(owner, peer);
-	}
+	if (c && c->state != OWNER_CLIENT_SEALING)
+		owner_client_stop(owner, c);
 	owner_leave(owner);
 	return c ? 0 : -ENOENT;
 }
