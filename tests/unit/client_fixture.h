@@ -28,6 +28,7 @@ struct client {
 				 uint8_t *records);
 	uint64_t	forge_arg;
 	bool		has_expired;	/* its period is over */
+	uint64_t	first_ino;	/* that it was lent */
 	unsigned int	lends, folds, views;
 };
 
@@ -50,9 +51,12 @@ static inline int client_lend_inos(void *ctx, uint32_t count, uint64_t *first,
 				   uint64_t *end, struct cfs_err *err)
 {
 	struct client *cl = ctx;
+	int r = cfs_container_lend_inos(cl->owner, cl->id, count, first, end,
+					err);
 
-	return cfs_container_lend_inos(cl->owner, cl->id, count, first, end,
-				       err);
+	if (r == 0 && !cl->first_ino)
+		cl->first_ino = *first;
+	return r;
 }
 
 /* Over bytes and back. */

@@ -328,6 +328,14 @@ static void use_stolen(struct client *cl, struct cfs_fold *fold,
 	fold->record_count = stolen_count;
 }
 
+static void keep(struct client *cl, struct cfs_fold *fold, uint8_t *records)
+{
+	(void)cl;
+	memcpy(stolen, records, fold->record_bytes);
+	stolen_bytes = fold->record_bytes;
+	stolen_count = fold->record_count;
+}
+
 static void test_stolen(void **state)
 {
 	struct heal_pool h = heal_new(false, LUN_BYTES);
@@ -351,6 +359,137 @@ static void test_stolen(void **state)
 					  &err_));
 	HEAL_OK(cfs_container_client_gone(h.lun->container, b.id, NULL,
 					  &err_));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* ---- honest bytes, of things that a client may not do --------------------- */
+
+static void must_be_refused(struct client *cl)
+{
+	assert_int_equal(cfs_container_fold(cl->c, NULL), -EPERM);
+	client_kill(cl);
+	HEAL_OK(cfs_container_client_gone(cl->owner, cl->id, NULL, &err_));
+}
+
+/* Two wrote one block, which no lock allows: the older view loses. */
+static void test_conflict(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const uint64_t ino = heal_volume(h.lun).ino;
+	uint8_t buf[64 * HEAL_BLOCK];
+	struct client a, b;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		size_t bytes = i ? sizeof(buf) : HEAL_BLOCK;
+
+		client_new(&a, &h, h.lun);
+		client_new(&b, &h, h.lun);
+		heal_fill(buf, sizeof(buf), 1);
+		HEAL_OK(client_write(a.c, ino, 0, buf, bytes, &err_));
+		HEAL_OK(client_punch(a.c, ino, 1 << 20, HEAL_BLOCK, &err_));
+		HEAL_OK(client_write(b.c, ino, 0, buf, bytes, &err_));
+		HEAL_OK(cfs_container_fold(b.c, &err_));
+		must_be_refused(&a);
+		client_close(&b);
+		heal_check_clean(&h);
+	}
+	/* A hole, too. */
+	client_new(&a, &h, h.lun);
+	client_new(&b, &h, h.lun);
+	HEAL_OK(client_write(b.c, ino, 0, buf, HEAL_BLOCK, &err_));
+	HEAL_OK(client_punch(a.c, ino, 0, HEAL_BLOCK, &err_));
+	HEAL_OK(cfs_container_fold(b.c, &err_));
+	must_be_refused(&a);
+	client_close(&b);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+static void test_meta_conflict(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct client a, b;
+
+	(void)state;
+	client_new(&a, &h, h.tree);
+	client_new(&b, &h, h.tree);
+	tree_work(&a, h.tree);
+	tree_work(&b, h.tree);
+	HEAL_OK(cfs_container_fold(b.c, &err_));
+	must_be_refused(&a);
+	heal_check_clean(&h);
+	client_close(&b);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* Behind the LUN's end, and into a file that is not there. */
+static void test_no_target(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	uint8_t buf[HEAL_BLOCK] = { 1 };
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	HEAL_OK(client_write(cl.c, heal_volume(h.lun).ino, LUN_BYTES, buf,
+			     sizeof(buf), &err_));
+	must_be_refused(&cl);
+	client_new(&cl, &h, h.tree);
+	HEAL_OK(client_write(cl.c, heal_volume(h.tree).ino - 1, 0, buf,
+			     sizeof(buf), &err_));
+	must_be_refused(&cl);
+	/* Nor into a directory. */
+	client_new(&cl, &h, h.tree);
+	HEAL_OK(client_write(cl.c, heal_volume(h.tree).ino, 0, buf,
+			     sizeof(buf), &err_));
+	must_be_refused(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* A number that another was lent. */
+static void test_foreign_ino(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	const struct lie lie = { "another's", META, 1, 8, 8, 0 };
+	struct lie now = lie;
+	struct client a, b;
+	uint64_t first, end;
+
+	(void)state;
+	client_new(&a, &h, h.tree);
+	client_new(&b, &h, h.tree);
+	tree_work(&a, h.tree);
+	HEAL_OK(cfs_container_lend_inos(h.tree->container, b.id, 10, &first,
+					&end, &err_));
+	/* The first inode of a fold is that of the new file. */
+	now.delta = end - 1 - a.first_ino;
+	lie_now = &now;
+	a.forge = tell_lie;
+	must_be_refused(&a);
+	client_close(&b);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* What was folded before cannot be folded again under another number. */
+static void test_again(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct client cl;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	lun_work(&cl, heal_volume(h.lun).ino);
+	cl.forge = keep;
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	heal_check_clean(&h);
+	lun_work(&cl, heal_volume(h.lun).ino);
+	cl.forge = use_stolen;
+	must_be_refused(&cl);
 	heal_check_clean(&h);
 	heal_free(&h);
 }
@@ -474,6 +613,11 @@ int main(void)
 		cmocka_unit_test(test_tree_lies),
 		cmocka_unit_test(test_other_lies),
 		cmocka_unit_test(test_stolen),
+		cmocka_unit_test(test_conflict),
+		cmocka_unit_test(test_meta_conflict),
+		cmocka_unit_test(test_no_target),
+		cmocka_unit_test(test_foreign_ino),
+		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_scrambled),
 		cmocka_unit_test(test_bounds),
 	};
