@@ -72,6 +72,10 @@ int cfs_check_roots(struct check *k)
 		r = cfs_check_own_other(k, places[i], 2, CFS_TAG_ROOT,
 					"the root");
 	}
+	for (unsigned int i = 0; i < 2 && r == 0; i++)
+		if (root->grave_vaddr[i])
+			r = cfs_check_own_other(k, root->grave_vaddr[i], 1,
+						CFS_TAG_ROOT, "a gravestone");
 	for (uint32_t i = 0; i < root->log_extent_count && r == 0; i++)
 		r = cfs_check_own_other(k, root->log_extents[i].vaddr,
 					root->log_extents[i].block_count,

@@ -137,6 +137,17 @@ static int loan_record(struct check *k, const struct cfs_leaf_record *at,
 	return r;
 }
 
+static int retired_record(struct check *k, const struct cfs_leaf_record *at,
+			  struct cfs_err *why)
+{
+	struct cfs_retired_rec rec;
+	int r = cfs_retired_rec_unpack(at->value, at->value_bytes, &rec, why);
+
+	return r < 0 ? r : cfs_check_own_other(k, rec.vaddr, rec.count,
+					       (uint8_t)rec.type,
+					       "an epoch that is over");
+}
+
 static int orphan_record(struct check *k, const struct cfs_leaf_record *at,
 			 struct cfs_err *why)
 {
@@ -200,6 +211,8 @@ static int table_record(struct check *k, const struct cfs_leaf_record *at)
 		r = snapshot_record(k, at, &why);
 	else if (class == CFS_TABLE_LOAN)
 		r = loan_record(k, at, &why);
+	else if (class == CFS_TABLE_RETIRED)
+		r = retired_record(k, at, &why);
 	else if (class == CFS_TABLE_CLIENT)
 		r = client_record(k, at, &why);
 	else if (class == CFS_TABLE_ORPHAN)

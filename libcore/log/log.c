@@ -210,6 +210,11 @@ void cfs_log_trim(struct cfs_log *log, const struct cfs_root *root)
 		log->used_blocks = log->total_blocks;
 }
 
+void cfs_log_rename(struct cfs_log *log, uint64_t log_id)
+{
+	log->log_id = log_id;
+}
+
 int cfs_log_add_extent(struct cfs_log *log, uint64_t vaddr,
 		       uint32_t block_count, struct cfs_err *err)
 {

@@ -80,6 +80,10 @@ void cfs_log_to_root(const struct cfs_log *log, struct cfs_root *root);
 /* That root is durable: the space before the head it named is free. */
 void cfs_log_trim(struct cfs_log *log, const struct cfs_root *root);
 
+/* A root that gives the log another id is durable: frames from here on have
+ * it. */
+void cfs_log_rename(struct cfs_log *log, uint64_t log_id);
+
 /* One more extent at the end of the list; it is in use from the next lap. */
 int cfs_log_add_extent(struct cfs_log *log, uint64_t vaddr,
 		       uint32_t block_count, struct cfs_err *err);

@@ -501,3 +501,13 @@ void cfs_holder_live_epoch(const struct cfs_holder *h, uint32_t index,
 	*ret_is_gone = l->is_gone;
 	memcpy(ret_plan, l->plan, sizeof(l->plan));
 }
+
+bool cfs_holder_found_absent(const struct cfs_holder *h, uint32_t device_index)
+{
+	const struct cfs_seat *seat = &h->shared->mine.seat;
+
+	for (uint32_t i = 0; i < seat->absent_count; i++)
+		if (seat->absent[i].device_index == device_index)
+			return seat->absent[i].epoch < seat->epoch;
+	return false;
+}

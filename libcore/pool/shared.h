@@ -72,6 +72,10 @@ int cfs_holder_moved(struct cfs_holder *h,
 		     const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
 		     struct cfs_err *err);
 
+/* Was the device missing already when those before us had the pool? */
+bool cfs_holder_found_absent(const struct cfs_holder *h,
+			     uint32_t device_index);
+
 /* Does our period still run?  Any thread, no I/O. */
 bool cfs_holder_may_ack(struct cfs_holder *h);
 /* Write our seat now; the thread does it by itself.  -EBUSY: it is lost. */

@@ -105,6 +105,8 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 		.stop = s->opt.stop,
 		.arg = s->opt.arg,
 		.gone_host = s->opt.gone_host,
+		/* The loop that calls this looks on. */
+		.watch = wait_seconds ? NULL : &s->watch,
 	};
 	struct cfs_seat before;
 	int r = cfs_seat_read(s->set, &before, err);
@@ -115,12 +117,32 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
+/* How long a holder may be silent, as the pool's settings say. */
+static int set_period(struct cfs_session *s, struct cfs_err *err)
+{
+	struct cfs_pool_rec rec;
+	int r;
+
+	if (!s->holder || !cfs_holder_is_shared(s->holder) ||
+	    cfs_devset_is_overlay(s->set))
+		return 0;
+	r = cfs_pool_rec_get(s->pool, &rec, err);
+	if (r < 0 || !rec.config[CFS_POOL_CONFIG_LEASE_NS])
+		return r;
+	return cfs_holder_set_period(s->holder,
+				     rec.config[CFS_POOL_CONFIG_LEASE_NS],
+				     (uint32_t)rec.config[
+						CFS_POOL_CONFIG_DRIFT_PPM],
+				     err);
+}
+
 /* The pool itself, once it is ours. */
 static int open_held(struct cfs_session *s, bool was_clean,
 		     struct cfs_err *err)
 {
 	const struct cfs_pool_options opt = {
 		.was_clean = was_clean,
+		.holder = s->holder,
 		.warn = s->opt.warn,
 		.arg = s->opt.arg,
 	};
@@ -131,6 +153,8 @@ static int open_held(struct cfs_session *s, bool was_clean,
 	if (r == 0)
 		r = cfs_pool_open(s->set, s->seat.epoch, s->seat.roots, &opt,
 				  &s->pool, err);
+	if (r == 0)
+		r = set_period(s, err);
 	return r;
 }
 
@@ -173,14 +197,14 @@ static int hold_beside(struct cfs_session *s, struct cfs_err *err)
 
 /*
  * Ask the one who holds the pool.  1: it answers; 0: there is nobody to be
- * asked; else what it said.
+ * asked, @why may say more; else what it said.
  */
 static int ask_holder(struct cfs_session *s, const char *pool,
-		      uint64_t left_ns, struct cfs_err *err)
+		      uint64_t left_ns, struct cfs_err *why,
+		      struct cfs_err *err)
 {
 	const uint64_t left_ms = left_ns / CFS_NS_PER_MS;
 	struct cfs_devset *set = NULL;
-	struct cfs_err why = CFS_ERR_INIT;
 	struct cfs_seat seat;
 	int r = look(s, pool, &set);
 
@@ -193,7 +217,7 @@ static int ask_holder(struct cfs_session *s, const char *pool,
 				       &s->opt,
 				       (unsigned int)CFS_MAX(left_ms,
 							     ANSWER_MS_MIN),
-				       &s->remote, &why);
+				       &s->remote, why);
 	else
 		r = -EBUSY;
 	if (set != s->set)
@@ -201,7 +225,7 @@ static int ask_holder(struct cfs_session *s, const char *pool,
 	if (r == -EBUSY)
 		return 0;
 	if (r < 0 && err)
-		*err = why;
+		*err = *why;
 	if (r < 0)
 		return r;
 	if (!s->opt.is_dry_run)
@@ -213,6 +237,18 @@ static int ask_holder(struct cfs_session *s, const char *pool,
 	cfs_remote_close(s->remote);
 	s->remote = NULL;
 	return 0;
+}
+
+/* Nobody answers, and the wait is over: over a network the reason may be on
+ * the way there. */
+static int still_busy(int r, const struct cfs_err *why, struct cfs_err *err)
+{
+	char who[CFS_ERR_BYTES];
+
+	if (!err || !why->code || !strstr(why->msg, "tcp:"))
+		return r;
+	memcpy(who, err->msg, sizeof(who));
+	return cfs_err_set(err, r, "%s: %s", who, why->msg);
 }
 
 /* One try: the pool is ours, or -EBUSY, or something is wrong. */
@@ -241,6 +277,7 @@ static int open_steps(struct cfs_session *s, const char *pool,
 	const uint64_t end_ns =
 		cfs_deadline_add(cfs_clock_elapsed_ns(clock),
 				 s->opt.wait_seconds * CFS_NS_PER_S);
+	struct cfs_err why = CFS_ERR_INIT;
 	bool was_clean = false;
 	uint64_t now_ns;
 	int r, asked;
@@ -249,14 +286,15 @@ static int open_steps(struct cfs_session *s, const char *pool,
 		now_ns = cfs_clock_elapsed_ns(clock);
 		asked = s->opt.must_hold ? 0 :
 			ask_holder(s, pool, end_ns > now_ns ? end_ns - now_ns :
-				   0, err);
+				   0, &why, err);
 		if (asked == 1 && s->beside)
 			return open_held(s, false, err);
 		if (asked)
 			return asked;
 		now_ns = cfs_clock_elapsed_ns(clock);
-		if (now_ns >= end_ns)
-			return r;
+		/* Whether a holder on another host lives shows in time. */
+		if (now_ns >= end_ns && (!s->watch.is_on || s->watch.is_moving))
+			return still_busy(r, &why, err);
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
 			return cfs_err_set(err, -EINTR, "%s: stopped while "
 					   "waiting for it", pool);

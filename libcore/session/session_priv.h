@@ -4,6 +4,7 @@
 
 #include "pool/devset.h"
 #include "pool/holder.h"
+#include "pool/shared.h"
 #include "session/session.h"
 #include "volume/pool.h"
 #include "volume/volume.h"
@@ -15,6 +16,8 @@ struct cfs_use;
 struct cfs_open_tree;
 struct cfs_serve;
 struct cfs_leaser;
+struct cfs_serve_direct;
+struct cfs_direct;
 
 struct cfs_session {
 	struct cfs_session_options opt;
@@ -26,6 +29,7 @@ struct cfs_session {
 	struct cfs_remote *beside;
 	struct cfs_devset *set;
 	struct cfs_holder *holder;
+	struct cfs_holder_watch watch;	/* of the one before, on shared pools */
 	struct cfs_seat	seat;
 	pthread_mutex_t	seat_lock;	/* of seat and holder, once open */
 	struct cfs_pool	*pool;
@@ -36,6 +40,12 @@ struct cfs_session {
 	pthread_mutex_t	users_lock;
 	struct cfs_serve *serve;	/* NULL: nobody is answered */
 	struct cfs_leaser *users;	/* NULL: no lease was needed yet */
+	/* Clients that use the devices beside us; NULL: nobody can. */
+	struct cfs_serve_direct *beside_us;
+	/* Where we do that beside the one who holds the pool; made when it is
+	 * wanted first. */
+	struct cfs_direct *direct;
+	char		*path;		/* of the pool, as it was opened */
 };
 
 /* A volume by its name "NAME" or "NAME/CLONE". */

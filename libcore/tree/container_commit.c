@@ -6,6 +6,7 @@
  * devices, and the next open finds the last root and the log.
  */
 #include "tree/container_client_priv.h"
+#include "tree/container_grave.h"
 #include "tree/container_priv.h"
 
 #include "pool/commit_hold.h"
@@ -125,6 +126,8 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 		if (c->trees[i])
 			cfs_tree_root(c->trees[i], &root->trees[i]);
 	cfs_log_to_root(c->log, root);
+	if (c->new_log_id)
+		root->log_id = c->new_log_id;
 	if (c->id != 0)
 		return;
 	root->smap_count = 0;
@@ -204,7 +207,9 @@ static int commit_steps(struct cfs_container *c, struct cfs_root *root,
 	if (r < 0)
 		return r;
 	make_root(c, root);
-	return write_root(c, root, err);
+	r = write_root(c, root, err);
+	/* Before blocks or log space are used again. */
+	return r < 0 ? r : cfs_grave_look(c, root->log_id, err);
 }
 
 /* Is there anything that the last root does not have? */
@@ -248,6 +253,9 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 			if (c->trees[i])
 				cfs_tree_committed(c->trees[i]);
 		c->root = root;
+		if (c->new_log_id)
+			cfs_log_rename(c->log, c->new_log_id);
+		c->new_log_id = 0;
 		cfs_log_trim(c->log, &root);
 		cfs_space_committed(c);
 		cfs_space_close_groups(c);

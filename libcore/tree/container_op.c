@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "tree/container_client_priv.h"
+#include "tree/container_grave.h"
 #include "tree/lend_priv.h"
 
 #include <assert.h>
@@ -67,10 +68,11 @@ void *cfs_container_hooks_ctx(const struct cfs_container *c)
 	return c->hooks_ctx;
 }
 
-/* Over an overlay it would only hide the damage from whoever looks for it. */
+/* Over an overlay it would only hide the damage from whoever looks for it; and
+ * on a shared pool a late repair may come when the place has another life. */
 bool cfs_container_heals(const struct cfs_container *c)
 {
-	return !c->is_readonly && !c->client &&
+	return !c->is_readonly && !c->client && !c->fence &&
 	       !cfs_devset_is_overlay(cfs_metavolume_devset(c->mv));
 }
 
@@ -525,6 +527,9 @@ int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err)
 	const struct cfs_rec rec = {
 		.type = CFS_REC_STAMP,
 		.stamp = c->stamp + 1,
+	/* Before what it lends, or frees, is used or passed on. */
+	if (r == 0)
+		r = cfs_grave_look(c, 0, err);
 	};
 	int r;
 

@@ -5,7 +5,9 @@
 #include "base/cleanup.h"
 #include "base/rng.h"
 #include "tree/container_client_priv.h"
+#include "tree/container_grave.h"
 #include "tree/container_priv.h"
+#include "tree/container_takeover.h"
 #include "tree/lend_priv.h"
 
 #include <assert.h>
@@ -73,6 +75,7 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 	c->limit_blocks = config->limit_blocks;
 	c->hooks = config->hooks;
 	c->hooks_ctx = config->hooks_ctx;
+	c->fence = config->fence;
 	c->source = config->source;
 	c->source_ctx = config->source_ctx;
 	memcpy(c->root_vaddr, config->root_vaddr, sizeof(c->root_vaddr));
@@ -142,6 +145,9 @@ int cfs_container_create(const struct cfs_container_config *config,
 			r = cfs_space_take_root(c, l, &c->root_vaddr[l], err);
 		if (r == 0)
 			r = cfs_space_take_log(c, l, log_groups,
+		if (r == 0 && config->has_grave)
+			r = cfs_grave_take(c, c->root_vaddr[l],
+					   &c->root.grave_vaddr[l], err);
 					       config->fills_log, &c->root
 					       .log_extents[l], err);
 	}
@@ -271,6 +277,26 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 
 static int replay_frame(void *arg, const struct cfs_frame *frame,
 			const void *buf, struct cfs_err *err)
+int cfs_container_replay_record(struct cfs_container *c,
+				const struct cfs_rec *rec, struct cfs_err *err)
+{
+	switch (rec->type) {
+	case CFS_REC_SET:
+	case CFS_REC_DEL:
+		return replay_table(c, rec, err);
+	case CFS_REC_STAMP:
+		c->stamp = CFS_MAX(c->stamp, rec->stamp);
+		return 0;
+	default:
+		break;
+	}
+	if (rec->ino >= c->next_ino)
+		c->next_ino = rec->ino + 1;
+	return c->hooks ? c->hooks->replay(c->hooks_ctx, rec, err) :
+	       cfs_err_set(err, -EUCLEAN, "a record of data in the pool's own "
+			   "container");
+}
+
 {
 	struct cfs_container *c = arg;
 	struct cfs_rec rec;
@@ -279,25 +305,7 @@ static int replay_frame(void *arg, const struct cfs_frame *frame,
 
 	c->stamp = CFS_MAX(c->stamp, frame->stamp);
 	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
-		switch (rec.type) {
-		case CFS_REC_SET:
-		case CFS_REC_DEL:
-			r = replay_table(c, &rec, err);
-			break;
-		case CFS_REC_STAMP:
-			c->stamp = CFS_MAX(c->stamp, rec.stamp);
-			r = 0;
-			break;
-		default:
-			if (rec.ino >= c->next_ino)
-				c->next_ino = rec.ino + 1;
-			r = c->hooks ? c->hooks->replay(c->hooks_ctx, &rec,
-							err) :
-			    cfs_err_set(err, -EUCLEAN,
-					"a record of data in the pool's own "
-					"container");
-			break;
-		}
+		r = cfs_container_replay_record(c, &rec, err);
 		if (r < 0)
 			return r;
 	}
@@ -422,7 +430,13 @@ static int recover(struct cfs_container *c, bool was_clean,
 	if (r == 0)
 		r = cfs_space_recover(c, err);
 	c->is_replaying = false;
-	if (r < 0 || (frames == 0 && !c->groups &&
+	if (r < 0 || (frames == 0 && !c->groups && !c->fence &&
+	if (r == 0)
+		r = cfs_takeover_thaw(c, err);
+	/* A gravestone that was set for the writers before us is none of
+	 * ours. */
+	if (r == 0 && c->fence)
+		r = cfs_takeover_log_id(&c->new_log_id, err);
 		      root_copies >= root_copies_wanted(c)))
 		return r;
 	/* The writer died.  Its last stamp may not have reached the log. */
@@ -463,6 +477,12 @@ int cfs_container_open(const struct cfs_container_config *config,
 
 	if (r < 0)
 		return r;
+	if (r == 0 && config->move) {
+		r = cfs_takeover_open(c, config, err);
+		if (r == 0)
+			*ret = CFS_STEAL(c);
+		return r;
+	}
 	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
 				    &c->root_seq, &root_copies, err);
 	if (r < 0)
@@ -535,3 +555,5 @@ void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice)
 		cfs_container_poison(c, &why);
 	}
 }
+	} else if (c->takeover) {
+		c->slices[lslice].is_fresh = true;

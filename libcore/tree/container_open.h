@@ -12,6 +12,8 @@
 #include "tree/hooks.h"
 
 struct cfs_metavolume;
+struct cfs_fence;
+struct cfs_container_move;
 
 struct cfs_container_config {
 	struct cfs_metavolume *mv;	/* owned by the container from then on,
@@ -24,6 +26,11 @@ struct cfs_container_config {
 	uint64_t	cache_bytes;	/* for clean nodes */
 	bool		fills_log;	/* create: write it once ahead of use */
 	bool		was_clean;	/* the last writer closed the pool */
+	/* Pools that hosts share (tree/container_takeover.h). */
+	bool		has_grave;	/* create: make gravestones */
+	const struct cfs_fence *fence;	/* NULL: not shared, or an overlay */
+	const struct cfs_container_move *move;	/* the last writer may still
+						 * write; NULL: it is gone */
 	const struct cfs_container_hooks *hooks;	/* may be NULL */
 	void		*hooks_ctx;
 	const struct cfs_slice_source *source;		/* may be NULL */

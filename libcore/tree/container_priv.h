@@ -65,6 +65,7 @@ struct slice_state {
 	bool		is_scanned;	/* no group to open here until blocks are
 					 * released */
 	bool		is_changed;	/* its sum goes into the next commit */
+	bool		is_fresh;	/* came with the takeover under way */
 	uint32_t	used_blocks;
 	uint32_t	cursor;		/* group to look at next */
 };
@@ -85,6 +86,7 @@ struct undo_entry {
 
 struct client_mode;
 struct lender;
+struct takeover;
 
 struct cfs_container {
 	uint64_t	id;
@@ -157,6 +159,10 @@ struct cfs_container {
 	struct lender	*lender;	/* there are or were clients; else NULL */
 	uint64_t	map_change;	/* rises when a slice comes or goes */
 
+	const struct cfs_fence *fence;	/* shared pools; else NULL */
+	struct takeover	*takeover;	/* from one that may still write; only
+					 * fresh slices are written to */
+	uint64_t	new_log_id;	/* that the next root gives the log */
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
 	size_t		write_count, write_room;
@@ -208,6 +214,10 @@ int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 
 /* container_nodes.c */
 extern const struct cfs_tree_ops cfs_container_tree_ops;
+/* What a log says, applied at open. */
+int cfs_container_replay_record(struct cfs_container *c,
+				const struct cfs_rec *rec,
+				struct cfs_err *err);
 
 /* space.c, space_group.c */
 void cfs_space_done(struct cfs_container *c);

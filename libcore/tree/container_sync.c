@@ -4,6 +4,7 @@
  * What is too much for a frame, or finds no room in the log, is committed.
  */
 #include "tree/container_client_priv.h"
+#include "tree/container_grave.h"
 #include "tree/container_priv.h"
 
 #include <assert.h>
@@ -164,6 +165,8 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 	/* What a successor does not read is not acknowledged. */
 	if (r == 0 && c->client)
 		r = cfs_client_may_ack(c, &why);
+	if (r == 0)
+		r = cfs_grave_may_ack(c, &why);
 	if (r < 0 && err)
 		*err = why;
 out:

@@ -5,6 +5,7 @@
  */
 #include "tree/container_client_priv.h"
 #include "tree/container_priv.h"
+#include "tree/container_takeover.h"
 #include "tree/lend_priv.h"
 
 #include <assert.h>
@@ -383,6 +384,8 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr) + count - 1))
 		return cfs_err_set(err, -EUCLEAN,
 				   "an extent lies outside its container");
+	if (c->takeover)
+		return cfs_takeover_adopt(c, vaddr, count, err);
 	if (c->lender && cfs_lend_adopts(c))
 		return cfs_lend_adopt(c, vaddr, count, err);
 	for (uint32_t i = 0; i < count; i++) {

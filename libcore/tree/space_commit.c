@@ -2,6 +2,7 @@
 /*
  * Groups on loan at a commit, behind it, and when their writer has died.
  */
+#include "tree/container_takeover.h"
 #include "tree/lend_priv.h"
 #include "tree/space_priv.h"
 
@@ -149,6 +150,18 @@ static bool is_group(const struct cfs_container *c, uint64_t key)
 	       cfs_metavolume_geometry(c->mv)->group_count;
 }
 
+static int recover_loan(struct cfs_container *c, const struct cfs_cursor *cur,
+			const struct cfs_loan_rec *loan, struct cfs_err *err)
+{
+	const uint64_t key = cur->key.w[1];
+
+	if (loan->holder && cfs_lend_knows(c, loan->holder))
+		return cfs_lend_load_loan(c, cur, err);
+	if (c->fence && !c->fence->is_gone(c->fence->ctx, loan->epoch))
+		return cfs_takeover_freeze(c, key, loan->loan, err);
+	return cfs_space_take_over(c, key, err);
+}
+
 int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_key from = cfs_space_loan_key(0);
@@ -165,9 +178,7 @@ int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 					"a loan of a group that is not there");
 		if (r == 0) {
 			c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
-			r = loan.holder && cfs_lend_knows(c, loan.holder) ?
-			    cfs_lend_load_loan(c, &cur, err) :
-			    cfs_space_take_over(c, cur.key.w[1], err);
+			r = recover_loan(c, &cur, &loan, err);
 		}
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "tree/container_client_priv.h"
+#include "tree/container_grave.h"
 #include "tree/lend_priv.h"
 
 #include <assert.h>
@@ -252,6 +253,7 @@ static int choose_groups(struct cfs_container *c, unsigned int stream,
 
 			if (l >= c->slice_room || !c->slices[l].is_mapped ||
 			    c->slices[l].is_scanned ||
+			    (c->takeover && !c->slices[l].is_fresh) ||
 			    !slice_suits(c, stream, l, is_strict))
 				continue;
 			r = scan_slice(c, l, free_min, ch, err);
@@ -297,6 +299,9 @@ int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
 	if (r == 0)
 		r = cfs_container_append_frame(c, &records, (uint32_t)count,
 					       NULL, 0, err);
+	/* A successor that has not seen these loans may lend them too. */
+	if (r == 0)
+		r = cfs_grave_look(c, 0, err);
 	if (r < 0 && err)
 		cfs_container_poison(c, err);
 	return r;

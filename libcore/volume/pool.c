@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making, opening and closing a pool: container 0 and the tables of devices. */
-#include "volume/pool_priv.h"
+#include "volume/pool_shared.h"
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
@@ -105,6 +105,9 @@ static int pool_new(struct cfs_devset *set, uint32_t epoch,
 	pool->epoch = epoch;
 	pool->is_mirror = cfs_devset_label(set, 0)->flags &
 			  CFS_POOL_FLAG_MIRROR;
+	pool->is_shared = cfs_devset_label(set, 0)->flags &
+			  CFS_POOL_FLAG_SHARED;
+	cfs_pool_shared_init(pool, opt->holder);
 	pool->cache_bytes = opt->cache_bytes ? opt->cache_bytes :
 					       CACHE_BYTES_DEFAULT;
 	pool->was_clean = opt->was_clean;
@@ -128,6 +131,8 @@ static struct cfs_container_config c0_config(struct cfs_pool *pool)
 		.copies = pool->is_mirror ? 1 : 2,
 		.cache_bytes = pool->cache_bytes / 8,
 		.was_clean = pool->was_clean,
+		.has_grave = pool->is_shared,
+		.fence = pool->holder ? &pool->fence : NULL,
 		.hooks = &cfs_pool_c0_hooks,
 		.hooks_ctx = pool,
 		.source = &cfs_pool_source,
@@ -202,9 +207,9 @@ static int first_records(struct cfs_pool *pool, const char *name,
 }
 
 /* Where the root pages are, by device, for the seat. */
-static void root_places(const struct cfs_metavolume *mv,
-			const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
-			struct cfs_place ret[CFS_ROOT_PLACES_MAX])
+void cfs_pool_root_places(const struct cfs_metavolume *mv,
+			  const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
+			  struct cfs_place ret[CFS_ROOT_PLACES_MAX])
 {
 	unsigned int n = 0;
 
@@ -279,8 +284,8 @@ int cfs_pool_make(struct cfs_devset *set, const struct cfs_pool_options *opt,
 	if (r == 0)
 		r = first_records(pool, opt->name, err);
 	if (r == 0) {
-		root_places(cfs_container_metavolume(pool->c0), root_vaddr,
-			    ret_roots);
+		cfs_pool_root_places(cfs_container_metavolume(pool->c0),
+				     root_vaddr, ret_roots);
 		r = cfs_container_close(pool->c0, err);
 	} else {
 		cfs_container_drop(pool->c0);
@@ -371,6 +376,7 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 		  const struct cfs_pool_options *opt, struct cfs_pool **ret,
 		  struct cfs_err *err)
 {
+	struct cfs_container_move move;
 	struct cfs_container_config config;
 	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
 	struct cfs_pool *pool;
@@ -388,6 +394,7 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 	}
 	config = c0_config(pool);
 	memcpy(config.root_vaddr, root_vaddr, sizeof(root_vaddr));
+	cfs_pool_shared_move0(pool, &config, &move);
 	r = cfs_container_open(&config, &pool->c0, err);
 	if (r < 0) {
 		pool->c0 = NULL;
@@ -398,6 +405,10 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 	} else {
 		r = cfs_pool_slices_load(pool, err);
 	}
+	if (r == 0)
+		r = cfs_pool_shared_moved0(pool, err);
+	if (r == 0)
+		r = cfs_pool_shared_thaw(pool, err);
 	if (r == 0 && !opt->cache_bytes)
 		r = take_settings(pool, err);
 	if (r == 0)

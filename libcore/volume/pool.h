@@ -32,6 +32,7 @@ struct cfs_pool_options {
 	const char	*name;			/* format: label, or NULL */
 	uint64_t	cache_bytes;		/* 0: 64 MiB */
 	bool		was_clean;		/* as the seat said */
+	struct cfs_holder *holder;		/* of a shared pool: outlives it */
 	void		(*warn)(void *arg, const char *line);
 	void		*arg;
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The containers of a pool: records, opening, making, removing. */
-#include "volume/pool_priv.h"
+#include "volume/pool_shared.h"
+
+#include "base/cleanup.h"
 
 #include "base/clock.h"
 #include "base/uuid.h"
@@ -140,6 +142,8 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 		.cache_bytes = pool->cache_bytes / 4 * 3,
 		.fills_log = true,
 		.was_clean = pool->was_clean,
+		.has_grave = pool->is_shared,
+		.fence = pool->holder ? &pool->fence : NULL,
 		.hooks = &cfs_vols_hooks,
 		.hooks_ctx = vols,
 		.source = &cfs_pool_source,
@@ -147,7 +151,9 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 	};
 
 	memcpy(config.uuid, rec->uuid, sizeof(config.uuid));
-	memcpy(config.root_vaddr, rec->root_vaddr, sizeof(config.root_vaddr));
+	/* A takeover that did not come to its end has no root yet. */
+	memcpy(config.root_vaddr, rec->base_vaddr[0] ? rec->base_vaddr :
+	       rec->root_vaddr, sizeof(config.root_vaddr));
 	return config;
 }
 
@@ -204,6 +210,9 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
 		       struct member_entry **ret, struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_pool_move_donep) struct cfs_pool_move move = {
+		.is_theirs = NULL,
+	};
 	struct member_entry *e = calloc(1, sizeof(*e));
 	struct cfs_container_config config;
 	struct cfs_metavolume *mv = NULL;
@@ -225,8 +234,15 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		return r;
 	}
 	config = config_of(pool, rec, mv, e->m.vols);
-	r = cfs_container_open(&config, &e->m.container, err);
+	r = cfs_pool_shared_enter(pool, id, &e->m.rec, &config, &move, err);
+	if (r < 0)
+		cfs_metavolume_free(mv);
+	else
+		r = cfs_container_open(&config, &e->m.container, err);
+	if (r == 0)
+		r = cfs_pool_shared_entered(pool, id, &e->m.rec, err);
 	if (r < 0) {
+		cfs_container_drop(e->m.container);
 		cfs_vols_free(e->m.vols);
 		free(e);
 		return cfs_err_wrap(err, r, "container %s", rec->name);
@@ -395,6 +411,9 @@ static int first_slices(struct cfs_pool *pool, uint64_t id,
 		if (r == 0)
 			r = cfs_pool_slice_pick(pool, pieces, err);
 		if (r == 0)
+			r = cfs_pool_slice_freeze(pool, id, l, pieces, true,
+						  err);
+		if (r == 0)
 			r = cfs_pool_slice_headers(pool, id, rec->uuid, l,
 						   pieces, CFS_SLICE_OWNED,
 						   err);
@@ -516,38 +535,12 @@ static int give_back_all(struct cfs_pool *pool, uint64_t id,
 
 	cfs_container_lock(pool->c0);
 	while ((r = first_mapped(pool, id, &lslice, &smap, err)) == 0) {
-		const struct cfs_label *label = cfs_devset_label(pool->set, 0);
-
 		r = cfs_container_ready(pool->c0, err);
-		for (unsigned int i = 0; r == 0 && i < CFS_PIECES_MAX; i++) {
-			struct cfs_piece *p = &smap.pieces[i];
-			struct cfs_dev *dev;
-
-			if (!(p->flags & CFS_PIECE_USED))
-				continue;
-			p->generation++;
-			dev = cfs_devset_dev(pool->set, p->device_index);
-			/* The headers stay until the tables say otherwise. */
-			if (dev)
-				(void)cfs_dev_discard(dev,
-					label->slices_offset_bytes +
-					p->slice_index * label->slice_bytes +
-					CFS_BLOCK_BYTES, label->slice_bytes -
-					2 * CFS_BLOCK_BYTES, NULL);
-		}
 		if (r == 0)
-			r = cfs_pool_slice_record(pool, id, lslice,
-						  smap.pieces, false, err);
-		if (r == 0)
-			r = cfs_pool_slice_headers(pool, id, rec->uuid, lslice,
-						   smap.pieces, CFS_SLICE_FREE,
-						   err);
+			r = cfs_pool_slice_return(pool, id, rec->uuid, lslice,
+						  smap.pieces, err);
 		if (r < 0)
 			break;
-		for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
-			if (smap.pieces[i].flags & CFS_PIECE_USED)
-				pool->devices[smap.pieces[i].device_index]
-					.free_used++;
 	}
 	if (r == -ENOENT)
 		r = cfs_container_ready(pool->c0, err);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tree/container_open.h"
+#include "tree/container_takeover.h"
 #include "tree/space.h"
 #include "volume/pool.h"
 #include "volume/vols.h"
@@ -28,10 +29,13 @@ struct cfs_pool {
 	struct cfs_devset *set;
 	uint32_t	epoch;
 	bool		is_mirror;
+	bool		is_shared;
 	bool		was_clean;
 	uint64_t	cache_bytes;
 	void		(*warn)(void *arg, const char *line);
 	void		*arg;
+	struct cfs_holder *holder;	/* of a shared pool, to write; or NULL */
+	struct cfs_fence fence;		/* for its containers */
 	struct cfs_container *c0;
 	struct cfs_metavolume *c0_mv;	/* owned by c0 */
 	struct cfs_err	c0_error;	/* of a hook that can't return one */

@@ -3,7 +3,7 @@
  * The slice table: picking free slices, lending them, taking them back.
  * Container 0's lock is held in all of it.
  */
-#include "volume/pool_priv.h"
+#include "volume/pool_shared.h"
 
 #include "base/cleanup.h"
 #include "ondisk/slice_header.h"
@@ -284,12 +284,14 @@ struct slice_change {
 };
 
 /* Appends to @changes; returns how many. */
-static size_t slice_changes(uint64_t container_id, uint64_t lslice,
-			    const struct cfs_piece *pieces, bool is_lent,
-			    struct slice_change *sc,
+static size_t slice_changes(const struct cfs_pool *pool, uint64_t container_id,
+			    uint64_t lslice, const struct cfs_piece *pieces,
+			    bool is_lent, struct slice_change *sc,
 			    struct cfs_table_change *changes)
 {
-	struct cfs_smap_rec smap = { .epoch = 0 };
+	struct cfs_smap_rec smap = {
+		.epoch = pool->is_shared ? pool->epoch : 0,
+	};
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
@@ -334,16 +336,80 @@ int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
 {
 	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
 	struct slice_change sc;
-	size_t n = slice_changes(container_id, lslice, pieces, is_lent, &sc,
-				 changes);
+	size_t n = slice_changes(pool, container_id, lslice, pieces, is_lent,
+				 &sc, changes);
 
+	return cfs_container_put_now(pool->c0, changes, n, err);
+}
+
+/* Into the tree alone: a takeover of container 0, and its commit has them. */
+int cfs_pool_slice_changes_put(struct cfs_pool *pool, uint64_t container_id,
+			       uint64_t lslice, const struct cfs_piece *pieces,
+			       struct cfs_err *err)
+{
+	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+	struct slice_change sc;
+	size_t n = slice_changes(pool, container_id, lslice, pieces, true, &sc,
+				 changes);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = cfs_tree_put(cfs_container_tree(pool->c0, CFS_TREE_TABLE),
+				 &changes[i].key, changes[i].value,
+				 changes[i].value_bytes, NULL, err);
+	return r;
+}
+
+/* Appends to @changes; returns how many. */
+static size_t freeze_changes(const struct cfs_pool *pool,
+			     const struct cfs_piece *pieces,
+			     struct slice_change *sc,
+			     struct cfs_table_change *changes)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		const struct cfs_slice_rec rec = {
+			.use = CFS_SLICE_USE_FROZEN,
+			.generation = p->generation,
+			.lslice = pool->epoch,
+		};
+
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		cfs_slice_rec_pack(&rec, &sc->slices[i]);
+		changes[n++] = (struct cfs_table_change){
+			.key = slice_key(p->device_index, p->slice_index),
+			.value = &sc->slices[i],
+			.value_bytes = sizeof(sc->slices[i]),
+		};
+	}
+	return n;
+}
+
+int cfs_pool_slice_freeze(struct cfs_pool *pool, uint64_t container_id,
+			  uint64_t lslice, const struct cfs_piece *pieces,
+			  bool is_mapped, struct cfs_err *err)
+{
+	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+	struct slice_change sc;
+	size_t n;
+
+	if (!pool->is_shared)
+		return 0;
+	n = freeze_changes(pool, pieces, &sc, changes);
+	if (!is_mapped)
+		changes[n++] = (struct cfs_table_change){
+			.key = smap_key(container_id, lslice),
+		};
 	return cfs_container_put_now(pool->c0, changes, n, err);
 }
 
 /* ---- lending ------------------------------------------------------------- */
 
 /* The lowest logical slice that is a hole. */
-static uint64_t free_lslice(const struct cfs_metavolume *mv, uint64_t from)
+uint64_t cfs_pool_free_lslice(const struct cfs_metavolume *mv, uint64_t from)
 {
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 
@@ -401,19 +467,18 @@ static void put_back(struct cfs_pool *pool, const struct cfs_piece *pieces)
 	}
 }
 
-/* Pick slices and write their headers; fewer than @count if there are no
- * more. */
+/* Pick slices; fewer than @count if there are no more. */
 static int pick_some(struct cfs_pool *pool, struct cfs_container *c,
 		     unsigned int count, struct lending *list,
 		     unsigned int *ret_count, struct cfs_err *err)
 {
 	const struct cfs_metavolume *mv = cfs_container_metavolume(c);
-	uint64_t id = cfs_container_id(c), lslice = 0;
+	uint64_t lslice = 0;
 	unsigned int n = 0;
 	int r = 0;
 
 	for (; n < count; n++, lslice++) {
-		lslice = free_lslice(mv, lslice);
+		lslice = cfs_pool_free_lslice(mv, lslice);
 		if (lslice > CFS_LSLICE_MAX) {
 			r = cfs_err_set(err, -ENOSPC, "the container is full");
 			break;
@@ -425,16 +490,32 @@ static int pick_some(struct cfs_pool *pool, struct cfs_container *c,
 			if (r < 0)
 				put_back(pool, list[n].pieces);
 		}
-		if (r == 0)
-			r = cfs_pool_slice_headers(pool, id,
-						   cfs_container_uuid(c),
-						   lslice, list[n].pieces,
-						   CFS_SLICE_OWNED, err);
 		if (r < 0)
 			break;
 	}
 	*ret_count = n;
 	return r == -ENOSPC && n > 0 ? 0 : r;
+}
+
+/* Their headers; on a shared pool behind a record that they are ours. */
+static int head_some(struct cfs_pool *pool, const struct cfs_container *c,
+		     const struct lending *list, unsigned int count,
+		     struct slice_change *sc, struct cfs_table_change *changes,
+		     struct cfs_err *err)
+{
+	size_t n = 0;
+	int r = 0;
+
+	for (unsigned int i = 0; pool->is_shared && i < count; i++)
+		n += freeze_changes(pool, list[i].pieces, &sc[i], changes + n);
+	if (n > 0)
+		r = cfs_container_put_now(pool->c0, changes, n, err);
+	for (unsigned int i = 0; r == 0 && i < count; i++)
+		r = cfs_pool_slice_headers(pool, cfs_container_id(c),
+					   cfs_container_uuid(c),
+					   list[i].lslice, list[i].pieces,
+					   CFS_SLICE_OWNED, err);
+	return r < 0 ? r : cfs_pool_flush_devices(pool, err);
 }
 
 /* Several slices, in two flushes: one behind the headers, one for the frame. */
@@ -446,18 +527,19 @@ static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
 	struct lending *list = calloc(count, sizeof(*list));
 	struct cfs_table_change *changes =
 		calloc((size_t)count * (CFS_PIECES_MAX + 1), sizeof(*changes));
+	struct slice_change *sc = calloc(count, sizeof(*sc));
 	unsigned int n = 0;
 	size_t change_count = 0;
 	int r = -ENOMEM;
 
-	if (!list || !changes)
+	if (!list || !changes || !sc)
 		cfs_err_set(err, r, "out of memory");
 	else
 		r = pick_some(pool, c, count, list, &n, err);
 	if (r == 0)
-		r = cfs_pool_flush_devices(pool, err);
+		r = head_some(pool, c, list, n, sc, changes, err);
 	for (unsigned int i = 0; i < n && r == 0; i++)
-		change_count += slice_changes(cfs_container_id(c),
+		change_count += slice_changes(pool, cfs_container_id(c),
 					      list[i].lslice, list[i].pieces,
 					      true, &list[i].sc,
 					      changes + change_count);
@@ -474,6 +556,7 @@ static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
 	}
 	free(list);
 	free(changes);
+	free(sc);
 	if (r == 0)
 		*ret_count = n;
 	return r;
@@ -583,6 +666,70 @@ const struct cfs_slice_source cfs_pool_source = {
 
 /* ---- taking back --------------------------------------------------------- */
 
+/* What stands in a slice is of no use: but for its headers, which stay until
+ * the tables say otherwise. */
+static void discard(struct cfs_pool *pool, const struct cfs_piece *pieces)
+{
+	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		struct cfs_dev *dev = cfs_devset_dev(pool->set,
+						     p->device_index);
+
+		if (p->flags & CFS_PIECE_USED && dev)
+			(void)cfs_dev_discard(dev, label->slices_offset_bytes +
+					p->slice_index * label->slice_bytes +
+					CFS_BLOCK_BYTES, label->slice_bytes -
+					2 * CFS_BLOCK_BYTES, NULL);
+	}
+}
+
+/*
+ * On a shared pool the slice leaves the map first, and is ours alone until its
+ * discard and its headers have ended: late ones would hit its next life.
+ */
+int cfs_pool_slice_return(struct cfs_pool *pool, uint64_t container_id,
+			  const uint8_t uuid[16], uint64_t lslice,
+			  struct cfs_piece *pieces, struct cfs_err *err)
+{
+	int r;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		pieces[i].generation += (pieces[i].flags & CFS_PIECE_USED) != 0;
+	r = cfs_pool_slice_freeze(pool, container_id, lslice, pieces, false,
+				  err);
+	if (r < 0)
+		return r;
+	discard(pool, pieces);
+	if (pool->is_shared) {
+		struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+		struct slice_change sc;
+		size_t n = slice_changes(pool, container_id, lslice, pieces,
+					 false, &sc, changes);
+
+		r = cfs_pool_slice_headers(pool, container_id, uuid, lslice,
+					   pieces, CFS_SLICE_FREE, err);
+		if (r == 0)
+			r = cfs_pool_flush_devices(pool, err);
+		/* Without the last one: it is out of the map. */
+		if (r == 0)
+			r = cfs_container_put_now(pool->c0, changes, n - 1,
+						  err);
+	} else {
+		r = cfs_pool_slice_record(pool, container_id, lslice, pieces,
+					  false, err);
+		if (r == 0)
+			r = cfs_pool_slice_headers(pool, container_id, uuid,
+						   lslice, pieces,
+						   CFS_SLICE_FREE, err);
+	}
+	for (unsigned int i = 0; r == 0 && i < CFS_PIECES_MAX; i++)
+		if (pieces[i].flags & CFS_PIECE_USED)
+			pool->devices[pieces[i].device_index].free_used++;
+	return r;
+}
+
 /* The slice's next life begins as free. */
 static int take_back(struct cfs_pool *pool, struct cfs_member *m,
 		     uint64_t lslice, struct cfs_err *err)
@@ -593,21 +740,11 @@ static int take_back(struct cfs_pool *pool, struct cfs_member *m,
 
 	if (!cfs_metavolume_get(mv, lslice, pieces))
 		return 0;
-	cfs_metavolume_discard(mv, lslice);
-	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
-		pieces[i].generation += (pieces[i].flags & CFS_PIECE_USED) != 0;
 	cfs_container_lock(pool->c0);
-	r = cfs_pool_slice_record(pool, m->id, lslice, pieces, false, err);
+	r = cfs_pool_slice_return(pool, m->id, m->rec.uuid, lslice, pieces,
+				  err);
 	if (r == 0)
-		r = cfs_pool_slice_headers(pool, m->id, m->rec.uuid, lslice,
-					   pieces, CFS_SLICE_FREE, err);
-	if (r == 0) {
-		for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
-			if (pieces[i].flags & CFS_PIECE_USED)
-				pool->devices[pieces[i].device_index]
-					.free_used++;
 		cfs_metavolume_clear(mv, lslice);
-	}
 	cfs_container_unlock(pool->c0);
 	if (r == 0)
 		cfs_container_slice_gone(m->container, lslice);
@@ -676,6 +813,10 @@ int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,
 	int r;
 
 	*ret_bytes = 0;
+	/* There it is done as they come back, while nobody else can have
+	 * them. */
+	if (pool->is_shared)
+		return 0;
 	cfs_container_lock(pool->c0);
 	r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
 			  &from, err);

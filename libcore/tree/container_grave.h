@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Gravestones of containers on shared pools: two pages beside the root, one in
+ * each of its first two places, that the container's writer only ever reads.
+ * A successor sets both to "dead" with the id of the log, flushes, and only
+ * then reads the log; the writer reads them behind the flush of a frame or root
+ * and before it acts on that.  One of the two sees the other, without clocks.
+ *
+ * All that anybody ever writes there about one log are the same bytes.
+ */
+#pragma once
+
+#include "tree/container_priv.h"
+
+/* Set aside the block behind the root pages at @root_vaddr of a container, or
+ * epoch, that begins; written as "nobody is dead". */
+int cfs_grave_take(struct cfs_container *c, uint64_t root_vaddr,
+		   uint64_t *ret_vaddr, struct cfs_err *err);
+
+/*
+ * The writer of @root's log is dead; durable.  -ENOTSUP: the container has no
+ * gravestone; -EIO: a copy is out of our reach that may be in its.
+ */
+int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
+		  struct cfs_err *err);
+
+/*
+ * Are we dead?  0: no, or not on a shared pool; -ESTALE: yes, and the container
+ * is closed for writing; -EIO: it can't be known.  @log_id: besides the present
+ * one; 0: none.
+ */
+int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
+		   struct cfs_err *err);
+/* Before a sync is acknowledged: nothing, as long as our period runs. */
+int cfs_grave_may_ack(struct cfs_container *c, struct cfs_err *err);

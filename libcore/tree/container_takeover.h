@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Opening a container whose last writer may still write: on shared pools, when
+ * another host has fallen silent.  Nothing that it can still write to is ever
+ * read again, or used, until it is known to be gone.
+ *
+ *   1. gravestone, flush              -> it learns of us before it reuses
+ *                                        anything, or never acts on it
+ *   2. root and log are read to the end, in memory: -> nothing has changed
+ *      what it had synced is there
+ *   3. data that the log names is copied, all is committed: into fresh slices,
+ *      root, log and gravestone too   -> the old root, for whoever comes next
+ *   4. the pool says durably that the new root counts (the seat, or the record
+ *      of the container)              -> the new root
+ *
+ * Who dies before 4 leaves a successor that begins at 1, from the same root.
+ * The fresh slices are known to that one before anything is written in them: by
+ * the seat, or by the record and the slice map.
+ *
+ * What was on loan to the old writer is frozen: live blocks there are read in
+ * place, free ones are not handed out.  The blocks of its root, log and
+ * gravestone are retired: nobody's, in use.  When it is gone, whoever opens the
+ * container then takes groups over and frees the rest.
+ */
+#pragma once
+
+#include "tree/container_open.h"
+
+/* On shared pools, for the writer of the container; outlives it. */
+struct cfs_fence {
+	/* Are the holders of @epoch and of all behind it, before us, gone? */
+	bool	(*is_gone)(void *ctx, uint32_t epoch);
+	/* Does our period run?  Any thread. */
+	bool	(*may_ack)(void *ctx);
+	/* May those before us have a device that we have not? */
+	bool	(*may_reach)(void *ctx, uint32_t device_index);
+	void	*ctx;
+	bool	is_checked;	/* read the gravestone behind each sync */
+};
+
+struct cfs_container_move {
+	uint64_t	base_vaddr[CFS_ROOT_PLACES_MAX];
+	uint32_t	base_epoch;	/* of that root; its loans are frozen */
+	/* Fresh slices, mapped already; NULL plan. */
+	uint64_t	lslices[CFS_ROOT_PLACES_MAX];
+	unsigned int	lslice_count;
+	/*
+	 * Or chosen once the log is read, for about @blocks; durable on return.
+	 */
+	int (*plan)(void *ctx, struct cfs_container *c, uint64_t blocks,
+		    uint64_t ret_lslices[CFS_ROOT_PLACES_MAX],
+		    unsigned int *ret_count, struct cfs_err *err);
+	/* Was this slice lent in a takeover that was not finished? */
+	bool (*is_theirs)(void *ctx, uint64_t lslice, uint32_t *ret_epoch);
+	void		*ctx;
+};
+
+/* ---- within this folder -------------------------------------------------- */
+
+/* container_open: what follows behind the object. */
+int cfs_takeover_open(struct cfs_container *c,
+		      const struct cfs_container_config *config,
+		      struct cfs_err *err);
+/* From cfs_space_adopt, while a log is read in a takeover. */
+int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr,
+		       uint32_t count, struct cfs_err *err);
+/* A group on loan to a writer that is not gone: not to be used. */
+int cfs_takeover_freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
+			struct cfs_err *err);
+/* In recovery: blocks of writers that are gone are free. */
+int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err);
+/* A log id for a new epoch. */
+int cfs_takeover_log_id(uint64_t *ret, struct cfs_err *err);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Shared pools change hands: by a goodbye, by a death, and from a host that
+ * stands still and may write whatever it had begun, at any later time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shared_fixture.h"
+
+#define NO_DEVICE	UINT32_MAX
+
+static uint64_t now_ns(struct shared_pool *p)
+{
+	return cfs_clock_elapsed_ns(&p->clock.clock);
+}
+
+/* A closes, B opens: nobody waits for a period. */
+static void test_goodbye(void **state)
+{
+	struct shared_pool p = shared_new(1, false);
+	struct manager a, b;
+	struct cfs_member *lun;
+	uint64_t begin_ns;
+
+	(void)state;
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	assert_int_equal(a.seat.epoch, 1);
+	lun = manager_make_lun(&a);
+	assert_int_equal(lun_write(lun, 0, 8, 1), 0);
+	HEAL_OK(cfs_container_sync(lun->container, &err_));
+	manager_close(&a);
+	begin_ns = now_ns(&p);
+	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+	manager_open(&p, &b, NULL);
+	assert_true(now_ns(&p) - begin_ns < CFS_NS_PER_S);
+	assert_int_equal(b.seat.epoch, 2);
+	assert_false(cfs_holder_must_move(b.holder));
+	assert_int_equal(heal_read(manager_lun(&b), 0, 8, 1), 0);
+	manager_check(&b);
+	manager_close(&b);
+	/* The first host has its seat still, and needs no clock for it. */
+	begin_ns = now_ns(&p);
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	assert_true(now_ns(&p) == begin_ns);
+	assert_int_equal(a.seat.epoch, 3);
+	assert_int_equal(heal_read(manager_lun(&a), 0, 8, 1), 0);
+	manager_check(&a);
+	manager_close(&a);
+	shared_free(&p);
+}
+
+/* The process is dead, on this host, or the host has another boot. */
+static void test_death(void **state)
+{
+	struct shared_pool p = shared_new(2, true);
+	struct manager a, b;
+	struct cfs_member *lun;
+	uint64_t begin_ns;
+
+	(void)state;
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	lun = manager_make_lun(&a);
+	assert_int_equal(lun_write(lun, 0, 8, 1), 0);
+	HEAL_OK(cfs_container_sync(lun->container, &err_));
+	manager_drop(&a);
+	for (uint8_t boot = 1; boot <= 2; boot++) {
+		begin_ns = now_ns(&p);
+		manager_init(&p, &b, "a", boot, NO_DEVICE, NULL);
+		b.host.self.pid = b.host.alive_pid = 2000 + boot;
+		manager_open(&p, &b, NULL);
+		assert_true(now_ns(&p) - begin_ns < CFS_NS_PER_S);
+		assert_false(cfs_holder_must_move(b.holder));
+		assert_int_equal(heal_read(manager_lun(&b), 0, 8, 1), 0);
+		manager_check(&b);
+		manager_drop(&b);
+	}
+	/* An operator says so. */
+	manager_init(&p, &b, "c", 9, NO_DEVICE, NULL);
+	manager_open(&p, &b, "a");
+	assert_false(cfs_holder_must_move(b.holder));
+	assert_int_equal(heal_read(manager_lun(&b), 0, 8, 1), 0);
+	manager_check(&b);
+	manager_close(&b);
+	shared_free(&p);
+}
+
+/* A holder that writes its seat is busy, however long one looks. */
+static void test_lives(void **state)
+{
+	struct shared_pool p = shared_new(1, false);
+	struct cfs_holder_options opt = { .beats_by_hand = true };
+	struct cfs_holder_watch watch = { .is_on = false };
+	struct cfs_err err = CFS_ERR_INIT;
+	struct manager a, b;
+
+	(void)state;
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+	opt.identity = &b.source;
+	opt.clock = &p.clock.clock;
+	opt.watch = &watch;
+	for (unsigned int i = 0; i < 20; i++) {
+		assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder,
+						    &b.seat, &err), -EBUSY);
+		assert_true(watch.is_on && watch.is_moving == (i > 0));
+		assert_non_null(strstr(err.msg, "host a"));
+		cfs_clock_manual_advance(&p.clock, 9 * CFS_NS_PER_S);
+		HEAL_OK(cfs_holder_beat(a.holder, &err_));
+		assert_true(cfs_holder_may_ack(a.holder));
+	}
+	/* And then it does not any more. */
+	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
+					    &err), -EBUSY);
+	cfs_clock_manual_advance(&p.clock, 10 * CFS_NS_PER_S + 1);
+	assert_false(cfs_holder_may_ack(a.holder));
+	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
+					    &err), -EBUSY);
+	cfs_clock_manual_advance(&p.clock, CFS_NS_PER_S);
+	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
+					    &err), 0);
+	assert_true(cfs_holder_must_move(b.holder));
+	b.pool = NULL;
+	manager_drop(&b);
+	manager_drop(&a);
+	shared_free(&p);
+}
+
+/* A stands still; B takes over; A wakes up and learns of it. */
+static void test_silence(void **state)
+{
+	struct shared_pool p = shared_new(1, false);
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_member *old, *lun;
+	struct manager a, b;
+
+	(void)state;
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	old = manager_make_lun(&a);
+	assert_int_equal(lun_write(old, 0, 300, 1), 0);
+	HEAL_OK(cfs_container_commit(old->container, &err_));
+	/* Inline, and at its home at once. */
+	assert_int_equal(lun_write(old, 4, 2, 2), 0);
+	HEAL_OK(cfs_container_sync(old->container, &err_));
+	assert_int_equal(lun_write(old, 400, 100, 3), 0);
+	HEAL_OK(cfs_container_sync(old->container, &err_));
+	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+	manager_open(&p, &b, NULL);
+	assert_true(cfs_holder_must_move(b.holder));
+	lun = manager_lun(&b);
+	assert_int_equal(heal_read(lun, 4, 2, 2), 0);
+	assert_int_equal(heal_read(lun, 400, 100, 3), 0);
+	manager_check(&b);
+	/* Both write, on and on. */
+	assert_int_equal(lun_write(old, 10, 4, 4), 0);
+	assert_int_equal(cfs_container_sync(old->container, &err), -ESTALE);
+	assert_int_equal(cfs_container_sync(old->container, &err), -EROFS);
+	for (unsigned int i = 0; i < 40; i++) {
+		assert_int_equal(lun_write(lun, 10, 100, 100 + i), 0);
+		HEAL_OK(cfs_container_commit(lun->container, &err_));
+	}
+	assert_int_equal(heal_read(lun, 10, 100, 139), 0);
+	assert_int_equal(heal_read(lun, 400, 100, 3), 0);
+	manager_check(&b);
+	manager_drop(&a);
+	manager_close(&b);
+	/* When A's host is gone what was frozen comes back. */
+	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+	manager_open(&p, &b, "a");
+	lun = manager_lun(&b);
+	assert_int_equal(heal_read(lun, 10, 100, 139), 0);
+	manager_check(&b);
+	manager_close(&b);
+	shared_free(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_goodbye),
+		cmocka_unit_test(test_death),
+		cmocka_unit_test(test_lives),
+		cmocka_unit_test(test_silence),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
