@@ -32,7 +32,7 @@ static int take(struct cfs_cmd *cmd, struct leasectl_want *want,
 {
 	struct cfs_lease_client *client;
 	struct cfs_lease_name name;
-	struct cfs_held *held;
+	struct cfs_held *held = NULL;
 	uint64_t period_ns;
 	int r = leasectl_want_find(cmd, want);
 
@@ -100,7 +100,7 @@ static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
 	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
-	struct cfs_lease_name lease;
+	struct cfs_lease_name lease = { .client_id = 0 };
 	char id[LEASECTL_ID_BYTES];
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 

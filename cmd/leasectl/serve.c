@@ -140,7 +140,7 @@ static int hear(struct cfs_cmd *cmd, const char *pool, int fd)
 int leasectl_start(struct cfs_cmd *cmd, const char *pool, int *ret_fd)
 {
 	CFS_CLEANUP(line_donep) struct command_line line = { .argv = NULL };
-	int fds[2], r = line_make(cmd, pool, &line);
+	int fds[2] = { -1, -1 }, r = line_make(cmd, pool, &line);
 	pid_t pid;
 
 	if (r == 0 && pipe2(fds, O_CLOEXEC) < 0)

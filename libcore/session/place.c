@@ -74,7 +74,7 @@ int cfs_local_place_name(struct cfs_session *s,
 			 struct cfs_place_name *ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf path = CFS_BUF_INIT;
-	struct cfs_volume_rec rec;
+	struct cfs_volume_rec rec = { .kind = 0 };
 	struct cfs_member *m;
 	int r = cfs_pool_member_by_id(s->pool, place->container, &m, err);
 

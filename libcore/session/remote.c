@@ -110,6 +110,27 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 	return r;
 }
 
+/* Tell under which lease we work, if it is one of this pool. */
+static int work_under(struct cfs_remote *r, const char *lease,
+		      const uint8_t pool_uuid[16], struct cfs_err *err)
+{
+	const char *at = strchr(lease, '@');
+	char name[CFS_LEASE_NAME_BYTES];
+	const struct cfs_rpc_args args = { .text = name };
+	struct cfs_lease_name parsed;
+	uint8_t uuid[16];
+
+	if (at && cfs_uuid_parse(at + 1, uuid) == 0 &&
+	    !cfs_uuid_is_equal(uuid, pool_uuid))
+		return 0;
+	snprintf(name, sizeof(name), "%.*s",
+		 (int)(at ? at - lease : (ptrdiff_t)sizeof(name)), lease);
+	if (cfs_lease_name_parse(name, &parsed) < 0)
+		return cfs_err_set(err, -EINVAL, "CFS_LEASE: not a lease: "
+				   "only leasectl run sets it");
+	return cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
+}
+
 int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       const struct cfs_session_options *opt,
 		       unsigned int timeout_ms, struct cfs_remote **ret,
@@ -118,10 +139,19 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 	struct connecting c = {
 		.pool_uuid = pool_uuid, .opt = opt, .timeout_ms = timeout_ms,
 	};
+	struct cfs_remote *remote = NULL;
 	int r = cfs_dial(addresses, opt, timeout_ms, "its holder", say_hello,
 			 &c, err);
 
-	return r < 0 ? r : cfs_remote_on(c.conn, opt, ret, err);
+	if (r == 0)
+		r = cfs_remote_on(c.conn, opt, &remote, err);
+	if (r == 0 && opt->lease)
+		r = work_under(remote, opt->lease, pool_uuid, err);
+	if (r < 0)
+		cfs_remote_close(remote);
+	else
+		*ret = remote;
+	return r;
 }
 
 void cfs_remote_close(struct cfs_remote *r)
