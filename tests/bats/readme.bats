@@ -35,7 +35,8 @@ paste_tour() {
 	tour >tour.sh
 	for command in mkcfs slicectl snapctl cfscp "cfsck-heal check" \
 		"cfsck-heal scrub" "cfsck-heal trace" "snapctl rollback" \
-		"snapctl clone" "slicectl trim" "mkcfs --mirror"; do
+		"snapctl clone" "slicectl trim" "mkcfs --mirror" \
+		"leasectl run" "leasectl acquire"; do
 		grep -q "$command" tour.sh
 	done
 	bash -n tour.sh
@@ -45,8 +46,10 @@ paste_tour() {
 	command -v mke2fs >/dev/null || PATH=$PATH:/usr/sbin:/sbin
 	command -v mke2fs >/dev/null || skip "no mke2fs"
 	run -0 --separate-stderr paste_tour
-	# Read: refused.  Scrub and trace: damage left.  Scrub: healed.
-	[ "$(grep '^status ' <<<"$output")" = "status 7
+	# Under another's lease: kept out.  Read: refused.  Scrub and trace:
+	# damage left.  Scrub: healed.
+	[ "$(grep '^status ' <<<"$output")" = "status 4
+status 7
 status 4
 status 4
 status 1" ]
