@@ -178,7 +178,7 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 	disk->kind = le32_put(rec->kind);
 	disk->state = le32_put(rec->state);
 	disk->epoch = le32_put(rec->epoch);
-	disk->owner_seat = le32_put(rec->owner_seat);
+	disk->base_epoch = le32_put(rec->base_epoch);
 	disk->created_ns = le64_put(rec->created_ns);
 	disk->limit_bytes = le64_put(rec->limit_bytes);
 	disk->provision_bytes = le64_put(rec->provision_bytes);
@@ -203,7 +203,7 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 		.kind = le32_get(disk.kind),
 		.state = le32_get(disk.state),
 		.epoch = le32_get(disk.epoch),
-		.owner_seat = le32_get(disk.owner_seat),
+		.base_epoch = le32_get(disk.base_epoch),
 		.created_ns = le64_get(disk.created_ns),
 		.limit_bytes = le64_get(disk.limit_bytes),
 		.provision_bytes = le64_get(disk.provision_bytes),

@@ -149,7 +149,7 @@ struct cfs_container_rec_disk {		/* CONTAINER */
 	le32	kind;			/* of its production volume */
 	le32	state;
 	le32	epoch;			/* of its present owner */
-	le32	owner_seat;
+	le32	base_epoch;		/* of the root in base_vaddr */
 	le64	created_ns;
 	le64	limit_bytes;		/* 0: none */
 	le64	provision_bytes;
@@ -317,7 +317,7 @@ struct cfs_container_rec {
 	uint32_t	kind;		/* enum cfs_volume_kind */
 	uint32_t	state;		/* enum cfs_object_state */
 	uint32_t	epoch;
-	uint32_t	owner_seat;
+	uint32_t	base_epoch;
 	uint64_t	created_ns;
 	uint64_t	limit_bytes;
 	uint64_t	provision_bytes;

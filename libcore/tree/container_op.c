@@ -493,6 +493,9 @@ int cfs_container_put_now(struct cfs_container *c,
 	if (r == 0)
 		r = cfs_container_append_frame(c, &records, (uint32_t)count,
 					       NULL, 0, err);
+	/* Before what it lends, or frees, is used or passed on. */
+	if (r == 0)
+		r = cfs_grave_look(c, 0, err);
 	if (r < 0 && err)
 		cfs_container_poison(c, err);
 	return r;
@@ -527,9 +530,6 @@ int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err)
 	const struct cfs_rec rec = {
 		.type = CFS_REC_STAMP,
 		.stamp = c->stamp + 1,
-	/* Before what it lends, or frees, is used or passed on. */
-	if (r == 0)
-		r = cfs_grave_look(c, 0, err);
 	};
 	int r;
 

@@ -73,9 +73,9 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 	c->map_change = (uint64_t)config->epoch << 32 | 1;
 	c->copies = config->copies;
 	c->limit_blocks = config->limit_blocks;
+	c->fence = config->fence;
 	c->hooks = config->hooks;
 	c->hooks_ctx = config->hooks_ctx;
-	c->fence = config->fence;
 	c->source = config->source;
 	c->source_ctx = config->source_ctx;
 	memcpy(c->root_vaddr, config->root_vaddr, sizeof(c->root_vaddr));
@@ -143,11 +143,11 @@ int cfs_container_create(const struct cfs_container_config *config,
 		r = cfs_space_add_slice(c, l, err);
 		if (r == 0)
 			r = cfs_space_take_root(c, l, &c->root_vaddr[l], err);
-		if (r == 0)
-			r = cfs_space_take_log(c, l, log_groups,
 		if (r == 0 && config->has_grave)
 			r = cfs_grave_take(c, c->root_vaddr[l],
 					   &c->root.grave_vaddr[l], err);
+		if (r == 0)
+			r = cfs_space_take_log(c, l, log_groups,
 					       config->fills_log, &c->root
 					       .log_extents[l], err);
 	}
@@ -275,8 +275,6 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 					   is_set ? rec->value_bytes : 0, err);
 }
 
-static int replay_frame(void *arg, const struct cfs_frame *frame,
-			const void *buf, struct cfs_err *err)
 int cfs_container_replay_record(struct cfs_container *c,
 				const struct cfs_rec *rec, struct cfs_err *err)
 {
@@ -297,6 +295,8 @@ int cfs_container_replay_record(struct cfs_container *c,
 			   "container");
 }
 
+static int replay_frame(void *arg, const struct cfs_frame *frame,
+			const void *buf, struct cfs_err *err)
 {
 	struct cfs_container *c = arg;
 	struct cfs_rec rec;
@@ -429,14 +429,14 @@ static int recover(struct cfs_container *c, bool was_clean,
 		r = cfs_lend_load(c, err);
 	if (r == 0)
 		r = cfs_space_recover(c, err);
-	c->is_replaying = false;
-	if (r < 0 || (frames == 0 && !c->groups && !c->fence &&
 	if (r == 0)
 		r = cfs_takeover_thaw(c, err);
 	/* A gravestone that was set for the writers before us is none of
 	 * ours. */
 	if (r == 0 && c->fence)
 		r = cfs_takeover_log_id(&c->new_log_id, err);
+	c->is_replaying = false;
+	if (r < 0 || (frames == 0 && !c->groups && !c->fence &&
 		      root_copies >= root_copies_wanted(c)))
 		return r;
 	/* The writer died.  Its last stamp may not have reached the log. */
@@ -475,14 +475,14 @@ int cfs_container_open(const struct cfs_container_config *config,
 	unsigned int root_copies = 0;
 	int r = cfs_container_object_new(config, &c, err);
 
-	if (r < 0)
-		return r;
 	if (r == 0 && config->move) {
 		r = cfs_takeover_open(c, config, err);
 		if (r == 0)
 			*ret = CFS_STEAL(c);
 		return r;
 	}
+	if (r < 0)
+		return r;
 	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
 				    &c->root_seq, &root_copies, err);
 	if (r < 0)
@@ -553,7 +553,7 @@ void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice)
 
 		cfs_err_set(&why, -ENOMEM, "out of memory");
 		cfs_container_poison(c, &why);
-	}
-}
 	} else if (c->takeover) {
 		c->slices[lslice].is_fresh = true;
+	}
+}

@@ -156,13 +156,13 @@ struct cfs_container {
 	unsigned int	healed_count;
 
 	struct client_mode *client;	/* in client mode; else NULL */
-	struct lender	*lender;	/* there are or were clients; else NULL */
-	uint64_t	map_change;	/* rises when a slice comes or goes */
-
 	const struct cfs_fence *fence;	/* shared pools; else NULL */
 	struct takeover	*takeover;	/* from one that may still write; only
 					 * fresh slices are written to */
 	uint64_t	new_log_id;	/* that the next root gives the log */
+	struct lender	*lender;	/* there are or were clients; else NULL */
+	uint64_t	map_change;	/* rises when a slice comes or goes */
+
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
 	size_t		write_count, write_room;
@@ -209,15 +209,15 @@ int cfs_container_open_trees(struct cfs_container *c, struct cfs_err *err);
 int cfs_container_verify_frame(struct cfs_container *c,
 			       const struct cfs_frame *frame, const void *buf,
 			       bool spreads, struct cfs_err *err);
+/* What a log says, applied at open. */
+int cfs_container_replay_record(struct cfs_container *c,
+				const struct cfs_rec *rec,
+				struct cfs_err *err);
 /* End the operation and commit; the lock is not given back. */
 int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 
 /* container_nodes.c */
 extern const struct cfs_tree_ops cfs_container_tree_ops;
-/* What a log says, applied at open. */
-int cfs_container_replay_record(struct cfs_container *c,
-				const struct cfs_rec *rec,
-				struct cfs_err *err);
 
 /* space.c, space_group.c */
 void cfs_space_done(struct cfs_container *c);
