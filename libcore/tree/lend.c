@@ -119,7 +119,7 @@ int cfs_lend_load(struct cfs_container *c, struct cfs_err *err)
 
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct cfs_client_rec rec;
-		struct client_entry *e;
+		struct client_entry *e = NULL;
 
 		r = cfs_client_rec_unpack(cur.value, cur.value_bytes, &rec,
 					  err);
@@ -127,8 +127,9 @@ int cfs_lend_load(struct cfs_container *c, struct cfs_err *err)
 			r = cfs_lend_init(c, err);
 		if (r == 0)
 			r = cfs_lend_entry_new(c, cur.key.w[1], &rec, &e, err);
-		if (r < 0)
+		if (r != 0)
 			return r;
+		assert(e);
 		/* Whatever an owner before us may have given it. */
 		e->view_seq = 0;
 		e->stamp_end = c->root.stamp_ceiling + 1;
@@ -276,7 +277,7 @@ int cfs_container_client_make(struct cfs_container *c,
 		.epoch = c->epoch,
 		.log = { .seq = 1 },
 	};
-	struct client_entry *e;
+	struct client_entry *e = NULL;
 	uint64_t id;
 	int r = cfs_op_begin_for(c, CFS_OP_NORMAL, log_blocks + 32, err);
 
@@ -290,10 +291,11 @@ int cfs_container_client_make(struct cfs_container *c,
 		r = make_locked(c, log_blocks, id, &rec, err);
 	if (r == 0)
 		r = cfs_lend_entry_new(c, id, &rec, &e, err);
-	if (r < 0) {
+	if (r != 0) {
 		cfs_op_abort(c);
 		return r;
 	}
+	assert(e);
 	e->knows_inos = true;
 	e->stamp_end = c->stamp;
 	r = cfs_op_end_commit(c, err);

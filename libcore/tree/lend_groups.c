@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "tree/space_priv.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define FREE_ENOUGH	32u	/* blocks; groups with fewer only if need be */
@@ -71,7 +72,7 @@ int cfs_lend_load_loan(struct cfs_container *c, const struct cfs_cursor *cur,
 	struct cfs_loan_rec loan;
 	const struct client_entry *e;
 	uint64_t allowed[2], bits[2];
-	struct lent_group *g;
+	struct lent_group *g = NULL;
 	bool was_used;
 	int r = cfs_client_loan_unpack(cur->value, cur->value_bytes, &loan,
 				       allowed, err);
@@ -80,8 +81,9 @@ int cfs_lend_load_loan(struct cfs_container *c, const struct cfs_cursor *cur,
 		r = cfs_space_allowed_bits(c, key, bits, &was_used, err);
 	if (r == 0)
 		r = cfs_lend_group_new(c, key, loan.holder, bits, &g, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
+	assert(g);
 	e = cfs_lend_entry(c, loan.holder);
 	g->number = loan.loan;
 	g->allowed[0] &= allowed[0];

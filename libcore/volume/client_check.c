@@ -12,6 +12,7 @@
 #include "tree/lend.h"
 #include "volume/volume_priv.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 
@@ -150,7 +151,7 @@ static int check_meta_value(struct cfs_vols *v, const struct cfs_rec *rec,
 static int check_meta(struct cfs_vols *v, const struct cfs_rec *rec,
 		      const struct cfs_volume_rec *vol, struct cfs_err *err)
 {
-	struct cfs_version version;
+	struct cfs_version version = { .stamp = 0 };
 	int r;
 
 	if (vol->kind != CFS_VOLUME_TREE)
@@ -195,7 +196,7 @@ static int check_target(struct cfs_vols *v, const struct cfs_rec *rec,
 {
 	const struct cfs_view head = { v->c, rec->branch, CFS_STAMP_HEAD };
 	uint8_t buf[sizeof(struct cfs_inode_disk)];
-	struct cfs_inode inode;
+	struct cfs_inode inode = { .mode = 0 };
 	size_t bytes;
 	int r;
 
@@ -259,16 +260,17 @@ static int check_table(struct cfs_vols *v, const struct cfs_rec *rec,
 	const uint64_t low = rec->key[0] & ((UINT64_C(1) << 56) - 1);
 	const uint64_t ino = rec->key[1];
 	struct cfs_orphan_rec orphan;
-	struct cfs_volume_rec vol;
-	struct branch *b;
+	struct cfs_volume_rec vol = { .kind = 0 };
+	struct branch *b = NULL;
 	int r;
 
 	if (rec->flags || low > UINT16_MAX || ino == 0 || ino > CFS_INO_MAX ||
 	    !cfs_container_gave_ino(v->c, ino))
 		return lie(err, ino, "its key");
 	r = head_of(v, (uint16_t)low, ino, &b, &vol, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
+	assert(b);
 	switch (rec->key[0] >> 56) {
 	case CFS_TABLE_TOMBSTONE:
 		return check_tombstone(v, rec, b, rules, err);
@@ -290,8 +292,8 @@ int cfs_client_rec_check(struct cfs_vols *v, const struct cfs_rec *rec,
 			 struct cfs_err *err)
 {
 	const bool is_meta = rec->type == CFS_REC_META;
-	struct cfs_volume_rec vol;
-	struct branch *b;
+	struct cfs_volume_rec vol = { .kind = 0 };
+	struct branch *b = NULL;
 	int r;
 
 	if (rec->type == CFS_REC_SET || rec->type == CFS_REC_DEL)
@@ -300,9 +302,10 @@ int cfs_client_rec_check(struct cfs_vols *v, const struct cfs_rec *rec,
 	if (r == 0 && !may(rules, rec->branch, rec->ino,
 			   is_meta ? 0 : rec->offset, is_meta ? 0 : rec->count))
 		r = lie(err, rec->ino, "it may not change that");
+	assert(r != 0 || b);
 	if (r == 0)
 		r = check_birth(b, rec->ino, rec->stamp, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	return is_meta ? check_meta(v, rec, &vol, err) :
 			 check_data(v, rec, &vol, err);
