@@ -404,7 +404,14 @@ was ended" err
 	slicectl set -q "$P" lease_period=1s
 	leasectl watch --json-lines "$P" >events 3>&- &
 	watch=$!
-	sleep 0.3
+	cfsd "$P" >cfsd.out 3>&- &
+	cfsd=$!
+	until_true leasectl renew -n "$P" 1-1
+	# It sees what was granted before it came.
+	leasectl acquire "$P:home"
+	until_true grep -q grant events
+	until_true grep -q expire events
+	: >events
 	lease=$(leasectl acquire "$P:vm0")
 	leasectl renew -q "$P" "$lease"
 	leasectl release -q "$P" "$lease"
@@ -416,10 +423,16 @@ was ended" err
 	leasectl revoke -q "$P" "$(leases)"
 	ends_with 4 "$!"
 	until_true eval '[ "$(grep -c release events)" = 2 ]'
+	cp events all
+	kill -TERM "$cfsd"
+	ends_with 0 "$cfsd"
+	leasectl acquire "$P:home"
+	until_true grep -q takeover events
+	until_true eval 'tail -n 1 events | grep -q \"home\"'
 	kill -INT "$watch"
 	ends_with 0 "$watch"
 	[ "$(jq -r 'select(.lease) | .event + " " + .lease.volume +
-		(.lease.path // "") + " " + .lease.mode' events)" = \
+		(.lease.path // "") + " " + .lease.mode' all)" = \
 "grant vm0 exclusive
 renew vm0 exclusive
 release vm0 exclusive
@@ -428,9 +441,9 @@ expire home/inbox shared
 grant vm0 exclusive
 revoke vm0 exclusive
 release vm0 exclusive" ]
-	jq -e -n --arg lease "$lease" '[inputs | select(.event == "grant")][0] |
-		.schema == "cfs.leasectl.watch" and .lease.id == $lease and
-		(.at | endswith("Z"))' events
+	jq -e -n --arg lease "$lease" '[inputs | select(.event == "renew")] |
+		.[0].schema == "cfs.leasectl.watch" and
+		.[0].lease.id == $lease and (.[0].at | endswith("Z"))' all
 }
 
 @test "gone frees at once what a client held" {
