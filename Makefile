@@ -8,6 +8,8 @@
 #   make SAN=thread, COV=1, CC=clang
 #   make check                    everything; the last line counts
 #   make check-unit check-bats check-crash check-sim check-real check-fuzz
+#   make check-model check-mutants
+#   make sim [SEEDS=n FIRST=n VERBOSE=1 ONLY=name], mutants [MUTANT=name]
 #   make check-long
 #   ... ONLY=text                 only the files with text in their name
 #   make lint, coverage, bench [CASE=...], demo, fuzz, install, clean
@@ -116,7 +118,7 @@ corpus_bins := $(addprefix $(V)/,$(fuzzers))
 fuzz_bins := $(patsubst tests/fuzz/%,build/fuzz/%,$(fuzzers))
 
 .DEFAULT_GOAL := all
-.PHONY: all unit crash sim corpus tests-build
+.PHONY: all unit crash sim-bins corpus tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -124,9 +126,9 @@ all: $(LIB) $(tool_bins)
 
 unit: $(unit_bins)
 crash: $(crash_bins)
-sim: $(sim_bins)
+sim-bins: $(sim_bins)
 corpus: $(corpus_bins)
-tests-build: all unit crash sim corpus
+tests-build: all unit crash sim-bins corpus
 
 # ------------------------------------------------------------------- rules
 
@@ -222,7 +224,7 @@ $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real
 .PHONY: check-fuzz
-.PHONY: check-long check-layers lint bench demo fuzz install clean coverage
+.PHONY: check-model check-mutants check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
 TSAN_MAKE = +@$(MAKE) --no-print-directory SAN=thread
@@ -251,8 +253,8 @@ check: deps
 	+@rm -f build/count; $(MAKE) --no-print-directory check-all || { \
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
-check-all: all sim build-san
-	$(RUN_TESTS) unit fuzz crash sim real bats
+check-all: all sim-bins crash build-san
+	$(RUN_TESTS) unit fuzz model crash sim mutants real bats
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
@@ -260,14 +262,31 @@ check-bats: all
 	$(RUN_TESTS) bats
 check-crash: build-crash
 	$(RUN_TESTS) crash
-check-sim: sim
+check-sim: sim-bins
 	$(RUN_TESTS) sim
+check-model:
+	$(RUN_TESTS) model
+check-mutants: all sim-bins crash
+	$(RUN_TESTS) mutants
 check-real: all
 	$(RUN_TESTS) real
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
-check-long: all sim build-san fuzz
-	$(RUN_TESTS) --long unit fuzz crash sim real bats
+check-long: all sim-bins crash build-san fuzz
+	$(RUN_TESTS) --long unit fuzz model crash sim mutants real bats
+
+# The simulation alone: seeds FIRST .. FIRST + SEEDS - 1, in JOBS processes;
+# with VERBOSE=1 each tells its story.
+.PHONY: sim mutants
+sim: sim-bins
+	@for p in $(if $(ONLY),$(filter %$(ONLY),$(sim_bins)),$(sim_bins)); do \
+		SEEDS='$(SEEDS)' FIRST='$(FIRST)' VERBOSE='$(VERBOSE)' \
+		JOBS='$(JOBS)' $$p || exit 1; \
+	done
+
+# MUTANT=name: that one alone.
+mutants: all sim-bins crash
+	+@CFS_VARIANT=$(V) contrib/run-mutants $(MUTANT)
 
 check-layers:
 	@contrib/check-layers
