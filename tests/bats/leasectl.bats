@@ -402,7 +402,7 @@ was ended" err
 
 @test "watch tells what happens, from one manager to the next" {
 	slicectl set -q "$P" lease_period=1s
-	leasectl watch --json-lines "$P" >events 3>&- &
+	leasectl watch --json-lines "$P" >>events 3>&- &
 	watch=$!
 	cfsd "$P" >cfsd.out 3>&- &
 	cfsd=$!
