@@ -93,6 +93,16 @@ static int init_output(struct cfs_cmd *cmd, struct cfs_err *err)
 	return cfs_cmd_set_schema(cmd, cmd->verb ? cmd->verb->name : NULL);
 }
 
+/* $CFS_IO, as enum cfs_io_mode numbers them; anything else: any. */
+static unsigned int io_mode(void)
+{
+	const char *value = env("CFS_IO");
+
+	if (value && strcmp(value, "direct") == 0)
+		return 1;
+	return value && strcmp(value, "forwarded") == 0 ? 2 : 0;
+}
+
 int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 {
 	int r;
@@ -116,6 +126,7 @@ int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 	cmd->env_pool = env("CFS_POOL");
 	cmd->env_run = env("CFS_RUN");
 	cmd->env_lease = env("CFS_LEASE");
+	cmd->io_mode = io_mode();
 	cmd->env_tls_cert = env("CFS_TLS_CERT");
 	cmd->env_tls_key = env("CFS_TLS_KEY");
 	cmd->env_tls_ca = env("CFS_TLS_CA");

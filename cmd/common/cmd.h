@@ -49,6 +49,7 @@ struct cfs_cmd {
 	const char	*env_pool;	/* $CFS_POOL or NULL */
 	const char	*env_run;	/* $CFS_RUN or NULL */
 	const char	*env_lease;	/* $CFS_LEASE or NULL */
+	unsigned int	io_mode;	/* $CFS_IO: enum cfs_io_mode */
 	/* $CFS_TLS_CERT, _KEY, _CA or NULL */
 	const char	*env_tls_cert, *env_tls_key, *env_tls_ca;
 
@@ -197,6 +198,7 @@ bool cfs_cmd_is_stopped(void *unused);
 	.tls_key = (cmd)->env_tls_key, \
 	.tls_ca = (cmd)->env_tls_ca, \
 	.lease = (cmd)->env_lease, \
+	.io_mode = (enum cfs_io_mode)(cmd)->io_mode, \
 	.stop = cfs_cmd_is_stopped, \
 	.progress = cfs_cmd_progress, \
 	.warn = cfs_cmd_warn_line, \

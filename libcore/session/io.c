@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A volume opened for input and output: which way its bytes are reached. */
 #include "base/clock.h"
+#include "session/direct.h"
 #include "session/io_local.h"
 #include "session/remote.h"
+#include "session/session_priv.h"
 
 #define POLL_NS	(20 * CFS_NS_PER_MS)
+
+static int try_open(struct cfs_session *s, const char *volume,
+		    const char *snap, bool is_writable,
+		    struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	int r;
+
+	if (s->opt.io_mode != CFS_IO_MODE_FORWARDED && !s->is_forwarded) {
+		r = cfs_direct_io_open(s, volume, snap, is_writable, ret, err);
+		/* Somebody's lease is in the way, whichever way it is. */
+		if (r == 0 || r == -EBUSY || r == -EINTR || r == -ENOENT ||
+		    s->opt.io_mode == CFS_IO_MODE_DIRECT)
+			return r;
+	}
+	return cfs_remote_io_open(s->remote, volume, snap, is_writable, ret,
+				  err);
+}
 
 /*
  * The lease that a volume is opened under is asked for again and again while
@@ -22,8 +41,7 @@ static int open_remote(struct cfs_session *s, const char *volume,
 	int r;
 
 	for (;;) {
-		r = cfs_remote_io_open(s->remote, volume, snap, is_writable,
-				       ret, err);
+		r = try_open(s, volume, snap, is_writable, ret, err);
 		now_ns = cfs_clock_elapsed_ns(clock);
 		if (r != -EBUSY || now_ns >= end_ns)
 			return r;

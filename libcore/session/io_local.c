@@ -9,6 +9,7 @@
 #include "session/io_local.h"
 
 #include "base/bits.h"
+#include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "tree/space.h"
 #include "volume/data.h"
@@ -171,21 +172,66 @@ static int check_range(struct local_volume *v, uint64_t offset_bytes,
 	return 0;
 }
 
+/* May @length_bytes be read or written?  As many as *ret_bytes: see
+ * serve_direct.h.  A snapshot is nobody's to change. */
+static int access_begin(struct local_volume *v, uint64_t offset_bytes,
+			uint64_t length_bytes, bool writes,
+			struct cfs_direct_access *ret, uint64_t *ret_bytes,
+			struct cfs_err *err)
+{
+	const struct cfs_lock_resource of = {
+		.container = v->m->id, .volume = v->id, .ino = v->rec.ino,
+		.offset_bytes = offset_bytes, .length_bytes = length_bytes,
+	};
+
+	return cfs_serve_direct_begin(v->is_snapshot ? NULL : v->s->beside_us,
+				      &of, writes, ret, ret_bytes, err);
+}
+
 static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 		   size_t length_bytes, size_t *ret_good_bytes,
 		   struct cfs_err *err)
 {
 	struct local_volume *v = of(io);
 	int r = check_range(v, offset_bytes, length_bytes, err);
+	struct cfs_direct_access access;
+	uint64_t n = 0;
+	size_t done = 0, good = 0;
 
+	while (r == 0 && done < length_bytes) {
+		r = access_begin(v, offset_bytes + done, length_bytes - done,
+				 false, &access, &n, err);
+		if (r < 0)
+			break;
+		cfs_container_lock(v->view.container);
+		r = cfs_data_read(&v->view, v->rec.ino, offset_bytes + done,
+				  (uint8_t *)buf + done, (size_t)n, &good,
+				  err);
+		cfs_container_unlock(v->view.container);
+		cfs_serve_direct_end(&access);
+		done += r == 0 ? (size_t)n : good;
+	}
 	if (ret_good_bytes)
-		*ret_good_bytes = 0;
+		*ret_good_bytes = done;
+	return r;
+}
+
+static int write_piece(struct local_volume *v, uint64_t offset_bytes,
+		       const void *buf, size_t length_bytes,
+		       struct cfs_err *err)
+{
+	int r = cfs_op_begin_for(v->view.container, CFS_OP_NORMAL,
+				 length_bytes / CFS_BLOCK_BYTES * 17 / 16 + 64,
+				 err);
+
 	if (r < 0)
 		return r;
-	cfs_container_lock(v->view.container);
-	r = cfs_data_read(&v->view, v->rec.ino, offset_bytes, buf,
-			  length_bytes, ret_good_bytes, err);
-	cfs_container_unlock(v->view.container);
+	r = cfs_data_write(v->view.container, v->view.branch, v->rec.ino,
+			   offset_bytes, buf, length_bytes, err);
+	if (r < 0)
+		cfs_op_abort(v->view.container);
+	else
+		cfs_op_end(v->view.container);
 	return r;
 }
 
@@ -195,22 +241,19 @@ static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
 	struct local_volume *v = of(io);
 	const uint8_t *from = buf;
 	int r = check_range(v, offset_bytes, length_bytes, err);
+	struct cfs_direct_access access;
+	uint64_t n;
 
 	if (r == 0 && !v->is_writable)
 		r = cfs_err_set(err, -EROFS, "opened to read only");
 	while (r == 0 && length_bytes > 0) {
-		size_t n = CFS_MIN(length_bytes, WRITE_BYTES_MAX);
-
-		r = cfs_op_begin_for(v->view.container, CFS_OP_NORMAL,
-				     n / CFS_BLOCK_BYTES * 17 / 16 + 64, err);
+		r = access_begin(v, offset_bytes,
+				 CFS_MIN(length_bytes, WRITE_BYTES_MAX), true,
+				 &access, &n, err);
 		if (r < 0)
 			break;
-		r = cfs_data_write(v->view.container, v->view.branch,
-				   v->rec.ino, offset_bytes, from, n, err);
-		if (r < 0)
-			cfs_op_abort(v->view.container);
-		else
-			cfs_op_end(v->view.container);
+		r = write_piece(v, offset_bytes, from, (size_t)n, err);
+		cfs_serve_direct_end(&access);
 		offset_bytes += n;
 		from += n;
 		length_bytes -= n;
@@ -218,7 +261,7 @@ static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
 	return r;
 }
 
-static int discard_range(struct local_volume *v, uint64_t from_bytes,
+static int discard_piece(struct local_volume *v, uint64_t from_bytes,
 			 uint64_t to_bytes, struct cfs_err *err)
 {
 	const bool has_parts = (from_bytes | to_bytes) % CFS_BLOCK_BYTES != 0;
@@ -233,6 +276,25 @@ static int discard_range(struct local_volume *v, uint64_t from_bytes,
 		cfs_op_abort(v->view.container);
 	else
 		cfs_op_end(v->view.container);
+	return r;
+}
+
+static int discard_range(struct local_volume *v, uint64_t from_bytes,
+			 uint64_t to_bytes, struct cfs_err *err)
+{
+	struct cfs_direct_access access;
+	uint64_t n;
+	int r = 0;
+
+	while (r == 0 && from_bytes < to_bytes) {
+		r = access_begin(v, from_bytes, to_bytes - from_bytes, true,
+				 &access, &n, err);
+		if (r < 0)
+			break;
+		r = discard_piece(v, from_bytes, from_bytes + n, err);
+		cfs_serve_direct_end(&access);
+		from_bytes += n;
+	}
 	return r;
 }
 
@@ -261,22 +323,48 @@ static int io_discard(struct cfs_io_volume *io, uint64_t offset_bytes,
 	return r;
 }
 
+static int seek_piece(struct local_volume *v, uint64_t offset_bytes,
+		      bool data, uint64_t *ret_offset_bytes,
+		      struct cfs_err *err)
+{
+	int r;
+
+	cfs_container_lock(v->view.container);
+	r = cfs_data_seek(&v->view, v->rec.ino, offset_bytes, data,
+			  ret_offset_bytes, err);
+	cfs_container_unlock(v->view.container);
+	return r;
+}
+
+/* What is found behind the bytes that may be looked at is looked for again. */
 static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 		   uint64_t *ret_offset_bytes, struct cfs_err *err)
 {
 	struct local_volume *v = of(io);
 	int r = check_range(v, offset_bytes, 0, err);
+	const uint64_t end = io_size_bytes(io);
+	struct cfs_direct_access access;
+	uint64_t n;
 
-	if (r < 0)
-		return r;
-	cfs_container_lock(v->view.container);
-	r = cfs_data_seek(&v->view, v->rec.ino, offset_bytes, data,
-			  ret_offset_bytes, err);
-	cfs_container_unlock(v->view.container);
-	if (r == 0 && *ret_offset_bytes >= io_size_bytes(io)) {
+	while (r == 0) {
+		r = access_begin(v, offset_bytes, CFS_MAX(end - offset_bytes,
+							  (uint64_t)1),
+				 false, &access, &n, err);
+		if (r < 0)
+			break;
+		r = seek_piece(v, offset_bytes, data, ret_offset_bytes, err);
+		cfs_serve_direct_end(&access);
+		if (offset_bytes + n >= end)
+			break;
+		if (r == 0 && *ret_offset_bytes < offset_bytes + n)
+			return 0;
+		r = r == -ENXIO ? 0 : r;
+		offset_bytes += n;
+	}
+	if (r == 0 && *ret_offset_bytes >= end) {
 		if (data)
 			return -ENXIO;
-		*ret_offset_bytes = io_size_bytes(io);
+		*ret_offset_bytes = end;
 	}
 	return r;
 }

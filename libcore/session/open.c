@@ -24,7 +24,9 @@
 #include "base/clock.h"
 #include "device/overlay.h"
 #include "pool/devset_exclude.h"
+#include "session/direct.h"
 #include "session/remote.h"
+#include "session/serve_direct.h"
 #include "session/session_devices.h"
 
 #include <inttypes.h>
@@ -155,6 +157,9 @@ static int open_held(struct cfs_session *s, bool was_clean,
 				  &s->pool, err);
 	if (r == 0)
 		r = set_period(s, err);
+	/* Who is going to answer others lets them come back (serve.h). */
+	if (r == 0 && !s->opt.must_hold)
+		r = cfs_session_settle_clients(s, err);
 	return r;
 }
 
@@ -309,6 +314,7 @@ static void session_free(struct cfs_session *s)
 	cfs_remote_close(s->remote);
 	cfs_remote_close(s->beside);
 	cfs_devset_close(s->set);
+	free(s->path);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->users_lock);
 	pthread_mutex_destroy(&s->seat_lock);
@@ -331,6 +337,8 @@ static struct cfs_session *session_new(const struct cfs_session_options *opt)
 /* Not clean: what stands on the devices is for recovery. */
 static void open_failed(struct cfs_session *s)
 {
+	if (s->pool)
+		cfs_pool_drop(s->pool);
 	if (s->holder)
 		(void)cfs_holder_release(s->holder, false, NULL);
 	session_free(s);
@@ -360,6 +368,8 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 	if (s->remote) {
 		cfs_devset_close(s->set);
 		s->set = NULL;
+		/* Without it all goes through the holder. */
+		s->path = strdup(pool);
 	}
 	*ret = s;
 	return 0;
@@ -397,6 +407,7 @@ void cfs_session_drop(struct cfs_session *s)
 {
 	if (!s)
 		return;
+	(void)cfs_direct_close(s->direct, NULL);
 	cfs_pool_drop(s->pool);
 	(void)cfs_holder_release(s->holder, false, NULL);
 	session_free(s);
@@ -410,8 +421,9 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 	if (!s)
 		return 0;
 	if (s->remote) {
+		r = cfs_direct_close(s->direct, err);
 		session_free(s);
-		return 0;
+		return r;
 	}
 	if (s->opt.is_writable) {
 		r = cfs_pool_close(s->pool, err);

@@ -143,7 +143,8 @@ int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err)
 
 	pthread_mutex_lock(&serve->lock);
 	may = cfs_owner_client_count(serve->owner) == 0 &&
-	      !cfs_owner_is_in_grace(serve->owner);
+	      !cfs_owner_is_in_grace(serve->owner) &&
+	      !cfs_serve_direct_has_clients(serve->direct);
 	pthread_mutex_unlock(&serve->lock);
 	return may ? mark_clients(serve, false, err) : 0;
 }
@@ -314,6 +315,8 @@ int cfs_serve_new(struct cfs_session *session,
 	r = make_owner(serve, err);
 	if (r == 0)
 		r = cfs_serve_make_server(serve, err);
+	if (r == 0)
+		r = cfs_serve_make_direct(serve, err);
 	if (r < 0) {
 		cfs_serve_free(serve);
 		return r;
@@ -328,6 +331,7 @@ void cfs_serve_free(struct cfs_serve *serve)
 		return;
 	if (serve->owner && serve->server)
 		(void)cfs_serve_stop(serve, 0, NULL);
+	cfs_serve_direct_free(serve->direct);
 	cfs_server_free(serve->server);
 	cfs_serve_rpc_free(serve->rpc);
 	cfs_tls_free(serve->tls);

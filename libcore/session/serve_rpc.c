@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define SEND_BYTES	(32u * 1024)	/* records are sent when so many wait */
+#define KEEP_BYTES	(16u << 20)
 #define SEND_NS		(200 * CFS_NS_PER_MS)	/* or for so long */
 
 /* ---- life ---------------------------------------------------------------- */
@@ -92,11 +93,20 @@ static bool is_due(uint64_t since_ns)
 	return cfs_clock_elapsed_ns(cfs_clock_system()) - since_ns > SEND_NS;
 }
 
+/*
+ * A check stops all changes of a container while it tells of it: what it says
+ * is kept, as far as there is room, for a peer that is slow to listen.
+ */
+static bool may_send(const struct serve_call *c)
+{
+	return c->row->type != CFS_RPC_CHECK || c->out.bytes > KEEP_BYTES;
+}
+
 int serve_item(struct serve_call *c, const void *item)
 {
 	int r = record(c, CFS_RPC_ITEM, c->row->item, item);
 
-	if (r == 0 && (c->out.bytes > SEND_BYTES || is_due(c->sent_ns)))
+	if (r == 0 && may_send(c) && (c->out.bytes > SEND_BYTES || is_due(c->sent_ns)))
 		r = send_some(c, 0);
 	return r;
 }
@@ -188,6 +198,11 @@ static int run_long(struct serve_call *c, serve_fn fn)
 	pthread_rwlock_unlock(&c->rpc->structure);
 	if (r < 0)
 		return r;
+	r = cfs_server_request_set_long(c->request, c->err);
+	if (r < 0) {
+		cfs_serve_volume_leave(c->s, use);
+		return r;
+	}
 	serve_running_add(c->peer, &c->running);
 	r = fn(c);
 	serve_running_drop(c->peer, &c->running);
@@ -340,7 +355,9 @@ int cfs_serve_rpc_request(void *arg, struct cfs_server_request *request,
 	c->peer = serve_peer_get(c->rpc, request);
 	if (c->peer) {
 		cfs_serve_act_for(&c->peer->actor);
+		cfs_serve_answer(request);
 		r = serve(c, reply, err);
+		cfs_serve_answer(NULL);
 		cfs_serve_act_for(NULL);
 	} else {
 		r = cfs_err_set(err, -ENOMEM, "out of memory");

@@ -11,6 +11,7 @@
 #include "session/serve_run_priv.h"
 
 #include "base/uuid.h"
+#include "session/direct_msg.h"
 #include "session/rpc.h"
 
 #include <errno.h>
@@ -60,6 +61,26 @@ int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
 					     cfs_serve_rpc_request, serve->rpc,
 					     err);
 	return r;
+}
+
+int cfs_serve_make_direct(struct cfs_serve *serve, struct cfs_err *err)
+{
+	int r = cfs_serve_direct_new(serve, serve->logger, &serve->direct,
+				     err);
+
+	if (r < 0)
+		return r;
+	serve->session->beside_us = serve->direct;
+	return cfs_server_handle_worker(serve->server, CFS_DIRECT_TYPE_FIRST,
+					CFS_DIRECT_TYPE_LAST,
+					cfs_serve_direct_request,
+					serve->direct, err);
+}
+
+void cfs_serve_stop_direct(struct cfs_serve *serve)
+{
+	serve->session->beside_us = NULL;
+	cfs_serve_direct_stop(serve->direct);
 }
 
 int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err)
@@ -217,6 +238,7 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 	int r = 0, r2;
 
 	cfs_server_stop(serve->server, grace_ms);
+	cfs_serve_stop_direct(serve);
 	cfs_serve_lease_stop(serve->session);
 	serve->is_running = false;
 	if (serve->address[0]) {

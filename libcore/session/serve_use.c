@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "session/session_priv.h"
 
+#include "lease/server.h"
 #include "session/serve_lease.h"
 #include "session/serve_use.h"
 
@@ -24,6 +25,26 @@ void cfs_serve_act_for(const struct cfs_use_actor *a)
 	actor = a;
 }
 
+const struct cfs_use_actor *cfs_serve_actor(void)
+{
+	return actor;
+}
+
+static __thread struct cfs_server_request *answered;
+
+void cfs_serve_answer(struct cfs_server_request *request)
+{
+	answered = request;
+}
+
+/* If there are too many of them it waits all the same. */
+void cfs_serve_will_wait(void)
+{
+	if (answered)
+		(void)cfs_server_request_set_long(answered, NULL);
+	answered = NULL;
+}
+
 static bool meet(const struct cfs_use_of *a, const struct cfs_use_of *b)
 {
 	if (a->container && b->container && a->container != b->container)
@@ -37,6 +58,9 @@ static bool meet(const struct cfs_use_of *a, const struct cfs_use_of *b)
 static bool conflict(const struct cfs_use *u, const struct cfs_use *other)
 {
 	if (u->of.mode != CFS_USE_ALONE && other->of.mode != CFS_USE_ALONE)
+		return false;
+	if ((u->of.mode == CFS_USE_PIN || other->of.mode == CFS_USE_PIN) &&
+	    u->of.volume + other->of.volume > 0)
 		return false;
 	if (u->id == other->id && (u->of.but_own || other->of.but_own))
 		return false;

@@ -23,7 +23,13 @@
 struct cfs_session;
 struct cfs_use;
 
-enum cfs_use_mode { CFS_USE_READ, CFS_USE_WRITE, CFS_USE_ALONE };
+enum cfs_use_mode {
+	CFS_USE_PIN,		/* containers are not to be removed; all else
+				 * may go on */
+	CFS_USE_READ,
+	CFS_USE_WRITE,
+	CFS_USE_ALONE,
+};
 
 #define CFS_USE_ANY_STAMP UINT64_MAX
 #define CFS_USE_WHO_BYTES 320u
@@ -50,6 +56,15 @@ struct cfs_use_actor {
  * another; NULL, as at the beginning: for this process.
  */
 void cfs_serve_act_for(const struct cfs_use_actor *actor);
+
+/* NULL: this process itself. */
+const struct cfs_use_actor *cfs_serve_actor(void);
+/* This thread answers @request, until it is told another, or NULL. */
+struct cfs_server_request;
+void cfs_serve_answer(struct cfs_server_request *request);
+/* This thread is about to wait for others: it is no longer one of those that
+ * requests wait for. */
+void cfs_serve_will_wait(void);
 
 /* -EBUSY: @err names who has it; -ENOMEM; as cfs_serve_lease_take. */
 int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,

@@ -41,6 +41,14 @@ typedef void (*cfs_progress_fn)(void *arg, uint64_t done, uint64_t total);
 /* One line that does not stop the work, for standard error. */
 typedef void (*cfs_warn_fn)(void *arg, const char *line);
 
+/* How the bytes of a volume are reached, of a pool that another process
+ * holds. */
+enum cfs_io_mode {
+	CFS_IO_MODE_ANY		= 0,	/* directly if that can be */
+	CFS_IO_MODE_DIRECT	= 1,	/* on the devices, or not at all */
+	CFS_IO_MODE_FORWARDED	= 2,	/* through the one who holds it */
+};
+
 struct cfs_session_options {
 	bool			is_writable;
 	bool			is_dry_run;
@@ -48,6 +56,7 @@ struct cfs_session_options {
 						 * as it goes */
 	bool			must_hold;	/* never ask another holder: wait
 						 * until the pool is ours */
+	enum cfs_io_mode	io_mode;
 	unsigned int		wait_seconds;
 	const char		*gone_host;	/* an operator's word that this
 						 * host is dead; or NULL */

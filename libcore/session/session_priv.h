@@ -45,6 +45,7 @@ struct cfs_session {
 	/* Where we do that beside the one who holds the pool; made when it is
 	 * wanted first. */
 	struct cfs_direct *direct;
+	bool		is_forwarded;	/* it was tried, and cannot be */
 	char		*path;		/* of the pool, as it was opened */
 };
 

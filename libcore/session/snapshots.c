@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots by name. */
 #include "session/local.h"
+#include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "session/session_priv.h"
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HOLD_TRIES 50
 
 struct list_state {
 	struct cfs_session *s;
@@ -205,6 +208,33 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
 	return r;
 }
 
+/*
+ * Those who write beside us have folded, and begin nothing meanwhile.  One that
+ * was not asked in time, or came just then, is -EBUSY, and all is done again.
+ */
+static int take_held(struct cfs_session *s, const struct cfs_snapshot_name *list,
+		     size_t count, const char *note, struct cfs_err *err)
+{
+	struct cfs_member **members = calloc(count, sizeof(*members));
+	int r, tries = 0;
+
+	if (!members)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count; i++)
+		members[i] = list[i].member;
+	do {
+		r = cfs_serve_direct_hold(s->beside_us, members, count,
+					  NULL, NULL, err);
+		if (r < 0)
+			break;
+		r = cfs_snapshot_take(list, count, note, err);
+		cfs_serve_direct_go_on(s->beside_us);
+	} while (r == -EBUSY && cfs_serve_direct_has_clients(s->beside_us) &&
+		 ++tries < HOLD_TRIES);
+	free(members);
+	return r;
+}
+
 int cfs_local_snap_take(struct cfs_session *s,
 			const struct cfs_snap_name *names, size_t count,
 			const char *note, struct cfs_err *err)
@@ -229,7 +259,7 @@ int cfs_local_snap_take(struct cfs_session *s,
 		};
 	}
 	if (r == 0)
-		r = cfs_snapshot_take(list, count, note, err);
+		r = take_held(s, list, count, note, err);
 	free(list);
 	return r;
 }
@@ -277,8 +307,14 @@ int cfs_local_snap_rollback(struct cfs_session *s, const char *volume,
 
 	if (r == 0)
 		r = enter_alone(s, &v, 0, &use, err);
+	/* Of other volumes in the container, if there is to be a snapshot. */
 	if (r == 0)
+		r = cfs_serve_direct_hold(s->beside_us, &v.member, 1, NULL,
+					  NULL, err);
+	if (r == 0) {
 		r = cfs_snapshot_rollback(v.member, v.id, snap, save, err);
+		cfs_serve_direct_go_on(s->beside_us);
+	}
 	cfs_serve_volume_leave(s, use);
 	return r;
 }

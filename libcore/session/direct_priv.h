@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of direct access share. */
+#pragma once
+
+#include "session/direct.h"
+#include "session/direct_lock.h"
+#include "session/direct_msg.h"
+#include "session/io_ops.h"
+#include "session/session_priv.h"
+#include "tree/container_client.h"
+#include "volume/vols.h"
+
+/* A container that this process is a client of. */
+struct direct_container {
+	struct direct_container *next;
+	struct cfs_direct *d;
+	uint64_t	id, client;
+	unsigned int	users;		/* open volumes, and jobs */
+	struct cfs_vols	*vols;
+	struct cfs_container *c;
+	struct cfs_member m;		/* for calls that want one */
+	bool		is_lost;	/* atomic */
+	bool		has_failed;	/* a fold or a sync did; atomic */
+	pthread_mutex_t	view_lock;
+	uint64_t	seen_grant;	/* its view is of behind that */
+	/* With d->mutex: what the manager asks for. */
+	uint64_t	hold_serial;	/* 0: nothing */
+	bool		must_return;
+	uint64_t	viewed_ns;	/* when it had a new view */
+};
+
+struct direct_volume {
+	struct cfs_io_volume v;		/* first: see io_ops.h */
+	struct direct_volume *next;	/* of d->volumes */
+	struct cfs_direct *d;
+	struct direct_container *dc;
+	uint64_t	use;
+	uint64_t	id, ino, stamp;
+	uint64_t	size_bytes;	/* atomic */
+	struct cfs_view	view;
+	bool		is_writable;
+};
+
+struct cfs_direct {
+	struct cfs_session *s;
+	struct cfs_devset *set;
+	uint8_t		pool_uuid[16];
+	struct cfs_msg_hello hello;
+	struct cfs_lease_name lender;	/* lease_id 0: none */
+	struct cfs_leaser *leaser;
+	uint64_t	lease_client;
+	struct cfs_direct_locks *locks;
+
+	pthread_rwlock_t link;		/* read: a call is under way */
+	bool		is_down;	/* with the link written */
+	bool		is_lost;	/* atomic */
+
+	pthread_mutex_t	mutex;		/* of what follows */
+	pthread_cond_t	changed;
+	struct direct_container *containers;
+	struct direct_volume *volumes;
+	pthread_t	thread;
+	bool		has_thread, is_ending, is_gone;
+	int		failed;		/* the first failure, for the close */
+	struct cfs_err	why;
+	uint64_t	next_use;
+	struct cfs_direct_stats stats;	/* atomic counters */
+};
+
+/* ---- direct_link.c ------------------------------------------------------- */
+
+/* Devices, connection, mark. */
+int direct_connect(struct cfs_direct *d, struct cfs_err *err);
+void direct_disconnect(struct cfs_direct *d);
+/*
+ * Ask the manager, this one or the next; blocks until there is an answer or all
+ * is lost (-ESTALE).  @reply is appended to; may be NULL.
+ */
+int direct_call(struct cfs_direct *d, uint16_t type,
+		const struct cfs_direct_request *q, struct cfs_buf *reply,
+		struct cfs_err *err);
+int direct_acquire(void *d, const struct cfs_lease_request *req,
+		   const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		   struct cfs_err *err);
+/* Connect anew if the connection is gone. */
+int direct_mend(struct cfs_direct *d, struct cfs_err *err);
+/* All leases are lost, or those of one container. */
+void direct_lost(void *d, uint64_t container);
+void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
+/* The data of an OPEN: who we are. */
+int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
+
+/* ---- direct_container.c -------------------------------------------------- */
+
+/* The one that an OPEN named, with one more user. */
+int direct_container_get(struct cfs_direct *d,
+			 const struct cfs_direct_opened *o,
+			 struct direct_container **ret, struct cfs_err *err);
+void direct_container_put(struct direct_container *dc);
+/* The end of all of them. */
+void direct_containers_close(struct cfs_direct *d);
+/* -ESTALE, in words. */
+int direct_is_lost(struct direct_container *dc, struct cfs_err *err);
+/* A view behind the grant @grant, at least. */
+int direct_look(struct direct_container *dc, uint64_t grant,
+		struct cfs_err *err);
+int direct_settle(void *d, uint64_t container);
+/* Notices of the manager, and what is due; the thread. */
+void direct_notice(void *d, const void *msg, size_t bytes);
+void *direct_run(void *d);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Holding all clients of some containers, for a snapshot. */
+#include "session/serve_direct_priv.h"
+
+#include "base/clock.h"
+
+#include <time.h>
+
+#define PATIENCE_NS	(200 * CFS_NS_PER_MS)	/* while the others wait */
+#define LOOK_NS		(10 * CFS_NS_PER_MS)
+
+void beside_notice(struct cfs_serve_direct *sd, const struct beside_client *c,
+		   uint16_t type, uint64_t container, uint64_t value)
+{
+	struct cfs_wire_put put;
+	uint8_t msg[64];
+
+	if (!c->peer)
+		return;
+	cfs_wire_put_init(&put, msg, sizeof(msg));
+	cfs_msg_begin(&put, type, 0);
+	cfs_wire_put_u64(&put, container);
+	cfs_wire_put_u64(&put, value);
+	if (cfs_msg_end(&put) == 0)
+		(void)cfs_server_send(cfs_serve_server(sd->serve), c->peer,
+				      put.data, put.bytes);
+}
+
+/* With the mutex. */
+static bool is_concerned(const struct cfs_serve_direct *sd, uint64_t container)
+{
+	for (size_t i = 0; i < sd->hold_count; i++)
+		if (sd->hold_members[i]->id == container)
+			return true;
+	return false;
+}
+
+bool beside_is_holding(struct cfs_serve_direct *sd, uint64_t container)
+{
+	bool is;
+
+	pthread_mutex_lock(&sd->mutex);
+	is = sd->is_holding && is_concerned(sd, container);
+	pthread_mutex_unlock(&sd->mutex);
+	return is;
+}
+
+int beside_held(struct cfs_serve_direct *sd, struct beside_client *c,
+		const struct cfs_direct_request *q, struct cfs_err *err)
+{
+	struct beside_member *dm;
+
+	(void)err;
+	pthread_mutex_lock(&sd->mutex);
+	dm = beside_member_find(c, q->container, q->client);
+	if (dm && sd->hold_serial == q->value) {
+		dm->is_held = true;
+		pthread_cond_broadcast(&sd->changed);
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	return 0;
+}
+
+/* Those that write, and that have not answered. */
+static size_t count_silent(struct cfs_serve_direct *sd)
+{
+	const struct beside_client *c;
+	const struct beside_member *dm;
+	size_t n = 0;
+
+	for (c = sd->clients; c; c = c->next)
+		for (dm = c->members; dm; dm = dm->next)
+			n += !dm->is_sealed && !dm->is_held &&
+			     is_concerned(sd, dm->m->id);
+	return n;
+}
+
+static void tell_all(struct cfs_serve_direct *sd, uint16_t type)
+{
+	struct beside_client *c;
+	struct beside_member *dm;
+
+	for (c = sd->clients; c; c = c->next) {
+		for (dm = c->members; dm; dm = dm->next) {
+			if (dm->is_sealed || !is_concerned(sd, dm->m->id))
+				continue;
+			if (type == CFS_DIRECT_HOLD)
+				dm->is_held = false;
+			beside_notice(sd, c, type, dm->m->id,
+				      sd->hold_serial);
+		}
+	}
+}
+
+static void wait_a_little(struct cfs_serve_direct *sd)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_nsec += (long)LOOK_NS;
+	if (at.tv_nsec >= (long)CFS_NS_PER_S) {
+		at.tv_nsec -= (long)CFS_NS_PER_S;
+		at.tv_sec++;
+	}
+	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &at);
+}
+
+static int wait_for_answers(struct cfs_serve_direct *sd,
+			    bool (*stop)(void *arg), void *arg,
+			    struct cfs_err *err)
+{
+	const uint64_t late = beside_now() + PATIENCE_NS;
+
+	while (count_silent(sd)) {
+		if (stop && stop(arg))
+			return cfs_err_set(err, -EINTR, "stopped while waiting "
+					   "for a client");
+		if (sd->is_holding && beside_now() >= late) {
+			/* The others go on; it is asked again, or sealed when
+			 * its period is over. */
+			sd->is_holding = false;
+			tell_all(sd, CFS_DIRECT_GO_ON);
+			pthread_cond_broadcast(&sd->changed);
+		}
+		wait_a_little(sd);
+	}
+	return 0;
+}
+
+int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
+			  struct cfs_member *const *members, size_t count,
+			  bool (*stop)(void *arg), void *arg,
+			  struct cfs_err *err)
+{
+	bool is_held = false;
+	int r = 0;
+
+	if (!sd)
+		return 0;
+	pthread_mutex_lock(&sd->mutex);
+	while (sd->hold_members)	/* somebody else's snapshot */
+		wait_a_little(sd);
+	sd->hold_members = members;
+	sd->hold_count = count;
+	while (r == 0 && !is_held) {
+		sd->is_holding = true;
+		sd->hold_serial++;
+		tell_all(sd, CFS_DIRECT_HOLD);
+		r = wait_for_answers(sd, stop, arg, err);
+		is_held = sd->is_holding;
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	if (r < 0)
+		cfs_serve_direct_go_on(sd);
+	return r;
+}
+
+void cfs_serve_direct_go_on(struct cfs_serve_direct *sd)
+{
+	if (!sd)
+		return;
+	pthread_mutex_lock(&sd->mutex);
+	if (sd->is_holding)
+		tell_all(sd, CFS_DIRECT_GO_ON);
+	sd->is_holding = false;
+	sd->hold_members = NULL;
+	sd->hold_count = 0;
+	pthread_cond_broadcast(&sd->changed);
+	pthread_mutex_unlock(&sd->mutex);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Begin and end of the manager's side, and what former managers left. */
+#include "session/serve_direct_priv.h"
+
+#include "base/clock.h"
+#include "base/vec.h"
+#include "lease/period.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what was left ------------------------------------------------------- */
+
+struct left {
+	struct cfs_member *m;
+	struct cfs_client_info info;
+	uint64_t	lease_id;
+};
+
+struct left_list {
+	struct cfs_session *s;
+	bool		is_shared;
+	CFS_VEC(struct left) items;
+};
+
+static int add_left(void *arg, struct cfs_member *m,
+		    const struct cfs_client_info *info, struct cfs_err *err)
+{
+	const struct left left = {
+		.m = m, .info = *info,
+		.lease_id = beside_instance_id(info->rec.who.instance),
+	};
+	struct left_list *list = arg;
+
+	if (cfs_vec_push(&list->items, left) < 0)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int find_left(struct cfs_session *s, struct left_list *list,
+		     struct cfs_err *err)
+{
+	list->s = s;
+	list->is_shared = beside_set_is_shared(s);
+	return beside_each_client(s, add_left, list, err);
+}
+
+/* Those that are known to be gone are taken over, and leave the list. */
+static int take_over_gone(struct left_list *list, struct cfs_err *err)
+{
+	size_t kept = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < list->items.count; i++) {
+		const struct left *left = &list->items.items[i];
+
+		if (r == 0 &&
+		    beside_is_gone(list->s, list->is_shared, left->lease_id,
+				   &left->info.rec.who))
+			r = cfs_container_client_gone(left->m->container,
+						      left->info.id, NULL,
+						      err);
+		else
+			list->items.items[kept++] = *left;
+	}
+	if (r == 0)
+		list->items.count = kept;
+	return r;
+}
+
+/* The lease table waits for it to come back, until its period is over. */
+static int preload(struct cfs_serve_direct *sd, const struct left *left,
+		   struct cfs_err *err)
+{
+	struct cfs_owner_known known = {
+		.client_id = left->lease_id,
+		.pid = left->info.rec.who.pid,
+		.process_start = left->info.rec.who.process_start,
+	};
+	int r;
+
+	memcpy(known.host, left->info.rec.who.host, sizeof(known.host));
+	known.host[sizeof(known.host) - 1] = '\0';
+	memcpy(known.boot_id, left->info.rec.who.boot_id,
+	       sizeof(known.boot_id));
+	r = cfs_owner_preload(cfs_serve_lock(sd->serve), &known, err);
+	cfs_serve_unlock(sd->serve);
+	return r;
+}
+
+static int load_one(struct cfs_serve_direct *sd, const struct left *left,
+		    struct cfs_err *err)
+{
+	struct beside_client *c = beside_client_find(sd, left->lease_id);
+	struct beside_member *dm;
+	int r;
+
+	if (!c) {
+		c = beside_client_add(sd, left->lease_id);
+		if (!c)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		c->who = left->info.rec.who;
+		strcpy(c->actor.who, "a client of a former manager");
+		c->is_lost = true;
+		c->look_ns = 0;
+		/* Without a grace nobody comes back. */
+		c->has_ended = left->info.rec.state != CFS_CLIENT_OPEN ||
+			       preload(sd, left, NULL) < 0;
+	}
+	dm = beside_member_add(sd, c, left->m, left->info.id);
+	if (!dm)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	dm->is_sealed = left->info.rec.state == CFS_CLIENT_SEALED;
+	dm->is_settled = dm->is_sealed;
+	if (!c->has_ended || dm->is_sealed)
+		return 0;
+	r = cfs_container_client_seal(left->m->container, left->info.id,
+				      false, NULL, err);
+	dm->is_sealed = dm->is_settled = r == 0;
+	return r;
+}
+
+static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
+{
+	struct left_list list = { .items = CFS_VEC_INIT };
+	int r;
+
+	if (!sd->s->seat.has_clients)
+		return 0;
+	r = find_left(sd->s, &list, err);
+	if (r == 0)
+		r = take_over_gone(&list, err);
+	for (size_t i = 0; i < list.items.count && r == 0; i++)
+		r = load_one(sd, &list.items.items[i], err);
+	cfs_vec_done(&list.items);
+	return r;
+}
+
+/* ---- sessions that answer nobody ----------------------------------------- */
+
+static int seal_all(struct left_list *list, bool is_gone, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < list->items.count && r == 0; i++) {
+		const struct left *left = &list->items.items[i];
+
+		r = cfs_container_client_seal(left->m->container,
+					      left->info.id, is_gone, NULL,
+					      err);
+	}
+	return r;
+}
+
+static bool has_open(const struct left_list *list)
+{
+	for (size_t i = 0; i < list->items.count; i++)
+		if (list->items.items[i].info.rec.state != CFS_CLIENT_SEALED)
+			return true;
+	return false;
+}
+
+/* Until the period of a former manager's clients is over, or all are gone. */
+static int wait_for_periods(struct left_list *list, struct cfs_err *err)
+{
+	const struct cfs_session_options *opt = &list->s->opt;
+	struct cfs_clock *clock = cfs_clock_system();
+	struct cfs_pool_rec rec;
+	uint64_t now = beside_now(), end;
+	int r = cfs_pool_rec_get(list->s->pool, &rec, err);
+
+	if (r < 0)
+		return r;
+	end = cfs_deadline_add(now, cfs_period_owner_ns(
+		rec.config[CFS_POOL_CONFIG_LEASE_NS],
+		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
+	while ((r = take_over_gone(list, err)) == 0 && has_open(list) &&
+	       now < end) {
+		if (opt->stop && opt->stop(opt->arg))
+			return cfs_err_set(err, -EINTR, "stopped while waiting "
+					   "for clients");
+		cfs_clock_sleep_until(clock, CFS_MIN(end, now +
+						     20 * CFS_NS_PER_MS));
+		now = beside_now();
+	}
+	return r;
+}
+
+int cfs_session_settle_clients(struct cfs_session *s, struct cfs_err *err)
+{
+	struct left_list list = { .items = CFS_VEC_INIT };
+	int r;
+
+	if (!s->seat.has_clients)
+		return 0;
+	r = find_left(s, &list, err);
+	if (r == 0 && cfs_devset_is_overlay(s->set)) {
+		/* Nothing of it reaches the devices, so nobody is wronged. */
+		r = seal_all(&list, true, err);
+	} else if (r == 0) {
+		r = wait_for_periods(&list, err);
+		if (r == 0)
+			r = seal_all(&list, false, err);
+	}
+	cfs_vec_done(&list.items);
+	return r;
+}
+
+/* ---- hooks of the lease table -------------------------------------------- */
+
+static void on_seal(void *arg, uint64_t client, uint64_t lease,
+		    enum cfs_owner_end end)
+{
+	const struct beside_job job = {
+		.kind = JOB_SEAL, .client = client, .lease = lease,
+		.end = end,
+	};
+
+	beside_queue(arg, &job);
+}
+
+static void on_ended_client(void *arg, uint64_t client,
+			    enum cfs_owner_end end)
+{
+	const struct beside_job job = {
+		.kind = JOB_ENDED, .client = client, .end = end,
+	};
+
+	beside_queue(arg, &job);
+}
+
+/* An operator's word about one that the lease table does not know. */
+static int on_gone(void *arg, uint64_t client, const char *host)
+{
+	struct cfs_serve_direct *sd = arg;
+	struct beside_job job = { .kind = JOB_GONE, .client = client };
+	struct beside_client *c;
+
+	strncpy(job.host, host ? host : "", sizeof(job.host) - 1);
+	pthread_mutex_lock(&sd->mutex);
+	for (c = sd->clients; c; c = c->next)
+		if (client ? c->id == client :
+		    c->has_ended && strcmp(c->who.host, job.host) == 0)
+			break;
+	pthread_mutex_unlock(&sd->mutex);
+	if (!c)
+		return -ENOENT;
+	beside_queue(sd, &job);
+	return 0;
+}
+
+/* A connection is gone: perhaps whoever had it is, too. */
+static void on_ended_peer(void *arg, uint64_t peer)
+{
+	struct cfs_serve_direct *sd = arg;
+	struct beside_client *c;
+
+	pthread_mutex_lock(&sd->mutex);
+	for (c = sd->clients; c; c = c->next) {
+		if (c->peer != peer)
+			continue;
+		c->peer = 0;
+		c->is_lost = true;
+		c->look_ns = c->look_step_ns = 0;
+	}
+	pthread_cond_broadcast(&sd->changed);
+	pthread_mutex_unlock(&sd->mutex);
+}
+
+/* ---- life ---------------------------------------------------------------- */
+
+static int start_thread(struct cfs_serve_direct *sd, struct cfs_err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = -pthread_create(&sd->thread, NULL, beside_run, sd);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	sd->has_thread = r == 0;
+	return r < 0 ? cfs_err_errno(err, r, "thread") : 0;
+}
+
+int cfs_serve_direct_new(struct cfs_serve *serve,
+			 const struct cfs_logger *logger,
+			 struct cfs_serve_direct **ret, struct cfs_err *err)
+{
+	struct cfs_serve_direct *sd = calloc(1, sizeof(*sd));
+	struct cfs_serve_hooks hooks = {
+		.seal = on_seal, .lost = on_ended_client, .gone = on_gone,
+		.ended = on_ended_peer, .arg = sd,
+	};
+	pthread_condattr_t attr;
+	int r;
+
+	if (!sd)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	sd->serve = serve;
+	sd->s = cfs_serve_session(serve);
+	sd->logger = logger;
+	sd->is_shared = beside_set_is_shared(sd->s);
+	pthread_mutex_init(&sd->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&sd->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	r = beside_local_init(sd, err);
+	if (r == 0)
+		r = load(sd, err);
+	if (r == 0)
+		r = start_thread(sd, err);
+	if (r < 0) {
+		cfs_serve_direct_free(sd);
+		return r;
+	}
+	cfs_serve_set_hooks(serve, &hooks);
+	*ret = sd;
+	return 0;
+}
+
+void cfs_serve_direct_stop(struct cfs_serve_direct *sd)
+{
+	if (!sd)
+		return;
+	pthread_mutex_lock(&sd->mutex);
+	sd->is_ending = true;
+	pthread_cond_broadcast(&sd->changed);
+	pthread_mutex_unlock(&sd->mutex);
+	if (sd->has_thread)
+		pthread_join(sd->thread, NULL);
+	sd->has_thread = false;
+	beside_local_stop(sd);
+}
+
+void cfs_serve_direct_free(struct cfs_serve_direct *sd)
+{
+	struct beside_client *c;
+	struct beside_job *job;
+
+	if (!sd)
+		return;
+	cfs_serve_direct_stop(sd);
+	cfs_serve_set_hooks(sd->serve, NULL);
+	while ((job = sd->jobs)) {
+		sd->jobs = job->next;
+		free(job);
+	}
+	while ((c = sd->clients)) {
+		struct beside_use *u;
+
+		while (c->members)
+			beside_member_drop(sd, c, c->members);
+		while ((u = c->uses)) {
+			c->uses = u->next;
+			cfs_serve_volume_leave(sd->s, u->use);
+			free(u);
+		}
+		sd->clients = c->next;
+		free(c);
+	}
+	beside_local_done(sd);
+	pthread_cond_destroy(&sd->changed);
+	pthread_mutex_destroy(&sd->mutex);
+	free(sd);
+}
