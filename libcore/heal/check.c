@@ -2,6 +2,7 @@
 /* The check: containers in turn, and how problems are told. */
 #include "heal/check_priv.h"
 
+#include "base/cleanup.h"
 #include "pool/metavolume.h"
 
 #include <inttypes.h>
@@ -235,9 +236,9 @@ static int check_container(struct check *k, struct cfs_container *c,
 	k->m = m;
 	k->name = name;
 	k->result->containers += m != NULL;
-	/* What stands in memory only is compared with nothing. */
-	if (cfs_container_is_writable(c) &&
-	    cfs_container_commit(c, &why) < 0)
+	/* What stands in memory only is compared with nothing, and nobody
+	 * changes it meanwhile. */
+	if (cfs_container_freeze(c, &why) < 0)
 		cfs_check_say(k, "container", "it cannot be committed: %s",
 			      why.msg);
 	cfs_container_lock(c);
@@ -248,6 +249,7 @@ static int check_container(struct check *k, struct cfs_container *c,
 		r = r2;
 	if (r == 0 && m)
 		r = cfs_check_trees(k);
+	cfs_container_thaw(c);
 	container_done(k);
 	return r;
 }
@@ -270,20 +272,54 @@ static int check_by_id(struct check *k, uint64_t id,
 
 /* ---- all of them --------------------------------------------------------- */
 
-static int list_one(void *arg, uint64_t id,
+/* With those that are still being filled. */
+static int list_all(void *arg, uint64_t id,
 		    const struct cfs_container_rec *rec, struct cfs_err *err)
 {
 	struct check *k = arg;
 	const struct check_container entry = { .id = id, .rec = *rec };
 
-	if (rec->state != CFS_OBJECT_LIVE)
+	if (rec->state == CFS_OBJECT_DELETING)
 		return 0;
 	if (cfs_vec_push(&k->containers, entry) < 0)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
-static int check_pool(struct check *k)
+static int list_one(void *arg, uint64_t id,
+		    const struct cfs_container_rec *rec, struct cfs_err *err)
+{
+	return rec->state == CFS_OBJECT_LIVE ? list_all(arg, id, rec, err) : 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct check_container *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/*
+ * Containers take and give back slices when they change.  In the order of
+ * their numbers, as whoever needs several.  All are open behind this: who
+ * waits for the thaw keeps nobody from finding them.
+ */
+static void freeze_all(struct check *k, struct cfs_container **ret)
+{
+	for (size_t i = 0; i < k->containers.count; i++) {
+		struct cfs_member *m;
+
+		/* What cannot be opened or committed is told in its turn. */
+		if (cfs_pool_member_by_id(k->pool, k->containers.items[i].id,
+					  &m, NULL) == 0)
+			ret[i] = m->container;
+	}
+	for (size_t i = 0; i < k->containers.count; i++)
+		if (ret[i])
+			(void)cfs_container_freeze(ret[i], NULL);
+}
+
+static int check_slices(struct check *k)
 {
 	int r;
 
@@ -297,7 +333,31 @@ static int check_pool(struct check *k)
 		r = cfs_check_slices(k);
 	if (r == 0)
 		r = cfs_check_flush(k);
+	return r;
+}
+
+static int check_pool(struct check *k)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_container **frozen = NULL;
+	size_t count;
+	int r = cfs_pool_containers(k->pool, list_all, k, k->err);
+
+	if (r < 0)
+		return r;
+	frozen = calloc(k->containers.count + 1, sizeof(*frozen));
+	if (!frozen)
+		return cfs_err_set(k->err, -ENOMEM, "out of memory");
+	if (k->containers.count > 1)
+		qsort(k->containers.items, k->containers.count,
+		      sizeof(*k->containers.items), by_id);
+	freeze_all(k, frozen);
+	count = k->containers.count;
+	k->containers.count = 0;	/* for whoever lists them next */
+	r = check_slices(k);
 	k->containers.count = 0;
+	for (size_t i = 0; i < count; i++)
+		if (frozen[i])
+			cfs_container_thaw(frozen[i]);
 	return r;
 }
 

@@ -16,8 +16,10 @@
  * Memory: a bit for each block of a container, and a bounded batch of what is
  * compared with tags (about 64 MiB).
  *
- * The pool is not changed by others meanwhile.  What the caller has changed is
- * committed first.
+ * It works beside others who use the pool: what they have changed is committed
+ * first, and each container is frozen while it is looked at
+ * (cfs_container_freeze): who reads goes on, who writes to it waits.  So what
+ * is told of it does not wait for anybody who might not listen.
  */
 #pragma once
 

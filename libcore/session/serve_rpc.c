@@ -106,7 +106,8 @@ int serve_item(struct serve_call *c, const void *item)
 {
 	int r = record(c, CFS_RPC_ITEM, c->row->item, item);
 
-	if (r == 0 && may_send(c) && (c->out.bytes > SEND_BYTES || is_due(c->sent_ns)))
+	if (r == 0 && may_send(c) &&
+	    (c->out.bytes > SEND_BYTES || is_due(c->sent_ns)))
 		r = send_some(c, 0);
 	return r;
 }

@@ -59,6 +59,7 @@ static bool conflict(const struct cfs_use *u, const struct cfs_use *other)
 {
 	if (u->of.mode != CFS_USE_ALONE && other->of.mode != CFS_USE_ALONE)
 		return false;
+	/* Only the removal of a whole container asks for no volume. */
 	if ((u->of.mode == CFS_USE_PIN || other->of.mode == CFS_USE_PIN) &&
 	    u->of.volume + other->of.volume > 0)
 		return false;

@@ -99,3 +99,12 @@ int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
 int cfs_container_sync(struct cfs_container *c, struct cfs_err *err);
 /* The same by a full commit. */
 int cfs_container_commit(struct cfs_container *c, struct cfs_err *err);
+
+/*
+ * For a look at everything while it is used: commit, and from then on no
+ * operation but this thread's begins, and nothing is lent or folded, until the
+ * thaw.  Readers go on.  Lock not held; waits for another one's thaw.
+ * What made the commit fail: it is frozen all the same.
+ */
+int cfs_container_freeze(struct cfs_container *c, struct cfs_err *err);
+void cfs_container_thaw(struct cfs_container *c);

@@ -27,6 +27,40 @@ void cfs_container_unlock(struct cfs_container *c)
 	pthread_mutex_unlock(&c->lock);
 }
 
+static bool is_frozen_by_other(const struct cfs_container *c)
+{
+	return c->is_frozen && !pthread_equal(c->frozen_by, pthread_self());
+}
+
+void cfs_container_lock_to_change(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (is_frozen_by_other(c))
+		pthread_cond_wait(&c->thawed, &c->lock);
+}
+
+int cfs_container_freeze(struct cfs_container *c, struct cfs_err *err)
+{
+	int r = 0;
+
+	cfs_container_lock_to_change(c);
+	if (!c->is_readonly)
+		r = cfs_container_commit_locked(c, err);
+	assert(!c->is_frozen);
+	c->is_frozen = true;
+	c->frozen_by = pthread_self();
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+void cfs_container_thaw(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->is_frozen = false;
+	pthread_cond_broadcast(&c->thawed);
+	pthread_mutex_unlock(&c->lock);
+}
+
 uint64_t cfs_container_id(const struct cfs_container *c)
 {
 	return c->id;
@@ -148,7 +182,7 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 {
 	int r = 0;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	assert(!c->in_op);
 	if (c->is_readonly)
 		r = refuse(c, err);

@@ -44,6 +44,7 @@ void cfs_container_drop(struct cfs_container *c)
 	free(c->undo);
 	free(c->writes);
 	free(c->frame_buf);
+	pthread_cond_destroy(&c->thawed);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -66,6 +67,7 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->thawed, NULL);
 	c->mv = config->mv;
 	c->id = cfs_metavolume_container_id(c->mv);
 	memcpy(c->uuid, config->uuid, sizeof(c->uuid));

@@ -104,6 +104,9 @@ struct cfs_container {
 	void		*source_ctx;
 
 	pthread_mutex_t	lock;		/* guards everything below */
+	pthread_cond_t	thawed;
+	bool		is_frozen;	/* by one thread, for a look at it all */
+	pthread_t	frozen_by;
 	struct cfs_root	root;		/* as last made durable */
 	uint64_t	root_seq;
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
@@ -192,6 +195,8 @@ int cfs_container_append_frame(struct cfs_container *c,
 			       size_t page_count, struct cfs_err *err);
 
 /* container_commit.c */
+/* The lock, for whoever changes something: waits while it is frozen. */
+void cfs_container_lock_to_change(struct cfs_container *c);
 int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err);
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,

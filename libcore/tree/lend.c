@@ -393,7 +393,7 @@ int cfs_container_view(struct cfs_container *c, uint64_t client_id,
 	struct client_entry *e = NULL;
 	int r = 0;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	if (client_id)
 		r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)

@@ -141,7 +141,7 @@ static void refuse(struct cfs_container *c, uint64_t client_id)
 {
 	struct client_entry *e;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	e = cfs_lend_entry(c, client_id);
 	if (e && e->rec.state == CFS_CLIENT_OPEN)
 		refuse_locked(c, e);
@@ -196,7 +196,7 @@ static int look_first(struct cfs_container *c, uint64_t client_id,
 	struct client_entry *e;
 	int r;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0 && fold->seq && fold->seq == e->rec.fold_seq) {
 		r = cfs_lend_view(c, e, fold->map_change, ret, err);

@@ -362,7 +362,7 @@ int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
 
 	if (!list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)
 		r = lend_locked(c, e, count, loans, &ch, err);
@@ -406,7 +406,7 @@ int cfs_container_lend_inos(struct cfs_container *c, uint64_t client_id,
 	int r;
 
 	count = CFS_MIN(CFS_MAX(count, 1), INOS_MAX);
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	/* A root must promise them, or they would be handed out again. */
 	if (r == 0 && c->next_ino + count > c->root.next_ino) {

@@ -344,7 +344,7 @@ static int begin_seal(struct cfs_container *c, uint64_t client_id,
 	struct client_entry *e;
 	int r = 0;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock_to_change(c);
 	e = cfs_lend_entry(c, client_id);
 	*ret_is_done = e && e->rec.state == CFS_CLIENT_SEALED;
 	if (!e)

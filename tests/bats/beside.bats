@@ -284,3 +284,25 @@ until_true() {
 	kill -CONT "$CFSD"
 	run -0 slicectl ls "$P"
 }
+
+@test "a check beside writers finds nothing that is not there" {
+	mkcfs -q "$P:t" --tree
+	mkcfs -q "$P:vm0" --lun 8M
+	pattern 1500 x >src
+	mkdir d
+	for i in {1..60}; do echo "$i" >"d/$i"; done
+	(
+		while [ ! -e stop ]; do
+			cfscp -q src "$P:vm0"
+			cfscp -q d "$P:t:/d"
+			snapctl take -q "$P:vm0@s" "$P:t@s"
+			cfscp -q --remove -r "$P:t:/d"
+			snapctl rm -q -y "$P:vm0@s" "$P:t@s"
+		done
+	) 3>&- &
+	for _ in {1..15}; do
+		run -0 cfsck-heal check "$P"
+	done
+	touch stop
+	wait $!
+}
