@@ -34,6 +34,7 @@ int cfs_lease_client_new(const struct cfs_lease_client_config *config,
 	cfs_list_init(&c->grants);
 	cfs_list_init(&c->idle);
 	cfs_list_init(&c->calls);
+	cfs_list_init(&c->silent);
 	*ret = c;
 	return 0;
 }
@@ -42,6 +43,7 @@ void cfs_lease_client_free(struct cfs_lease_client *client)
 {
 	if (!client)
 		return;
+	client_silent_unsend(client);
 	while (!cfs_list_is_empty(&client->calls))
 		client_call_free(client, CFS_CONTAINER_OF(client->calls.next,
 							  struct client_call,
@@ -68,6 +70,7 @@ uint64_t client_message_id(struct cfs_lease_client *client)
 {
 	uint64_t id = next_message(client);
 
+	client->last_id = id;
 	cfs_period_sent(&client->period, id, client_now(client));
 	return id;
 }
@@ -92,6 +95,7 @@ static void hello_send(struct cfs_lease_client *client)
 /* Answers on a former connection do not come any more. */
 static void calls_unsend(struct cfs_lease_client *client)
 {
+	client_silent_unsend(client);
 	CFS_LIST_EACH(l, &client->calls) {
 		struct client_call *call =
 			CFS_CONTAINER_OF(l, struct client_call, link);
@@ -207,6 +211,7 @@ static void calls_forget(struct cfs_lease_client *client)
 	struct cfs_link_node keep;
 
 	cfs_list_init(&keep);
+	client_silent_unsend(client);
 	while (!cfs_list_is_empty(&client->calls)) {
 		struct client_call *call = CFS_CONTAINER_OF(client->calls.next,
 							    struct client_call,
@@ -360,6 +365,7 @@ int cfs_lease_client_receive(struct cfs_lease_client *client,
 			hello_answered(client, status, &body, &err) : 0;
 	if (!client->is_welcome)
 		return 0;	/* of a connection, or a client, that was */
+	client_silent_arrived(client, head.id);
 	if (status == -ENOTCONN) {
 		start_anew(client, "the manager does not know us any more");
 		return 0;

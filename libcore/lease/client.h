@@ -51,6 +51,13 @@ struct cfs_lease_client_config {
 					 * set: to return as that client */
 	uint32_t tokens_max;		/* 0: 1 << 20 */
 	uint32_t cached_max;		/* idle grants kept; 0: 4096 */
+	/*
+	 * Messages of a connection arrive in the order in which they were
+	 * sent, or it breaks and says so.  Then nothing is answered to what
+	 * gives a lease back: the answer to anything sent behind it tells
+	 * that it has arrived.
+	 */
+	bool	 is_ordered;
 };
 
 /* All may be NULL but send. */

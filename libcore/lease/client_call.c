@@ -183,6 +183,46 @@ static void call_pack(const struct client_call *call,
 	}
 }
 
+/* A notice: see is_ordered. */
+static void call_send_silently(struct cfs_lease_client *client,
+			       struct client_call *call)
+{
+	struct cfs_wire_put put;
+
+	call->id = client->last_id;
+	call->was_sent = true;
+	cfs_list_del(&call->link);
+	cfs_list_add_tail(&client->silent, &call->link);
+	cfs_wire_put_init(&put, client->buf, sizeof(client->buf));
+	cfs_msg_begin(&put, call->type, 0);
+	call_pack(call, &put);
+	cfs_msg_end(&put);
+	client->ops.send(client->arg, put.data, put.bytes);
+}
+
+void client_silent_arrived(struct cfs_lease_client *client, uint64_t id)
+{
+	while (!cfs_list_is_empty(&client->silent)) {
+		struct client_call *call =
+			CFS_CONTAINER_OF(client->silent.next,
+					 struct client_call, link);
+
+		if (call->id >= id)
+			return;
+		client_call_free(client, call);
+	}
+}
+
+void client_silent_unsend(struct cfs_lease_client *client)
+{
+	while (!cfs_list_is_empty(&client->silent)) {
+		struct cfs_link_node *l = client->silent.next;
+
+		cfs_list_del(l);
+		cfs_list_add_tail(&client->calls, l);
+	}
+}
+
 void client_call_send(struct cfs_lease_client *client,
 		      struct client_call *call)
 {
@@ -190,6 +230,10 @@ void client_call_send(struct cfs_lease_client *client,
 
 	if (!client->is_welcome)
 		return;
+	if (call->type == CFS_MSG_UNLOCK && client->config.is_ordered) {
+		call_send_silently(client, call);
+		return;
+	}
 	/* One with a higher serial has overtaken it (a hook asked for
 	 * something): said to be sent again, or it would pass for a double. */
 	if (call->serial < client->sent_serial)

@@ -25,7 +25,8 @@ struct client_call {
 	struct cfs_hash_link by_serial;
 	uint16_t type;
 	uint64_t serial;
-	uint64_t id;			/* of the last message */
+	uint64_t id;			/* of the last message; in silent: of
+					 * the one before it */
 	uint64_t sent_ns;
 	bool	 is_sent;		/* on this connection, id counts */
 	bool	 was_sent;		/* on any: send it as RESENT */
@@ -88,7 +89,10 @@ struct cfs_lease_client {
 	uint64_t renewed_ns;		/* when a RENEW was last sent */
 	uint64_t next_id, next_serial;
 	uint64_t sent_serial;		/* the highest that was sent */
+	uint64_t last_id;		/* of the last message but UNLOCKs */
 	struct cfs_link_node tokens, grants, idle, calls;
+	struct cfs_link_node silent;	/* UNLOCKs on this connection that
+					 * nobody answers, in their order */
 	struct cfs_hash calls_by_id, calls_by_serial;
 	struct cfs_hash grants_by_id, grants_by_place;
 	uint32_t token_count, idle_count;
@@ -124,6 +128,10 @@ void client_call_free(struct cfs_lease_client *client,
 /* If we are welcome; else it goes out later. */
 void client_call_send(struct cfs_lease_client *client,
 		      struct client_call *call);
+/* An answer to the message @id: what was sent before it has arrived. */
+void client_silent_arrived(struct cfs_lease_client *client, uint64_t id);
+/* The connection is gone: what may not have arrived is sent again. */
+void client_silent_unsend(struct cfs_lease_client *client);
 /* The same request as a new one. */
 void client_call_renumber(struct cfs_lease_client *client,
 			  struct client_call *call);

@@ -410,6 +410,7 @@ int cfs_leaser_connect(struct cfs_link *link,
 		       struct cfs_leaser **ret, struct cfs_err *err)
 {
 	struct cfs_leaser *leaser = calloc(1, sizeof(*leaser));
+	struct cfs_lease_client_config ordered = *config;
 	int r;
 
 	if (!leaser) {
@@ -430,7 +431,8 @@ int cfs_leaser_connect(struct cfs_link *link,
 		.clock = &leaser->clock.clock,
 		.arg = leaser,
 	};
-	r = make_client(leaser, config, err);
+	ordered.is_ordered = true;
+	r = make_client(leaser, &ordered, err);
 	if (r < 0)
 		cfs_link_free(link);
 	else

@@ -51,7 +51,8 @@ enum cfs_msg_type {			/* le16; 14 bits and two flags */
 	CFS_MSG_GOODBYE	= 0x0002,	/* no body -> no body */
 	CFS_MSG_RENEW	= 0x0003,	/* cfs_msg_renew or none -> no body */
 	CFS_MSG_LOCK	= 0x0004,	/* -> cfs_msg_grant */
-	CFS_MSG_UNLOCK	= 0x0005,	/* cfs_msg_lease -> no body */
+	/* cfs_msg_lease -> no body; with id 0 there is no answer */
+	CFS_MSG_UNLOCK	= 0x0005,
 	CFS_MSG_CHANGE	= 0x0006,	/* -> cfs_msg_grant */
 	CFS_MSG_CANCEL	= 0x0007,	/* -> no body */
 	CFS_MSG_RECLAIM	= 0x0008,	/* -> cfs_msg_grant */

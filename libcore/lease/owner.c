@@ -200,7 +200,8 @@ int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
 
 	if (r == -EPROTO)
 		return r;
-	if (r == 0 && (rq.head.is_reply || rq.head.id == 0))
+	if (r == 0 && (rq.head.is_reply || (rq.head.id == 0 &&
+					    rq.head.type != CFS_MSG_UNLOCK)))
 		return 0;	/* nothing that is for us */
 	owner_enter(owner);
 	owner_run_due(owner);
@@ -218,7 +219,7 @@ int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
 	} else {
 		rq.client = rq.peer->client;
 		r = handle(&rq, &err);
-		if (r != 0)
+		if (r != 0 && rq.head.id)
 			owner_reply_error(owner, peer, rq.head.type,
 					  rq.head.id, r, &err);
 		r = 0;

@@ -377,7 +377,9 @@ int owner_unlock(struct owner_request *rq, struct cfs_err *err)
 	lease = owner_lease_find(owner, m.lease_id);
 	if (!c || !lease || lease->client != c)
 		return cfs_err_set(err, -ENOENT, "no such lease");
-	owner_reply_empty(owner, rq->peer->id, rq->head.type, rq->head.id);
+	if (rq->head.id)
+		owner_reply_empty(owner, rq->peer->id, rq->head.type,
+				  rq->head.id);
 	if (lease->is_sealing)
 		return 0;	/* too late: it ends when it is sealed */
 	if (!lease->is_waiting)

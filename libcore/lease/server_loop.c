@@ -2,7 +2,7 @@
 /*
  * The service thread: accepts, receives, gives out, and sees to what is due.
  *
- * A Unix peer is read one message a wake-up, a stream a few: nobody who sends
+ * A Unix peer is read one request a wake-up, a stream a few: nobody who sends
  * much keeps the others waiting, and a lone one costs no useless receive.
  */
 #include "lease/server_priv.h"
@@ -292,6 +292,15 @@ static int dispatch(struct cfs_server_peer *peer, const uint8_t *msg,
 	return 0;
 }
 
+/* What asks for no answer seldom comes alone. */
+static bool has_notice(const struct cfs_server *server)
+{
+	struct cfs_msg_head_disk head;
+
+	memcpy(&head, server->msg, sizeof(head));
+	return le64_get(head.id) == 0;
+}
+
 /* 0: go on; else the peer has left. */
 static int peer_readable(struct cfs_server_peer *peer)
 {
@@ -321,7 +330,8 @@ static int peer_readable(struct cfs_server_peer *peer)
 			peer_leave(peer, is_bad || peer->is_dead);
 			return r;
 		}
-	} while (cfs_link_has_pending(peer->link) && --most > 0);
+	} while (--most > 0 && (cfs_link_has_pending(peer->link) ||
+				has_notice(server)));
 	set_again(peer, cfs_link_has_pending(peer->link));
 	cfs_peer_watch(peer);
 	return 0;

@@ -58,6 +58,7 @@ struct world {
 	uint64_t next_peer;
 	bool	 is_direct;
 	bool	 seals_later;
+	bool	 is_unordered;		/* releases are answered */
 	bool	 has_own_clocks;	/* clients' clocks are not the owner's */
 	unsigned int seal_count, event_count[CFS_EVENT_LAST + 1];
 	struct { uint64_t client, lease; } seals[64];	/* not done yet */
@@ -292,7 +293,9 @@ static void world_client_new(unsigned int i)
 		.recall = client_recall, .lost = client_lost,
 		.dropped = client_dropped, .changed = client_changed,
 	};
-	struct cfs_lease_client_config config = { .cached_max = 3 };
+	struct cfs_lease_client_config config = {
+		.cached_max = 3, .is_ordered = !world.is_unordered,
+	};
 	struct world_client *c = &world.clients[i];
 
 	snprintf(config.hello.host, sizeof(config.hello.host), "host%u", i);
