@@ -37,8 +37,7 @@ static int take(struct cfs_cmd *cmd, struct leasectl_want *want,
 	int r = leasectl_want_find(cmd, want);
 
 	if (r == 0)
-		r = leasectl_want_take(cmd, want, j->leaser, j->deadline_ns,
-				       &held);
+		r = leasectl_want_take(cmd, want, j, &held);
 	if (r < 0)
 		return r;
 	cfs_leaser_name(held, &name);

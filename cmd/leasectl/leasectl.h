@@ -95,12 +95,11 @@ int leasectl_want_parse(struct cfs_cmd *cmd, struct leasectl_want *ret);
 /* Look it up, by way of the manager if there is one. */
 int leasectl_want_find(struct cfs_cmd *cmd, struct leasectl_want *want);
 /*
- * Ask, and wait until the deadline.  0; -ETIMEDOUT and -EBUSY name the volume
- * in cmd->err.
+ * Ask, and wait until the deadline.  0; -ETIMEDOUT and -EBUSY name in cmd->err
+ * who has it.
  */
 int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
-		       struct cfs_leaser *leaser, uint64_t deadline_ns,
-		       struct cfs_held **ret);
+		       struct leasectl_join *j, struct cfs_held **ret);
 /* "what": the members of the wish, for a dry run. */
 void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want);
 

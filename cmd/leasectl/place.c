@@ -76,10 +76,83 @@ int leasectl_want_find(struct cfs_cmd *cmd, struct leasectl_want *want)
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
 }
 
-int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
-		       struct cfs_leaser *leaser, uint64_t deadline_ns,
-		       struct cfs_held **ret)
+/* ---- who has it ---------------------------------------------------------- */
+
+struct search {
+	const struct cfs_lease_request *req;
+	uint64_t	self;			/* our client */
+	struct cfs_lease_record client;		/* of the leases that follow */
+	bool		is_found;
+};
+
+/* Both in one container, and neither is its own only in what it is below. */
+static bool meet(const struct cfs_lock_resource *a,
+		 const struct cfs_lock_resource *b)
 {
+	if (a->container != b->container)
+		return false;
+	if (a->volume && b->volume && a->volume != b->volume)
+		return false;
+	if (a->ino && b->ino && a->ino != b->ino)
+		return false;
+	return !a->ino || !b->ino ||
+	       (a->offset_bytes - b->offset_bytes < b->length_bytes ||
+		b->offset_bytes - a->offset_bytes < a->length_bytes);
+}
+
+/* An intent is no claim on a file below it. */
+static bool is_in_the_way(const struct cfs_lease_request *req,
+			  const struct cfs_lease_record *r)
+{
+	const struct cfs_lock_resource *res = &r->u.lease.resource;
+	bool is_intent = r->u.lease.mode == CFS_LOCK_IS ||
+			 r->u.lease.mode == CFS_LOCK_IX;
+
+	return meet(&req->resource, res) &&
+	       !(is_intent && req->resource.ino && !res->ino) &&
+	       !cfs_lock_modes_agree(req->mode, r->u.lease.mode);
+}
+
+static int look_at(void *arg, const struct cfs_lease_record *r)
+{
+	struct search *q = arg;
+
+	if (r->kind == CFS_RECORD_CLIENT)
+		q->client = *r;
+	else if (!(r->flags & CFS_LEASE_WAITING) && r->client_id != q->self)
+		q->is_found = is_in_the_way(q->req, r);
+	return q->is_found ? 1 : 0;
+}
+
+static int name_holder(struct cfs_cmd *cmd, const struct leasectl_join *j,
+		       const struct cfs_lease_request *req, int code)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
+	struct search q = { .req = req };
+	struct cfs_msg_status_head head = { .epoch = 0 };
+
+	q.self = cfs_lease_client_id(cfs_leaser_lock(j->leaser));
+	cfs_leaser_unlock(j->leaser);
+	if (cfs_manager_connect(&j->info, "leasectl", &opt, 1000, &m,
+				NULL) == 0)
+		(void)cfs_manager_status(m, look_at, &q, &head, NULL);
+	if (q.is_found)
+		return cfs_err_set(&cmd->err, code, "%s: leased by %s, "
+				   "process %" PRIu64 " on %s",
+				   cmd->operands[0], q.client.u.client.name,
+				   q.client.u.client.pid,
+				   q.client.u.client.host);
+	return cfs_err_set(&cmd->err, code, "%s: %s", cmd->operands[0],
+			   head.grace_ns ? "those who had leases of a manager "
+			   "that has died may still come back" :
+			   "others wait for it too");
+}
+
+int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
+		       struct leasectl_join *j, struct cfs_held **ret)
+{
+	const uint64_t deadline_ns = j->deadline_ns;
 	const struct cfs_lease_request req = {
 		.resource = want->resource,
 		.mode = want->is_shared ? CFS_LOCK_S : CFS_LOCK_X,
@@ -94,12 +167,10 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 		.stop = cfs_cmd_is_stopped,
 		.arg = cmd,
 	};
-	int r = cfs_leaser_acquire(leaser, &req, &wait, ret, &cmd->err);
+	int r = cfs_leaser_acquire(j->leaser, &req, &wait, ret, &cmd->err);
 
 	if (r == -ETIMEDOUT || r == -EBUSY)
-		return cfs_err_set(&cmd->err, r, "%s: somebody else has it: "
-				   "leasectl status says who",
-				   cmd->operands[0]);
+		return name_holder(cmd, j, &req, r);
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
 }
 

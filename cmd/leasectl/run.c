@@ -196,8 +196,8 @@ static int take_and_run(struct run *run, char *const *argv)
 	if (r == 0)
 		r = leasectl_want_find(cmd, &run->want);
 	if (r == 0)
-		r = leasectl_want_take(cmd, &run->want, run->join.leaser,
-				       run->join.deadline_ns, &run->held);
+		r = leasectl_want_take(cmd, &run->want, &run->join,
+				       &run->held);
 	if (r == 0)
 		r = command(run, argv);
 	cfs_leaser_release(run->held);

@@ -111,7 +111,8 @@ hold() {
 	hold "$P:vm0"
 	run -4 --separate-stderr leasectl run --wait 0 "$P:vm0" -- echo no
 	[ -z "$output" ]
-	says "leasectl: $P:vm0: somebody else has it: leasectl status says who"
+	says "leasectl: $P:vm0: leased by leasectl run, process $HOLDER on \
+$(leases '.clients[0].host')"
 	run -4 leasectl run --wait 200ms --shared "$P:vm0" -- echo no
 	run -75 leasectl run --wait 0 -E 75 "$P:vm0" -- echo no
 	run -0 leasectl run --wait 0 -E 75 "$P:home" -- true
