@@ -27,7 +27,7 @@
 #define DYING_POLL_NS	(2 * CFS_NS_PER_MS)
 
 /* Two threads of one process are not told apart by what a seat says. */
-static pthread_mutex_t take_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t take_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 uint64_t cfs_shared_margin_ns(uint64_t period_ns, uint32_t drift_ppm)
 {

@@ -139,6 +139,10 @@ static int exclude_all(struct cfs_pool *pool, struct cfs_container *c,
 		bool is_over;
 
 		cfs_holder_live_epoch(pool->holder, i, &epoch, &is_over, plan);
+		/* Older plans were known to whoever wrote the last root, or
+		 * came too late to be followed. */
+		if (epoch <= cfs_holder_base_epoch(pool->holder))
+			continue;
 		for (unsigned int k = 0; r == 0 && k < CFS_ROOT_PLACES_MAX;
 		     k++)
 			r = exclude(pool, c, epoch, is_over, &plan[k], err);
