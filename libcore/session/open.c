@@ -298,7 +298,8 @@ static int open_steps(struct cfs_session *s, const char *pool,
 			return asked;
 		now_ns = cfs_clock_elapsed_ns(clock);
 		/* Whether a holder on another host lives shows in time. */
-		if (now_ns >= end_ns && (!s->watch.is_on || s->watch.is_moving))
+		if (now_ns >= end_ns && (!s->watch.is_on || s->watch.is_moving ||
+					 !s->opt.wait_seconds))
 			return still_busy(r, &why, err);
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
 			return cfs_err_set(err, -EINTR, "%s: stopped while "
