@@ -325,7 +325,11 @@ uint64_t client_calls_tick(struct cfs_lease_client *client, uint64_t now_ns)
 
 /* ---- answers ------------------------------------------------------------- */
 
-/* A grant for nobody: back with it. */
+/*
+ * A grant for nobody: away with it.  It may have been ours, and lost since,
+ * with what we wrote under it in our log only: it must be sealed, as one that
+ * is given back is not.
+ */
 static void grant_refuse(struct cfs_lease_client *client,
 			 const struct cfs_msg_grant *m)
 {
@@ -333,7 +337,7 @@ static void grant_refuse(struct cfs_lease_client *client,
 
 	if (m->mode == CFS_LOCK_NONE || client_grant_find(client, m->lease_id))
 		return;
-	call = client_call_new(client, CFS_MSG_UNLOCK);
+	call = client_call_new(client, CFS_MSG_REVOKE);
 	if (!call)
 		return;		/* it ends with us */
 	call->lease_id = m->lease_id;
