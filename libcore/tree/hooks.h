@@ -66,6 +66,8 @@ struct cfs_slice_source {
 		    struct cfs_err *err);
 	/* Is a quarter of the pool free? */
 	bool (*has_plenty)(void *ctx);
+	/* Blocks of the pool that are nobody's.  May be NULL. */
+	uint64_t (*spare_blocks)(void *ctx);
 };
 
 typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);

@@ -205,7 +205,7 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 
 /*
  * How many groups at once: free / (8 x writers), at least one; while the pool
- * has plenty a container may grow for it, but by no more than an eighth.
+ * has plenty a container may grow for it, by no more than an eighth of that.
  */
 static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 {
@@ -220,6 +220,8 @@ static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 	most = left > 0 ? (uint64_t)left : 0;
 	if (has_plenty)
 		most = CFS_MAX(most, c->total_blocks);
+	if (has_plenty && c->source->spare_blocks)
+		most = CFS_MAX(most, c->source->spare_blocks(c->source_ctx));
 	most /= 8 * writers * CFS_TAGS_PER_PAGE;
 	return (uint32_t)CFS_MIN(count, CFS_MAX(most, has_plenty ? 4 : 1));
 }

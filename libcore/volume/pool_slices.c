@@ -659,9 +659,24 @@ static bool source_has_plenty(void *ctx)
 	return left >= total / 4;
 }
 
+static uint64_t source_spare_blocks(void *ctx)
+{
+	const struct cfs_label *label;
+	struct cfs_pool *pool = ctx;
+	uint64_t left = 0;
+
+	cfs_container_lock(pool->c0);
+	for (uint32_t i = 0; i < pool->device_count; i++)
+		left += device_free(&pool->devices[i]);
+	cfs_container_unlock(pool->c0);
+	label = cfs_devset_label(pool->set, 0);
+	return left * (label->slice_bytes / CFS_BLOCK_BYTES);
+}
+
 const struct cfs_slice_source cfs_pool_source = {
 	.more = source_more,
 	.has_plenty = source_has_plenty,
+	.spare_blocks = source_spare_blocks,
 };
 
 /* ---- taking back --------------------------------------------------------- */
