@@ -281,6 +281,66 @@ static bool has_use(struct opening *op, bool *ret_is_full)
 	return has;
 }
 
+static bool is_in_grace(struct cfs_serve_direct *sd)
+{
+	bool is = cfs_owner_is_in_grace(cfs_serve_lock(sd->serve));
+
+	cfs_serve_unlock(sd->serve);
+	return is;
+}
+
+/*
+ * One who comes back had it open before, so nobody has it alone; but its lease
+ * on the volume is new to this manager, and waits until the grace is over.
+ */
+static int enter_later(struct opening *op, int r)
+{
+	const struct beside_job job = {
+		.kind = JOB_ENTER, .client = op->c->id, .lease = op->q->use,
+	};
+
+	if (r != -EBUSY || !(op->q->flags & CFS_DIRECT_AGAIN) ||
+	    !is_in_grace(op->sd))
+		return r;
+	beside_queue(op->sd, &job);
+	return 0;
+}
+
+int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
+		 uint64_t number, struct cfs_err *err)
+{
+	struct cfs_use_of of = { .container = 0 };
+	struct cfs_use *use = NULL;
+	struct beside_use *u;
+	int r;
+
+	pthread_mutex_lock(&sd->mutex);
+	u = find_use(c, number);
+	if (u)
+		of = (struct cfs_use_of){
+			.container = u->container, .volume = u->volume,
+			.stamp = u->stamp,
+			.mode = u->writes ? CFS_USE_WRITE : CFS_USE_READ,
+		};
+	pthread_mutex_unlock(&sd->mutex);
+	if (!u)
+		return 0;
+	cfs_serve_act_for(&c->actor);
+	r = cfs_serve_volume_enter(sd->s, &of, &use, err);
+	cfs_serve_act_for(NULL);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&sd->mutex);
+	u = find_use(c, number);
+	if (u && !u->use) {
+		u->use = use;
+		use = NULL;
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	cfs_serve_volume_leave(sd->s, use);
+	return 0;
+}
+
 /* What it opens is not removed under it; looked at again once that is so. */
 static int enter_use(struct opening *op, struct cfs_err *err)
 {
@@ -305,6 +365,7 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	cfs_serve_act_for(&op->c->actor);
 	r = cfs_serve_volume_enter(op->sd->s, &of, &u->use, err);
 	cfs_serve_act_for(NULL);
+	r = enter_later(op, r);
 	if (r == 0)
 		r = find_volume(op, err);
 	if (r < 0) {

@@ -356,6 +356,8 @@ static bool do_job(struct cfs_serve_direct *sd, const struct beside_job *job)
 		r = do_seal(sd, c, job, &err);
 	else if (c && job->kind == JOB_ENDED)
 		r = do_ended(sd, c, job, &err);
+	else if (c && job->kind == JOB_ENTER)
+		is_again = beside_enter(sd, c, job->lease, &err) < 0;
 	else if (c)
 		r = end_members(sd, c, true, &err);
 	if (c) {

@@ -15,6 +15,8 @@
 struct beside_use {
 	struct beside_use *next;
 	uint64_t	number;
+	/* NULL: of one who came back in the grace, when nothing is leased
+	 * anew; it is entered behind that. */
 	struct cfs_use	*use;
 	uint64_t	container, volume, ino, stamp;
 	uint16_t	branch;
@@ -51,12 +53,13 @@ struct beside_client {
 	uint64_t	look_ns, look_step_ns;
 };
 
-enum beside_job_kind { JOB_SEAL = 1, JOB_ENDED, JOB_GONE };
+enum beside_job_kind { JOB_SEAL = 1, JOB_ENDED, JOB_GONE, JOB_ENTER };
 
 struct beside_job {
 	struct beside_job *next;
 	enum beside_job_kind kind;
-	uint64_t	client, lease;
+	uint64_t	client;
+	uint64_t	lease;		/* JOB_ENTER: number of the use */
 	enum cfs_owner_end end;
 	char		host[CFS_MSG_HOST_BYTES];
 	uint64_t	at_ns;		/* not before; for one that failed */
@@ -109,6 +112,11 @@ void beside_member_drop(struct cfs_serve_direct *sd, struct beside_client *c,
 void beside_member_put(struct beside_member *dm);
 uint64_t beside_now(void);
 void beside_queue(struct cfs_serve_direct *sd, const struct beside_job *job);
+
+/* The lease on a volume that was not to be had in the grace.  -EBUSY: nor now;
+ * 0 also for a use that is gone. */
+int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
+		 uint64_t number, struct cfs_err *err);
 
 /* ---- serve_direct_end.c -------------------------------------------------- */
 
