@@ -101,6 +101,13 @@ static void actor_release(struct leases_actor *a)
 
 /* ---- asking -------------------------------------------------------------- */
 
+/* Who only reads needs none. */
+static bool has_log(const struct leases_client *c)
+{
+	return c->is_reader || (c->log_client &&
+				c->log_client == cfs_lease_client_id(c->lc));
+}
+
 static void actor_ask(struct leases_actor *a)
 {
 	struct sim *sim = a->w->sim;
@@ -111,8 +118,7 @@ static void actor_ask(struct leases_actor *a)
 	};
 	int r;
 
-	if (c->is_leaving || c->has_left || !c->log_client ||
-	    c->log_client != cfs_lease_client_id(c->lc)) {
+	if (c->is_leaving || c->has_left || !has_log(c)) {
 		/* Without a log there is nothing to do. */
 		if (c->is_leaving && is_last)
 			actor_set(a, ACTOR_DONE, 0);
@@ -132,10 +138,15 @@ static void actor_ask(struct leases_actor *a)
 		req.mode = (uint32_t)(CFS_LOCK_IS + sim_below(sim, 4));
 	if (!sim_one_in(sim, 3))
 		req.flags |= CFS_MSG_LOCK_RECALLABLE;
+	if (a->w->plan.is_contended && !is_last) {
+		req.mode = CFS_LOCK_X;
+		req.flags = CFS_MSG_LOCK_WAIT;
+		req.resource = resources[a->resource = LEASES_RESOURCES - 2];
+	}
 	a->is_recallable = req.flags & CFS_MSG_LOCK_RECALLABLE;
 	if (!is_last && sim_one_in(sim, 5))
 		req.flags &= ~(uint32_t)CFS_MSG_LOCK_WAIT;
-	a->accesses = 1 + (int)sim_below(sim, 4);
+	a->accesses = 1 + (int)sim_below(sim, a->w->plan.accesses);
 	a->is_answered = false;
 	a->dirty_count = 0;
 	a->state = ACTOR_ASKED;
@@ -238,7 +249,8 @@ static bool is_still_good(struct leases_actor *a)
 {
 	return a->token && cfs_lease_state_of(a->token) == CFS_LEASE_HELD &&
 		cfs_lease_client_still_holds(a->token) &&
-		a->log_client == cfs_lease_client_id(a->c->lc) &&
+		(a->c->is_reader ||
+		 a->log_client == cfs_lease_client_id(a->c->lc)) &&
 		!(a->w->plan.has_stops &&
 		  leases_store_is_buried(a->w, a->log, a->log_client));
 }
@@ -395,14 +407,14 @@ static bool access_begin(struct leases_actor *a)
 	uint32_t mode = cfs_lease_mode_of(a->token);
 	unsigned int blocks = leases_reads(&resources[a->resource], mode);
 
-	if (!blocks || a->c->log_client != cfs_lease_client_id(a->c->lc) ||
+	if (!blocks || !has_log(a->c) ||
 	    !cfs_lease_client_may_start(a->token, w->plan.access_ns))
 		return false;
 	do
 		a->block = (unsigned int)sim_below(w->sim, LEASES_BLOCKS);
 	while (!(blocks >> a->block & 1));
-	a->is_write = mode == CFS_LOCK_X && a->c->slot < LEASES_SLOTS &&
-		!sim_one_in(w->sim, 3);
+	a->is_write = mode == CFS_LOCK_X && !a->c->is_reader &&
+		a->c->slot < LEASES_SLOTS && !sim_one_in(w->sim, 3);
 	a->value = a->is_write ? ++w->next_value : 0;
 	a->check_ns = w->sim->now_ns;
 	/* What it goes by from here on, whatever happens meanwhile. */
@@ -457,7 +469,10 @@ static void actor_held(struct leases_actor *a)
 		actor_release(a);
 		return;
 	}
-	/* Recalled: at once, or after some more, or never. */
+	if (!has_log(a->c))
+		a->accesses = 0;
+	else if (a->w->plan.is_quiet && a->accesses > 4)
+		a->accesses = 4;
 	if (a->accesses > 0 && !is_recalled) {
 		if (access_begin(a))
 			return;

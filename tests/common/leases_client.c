@@ -221,6 +221,7 @@ static void client_lost(void *arg, struct cfs_lease *lease)
 	sim_say(c->w->sim, "c%u has lost all", c->index);
 	c->recalled_count = 0;
 	c->yielding_count = 0;
+	c->folded_count = c->acked_count;	/* by the owner's seal */
 	for (unsigned int i = 0; i < c->w->plan.actors; i++)
 		leases_actor_wake(&c->actors[i]);
 }
@@ -232,9 +233,9 @@ static void client_changed(void *arg, int status, const struct cfs_err *err)
 	(void)err;
 	sim_say(c->w->sim, "c%u is %llx: %d", c->index,
 		(unsigned long long)cfs_lease_client_id(c->lc), status);
-	/* Goodbye was answered. */
-	if (status == 0 && c->is_leaving && !cfs_lease_client_id(c->lc))
-		c->has_left = true;
+	/* Welcome as a new one before goodbye was heard: once more. */
+	if (status == 0 && cfs_lease_client_id(c->lc))
+		c->has_left = false;
 }
 
 /* ---- after each call ----------------------------------------------------- */
@@ -263,10 +264,13 @@ static void leave_or_work(struct leases_client *c)
 {
 	if (c->slot >= LEASES_SLOTS - 4)
 		c->is_leaving = true;
-	if (can_send(c) && !c->open_id && !c->is_leaving &&
+	if (can_send(c) && !c->open_id && !c->is_leaving && !c->is_reader &&
 	    c->log_client != cfs_lease_client_id(c->lc))
 		c->open_id = rpc_send(c, RPC_OPEN);
-	/* Whoever has nothing written needs no fold to yield. */
+	/* Whoever never writes needs no fold to yield. */
+	while (c->is_reader && c->recalled_count)
+		cfs_lease_client_yield(c->lc,
+				       c->recalled[--c->recalled_count]);
 	if (c->recalled_count && !c->writes_active)
 		leases_client_fold(c);
 	if (!c->is_leaving || !can_send(c) || !is_idle(c) ||
@@ -352,9 +356,11 @@ void leases_client_start(struct leases_client *c)
 			.pid = c->index + 1,
 			.process_start =
 				(uint64_t)w->sim->nodes[c->node].life + 1,
-			.flags = CFS_HELLO_DURABLE,
+			.flags = c->is_reader ? 0 : CFS_HELLO_DURABLE,
 			.name = "sim",
 		},
+		/* The net of the simulation promises that too. */
+		.is_ordered = true,
 	};
 
 	if (c->lc)
@@ -392,6 +398,7 @@ void leases_client_init(struct leases_world *w, uint32_t index)
 	c->w = w;
 	c->index = index;
 	c->node = index;
+	c->is_reader = !w->plan.has_stops && index && sim_one_in(w->sim, 4);
 	sim_clock_init(&c->clock, w->sim, 1 + sim_below(w->sim, CFS_NS_PER_S),
 		       sim_one_in(w->sim, 3) ? r : -r);
 	for (unsigned int i = 0; i < LEASES_ACTORS; i++) {

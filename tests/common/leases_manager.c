@@ -84,8 +84,8 @@ static void seal_step(void *arg, uint64_t a, uint64_t b, void *data)
 			abort();
 		*next = *s;
 		next->step++;
-		sim_at(w->sim, w->sim->now_ns + io_ns(w), m->node, seal_step,
-		       m, 0, 0, next);
+		sim_at(w->sim, w->sim->now_ns + (w->plan.is_quick ? 0 :
+		       io_ns(w)), m->node, seal_step, m, 0, 0, next);
 		return;
 	}
 	if (m->term != s->term || !leases_manager_guard(m))
@@ -107,8 +107,9 @@ static void owner_seal(void *arg, uint64_t client, uint64_t lease,
 		(unsigned long long)client, (unsigned long long)lease, end);
 	*s = (struct sealing){ .client = client, .lease = lease,
 			       .term = m->term };
-	sim_at(m->w->sim, m->w->sim->now_ns + sim_skewed(m->w->sim, 0,
-	       io_ns(m->w)), m->node, seal_step, m, 0, 0, s);
+	sim_at(m->w->sim, m->w->sim->now_ns + (m->w->plan.is_quick ? 0 :
+	       sim_skewed(m->w->sim, 0, io_ns(m->w))), m->node, seal_step, m,
+	       0, 0, s);
 }
 
 static void owner_random(void *arg, void *p, size_t n)

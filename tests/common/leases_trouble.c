@@ -9,7 +9,7 @@ void leases_plan_make(struct leases_world *w)
 	static const uint64_t periods[] = {
 		100 * CFS_NS_PER_MS, CFS_NS_PER_S, 10 * CFS_NS_PER_S,
 	};
-	static const uint32_t drifts[] = { 0, 500, 2000, 50000, 300000 };
+	static const uint32_t drifts[] = { 1, 500, 2000, 50000, 300000 };
 	static const uint64_t delays[] = { 3000, 100, 20, 4, 1 };
 	struct leases_plan *p = &w->plan;
 	struct sim *sim = w->sim;
@@ -29,6 +29,14 @@ void leases_plan_make(struct leases_world *w)
 	p->double_in = sim_one_in(sim, 2) ? 0 : 10;
 	p->late_in = sim_one_in(sim, 2) ? 0 : 4;
 	p->has_stops = sim_one_in(sim, 5);
+	p->accesses = sim_one_in(sim, 3) ? 40 : 4;
+	p->is_quick = sim_one_in(sim, 3);
+	p->is_contended = sim_one_in(sim, 4);
+	if (p->is_contended) {
+		p->accesses = 200;
+		p->is_quick = true;
+		p->delay_ns = p->period_ns / 3000;
+	}
 	p->recall_ns = p->period_ns / 4 * (1 + sim_below(sim, 8));
 	/* A lease that alone is taken back leaves no gravestone for a client
 	 * whose clock stands still to see. */

@@ -28,7 +28,7 @@
 #define LEASES_MANAGERS	3u
 #define LEASES_ACTORS	2u
 #define LEASES_BLOCKS	3u
-#define LEASES_LOGS	64u
+#define LEASES_LOGS	200u
 #define LEASES_SLOTS	127u		/* records of a log */
 #define LEASES_LOG_BYTES 65536u
 #define LEASES_SLOT_BYTES 512u
@@ -55,6 +55,9 @@ struct leases_plan {
 	uint64_t recall_ns;
 	unsigned int clients, managers, actors;
 	unsigned int cut_in, double_in, late_in;
+	unsigned int accesses;		/* under one lease, at most */
+	bool	 is_quick;		/* sealing takes no time */
+	bool	 is_contended;		/* all want all of it, and keep it */
 	bool	 has_stops;		/* clocks of clients stop: `checked` */
 	bool	 is_quiet;		/* now */
 };
@@ -160,6 +163,7 @@ struct leases_client {
 	struct sim_clock clock;
 	struct cfs_lease_client *lc;	/* NULL: crashed, or has left */
 	struct leases_conn *conn;
+	bool	 is_reader;		/* no log: the owner forgets it */
 	bool	 is_connecting, is_leaving, has_left;
 	uint64_t out_until_ns;		/* cut off until then */
 	uint64_t taint_ns;		/* clock: not to be judged before */

@@ -126,7 +126,9 @@ void sim_pause(struct sim *sim, uint32_t node, uint64_t for_ns)
 
 	if (n->paused_until_ns <= sim->now_ns)
 		n->paused_since_ns = sim->now_ns;
-	n->paused_until_ns = sim->now_ns + for_ns;
+	/* Never shorter: what is put off comes in order. */
+	if (n->paused_until_ns < sim->now_ns + for_ns)
+		n->paused_until_ns = sim->now_ns + for_ns;
 }
 
 void sim_crash(struct sim *sim, uint32_t node)

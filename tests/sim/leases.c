@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#define STEPS_MAX 500000u
+
 static bool is_over(const struct leases_world *w)
 {
 	for (uint32_t i = 0; i < w->plan.clients; i++)
@@ -64,6 +66,8 @@ static void run(struct sim *sim)
 	end_ns = w.plan.quiet_ns + 120 * w.plan.period_ns;
 	while (!sim->has_failed && sim->now_ns < end_ns && sim_step(sim)) {
 		leases_judge_step(&w);
+		if (sim->steps > STEPS_MAX)
+			sim_fail(sim, "it does not come to an end");
 		if (w.plan.is_quiet && is_over(&w))
 			break;
 	}
