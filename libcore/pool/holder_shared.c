@@ -511,3 +511,13 @@ bool cfs_holder_found_absent(const struct cfs_holder *h, uint32_t device_index)
 			return seat->absent[i].epoch < seat->epoch;
 	return false;
 }
+
+bool cfs_holder_may_live(const struct cfs_holder *h, uint32_t epoch)
+{
+	const struct cfs_shared *s = h->shared;
+
+	for (uint32_t i = 0; s && i < s->live_count; i++)
+		if (!s->live[i].is_gone && s->live[i].epoch == epoch)
+			return true;
+	return false;
+}

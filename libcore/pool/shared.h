@@ -50,6 +50,8 @@ uint32_t cfs_holder_base_epoch(const struct cfs_holder *h);
  * Of an overlay, where nothing can be written by us: yes.
  */
 bool cfs_holder_is_gone(const struct cfs_holder *h, uint32_t epoch);
+/* The holder of that epoch alone: is it not known to be gone? */
+bool cfs_holder_may_live(const struct cfs_holder *h, uint32_t epoch);
 /*
  * Epochs whose holders may still write, and those, gone or not, that had no
  * root of their own yet: where they meant to put it.

@@ -55,7 +55,7 @@ int cfs_grave_take(struct cfs_container *c, uint64_t root_vaddr,
 
 /* A piece that we cannot write, but perhaps its reader can read. */
 static int check_reach(struct cfs_container *c, uint64_t vaddr,
-		       struct cfs_err *err)
+		       uint32_t epoch, struct cfs_err *err)
 {
 	const uint64_t lslice = cfs_vaddr_lslice(vaddr);
 	const unsigned int there = cfs_metavolume_readable(c->mv, lslice);
@@ -69,7 +69,8 @@ static int check_reach(struct cfs_container *c, uint64_t vaddr,
 
 		if (!(at->flags & CFS_PIECE_USED) ||
 		    at->flags & CFS_PIECE_STALE || there & 1u << p ||
-		    !c->fence->may_reach(c->fence->ctx, at->device_index))
+		    !c->fence->may_reach(c->fence->ctx, epoch,
+					 at->device_index))
 			continue;
 		return cfs_err_set(err, -EIO, "device %u is missing, but may "
 				   "not be for the host that had the pool: "
@@ -80,7 +81,7 @@ static int check_reach(struct cfs_container *c, uint64_t vaddr,
 }
 
 int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
-		  struct cfs_err *err)
+		  uint32_t epoch, struct cfs_err *err)
 {
 	bool is_there = false;
 	int r = 0;
@@ -89,7 +90,7 @@ int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
 		if (!root->grave_vaddr[i])
 			continue;
 		is_there = true;
-		r = check_reach(c, root->grave_vaddr[i], err);
+		r = check_reach(c, root->grave_vaddr[i], epoch, err);
 		if (r == 0)
 			r = write_page(c, root->grave_vaddr[i], root->log_id,
 				       DEAD_SEQ, err);

@@ -18,11 +18,11 @@ int cfs_grave_take(struct cfs_container *c, uint64_t root_vaddr,
 		   uint64_t *ret_vaddr, struct cfs_err *err);
 
 /*
- * The writer of @root's log is dead; durable.  -ENOTSUP: the container has no
+ * The writer of @root's log, the holder of @epoch, is dead; durable.  -ENOTSUP: the container has no
  * gravestone; -EIO: a copy is out of our reach that may be in its.
  */
 int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
-		  struct cfs_err *err);
+		  uint32_t epoch, struct cfs_err *err);
 
 /*
  * Are we dead?  0: no, or not on a shared pool; -ESTALE: yes, and the container

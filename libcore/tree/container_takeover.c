@@ -50,7 +50,7 @@ static int seal(struct cfs_container *c, struct takeover *t,
 
 	for (unsigned int i = 0; r == 0 && i < ROOT_READS; i++) {
 		log_id = t->old.log_id;
-		r = cfs_grave_set(c, &t->old, err);
+		r = cfs_grave_set(c, &t->old, t->move->base_epoch, err);
 		if (r == 0)
 			r = cfs_container_read_root(c->mv, c->id,
 						    t->old_places, &t->old,

@@ -32,8 +32,8 @@ struct cfs_fence {
 	bool	(*is_gone)(void *ctx, uint32_t epoch);
 	/* Does our period run?  Any thread. */
 	bool	(*may_ack)(void *ctx);
-	/* May those before us have a device that we have not? */
-	bool	(*may_reach)(void *ctx, uint32_t device_index);
+	/* May the holder of @epoch live, and have a device that we have not? */
+	bool	(*may_reach)(void *ctx, uint32_t epoch, uint32_t device_index);
 	void	*ctx;
 	bool	is_checked;	/* read the gravestone behind each sync */
 };

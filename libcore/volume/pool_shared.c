@@ -27,11 +27,12 @@ static bool may_ack(void *ctx)
 	return cfs_holder_may_ack(pool->holder);
 }
 
-static bool may_reach(void *ctx, uint32_t device_index)
+static bool may_reach(void *ctx, uint32_t epoch, uint32_t device_index)
 {
 	const struct cfs_pool *pool = ctx;
 
-	return !cfs_holder_found_absent(pool->holder, device_index);
+	return cfs_holder_may_live(pool->holder, epoch) &&
+	       !cfs_holder_found_absent(pool->holder, device_index);
 }
 
 void cfs_pool_shared_init(struct cfs_pool *pool, struct cfs_holder *holder)

@@ -128,6 +128,7 @@ static void test_lives(void **state)
 					    &err), 0);
 	assert_true(cfs_holder_must_move(b.holder));
 	b.pool = NULL;
+	b.pool = NULL;
 	manager_drop(&b);
 	manager_drop(&a);
 	shared_free(&p);
@@ -182,9 +183,71 @@ static void test_silence(void **state)
 	shared_free(&p);
 }
 
+/*
+ * B does not see all devices that A sees.  It needs most of the seats, and to
+ * reach each copy of a gravestone that A might read; or to know that A is gone.
+ */
+static void test_sees_a_part(void **state)
+{
+	unsigned int refused = 0;
+
+	(void)state;
+	for (unsigned int missing = 0; missing < 3; missing++) {
+		struct shared_pool p = shared_new(3, true);
+		struct cfs_err err = CFS_ERR_INIT;
+		struct manager a, b;
+		struct cfs_member *lun;
+		int r;
+
+		manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+		manager_open(&p, &a, NULL);
+		lun = manager_make_lun(&a);
+		assert_int_equal(lun_write(lun, 0, 8, 1), 0);
+		HEAL_OK(cfs_container_sync(lun->container, &err_));
+		manager_init(&p, &b, "b", 2, missing, NULL);
+		HEAL_OK(manager_hold(&p, &b, 0, NULL, &err_));
+		assert_true(cfs_holder_must_move(b.holder));
+		r = manager_pool(&b, false, &err);
+		if (r == 0)
+			r = cfs_pool_member(b.pool, "lun", &lun, &err);
+		if (r == 0) {
+			assert_int_equal(heal_read(lun, 0, 8, 1), 0);
+		} else {
+			refused++;
+			assert_int_equal(r, -EIO);
+			assert_non_null(strstr(err.msg, "leasectl gone"));
+		}
+		manager_drop(&b);
+		manager_init(&p, &b, "b", 2, missing, NULL);
+		b.host.self.pid = b.host.alive_pid = 77;
+		manager_open(&p, &b, "a");
+		assert_int_equal(heal_read(manager_lun(&b), 0, 8, 1), 0);
+		manager_close(&b);
+		manager_drop(&a);
+		shared_free(&p);
+	}
+	assert_true(refused > 0);
+}
+
+/* Of two devices both are needed. */
+static void test_no_majority(void **state)
+{
+	struct shared_pool p = shared_new(2, true);
+	struct cfs_err err = CFS_ERR_INIT;
+	struct manager b;
+
+	(void)state;
+	manager_init(&p, &b, "b", 2, 0, NULL);
+	assert_int_equal(manager_hold(&p, &b, 0, NULL, &err), -EIO);
+	cfs_devset_close(b.set);
+	shared_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sees_a_part),
+		cmocka_unit_test(test_no_majority),
 		cmocka_unit_test(test_goodbye),
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_lives),
