@@ -18,8 +18,9 @@ int cfs_grave_take(struct cfs_container *c, uint64_t root_vaddr,
 		   uint64_t *ret_vaddr, struct cfs_err *err);
 
 /*
- * The writer of @root's log, the holder of @epoch, is dead; durable.  -ENOTSUP: the container has no
- * gravestone; -EIO: a copy is out of our reach that may be in its.
+ * The writer of @root's log, the holder of @epoch, is dead; durable.
+ * -ENOTSUP: the container has no gravestone; -EIO: a copy is out of our reach
+ * that may be in its.
  */
 int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
 		  uint32_t epoch, struct cfs_err *err);
