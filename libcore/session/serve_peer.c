@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REMOVE_WAIT_NS	(3 * CFS_NS_PER_S)
 #define HOLD_WAIT_NS	(5 * CFS_NS_PER_S)	/* for no commit to run */
 
 /* ---- peers --------------------------------------------------------------- */
@@ -76,18 +77,36 @@ static bool is_unfinished(struct cfs_session *s, const char *name)
 	       m->rec.state == CFS_OBJECT_MAKING;
 }
 
-/* What was not finished goes, as the next opener would do after a crash. */
+static int remove_one(struct cfs_serve_rpc *rpc, const char *name)
+{
+	int r = 0;
+
+	pthread_rwlock_wrlock(&rpc->structure);
+	if (is_unfinished(rpc->s, name))
+		r = cfs_local_remove_volume(rpc->s, name, true, NULL);
+	pthread_rwlock_unlock(&rpc->structure);
+	return r;
+}
+
+/*
+ * What was not finished goes, as the next opener would do after a crash.  Who
+ * was filling it beside us may still be on the way out (serve_direct.h).
+ */
 static void remove_unfinished(struct serve_peer *peer)
 {
-	struct cfs_session *s = peer->rpc->s;
+	struct cfs_clock *clock = cfs_clock_system();
 	struct serve_unfinished *u;
 
 	while ((u = peer->unfinished)) {
+		const uint64_t late = cfs_clock_elapsed_ns(clock) +
+				      REMOVE_WAIT_NS;
+		uint64_t now;
+
 		peer->unfinished = u->next;
-		pthread_rwlock_wrlock(&peer->rpc->structure);
-		if (is_unfinished(s, u->name))
-			(void)cfs_local_remove_volume(s, u->name, true, NULL);
-		pthread_rwlock_unlock(&peer->rpc->structure);
+		while (remove_one(peer->rpc, u->name) == -EBUSY &&
+		       (now = cfs_clock_elapsed_ns(clock)) < late)
+			cfs_clock_sleep_until(clock,
+					      now + 10 * CFS_NS_PER_MS);
 		free(u);
 	}
 }

@@ -258,7 +258,7 @@ until_true() {
 @test "a manager that is killed: the tool says so, and the next one works" {
 	make_lun vm0 16M 64
 	mkfifo pipe
-	cfscp -q - "$P:vm0" <pipe 2>errors 3>&- &
+	CFS_IO=forwarded cfscp -q - "$P:vm0" <pipe 2>errors 3>&- &
 	pid=$!
 	exec 7>pipe
 	pattern 500 >&7

@@ -22,6 +22,7 @@
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
 #include "ondisk/table.h"
+#include "session/direct_msg.h"
 #include "tree/container_client.h"
 
 #define CORPUS "tests/fuzz/corpus"
@@ -500,10 +501,40 @@ static void clients(void)
 	seed_write("client", "fold", 3, buf.data, buf.bytes, false);
 }
 
+static void directs(void)
+{
+	const struct cfs_direct_request q = {
+		.container = 3, .client = 7, .use = 1, .volume = "vm0/clone",
+		.snap = "daily", .flags = CFS_DIRECT_WRITES, .total = 100,
+		.offset = 50, .data = (const uint8_t *)"bytes",
+		.data_bytes = 5,
+	};
+	const struct cfs_direct_opened o = {
+		.container = 3, .client = 7, .volume_id = 1, .ino = 2,
+		.size_bytes = 1 << 20, .kind = 1, .branch = 1,
+		.rec = {
+			.who = { .host = "host", .pid = 5 },
+			.state = CFS_CLIENT_OPEN, .log_id = 9,
+			.log = { .seq = 1 }, .extent_count = 1,
+			.extents = { { .vaddr = 77, .block_count = 40 } },
+		},
+	};
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+
+	if (cfs_direct_request_pack(&q, &buf) < 0)
+		fail("request");
+	seed_write("direct_msg", "request", 0, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	if (cfs_direct_opened_pack(&o, &buf) < 0)
+		fail("opened");
+	seed_write("direct_msg", "opened", 1, buf.data, buf.bytes, false);
+}
+
 int main(void)
 {
 	if (mkdir(CORPUS, 0777) < 0 && errno != EEXIST)
 		fail(CORPUS);
+	directs();
 	labels();
 	seats_and_headers();
 	tags();
