@@ -34,6 +34,9 @@ int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 		     bool is_unfinished, struct cfs_err *err);
 int cfs_local_finish_volume(struct cfs_session *s, const char *name,
 			    struct cfs_err *err);
+/* One whose maker is gone; what is there and finished stays.  -EBUSY. */
+int cfs_local_remove_unfinished(struct cfs_session *s, const char *name,
+				struct cfs_err *err);
 int cfs_local_remove_volume(struct cfs_session *s, const char *volume,
 			    bool recursive, struct cfs_err *err);
 int cfs_local_rename_volume(struct cfs_session *s, const char *volume,

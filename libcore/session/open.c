@@ -315,6 +315,7 @@ static void session_free(struct cfs_session *s)
 	cfs_remote_close(s->remote);
 	cfs_remote_close(s->beside);
 	cfs_devset_close(s->set);
+	cfs_session_forget_making(s);
 	free(s->path);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->users_lock);
@@ -508,6 +509,8 @@ int cfs_session_find(struct cfs_session *s, const char *volume,
 	memcpy(name, volume, length);
 	name[length] = '\0';
 	r = cfs_pool_member(s->pool, name, &ret->member, err);
+	if (r == 0 && !cfs_session_may_see(s, ret->member))
+		r = cfs_err_set(err, -ENOENT, "no such volume");
 	if (r < 0)
 		return r;
 	if (s->opt.is_writable && !ret->member->is_finished) {

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REMOVE_WAIT_NS	(3 * CFS_NS_PER_S)
 #define HOLD_WAIT_NS	(5 * CFS_NS_PER_S)	/* for no commit to run */
 
 /* ---- peers --------------------------------------------------------------- */
@@ -69,46 +68,32 @@ static void handle_free(struct serve_handle *h)
 	free(h);
 }
 
-static bool is_unfinished(struct cfs_session *s, const char *name)
-{
-	struct cfs_member *m;
-
-	return cfs_pool_member(s->pool, name, &m, NULL) == 0 &&
-	       m->rec.state == CFS_OBJECT_MAKING;
-}
-
-static int remove_one(struct cfs_serve_rpc *rpc, const char *name)
-{
-	int r = 0;
-
-	pthread_rwlock_wrlock(&rpc->structure);
-	if (is_unfinished(rpc->s, name))
-		r = cfs_local_remove_volume(rpc->s, name, true, NULL);
-	pthread_rwlock_unlock(&rpc->structure);
-	return r;
-}
-
 /*
- * What was not finished goes, as the next opener would do after a crash.  Who
- * was filling it beside us may still be on the way out (serve_direct.h).
+ * What was not finished goes, as the next opener would do after a crash.  What
+ * a scrub looks at just now is left until the next connection ends.
  */
 static void remove_unfinished(struct serve_peer *peer)
 {
-	struct cfs_clock *clock = cfs_clock_system();
-	struct serve_unfinished *u;
+	struct cfs_serve_rpc *rpc = peer->rpc;
+	struct serve_unfinished *all = peer->unfinished, **at = &all, *u;
 
-	while ((u = peer->unfinished)) {
-		const uint64_t late = cfs_clock_elapsed_ns(clock) +
-				      REMOVE_WAIT_NS;
-		uint64_t now;
-
-		peer->unfinished = u->next;
-		while (remove_one(peer->rpc, u->name) == -EBUSY &&
-		       (now = cfs_clock_elapsed_ns(clock)) < late)
-			cfs_clock_sleep_until(clock,
-					      now + 10 * CFS_NS_PER_MS);
-		free(u);
+	peer->unfinished = NULL;
+	pthread_rwlock_wrlock(&rpc->structure);
+	while (*at)
+		at = &(*at)->next;
+	*at = rpc->orphans;
+	rpc->orphans = NULL;
+	while ((u = all)) {
+		all = u->next;
+		if (cfs_local_remove_unfinished(rpc->s, u->name,
+						NULL) == -EBUSY) {
+			u->next = rpc->orphans;
+			rpc->orphans = u;
+		} else {
+			free(u);
+		}
 	}
+	pthread_rwlock_unlock(&rpc->structure);
 }
 
 /* ---- dry runs ------------------------------------------------------------ */

@@ -79,6 +79,7 @@ struct cfs_serve_rpc {
 	pthread_mutex_t	lock;		/* of the peers */
 	struct serve_peer *peers;
 	pthread_rwlock_t structure;
+	struct serve_unfinished *orphans;	/* under structure */
 };
 
 struct serve_call {

@@ -31,6 +31,7 @@ int cfs_serve_rpc_new(struct cfs_session *session, struct cfs_serve_rpc **ret,
 
 void cfs_serve_rpc_free(struct cfs_serve_rpc *rpc)
 {
+	struct serve_unfinished *orphan;
 	struct serve_peer *peer, *next;
 
 	if (!rpc)
@@ -38,6 +39,11 @@ void cfs_serve_rpc_free(struct cfs_serve_rpc *rpc)
 	HASH_ITER(hh, rpc->peers, peer, next) {
 		HASH_DEL(rpc->peers, peer);
 		serve_peer_free(peer);
+	}
+	/* The next opener removes them. */
+	while ((orphan = rpc->orphans)) {
+		rpc->orphans = orphan->next;
+		free(orphan);
 	}
 	pthread_rwlock_destroy(&rpc->structure);
 	pthread_mutex_destroy(&rpc->lock);

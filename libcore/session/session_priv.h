@@ -14,6 +14,7 @@
 struct cfs_remote;
 struct cfs_use;
 struct cfs_open_tree;
+struct cfs_making;
 struct cfs_serve;
 struct cfs_leaser;
 struct cfs_serve_direct;
@@ -36,6 +37,7 @@ struct cfs_session {
 	pthread_mutex_t	lock;		/* of these lists */
 	struct cfs_use	*uses;		/* serve_use.c */
 	struct cfs_open_tree *trees;	/* io_local.c */
+	struct cfs_making *making;	/* volumes.c */
 	/* serve_lease.c; the lock is taken behind the other one. */
 	pthread_mutex_t	users_lock;
 	struct cfs_serve *serve;	/* NULL: nobody is answered */
@@ -57,6 +59,10 @@ struct cfs_named {
 };
 int cfs_session_find(struct cfs_session *s, const char *volume,
 		     struct cfs_named *ret, struct cfs_err *err);
+/* A container that is being made is there for who makes it, and for nobody
+ * else. */
+bool cfs_session_may_see(struct cfs_session *s, const struct cfs_member *m);
+void cfs_session_forget_making(struct cfs_session *s);
 /* "NAME" or "NAME/CLONE" of a volume; @buf: 260 bytes. */
 void cfs_session_name(const struct cfs_member *m,
 		      const struct cfs_volume_rec *rec, char *buf);

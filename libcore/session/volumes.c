@@ -5,6 +5,7 @@
 #include "session/session_priv.h"
 
 #include "base/bits.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "tree/space.h"
 
@@ -212,6 +213,87 @@ int cfs_local_volume(struct cfs_session *s, const char *volume,
 
 /* ---- making -------------------------------------------------------------- */
 
+/* ---- making -------------------------------------------------------------- */
+
+/* A container that is being filled, and by whom (serve_use.h). */
+struct cfs_making {
+	struct cfs_making *next;
+	uint64_t	container;
+	const void	*maker;
+};
+
+static const char nobody;
+
+static const void *maker_self(void)
+{
+	const struct cfs_use_actor *actor = cfs_serve_actor();
+
+	return actor ? actor->id : NULL;
+}
+
+static void making_add(struct cfs_session *s, struct cfs_making *own,
+		       const struct cfs_member *m)
+{
+	own->container = m->id;
+	own->maker = maker_self();
+	pthread_mutex_lock(&s->lock);
+	own->next = s->making;
+	s->making = own;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void making_drop(struct cfs_session *s, uint64_t container)
+{
+	struct cfs_making **at, *own;
+
+	pthread_mutex_lock(&s->lock);
+	for (at = &s->making; *at; at = &(*at)->next)
+		if ((*at)->container == container)
+			break;
+	own = *at;
+	if (own)
+		*at = own->next;
+	pthread_mutex_unlock(&s->lock);
+	free(own);
+}
+
+void cfs_session_forget_making(struct cfs_session *s)
+{
+	struct cfs_making *own;
+
+	while ((own = s->making)) {
+		s->making = own->next;
+		free(own);
+	}
+}
+
+/* Who makes it has gone: it is there for nobody. */
+static void making_orphan(struct cfs_session *s, uint64_t container)
+{
+	struct cfs_making *own;
+
+	pthread_mutex_lock(&s->lock);
+	for (own = s->making; own; own = own->next)
+		if (own->container == container)
+			own->maker = &nobody;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool cfs_session_may_see(struct cfs_session *s, const struct cfs_member *m)
+{
+	const void *self = maker_self();
+	struct cfs_making *own;
+
+	if (m->rec.state != CFS_OBJECT_MAKING)
+		return true;
+	pthread_mutex_lock(&s->lock);
+	for (own = s->making; own; own = own->next)
+		if (own->container == m->id && own->maker == self)
+			break;
+	pthread_mutex_unlock(&s->lock);
+	return own;
+}
+
 static int check_size(uint64_t size_bytes, struct cfs_err *err)
 {
 	if (size_bytes == 0 || size_bytes % CFS_BLOCK_BYTES ||
@@ -225,12 +307,18 @@ int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 		     uint64_t size_bytes, uint64_t limit_bytes,
 		     bool is_unfinished, struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_freep) struct cfs_making *making = NULL;
 	struct cfs_container_rec rec;
 	struct cfs_member *m;
 	int r = cfs_session_may_write(s, err);
 
 	if (r == 0 && kind == CFS_VOLUME_LUN)
 		r = check_size(size_bytes, err);
+	if (r == 0 && is_unfinished) {
+		making = malloc(sizeof(*making));
+		if (!making)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	if (r == 0)
 		r = cfs_pool_container_make(s->pool, name, kind, limit_bytes,
 					    CFS_OBJECT_MAKING, &m, err);
@@ -245,6 +333,8 @@ int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 	}
 	if (r < 0)
 		(void)cfs_pool_container_remove(s->pool, m, NULL);
+	else if (making)
+		making_add(s, CFS_STEAL(making), m);
 	return r;
 }
 
@@ -262,7 +352,10 @@ int cfs_local_finish_volume(struct cfs_session *s, const char *name,
 		return r;
 	rec = m->rec;
 	rec.state = CFS_OBJECT_LIVE;
-	return cfs_pool_container_update(s->pool, m, &rec, err);
+	r = cfs_pool_container_update(s->pool, m, &rec, err);
+	if (r == 0)
+		making_drop(s, m->id);
+	return r;
 }
 
 /* ---- removing ------------------------------------------------------------ */
@@ -310,6 +403,7 @@ static int remove_container(struct cfs_session *s, const struct cfs_named *v,
 			    bool recursive, struct cfs_err *err)
 {
 	struct dependents d = { .m = v->member };
+	const uint64_t id = v->member->id;
 	int r = cfs_volume_each(v->member, count_dependents, &d, err);
 
 	if (r < 0)
@@ -321,7 +415,10 @@ static int remove_container(struct cfs_session *s, const struct cfs_named *v,
 	if (d.counts[1])
 		return cfs_err_set(err, -EBUSY,
 				   "a snapshot of it is on hold");
-	return cfs_pool_container_remove(s->pool, v->member, err);
+	r = cfs_pool_container_remove(s->pool, v->member, err);
+	if (r == 0)
+		making_drop(s, id);
+	return r;
 }
 
 int cfs_local_remove_volume(struct cfs_session *s, const char *volume,
@@ -345,6 +442,27 @@ int cfs_local_remove_volume(struct cfs_session *s, const char *volume,
 		r = remove_container(s, &v, recursive, err);
 	else if (r == 0)
 		r = remove_clone(s, &v, recursive, err);
+	cfs_serve_volume_leave(s, use);
+	return r;
+}
+
+int cfs_local_remove_unfinished(struct cfs_session *s, const char *name,
+				struct cfs_err *err)
+{
+	struct cfs_use_of of = {
+		.mode = CFS_USE_ALONE, .stamp = CFS_USE_ANY_STAMP,
+	};
+	struct cfs_use *use = NULL;
+	struct cfs_named v = { .id = CFS_VOLUME_FIRST };
+	int r = cfs_pool_member(s->pool, name, &v.member, err);
+
+	if (r < 0 || v.member->rec.state != CFS_OBJECT_MAKING)
+		return r == -ENOENT ? 0 : r;
+	making_orphan(s, v.member->id);
+	of.container = v.member->id;
+	r = cfs_serve_volume_enter(s, &of, &use, err);
+	if (r == 0)
+		r = remove_container(s, &v, true, err);
 	cfs_serve_volume_leave(s, use);
 	return r;
 }

@@ -306,3 +306,50 @@ until_true() {
 	touch stop
 	wait $!
 }
+
+@test "a volume that is being filled is there for nobody else" {
+	mkfifo pipe
+	mkcfs -q "$P:new" --lun auto --from - <pipe 3>&- &
+	pid=$!
+	exec 7>pipe
+	pattern 600 >&7
+	sleep 0.3
+	run -3 slicectl show "$P:new"
+	run -3 cfscp -q "$P:new" out
+	run -3 snapctl take "$P:new@a"
+	run -3 slicectl rm -y "$P:new"
+	run -1 mkcfs "$P:new" --lun 1M
+	[ "$(slicectl ls --json "$P" | jq -c .volumes)" = "[]" ]
+	exec 7>&-
+	wait "$pid"
+	[ "$(slicectl show --json "$P:new" | jq .volume.size_bytes)" = 2457600 ]
+}
+
+@test "what was being filled goes with who is killed" {
+	mkfifo pipe
+	mkcfs -q "$P:new" --lun auto --from - <pipe 3>&- &
+	pid=$!
+	exec 7>pipe
+	pattern 600 >&7
+	sleep 0.3
+	kill -KILL "$pid"
+	wait "$pid" || true
+	exec 7>&-
+	pattern 20 >src
+	for _ in {1..50}; do
+		mkcfs -q "$P:new" --lun auto --from src 2>/dev/null && break
+		sleep 0.02
+	done
+	cfscp -q "$P:new" - | cmp - src
+	run -0 cfsck-heal check "$P"
+}
+
+@test "a pool can be filled as far as without a manager" {
+	mkcfs -q "$P:big" --lun 64M
+	pattern 16384 >src
+	run -6 --separate-stderr cfscp -q src "$P:big"
+	[[ $stderr == *"no space left"* ]]
+	run -6 slicectl pools --json "$P"
+	[ "$(jq_output '.pools[0].state')" = nearly_full ]
+	run -0 cfsck-heal check "$P"
+}
