@@ -14,6 +14,8 @@
 #define BORROW_MIN	4u
 #define BORROW_MAX	256u
 #define INOS_AT_ONCE	512u
+/* So many blocks that no fold has named are worth one where space ends. */
+#define NAMED_WORTH	256u
 
 static unsigned int bits_count(const uint64_t bits[2])
 {
@@ -105,7 +107,8 @@ int cfs_client_ensure(struct cfs_container *c, uint64_t blocks,
 
 /*
  * Before an operation: what it will usually want.  Where there is no more, what
- * was overwritten comes back by a fold, which also gives back what is used up;
+ * was overwritten comes back by a fold, which also gives back what is used up,
+ * and the owner then counts the nodes that name it instead of guessing them;
  * and if that brings nothing, the operation itself finds out how much it needs.
  */
 int cfs_client_make_room(struct cfs_container *c, uint64_t blocks,
@@ -116,7 +119,8 @@ int cfs_client_make_room(struct cfs_container *c, uint64_t blocks,
 	if (r < 0)
 		return r;
 	r = cfs_client_ensure(c, blocks, err);
-	if (r == -ENOSPC && c->client->freed_blocks) {
+	if (r == -ENOSPC && (c->client->freed_blocks ||
+			     c->client->named_blocks >= NAMED_WORTH)) {
 		c->forces_commit = true;
 		r = cfs_client_fold_locked(c, err);
 		if (r == 0)

@@ -333,7 +333,7 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 			r = choose(c, count, ch, err);
 	}
 	if (r == 0 && ch->count == 0)
-		r = cfs_err_set(err, -ENOSPC, "no group is left to lend");
+		r = cfs_err_set(err, -ENOSPC, "no space left");
 	if (r == 0)
 		r = record(c, e, ch, number, err);
 	for (size_t i = 0; i < ch->count && r == 0; i++) {
