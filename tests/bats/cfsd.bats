@@ -6,8 +6,10 @@
 
 load helpers
 
+# The tests start the cfsd that they are about.
 setup() {
 	cfs_setup
+	unset CFS_TEST_BESIDE
 	export CFS_RUN=$BATS_TEST_TMPDIR/run
 	PIDS=()
 }

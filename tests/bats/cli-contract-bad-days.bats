@@ -12,6 +12,7 @@ setup() {
 }
 
 teardown() {
+	release_pools
 	[ -z "${LOOP-}" ] || losetup -d "$LOOP"
 	[ ! -d mnt ] || umount -l mnt 2>/dev/null || true
 	[ ! -e ro.img ] || chattr -i ro.img 2>/dev/null || true
@@ -151,7 +152,7 @@ make_newer() {
 }
 
 @test "a newer format is 8, and nothing is written" {
-	not_beside
+	not_beside "the file is changed behind its back"
 	make_pool
 	make_newer "$P"
 	before=$(sum_of "$P")
@@ -270,7 +271,7 @@ make_newer() {
 }
 
 @test "a pool on a full host file system: 6, and what was there stays" {
-	not_beside
+	not_beside "it fills first, and reads no more"
 	need_root
 	mkdir mnt
 	mount -t tmpfs -o size=24M tmpfs mnt || skip "no tmpfs here"
@@ -300,7 +301,7 @@ make_newer() {
 # ------------------------------------------------------------- read-only
 
 @test "a file that nobody may write can be read, not written" {
-	not_beside
+	not_beside "its own writes fail"
 	make_pool
 	make_lun vm0 1M 16
 	need_root
@@ -316,7 +317,7 @@ make_newer() {
 }
 
 @test "a read-only loop device can be read, not written" {
-	not_beside
+	not_beside "the file behind it is held"
 	need_root
 	make_pool
 	make_lun vm0 1M 16
@@ -328,7 +329,7 @@ make_newer() {
 }
 
 @test "a pool left by a killed writer can be read on a read-only device" {
-	not_beside
+	not_beside "the writer has another holder"
 	need_root
 	make_pool
 	make_lun vm0 1M 16

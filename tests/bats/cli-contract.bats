@@ -263,6 +263,7 @@ setup() {
 }
 
 @test "reading leaves every byte of the pool as it was" {
+	not_beside "it writes when it likes"
 	make_pool
 	make_lun vm0 16M 16
 	snapctl take -q "$P:vm0@a"
@@ -316,10 +317,12 @@ setup() {
 # ---------------------------------------------------------------- several
 
 @test "a second process waits, and then exits with 4" {
+	not_beside "nobody waits"
 	make_pool
 	make_lun vm0 16M
 	mkfifo pipe
 	mkcfs "$P:held" --lun auto --from - <pipe >/dev/null 3>&- &
+	pid=$!
 	exec 7>pipe
 	printf x >&7
 	sleep 0.3
@@ -327,14 +330,16 @@ setup() {
 	[[ $stderr == "slicectl: $P: "* ]]
 	[ "${#stderr_lines[@]}" = 1 ]
 	exec 7>&-
-	wait
+	wait "$pid"
 	run -0 slicectl ls "$P"
 }
 
 @test "a second process that waits long enough gets it" {
+	not_beside "nobody waits"
 	make_pool
 	mkfifo pipe
 	mkcfs "$P:held" --lun auto --from - <pipe >/dev/null 3>&- &
+	pid=$!
 	exec 7>pipe
 	printf x >&7
 	sleep 0.3
@@ -342,7 +347,7 @@ setup() {
 	exec 7>&-
 	run -0 slicectl ls --json --wait 20 "$P"
 	[ "$(jq_output '.volumes[0].name')" = held ]
-	wait
+	wait "$pid"
 }
 
 @test "a holder that was killed holds nothing" {

@@ -48,11 +48,10 @@ serve_pool()
 	CFSD=$(pgrep -P "$CFSD_TIMER" -x cfsd)
 }
 
-# For tests of who holds a pool, and of files that are written to behind the
-# back of the one who holds it.
+# What makes no sense beside a cfsd, for the reason $1.
 not_beside()
 {
-	[ -z "${CFS_TEST_BESIDE-}" ] || skip "the pool is held"
+	[ -z "${CFS_TEST_BESIDE-}" ] || skip "beside a cfsd: $1"
 }
 
 # All of them end, cleanly.

@@ -11,6 +11,7 @@ setup() {
 }
 
 teardown() {
+	release_pools
 	[ -z "${LOOP-}" ] || losetup -d "$LOOP"
 	[ ! -d mnt ] || umount -l mnt 2>/dev/null || true
 }
@@ -203,12 +204,13 @@ read_lun() {
 	make_pool
 	mkfifo pipe
 	mkcfs "$P:held" --lun auto --from - <pipe >/dev/null 3>&- &
+	pid=$!
 	exec 7>pipe
 	printf x >&7
 	sleep 0.3
 	run -4 mkcfs -f -y --wait 0 "$P"
 	exec 7>&-
-	wait
+	wait "$pid"
 }
 
 @test "one bad device of several: none is touched" {

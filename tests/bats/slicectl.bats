@@ -82,10 +82,10 @@ of_volume() {
 }
 
 @test "pools does not wait for one that is in use" {
-	not_beside
 	make_pool
 	mkfifo pipe
 	mkcfs "$P:held" --lun auto --from - <pipe >/dev/null 3>&- &
+	pid=$!
 	exec 7>pipe
 	printf x >&7
 	sleep 0.3
@@ -94,7 +94,7 @@ of_volume() {
 	[ "$SECONDS" -lt 3 ]
 	[ "$(jq_output '.pools[0].state')" = busy ]
 	exec 7>&-
-	wait
+	wait "$pid"
 }
 
 # -------------------------------------------------------------------- ls
@@ -477,6 +477,7 @@ of_volume() {
 	make_lun vm0
 	mkfifo pipe
 	script -qec "slicectl rm $P:vm0" /dev/null <pipe >asked 3>&- &
+	pid=$!
 	exec 7>pipe
 	for i in {1..50}; do
 		grep -q 'Go on?' asked && break
@@ -484,7 +485,7 @@ of_volume() {
 	done
 	run -0 slicectl ls --wait 0 "$P"
 	printf 'y\n' >&7
-	wait
+	wait "$pid"
 	exec 7>&-
 	run -3 slicectl show "$P:vm0"
 }
