@@ -28,8 +28,8 @@ static void judge_shape(const struct cfs_rpc_shape *shape, const uint8_t *data,
 					  &arena, &err) == 0);
 		FUZZ_CHECK(cfs_rpc_pack(shape, value, &twice, &err) == 0);
 		FUZZ_CHECK(once.bytes == twice.bytes);
-		FUZZ_CHECK(memcmp(once.data, twice.data, once.bytes) == 0 ||
-			   !once.bytes);
+		FUZZ_CHECK(!once.bytes ||
+			   memcmp(once.data, twice.data, once.bytes) == 0);
 	}
 	free(value);
 }

@@ -8,7 +8,8 @@
 
 typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);
 
-#define JUDGE(x) \
+/* @min: of a value as it was before the record grew. */
+#define JUDGE_FROM(x, min) \
 	static void x##_judge(const uint8_t *value, size_t value_bytes) \
 	{ \
 		struct cfs_##x##_rec_disk once, twice; \
@@ -17,7 +18,7 @@ typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);
 		int r = cfs_##x##_rec_unpack(value, value_bytes, &rec, &err); \
 		\
 		fuzz_check_result(r); \
-		FUZZ_CHECK(r < 0 || value_bytes >= sizeof(once)); \
+		FUZZ_CHECK(r < 0 || value_bytes >= (min)); \
 		if (r < 0) \
 			return; \
 		cfs_##x##_rec_pack(&rec, &once); \
@@ -26,11 +27,12 @@ typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);
 		cfs_##x##_rec_pack(&rec, &twice); \
 		FUZZ_CHECK(memcmp(&once, &twice, sizeof(once)) == 0); \
 	}
+#define JUDGE(x) JUDGE_FROM(x, sizeof(struct cfs_##x##_rec_disk))
 JUDGE(pool)
 JUDGE(device)
 JUDGE(slice)
 JUDGE(smap)
-JUDGE(container)
+JUDGE_FROM(container, CFS_CONTAINER_REC_BYTES_MIN)
 JUDGE(loan)
 JUDGE(bad)
 JUDGE(scrub)
@@ -39,6 +41,7 @@ JUDGE(branch)
 JUDGE(tombstone)
 JUDGE(orphan)
 JUDGE(snapset)
+JUDGE(retired)
 
 /* The one whose length depends on its content. */
 static void snapshot_judge(const uint8_t *value, size_t value_bytes)
@@ -61,6 +64,7 @@ static const judge_fn JUDGES[] = {
 	pool_judge, device_judge, slice_judge, smap_judge, container_judge,
 	loan_judge, bad_judge, scrub_judge, volume_judge, branch_judge,
 	snapshot_judge, tombstone_judge, orphan_judge, snapset_judge,
+	retired_judge,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
