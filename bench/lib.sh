@@ -88,19 +88,27 @@ build_helpers()
 	local flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -g
 		-Wall -Wextra -Ilibcore)
 
-	for program in timed peer-bench; do
+	for program in timed peer-bench etcd-bench; do
 		"$cc" "${flags[@]}" -o "$OUT/bin/$program" \
 			"bench/$program.c" || return 1
 	done
-	"$cc" "${flags[@]}" -pthread -o "$OUT/bin/cfs-bench" \
-		bench/cfs-bench.c build/libcfs.a -Wl,--as-needed -luring \
-		-lblkid -ljansson -lm 2>"$OUT/cfs-bench.log" || {
-		rm -f "$OUT/bin/cfs-bench"
-		say "cfs-bench could not be built: build/bench/cfs-bench.log"
-	}
+	for program in cfs-bench lease-bench; do
+		"$cc" "${flags[@]}" -pthread -o "$OUT/bin/$program" \
+			"bench/$program.c" build/libcfs.a -Wl,--as-needed \
+			-luring -lblkid -ljansson -ldl -lm \
+			2>"$OUT/$program.log" && continue
+		rm -f "$OUT/bin/$program"
+		say "$program could not be built: build/bench/$program.log"
+	done
+	# With the peer's library, if it is there.
+	rm -f "$OUT/bin/sanlock-bench"
+	"$cc" "${flags[@]}" -o "$OUT/bin/sanlock-bench" \
+		bench/sanlock-bench.c -lsanlock_client 2>/dev/null
+	return 0
 }
 
-peers=(fio qemu-img qemu-nbd mkfs.xfs mkfs.ext4 mkfs.btrfs jq python3)
+peers=(fio qemu-img qemu-nbd mkfs.xfs mkfs.ext4 mkfs.btrfs etcd sanlock jq
+	python3)
 
 install_peers()
 {
@@ -128,7 +136,7 @@ need()
 	for program; do
 		command -v "$program" >/dev/null && continue
 		case $program in
-		mkcfs|snapctl|cfscp|cfs-bench)
+		mkcfs|snapctl|cfscp|cfsd|*-bench)
 			skip "$subject" "$program is not built" ;;
 		*)	skip "$subject" "$program is not installed" ;;
 		esac
@@ -235,6 +243,47 @@ interrupted()
 	trap - INT TERM HUP
 	say "stopped"
 	exit "$1"
+}
+
+# A process that runs until the case is over; $SERVED_PID.
+start_server()
+{
+	"$@" >"$WORK/server.log" 2>&1 </dev/null &
+	SERVED_PID=$!
+	later end_server "$SERVED_PID"
+}
+
+# sanlock's does not end while it has joined anything.
+end_server()
+{
+	local i
+
+	kill "$1"
+	for ((i = 0; i < 30; i++)); do
+		kill -0 "$1" || break
+		sleep 0.1
+	done
+	kill -KILL "$1"
+	wait "$1"
+}
+
+# wait_until SECONDS COMMAND: until it succeeds.
+wait_until()
+{
+	local end=$((SECONDS + $1))
+
+	until eval "$2" >/dev/null 2>"$WORK/err"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# serve_pool POOL: a cfsd holds it, and answers.
+serve_pool()
+{
+	export CFS_RUN=$WORK/run
+	start_server cfsd "$@"
+	wait_until 10 "leasectl status ${1@Q}"
 }
 
 stop_server()
