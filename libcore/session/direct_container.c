@@ -233,7 +233,7 @@ static struct direct_container *find(struct cfs_direct *d, uint64_t id,
 	return dc;
 }
 
-/* Openings are one at a time (direct_io.c), so nobody makes the same one. */
+/* Openings are one at a time (direct.c), so nobody makes the same one. */
 int direct_container_get(struct cfs_direct *d,
 			 const struct cfs_direct_opened *o,
 			 struct direct_container **ret, struct cfs_err *err)
@@ -290,7 +290,7 @@ static void close_container(struct direct_container *dc)
 	struct cfs_err err = CFS_ERR_INIT;
 	int r = 0;
 
-	cfs_direct_locks_drop(dc->d->locks, dc->id);
+	cfs_direct_locks_drop(dc->d->locks, dc->id, 0);
 	if (__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST) ||
 	    __atomic_load_n(&dc->has_failed, __ATOMIC_SEQ_CST))
 		cfs_container_drop(dc->c);

@@ -4,11 +4,11 @@
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "session/remote.h"
 #include "volume/data.h"
 #include "volume/volume.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +68,31 @@ static int under_lease(struct access *a, struct cfs_direct_lock *lock,
 	return r;
 }
 
+/*
+ * Nothing is left to be lent.  What we have goes back, and the manager writes
+ * this piece: it has the last blocks, and knows for sure that there are none.
+ */
+static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
+{
+	struct direct_volume *v = a->v;
+	struct cfs_io_volume *io;
+	int r = cfs_container_give_back(v->dc->c, true, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&v->forwarded_lock);
+	if (!v->forwarded)
+		r = cfs_remote_io_open(v->d->s->remote, v->name, NULL, true,
+				       &v->forwarded, err);
+	io = v->forwarded;
+	pthread_mutex_unlock(&v->forwarded_lock);
+	if (r < 0)
+		return r;
+	return a->from ? io->ops->write(io, a->offset, a->from, (size_t)n,
+					err) :
+			 io->ops->discard(io, a->offset, n, err);
+}
+
 /* The next piece; a->offset and a->left move on. */
 static int next_piece(struct access *a, struct cfs_err *err)
 {
@@ -95,6 +120,8 @@ static int next_piece(struct access *a, struct cfs_err *err)
 			cfs_direct_lock_put(d->locks, lock, a->writes);
 		}
 	}
+	if (r == -ENOSPC && a->writes)
+		r = forward_piece(a, n, err);
 	/* Why is what counts, whatever it led to. */
 	if (r < 0 && direct_is_lost(v->dc, NULL) < 0)
 		r = direct_is_lost(v->dc, err);
@@ -294,6 +321,24 @@ static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 	return 0;
 }
 
+static int sync_forwarded(struct direct_volume *v, struct cfs_err *err)
+{
+	struct cfs_io_volume *io;
+
+	pthread_mutex_lock(&v->forwarded_lock);
+	io = v->forwarded;
+	pthread_mutex_unlock(&v->forwarded_lock);
+	return io ? io->ops->sync(io, err) : 0;
+}
+
+static void volume_free(struct direct_volume *v)
+{
+	cfs_io_close(v->forwarded);
+	pthread_mutex_destroy(&v->forwarded_lock);
+	free(v->name);
+	free(v);
+}
+
 /* It is acknowledged only if all that was written under is held still. */
 static int io_sync(struct cfs_io_volume *io, struct cfs_err *err)
 {
@@ -305,6 +350,8 @@ static int io_sync(struct cfs_io_volume *io, struct cfs_err *err)
 		if (r < 0 && direct_is_lost(dc, NULL) < 0)
 			r = direct_is_lost(dc, err);
 	}
+	if (r == 0)
+		r = sync_forwarded(of(io), err);
 	return r;
 }
 
@@ -331,11 +378,12 @@ static void io_close(struct cfs_io_volume *io)
 		r = cfs_container_fold(v->dc->c, &err);
 	if (r < 0 && v->is_writable)
 		direct_failed(v->d, &err);
+	cfs_direct_locks_drop(v->d->locks, v->dc->id, v->id);
 	unlink_volume(v);
 	if (!__atomic_load_n(&v->d->is_lost, __ATOMIC_SEQ_CST))
 		(void)direct_call(v->d, CFS_DIRECT_LEAVE, &leave, NULL, NULL);
 	direct_container_put(v->dc);
-	free(v);
+	volume_free(v);
 }
 
 static const struct cfs_io_ops direct_ops = {
@@ -390,6 +438,9 @@ static int open_steps(struct cfs_direct *d, struct direct_volume *v,
 	v->stamp = o.stamp;
 	v->size_bytes = o.size_bytes;
 	r = direct_container_get(d, &o, &v->dc, err);
+	/* Its view may be of before the snapshot, or the volume, was there. */
+	if (r == 0)
+		r = direct_look(v->dc, UINT64_MAX, err);
 	if (r == 0)
 		v->view = (struct cfs_view){
 			v->dc->c, o.branch,
@@ -398,7 +449,7 @@ static int open_steps(struct cfs_direct *d, struct direct_volume *v,
 	return r;
 }
 
-static int open_volume(struct cfs_direct *d, const char *volume,
+int direct_volume_open(struct cfs_direct *d, const char *volume,
 		       const char *snap, bool is_writable,
 		       struct cfs_io_volume **ret, struct cfs_err *err)
 {
@@ -407,6 +458,12 @@ static int open_volume(struct cfs_direct *d, const char *volume,
 
 	if (!v)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	v->name = strdup(volume);
+	if (!v->name) {
+		free(v);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	pthread_mutex_init(&v->forwarded_lock, NULL);
 	v->v.ops = &direct_ops;
 	v->d = d;
 	v->is_writable = is_writable;
@@ -418,7 +475,7 @@ static int open_volume(struct cfs_direct *d, const char *volume,
 		(void)direct_call(d, CFS_DIRECT_LEAVE, &leave, NULL, NULL);
 		if (v->dc)
 			direct_container_put(v->dc);
-		free(v);
+		volume_free(v);
 		return r;
 	}
 	pthread_mutex_lock(&d->mutex);
@@ -427,137 +484,4 @@ static int open_volume(struct cfs_direct *d, const char *volume,
 	pthread_mutex_unlock(&d->mutex);
 	*ret = &v->v;
 	return 0;
-}
-
-/* ---- life ---------------------------------------------------------------- */
-
-static struct cfs_leaser *get_leaser(void *arg)
-{
-	struct cfs_direct *d = arg;
-
-	return d->leaser;
-}
-
-static int start(struct cfs_direct *d, struct cfs_err *err)
-{
-	const struct cfs_direct_lock_ops ops = {
-		.acquire = direct_acquire, .leaser = get_leaser,
-		.settle = direct_settle, .lost = direct_lost, .arg = d,
-	};
-	sigset_t all, old;
-	int r = cfs_direct_locks_new(&ops, &d->locks, err);
-
-	if (r == 0)
-		r = direct_connect(d, err);
-	if (r < 0)
-		return r;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = -pthread_create(&d->thread, NULL, direct_run, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	d->has_thread = r == 0;
-	return r < 0 ? cfs_err_errno(err, r, "thread") : 0;
-}
-
-static void direct_free(struct cfs_direct *d)
-{
-	pthread_mutex_lock(&d->mutex);
-	d->is_ending = true;
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->mutex);
-	if (d->has_thread)
-		pthread_join(d->thread, NULL);
-	direct_containers_close(d);
-	cfs_direct_locks_free(d->locks);
-	direct_disconnect(d);
-	pthread_cond_destroy(&d->changed);
-	pthread_mutex_destroy(&d->mutex);
-	pthread_rwlock_destroy(&d->link);
-	free(d);
-}
-
-static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
-		      struct cfs_err *err)
-{
-	struct cfs_direct *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attr;
-	int r;
-
-	if (!d)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	d->s = s;
-	pthread_rwlock_init(&d->link, NULL);
-	pthread_mutex_init(&d->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	r = start(d, err);
-	if (r < 0)
-		direct_free(d);
-	else
-		*ret = d;
-	return r;
-}
-
-int cfs_direct_io_open(struct cfs_session *s, const char *volume,
-		       const char *snap, bool is_writable,
-		       struct cfs_io_volume **ret, struct cfs_err *err)
-{
-	int r = 0;
-
-	if (!s->path)
-		return cfs_err_set(err, -ENOTSUP, "its devices are not known");
-	pthread_mutex_lock(&s->users_lock);
-	if (!s->direct) {
-		r = direct_new(s, &s->direct, err);
-		s->is_forwarded = r < 0;
-	} else if (__atomic_load_n(&s->direct->is_lost, __ATOMIC_SEQ_CST)) {
-		r = cfs_err_set(err, -ESTALE, "the lease is lost");
-	}
-	if (r == 0)
-		r = open_volume(s->direct, volume, snap, is_writable, ret,
-				err);
-	pthread_mutex_unlock(&s->users_lock);
-	return r;
-}
-
-int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
-{
-	struct cfs_err why = CFS_ERR_INIT;
-	int r;
-
-	if (!d)
-		return 0;
-	pthread_mutex_lock(&d->mutex);
-	d->is_ending = true;
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->mutex);
-	if (d->has_thread)
-		pthread_join(d->thread, NULL);
-	d->has_thread = false;
-	direct_containers_close(d);
-	r = d->failed;
-	why = d->why;
-	direct_free(d);
-	if (r < 0 && err)
-		*err = why;
-	return r;
-}
-
-void cfs_direct_stats(struct cfs_direct *d, struct cfs_direct_stats *ret)
-{
-	struct cfs_link_stats link = { 0 };
-	struct cfs_conn *conn;
-
-	pthread_rwlock_rdlock(&d->link);
-	conn = cfs_leaser_conn(d->leaser);
-	if (conn)
-		cfs_conn_stats(conn, &link);
-	*ret = d->stats;
-	pthread_rwlock_unlock(&d->link);
-	ret->sent_bytes = link.sent_bytes;
-	ret->received_bytes = link.received_bytes;
-	ret->sent_messages = link.sent_messages;
-	ret->received_messages = link.received_messages;
 }

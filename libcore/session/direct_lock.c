@@ -145,7 +145,7 @@ static void unlink_lock(struct cfs_direct_locks *l,
 	pthread_cond_broadcast(&l->changed);
 }
 
-/* Give it back, if it was recalled; else the leaser keeps it for us. */
+/* The leaser is to keep nothing for us: what we keep is here. */
 static void let_go(struct cfs_held *held)
 {
 	struct cfs_leaser *leaser;
@@ -160,6 +160,7 @@ static void let_go(struct cfs_held *held)
 	cfs_leaser_release(held);
 	if (grant)
 		cfs_lease_client_yield(client, grant);
+	cfs_lease_client_drop_cached(client);
 	cfs_leaser_unlock(leaser);
 }
 
@@ -515,27 +516,36 @@ int cfs_direct_locks_new(const struct cfs_direct_lock_ops *ops,
 	return 0;
 }
 
-static bool has_droppable(struct cfs_direct_locks *l, uint64_t container)
+static bool is_of(const struct cfs_direct_lock *lock, uint64_t container,
+		  uint64_t volume)
+{
+	return (!container || lock->container == container) &&
+	       (!volume || lock->volume == volume);
+}
+
+static bool has_droppable(struct cfs_direct_locks *l, uint64_t container,
+			  uint64_t volume)
 {
 	struct cfs_direct_lock *lock;
 
 	for (lock = l->first; lock; lock = lock->next)
-		if ((!container || lock->container == container) &&
-		    !lock->is_kept && !lock->users)
+		if (is_of(lock, container, volume) && !lock->is_kept &&
+		    !lock->users)
 			return true;
 	return false;
 }
 
-void cfs_direct_locks_drop(struct cfs_direct_locks *l, uint64_t container)
+void cfs_direct_locks_drop(struct cfs_direct_locks *l, uint64_t container,
+			   uint64_t volume)
 {
 	struct cfs_direct_lock *lock;
 
 	pthread_mutex_lock(&l->mutex);
 	for (lock = l->first; lock; lock = lock->next)
-		if (!container || lock->container == container)
+		if (is_of(lock, container, volume))
 			lock->is_wanted = true;
 	pthread_cond_broadcast(&l->changed);
-	while (has_droppable(l, container))
+	while (has_droppable(l, container, volume))
 		wait_a_little(l);
 	pthread_mutex_unlock(&l->mutex);
 }

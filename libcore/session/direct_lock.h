@@ -45,8 +45,10 @@ int cfs_direct_locks_new(const struct cfs_direct_lock_ops *ops,
 /* None has a user any more.  Releases all, without settling.  NULL is
  * allowed. */
 void cfs_direct_locks_free(struct cfs_direct_locks *l);
-/* All that are settled and unused go; those of one container, or all (0). */
-void cfs_direct_locks_drop(struct cfs_direct_locks *l, uint64_t container);
+/* All that nobody uses go, settled; of one container, or all (0), and of that
+ * of one volume, or all. */
+void cfs_direct_locks_drop(struct cfs_direct_locks *l, uint64_t container,
+			   uint64_t volume);
 
 /* For the leaser: hooks with the table as their argument. */
 void cfs_direct_locks_recall(void *locks, struct cfs_held *held,

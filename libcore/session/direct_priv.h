@@ -39,6 +39,11 @@ struct direct_volume {
 	uint64_t	size_bytes;	/* atomic */
 	struct cfs_view	view;
 	bool		is_writable;
+	/* Where nothing is left to be lent: through the manager, which finds
+	 * the last blocks.  Opened when it is needed. */
+	pthread_mutex_t	forwarded_lock;
+	struct cfs_io_volume *forwarded;
+	char		*name;
 };
 
 struct cfs_direct {
@@ -66,6 +71,13 @@ struct cfs_direct {
 	uint64_t	next_use;
 	struct cfs_direct_stats stats;	/* atomic counters */
 };
+
+/* ---- direct_io.c --------------------------------------------------------- */
+
+/* As cfs_direct_io_open; one at a time. */
+int direct_volume_open(struct cfs_direct *d, const char *volume,
+		       const char *snap, bool is_writable,
+		       struct cfs_io_volume **ret, struct cfs_err *err);
 
 /* ---- direct_link.c ------------------------------------------------------- */
 

@@ -78,6 +78,11 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 			   struct cfs_err *err);
 void cfs_serve_direct_end(struct cfs_direct_access *access);
 
+/* Leases that this process keeps on the bytes of a volume go, for somebody who
+ * wants it alone. */
+void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
+			   uint64_t volume);
+
 /* ---- sessions that answer nobody ------------------------------------------ */
 
 /*

@@ -151,6 +151,13 @@ void cfs_serve_direct_end(struct cfs_direct_access *access)
 		cfs_direct_lock_put(access->sd->locks, access->lock, false);
 }
 
+void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
+			   uint64_t volume)
+{
+	if (sd && sd->locks)
+		cfs_direct_locks_drop(sd->locks, container, volume);
+}
+
 void beside_local_stop(struct cfs_serve_direct *sd)
 {
 	struct cfs_leaser *leaser = get_leaser(sd);

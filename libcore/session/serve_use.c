@@ -2,6 +2,7 @@
 #include "session/session_priv.h"
 
 #include "lease/server.h"
+#include "session/serve_direct.h"
 #include "session/serve_lease.h"
 #include "session/serve_use.h"
 
@@ -122,6 +123,8 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 		snprintf(use->who, sizeof(use->who),
 			 "process %ld on this host", (long)getpid());
 	r = enter(s, use, err);
+	if (r == 0 && of->mode == CFS_USE_ALONE)
+		cfs_serve_direct_drop(s->beside_us, of->container, of->volume);
 	if (r == 0) {
 		r = cfs_serve_lease_take(s, of, actor, &use->held, err);
 		if (r < 0)

@@ -125,6 +125,24 @@ worked() {
 	CFS_IO='' timeout 30 cfscp -q "$P:a" - | cmp - src
 }
 
+@test "the last blocks are found, and then there are none" {
+	mkcfs -q --size 64M full.img
+	serve_pool full.img
+	mkcfs -q full.img:a --lun 80M
+	head -c 80M /dev/urandom >src
+	run -6 --separate-stderr cfscp -q src full.img:a
+	[[ $stderr == *"no free slice in the pool"* ]]
+	run slicectl df full.img
+	[[ $output == *nearly_full* ]]
+	run -0 cfsck-heal check full.img
+	# What is there can be written over, and given up.
+	head -c 1M /dev/urandom >small
+	slicectl rm -q -y full.img:a
+	mkcfs -q full.img:a --lun 1M
+	cfscp -q small full.img:a
+	cfscp -q full.img:a - | cmp - small
+}
+
 @test "trees are forwarded" {
 	mkcfs -q "$P:t" --tree
 	unset CFS_IO

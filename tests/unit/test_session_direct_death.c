@@ -370,6 +370,52 @@ static void test_snapshot_order(void **state)
 	stop_manager(&m);
 }
 
+/* One that stands still holds up the snapshot, and nobody else. */
+static void test_snapshot_beside_silent(void **state)
+{
+	struct order snap = { .op = OP_SNAPSHOT, .name = "s" };
+	struct process m, a, b, c;
+	uint64_t begin;
+
+	(void)state;
+	make_pool("3s");
+	m = start_manager();
+	a = start_client(CFS_IO_MODE_DIRECT);
+	b = start_client(CFS_IO_MODE_DIRECT);
+	c = start();
+	MUST(&a, .op = OP_WRITE, .first = 1, .count = 1, .version = 1);
+	MUST(&b, .op = OP_WRITE, .first = HALF, .count = 1, .version = 1);
+	MUST(&a, .op = OP_WRITE, .first = 1, .count = 5, .version = 2);
+	MUST(&a, .op = OP_SYNC);
+	memset(shared, 0, sizeof(*shared));
+	load(&b, 1, HALF + 10, HALF - 10);
+	must_go_on(&b, 1);
+	kill(a.pid, SIGSTOP);
+	begin = now_ns();
+	send_order(&c, &snap);
+	usleep(500000);
+	/* The others were let go long ago. */
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t now = now_ns();
+
+		must_go_on(&b, 1);
+		assert_true(now_ns() - now < 2 * CFS_NS_PER_S);
+	}
+	assert_int_equal(take_answer(&c).code, 0);
+	assert_true(now_ns() - begin > CFS_NS_PER_S);
+	kill(a.pid, SIGCONT);
+	end_load(&b);
+	snap.op = OP_SNAP_OPEN;
+	assert_int_equal(ask(&c, snap).code, 0);
+	assert_int_equal(MUST(&c, .op = OP_READ, .first = 1, .count = 5,
+			      .version = 2).value, 1);
+	MUST(&c, .op = OP_END);
+	end(&c, 0);
+	end(&a, SIGKILL);
+	stop_client(&b);
+	stop_manager(&m);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +428,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_revoked),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_snapshot_order),
+		cmocka_unit_test(test_snapshot_beside_silent),
 	};
 
 	if (argc > 1)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Direct access: its beginning and its end. */
+#include "session/direct_priv.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+static struct cfs_leaser *get_leaser(void *arg)
+{
+	struct cfs_direct *d = arg;
+
+	return d->leaser;
+}
+
+static int start(struct cfs_direct *d, struct cfs_err *err)
+{
+	const struct cfs_direct_lock_ops ops = {
+		.acquire = direct_acquire, .leaser = get_leaser,
+		.settle = direct_settle, .lost = direct_lost, .arg = d,
+	};
+	sigset_t all, old;
+	int r = cfs_direct_locks_new(&ops, &d->locks, err);
+
+	if (r == 0)
+		r = direct_connect(d, err);
+	if (r < 0)
+		return r;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = -pthread_create(&d->thread, NULL, direct_run, d);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	d->has_thread = r == 0;
+	return r < 0 ? cfs_err_errno(err, r, "thread") : 0;
+}
+
+static void direct_free(struct cfs_direct *d)
+{
+	pthread_mutex_lock(&d->mutex);
+	d->is_ending = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->mutex);
+	if (d->has_thread)
+		pthread_join(d->thread, NULL);
+	direct_containers_close(d);
+	cfs_direct_locks_free(d->locks);
+	direct_disconnect(d);
+	pthread_cond_destroy(&d->changed);
+	pthread_mutex_destroy(&d->mutex);
+	pthread_rwlock_destroy(&d->link);
+	free(d);
+}
+
+static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
+		      struct cfs_err *err)
+{
+	struct cfs_direct *d = calloc(1, sizeof(*d));
+	pthread_condattr_t attr;
+	int r;
+
+	if (!d)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	d->s = s;
+	pthread_rwlock_init(&d->link, NULL);
+	pthread_mutex_init(&d->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&d->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	r = start(d, err);
+	if (r < 0)
+		direct_free(d);
+	else
+		*ret = d;
+	return r;
+}
+
+int cfs_direct_io_open(struct cfs_session *s, const char *volume,
+		       const char *snap, bool is_writable,
+		       struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	int r = 0;
+
+	if (!s->path)
+		return cfs_err_set(err, -ENOTSUP, "its devices are not known");
+	pthread_mutex_lock(&s->users_lock);
+	if (!s->direct) {
+		r = direct_new(s, &s->direct, err);
+		s->is_forwarded = r < 0;
+	} else if (__atomic_load_n(&s->direct->is_lost, __ATOMIC_SEQ_CST)) {
+		r = cfs_err_set(err, -ESTALE, "the lease is lost");
+	}
+	if (r == 0)
+		r = direct_volume_open(s->direct, volume, snap, is_writable, ret,
+				err);
+	pthread_mutex_unlock(&s->users_lock);
+	return r;
+}
+
+int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	int r;
+
+	if (!d)
+		return 0;
+	pthread_mutex_lock(&d->mutex);
+	d->is_ending = true;
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->mutex);
+	if (d->has_thread)
+		pthread_join(d->thread, NULL);
+	d->has_thread = false;
+	direct_containers_close(d);
+	r = d->failed;
+	why = d->why;
+	direct_free(d);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
+void cfs_direct_stats(struct cfs_direct *d, struct cfs_direct_stats *ret)
+{
+	struct cfs_link_stats link = { 0 };
+	struct cfs_conn *conn;
+
+	pthread_rwlock_rdlock(&d->link);
+	conn = cfs_leaser_conn(d->leaser);
+	if (conn)
+		cfs_conn_stats(conn, &link);
+	*ret = d->stats;
+	pthread_rwlock_unlock(&d->link);
+	ret->sent_bytes = link.sent_bytes;
+	ret->received_bytes = link.received_bytes;
+	ret->sent_messages = link.sent_messages;
+	ret->received_messages = link.received_messages;
+}
