@@ -5,14 +5,14 @@
  * and be followed by another.
  *
  * Time is counted in ticks of one true clock that nobody reads.  A local
- * period of n ticks lasts n - DRIFT to n + DRIFT true ones, which is chosen
- * anew each time.  A client's period begins when it sends; the owner's, which
- * is longer by MARGIN, when it grants.  An access lasts up to one tick, and is
- * begun only if it ends in time.
+ * period of n ticks lasts n - DRIFT or n + DRIFT true ones, the two ends of the
+ * bound, which is chosen anew each time.  A client's period begins when it
+ * sends; the owner's, which is longer by MARGIN, when it grants.  An access
+ * lasts up to one tick, and is begun only if it ends in time.
  *
  * Proved for all that can happen within HORIZON ticks and so many requests of
- * each client: no two accesses at once, and no moment at which both clients believe
- * that they hold the lock.
+ * each client: no two accesses at once, and no moment at which both clients
+ * believe that they hold the lock.
  *
  * Mutants, each of which must fail (-D):
  *   RECEIPT	the client's period begins when the grant comes
@@ -76,8 +76,19 @@ inline period(ret, from, n)
 {
 	if
 	:: ret = from + n - DRIFT
-	:: ret = from + n
 	:: ret = from + n + DRIFT
+	fi
+}
+
+/* A client that knows that its period is over. */
+inline forget(i)
+{
+	if
+#if !defined(STALE_RECLAIM) && !defined(LATE_RENEWAL)
+	:: gen[i] != 0 && !busy[i] && now >= until[i] ->
+		gen[i] = 0; until[i] = 0
+#endif
+	:: else
 	fi
 }
 
@@ -94,7 +105,9 @@ end:	do
 		if
 		:: holder != NOBODY && now > ends -> holder = NOBODY; ends = 0
 		:: else
-		fi
+		fi;
+		forget(0);
+		forget(1)
 	   }
 	od
 }
