@@ -339,6 +339,28 @@ static int freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
 					&disk, sizeof(disk), NULL, err);
 }
 
+/* What clients have on loan stays theirs. */
+static int load_client_loans(struct cfs_container *c, struct cfs_err *err)
+{
+	const struct cfs_key from = cfs_space_loan_key(0);
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &from, err);
+
+	while (r == 0 && cur.key.w[0] == from.w[0]) {
+		struct cfs_loan_rec loan;
+
+		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
+					err);
+		c->next_loan = r < 0 ? c->next_loan :
+			CFS_MAX(c->next_loan, loan.loan + 1);
+		if (r == 0 && loan.holder && cfs_lend_knows(c, loan.holder))
+			r = cfs_lend_load_loan(c, &cur, err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 /* The next loan of an owner, from @from on.  -ENOENT. */
 static int next_loan(struct cfs_container *c, uint64_t from, uint64_t *ret_key,
 		     struct cfs_loan_rec *ret, struct cfs_err *err)
@@ -546,6 +568,8 @@ static int steps(struct cfs_container *c, struct takeover *t,
 		r = read_log(c, t, err);
 	if (r == 0)
 		r = cfs_lend_load(c, err);
+	if (r == 0)
+		r = load_client_loans(c, err);
 	if (r == 0)
 		r = freeze_loans(c, t, err);
 	if (r == 0)
