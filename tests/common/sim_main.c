@@ -3,6 +3,7 @@
 #include "sim_engine.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,9 @@ int sim_main(const struct sim_suite *suite)
 
 	if (w == MAP_FAILED)
 		return 1;
+	/* Memory of one seed is used again for the next, faulted in. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	jobs = jobs < 1 ? 1 : jobs > JOBS_MAX ? JOBS_MAX : jobs;
 	clock_gettime(CLOCK_MONOTONIC, &t0);
 	fflush(stdout);
