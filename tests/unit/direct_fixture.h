@@ -13,10 +13,11 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "ondisk/table.h"
-#include "session/direct.h"
+#include "session/direct_priv.h"
 #include "session/lease.h"
 #include "session/serve.h"
 #include "session/session_priv.h"
+#include "volume/data.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@
 enum op {
 	OP_OPEN, OP_SNAP_OPEN, OP_WRITE, OP_SYNC, OP_READ, OP_CLOSE, OP_END,
 	OP_LOAD, OP_SNAPSHOT, OP_REVOKE, OP_STATS, OP_SERVE, OP_STOP,
-	OP_CHECK, OP_DISCARD, OP_RATE, OP_SIZE, OP_RESIZE,
+	OP_CHECK, OP_DISCARD, OP_RATE, OP_SIZE, OP_RESIZE, OP_LIE, OP_RAW,
 };
 
 struct order {
@@ -307,6 +308,40 @@ static inline int worker_rate(struct worker *w, const struct order *o,
 	return r;
 }
 
+/* Write without a lease, and give it back. */
+static inline int worker_lie(struct worker *w, const struct order *o)
+{
+	const struct direct_volume *v = (struct direct_volume *)w->v;
+	uint8_t buf[BLOCK];
+	int r = cfs_op_begin(v->dc->c, CFS_OP_NORMAL, &w->err);
+
+	block_fill(buf, o->first, o->version);
+	if (r == 0) {
+		r = cfs_data_write(v->dc->c, v->view.branch, v->ino,
+				   (uint64_t)o->first * BLOCK, buf, BLOCK,
+				   &w->err);
+		cfs_op_end(v->dc->c);
+	}
+	return r < 0 ? r : cfs_container_fold(v->dc->c, &w->err);
+}
+
+/* A request as @o says: type, client (0: ours), value, length of data. */
+static inline int worker_raw(struct worker *w, const struct order *o)
+{
+	const struct direct_volume *v = (struct direct_volume *)w->v;
+	static uint8_t data[CFS_DIRECT_DATA_MAX];
+	const struct cfs_direct_request q = {
+		.container = v->dc->id,
+		.client = o->version ? v->dc->client + o->version :
+			  v->dc->client,
+		.value = o->count, .total = (uint64_t)o->count << 20,
+		.data = data, .data_bytes = o->mode,
+	};
+
+	memset(data, 0x5a, sizeof(data));
+	return direct_call(v->d, (uint16_t)o->first, &q, NULL, &w->err);
+}
+
 static inline int worker_do(struct worker *w, const struct order *o,
 			    struct answer *a)
 {
@@ -354,6 +389,10 @@ static inline int worker_do(struct worker *w, const struct order *o,
 			return -ENOTSUP;
 		cfs_direct_stats(w->s->direct, &a->stats);
 		return 0;
+	case OP_LIE:
+		return worker_lie(w, o);
+	case OP_RAW:
+		return worker_raw(w, o);
 	case OP_CLOSE:
 		cfs_io_close(w->v);
 		w->v = NULL;

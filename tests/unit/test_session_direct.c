@@ -165,6 +165,88 @@ static void test_messages(void **state)
 	stop_manager(&m);
 }
 
+/* Who gives back what it has no lease for is refused, and harms nobody. */
+static void test_liar(void **state)
+{
+	struct process m, a, b;
+
+	(void)state;
+	make_pool("10s");
+	m = start_manager();
+	a = start_client(CFS_IO_MODE_DIRECT);
+	b = start_client(CFS_IO_MODE_DIRECT);
+	MUST(&a, .op = OP_WRITE, .first = 7, .count = 1, .version = 1);
+	MUST(&a, .op = OP_SYNC);
+	assert_int_equal(ask(&b, (struct order){ .op = OP_LIE, .first = 7,
+						 .version = 2 }).code, -EPERM);
+	assert_int_equal(MUST(&a, .op = OP_READ, .first = 7, .count = 1,
+			      .version = 1).value, 1);
+	/* Nothing more is taken from it, and the others go on. */
+	assert_true(ask(&b, (struct order){ .op = OP_WRITE, .first = 9,
+					    .count = 1, .version = 3 }).code <
+		    0 ||
+		    ask(&b, (struct order){ .op = OP_SYNC }).code < 0);
+	assert_true(ask(&b, (struct order){ .op = OP_END }).code < 0);
+	end(&b, 0);
+	MUST(&a, .op = OP_WRITE, .first = 7, .count = 1, .version = 4);
+	MUST(&a, .op = OP_SYNC);
+	stop_client(&a);
+	b = start_client(CFS_IO_MODE_FORWARDED);
+	assert_int_equal(MUST(&b, .op = OP_READ, .first = 7, .count = 1,
+			      .version = 4).value, 1);
+	stop_client(&b);
+	stop_manager(&m);
+}
+
+/* Requests that make no sense: each has its answer, and the manager lives. */
+static void test_nonsense(void **state)
+{
+	static const struct {
+		uint32_t type, client, value, bytes;
+		int code;
+	} q[] = {
+		{ CFS_DIRECT_VIEW, 1, 0, 0, -ESTALE },	/* another's */
+		{ CFS_DIRECT_LEND, 1, 4, 0, -ESTALE },
+		{ CFS_DIRECT_FOLD, 1, 1, 0, -ESTALE },
+		{ CFS_DIRECT_CLOSE, 1, 1, 0, 0 },	/* closes nothing */
+		{ CFS_DIRECT_LEND, 0, 0, 0, -EINVAL },
+		{ CFS_DIRECT_LEND, 0, 100000, 0, -EINVAL },
+		{ CFS_DIRECT_LEND_INOS, 0, 1 << 20, 0, -EINVAL },
+		{ CFS_DIRECT_STAGE, 0, 0, 100, -E2BIG },
+		{ CFS_DIRECT_STAGE, 0, 1000, 100, -E2BIG },
+		{ CFS_DIRECT_STAGE, 0, 1, 100, 0 },
+		{ CFS_DIRECT_FOLD, 0, 1, 0, -ENODATA },	/* not whole */
+		{ CFS_DIRECT_FOLD, 0, 1, 0, -ENODATA },
+		{ CFS_DIRECT_FOLD, 0, 1, 60000, -EPROTO },
+		{ CFS_DIRECT_OPEN, 0, 0, 0, -EPROTO },	/* by nobody */
+		{ 0x02fe, 0, 0, 0, -ENOTSUP },
+	};
+	struct process m, a, b;
+
+	(void)state;
+	make_pool("10s");
+	m = start_manager();
+	a = start_client(CFS_IO_MODE_DIRECT);
+	b = start_client(CFS_IO_MODE_DIRECT);
+	MUST(&b, .op = OP_WRITE, .first = 7, .count = 1, .version = 1);
+	for (size_t i = 0; i < sizeof(q) / sizeof(q[0]); i++) {
+		struct answer r = ask(&a, (struct order){
+			.op = OP_RAW, .first = q[i].type,
+			.version = q[i].client, .count = q[i].value,
+			.mode = q[i].bytes });
+
+		if (r.code != q[i].code)
+			fail_msg("%zu: %d: %s", i, r.code, r.text);
+	}
+	/* It has done itself no harm, either. */
+	MUST(&a, .op = OP_WRITE, .first = 8, .count = 1, .version = 2);
+	assert_int_equal(MUST(&b, .op = OP_READ, .first = 8, .count = 1,
+			      .version = 2).value, 1);
+	stop_client(&a);
+	stop_client(&b);
+	stop_manager(&m);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +254,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_liar),
+		cmocka_unit_test(test_nonsense),
 	};
 
 	if (argc > 1)
