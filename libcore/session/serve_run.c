@@ -83,11 +83,15 @@ void cfs_serve_stop_direct(struct cfs_serve *serve)
 	cfs_serve_direct_stop(serve->direct);
 }
 
+/* Whoever needs it first starts it. */
 int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err)
 {
-	int r = serve->is_running ? 0 : cfs_server_start(serve->server, err);
+	int r;
 
+	pthread_mutex_lock(&serve->lock);
+	r = serve->is_running ? 0 : cfs_server_start(serve->server, err);
 	serve->is_running |= r == 0;
+	pthread_mutex_unlock(&serve->lock);
 	return r;
 }
 
