@@ -126,12 +126,12 @@ delay()
 {
 	local dev=v${HOST_IP[$1]##*.}
 
-	on "$1" tc qdisc del dev "$dev" root 2>/dev/null
+	on "$1" tc qdisc del dev "$dev" root 2>/dev/null || true
 	[ "${2-}" != off ] || return 0
 	on "$1" tc qdisc add dev "$dev" root netem delay 80ms 60ms \
 		2>/dev/null ||
-		on "$1" tc qdisc add dev "$dev" root tbf rate 96kbit \
-			burst 1600 latency 2s
+		on "$1" tc qdisc add dev "$dev" root tbf rate 256kbit \
+			burst 1600 latency 3s
 }
 
 # Until $1 succeeds, at most $2 (10) seconds.
@@ -203,11 +203,30 @@ end()
 	wait "$2" || status=$?
 }
 
+# A process and all that it has started, the parents first.
+tree_of()
+{
+	local child
+
+	echo "$1"
+	for child in $(pgrep -P "$1"); do
+		tree_of "$child"
+	done
+}
+
+# tree SIGNAL PID: to all of them.
+tree()
+{
+	# shellcheck disable=SC2046
+	kill -"$1" $(tree_of "$2") 2>/dev/null || true
+}
+
 hosts_done()
 {
 	local pid
 
 	for pid in ${STARTED[@]+"${STARTED[@]}"}; do
+		tree KILL "$pid"
 		kill -KILL -- "-$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
