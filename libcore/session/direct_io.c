@@ -406,7 +406,8 @@ static int ask_open(struct cfs_direct *d, struct direct_volume *v,
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	struct cfs_direct_request q = {
 		.use = v->use,
-		.flags = v->is_writable ? CFS_DIRECT_WRITES : 0,
+		.flags = v->is_writable ? CFS_DIRECT_WRITES :
+			 d->s->opt.is_writable ? 0 : CFS_DIRECT_READS_ONLY,
 	};
 	int r = direct_identity(d, &who);
 

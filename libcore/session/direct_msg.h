@@ -52,6 +52,8 @@ enum cfs_direct_flags {
 	CFS_DIRECT_WRITES	= 1u << 0,
 	CFS_DIRECT_AGAIN	= 1u << 1, /* the client is one that is open, else
 					    * -ESTALE */
+	CFS_DIRECT_READS_ONLY	= 1u << 2, /* it never writes: its log is as
+					    * small as can be */
 };
 
 #define CFS_DIRECT_VOLUME_BYTES	264u	/* with the NUL */

@@ -13,6 +13,7 @@
 
 #define CLIENTS_PER_CONTAINER_MAX 4096u
 #define USES_MAX		1024u	/* of one client */
+#define READER_LOG_BLOCKS	32u	/* which it never writes */
 
 uint64_t beside_now(void)
 {
@@ -413,6 +414,8 @@ static void leave_use(struct cfs_serve_direct *sd, struct beside_client *c,
  */
 static int make_member(struct opening *op, struct cfs_err *err)
 {
+	const uint32_t log_blocks = op->q->flags & CFS_DIRECT_READS_ONLY ?
+				    READER_LOG_BLOCKS : 0;
 	struct cfs_serve_direct *sd = op->sd;
 	struct beside_member *dm;
 	uint64_t id = 0;
@@ -430,7 +433,7 @@ static int make_member(struct opening *op, struct cfs_err *err)
 	if (!dm)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = cfs_container_client_make(op->named.member->container, &op->c->who,
-				      0, &id, &op->o.rec, err);
+				      log_blocks, &id, &op->o.rec, err);
 	pthread_mutex_lock(&sd->mutex);
 	if (r < 0) {
 		beside_member_drop(sd, op->c, dm);
