@@ -562,8 +562,9 @@ int cfs_leaser_change(struct cfs_held *held, uint32_t mode, bool is_patient,
 		r = settle(held, wait, err);
 	expect(leaser, false);
 	lock(leaser);
-	if (is_waiting && !held->is_waiting)
-		r = outcome(held, err);
+	/* It may have come at once, or while we gave up. */
+	if (!held->is_waiting)
+		r = r < 0 && !is_waiting ? r : outcome(held, err);
 	else if (is_waiting)
 		cfs_lease_client_change_cancel(held->lease);
 	unlock(leaser);

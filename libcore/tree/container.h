@@ -48,6 +48,8 @@ uint64_t cfs_container_id(const struct cfs_container *c);
 bool cfs_container_is_writable(const struct cfs_container *c);
 /* The stamp that births get now. */
 uint64_t cfs_container_stamp(const struct cfs_container *c);
+/* Number of the last commit; without the lock, it may rise meanwhile. */
+uint64_t cfs_container_root_seq(const struct cfs_container *c);
 struct cfs_tree *cfs_container_tree(struct cfs_container *c,
 				    unsigned int tree_id);
 

@@ -340,6 +340,7 @@ static int send_fold(struct cfs_container *c, const uint64_t *returns,
 		.seq = c->root.log_seq, .chain = c->root.log_chain,
 		.extent = c->root.log_extent, .block = c->root.log_block,
 	};
+	__atomic_add_fetch(&m->begun, 1, __ATOMIC_SEQ_CST);
 	r = m->source->fold(m->source_ctx, &fold, ret, err);
 	if (r == 0)
 		m->fold_seq++;
@@ -520,4 +521,9 @@ void cfs_container_client_counts(struct cfs_container *c,
 		.stamp_end = m->stamp_end,
 	};
 	pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cfs_container_client_folds(const struct cfs_container *c)
+{
+	return __atomic_load_n(&c->client->begun, __ATOMIC_SEQ_CST);
 }

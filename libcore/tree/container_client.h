@@ -213,3 +213,5 @@ struct cfs_client_counts {
 };
 void cfs_container_client_counts(struct cfs_container *c,
 				 struct cfs_client_counts *ret);
+/* Folds that were begun since it was opened; without the lock. */
+uint64_t cfs_container_client_folds(const struct cfs_container *c);

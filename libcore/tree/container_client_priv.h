@@ -47,6 +47,7 @@ struct client_mode {
 	uint64_t	view_number;	/* of those that were installed */
 	uint64_t	fold_seq;	/* of the last fold that was taken */
 	uint64_t	folds;
+	uint64_t	begun;		/* folds, atomic */
 
 	/* In our log, durably, and not folded. */
 	struct cfs_buf	records;

@@ -172,7 +172,7 @@ static int write_root(struct cfs_container *c, const struct cfs_root *root,
 		r = cfs_metavolume_flush(c->mv, err);
 	free(page);
 	if (r == 0)
-		c->root_seq = head.seq;
+		__atomic_store_n(&c->root_seq, head.seq, __ATOMIC_RELEASE);
 	return r;
 }
 

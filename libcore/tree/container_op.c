@@ -81,6 +81,11 @@ uint64_t cfs_container_stamp(const struct cfs_container *c)
 	return c->stamp;
 }
 
+uint64_t cfs_container_root_seq(const struct cfs_container *c)
+{
+	return __atomic_load_n(&c->root_seq, __ATOMIC_ACQUIRE);
+}
+
 struct cfs_tree *cfs_container_tree(struct cfs_container *c,
 				    unsigned int tree_id)
 {

@@ -70,14 +70,20 @@ bool cfs_container_lends_stamp(const struct cfs_container *c, uint64_t stamp)
 bool cfs_container_lends_ino(const struct cfs_container *c, uint64_t ino)
 {
 	const struct client_entry *e = c->lender->of;
+	size_t lo = 0, hi;
 
 	if (!e->knows_inos)
 		return ino < c->next_ino;
-	for (size_t i = 0; i < e->inos.count; i++)
-		if (ino >= e->inos.items[i].first &&
-		    ino < e->inos.items[i].end)
-			return true;
-	return false;
+	/* They rise. */
+	for (hi = e->inos.count; lo < hi;) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (e->inos.items[mid].end <= ino)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < e->inos.count && e->inos.items[lo].first <= ino;
 }
 
 bool cfs_container_gave_ino(const struct cfs_container *c, uint64_t ino)

@@ -11,6 +11,9 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define INO_RANGES_MAX	32768u	/* of one client */
 
 /* ---- checks -------------------------------------------------------------- */
 
@@ -148,14 +151,17 @@ static void refuse(struct cfs_container *c, uint64_t client_id)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Numbers that it was lent and has used or given up: all but the last range,
- * which it may still be using. */
+/* Numbers that it was lent are known for as long as there are not too many:
+ * what it made stays its own until somebody else gets it. */
 static void forget_inos(struct client_entry *e)
 {
-	if (e->inos.count < 2)
+	const size_t half = INO_RANGES_MAX / 2;
+
+	if (e->inos.count < INO_RANGES_MAX)
 		return;
-	e->inos.items[0] = e->inos.items[e->inos.count - 1];
-	e->inos.count = 1;
+	memmove(e->inos.items, e->inos.items + half,
+		(e->inos.count - half) * sizeof(*e->inos.items));
+	e->inos.count -= half;
 }
 
 static void fold_taken(struct cfs_container *c, struct client_entry *e,

@@ -174,6 +174,11 @@ int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg,
 	return 0;
 }
 
+void *cfs_fs_ops_arg(const struct cfs_fs *fs, const struct cfs_fs_ops *ops)
+{
+	return fs->ops == ops ? fs->ops_arg : NULL;
+}
+
 void cfs_fs_close(struct cfs_fs *fs)
 {
 	if (!fs)
@@ -332,6 +337,21 @@ int cfs_fs_close_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 	if (r == 0 && is_last && inode.nlink == 0)
 		r = cfs_fs_reclaim(fs, ino, err);
 	return r;
+}
+
+void cfs_fs_leave_ino(struct cfs_fs *fs, uint64_t ino)
+{
+	struct cfs_inomap_entry *entry;
+
+	assert(!fs->ops);
+	if (!cfs_fs_is_writable(fs))
+		return;
+	cfs_fs_lock(fs);
+	entry = cfs_inomap_get(&fs->open, ino);
+	assert(entry);
+	if (--entry->a == 0)
+		cfs_inomap_del(&fs->open, ino);
+	cfs_fs_unlock(fs);
 }
 
 /* -------------------------------------------------------------- attributes */

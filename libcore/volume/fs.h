@@ -85,6 +85,11 @@ int cfs_fs_make_root(struct cfs_container *c, uint16_t branch, uint32_t mode,
 int cfs_fs_open_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
 /* Frees the inode if it was the last and no name is left. */
 int cfs_fs_close_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
+/*
+ * The same, but without a name it stays, for cfs_fs_reclaim_orphans: others
+ * have it open.  Only of a tree that is in this process.
+ */
+void cfs_fs_leave_ino(struct cfs_fs *fs, uint64_t ino);
 
 /*
  * Finish what a crash has left: free inodes without a name, and what lies

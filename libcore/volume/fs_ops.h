@@ -26,6 +26,7 @@ struct cfs_fs_ops {
 	int (*lookup)(void *arg, uint64_t dir_ino, const void *name,
 		      size_t name_bytes, uint64_t *ret_ino,
 		      struct cfs_inode *ret_inode, struct cfs_err *err);
+	/* NULL: by steps of the others. */
 	int (*resolve)(void *arg, uint64_t start_ino, const void *path,
 		       size_t path_bytes, enum cfs_fs_follow follow,
 		       uint64_t *ret_ino, struct cfs_err *err);
@@ -87,3 +88,5 @@ struct cfs_fs_ops {
 int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg,
 		     uint64_t root_ino, bool is_writable, struct cfs_fs **ret,
 		     struct cfs_err *err);
+/* What was given with it; NULL: it has another table, or none. */
+void *cfs_fs_ops_arg(const struct cfs_fs *fs, const struct cfs_fs_ops *ops);

@@ -48,10 +48,15 @@ static int symlink_enter(struct walk *w, const struct cfs_inode *inode,
 	if (++w->symlink_count > CFS_FS_SYMLINKS_MAX)
 		return cfs_err_set(err, -ELOOP, "more than %u symlinks",
 				   CFS_FS_SYMLINKS_MAX);
-	r = cfs_fs_target_read(w->fs, w->ino, inode, target, err);
+	if (w->fs->ops) {
+		r = cfs_fs_readlink(w->fs, w->ino, target, sizeof(target),
+				    &bytes, err);
+	} else {
+		r = cfs_fs_target_read(w->fs, w->ino, inode, target, err);
+		bytes = (size_t)inode->size_bytes;
+	}
 	if (r < 0)
 		return r;
-	bytes = (size_t)inode->size_bytes;
 	if (bytes + w->pending.bytes > PENDING_BYTES_MAX)
 		return cfs_err_set(err, -ENAMETOOLONG, "symlinks make the path "
 				   "too long");
@@ -75,7 +80,8 @@ static int component_enter(struct walk *w, bool is_last, struct cfs_err *err)
 	bool follows;
 	int r;
 
-	r = cfs_fs_named_load(w->fs, w->ino, &inode, err);
+	r = w->fs->ops ? cfs_fs_getattr(w->fs, w->ino, &inode, err) :
+			 cfs_fs_named_load(w->fs, w->ino, &inode, err);
 	if (r < 0)
 		return r;
 	if (S_ISLNK(inode.mode)) {
@@ -103,6 +109,9 @@ static int component_find(struct walk *w, const char *name, size_t name_bytes,
 	struct cfs_inode dir;
 	int r;
 
+	if (w->fs->ops)
+		return cfs_fs_lookup(w->fs, w->dir_ino, name, name_bytes,
+				     &w->ino, NULL, err);
 	r = cfs_fs_dir_load(w->fs, w->dir_ino, false, &dir, err);
 	if (r < 0)
 		return r;
@@ -165,7 +174,7 @@ int cfs_fs_resolve(struct cfs_fs *fs, uint64_t start_ino, const void *path,
 	};
 	int r;
 
-	if (fs->ops)
+	if (fs->ops && fs->ops->resolve)
 		return fs->ops->resolve(fs->ops_arg, start_ino, path,
 					path_bytes, follow, ret_ino, err);
 	if (path_bytes > PENDING_BYTES_MAX)
@@ -178,9 +187,11 @@ int cfs_fs_resolve(struct cfs_fs *fs, uint64_t start_ino, const void *path,
 	r = cfs_buf_append(&w.pending, path, path_bytes);
 	if (r < 0)
 		return cfs_err_set(err, r, "path: no memory");
-	cfs_fs_lock(fs);
+	if (!fs->ops)
+		cfs_fs_lock(fs);
 	r = walk_down(&w, err);
-	cfs_fs_unlock(fs);
+	if (!fs->ops)
+		cfs_fs_unlock(fs);
 	cfs_buf_donep(&w.pending);
 	if (r == 0)
 		*ret_ino = w.ino;
