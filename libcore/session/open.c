@@ -119,10 +119,19 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
-/* How long a holder may be silent, as the pool's settings say. */
+/* However short leases are: a disk may be slow for as long. */
+#define SEAT_PERIOD_NS_MIN	CFS_NS_PER_S
+
+/*
+ * How long a holder may be silent, as the pool's settings say: a third of the
+ * period of its leases.  A client has at least two thirds left when a holder
+ * dies (it renews after one), so the next holder is there before they are
+ * over, and the client goes on with what it has.
+ */
 static int set_period(struct cfs_session *s, struct cfs_err *err)
 {
 	struct cfs_pool_rec rec;
+	uint64_t period_ns;
 	int r;
 
 	if (!s->holder || !cfs_holder_is_shared(s->holder) ||
@@ -131,8 +140,10 @@ static int set_period(struct cfs_session *s, struct cfs_err *err)
 	r = cfs_pool_rec_get(s->pool, &rec, err);
 	if (r < 0 || !rec.config[CFS_POOL_CONFIG_LEASE_NS])
 		return r;
-	return cfs_holder_set_period(s->holder,
-				     rec.config[CFS_POOL_CONFIG_LEASE_NS],
+	period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
+	period_ns = CFS_MAX(period_ns / 3,
+			    CFS_MIN(period_ns, SEAT_PERIOD_NS_MIN));
+	return cfs_holder_set_period(s->holder, period_ns,
 				     (uint32_t)rec.config[
 						CFS_POOL_CONFIG_DRIFT_PPM],
 				     err);

@@ -122,7 +122,14 @@ verdict() {
 }
 
 @test "the manager is killed under load, and another host takes over" {
+	PERIOD=6
 	world
+	on alpha mkcfs -q "$P:kept" --lun 1M
+	spawn gamma env CFS_TLS_CERT=gamma.crt CFS_TLS_KEY=gamma.key \
+		CFS_TLS_CA=ca.crt leasectl run "$P:kept" -- \
+		sh -c ': >kept; sleep 1000'
+	kept=$SPAWNED
+	wait_for '[ -e kept ]'
 	worker beta
 	worker gamma
 	gets_on beta
@@ -137,6 +144,11 @@ verdict() {
 	gets_on gamma 30
 	run -0 with gamma on gamma leasectl status --json "$P"
 	[ "$(jq_output .manager.host)" = beta ]
+	# What was held is held, for a period and more.
+	sleep "$PERIOD"
+	kill -0 "$kept"
+	run -4 with beta on beta leasectl run --wait 0 "$P:kept" -- true
+	tree KILL "$kept"
 	verdict
 }
 
