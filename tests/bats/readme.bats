@@ -60,10 +60,13 @@ status 1" ]
 }
 
 @test "the tour leaves nothing behind" {
-	mkdir here
-	export TMPDIR=$BATS_TEST_TMPDIR/here
-	run -0 paste_tour
-	[ -z "$(ls -A "$TMPDIR")" ]
+	# Short: a socket is made in it.
+	TMPDIR=$(mktemp -d /tmp/cfsr.XXXXXX)
+	export TMPDIR
+	run paste_tour
+	echo "$output" | tail -n 20
+	[ "$status" -eq 0 ]
+	rmdir -- "$TMPDIR"
 	[ -z "$(cd "$CFS_SOURCE" && git status --short -- '*.cfs' '*.img')" ]
 }
 
