@@ -32,7 +32,7 @@ int direct_is_lost(struct direct_container *dc, struct cfs_err *err)
 
 /* ---- what the container asks of its owner --------------------------------- */
 
-static int ask(struct direct_container *dc, uint16_t type, uint64_t value,
+int direct_ask(struct direct_container *dc, uint16_t type, uint64_t value,
 	       struct cfs_buf *reply, struct cfs_err *err)
 {
 	const struct cfs_direct_request q = {
@@ -43,24 +43,12 @@ static int ask(struct direct_container *dc, uint16_t type, uint64_t value,
 	return r < 0 ? r : direct_call(dc->d, type, &q, reply, err);
 }
 
-static int source_lend(void *ctx, uint32_t count, struct cfs_loans *loans,
-		       struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
-	struct direct_container *dc = ctx;
-	int r = ask(dc, CFS_DIRECT_LEND, count, &reply, err);
-
-	__atomic_add_fetch(&dc->d->stats.lends, 1, __ATOMIC_RELAXED);
-	return r < 0 ? r : cfs_loans_unpack(reply.data, reply.bytes, loans,
-					    err);
-}
-
 static int source_lend_inos(void *ctx, uint32_t count, uint64_t *ret_first,
 			    uint64_t *ret_end, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	le64 disk[2];
-	int r = ask(ctx, CFS_DIRECT_LEND_INOS, count, &reply, err);
+	int r = direct_ask(ctx, CFS_DIRECT_LEND_INOS, count, &reply, err);
 
 	if (r < 0)
 		return r;
@@ -87,7 +75,7 @@ static int source_view(void *ctx, uint64_t map_change,
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	struct direct_container *dc = ctx;
-	int r = ask(dc, CFS_DIRECT_VIEW, map_change, &reply, err);
+	int r = direct_ask(dc, CFS_DIRECT_VIEW, map_change, &reply, err);
 
 	__atomic_add_fetch(&dc->d->stats.views, 1, __ATOMIC_RELAXED);
 	return r < 0 ? r : take_view(dc, &reply, ret, err);
@@ -141,10 +129,16 @@ static int source_fold(void *ctx, const struct cfs_fold *fold,
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf whole = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
+	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
 	struct direct_container *dc = ctx;
+	struct cfs_fold more = *fold;
 	int r = direct_is_lost(dc, err);
 
-	if (r == 0 && cfs_fold_pack(fold, &whole) < 0)
+	if (r == 0 && __atomic_load_n(&dc->must_return, __ATOMIC_SEQ_CST) &&
+	    direct_loans_return(dc, fold->returns, fold->return_count,
+				&returns, &more.return_count) == 0)
+		more.returns = returns;
+	if (r == 0 && cfs_fold_pack(&more, &whole) < 0)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = send_fold(dc, fold->seq, &whole, &reply, err);
@@ -168,7 +162,7 @@ static bool source_holds(void *ctx)
 }
 
 static const struct cfs_client_source source = {
-	.lend = source_lend,
+	.lend = direct_lend,
 	.lend_inos = source_lend_inos,
 	.fold = source_fold,
 	.view = source_view,
@@ -216,6 +210,7 @@ static void container_free(struct direct_container *dc)
 {
 	if (dc->c)
 		cfs_container_drop(dc->c);
+	cfs_loans_donep(&dc->ahead);
 	if (dc->vols)
 		cfs_vols_free(dc->vols);
 	pthread_mutex_destroy(&dc->view_lock);
@@ -416,7 +411,8 @@ void direct_notice(void *arg, const void *msg, size_t bytes)
 		if (head.type == CFS_DIRECT_HOLD)
 			dc->hold_serial = value;
 		else if (head.type == CFS_DIRECT_RETURN)
-			dc->must_return = true;
+			__atomic_store_n(&dc->must_return, true,
+					 __ATOMIC_SEQ_CST);
 	}
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->mutex);
@@ -426,7 +422,7 @@ void direct_notice(void *arg, const void *msg, size_t bytes)
 struct due {
 	struct direct_container *dc;
 	uint64_t	hold_serial;
-	bool		must_return, must_look;
+	bool		must_return, must_look, must_borrow;
 };
 
 static bool is_due(struct cfs_direct *d, struct due *ret)
@@ -435,18 +431,23 @@ static bool is_due(struct cfs_direct *d, struct due *ret)
 	struct direct_container *dc;
 
 	for (dc = d->containers; dc; dc = dc->next) {
+		bool must_borrow = dc->ahead_count && !dc->ahead.count;
 		bool must_look =
 			__atomic_load_n(&dc->viewed_ns, __ATOMIC_RELAXED) +
 			VIEW_NS < now;
 
 		if (__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST) ||
 		    __atomic_load_n(&dc->has_failed, __ATOMIC_SEQ_CST) ||
-		    (!dc->hold_serial && !dc->must_return && !must_look))
+		    (!dc->hold_serial && !dc->must_return && !must_look &&
+		     !must_borrow))
 			continue;
+		/* What nobody has asked for since the last look goes back. */
+		if (must_look && dc->ahead.count && dc->is_idle)
+			dc->must_return = true;
+		dc->is_idle |= must_look;
 		*ret = (struct due){ dc, dc->hold_serial, dc->must_return,
-				     must_look };
+				     must_look, must_borrow };
 		dc->hold_serial = 0;
-		dc->must_return = false;
 		dc->users++;
 		return true;
 	}
@@ -470,6 +471,10 @@ static void do_due(const struct due *due)
 					  NULL);
 	} else if (due->must_return) {
 		r = cfs_container_give_back(dc->c, false, &err);
+		__atomic_store_n(&dc->must_return, false, __ATOMIC_SEQ_CST);
+	} else if (due->must_borrow) {
+		r = 0;
+		direct_borrow(dc);
 	} else {
 		__atomic_store_n(&dc->viewed_ns,
 				 cfs_clock_elapsed_ns(cfs_clock_system()),

@@ -76,8 +76,11 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 {
 	struct direct_volume *v = a->v;
 	struct cfs_io_volume *io;
-	int r = cfs_container_give_back(v->dc->c, true, err);
+	int r;
 
+	/* What was lent ahead, too. */
+	__atomic_store_n(&v->dc->must_return, true, __ATOMIC_SEQ_CST);
+	r = cfs_container_give_back(v->dc->c, true, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&v->forwarded_lock);

@@ -27,6 +27,11 @@ struct direct_container {
 	uint64_t	hold_serial;	/* 0: nothing */
 	bool		must_return;
 	uint64_t	viewed_ns;	/* when it had a new view */
+	/* With d->mutex: groups that are lent to us, and that the container
+	 * has not asked for yet (direct_loans.c). */
+	struct cfs_loans ahead;
+	uint32_t	ahead_count;	/* so many are wanted; 0: none */
+	bool		is_borrowing, is_idle;
 };
 
 struct direct_volume {
@@ -102,6 +107,19 @@ void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
 /* The data of an OPEN: who we are. */
 int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
 
+/* ---- direct_loans.c ------------------------------------------------------ */
+
+/* Groups for the container @dc: those that were lent ahead, or what the manager
+ * lends now. */
+int direct_lend(void *dc, uint32_t count, struct cfs_loans *loans,
+		struct cfs_err *err);
+/* What was lent ahead, to be given back: keys behind the @count of @keys, which
+ * are copied; *ret is to be freed. */
+int direct_loans_return(struct direct_container *dc, const uint64_t *keys,
+			size_t count, uint64_t **ret, size_t *ret_count);
+/* In the thread: borrow ahead. */
+void direct_borrow(struct direct_container *dc);
+
 /* ---- direct_container.c -------------------------------------------------- */
 
 /* The one that an OPEN named, with one more user. */
@@ -111,6 +129,9 @@ int direct_container_get(struct cfs_direct *d,
 void direct_container_put(struct direct_container *dc);
 /* The end of all of them. */
 void direct_containers_close(struct cfs_direct *d);
+/* A request with a value; its own container and client. */
+int direct_ask(struct direct_container *dc, uint16_t type, uint64_t value,
+	       struct cfs_buf *reply, struct cfs_err *err);
 /* -ESTALE, in words. */
 int direct_is_lost(struct direct_container *dc, struct cfs_err *err);
 /* A view behind the grant @grant, at least. */
