@@ -26,7 +26,7 @@
 #include "sim_engine.h"
 
 #define PARTS		6u
-#define PART_BLOCKS	16u
+#define PART_BLOCKS	40u
 #define BLOCKS		(PARTS * PART_BLOCKS)
 #define CLIENTS		3u
 #define OWNER		CLIENTS		/* as the holder of a part */
@@ -350,8 +350,9 @@ static bool write_plan(unsigned int who, unsigned int *ret_first,
 
 	if (world->holder[part] != who)
 		return false;
-	from = (unsigned int)below(PART_BLOCKS);
-	n = 1 + (unsigned int)below(below(3) ? 3 : PART_BLOCKS);
+	/* Much goes to its place at once, little into the log first. */
+	from = below(2) ? 0 : (unsigned int)below(PART_BLOCKS);
+	n = from == 0 ? PART_BLOCKS : 1 + (unsigned int)below(3);
 	n = CFS_MIN(n, PART_BLOCKS - from);
 	*ret_first = part * PART_BLOCKS + from;
 	*ret_count = n;

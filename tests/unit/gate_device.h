@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/rng.h"
 #include "device/device_priv.h"
 
@@ -90,6 +91,28 @@ static inline int gate_keep(struct gate *g, uint64_t offset_bytes,
 	return cfs_rng_below(&w->rng, 3) == 0 ? gate_land(l) : 0;
 }
 
+/* What the host wrote it reads, wherever that is. */
+static inline int gate_read(struct gate *g, uint64_t offset_bytes, void *buf,
+			    size_t length_bytes)
+{
+	const uint64_t end = offset_bytes + length_bytes;
+	int r = cfs_dev_read(g->under, offset_bytes, buf, length_bytes, NULL);
+
+	for (size_t i = 0; r == 0 && i < g->w->late_count; i++) {
+		const struct gate_write *l = &g->w->late[i];
+		const uint64_t late_end = l->offset_bytes + l->length_bytes;
+		const uint64_t a = CFS_MAX(offset_bytes, l->offset_bytes);
+		const uint64_t b = CFS_MIN(end, late_end);
+
+		if (l->gate != g || !l->data || a >= b)
+			continue;
+		memcpy((uint8_t *)buf + (a - offset_bytes),
+		       (const uint8_t *)l->data + (a - l->offset_bytes),
+		       (size_t)(b - a));
+	}
+	return r;
+}
+
 static inline int gate_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 				uint64_t offset_bytes, void *buf,
 				size_t length_bytes)
@@ -97,8 +120,7 @@ static inline int gate_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 	struct gate *g = gate_of(dev);
 
 	if (op == CFS_IO_READ)
-		return cfs_dev_read(g->under, offset_bytes, buf, length_bytes,
-				    NULL);
+		return gate_read(g, offset_bytes, buf, length_bytes);
 	if (g->w->has_stopped)
 		return -EIO;
 	if (g->w->is_holding)
