@@ -84,6 +84,19 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 	return 0;
 }
 
+int cfs_owner_set_period(struct cfs_owner *owner, uint64_t period_ns,
+			 struct cfs_err *err)
+{
+	struct cfs_owner_config config = owner->config;
+
+	config.period_ns = period_ns;
+	if (!config_is_valid(&config))
+		return cfs_err_set(err, -EINVAL, "owner: no such period");
+	owner->config.period_ns = period_ns;
+	owner->period_ns = cfs_period_owner_ns(period_ns, config.drift_ppm);
+	return 0;
+}
+
 void cfs_owner_free(struct cfs_owner *owner)
 {
 	if (!owner)

@@ -121,6 +121,12 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 		  struct cfs_err *err);
 /* No calls are made.  NULL is nothing. */
 void cfs_owner_free(struct cfs_owner *owner);
+/*
+ * T of the clients that come from now on; who is here keeps his.  -EINVAL.  Who
+ * takes over from this owner waits for the longest one in its grace.
+ */
+int cfs_owner_set_period(struct cfs_owner *owner, uint64_t period_ns,
+			 struct cfs_err *err);
 
 /* A client of the former owner, as durable records tell. */
 struct cfs_owner_known {

@@ -87,6 +87,8 @@ static struct owner_client *client_new(struct cfs_owner *owner, uint64_t id,
 	}
 	c->id = id;
 	c->timer.kind = OWNER_TIMER_CLIENT;
+	c->period_ns = owner->config.period_ns;
+	c->owner_period_ns = owner->period_ns;
 	c->state = OWNER_CLIENT_ALIVE;
 	cfs_list_init(&c->leases);
 	cfs_hash_add(&owner->clients, &c->hash, client_hash(id));
@@ -103,7 +105,7 @@ void owner_client_renew(struct cfs_owner *owner, struct owner_client *client)
 	if (client->state != OWNER_CLIENT_ALIVE || client->is_stopped)
 		return;
 	client->deadline_ns = cfs_deadline_add(owner->now_ns,
-					       owner->period_ns);
+					       client->owner_period_ns);
 	if (!client->timer.place)
 		owner_timer_set(owner, &client->timer, client->deadline_ns);
 }
@@ -170,7 +172,7 @@ static void welcome(struct owner_request *rq, uint32_t flags)
 	const struct owner_client *c = rq->client;
 	struct cfs_msg_welcome m = {
 		.epoch = owner->config.epoch,
-		.period_ns = owner->config.period_ns,
+		.period_ns = c ? c->period_ns : owner->config.period_ns,
 		.drift_ppm = owner->config.drift_ppm,
 		.flags = flags,
 	};

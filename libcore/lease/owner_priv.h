@@ -48,6 +48,7 @@ struct owner_client {
 	bool	 is_preloaded;		/* and grants wait for it */
 	bool	 is_stopped;		/* revoked: not extended any more */
 	uint64_t deadline_ns;
+	uint64_t period_ns, owner_period_ns;	/* T and M, as it was told */
 	uint64_t peer;			/* 0: not connected */
 	uint64_t last_serial;
 	uint32_t lease_count, waiting_count, recalled_count;
@@ -116,7 +117,7 @@ struct cfs_owner {
 	void	 *arg;
 	struct cfs_clock *clock;
 	uint64_t now_ns;		/* of this call */
-	uint64_t period_ns;		/* M */
+	uint64_t period_ns;		/* M, of clients to come */
 	struct cfs_lock_table *table;
 	struct cfs_hash clients, leases, peers, serials;
 	struct cfs_link_node client_list, watchers, out;

@@ -89,6 +89,9 @@ CFS_ASSERT_SIZE(struct cfs_pool_rec_disk, 136);
 #define CFS_POOL_CONFIG_LEASE_NS	0u
 #define CFS_POOL_CONFIG_DRIFT_PPM	1u
 #define CFS_POOL_CONFIG_CACHE_BYTES	2u
+/* Clients of a manager that served when the period was changed may have one as
+ * long as this; 0: it was not. */
+#define CFS_POOL_CONFIG_LONGEST_NS	3u
 
 enum cfs_device_state {
 	CFS_DEVICE_OK		= 1,

@@ -2,6 +2,7 @@
 /* The pool as a whole: space, devices, slices, settings. */
 #include "session/judge.h"
 #include "session/local.h"
+#include "session/serve_lease.h"
 #include "session/session_priv.h"
 
 #include "base/bits.h"
@@ -490,6 +491,17 @@ int cfs_local_slices(struct cfs_session *s, const char *container,
 
 /* ---- settings ------------------------------------------------------------ */
 
+/* Clients that are here keep the period that they were told. */
+static void set_period(const struct cfs_session *s, struct cfs_pool_rec *rec,
+		       uint64_t period_ns)
+{
+	uint64_t *longest = &rec->config[CFS_POOL_CONFIG_LONGEST_NS];
+	uint64_t *period = &rec->config[CFS_POOL_CONFIG_LEASE_NS];
+
+	*longest = s->seat.has_clients ? CFS_MAX(*longest, *period) : 0;
+	*period = period_ns;
+}
+
 static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		    struct cfs_err *err)
 {
@@ -512,7 +524,7 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 			r = cfs_err_set(err, -EINVAL, "cache: 1 MiB at least");
 	} else if (strcmp(key, "lease_period") == 0) {
 		r = cfs_duration_parse(value, &n, err);
-		rec.config[CFS_POOL_CONFIG_LEASE_NS] = n;
+		set_period(s, &rec, n);
 		if (r == 0 && (n < UINT64_C(1000000000) ||
 			       n > UINT64_C(3600000000000)))
 			r = cfs_err_set(err, -EINVAL, "lease_period: from 1s "
@@ -535,6 +547,8 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 	}
 	if (r == 0)
 		r = cfs_pool_rec_set(s->pool, &rec, err);
+	if (r == 0 && strcmp(key, "lease_period") == 0)
+		cfs_serve_lease_set_period(s, n);
 	/* The labels carry the name as a hint for tools that only look. */
 	if (r == 0 && strcmp(key, "label") == 0) {
 		cfs_devset_set_name(s->set, value);

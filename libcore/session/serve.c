@@ -273,8 +273,10 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	if (s->seat.has_clients)
-		config.grace_ns = cfs_period_owner_ns(config.period_ns,
-						      config.drift_ppm);
+		config.grace_ns = cfs_period_owner_ns(
+			CFS_MAX(config.period_ns,
+				rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
+			config.drift_ppm);
 	return cfs_owner_new(&config, &ops, serve, &serve->clock.clock,
 			     &serve->owner, err);
 }

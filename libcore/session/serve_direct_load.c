@@ -173,7 +173,8 @@ static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 	if (r < 0)
 		return r;
 	end = cfs_deadline_add(now, cfs_period_owner_ns(
-		rec.config[CFS_POOL_CONFIG_LEASE_NS],
+		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
+			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
 		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
 	while ((r = take_over_gone(list, err)) == 0 && has_open(list) &&
 	       now < end) {

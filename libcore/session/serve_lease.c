@@ -138,6 +138,17 @@ void cfs_serve_lease_give(struct cfs_session *s, struct cfs_held **held)
 	pthread_mutex_unlock(&s->users_lock);
 }
 
+void cfs_serve_lease_set_period(struct cfs_session *s, uint64_t period_ns)
+{
+	pthread_mutex_lock(&s->users_lock);
+	if (s->serve) {
+		(void)cfs_owner_set_period(cfs_serve_lock(s->serve), period_ns,
+					   NULL);
+		cfs_serve_unlock(s->serve);
+	}
+	pthread_mutex_unlock(&s->users_lock);
+}
+
 /* ---- life ---------------------------------------------------------------- */
 
 void cfs_serve_lease_start(struct cfs_session *s, struct cfs_serve *serve)

@@ -31,6 +31,8 @@ int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
 /* Give *held back, if it is there still; it is NULL behind this. */
 void cfs_serve_lease_give(struct cfs_session *s, struct cfs_held **held);
 
+/* The period of the clients that come from now on. */
+void cfs_serve_lease_set_period(struct cfs_session *s, uint64_t period_ns);
 /* From now on volumes are used under leases of @serve. */
 void cfs_serve_lease_start(struct cfs_session *s, struct cfs_serve *serve);
 /* Not any more: all are given back. */

@@ -96,6 +96,33 @@ static void test_period_edges(void **state)
 	world_done();
 }
 
+/* Who was told the old one keeps it, on both sides. */
+static void test_period_is_changed(void **state)
+{
+	struct cfs_lease *a, *b, *c, *d;
+
+	(void)state;
+	world_init(2);
+	assert_int_equal(cfs_owner_set_period(world.owner, 0, NULL), -EINVAL);
+	assert_int_equal(cfs_owner_set_period(world.owner, CFS_NS_PER_S, NULL),
+			 0);
+	world_client_new(2);
+	world_connect(2);
+	a = world_file(0, 5, X, 0);
+	b = world_file(2, 6, X, 0);
+	c = world_file(1, 5, X, 0);
+	d = world_file(1, 6, X, 0);
+	world.clients[0].is_cut = world.clients[2].is_cut = true;
+	world_pass(2 * CFS_NS_PER_S);
+	assert_false(cfs_lease_client_still_holds(b));
+	assert_true(is_held(d));
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_false(is_held(c));
+	world_pass(T_NS);
+	assert_true(is_held(c));
+	world_done();
+}
+
 static void test_tick_tells_when(void **state)
 {
 	struct cfs_lease *a;
@@ -597,7 +624,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_grant_and_queue), TEST(test_no_wait),
-		TEST(test_period_edges), TEST(test_tick_tells_when),
+		TEST(test_period_edges), TEST(test_period_is_changed),
+		TEST(test_tick_tells_when),
 		TEST(test_renewal), TEST(test_deaf_client_loses),
 		TEST(test_seal_before_grant), TEST(test_gone),
 		TEST(test_goodbye), TEST(test_reconnect),
