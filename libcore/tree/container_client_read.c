@@ -80,8 +80,8 @@ int cfs_client_doubt(struct cfs_container *c, uint64_t vaddr,
 		if (m->doubts[i].vaddr == vaddr &&
 		    m->doubts[i].view < m->view_number)
 			return cfs_err_set(err, -EUCLEAN, "block at %#" PRIx64
-					   ": bad content, also as the owner "
-					   "names it now", vaddr);
+					   ": bad content, and no copy is "
+					   "good", vaddr);
 	d = &m->doubts[m->doubt_next++ % CFS_CLIENT_DOUBTS];
 	d->vaddr = vaddr;
 	d->view = m->view_number;
