@@ -223,7 +223,7 @@ $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 # ------------------------------------------------------------------ checks
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real
-.PHONY: check-fuzz
+.PHONY: check-fuzz check-beside
 .PHONY: check-model check-mutants check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
@@ -260,6 +260,8 @@ check-unit: build-unit
 	$(RUN_TESTS) unit
 check-bats: all
 	$(RUN_TESTS) bats
+check-beside: all
+	$(RUN_TESTS) beside
 check-crash: build-crash
 	$(RUN_TESTS) crash
 check-sim: sim-bins
@@ -273,7 +275,7 @@ check-real: all
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
 check-long: all sim-bins crash build-san fuzz
-	$(RUN_TESTS) --long unit fuzz model crash sim mutants real bats
+	$(RUN_TESTS) --long unit fuzz model crash sim mutants real bats beside
 
 # The simulation alone: seeds FIRST .. FIRST + SEEDS - 1, in JOBS processes;
 # with VERBOSE=1 each tells its story.

@@ -216,8 +216,10 @@ damage() {
 	run -4 cfsck-heal scrub --json "$P"
 	[ "$(jq_output '.damage[] | select(.kind == "data") |
 		.offset_bytes')" = 69632 ]
-	[ "$(jq_output '.damage[] | select(.kind == "tags") |
-		.is_healed')" = true ]
+	# A cfsd has the page in memory, and has written it anew.
+	[ -n "${CFS_TEST_BESIDE-}" ] ||
+		[ "$(jq_output '.damage[] | select(.kind == "tags") |
+			.is_healed')" = true ]
 	run -7 cfscp "$P:vm0" out
 	cfscp -q --length 68K "$P:vm0" - | cmp -n 69632 - vm0.src
 	run -4 cfsck-heal scrub --json "$P"

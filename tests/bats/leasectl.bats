@@ -388,6 +388,7 @@ was ended" err
 @test "status shows who holds what, and who waits" {
 	hold --range 4K:8K "$P:vm0"
 	leasectl run "$P:vm0" -- true 3>&- &
+	waiting=$!
 	until_true has_leases 2
 	run -0 leasectl status --json "$P"
 	[ "$(jq_output '.manager | .host, .epoch | type')" = \
@@ -405,10 +406,11 @@ was ended" err
 	run -0 leasectl status --json-lines "$P"
 	[ "$(wc -l <<<"$output")" = 2 ]
 	touch go
-	wait
+	wait "$HOLDER" "$waiting"
 }
 
 @test "watch tells what happens, from one manager to the next" {
+	not_beside "it is about who holds the pool"
 	slicectl set -q "$P" lease_period=1s
 	leasectl watch --json-lines "$P" >>events 3>&- &
 	watch=$!
@@ -503,6 +505,7 @@ release vm0 exclusive" ]
 }
 
 @test "where the socket cannot be there is one line" {
+	not_beside "it is about who holds the pool"
 	CFS_RUN=$BATS_TEST_TMPDIR/$(printf '%0100d' 0) \
 		run -2 --separate-stderr leasectl acquire "$P:vm0"
 	[ "$(wc -l <<<"$stderr")" = 1 ]

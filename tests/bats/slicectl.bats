@@ -82,6 +82,7 @@ of_volume() {
 }
 
 @test "pools does not wait for one that is in use" {
+	not_beside "it answers"
 	make_pool
 	mkfifo pipe
 	mkcfs "$P:held" --lun auto --from - <pipe >/dev/null 3>&- &
