@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A LUN that is written and read in order beside a cfsd, directly, against the
+# same by the process that holds the pool itself; what that costs the manager;
+# and many small files.
+
+CASE_TITLE='Direct access beside a manager, and alone'
+DIRECT_MB=${DIRECT_MB:-512}
+DIRECT_SECONDS=${DIRECT_SECONDS:-5}
+DIRECT_ROUNDS=${DIRECT_ROUNDS:-5}
+DIRECT_FILES=${DIRECT_FILES:-4000}
+DIRECT_ALONE='raw: cfs, by the process that holds the pool'
+
+direct_alone()
+{
+	local way out
+
+	! is_broken cfs || return 0
+	for way in write read; do
+		out=$(direct-bench stream "$WORK/alone" vm0 "$DIRECT_SECONDS" \
+			$way 0 2>"$WORK/err") || {
+			failed "$DIRECT_ALONE"
+			return
+		}
+		sample $way "$DIRECT_ALONE" "$1" "$(field mb_per_s <<<"$out")"
+	done
+}
+
+direct_beside()
+{
+	local way out
+
+	! is_broken cfs || return 0
+	for way in write read; do
+		out=$(direct-bench stream "$WORK/served" vm0 "$DIRECT_SECONDS" \
+			$way "$SERVED_PID" 2>"$WORK/err") || {
+			failed cfs
+			return
+		}
+		sample $way cfs "$1" "$(field mb_per_s <<<"$out")"
+		sample messages "cfs: $way" "$1" \
+			"$(field messages_per_64mb <<<"$out")"
+		sample cpu "cfs: $way" "$1" "$(field cpu_percent <<<"$out")"
+	done
+}
+
+received()
+{
+	direct-bench counters "$WORK/served" | field received_messages
+}
+
+# Files into a new directory; two messages are our own questions'.
+direct_files()
+{
+	local before
+
+	! is_broken 'cfs: files' || return 0
+	before=$(received)
+	CFS_IO=direct quietly cfscp -q "$WORK/files" \
+		"$WORK/served:home:/r$1" || {
+		failed 'cfs: files'
+		return
+	}
+	sample files 'cfs: files' "$1" \
+		$((($(received) - before - 2) * 1000 / DIRECT_FILES))
+}
+
+run_case()
+{
+	local i
+
+	measure write MB/s higher "$DIRECT_ALONE" 'written in order'
+	measure read MB/s higher "$DIRECT_ALONE" 'read in order'
+	measure messages messages lower - 'messages to the manager per 64 MB'
+	measure cpu % lower - 'processor time of the manager, of one core'
+	measure files messages lower - \
+		'messages to the manager per 1,000 files, with the tool'\''s own'
+	aim write cfs '>=' 0.95 "$DIRECT_ALONE"
+	aim read cfs '>=' 0.95 "$DIRECT_ALONE"
+	for i in read write; do
+		aim messages "cfs: $i" '<=' 1
+		aim cpu "cfs: $i" '<' 2
+	done
+	need cfs mkcfs cfsd cfscp direct-bench || return 0
+	need_space '(all)' $((DIRECT_MB * 6)) || return 0
+	for i in alone served; do
+		quietly mkcfs -q --size $((DIRECT_MB * 5 / 2 + 512))M \
+			"$WORK/$i" &&
+		quietly mkcfs -q "$WORK/$i:vm0" --lun "${DIRECT_MB}M" || {
+			failed cfs
+			return
+		}
+	done
+	mkdir "$WORK/files" &&
+	quietly mkcfs -q "$WORK/served:home" --tree || return
+	for ((i = 0; i < DIRECT_FILES; i++)); do
+		echo "$i" >"$WORK/files/f$i"
+	done
+	serve_pool "$WORK/served" || {
+		failed cfs
+		return
+	}
+	rounds "$DIRECT_ROUNDS" direct_alone direct_beside direct_files
+}
