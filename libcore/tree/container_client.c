@@ -365,7 +365,7 @@ static int folded(struct cfs_container *c, const struct cfs_client_view *view,
 	m->is_held = m->will_hold;
 	c->pending.bytes = 0;
 	c->pending_count = 0;
-	c->data_batch = 0;
+	c->data_batch /= 2;	/* who writes much goes on with it */
 	if (c->hooks)
 		c->hooks->folded(c->hooks_ctx);
 	return install_view(c, view, err);
