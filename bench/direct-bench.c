@@ -7,6 +7,8 @@
  *   direct-bench stream POOL VOLUME SECONDS read|write PID
  *	one line: MB/s; and if PID is not 0 what it cost the manager, PID, in
  *	messages that it received for each 64 MB and in processor time
+ *   direct-bench die POOL VOLUME COUNT
+ *	write so many pieces directly, durably every 8 MiB, and be killed
  *   direct-bench counters POOL
  *	messages and bytes that the manager has received and sent
  *
@@ -20,6 +22,7 @@
 #include "session/lease.h"
 #include "session/remote.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #define PIECE_BYTES	(UINT64_C(1) << 20)
@@ -197,6 +200,35 @@ static int verb_stream(char **args)
 	return 0;
 }
 
+static int verb_die(char **args)
+{
+	const struct cfs_session_options opt = {
+		.is_writable = true, .wait_seconds = 10,
+		.io_mode = CFS_IO_MODE_DIRECT,
+	};
+	uint64_t count = parse_count(args[2]), seed = 1;
+	struct cfs_io_volume *io = NULL;
+	struct cfs_session *s = NULL;
+	void *buf = NULL;
+	int r = 0;
+
+	if (posix_memalign(&buf, BLOCK_BYTES, PIECE_BYTES))
+		return die("memory");
+	fill_random(buf, PIECE_BYTES, &seed);
+	if (cfs_session_open(args[0], &opt, &s, &err) < 0 ||
+	    cfs_io_open(s, args[1], NULL, true, &io, &err) < 0)
+		return die(args[0]);
+	for (uint64_t i = 0; r == 0 && i < count; i++) {
+		r = cfs_io_write(io, i * PIECE_BYTES, buf, PIECE_BYTES, &err);
+		if (r == 0 && i % 8 == 7)
+			r = cfs_io_sync(io, &err);
+	}
+	if (r < 0)
+		return die(args[1]);
+	raise(SIGKILL);
+	return 1;
+}
+
 static int verb_counters(char **args)
 {
 	struct cfs_server_stats stats;
@@ -219,6 +251,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 7 && strcmp(argv[1], "stream") == 0)
 		return verb_stream(argv + 2);
+	if (argc == 5 && strcmp(argv[1], "die") == 0)
+		return verb_die(argv + 2);
 	if (argc == 3 && strcmp(argv[1], "counters") == 0)
 		return verb_counters(argv + 2);
 	fprintf(stderr,

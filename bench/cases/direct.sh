@@ -10,6 +10,7 @@ DIRECT_MB=${DIRECT_MB:-512}
 DIRECT_SECONDS=${DIRECT_SECONDS:-5}
 DIRECT_ROUNDS=${DIRECT_ROUNDS:-5}
 DIRECT_FILES=${DIRECT_FILES:-4000}
+DIRECT_DIES_MB=${DIRECT_DIES_MB:-128}
 DIRECT_ALONE='raw: cfs, by the process that holds the pool'
 
 direct_alone()
@@ -66,6 +67,38 @@ direct_files()
 		$((($(received) - before - 2) * 1000 / DIRECT_FILES))
 }
 
+# event_ns NAME: when the first of them was, in nanoseconds.
+event_ns()
+{
+	date -d "$(jq -r "select(.event == \"$1\").at" "$WORK/events" |
+		head -n 1)" +%s%N
+}
+
+# What a client had synced and not returned, from the moment that the manager
+# knows of its death until it has all of it.
+direct_recovery()
+{
+	local watch
+
+	! is_broken 'cfs: recovery' || return 0
+	leasectl watch --json-lines "$WORK/served" >"$WORK/events" \
+		2>/dev/null &
+	watch=$!
+	sleep 0.5
+	direct-bench die "$WORK/served" vm0 "$DIRECT_DIES_MB" \
+		>/dev/null 2>"$WORK/err"
+	if wait_until 40 "grep -q '\"sealed\"' $WORK/events"; then
+		sample recovery 'cfs: recovery' "$1" "$(awk \
+			-v ns=$(($(event_ns sealed) - $(event_ns gone))) \
+			-v mb="$DIRECT_DIES_MB" \
+			'BEGIN { print mb * 1.048576 / (ns / 1e9) }')"
+	else
+		failed 'cfs: recovery'
+	fi
+	kill "$watch"
+	wait "$watch"
+} 2>/dev/null
+
 run_case()
 {
 	local i
@@ -76,6 +109,9 @@ run_case()
 	measure cpu % lower - 'processor time of the manager, of one core'
 	measure files messages lower - \
 		'messages to the manager per 1,000 files, with the tool'\''s own'
+	measure recovery MB/s higher - \
+		'recovery of what a dead client had synced'
+	aim recovery 'cfs: recovery' '>=' 500
 	aim write cfs '>=' 0.95 "$DIRECT_ALONE"
 	aim read cfs '>=' 0.95 "$DIRECT_ALONE"
 	for i in read write; do
@@ -101,5 +137,6 @@ run_case()
 		failed cfs
 		return
 	}
-	rounds "$DIRECT_ROUNDS" direct_alone direct_beside direct_files
+	rounds "$DIRECT_ROUNDS" direct_alone direct_beside direct_files \
+		direct_recovery
 }
