@@ -117,7 +117,7 @@ static void test_manager_killed(void **state)
 	struct answer after;
 
 	(void)state;
-	make_pool("5s");
+	make_pool("10s");
 	m = start_manager();
 	a = start_client(CFS_IO_MODE_DIRECT);
 	b = start_client(CFS_IO_MODE_DIRECT);
