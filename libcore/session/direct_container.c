@@ -6,7 +6,7 @@
  *
  * Locks: a container's own, then the link, then the leaser's, then d->mutex.
  */
-#include "session/direct_priv.h"
+#include "session/direct_tree.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -158,7 +158,8 @@ static bool source_holds(void *ctx)
 	client = cfs_leaser_lock(d->leaser);
 	is_alive = cfs_lease_client_is_alive(client);
 	cfs_leaser_unlock(d->leaser);
-	return is_alive && cfs_direct_locks_hold(d->locks, dc->id);
+	return is_alive && cfs_direct_locks_hold(d->locks, dc->id) &&
+	       direct_trees_hold(dc);
 }
 
 static const struct cfs_client_source source = {

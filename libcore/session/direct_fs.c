@@ -13,6 +13,9 @@
 bool direct_again(struct direct_fs *d, unsigned int *tries, int *r,
 		  struct cfs_err *err)
 {
+	/* It has succeeded in the end: nothing is to be told. */
+	if (*r >= 0 && *tries && err)
+		*err = (struct cfs_err)CFS_ERR_INIT;
 	if (*r != -EAGAIN || !cfs_container_is_client(d->view.container) ||
 	    (*tries)++ == TRIES_MAX)
 		return false;

@@ -19,14 +19,20 @@ struct named {
 /* 0 also where there is nothing, or never can be: the call itself will say. */
 static int look(struct direct_fs *d, struct named *n, struct cfs_err *err)
 {
+	struct cfs_err own = CFS_ERR_INIT, *upper = err;
 	uint64_t ino = 0;
 	int r;
 
+	err = &own;
 	DIRECT_RUN(d, r, cfs_fs_lookup(d->inner, n->dir_ino, n->name,
 				       n->name_bytes, &ino, &n->inode, err));
 	n->ino = r < 0 ? 0 : ino;
-	return r == -EIO || r == -EUCLEAN || r == -EAGAIN || r == -ENOMEM ||
-	       r == -EROFS || r == -ESTALE ? r : 0;
+	if (r != -EIO && r != -EUCLEAN && r != -EAGAIN && r != -ENOMEM &&
+	    r != -EROFS && r != -ESTALE)
+		return 0;
+	if (upper)
+		*upper = own;
+	return r;
 }
 
 static bool has_want(const struct cfs_tree_want *wants, size_t count,

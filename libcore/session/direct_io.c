@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* LUNs of direct access behind io_ops.h. */
-#include "session/direct_priv.h"
+#include "session/direct_tree.h"
 
 #include "base/bits.h"
 #include "base/cleanup.h"
@@ -168,6 +168,8 @@ static uint64_t fresh_size(struct direct_volume *v)
 static int check_range(struct direct_volume *v, uint64_t offset_bytes,
 		       uint64_t length_bytes, struct cfs_err *err)
 {
+	if (v->tree)
+		return cfs_err_set(err, -EINVAL, "not a LUN");
 	if (!cfs_range_fits(offset_bytes, length_bytes,
 			    io_size_bytes(&v->v)) &&
 	    !cfs_range_fits(offset_bytes, length_bytes, fresh_size(v)))
@@ -375,8 +377,10 @@ static void io_close(struct cfs_io_volume *io)
 	struct direct_volume *v = of(io);
 	const struct cfs_direct_request leave = { .use = v->use };
 	struct cfs_err err = CFS_ERR_INIT;
-	int r = direct_is_lost(v->dc, &err);
+	int r;
 
+	direct_tree_close(v->tree);
+	r = direct_is_lost(v->dc, &err);
 	if (r == 0 && v->is_writable)
 		r = cfs_container_fold(v->dc->c, &err);
 	if (r < 0 && v->is_writable)
@@ -450,6 +454,8 @@ static int open_steps(struct cfs_direct *d, struct direct_volume *v,
 			v->dc->c, o.branch,
 			o.stamp ? o.stamp : CFS_STAMP_HEAD,
 		};
+	if (r == 0 && o.kind == CFS_VOLUME_TREE)
+		r = direct_tree_open(v, err);
 	return r;
 }
 

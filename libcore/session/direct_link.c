@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The connection of direct access, kept up as long as the leases live. */
-#include "session/direct_priv.h"
+#include "session/direct_tree.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -114,6 +114,8 @@ static void on_recall(void *arg, struct cfs_held *held, uint64_t grant_id,
 {
 	struct cfs_direct *d = arg;
 
+	if (direct_tree_recall(d, held, grant_id, resource, mode))
+		return;
 	cfs_direct_locks_recall(d->locks, held, grant_id, resource, mode);
 }
 
@@ -121,7 +123,8 @@ static void on_lost(void *arg, struct cfs_held *held)
 {
 	struct cfs_direct *d = arg;
 
-	cfs_direct_locks_lost(d->locks, held);
+	if (!direct_tree_lost(d, held))
+		cfs_direct_locks_lost(d->locks, held);
 }
 
 static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)

@@ -43,6 +43,7 @@ struct direct_volume {
 	uint64_t	id, ino, stamp;
 	uint64_t	size_bytes;	/* atomic */
 	struct cfs_view	view;
+	struct direct_tree *tree;	/* NULL: a LUN */
 	bool		is_writable;
 	/* Where nothing is left to be lent: through the manager, which finds
 	 * the last blocks.  Opened when it is needed. */
@@ -74,6 +75,11 @@ struct cfs_direct {
 	int		failed;		/* the first failure, for the close */
 	struct cfs_err	why;
 	uint64_t	next_use;
+
+	/* Of trees; behind the leaser's lock. */
+	pthread_mutex_t	trees_lock;
+	pthread_cond_t	trees_changed;
+	struct direct_tree *trees;
 	struct cfs_direct_stats stats;	/* atomic counters */
 };
 

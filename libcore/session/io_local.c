@@ -24,6 +24,7 @@ struct cfs_open_tree {
 	struct cfs_open_tree *next;
 	uint64_t	container, volume;
 	struct cfs_fs	*fs;
+	struct cfs_beside_tree *beside;	/* NULL: nobody is beside us */
 	unsigned int	users;
 };
 
@@ -76,17 +77,26 @@ static int open_fs(struct local_volume *v, struct cfs_fs **ret,
 /* The first who opens it; the session's lock is held. */
 static int tree_new(struct local_volume *v, struct cfs_err *err)
 {
+	const struct cfs_lock_resource of_volume = {
+		.container = v->m->id, .volume = v->id,
+	};
 	struct cfs_open_tree *t = calloc(1, sizeof(*t));
 	int r = 0;
 
 	if (!t)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	/* Inodes that a crash left without a name. */
-	if (v->s->opt.is_writable)
+	/* Inodes that a crash left without a name; beside others, by whoever
+	 * finds that nobody else has any open. */
+	if (v->s->opt.is_writable &&
+	    !cfs_serve_direct_has_trees(v->s->beside_us))
 		r = cfs_fs_reclaim_orphans(v->view.container, v->view.branch,
 					   NULL, err);
 	if (r == 0)
 		r = open_fs(v, &t->fs, err);
+	if (r == 0 && cfs_serve_direct_has_trees(v->s->beside_us))
+		r = cfs_serve_direct_tree_open(v->s->beside_us, &of_volume,
+					       &v->view, true, t->fs, &t->fs,
+					       &t->beside, err);
 	if (r < 0) {
 		free(t);
 		return r;
@@ -120,7 +130,7 @@ static int tree_get(struct local_volume *v, struct cfs_err *err)
 
 static void tree_put(struct local_volume *v)
 {
-	struct cfs_open_tree **at;
+	struct cfs_open_tree **at, *last = NULL;
 
 	if (!v->tree) {
 		cfs_fs_close(v->v.fs);
@@ -131,10 +141,14 @@ static void tree_put(struct local_volume *v)
 		for (at = &v->s->trees; *at != v->tree; at = &(*at)->next)
 			;
 		*at = v->tree->next;
-		cfs_fs_close(v->tree->fs);
-		free(v->tree);
+		last = v->tree;
 	}
 	pthread_mutex_unlock(&v->s->lock);
+	if (last && last->beside)
+		cfs_serve_direct_tree_close(last->beside);
+	else if (last)
+		cfs_fs_close(last->fs);
+	free(last);
 }
 
 /* ---- LUNs ---------------------------------------------------------------- */

@@ -244,8 +244,6 @@ static int find_volume(struct opening *op, struct cfs_err *err)
 				   &op->named.rec, err);
 	if (r < 0)
 		return r;
-	if (op->named.rec.kind != CFS_VOLUME_LUN)
-		return cfs_err_set(err, -ENOTSUP, "not a LUN");
 	op->o.container = op->named.member->id;
 	memcpy(op->o.uuid, op->named.member->rec.uuid, sizeof(op->o.uuid));
 	op->o.volume_id = op->named.id;
@@ -380,6 +378,16 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	u->stamp = op->o.stamp;
 	u->branch = op->o.branch;
 	u->writes = writes;
+	u->kind = op->o.kind;
+	u->tree.container = op->named.member->container;
+	if (u->kind == CFS_VOLUME_TREE)
+		r = beside_tree_number(op->sd, u->container,
+				       u->tree.container, err);
+	if (r < 0) {
+		cfs_serve_volume_leave(op->sd->s, u->use);
+		free(u);
+		return r;
+	}
 	pthread_mutex_lock(&op->sd->mutex);
 	u->next = op->c->uses;
 	op->c->uses = u;

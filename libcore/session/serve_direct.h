@@ -83,6 +83,23 @@ void cfs_serve_direct_end(struct cfs_direct_access *access);
 void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
 			   uint64_t volume);
 
+/*
+ * A tree that this process uses itself, where others are answered: @inner, which
+ * is taken, also on failure, under leases.  @of: the volume.  Closed by close
+ * alone.
+ */
+struct cfs_beside_tree;
+struct cfs_fs;
+struct cfs_view;
+bool cfs_serve_direct_has_trees(const struct cfs_serve_direct *sd);
+int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
+			       const struct cfs_lock_resource *of,
+			       const struct cfs_view *view, bool writes,
+			       struct cfs_fs *inner, struct cfs_fs **ret_fs,
+			       struct cfs_beside_tree **ret,
+			       struct cfs_err *err);
+void cfs_serve_direct_tree_close(struct cfs_beside_tree *t);
+
 /* ---- sessions that answer nobody ------------------------------------------ */
 
 /*

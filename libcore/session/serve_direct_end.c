@@ -87,6 +87,7 @@ void beside_rules_donep(struct beside_rules *rules)
 
 	while ((u = rules->uses)) {
 		rules->uses = u->next;
+		cfs_tree_rules_donep(&u->tree);
 		free(u);
 	}
 }
@@ -113,6 +114,9 @@ int beside_rules_of(struct cfs_serve_direct *sd, struct beside_client *c,
 		}
 		*copy = *u;
 		copy->use = NULL;
+		copy->tree = (struct cfs_tree_rules){
+			.container = u->tree.container,
+		};
 		copy->next = ret->uses;
 		ret->uses = copy;
 	}
@@ -150,11 +154,14 @@ bool beside_may(void *ctx, uint16_t branch, uint64_t ino, uint64_t first,
 {
 	const struct beside_rules *rules = ctx;
 	const uint64_t first_bytes = first * CFS_BLOCK_BYTES;
-	const struct beside_use *u;
+	struct beside_use *u;
 
 	for (u = rules->uses; u; u = u->next)
-		if (u->branch == branch && u->ino == ino && !u->stamp)
+		if (u->branch == branch && !u->stamp &&
+		    (u->kind == CFS_VOLUME_TREE || u->ino == ino))
 			break;
+	if (u && u->kind == CFS_VOLUME_TREE)
+		return beside_tree_may(rules, u, ino);
 	if (!u || first > UINT64_MAX / CFS_BLOCK_BYTES / 2 ||
 	    count > UINT64_MAX / CFS_BLOCK_BYTES / 2)
 		return false;

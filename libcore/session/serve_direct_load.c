@@ -291,7 +291,8 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 	struct cfs_serve_direct *sd = calloc(1, sizeof(*sd));
 	struct cfs_serve_hooks hooks = {
 		.seal = on_seal, .lost = on_ended_client, .gone = on_gone,
-		.ended = on_ended_peer, .arg = sd,
+		.ended = on_ended_peer, .generation = beside_generation,
+		.arg = sd,
 	};
 	pthread_condattr_t attr;
 	int r;
@@ -308,6 +309,8 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 	pthread_cond_init(&sd->changed, &attr);
 	pthread_condattr_destroy(&attr);
 	r = beside_local_init(sd, err);
+	if (r == 0)
+		r = beside_trees_init(sd, err);
 	if (r == 0)
 		r = load(sd, err);
 	if (r == 0)
@@ -344,6 +347,7 @@ void cfs_serve_direct_free(struct cfs_serve_direct *sd)
 		return;
 	cfs_serve_direct_stop(sd);
 	cfs_serve_set_hooks(sd->serve, NULL);
+	beside_trees_done(sd);
 	while ((job = sd->jobs)) {
 		sd->jobs = job->next;
 		free(job);

@@ -7,6 +7,7 @@
 #include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "session/session_priv.h"
+#include "session/tree_passes.h"
 #include "tree/lend.h"
 
 #define SERVE_STAGED_BYTES_MAX	(UINT64_C(256) << 20)	/* of all clients */
@@ -21,6 +22,8 @@ struct beside_use {
 	uint64_t	container, volume, ino, stamp;
 	uint16_t	branch;
 	bool		writes;
+	uint32_t	kind;		/* enum cfs_volume_kind */
+	struct cfs_tree_rules tree;	/* of a copy, for a fold */
 };
 
 /* A client of a container. */
@@ -90,6 +93,11 @@ struct cfs_serve_direct {
 	unsigned int	active;		/* clients of containers; atomic */
 	struct cfs_leaser *leaser;
 	struct cfs_direct_locks *locks;
+
+	/* Of trees; with the lock of the serve. */
+	struct cfs_tree_passes *passes;
+	struct beside_numbered *numbered;
+	uint64_t	generation;
 };
 
 /* ---- serve_direct.c ------------------------------------------------------ */
@@ -184,3 +192,17 @@ void beside_notice(struct cfs_serve_direct *sd, const struct beside_client *c,
 int beside_local_init(struct cfs_serve_direct *sd, struct cfs_err *err);
 void beside_local_stop(struct cfs_serve_direct *sd);
 void beside_local_done(struct cfs_serve_direct *sd);
+
+/* ---- serve_direct_tree.c ------------------------------------------------- */
+
+int beside_trees_init(struct cfs_serve_direct *sd, struct cfs_err *err);
+void beside_trees_done(struct cfs_serve_direct *sd);
+/* Generations of its leases are numbers of its commits, from here on. */
+int beside_tree_number(struct cfs_serve_direct *sd, uint64_t id,
+		       const struct cfs_container *container,
+		       struct cfs_err *err);
+uint64_t beside_generation(void *sd, uint64_t client,
+			   const struct cfs_lock_resource *resource,
+			   uint32_t mode);
+bool beside_tree_may(const struct beside_rules *rules, struct beside_use *u,
+		     uint64_t ino);

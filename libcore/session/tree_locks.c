@@ -93,12 +93,15 @@ static int ask_all(struct cfs_tree_locks *l, bool tries_whole,
 		   uint32_t *ret_mode, struct cfs_held **ret,
 		   struct cfs_err *err)
 {
+	struct cfs_err own = CFS_ERR_INIT;
 	int r = -EBUSY;
 
 	if (tries_whole) {
 		*ret_mode = whole_mode(l);
 		r = tree_ask(l, CFS_TREE_LOCK_ALL, *ret_mode,
-			     CFS_MSG_LOCK_RECALLABLE, &l->all, ret, err);
+			     CFS_MSG_LOCK_RECALLABLE, &l->all, ret, &own);
+		if (r < 0 && r != -EBUSY && err)
+			*err = own;
 	}
 	if (r != -EBUSY)
 		return r;
@@ -552,6 +555,7 @@ int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 			 const struct cfs_tree_pins *pins, uint64_t ino,
 			 struct cfs_held **ret_held, struct cfs_err *err)
 {
+	struct cfs_err own = CFS_ERR_INIT;
 	bool is_own;
 	int r;
 
@@ -562,7 +566,9 @@ int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 	if (is_own)
 		return 1;
 	r = tree_ask(l, CFS_TREE_LOCK_OPEN(ino), CFS_LOCK_X, 0, NULL,
-		     ret_held, err);
+		     ret_held, &own);
+	if (r < 0 && r != -EBUSY && err)
+		*err = own;
 	return r == 0 ? 1 : r == -EBUSY ? 0 : r;
 }
 

@@ -142,8 +142,9 @@ int cfs_fs_inode_make(struct cfs_fs *fs, uint64_t dir_ino, uint32_t nlink,
 		return r;
 	inode_init(ret, spec, dir_ino, cfs_fs_now_ns(fs));
 	ret->nlink = nlink;
-	r = content_put(fs, *ret_ino, spec, err);
-	return r < 0 ? r : cfs_fs_inode_store(fs, *ret_ino, ret, err);
+	/* First of all: a manager that is told of data wants to know whose. */
+	r = cfs_fs_inode_store(fs, *ret_ino, ret, err);
+	return r < 0 ? r : content_put(fs, *ret_ino, spec, err);
 }
 
 static int create_in_op(struct cfs_fs *fs, uint64_t dir_ino, const void *name,

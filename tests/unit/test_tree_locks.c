@@ -303,7 +303,8 @@ static void test_nameless(void **state)
 	struct tree_world w;
 	struct actor *a = &w.actors[1], *b = &w.actors[2];
 	const struct cfs_fs_spec spec = { .mode = S_IFREG | 0644 };
-	uint8_t buf[9000];
+	struct cfs_fs_spec with_data = spec;
+	uint8_t buf[9000], *big;
 	uint64_t ino = 0;
 	size_t done;
 
@@ -323,6 +324,17 @@ static void test_nameless(void **state)
 	OK(cfs_fs_close_ino(a->fs, ino, &err_));
 	must_have(b, root(b), "file", sizeof(buf), 2);
 	must_have(&w.actors[0], root(b), "file", sizeof(buf), 2);
+	/* With its first bytes in the same operation, in whole blocks. */
+	big = malloc(1 << 20);
+	assert_non_null(big);
+	heal_fill(big, 1 << 20, 5);
+	with_data.data = big;
+	with_data.data_bytes = 1 << 20;
+	OK(cfs_fs_create_nameless(a->fs, root(a), &with_data, &ino, &err_));
+	OK(cfs_fs_name(a->fs, ino, root(a), N("big"), &err_));
+	OK(cfs_fs_close_ino(a->fs, ino, &err_));
+	free(big);
+	must_have(b, root(b), "big", 1 << 20, 5);
 	world_stop(&w);
 }
 
