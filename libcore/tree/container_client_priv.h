@@ -41,6 +41,7 @@ struct client_mode {
 
 	uint64_t	stamp_end;
 	uint64_t	ino_end;
+	uint32_t	ino_batch;	/* numbers to ask for; 0: none yet */
 	uint64_t	root_seq;
 	uint64_t	map_change;
 	uint64_t	total_blocks, used_blocks, left_blocks;

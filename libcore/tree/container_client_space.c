@@ -13,7 +13,8 @@
 
 #define BORROW_MIN	4u
 #define BORROW_MAX	256u
-#define INOS_AT_ONCE	512u
+#define INOS_MIN	512u
+#define INOS_MAX	8192u
 /* So many blocks that no fold has named are worth one where space ends. */
 #define NAMED_WORTH	256u
 
@@ -136,11 +137,14 @@ int cfs_client_new_ino(struct cfs_container *c, uint64_t *ret,
 
 	if (c->next_ino >= m->ino_end) {
 		uint64_t first = 0, end = 0;
-		int r = m->source->lend_inos(m->source_ctx, INOS_AT_ONCE,
-					     &first, &end, err);
+		uint32_t count = CFS_MAX(m->ino_batch, INOS_MIN);
+		int r = m->source->lend_inos(m->source_ctx, count, &first,
+					     &end, err);
 
 		if (r < 0)
 			return r;
+		/* Who makes many asks seldom. */
+		m->ino_batch = CFS_MIN(4 * count, INOS_MAX);
 		if (first >= end || end > CFS_INO_MAX + 1)
 			return cfs_err_set(err, -EPROTO, "the owner lent no "
 					   "inode numbers");
