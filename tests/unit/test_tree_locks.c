@@ -396,7 +396,8 @@ static void must_be(struct runner *r, int line, int e, const int *allowed)
 }
 
 /* 0, or one of these. */
-#define MAY(r, e, ...) must_be(r, __LINE__, e, (const int[]){ __VA_ARGS__ __VA_OPT__(,) 0 })
+#define MAY(r, e, ...) \
+	must_be(r, __LINE__, e, (const int[]){ __VA_ARGS__ __VA_OPT__(,) 0 })
 
 static void runner_done(const struct runner *r)
 {
