@@ -73,3 +73,15 @@ uint64_t tree_now_ns(void);
 int tree_ask(struct cfs_tree_locks *l, uint64_t ino, uint32_t mode,
 	     uint32_t flags, void *user, struct cfs_held **ret,
 	     struct cfs_err *err);
+
+static inline bool tree_is_whole(const struct cfs_tree_lock *all)
+{
+	return all->mode == CFS_LOCK_X || all->mode == CFS_LOCK_S;
+}
+
+static inline uint64_t
+tree_published(const struct cfs_tree_locks *l)
+{
+	return l->config.ops.published ?
+	       l->config.ops.published(l->config.ops.arg) : 0;
+}
