@@ -143,7 +143,7 @@ worked() {
 	cfscp -q full.img:a - | cmp - small
 }
 
-@test "trees are forwarded" {
+@test "a tree beside its manager" {
 	mkcfs -q "$P:t" --tree
 	unset CFS_IO
 	pattern 10 >src
