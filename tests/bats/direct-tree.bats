@@ -107,12 +107,18 @@ make_files() {
 
 	make_files 2000 src1 1
 	make_files 500 src2 10000
-	cfscp -q src1 "$P:t:/one" &
+	cfscp -q --mkdir "$P:t:/one"
+	# Half of an archive: it is in the middle of it until it is killed.
+	mkfifo pipe
+	cfscp -q --extract - "$P:t:/one" <pipe &
 	pid=$!
-	cfscp -q src2 "$P:t:/two" &
-	sleep 0.15
+	exec 9>pipe
+	tar -C src1 -c . | head -c 1M >&9
+	cfscp -q src2 "$P:t:/two" 9>&- &
+	sleep 0.1
 	kill -9 "$pid"
 	wait "$pid" || true
+	exec 9>&-
 	wait $!
 	cfscp -q "$P:t:/two" out
 	diff -r src2 out
