@@ -312,7 +312,8 @@ static void sweep(unsigned int (*fn)(unsigned int, bool, bool, bool),
 		  bool is_mirror)
 {
 	const unsigned int n = fn(0, false, false, is_mirror);
-	const unsigned int step = getenv("CFS_LONG") ? 1 : is_mirror ? 16 : 6;
+	const unsigned int step = getenv("CFS_LONG") ? 1 :
+				  is_mirror ? 96 : 40;
 
 	assert_true(n > 20);
 	for (unsigned int at = 1; at <= n; at += step)
