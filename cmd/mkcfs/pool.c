@@ -24,22 +24,16 @@ static bool is_same(const char *a, const char *b)
 	return !strcmp(real_a, real_b);
 }
 
-static int check_device(struct cfs_cmd *cmd, const char *path)
+/* What would be lost is asked about; the rest is judged by the format. */
+static int ask_about(struct cfs_cmd *cmd, const char *path)
 {
-	bool may_make = cfs_cmd_has(cmd, "size");
 	char lost[CFS_JUDGE_TEXT_BYTES];
 	struct cfs_probe probe;
 	int r = cfs_probe_device(path, &probe, &cmd->err);
 
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, path, r);
-	r = cfs_device_judge(path, &probe, cmd->is_force, may_make, lost,
-			     &cmd->err);
-	if (r == -ENOENT)
-		return cfs_err_set(&cmd->err, r, "%s: no such file or device: "
-				   "give --size to make a file", path);
-	if (r == -EEXIST)
-		return cmd->err.code = CFS_REFUSED;
+	r = cfs_device_judge(path, &probe, true, true, lost, &cmd->err);
 	if (r < 0 || !lost[0])
 		return r;
 	return cfs_cmd_confirm(cmd, path, "%s", lost);
@@ -61,7 +55,8 @@ static int check_devices(struct cfs_cmd *cmd)
 				return cfs_cmd_usage(cmd, "'%s' is given "
 						     "twice", path);
 		}
-		r = check_device(cmd, path);
+		if (cmd->is_force)
+			r = ask_about(cmd, path);
 	}
 	return r;
 }
@@ -124,7 +119,7 @@ int mkcfs_make_pool(struct cfs_cmd *cmd)
 	if (r < 0)
 		return r;
 	r = cfs_pool_format(&opt, &result, &cmd->err);
-	if (r == -EEXIST)	/* came between the question and now */
+	if (r == -EEXIST)
 		r = cmd->err.code = CFS_REFUSED;
 	if (r < 0)
 		return cmd->operand_count == 1 ?

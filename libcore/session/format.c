@@ -26,6 +26,7 @@
 struct format {
 	const struct cfs_format_options *opt;
 	struct cfs_dev	**devices;
+	bool		*is_new;	/* there was nothing of that name */
 	bool		*was_made;	/* by us: removed again on failure */
 	struct cfs_label *labels;
 	uint64_t	slice_bytes;
@@ -39,6 +40,7 @@ static void format_done(struct format *f)
 		for (size_t i = 0; i < f->opt->device_count; i++)
 			cfs_dev_close(f->devices[i]);
 	free(f->devices);
+	free(f->is_new);
 	free(f->was_made);
 	free(f->labels);
 }
@@ -62,26 +64,28 @@ int cfs_probe_device(const char *path, struct cfs_probe *ret,
 	return 0;
 }
 
-static int check_device(const struct cfs_format_options *opt, const char *path,
-			bool *ret_exists, struct cfs_err *err)
+/* All of them, before the first is touched. */
+static int judge_devices(struct format *f, struct cfs_err *err)
 {
-	struct cfs_device_probe p;
-	int r = cfs_device_probe(path, &p, err);
+	const struct cfs_format_options *opt = f->opt;
+	char lost[CFS_JUDGE_TEXT_BYTES];
 
-	if (r < 0)
-		return r;
-	*ret_exists = p.exists;
-	if (!p.exists && opt->size_bytes == 0)
-		return cfs_err_set(err, -ENOENT, "%s: no such file or device: "
-				   "name a size to make a file", path);
-	if (p.is_in_use)
-		return cfs_err_set(err, -EBUSY, "%s: in use: %s", path,
-				   p.used_as);
-	if (p.type[0] && !opt->is_forced)
-		return cfs_err_set(err, -EEXIST, "%s: %s%s%s%s stands there: "
-				   "-f overwrites it", path, p.type,
-				   p.label[0] ? " \"" : "", p.label,
-				   p.label[0] ? "\"" : "");
+	for (size_t i = 0; i < opt->device_count; i++) {
+		const char *path = opt->devices[i];
+		struct cfs_probe probe;
+		int r = cfs_probe_device(path, &probe, err);
+
+		if (r == 0)
+			r = cfs_device_judge(path, &probe, opt->is_forced,
+					     opt->size_bytes != 0, lost, err);
+		if (r == -ENOENT)
+			return cfs_err_set(err, r, "%s: no such file or "
+					   "device: give --size to make a "
+					   "file", path);
+		if (r < 0)
+			return r;
+		f->is_new[i] = !probe.exists;
+	}
 	return 0;
 }
 
@@ -92,20 +96,18 @@ static int open_devices(struct format *f, struct cfs_err *err)
 
 	for (size_t i = 0; i < opt->device_count; i++) {
 		const char *path = opt->devices[i];
-		bool exists = false;
-		int r = check_device(opt, path, &exists, err);
+		int r;
 
-		if (r < 0)
-			return r;
-		if (opt->is_dry_run) {
-			r = exists ? cfs_dev_open(path, CFS_DEV_RDONLY,
-						  &f->devices[i], err) :
-			    cfs_dev_mem_new(opt->size_bytes, &f->devices[i],
-					    err);
-		} else {
-			f->was_made[i] = !exists;
+		if (!opt->is_dry_run) {
+			f->was_made[i] = f->is_new[i];
 			r = cfs_dev_open(path, CFS_DEV_RDWR | CFS_DEV_CREATE,
 					 &f->devices[i], err);
+		} else if (f->is_new[i]) {
+			r = cfs_dev_mem_new(opt->size_bytes, &f->devices[i],
+					    err);
+		} else {
+			r = cfs_dev_open(path, CFS_DEV_RDONLY, &f->devices[i],
+					 err);
 		}
 		if (r < 0)
 			return r;
@@ -303,8 +305,10 @@ static int format_paths(struct format *f, struct cfs_format_result *ret,
 			struct cfs_err *err)
 {
 	const struct cfs_format_options *opt = f->opt;
-	int r = open_devices(f, err);
+	int r = judge_devices(f, err);
 
+	if (r == 0)
+		r = open_devices(f, err);
 	if (r == 0)
 		r = plan(f, ret, err);
 	if (r < 0 || opt->is_dry_run)
@@ -324,9 +328,10 @@ static int format_init(struct format *f, struct cfs_err *err)
 	if (opt->device_count == 0 || opt->device_count > UINT16_MAX)
 		return cfs_err_set(err, -EINVAL, "no device is named");
 	f->devices = calloc(opt->device_count, sizeof(struct cfs_dev *));
+	f->is_new = calloc(opt->device_count, sizeof(bool));
 	f->was_made = calloc(opt->device_count, sizeof(bool));
 	f->labels = calloc(opt->device_count, sizeof(*f->labels));
-	if (!f->devices || !f->was_made || !f->labels)
+	if (!f->devices || !f->is_new || !f->was_made || !f->labels)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	if (opt->is_mirror && opt->device_count < 2)
 		return cfs_err_set(err, -EINVAL,
