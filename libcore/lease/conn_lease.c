@@ -498,6 +498,21 @@ static int settle(struct cfs_held *held, const struct cfs_conn_wait *wait,
 	return leaser->via.wait(leaser->via.arg, is_settled, held, wait, err);
 }
 
+/*
+ * What the owner has asked back may still serve another of our requests for a
+ * while; the owner says so once, so the new one is told here.  With the lock.
+ */
+static void tell_if_recalled(struct cfs_held *held)
+{
+	struct cfs_leaser *leaser = held->leaser;
+	uint32_t mode;
+
+	if (leaser->hooks.recall && cfs_lease_is_recalled(held->lease, &mode))
+		leaser->hooks.recall(leaser->hooks.arg, held,
+				     cfs_lease_grant_of(held->lease),
+				     cfs_lease_resource_of(held->lease), mode);
+}
+
 int cfs_leaser_acquire(struct cfs_leaser *leaser,
 		       const struct cfs_lease_request *req,
 		       const struct cfs_conn_wait *wait,
@@ -532,6 +547,8 @@ int cfs_leaser_acquire(struct cfs_leaser *leaser,
 	/* It may have come while we gave up. */
 	if (!held->is_waiting)
 		r = outcome(held, err);
+	if (r == 0)
+		tell_if_recalled(held);
 	unlock(leaser);
 	if (r < 0)
 		cfs_leaser_release(held);

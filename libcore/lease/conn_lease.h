@@ -36,7 +36,11 @@ struct cfs_held {
 	struct cfs_err		err;
 };
 
-/* As in struct cfs_lease_client_ops; each may be NULL. */
+/*
+ * As in struct cfs_lease_client_ops; each may be NULL.  recall is also called
+ * for a lease that is got while what it stands on is recalled already, before
+ * acquire returns it; for one lease it may be called more than once.
+ */
 struct cfs_leaser_hooks {
 	void	(*recall)(void *arg, struct cfs_held *held, uint64_t grant_id,
 			  const struct cfs_lock_resource *resource,

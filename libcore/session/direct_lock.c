@@ -339,18 +339,6 @@ static void bound(struct cfs_direct_locks *l)
 		oldest->is_wanted = true;
 }
 
-/* One that was kept may have been asked for before we got it, and then nobody
- * says so again. */
-static bool was_recalled(struct cfs_held *held)
-{
-	bool is_recalled;
-
-	(void)cfs_leaser_lock(held->leaser);
-	is_recalled = cfs_lease_is_recalled(held->lease, NULL);
-	cfs_leaser_unlock(held->leaser);
-	return is_recalled;
-}
-
 /* The mutex is held, and let go meanwhile.  0: *ret has a user; -EAGAIN: look
  * again. */
 static int get_new(struct cfs_direct_locks *l, const struct cfs_direct_want *w,
@@ -360,7 +348,6 @@ static int get_new(struct cfs_direct_locks *l, const struct cfs_direct_want *w,
 						   w->ino);
 	const bool is_whole = !c || now_ns() >= c->until_ns;
 	struct cfs_direct_lock *lock = add_pending(l, w, is_whole);
-	bool is_recalled;
 	int r;
 
 	if (!lock)
@@ -368,9 +355,7 @@ static int get_new(struct cfs_direct_locks *l, const struct cfs_direct_want *w,
 	bound(l);
 	pthread_mutex_unlock(&l->mutex);
 	r = ask(l, lock, w, err);
-	is_recalled = r == 0 && was_recalled(lock->held);
 	pthread_mutex_lock(&l->mutex);
-	lock->is_wanted |= is_recalled;
 	lock->is_pending = false;
 	if (r == 0) {
 		lock->grant = ++l->grants;

@@ -244,7 +244,6 @@ static int ask_inode(struct cfs_tree_locks *l, struct cfs_tree_lock *lock,
 {
 	struct cfs_held *held = NULL;
 	uint64_t generation = 0;
-	bool is_recalled = false;
 	int r;
 
 	pthread_mutex_unlock(&l->mutex);
@@ -254,7 +253,6 @@ static int ask_inode(struct cfs_tree_locks *l, struct cfs_tree_lock *lock,
 	if (r == 0) {
 		(void)cfs_leaser_lock(held->leaser);
 		generation = cfs_lease_generation_of(held->lease);
-		is_recalled = cfs_lease_is_recalled(held->lease, NULL);
 		cfs_leaser_unlock(held->leaser);
 		r = l->config.ops.fresh(l->config.ops.arg, generation, false,
 					err);
@@ -263,8 +261,6 @@ static int ask_inode(struct cfs_tree_locks *l, struct cfs_tree_lock *lock,
 	}
 	pthread_mutex_lock(&l->mutex);
 	lock->held = r < 0 ? NULL : held;
-	/* One that was kept may have been asked for before. */
-	lock->is_wanted |= is_recalled;
 	lock->is_pending = false;
 	pthread_cond_broadcast(&l->work);
 	pthread_cond_broadcast(&l->changed);

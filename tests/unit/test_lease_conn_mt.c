@@ -368,6 +368,54 @@ static void on_gone(void *arg, const struct cfs_err *why)
 	atomic_fetch_add(&seen->gone, 1);
 }
 
+static void keep_recalled(void *arg, struct cfs_held *held,
+			  uint64_t grant_id,
+			  const struct cfs_lock_resource *resource,
+			  uint32_t mode)
+{
+	(void)grant_id;
+	(void)resource;
+	(void)mode;
+	if (held)
+		atomic_fetch_add((atomic_uint *)arg + *(int *)held->user, 1);
+}
+
+/* A lease that stands on what was asked back before is told of that too. */
+static void test_recalled_before_it_is_got(void **state)
+{
+	atomic_uint told[2] = { 0, 0 };
+	const struct cfs_leaser_hooks hooks = {
+		.recall = keep_recalled, .arg = told,
+	};
+	const struct cfs_conn_wait brief = { .timeout_ns = CFS_NS_PER_S / 10 };
+	struct cfs_lease_request x = request(5, CFS_LOCK_X,
+					     CFS_MSG_LOCK_RECALLABLE |
+					     CFS_MSG_LOCK_WAIT);
+	struct cfs_leaser *a, *b;
+	struct cfs_held *first, *second, *other;
+	int users[2] = { 0, 1 };
+	struct cfs_err err;
+
+	(void)state;
+	start(60000);
+	a = connect_leaser(&hooks);
+	b = connect_leaser(NULL);
+	x.user = &users[0];
+	assert_int_equal(cfs_leaser_acquire(a, &x, &patient, &first, &err), 0);
+	assert_int_equal(cfs_leaser_acquire(b, &x, &brief, &other, &err),
+			 -ETIMEDOUT);
+	assert_true(comes(&told[0], 1));
+	x.user = &users[1];
+	assert_int_equal(cfs_leaser_acquire(a, &x, &patient, &second, &err),
+			 0);
+	assert_int_equal(atomic_load(&told[1]), 1);
+	cfs_leaser_release(second);
+	cfs_leaser_release(first);
+	cfs_leaser_free(a, true);
+	cfs_leaser_free(b, true);
+	stop();
+}
+
 static void *get_x(void *arg)
 {
 	const struct cfs_lease_request x =
@@ -585,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_they_exclude_each_other),
 		cmocka_unit_test(test_waiting_ends),
 		cmocka_unit_test(test_recall_in_the_background),
+		cmocka_unit_test(test_recalled_before_it_is_got),
 		cmocka_unit_test(test_renewal),
 		cmocka_unit_test(test_the_manager_dies),
 		cmocka_unit_test(test_a_new_manager),
