@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/rng.h"
+#include "tree/adopt_priv.h"
 #include "tree/container_grave.h"
 #include "tree/lend_priv.h"
 #include "tree/space_priv.h"
@@ -175,86 +176,14 @@ int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr,
 	return 0;
 }
 
-/* One block of an extent, verified as the record says. */
-static int read_block(struct cfs_container *c, const struct cfs_rec *rec,
-		      uint64_t i, void *buf, struct cfs_tag *ret_tag)
+static int replay_part(struct cfs_container *c, const struct cfs_rec *part,
+		       bool is_copied, struct cfs_err *err)
 {
-	struct cfs_block_read rd = {
-		.vaddr = rec->vaddr + i,
-		.count = 1,
-		.first = {
-			.type = CFS_TAG_DATA,
-			.ino = rec->ino,
-			.offset = rec->offset + i,
-			.stamp = rec->stamp,
-			.seq = rec->seq,
-			.branch = rec->branch,
-		},
-		.buf = buf,
-	};
-	le64 csum;
-
-	memcpy(&csum, rec->csums + 8 * i, sizeof(csum));
-	rd.csum = le64_get(csum);
-	*ret_tag = rd.first;
-	ret_tag->csum = rd.csum;
-	return cfs_block_read(c->blocks, &rd, false, NULL, NULL);
+	c->takeover->adopt = is_copied ? ADOPT_COPIED : ADOPT_IN_PLACE;
+	return c->hooks->replay(c->hooks_ctx, part, err);
 }
 
-static int replay_part(struct cfs_container *c, const struct cfs_rec *rec,
-		       uint64_t first, uint32_t count, uint64_t vaddr,
-		       enum takeover_adopt adopt, struct cfs_err *err)
-{
-	struct cfs_rec part = *rec;
-
-	part.offset += first;
-	part.count = count;
-	part.csums += 8 * first;
-	part.vaddr = vaddr;
-	c->takeover->adopt = adopt;
-	return c->hooks->replay(c->hooks_ctx, &part, err);
-}
-
-/* Good blocks go to places of ours; one that is damaged is named where it
- * stands, so that reading it says so. */
-static int copy_extent(struct cfs_container *c, const struct cfs_rec *rec,
-		       struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_freep) uint8_t *buf =
-		cfs_dev_buf_alloc((size_t)CFS_TAGS_PER_PAGE * CFS_BLOCK_BYTES);
-	struct cfs_tag tags[CFS_TAGS_PER_PAGE];
-	uint64_t done = 0;
-	int r = buf ? ensure(c, rec->count, err) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
-
-	while (r == 0 && done < rec->count) {
-		uint32_t want = (uint32_t)CFS_MIN(rec->count - done,
-						  CFS_TAGS_PER_PAGE);
-		uint32_t n = 0, got = 0;
-		uint64_t vaddr;
-
-		while (n < want && read_block(c, rec, done + n, buf +
-					      (size_t)n * CFS_BLOCK_BYTES,
-					      &tags[n]) == 0)
-			n++;
-		if (n == 0) {
-			r = replay_part(c, rec, done, 1, rec->vaddr + done,
-					ADOPT_IN_PLACE, err);
-			done++;
-			continue;
-		}
-		r = cfs_space_alloc_data(c, n, &vaddr, &got, err);
-		if (r == 0)
-			r = cfs_container_write_now(c, vaddr, got, buf, err);
-		for (uint32_t i = 0; r == 0 && i < got; i++)
-			cfs_space_set_tag(c, vaddr + i, &tags[i]);
-		if (r == 0)
-			r = replay_part(c, rec, done, got, vaddr,
-					ADOPT_COPIED, err);
-		done += got;
-	}
-	return r;
-}
+static const struct cfs_adopt_ops adopt_ops = { ensure, replay_part };
 
 static int verify_frame(void *arg, const struct cfs_frame *frame,
 			const void *buf, struct cfs_err *err)
@@ -274,7 +203,7 @@ static int apply_frame(void *arg, const struct cfs_frame *frame,
 		if (rec.type == CFS_REC_EXTENT && c->hooks && c->id != 0) {
 			if (rec.ino >= c->next_ino)
 				c->next_ino = rec.ino + 1;
-			r = copy_extent(c, &rec, err);
+			r = cfs_adopt_extent(c, &rec, &adopt_ops, err);
 		} else {
 			r = cfs_container_replay_record(c, &rec, err);
 		}

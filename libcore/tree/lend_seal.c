@@ -19,6 +19,7 @@
 #include "tree/lend_priv.h"
 
 #include "base/cleanup.h"
+#include "tree/adopt_priv.h"
 #include "tree/space_priv.h"
 
 #include <stdlib.h>
@@ -53,93 +54,24 @@ static int set_gravestone(struct cfs_container *c, struct client_entry *e,
 
 /* ---- copying ------------------------------------------------------------- */
 
-/* One block of an extent, verified as the record says. */
-static int read_block(struct cfs_container *c, const struct cfs_rec *rec,
-		      uint64_t i, void *buf, struct cfs_tag *ret_tag)
+static int ensure(struct cfs_container *c, uint64_t blocks,
+		  struct cfs_err *err)
 {
-	struct cfs_block_read rd = {
-		.vaddr = rec->vaddr + i,
-		.count = 1,
-		.first = {
-			.type = CFS_TAG_DATA,
-			.ino = rec->ino,
-			.offset = rec->offset + i,
-			.stamp = rec->stamp,
-			.seq = rec->seq,
-			.branch = rec->branch,
-		},
-		.buf = buf,
-	};
-	le64 csum;
-
-	memcpy(&csum, rec->csums + 8 * i, sizeof(csum));
-	rd.csum = le64_get(csum);
-	*ret_tag = rd.first;
-	ret_tag->csum = rd.csum;
-	return cfs_block_read(c->blocks, &rd, false, NULL, NULL);
+	return cfs_space_ensure(c, blocks, CFS_OP_FREEING, err);
 }
 
-/* A part of an extent's record, at another place. */
-static int replay_part(struct cfs_container *c, const struct cfs_rec *rec,
-		       uint64_t first, uint32_t count, uint64_t vaddr,
-		       enum lend_adopt adopt, struct cfs_err *err)
+static int replay_part(struct cfs_container *c, const struct cfs_rec *part,
+		       bool is_copied, struct cfs_err *err)
 {
-	struct cfs_rec part = *rec;
 	int r;
 
-	part.offset += first;
-	part.count = count;
-	part.csums += 8 * first;
-	part.vaddr = vaddr;
-	c->lender->adopt = adopt;
-	r = c->hooks->replay(c->hooks_ctx, &part, err);
+	c->lender->adopt = is_copied ? LEND_ADOPT_COPIED : LEND_ADOPT_LENT;
+	r = c->hooks->replay(c->hooks_ctx, part, err);
 	c->lender->adopt = LEND_ADOPT_COPIED;
 	return r;
 }
 
-/*
- * The blocks go to groups of ours.  One that is damaged is named where it
- * stands, so that reading it says so.
- */
-static int copy_extent(struct cfs_container *c, const struct cfs_rec *rec,
-		       struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_freep) uint8_t *buf =
-		cfs_dev_buf_alloc((size_t)CFS_TAGS_PER_PAGE * CFS_BLOCK_BYTES);
-	struct cfs_tag tags[CFS_TAGS_PER_PAGE];
-	uint64_t done = 0;
-	int r = buf ? cfs_space_ensure(c, rec->count, CFS_OP_FREEING, err) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
-
-	while (r == 0 && done < rec->count) {
-		uint32_t want = (uint32_t)CFS_MIN(rec->count - done,
-						  CFS_TAGS_PER_PAGE);
-		uint32_t n = 0, got;
-		uint64_t vaddr;
-
-		while (n < want && read_block(c, rec, done + n, buf +
-					      (size_t)n * CFS_BLOCK_BYTES,
-					      &tags[n]) == 0)
-			n++;
-		if (n == 0) {
-			r = replay_part(c, rec, done, 1, rec->vaddr + done,
-					LEND_ADOPT_LENT, err);
-			done++;
-			continue;
-		}
-		r = cfs_space_alloc_data(c, n, &vaddr, &got, err);
-		if (r == 0)
-			r = cfs_container_write_now(c, vaddr, got, buf, err);
-		for (uint32_t i = 0; i < got && r == 0; i++)
-			cfs_space_set_tag(c, vaddr + i, &tags[i]);
-		if (r == 0)
-			r = replay_part(c, rec, done, got, vaddr,
-					LEND_ADOPT_COPIED, err);
-		if (r == 0)
-			done += got;
-	}
-	return r;
-}
+static const struct cfs_adopt_ops adopt_ops = { ensure, replay_part };
 
 /* ---- the log ------------------------------------------------------------- */
 
@@ -174,7 +106,7 @@ static int apply(void *arg, const struct cfs_frame *frame, const void *buf,
 	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
 		r = cfs_lend_check(s->c, &rec, err);
 		if (r == 0 && rec.type == CFS_REC_EXTENT && !s->is_gone)
-			r = copy_extent(s->c, &rec, err);
+			r = cfs_adopt_extent(s->c, &rec, &adopt_ops, err);
 		else if (r == 0)
 			r = cfs_lend_apply(s->c, &rec, err);
 		if (r < 0)
