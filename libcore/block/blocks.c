@@ -85,6 +85,7 @@ int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 	o->group = g;
 	pthread_mutex_lock(&b->lock);
 	HASH_ADD(hh, b->open, key, sizeof(o->key), o);
+	b->changes++;
 	cache_drop(b, o->key);
 	pthread_mutex_unlock(&b->lock);
 	return 0;
@@ -96,6 +97,7 @@ void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g)
 	struct open_entry *o;
 
 	pthread_mutex_lock(&b->lock);
+	b->changes++;
 	HASH_FIND(hh, b->open, &key, sizeof(key), o);
 	if (o) {
 		HASH_DEL(b->open, o);
@@ -120,6 +122,7 @@ void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 	struct csum_entry *e, *tmp;
 
 	pthread_mutex_lock(&b->lock);
+	b->changes++;
 	HASH_ITER(hh, b->cache, e, tmp) {
 		if (cfs_vaddr_lslice(e->key) == lslice) {
 			HASH_DEL(b->cache, e);
@@ -133,12 +136,14 @@ void cfs_blocks_forget_group(struct cfs_blocks *b, uint64_t lslice,
 			     uint32_t index)
 {
 	pthread_mutex_lock(&b->lock);
+	b->changes++;
 	cache_drop(b, group_key(lslice, index));
 	pthread_mutex_unlock(&b->lock);
 }
 
+/* @changes: as many as there were before the group was loaded. */
 static void cache_add(struct cfs_blocks *b, uint64_t key,
-		      const struct cfs_group *g)
+		      const struct cfs_group *g, uint64_t changes)
 {
 	struct csum_entry *e, *old;
 
@@ -149,6 +154,11 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
 		e->csums[i] = le64_get(g->tags[i].csum);
 	pthread_mutex_lock(&b->lock);
+	if (b->changes != changes) {
+		pthread_mutex_unlock(&b->lock);
+		free(e);
+		return;
+	}
 	HASH_FIND(hh, b->cache, &key, sizeof(key), old);
 	if (old) {
 		HASH_DEL(b->cache, old);
@@ -171,13 +181,14 @@ int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		     uint32_t first, uint32_t count, uint64_t *ret,
 		     struct cfs_err *err)
 {
-	uint64_t key = group_key(lslice, index);
+	uint64_t key = group_key(lslice, index), changes;
 	struct open_entry *o;
 	struct csum_entry *e;
 	CFS_CLEANUP(cfs_freep) struct cfs_group *g = NULL;
 	int r;
 
 	pthread_mutex_lock(&b->lock);
+	changes = b->changes;
 	HASH_FIND(hh, b->open, &key, sizeof(key), o);
 	if (o)
 		for (uint32_t i = 0; i < count; i++)
@@ -197,7 +208,7 @@ int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		return r;
 	for (uint32_t i = 0; i < count; i++)
 		ret[i] = le64_get(g->tags[first + i].csum);
-	cache_add(b, key, g);
+	cache_add(b, key, g, changes);
 	return 0;
 }
 

@@ -103,6 +103,15 @@ int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
 			size_t count, bool heals, struct cfs_err *err);
 
+/*
+ * The same without the container's lock: what the reads name may have been
+ * freed meanwhile, and have another content.  0: all of it is what was named.
+ * -EAGAIN: some of it is not; ask again under the lock, which is where damage
+ * can be told from change, and healed.
+ */
+int cfs_block_read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
+			  size_t count);
+
 /* Verify one block that was read elsewhere (scrub). */
 bool cfs_block_is_good(const struct cfs_blocks *b, const struct cfs_tag *tag,
 		       const void *block);

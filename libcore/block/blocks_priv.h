@@ -23,7 +23,10 @@ struct cfs_blocks {
 	struct cfs_metavolume *mv;
 	uint64_t	seed;
 	uint32_t	epoch;
-	pthread_mutex_t	lock;		/* guards the two below */
+	pthread_mutex_t	lock;		/* guards what follows */
+	/* Counts what makes cached entries void: what was loaded before may
+	 * be old, and is not cached. */
+	uint64_t	changes;
 	struct csum_entry *cache;
 	struct open_entry *open;
 };

@@ -202,6 +202,40 @@ static bool verify_read(struct cfs_blocks *b, const struct cfs_block_read *rd)
 	return true;
 }
 
+/* Read all of them as they stand, each with its result; not verified. */
+static int read_raw(struct cfs_blocks *b, const struct cfs_block_read *reads,
+		    struct cfs_mv_read *raw, size_t count, struct cfs_err *err)
+{
+	for (size_t i = 0; i < count; i++)
+		raw[i] = (struct cfs_mv_read){
+			.vaddr = reads[i].vaddr,
+			.count = reads[i].count,
+			.piece = first_piece(b, reads[i].vaddr),
+			.buf = reads[i].buf,
+		};
+	return cfs_metavolume_read_batch(b->mv, raw, count, err);
+}
+
+int cfs_block_read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
+			  size_t count)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *raw = NULL;
+	unsigned int piece;
+
+	if (count == 1)
+		return cfs_metavolume_read_any(b->mv, reads->vaddr,
+					       reads->count, reads->buf,
+					       &piece, NULL) == 0 &&
+		       verify_read(b, reads) ? 0 : -EAGAIN;
+	raw = calloc(count, sizeof(*raw));
+	if (!raw || read_raw(b, reads, raw, count, NULL) < 0)
+		return -EAGAIN;
+	for (size_t i = 0; i < count; i++)
+		if (raw[i].result < 0 || !verify_read(b, &reads[i]))
+			return -EAGAIN;
+	return 0;
+}
+
 int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
 			size_t count, bool heals, struct cfs_err *err)
 {
@@ -212,14 +246,7 @@ int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
 		raw = calloc(count, sizeof(*raw));
 		if (!raw)
 			return cfs_err_set(err, -ENOMEM, "out of memory");
-		for (size_t i = 0; i < count; i++)
-			raw[i] = (struct cfs_mv_read){
-				.vaddr = reads[i].vaddr,
-				.count = reads[i].count,
-				.piece = first_piece(b, reads[i].vaddr),
-				.buf = reads[i].buf,
-			};
-		first = cfs_metavolume_read_batch(b->mv, raw, count, err);
+		first = read_raw(b, reads, raw, count, err);
 		if (first < 0)
 			return first;
 	}

@@ -7,6 +7,16 @@
 #include "session/remote.h"
 #include "session/session_priv.h"
 
+bool cfs_session_is_holder(const struct cfs_session *s)
+{
+	return !s->remote;
+}
+
+bool cfs_session_is_writable(const struct cfs_session *s)
+{
+	return s->opt.is_writable;
+}
+
 int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 			  struct cfs_err *err)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A volume opened for input and output: which way its bytes are reached. */
+#include "base/bits.h"
 #include "base/clock.h"
 #include "session/direct.h"
 #include "session/io_local.h"
@@ -118,6 +119,35 @@ int cfs_io_seek(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
 		uint64_t *ret_offset_bytes, struct cfs_err *err)
 {
 	return v->ops->seek(v, offset_bytes, data, ret_offset_bytes, err);
+}
+
+/* Where the next of the other kind begins. */
+static int extent_by_seek(struct cfs_io_volume *v, uint64_t offset_bytes,
+			  uint64_t length_bytes, bool *ret_is_data,
+			  uint64_t *ret_length_bytes, struct cfs_err *err)
+{
+	uint64_t next = 0;
+	int r = v->ops->seek(v, offset_bytes, true, &next, err);
+	const bool is_data = r == 0 && next == offset_bytes;
+
+	if (is_data)
+		r = v->ops->seek(v, offset_bytes, false, &next, err);
+	else if (r == -ENXIO)
+		next = UINT64_MAX;
+	if (r < 0 && r != -ENXIO)
+		return r;
+	*ret_is_data = is_data;
+	*ret_length_bytes = CFS_MIN(length_bytes, next - offset_bytes);
+	return 0;
+}
+
+int cfs_io_extent(struct cfs_io_volume *v, uint64_t offset_bytes,
+		  uint64_t length_bytes, bool *ret_is_data,
+		  uint64_t *ret_length_bytes, struct cfs_err *err)
+{
+	return (v->ops->extent ? v->ops->extent : extent_by_seek)
+		(v, offset_bytes, length_bytes, ret_is_data, ret_length_bytes,
+		 err);
 }
 
 int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err)

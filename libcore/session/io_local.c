@@ -217,11 +217,10 @@ static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 				 false, &access, &n, err);
 		if (r < 0)
 			break;
-		cfs_container_lock(v->view.container);
-		r = cfs_data_read(&v->view, v->rec.ino, offset_bytes + done,
-				  (uint8_t *)buf + done, (size_t)n, &good,
-				  err);
-		cfs_container_unlock(v->view.container);
+		r = cfs_data_read_beside(&v->view, v->rec.ino,
+					 offset_bytes + done,
+					 (uint8_t *)buf + done, (size_t)n,
+					 &good, err);
 		cfs_serve_direct_end(&access);
 		done += r == 0 ? (size_t)n : good;
 	}
@@ -383,6 +382,28 @@ static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 	return r;
 }
 
+static int io_extent(struct cfs_io_volume *io, uint64_t offset_bytes,
+		     uint64_t length_bytes, bool *ret_is_data,
+		     uint64_t *ret_length_bytes, struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	int r = check_range(v, offset_bytes, length_bytes, err);
+	struct cfs_direct_access access;
+	uint64_t n;
+
+	if (r == 0)
+		r = access_begin(v, offset_bytes, length_bytes, false, &access,
+				 &n, err);
+	if (r < 0)
+		return r;
+	cfs_container_lock(v->view.container);
+	r = cfs_data_extent(&v->view, v->rec.ino, offset_bytes, n, ret_is_data,
+			    ret_length_bytes, err);
+	cfs_container_unlock(v->view.container);
+	cfs_serve_direct_end(&access);
+	return r;
+}
+
 static int io_sync(struct cfs_io_volume *io, struct cfs_err *err)
 {
 	return cfs_container_sync(of(io)->view.container, err);
@@ -404,6 +425,7 @@ static const struct cfs_io_ops local_ops = {
 	.write = io_write,
 	.discard = io_discard,
 	.seek = io_seek,
+	.extent = io_extent,
 	.sync = io_sync,
 };
 

@@ -31,6 +31,10 @@ struct cfs_io_ops {
 		       uint64_t length_bytes, struct cfs_err *err);
 	int (*seek)(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
 		    uint64_t *ret_offset_bytes, struct cfs_err *err);
+	/* NULL: seek tells. */
+	int (*extent)(struct cfs_io_volume *v, uint64_t offset_bytes,
+		      uint64_t length_bytes, bool *ret_is_data,
+		      uint64_t *ret_length_bytes, struct cfs_err *err);
 	int (*sync)(struct cfs_io_volume *v, struct cfs_err *err);
 };
 

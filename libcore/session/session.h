@@ -87,6 +87,10 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
  * it fails.  NULL is allowed. */
 int cfs_session_close(struct cfs_session *s, struct cfs_err *err);
 void cfs_session_closep(struct cfs_session **s);	/* drops errors */
+/* This process holds the pool, and may answer others (serve.h); else all is
+ * asked of another one. */
+bool cfs_session_is_holder(const struct cfs_session *s);
+bool cfs_session_is_writable(const struct cfs_session *s);
 
 /* ---- pools --------------------------------------------------------------- */
 
@@ -391,6 +395,12 @@ int cfs_io_discard(struct cfs_io_volume *v, uint64_t offset_bytes,
 /* -ENXIO without @err: no data behind @offset_bytes. */
 int cfs_io_seek(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
 		uint64_t *ret_offset_bytes, struct cfs_err *err);
+/* Is the byte at @offset_bytes data, or does it lie in a hole; and for how many
+ * bytes, at most @length_bytes (not 0), does that go on?  There may be more of
+ * the same behind. */
+int cfs_io_extent(struct cfs_io_volume *v, uint64_t offset_bytes,
+		  uint64_t length_bytes, bool *ret_is_data,
+		  uint64_t *ret_length_bytes, struct cfs_err *err);
 int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err);
 
 /* Tree: the file system's own calls (volume/fs.h) on this. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading, writing and punching the data of an inode. */
+/* Writing and punching the data of an inode, and looking where it is. */
 #include "volume/vols_priv.h"
 
 #include "base/cleanup.h"
@@ -12,188 +12,6 @@
 #define DIRECT_BLOCKS	32u
 #define DIRECT_BLOCKS_MAX 4096u	/* of one extent record's worth of csums */
 #define ZEROING_BLOCKS	16u	/* a block, what settles, and nodes */
-
-/* ---- reading ------------------------------------------------------------- */
-
-#define READS_AT_ONCE	256u
-
-struct read_state {
-	const struct cfs_view *view;
-	uint64_t	ino;
-	uint64_t	from, to;	/* bytes wanted */
-	uint8_t		*buf;
-	uint64_t	good_to;	/* bytes are good up to here */
-	struct cfs_block_read *reads;	/* gathered, not done yet */
-	size_t		count;
-};
-
-static struct cfs_block_read read_of(const struct read_state *st,
-				     const struct segment *s, uint64_t offset,
-				     uint32_t count, void *buf)
-{
-	return (struct cfs_block_read){
-		.vaddr = s->vaddr + (offset - s->offset),
-		.count = count,
-		.first = {
-			.type = CFS_TAG_DATA,
-			.ino = st->ino,
-			.offset = offset,
-			.stamp = s->stamp,
-			.seq = s->seq,
-			.branch = s->branch,
-		},
-		.csum = s->csum,
-		.buf = buf,
-	};
-}
-
-static int name_offset(const struct cfs_block_read *rd, int r,
-		       struct cfs_err *err)
-{
-	return cfs_err_wrap(err, r, "offset %" PRIu64,
-			    (rd->first.offset + rd->bad_index) *
-			    CFS_BLOCK_BYTES);
-}
-
-/* Do the reads that were gathered; what was done before them is good. */
-static int run_reads(struct read_state *st, struct cfs_err *err)
-{
-	struct cfs_container *c = st->view->container;
-	int r;
-
-	if (st->count == 0)
-		return 0;
-	r = cfs_block_read_many(cfs_container_blocks(c), st->reads, st->count,
-				cfs_container_heals(c), err);
-	r = cfs_container_read_again(c, st->reads, st->count, r, err);
-	for (size_t i = 0; r < 0 && i < st->count; i++) {
-		const struct cfs_block_read *rd = &st->reads[i];
-
-		if (rd->result == 0)
-			continue;
-		st->good_to = (rd->first.offset + rd->bad_index) *
-			      CFS_BLOCK_BYTES;
-		r = name_offset(rd, r, err);
-		break;
-	}
-	st->count = 0;
-	return r;
-}
-
-/* One block of a segment of which only a part is wanted. */
-static int read_part(struct read_state *st, const struct segment *s,
-		     uint64_t offset, uint64_t from, uint64_t to,
-		     struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_freep) uint8_t *bounce = NULL;
-	const uint8_t *block = s->page;
-	uint64_t start = offset * CFS_BLOCK_BYTES;
-
-	if (!block) {
-		struct cfs_container *c = st->view->container;
-		struct cfs_block_read rd;
-		int r;
-
-		bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-		if (!bounce)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		rd = read_of(st, s, offset, 1, bounce);
-		r = cfs_block_read(cfs_container_blocks(c), &rd,
-				   cfs_container_heals(c), NULL, err);
-		r = cfs_container_read_again(c, &rd, 1, r, err);
-		if (r < 0)
-			return name_offset(&rd, r, err);
-		block = bounce;
-	}
-	memcpy(st->buf + (from - st->from), block + (from - start), to - from);
-	return 0;
-}
-
-/* A hole or a part is done at once, so what was gathered comes first. */
-static int read_now(struct read_state *st, const struct segment *s,
-		    uint64_t at, uint64_t to, struct cfs_err *err)
-{
-	int r = run_reads(st, err);
-
-	if (r < 0)
-		return r;
-	if (s->kind == SEGMENT_HOLE)
-		memset(st->buf + (at - st->from), 0, to - at);
-	else
-		r = read_part(st, s, at / CFS_BLOCK_BYTES, at, to, err);
-	if (r == 0)
-		st->good_to = to;
-	return r;
-}
-
-static int read_segment(void *arg, const struct segment *s,
-			struct cfs_err *err)
-{
-	struct read_state *st = arg;
-	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
-	uint64_t end = CFS_MIN(st->to,
-			       (s->offset + s->count) * CFS_BLOCK_BYTES);
-	int r = 0;
-
-	if (s->kind == SEGMENT_HOLE)
-		return read_now(st, s, at, end, err);
-	while (at < end && r == 0) {
-		uint64_t offset = at / CFS_BLOCK_BYTES;
-		uint64_t whole = (end - at) / CFS_BLOCK_BYTES;
-
-		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
-		    whole == 0) {
-			uint64_t to = CFS_MIN(end, (offset + 1) *
-						   CFS_BLOCK_BYTES);
-
-			r = read_now(st, s, at, to, err);
-			at = to;
-			continue;
-		}
-		st->reads[st->count++] = read_of(st, s, offset,
-						 (uint32_t)whole,
-						 st->buf + (at - st->from));
-		at += whole * CFS_BLOCK_BYTES;
-		if (st->count == READS_AT_ONCE)
-			r = run_reads(st, err);
-		if (r == 0 && st->count == 0)
-			st->good_to = at;
-	}
-	return r;
-}
-
-int cfs_data_read(const struct cfs_view *view, uint64_t ino,
-		  uint64_t offset_bytes, void *buf, size_t length_bytes,
-		  size_t *ret_good_bytes, struct cfs_err *err)
-{
-	struct read_state st = {
-		.view = view,
-		.ino = ino,
-		.from = offset_bytes,
-		.to = offset_bytes + length_bytes,
-		.buf = buf,
-		.good_to = offset_bytes,
-	};
-	uint64_t first = offset_bytes / CFS_BLOCK_BYTES;
-	uint64_t end = cfs_div_up(st.to, CFS_BLOCK_BYTES);
-	int r = 0;
-
-	if (length_bytes > 0) {
-		st.reads = malloc(READS_AT_ONCE * sizeof(*st.reads));
-		if (!st.reads)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		r = cfs_segments(view, ino, first, end - first, read_segment,
-				 &st, err);
-		if (r == 0)
-			r = run_reads(&st, err);
-		if (r == 0)
-			st.good_to = st.to;
-	}
-	free(st.reads);
-	if (ret_good_bytes)
-		*ret_good_bytes = st.good_to - offset_bytes;
-	return r;
-}
 
 /* ---- writing ------------------------------------------------------------- */
 
@@ -694,4 +512,44 @@ int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,
 		r = cfs_segments(view, ino, 0, end, count_segment, ret_count,
 				 err);
 	return r;
+}
+
+struct extent_state {
+	bool		has_kind, is_data;
+	uint64_t	end;		/* block */
+};
+
+static int extent_segment(void *arg, const struct segment *s,
+			  struct cfs_err *err)
+{
+	struct extent_state *st = arg;
+	const bool is_data = s->kind != SEGMENT_HOLE;
+
+	(void)err;
+	if (st->has_kind && st->is_data != is_data)
+		return 1;
+	st->has_kind = true;
+	st->is_data = is_data;
+	st->end = s->offset + s->count;
+	return 0;
+}
+
+int cfs_data_extent(const struct cfs_view *view, uint64_t ino,
+		    uint64_t offset_bytes, uint64_t length_bytes,
+		    bool *ret_is_data, uint64_t *ret_length_bytes,
+		    struct cfs_err *err)
+{
+	const uint64_t first = offset_bytes / CFS_BLOCK_BYTES;
+	const uint64_t to = offset_bytes + length_bytes;
+	struct extent_state st = { .has_kind = false };
+	int r = cfs_segments(view, ino, first,
+			     cfs_div_up(to, CFS_BLOCK_BYTES) - first,
+			     extent_segment, &st, err);
+
+	if (r < 0)
+		return r;
+	*ret_is_data = st.is_data;
+	*ret_length_bytes = CFS_MIN(to, st.end * CFS_BLOCK_BYTES) -
+			    offset_bytes;
+	return 0;
 }

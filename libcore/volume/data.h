@@ -20,6 +20,15 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 		  uint64_t offset_bytes, void *buf, size_t length_bytes,
 		  size_t *ret_good_bytes, struct cfs_err *err);
 
+/*
+ * The same, by whoever does not hold the container's lock: it is taken only
+ * to find the blocks, and again if what was read does not verify.  What is
+ * read is what stood there at some moment of the call.
+ */
+int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
+			 uint64_t offset_bytes, void *buf, size_t length_bytes,
+			 size_t *ret_good_bytes, struct cfs_err *err);
+
 /* Write bytes at a branch's head; within an operation. */
 int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		   uint64_t offset_bytes, const void *buf, size_t length_bytes,
@@ -44,6 +53,15 @@ int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
 int cfs_data_seek(const struct cfs_view *view, uint64_t ino,
 		  uint64_t offset_bytes, bool data, uint64_t *ret_offset_bytes,
 		  struct cfs_err *err);
+
+/*
+ * Whether the byte at @offset_bytes is data or lies in a hole, and for how many
+ * bytes from there on, up to @length_bytes (not 0), that goes on.
+ */
+int cfs_data_extent(const struct cfs_view *view, uint64_t ino,
+		    uint64_t offset_bytes, uint64_t length_bytes,
+		    bool *ret_is_data, uint64_t *ret_length_bytes,
+		    struct cfs_err *err);
 
 /* Blocks of this inode that the view shows, its own and its parents'. */
 int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,

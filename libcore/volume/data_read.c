@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reading the data of an inode.
+ *
+ * There are two ways.  Under the container's lock, blocks are found, read,
+ * verified, and healed where they are bad.  Beside others, the lock is held
+ * only to find them; meanwhile they may be freed, and written anew.  That does
+ * not matter: what is read is compared with the tag under the identity that
+ * the record had when it was found, which no later content has.  So it is
+ * either what stood there then, or it does not verify, and the first way is
+ * gone.
+ */
+#include "volume/vols_priv.h"
+
+#include "base/cleanup.h"
+#include "device/device.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- under the lock ------------------------------------------------------ */
+
+#define READS_AT_ONCE	256u
+
+struct read_state {
+	const struct cfs_view *view;
+	uint64_t	ino;
+	uint64_t	from, to;	/* bytes wanted */
+	uint8_t		*buf;
+	uint64_t	good_to;	/* bytes are good up to here */
+	struct cfs_block_read *reads;	/* gathered, not done yet */
+	size_t		count;
+};
+
+static struct cfs_block_read read_of(const struct read_state *st,
+				     const struct segment *s, uint64_t offset,
+				     uint32_t count, void *buf)
+{
+	return (struct cfs_block_read){
+		.vaddr = s->vaddr + (offset - s->offset),
+		.count = count,
+		.first = {
+			.type = CFS_TAG_DATA,
+			.ino = st->ino,
+			.offset = offset,
+			.stamp = s->stamp,
+			.seq = s->seq,
+			.branch = s->branch,
+		},
+		.csum = s->csum,
+		.buf = buf,
+	};
+}
+
+static int name_offset(const struct cfs_block_read *rd, int r,
+		       struct cfs_err *err)
+{
+	return cfs_err_wrap(err, r, "offset %" PRIu64,
+			    (rd->first.offset + rd->bad_index) *
+			    CFS_BLOCK_BYTES);
+}
+
+/* Do the reads that were gathered; what was done before them is good. */
+static int run_reads(struct read_state *st, struct cfs_err *err)
+{
+	struct cfs_container *c = st->view->container;
+	int r;
+
+	if (st->count == 0)
+		return 0;
+	r = cfs_block_read_many(cfs_container_blocks(c), st->reads, st->count,
+				cfs_container_heals(c), err);
+	r = cfs_container_read_again(c, st->reads, st->count, r, err);
+	for (size_t i = 0; r < 0 && i < st->count; i++) {
+		const struct cfs_block_read *rd = &st->reads[i];
+
+		if (rd->result == 0)
+			continue;
+		st->good_to = (rd->first.offset + rd->bad_index) *
+			      CFS_BLOCK_BYTES;
+		r = name_offset(rd, r, err);
+		break;
+	}
+	st->count = 0;
+	return r;
+}
+
+/* One block of a segment of which only a part is wanted. */
+static int read_part(struct read_state *st, const struct segment *s,
+		     uint64_t offset, uint64_t from, uint64_t to,
+		     struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) uint8_t *bounce = NULL;
+	const uint8_t *block = s->page;
+	uint64_t start = offset * CFS_BLOCK_BYTES;
+
+	if (!block) {
+		struct cfs_container *c = st->view->container;
+		struct cfs_block_read rd;
+		int r;
+
+		bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		if (!bounce)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		rd = read_of(st, s, offset, 1, bounce);
+		r = cfs_block_read(cfs_container_blocks(c), &rd,
+				   cfs_container_heals(c), NULL, err);
+		r = cfs_container_read_again(c, &rd, 1, r, err);
+		if (r < 0)
+			return name_offset(&rd, r, err);
+		block = bounce;
+	}
+	memcpy(st->buf + (from - st->from), block + (from - start), to - from);
+	return 0;
+}
+
+/* A hole or a part is done at once, so what was gathered comes first. */
+static int read_now(struct read_state *st, const struct segment *s,
+		    uint64_t at, uint64_t to, struct cfs_err *err)
+{
+	int r = run_reads(st, err);
+
+	if (r < 0)
+		return r;
+	if (s->kind == SEGMENT_HOLE)
+		memset(st->buf + (at - st->from), 0, to - at);
+	else
+		r = read_part(st, s, at / CFS_BLOCK_BYTES, at, to, err);
+	if (r == 0)
+		st->good_to = to;
+	return r;
+}
+
+static int read_segment(void *arg, const struct segment *s,
+			struct cfs_err *err)
+{
+	struct read_state *st = arg;
+	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
+	uint64_t end = CFS_MIN(st->to,
+			       (s->offset + s->count) * CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (s->kind == SEGMENT_HOLE)
+		return read_now(st, s, at, end, err);
+	while (at < end && r == 0) {
+		uint64_t offset = at / CFS_BLOCK_BYTES;
+		uint64_t whole = (end - at) / CFS_BLOCK_BYTES;
+
+		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
+		    whole == 0) {
+			uint64_t to = CFS_MIN(end, (offset + 1) *
+						   CFS_BLOCK_BYTES);
+
+			r = read_now(st, s, at, to, err);
+			at = to;
+			continue;
+		}
+		st->reads[st->count++] = read_of(st, s, offset,
+						 (uint32_t)whole,
+						 st->buf + (at - st->from));
+		at += whole * CFS_BLOCK_BYTES;
+		if (st->count == READS_AT_ONCE)
+			r = run_reads(st, err);
+		if (r == 0 && st->count == 0)
+			st->good_to = at;
+	}
+	return r;
+}
+
+int cfs_data_read(const struct cfs_view *view, uint64_t ino,
+		  uint64_t offset_bytes, void *buf, size_t length_bytes,
+		  size_t *ret_good_bytes, struct cfs_err *err)
+{
+	struct read_state st = {
+		.view = view,
+		.ino = ino,
+		.from = offset_bytes,
+		.to = offset_bytes + length_bytes,
+		.buf = buf,
+		.good_to = offset_bytes,
+	};
+	uint64_t first = offset_bytes / CFS_BLOCK_BYTES;
+	uint64_t end = cfs_div_up(st.to, CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (length_bytes > 0) {
+		st.reads = malloc(READS_AT_ONCE * sizeof(*st.reads));
+		if (!st.reads)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = cfs_segments(view, ino, first, end - first, read_segment,
+				 &st, err);
+		if (r == 0)
+			r = run_reads(&st, err);
+		if (r == 0)
+			st.good_to = st.to;
+	}
+	free(st.reads);
+	if (ret_good_bytes)
+		*ret_good_bytes = st.good_to - offset_bytes;
+	return r;
+}
+
+/* ---- beside others ------------------------------------------------------- */
+
+#define FOUND_AT_ONCE	64u	/* pieces; who has more goes the first way */
+
+struct found {
+	const struct read_state *st;
+	struct cfs_block_read reads[FOUND_AT_ONCE];
+	size_t		count;
+	/* Parts of blocks at both ends, that have a buffer of their own. */
+	struct { uint8_t *block; uint64_t from, to; } parts[2];
+	size_t		part_count;
+};
+
+static void found_donep(struct found *f)
+{
+	for (size_t i = 0; i < f->part_count; i++)
+		free(f->parts[i].block);
+}
+
+static int find_read(struct found *f, const struct segment *s, uint64_t offset,
+		     uint32_t count, void *buf)
+{
+	if (f->count == FOUND_AT_ONCE)
+		return -EAGAIN;
+	f->reads[f->count++] = read_of(f->st, s, offset, count, buf);
+	return 0;
+}
+
+/* Bytes from..to of one block. */
+static int find_part(struct found *f, const struct segment *s, uint64_t from,
+		     uint64_t to, struct cfs_err *err)
+{
+	const uint64_t offset = from / CFS_BLOCK_BYTES;
+	const uint8_t *page = s->page;
+	uint8_t *block;
+
+	if (page) {
+		memcpy(f->st->buf + (from - f->st->from),
+		       page + from % CFS_BLOCK_BYTES, to - from);
+		return 0;
+	}
+	if (f->part_count == CFS_ARRAY_COUNT(f->parts))
+		return -EAGAIN;
+	block = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+	if (!block)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	f->parts[f->part_count].block = block;
+	f->parts[f->part_count].from = from;
+	f->parts[f->part_count].to = to;
+	f->part_count++;
+	return find_read(f, s, offset, 1, block);
+}
+
+/* Holes and pages are copied now, the rest is only found. */
+static int find_segment(void *arg, const struct segment *s,
+			struct cfs_err *err)
+{
+	struct found *f = arg;
+	const struct read_state *st = f->st;
+	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
+	const uint64_t end = CFS_MIN(st->to, (s->offset + s->count) *
+					     CFS_BLOCK_BYTES);
+	int r = 0;
+
+	if (s->kind == SEGMENT_HOLE) {
+		memset(st->buf + (at - st->from), 0, end - at);
+		return 0;
+	}
+	while (at < end && r == 0) {
+		const uint64_t offset = at / CFS_BLOCK_BYTES;
+		uint64_t to = cfs_align_down(end, CFS_BLOCK_BYTES);
+
+		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
+		    to <= at) {
+			to = CFS_MIN(end, (offset + 1) * CFS_BLOCK_BYTES);
+			r = find_part(f, s, at, to, err);
+		} else {
+			r = find_read(f, s, offset, (uint32_t)((to - at) /
+					CFS_BLOCK_BYTES),
+				      st->buf + (at - st->from));
+		}
+		at = to;
+	}
+	return r;
+}
+
+static int read_found(struct found *f)
+{
+	struct cfs_container *c = f->st->view->container;
+	int r = f->count ? cfs_block_read_beside(cfs_container_blocks(c),
+						 f->reads, f->count) : 0;
+
+	for (size_t i = 0; r == 0 && i < f->part_count; i++) {
+		const uint64_t from = f->parts[i].from;
+
+		memcpy(f->st->buf + (from - f->st->from),
+		       f->parts[i].block + from % CFS_BLOCK_BYTES,
+		       f->parts[i].to - from);
+	}
+	return r;
+}
+
+static int read_beside(const struct read_state *st, struct cfs_err *err)
+{
+	CFS_CLEANUP(found_donep) struct found f = { .st = st };
+	const uint64_t first = st->from / CFS_BLOCK_BYTES;
+	int r;
+
+	f.count = f.part_count = 0;
+	cfs_container_lock(st->view->container);
+	r = cfs_segments(st->view, st->ino, first,
+			 cfs_div_up(st->to, CFS_BLOCK_BYTES) - first,
+			 find_segment, &f, err);
+	cfs_container_unlock(st->view->container);
+	return r == 0 ? read_found(&f) : r;
+}
+
+int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
+			 uint64_t offset_bytes, void *buf, size_t length_bytes,
+			 size_t *ret_good_bytes, struct cfs_err *err)
+{
+	const struct read_state st = {
+		.view = view,
+		.ino = ino,
+		.from = offset_bytes,
+		.to = offset_bytes + length_bytes,
+		.buf = buf,
+	};
+	int r = length_bytes ? read_beside(&st, NULL) : 0;
+
+	if (r == 0) {
+		if (ret_good_bytes)
+			*ret_good_bytes = length_bytes;
+		return 0;
+	}
+	cfs_container_lock(view->container);
+	r = cfs_data_read(view, ino, offset_bytes, buf, length_bytes,
+			  ret_good_bytes, err);
+	cfs_container_unlock(view->container);
+	return r;
+}

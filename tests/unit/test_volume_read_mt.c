@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Reading without the container's lock: it is the same as with it, whatever is
+ * read; damage is told and healed as ever; and beside writers, commits and
+ * discards each block is one that stood there, never a mixture and never an
+ * error.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "heal_fixture.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define LUN_BLOCKS	2048u
+#define LUN_BYTES	((uint64_t)LUN_BLOCKS * HEAL_BLOCK)
+
+struct lun {
+	struct heal_pool h;
+	struct cfs_volume_rec rec;
+	struct cfs_view	view;
+};
+
+static struct lun lun_new(bool is_mirror)
+{
+	struct lun l = { .h = heal_new(is_mirror, LUN_BYTES) };
+
+	l.rec = heal_volume(l.h.lun);
+	cfs_volume_view(l.h.lun, &l.rec, &l.view);
+	return l;
+}
+
+static void lun_write(struct lun *l, uint64_t offset, const void *buf,
+		      size_t bytes)
+{
+	struct cfs_container *c = l->view.container;
+
+	HEAL_OK(cfs_op_begin(c, CFS_OP_NORMAL, &err_));
+	HEAL_OK(cfs_data_write(c, l->view.branch, l->rec.ino, offset, buf,
+			       bytes, &err_));
+	cfs_op_end(c);
+}
+
+static void lun_punch(struct lun *l, uint64_t offset, uint64_t bytes)
+{
+	struct cfs_container *c = l->view.container;
+
+	HEAL_OK(cfs_op_begin(c, CFS_OP_ZEROING, &err_));
+	HEAL_OK(cfs_data_punch(c, l->view.branch, l->rec.ino, offset, bytes,
+			       &err_));
+	cfs_op_end(c);
+}
+
+/* Pages, extents of one block and of many, holes, and parts of blocks. */
+static void test_same(void **state)
+{
+	static uint8_t model[LUN_BYTES], buf[LUN_BYTES];
+	struct lun l = lun_new(false);
+	struct cfs_rng rng;
+
+	(void)state;
+	cfs_rng_init(&rng, 7);
+	memset(model, 0, sizeof(model));
+	for (unsigned int i = 0; i < 600; i++) {
+		uint64_t most = i % 4 ? 9000 : 400000;
+		uint64_t at = cfs_rng_below(&rng, LUN_BYTES - most);
+		size_t n = (size_t)cfs_rng_below(&rng, most) + 1, good = 0;
+
+		if (i % 7 == 3) {
+			lun_punch(&l, at, n);
+			memset(model + at, 0, n);
+		} else if (i % 2) {
+			cfs_rng_fill(&rng, model + at, n);
+			lun_write(&l, at, model + at, n);
+		}
+		if (i % 50 == 49)
+			HEAL_OK(cfs_container_commit(l.view.container,
+						     &err_));
+		at = cfs_rng_below(&rng, LUN_BYTES - most);
+		HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino, at, buf, n,
+					     &good, &err_));
+		assert_int_equal(good, n);
+		assert_memory_equal(buf, model + at, n);
+	}
+	heal_free(&l.h);
+}
+
+static void test_damage(void **state)
+{
+	struct lun l = lun_new(false);
+	uint8_t *buf = malloc(256 * HEAL_BLOCK);
+	struct cfs_tag tag;
+	uint64_t vaddr;
+	size_t good = 0;
+
+	(void)state;
+	assert_non_null(buf);
+	heal_write(l.h.lun, 0, 256, 3);
+	vaddr = heal_block(l.view.container, CFS_TAG_DATA, l.rec.ino, 100,
+			   &tag);
+	heal_hurt(&l.h, l.view.container, vaddr, 0);
+	assert_int_equal(cfs_data_read_beside(&l.view, l.rec.ino, 0, buf,
+					      256 * HEAL_BLOCK, &good, NULL),
+			 -EUCLEAN);
+	assert_int_equal(good, tag.offset * HEAL_BLOCK);
+	HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino,
+				     (tag.offset + 1) * HEAL_BLOCK, buf,
+				     HEAL_BLOCK, &good, &err_));
+	free(buf);
+	heal_free(&l.h);
+}
+
+static void test_mirror(void **state)
+{
+	struct lun l = lun_new(true);
+	uint8_t buf[HEAL_BLOCK];
+	struct cfs_tag tag;
+	uint64_t vaddr;
+
+	(void)state;
+	heal_write(l.h.lun, 0, 256, 3);
+	vaddr = heal_block(l.view.container, CFS_TAG_DATA, l.rec.ino, 17,
+			   &tag);
+	for (unsigned int piece = 0; piece < 2; piece++) {
+		/* What one read has healed is there when the other is bad. */
+		heal_hurt(&l.h, l.view.container, vaddr, piece);
+		HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino,
+					     tag.offset * HEAL_BLOCK, buf,
+					     sizeof(buf), NULL, &err_));
+	}
+	assert_int_equal(heal_read(l.h.lun, 0, 256, 3), 0);
+	heal_free(&l.h);
+}
+
+static void test_extent(void **state)
+{
+	struct lun l = lun_new(false);
+	uint8_t block[HEAL_BLOCK] = { 1 };
+	uint64_t length = 0;
+	bool is_data = true;
+
+	(void)state;
+	heal_write(l.h.lun, 10, 300, 3);
+	lun_write(&l, 310 * HEAL_BLOCK + 5, block, 10);	/* a page */
+#define EXTENT(at, n, want_data, want_length) do {			\
+	HEAL_OK(cfs_data_extent(&l.view, l.rec.ino, (at), (n), &is_data,	\
+				&length, &err_));			\
+	assert_int_equal(is_data, (want_data));				\
+	assert_int_equal(length, (want_length));			\
+} while (0)
+	EXTENT(0, LUN_BYTES, false, 10 * HEAL_BLOCK);
+	EXTENT(7, 100, false, 100);
+	EXTENT(10 * HEAL_BLOCK, LUN_BYTES / 2, true, 301 * HEAL_BLOCK);
+	EXTENT(12 * HEAL_BLOCK + 1, HEAL_BLOCK, true, HEAL_BLOCK);
+	EXTENT(9 * HEAL_BLOCK + 1, HEAL_BLOCK, false, HEAL_BLOCK - 1);
+	EXTENT(311 * HEAL_BLOCK, 5 * HEAL_BLOCK, false, 5 * HEAL_BLOCK);
+#undef EXTENT
+	heal_free(&l.h);
+}
+
+/* ---- beside others ------------------------------------------------------- */
+
+#define MT_BLOCKS	512u
+#define READERS		3u
+
+struct race {
+	struct lun	l;
+	bool		is_over;
+	unsigned int	failed, reads;
+};
+
+/* All words of a block are the same: the number of the round it is of. */
+static void *race_read(void *arg)
+{
+	struct race *race = arg;
+	uint64_t *buf = aligned_alloc(HEAL_BLOCK, 64 * HEAL_BLOCK);
+	struct cfs_rng rng;
+
+	cfs_rng_init(&rng, (uint64_t)(uintptr_t)&rng);
+	while (buf && !__atomic_load_n(&race->is_over, __ATOMIC_SEQ_CST)) {
+		uint64_t count = cfs_rng_below(&rng, 64) + 1;
+		uint64_t at = cfs_rng_below(&rng, MT_BLOCKS - count);
+		const size_t words = HEAL_BLOCK / sizeof(*buf);
+		bool is_bad = cfs_data_read_beside(&race->l.view,
+				race->l.rec.ino, at * HEAL_BLOCK, buf,
+				count * HEAL_BLOCK, NULL, NULL) != 0;
+
+		for (size_t i = 0; i < count * words && !is_bad; i++)
+			is_bad = buf[i] != buf[i / words * words];
+		__atomic_add_fetch(&race->reads, 1, __ATOMIC_RELAXED);
+		if (is_bad)
+			__atomic_add_fetch(&race->failed, 1, __ATOMIC_RELAXED);
+	}
+	free(buf);
+	return NULL;
+}
+
+static void race_write(struct race *race, unsigned int rounds)
+{
+	uint64_t *buf = malloc(64 * HEAL_BLOCK);
+	struct cfs_rng rng;
+
+	assert_non_null(buf);
+	cfs_rng_init(&rng, 11);
+	for (uint64_t i = 1; i <= rounds; i++) {
+		uint64_t count = cfs_rng_below(&rng, 64) + 1;
+		uint64_t at = cfs_rng_below(&rng, MT_BLOCKS - count);
+
+		for (size_t k = 0; k < count * HEAL_BLOCK / sizeof(*buf); k++)
+			buf[k] = i;
+		if (i % 9 == 0)
+			lun_punch(&race->l, at * HEAL_BLOCK,
+				  count * HEAL_BLOCK);
+		else
+			lun_write(&race->l, at * HEAL_BLOCK, buf,
+				  count * HEAL_BLOCK);
+		if (i % 5 == 0)
+			HEAL_OK(cfs_container_commit(race->l.view.container,
+						     &err_));
+	}
+	free(buf);
+}
+
+static void test_beside_writers(void **state)
+{
+	struct race race = { .l = lun_new(false) };
+	pthread_t threads[READERS];
+
+	(void)state;
+	heal_write(race.l.h.lun, 0, MT_BLOCKS, 3);
+	lun_punch(&race.l, 0, MT_BLOCKS * HEAL_BLOCK);
+	for (size_t i = 0; i < READERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, race_read,
+						&race), 0);
+	race_write(&race, 1500);
+	__atomic_store_n(&race.is_over, true, __ATOMIC_SEQ_CST);
+	for (size_t i = 0; i < READERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(race.failed, 0);
+	assert_true(race.reads > 0);
+	heal_check_clean(&race.l.h);
+	heal_free(&race.l.h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_mirror),
+		cmocka_unit_test(test_extent),
+		cmocka_unit_test(test_beside_writers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
