@@ -53,6 +53,7 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 	o->grace.kind = OWNER_TIMER_GRACE;
 	cfs_list_init(&o->client_list);
 	cfs_list_init(&o->watchers);
+	cfs_list_init(&o->gone_waits);
 	cfs_list_init(&o->out);
 	locks = (struct cfs_lock_config){
 		.locks_max = o->config.leases_max,
@@ -102,6 +103,7 @@ void cfs_owner_free(struct cfs_owner *owner)
 	if (!owner)
 		return;
 	cfs_lock_table_free(owner->table);
+	owner_gone_forget(owner, 0);
 	CFS_LIST_EACH(l, &owner->client_list) {
 		struct owner_client *c =
 			CFS_CONTAINER_OF(l, struct owner_client, link);
@@ -266,6 +268,7 @@ void cfs_owner_closed(struct cfs_owner *owner, uint64_t peer_id)
 {
 	struct owner_peer *peer = owner_peer_find(owner, peer_id);
 
+	owner_gone_forget(owner, peer_id);
 	if (peer)
 		owner_peer_free(owner, peer);
 }

@@ -319,6 +319,7 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 	/* Without memory the caller hears it by asking for the client. */
 	if (owner->ops.ended)
 		owner_out_call(owner, OWNER_OUT_ENDED, id, 0, end);
+	owner_gone_settle(owner);
 	grace_settle(owner);
 }
 

@@ -120,8 +120,9 @@ struct cfs_owner {
 	uint64_t period_ns;		/* M, of clients to come */
 	struct cfs_lock_table *table;
 	struct cfs_hash clients, leases, peers, serials;
-	struct cfs_link_node client_list, watchers, out;
+	struct cfs_link_node client_list, watchers, gone_waits, out;
 	uint32_t client_count, lease_count, watcher_count;
+	uint32_t gone_wait_count;
 	uint32_t preloaded_count;	/* silent, or being sealed */
 	uint64_t next_id, next_generation;
 	struct owner_timer **heap;
@@ -245,4 +246,11 @@ void owner_recall_again(struct cfs_owner *owner,
 int owner_status(struct owner_request *rq, struct cfs_err *err);
 int owner_watch(struct owner_request *rq, struct cfs_err *err);
 int owner_revoke(struct owner_request *rq, struct cfs_err *err);
+
+/* owner_gone.c */
+
 int owner_gone(struct owner_request *rq, struct cfs_err *err);
+/* A client has ended: answer whom that was the last for. */
+void owner_gone_settle(struct cfs_owner *owner);
+/* @peer (0: nobody) hears no answer any more. */
+void owner_gone_forget(struct cfs_owner *owner, uint64_t peer);

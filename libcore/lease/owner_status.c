@@ -213,21 +213,3 @@ int owner_revoke(struct owner_request *rq, struct cfs_err *err)
 			  rq->head.id);
 	return 0;
 }
-
-int owner_gone(struct owner_request *rq, struct cfs_err *err)
-{
-	struct cfs_msg_end m;
-	int r = cfs_msg_end_unpack(&rq->body, &m, err);
-
-	if (r != 0)
-		return r;
-	if (m.lease_id)
-		return cfs_err_set(err, -EINVAL, "a client or a host");
-	r = m.client_id ? cfs_owner_gone(rq->owner, m.client_id) :
-		cfs_owner_gone_host(rq->owner, m.host);
-	if (r != 0)
-		return cfs_err_set(err, r, "no such client or host");
-	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type,
-			  rq->head.id);
-	return 0;
-}

@@ -552,6 +552,60 @@ static void test_watch(void **state)
 	world_done();
 }
 
+static void seal_later(void *arg, uint64_t client, uint64_t lease,
+		       enum cfs_owner_end end)
+{
+	(void)arg;
+	(void)lease;
+	(void)end;
+	world.seal_client = client;
+	world.seal_count++;
+}
+
+/* "It is dead" is answered when what it held is free, by client or host. */
+static void test_gone_is_answered_late(void **state)
+{
+	static const struct cfs_owner_ops ops = { .send = hand_send,
+						  .event = owner_on_event,
+						  .seal = seal_later };
+	struct cfs_msg_welcome me;
+	struct cfs_msg_grant grant;
+	struct cfs_wire_get body;
+
+	(void)state;
+	for (int is_host = 0; is_host < 2; is_host++) {
+		struct cfs_msg_end end = { .lease_id = 0 };
+
+		hand_init();
+		cfs_owner_free(world.owner);
+		assert_int_equal(cfs_owner_new(&world.config, &ops, NULL,
+					       &world.clock.clock,
+					       &world.owner, NULL), 0);
+		me = hand_hello(1, 0, NULL);
+		assert_int_equal(hand_lock(1, 5, 1, 0, &grant), 0);
+		hand_hello(2, CFS_HELLO_OBSERVER, NULL);
+		hand_hello(3, CFS_HELLO_OBSERVER, NULL);
+		if (is_host)
+			memcpy(end.host, "by-hand", 8);
+		else
+			end.client_id = me.client_id;
+		for (uint64_t peer = 2; peer <= 3; peer++) {
+			hand_begin(CFS_MSG_GONE, 70 + peer);
+			cfs_msg_end_pack(&end, &put);
+			assert_int_equal(hand_end(peer, &body), 0);
+			assert_int_equal(answer_bytes, 0);
+		}
+		assert_int_equal(world.seal_count, 1);
+		/* One that asked does not care any more. */
+		cfs_owner_closed(world.owner, 3);
+		answer_count = 0;
+		cfs_owner_sealed(world.owner, world.seal_client, 0);
+		assert_int_equal(answer_count, 1);
+		assert_int_equal(cfs_owner_lease_count(world.owner), 0);
+		world_done();
+	}
+}
+
 #define TEST(fn) cmocka_unit_test(fn)
 
 int main(void)
@@ -564,6 +618,7 @@ int main(void)
 		TEST(test_standing_by_id),
 		TEST(test_doubles), TEST(test_strangers),
 		TEST(test_status_pages), TEST(test_watch),
+		TEST(test_gone_is_answered_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
