@@ -13,24 +13,30 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int cfs_cmd_run_directory(struct cfs_cmd *cmd,
-			  char ret[CFS_RUN_DIRECTORY_BYTES])
+int cfs_run_directory(const char *run, char ret[CFS_RUN_DIRECTORY_BYTES],
+		      struct cfs_err *err)
 {
 	const char *own = getenv("XDG_RUNTIME_DIR");
 	int n;
 
-	if (cmd->env_run)
-		n = snprintf(ret, CFS_RUN_DIRECTORY_BYTES, "%s", cmd->env_run);
+	if (run)
+		n = snprintf(ret, CFS_RUN_DIRECTORY_BYTES, "%s", run);
 	else if (geteuid() == 0)
 		n = snprintf(ret, CFS_RUN_DIRECTORY_BYTES, "/run/cfs");
 	else if (own && *own)
 		n = snprintf(ret, CFS_RUN_DIRECTORY_BYTES, "%s/cfs", own);
 	else
-		return cfs_err_set(&cmd->err, -ENOENT, "no directory for the "
+		return cfs_err_set(err, -ENOENT, "no directory for the "
 				   "socket: set CFS_RUN");
 	if (n < 0 || (size_t)n >= CFS_RUN_DIRECTORY_BYTES)
-		return cfs_err_errno(&cmd->err, -ENAMETOOLONG, "CFS_RUN");
+		return cfs_err_errno(err, -ENAMETOOLONG, "CFS_RUN");
 	return 0;
+}
+
+int cfs_cmd_run_directory(struct cfs_cmd *cmd,
+			  char ret[CFS_RUN_DIRECTORY_BYTES])
+{
+	return cfs_run_directory(cmd->env_run, ret, &cmd->err);
 }
 
 void cfs_cmd_notify(const char *state)

@@ -15,6 +15,9 @@
  */
 int cfs_cmd_run_directory(struct cfs_cmd *cmd,
 			  char ret[CFS_RUN_DIRECTORY_BYTES]);
+/* The same without a command; @run: $CFS_RUN or NULL. */
+int cfs_run_directory(const char *run, char ret[CFS_RUN_DIRECTORY_BYTES],
+		      struct cfs_err *err);
 
 /*
  * Tell the service manager that started us ($NOTIFY_SOCKET) @state, as
