@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "heal/names_priv.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 
 #include <stdio.h>
 #include <string.h>

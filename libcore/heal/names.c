@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 
 #include <stdio.h>
 

@@ -29,7 +29,7 @@
 #pragma once
 
 #include "session/tree_locks.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 
 /*
  * @inner: the tree at @view; taken, also on failure.

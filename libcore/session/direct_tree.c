@@ -2,6 +2,7 @@
 #include "session/direct_tree.h"
 
 #include "session/direct_fs.h"
+#include "volume/fs_open.h"
 #include "volume/volume.h"
 
 #include <stdlib.h>

@@ -13,7 +13,7 @@
 #include "session/serve_use.h"
 #include "tree/space.h"
 #include "volume/data.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

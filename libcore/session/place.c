@@ -10,7 +10,7 @@
 #include "session/session_priv.h"
 
 #include "base/cleanup.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -27,6 +27,7 @@
 #include "heal/scrub.h"
 #include "heal/trace.h"
 #include "ondisk/inode.h"
+#include "ondisk/table.h"
 
 #include <stdbool.h>
 #include <stddef.h>

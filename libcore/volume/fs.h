@@ -21,9 +21,9 @@
  * call fail with -EUCLEAN, and every walk is bounded.
  *
  * Thread safety: any thread may call anything; each call takes the container's
- * lock itself, which the caller therefore must not hold (cfs_fs_make_root is
- * the exception).  One writable struct cfs_fs for a branch at a time: open
- * inodes are known to it alone.
+ * lock itself, which the caller therefore must not hold (cfs_fs_make_root of
+ * fs_open.h is the exception).  One writable struct cfs_fs for a branch at a
+ * time: open inodes are known to it alone.
  *
  * Errors that all have in common: -EUCLEAN, -EIO, -ENOMEM; those that read an
  * inode: -ENOENT, there is none of that number; those that change something:
@@ -36,7 +36,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "ondisk/inode.h"
-#include "volume/map.h"
 
 struct cfs_fs;
 
@@ -50,14 +49,6 @@ struct cfs_fs;
 
 /* ------------------------------------------------------------ life */
 
-/*
- * Open the tree whose root directory is @root_ino; reads that inode.
- * @view       copied; its container must outlive the tree
- * @hash_seed  of the volume's record
- * -ENOENT, -ENOTDIR: the root is not there, or no directory.
- */
-int cfs_fs_open(const struct cfs_view *view, uint64_t root_ino,
-		uint64_t hash_seed, struct cfs_fs **ret, struct cfs_err *err);
 /* Inodes that are still open stay orphans for cfs_fs_reclaim_orphans. */
 void cfs_fs_close(struct cfs_fs *fs);
 void cfs_fs_closep(struct cfs_fs **fs);
@@ -68,14 +59,6 @@ void cfs_fs_set_clock(struct cfs_fs *fs, struct cfs_clock *clock);
 /* Constant over its life. */
 uint64_t cfs_fs_root_ino(const struct cfs_fs *fs);
 bool cfs_fs_is_writable(const struct cfs_fs *fs);	/* no snapshot */
-
-/*
- * Make the root directory of a new tree in @branch; within the caller's
- * operation.  @mode: permissions.  @ret_ino is for the volume's record.
- */
-int cfs_fs_make_root(struct cfs_container *c, uint16_t branch, uint32_t mode,
-		     uint32_t uid, uint32_t gid, int64_t now_ns,
-		     uint64_t *ret_ino, struct cfs_err *err);
 
 /*
  * An open inode is kept when its last name goes, until the last close.  Opens
@@ -90,15 +73,6 @@ int cfs_fs_close_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
  * have it open.  Only of a tree that is in this process.
  */
 void cfs_fs_leave_ino(struct cfs_fs *fs, uint64_t ino);
-
-/*
- * Finish what a crash has left: free inodes without a name, and what lies
- * behind the end of files that were being cut.  No tree of the branch is open,
- * lock not held; many operations.
- * @ret_count  inodes dealt with; may be NULL
- */
-int cfs_fs_reclaim_orphans(struct cfs_container *c, uint16_t branch,
-			   uint64_t *ret_count, struct cfs_err *err);
 
 /* Make everything up to now durable. */
 int cfs_fs_sync(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);

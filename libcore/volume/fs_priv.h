@@ -17,8 +17,8 @@
 #pragma once
 
 #include "volume/data.h"
-#include "volume/fs.h"
 #include "volume/fs_inomap_priv.h"
+#include "volume/fs_open.h"
 #include "volume/fs_ops.h"
 
 #include <sys/stat.h>

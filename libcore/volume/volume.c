@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "volume/data.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 #include "volume/volume_priv.h"
 
 #include <inttypes.h>

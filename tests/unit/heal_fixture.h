@@ -16,7 +16,7 @@
 #include "pool_fixture.h"
 #include "tree/repair.h"
 #include "volume/data.h"
-#include "volume/fs.h"
+#include "volume/fs_open.h"
 #include "volume/volume.h"
 
 #define HEAL_BLOCK	4096u

@@ -56,7 +56,8 @@ static unsigned int tag_count(struct cfs_container *c, uint64_t from,
 				       CFS_PIECES_MAX * 2; i++) {
 			const uint32_t group = (uint32_t)(i /
 							  CFS_PIECES_MAX / 2);
-			const unsigned int piece = i / 2 % CFS_PIECES_MAX;
+			const uint32_t piece = (uint32_t)(i / 2 %
+							  CFS_PIECES_MAX);
 			const struct cfs_page_disk *page;
 
 			if (area.groups[group].slots[piece][i & 1].state !=
