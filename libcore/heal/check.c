@@ -262,6 +262,10 @@ static int check_by_id(struct check *k, uint64_t id,
 	int r = cfs_pool_member_by_id(k->pool, id, &m, &why);
 
 	k->name = rec->name;
+	/* Whoever serves it looks at it. */
+	if (r == -EREMOTE)
+		return k->opt->container ? cfs_err_set(k->err, r, "%s",
+						       why.msg) : 0;
 	if (r < 0) {
 		cfs_check_say(k, "container", "it cannot be opened: %s",
 			      why.msg);

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "heal/header_priv.h"
+#include "ondisk/delegation.h"
 #include "pool/holder.h"
 
 #include <inttypes.h>
@@ -167,6 +168,24 @@ static int snapset_record(struct check *k, const struct cfs_leaf_record *at,
 	return r;
 }
 
+static int delegation_record(struct check *k, const struct cfs_leaf_record *at,
+			     struct cfs_err *why)
+{
+	const uint64_t id = at->key.w[0] & ((UINT64_C(1) << 56) - 1);
+	struct cfs_delegation_rec rec;
+	int r = cfs_delegation_rec_unpack(at->value, at->value_bytes, &rec,
+					  why);
+
+	if (r == 0 && (id == 0 || at->key.w[1] > UINT32_MAX ||
+		       !cfs_epoch_is_delegated((uint32_t)at->key.w[1])))
+		r = cfs_err_set(why, -EUCLEAN, "no delegation can be there");
+	/* Containers come first in the order of keys. */
+	if (r == 0 && !k->has_lost_nodes && !container_exists(k, id))
+		cfs_check_say(k, "delegation", "container %" PRIu64 " is "
+			      "delegated, and does not exist", id);
+	return r;
+}
+
 int cfs_check_pool_record(struct check *k, const struct cfs_leaf_record *rec)
 {
 	struct cfs_err why = CFS_ERR_INIT;
@@ -192,6 +211,9 @@ int cfs_check_pool_record(struct check *k, const struct cfs_leaf_record *rec)
 		break;
 	case CFS_TABLE_SNAPSET:
 		r = snapset_record(k, rec, &why);
+		break;
+	case CFS_TABLE_DELEGATION:
+		r = delegation_record(k, rec, &why);
 		break;
 	default:
 		r = cfs_err_set(&why, -EUCLEAN, "a class of another container");

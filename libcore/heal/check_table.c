@@ -199,7 +199,7 @@ static int table_record(struct check *k, const struct cfs_leaf_record *at)
 	struct cfs_err why = CFS_ERR_INIT;
 	int r;
 
-	if (!k->m && class <= CFS_TABLE_SNAPSET)
+	if (!k->m && class <= CFS_TABLE_DELEGATION)
 		return cfs_check_pool_record(k, at);
 	if (!k->m && class >= CFS_TABLE_VOLUME)
 		r = cfs_err_set(&why, -EUCLEAN, "a class of other containers");

@@ -27,6 +27,7 @@
  *   SCRUB      0                           0                   0
  *   CLIENT     0                           client id           0
  *   RETIRED    0                           epoch               index
+ *   DELEGATION container id                epoch               0
  *
  * Each value is one struct below; strings are UTF-8 or any bytes, filled with
  * zeroes.  A value may grow at its end: a longer one is read by its known
@@ -46,6 +47,7 @@ enum cfs_table_class {
 	CFS_TABLE_SMAP		= 0x04,
 	CFS_TABLE_CONTAINER	= 0x05,
 	CFS_TABLE_SNAPSET	= 0x06,
+	CFS_TABLE_DELEGATION	= 0x07,	/* ondisk/delegation.h */
 	CFS_TABLE_LOAN		= 0x10,
 	CFS_TABLE_BAD		= 0x11,
 	CFS_TABLE_SCRUB		= 0x12,

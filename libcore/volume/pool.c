@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making, opening and closing a pool: container 0 and the tables of devices. */
-#include "volume/pool_shared.h"
+#include "volume/pool_delegate_priv.h"
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
@@ -88,6 +88,8 @@ static void pool_free(struct cfs_pool *pool)
 {
 	pthread_mutex_destroy(&pool->reclaim_lock);
 	pthread_mutex_destroy(&pool->lock);
+	cfs_devset_close(pool->own_set);
+	free(pool->lender);
 	free(pool->devices);
 	free(pool);
 }
@@ -514,8 +516,10 @@ static int change(struct cfs_pool *pool,
 			    const void *rec, struct cfs_err *err),
 		  uint32_t index, const void *rec, struct cfs_err *err)
 {
-	int r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
+	int r = cfs_pool_delegated_refuse(pool, err);
 
+	if (r == 0)
+		r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
 	if (r < 0)
 		return r;
 	r = fn(pool, index, rec, err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The containers of a pool: records, opening, making, removing. */
-#include "volume/pool_shared.h"
+#include "volume/pool_delegate_priv.h"
 
 #include "base/cleanup.h"
 
@@ -143,7 +143,9 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 		.fills_log = true,
 		.was_clean = pool->was_clean,
 		.has_grave = pool->is_shared,
-		.fence = pool->holder ? &pool->fence : NULL,
+		.fence = pool->holder || cfs_pool_delegate_has_fence(pool,
+			cfs_metavolume_container_id(mv), rec) ?
+			&pool->fence : NULL,
 		.hooks = &cfs_vols_hooks,
 		.hooks_ctx = vols,
 		.source = &cfs_pool_source,
@@ -185,6 +187,8 @@ int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
 	struct member_entry *e;
 	int r = get_rec(pool, id, &rec, err);
 
+	if (r == 0)
+		r = cfs_pool_delegate_may_open(pool, id, rec.name, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&pool->lock);
@@ -241,6 +245,8 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		r = cfs_container_open(&config, &e->m.container, err);
 	if (r == 0)
 		r = cfs_pool_shared_entered(pool, id, &e->m.rec, err);
+	if (r == 0 && !config.move)
+		r = cfs_pool_delegate_opened(pool, id, err);
 	if (r < 0) {
 		cfs_container_drop(e->m.container);
 		cfs_vols_free(e->m.vols);
@@ -269,6 +275,8 @@ int cfs_pool_member_by_id(struct cfs_pool *pool, uint64_t id,
 	HASH_FIND(hh, pool->members, &id, sizeof(id), e);
 	if (!e) {
 		r = get_rec(pool, id, &rec, err);
+		if (r == 0)
+			r = cfs_pool_delegate_may_open(pool, id, rec.name, err);
 		if (r == 0)
 			r = member_open(pool, id, &rec, &e, err);
 		if (r == 0)
@@ -338,6 +346,9 @@ int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 
 	if (!cfs_name_is_valid(rec->name))
 		return cfs_err_set(err, -EINVAL, "no valid name");
+	r = cfs_pool_delegated_refuse(pool, err);
+	if (r < 0)
+		return r;
 	r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
 	if (r < 0)
 		return r;
@@ -455,7 +466,9 @@ int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 	if (!cfs_name_is_valid(name))
 		return cfs_err_set(err, -EINVAL, "no valid name");
 	strcpy(rec.name, name);
-	r = cfs_uuid_new(rec.uuid, err);
+	r = cfs_pool_delegated_refuse(pool, err);
+	if (r == 0)
+		r = cfs_uuid_new(rec.uuid, err);
 	if (r == 0)
 		r = reserve_id(pool, &rec, &id, err);
 	if (r < 0)

@@ -25,6 +25,8 @@ struct member_entry {
 	UT_hash_handle	hh;		/* by m.id */
 };
 
+struct cfs_pool_lender;
+
 struct cfs_pool {
 	struct cfs_devset *set;
 	uint32_t	epoch;
@@ -36,6 +38,11 @@ struct cfs_pool {
 	void		*arg;
 	struct cfs_holder *holder;	/* of a shared pool, to write; or NULL */
 	struct cfs_fence fence;		/* for its containers */
+	/* Of a secondary (pool_delegated.c); else NULL. */
+	struct cfs_pool_lender *lender;
+	struct cfs_devset *own_set;	/* of container 0, in memory */
+	uint64_t	delegated_id;
+	uint64_t	free_slices, total_slices;	/* of the pool; atomic */
 	struct cfs_container *c0;
 	struct cfs_metavolume *c0_mv;	/* owned by c0 */
 	struct cfs_err	c0_error;	/* of a hook that can't return one */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Taking over a shared pool, and its containers, one by one. */
-#include "volume/pool_shared.h"
+#include "volume/pool_delegate_priv.h"
 
 #include "ondisk/slice_header.h"
 #include "pool/metavolume.h"
@@ -15,32 +15,39 @@
 
 static bool is_gone(void *ctx, uint32_t epoch)
 {
-	const struct cfs_pool *pool = ctx;
+	struct cfs_pool *pool = ctx;
 
-	return cfs_holder_is_gone(pool->holder, epoch);
+	if (cfs_epoch_is_delegated(epoch))
+		return cfs_pool_delegate_is_gone(pool, epoch);
+	/* On a pool of one host nobody is the primary but us. */
+	return !pool->holder || cfs_holder_is_gone(pool->holder, epoch);
 }
 
 static bool may_ack(void *ctx)
 {
 	struct cfs_pool *pool = ctx;
 
-	return cfs_holder_may_ack(pool->holder);
+	return !pool->holder || cfs_holder_may_ack(pool->holder);
 }
 
 static bool may_reach(void *ctx, uint32_t epoch, uint32_t device_index)
 {
-	const struct cfs_pool *pool = ctx;
+	struct cfs_pool *pool = ctx;
 
-	return cfs_holder_may_live(pool->holder, epoch) &&
-	       !cfs_holder_found_absent(pool->holder, device_index);
+	if (pool->holder && cfs_holder_found_absent(pool->holder, device_index))
+		return false;
+	if (cfs_epoch_is_delegated(epoch))
+		return !cfs_pool_delegate_is_gone(pool, epoch);
+	return pool->holder && cfs_holder_may_live(pool->holder, epoch);
 }
 
 void cfs_pool_shared_init(struct cfs_pool *pool, struct cfs_holder *holder)
 {
-	if (!holder || !cfs_holder_is_shared(holder) ||
-	    cfs_devset_is_overlay(pool->set))
+	if (cfs_devset_is_overlay(pool->set))
 		return;
-	pool->holder = holder;
+	if (holder && cfs_holder_is_shared(holder))
+		pool->holder = holder;
+	/* On a pool of one host only for what was delegated. */
 	pool->fence = (struct cfs_fence){
 		.is_gone = is_gone,
 		.may_ack = may_ack,
@@ -450,7 +457,10 @@ int cfs_pool_shared_enter(struct cfs_pool *pool, uint64_t id,
 			  struct cfs_container_config *config,
 			  struct cfs_pool_move *ret, struct cfs_err *err)
 {
-	if (!pool->holder || rec->epoch == pool->epoch)
+	if (cfs_devset_is_overlay(pool->set) ||
+	    (!rec->base_vaddr[0] &&
+	     (rec->epoch == pool->epoch ||
+	      (!pool->holder && !cfs_epoch_is_delegated(rec->epoch)))))
 		return 0;
 	if (rec->base_vaddr[0] || !is_gone(pool, rec->epoch))
 		return enter_anew(pool, id, rec, config, ret, err);
@@ -462,7 +472,7 @@ int cfs_pool_shared_entered(struct cfs_pool *pool, uint64_t id,
 			    struct cfs_container_rec *rec,
 			    struct cfs_err *err)
 {
-	if (!pool->holder || !rec->base_vaddr[0])
+	if (cfs_devset_is_overlay(pool->set) || !rec->base_vaddr[0])
 		return 0;
 	memset(rec->base_vaddr, 0, sizeof(rec->base_vaddr));
 	rec->base_epoch = 0;

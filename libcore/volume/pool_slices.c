@@ -3,7 +3,7 @@
  * The slice table: picking free slices, lending them, taking them back.
  * Container 0's lock is held in all of it.
  */
-#include "volume/pool_shared.h"
+#include "volume/pool_delegate_priv.h"
 
 #include "base/cleanup.h"
 #include "ondisk/slice_header.h"
@@ -636,8 +636,11 @@ static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
 {
 	struct cfs_pool *pool = ctx;
 	unsigned int got = 0;
-	int r = lend_some(pool, c, count, &got, err);
+	int r;
 
+	if (pool->lender)
+		return cfs_pool_delegated_more(pool, c, count, err);
+	r = lend_some(pool, c, count, &got, err);
 	if (r == -ENOSPC && got == 0 && c != pool->c0 &&
 	    reclaim_others(pool, c))
 		r = lend_some(pool, c, count, &got, err);
@@ -650,6 +653,8 @@ static bool source_has_plenty(void *ctx)
 	struct cfs_pool *pool = ctx;
 	uint64_t left = 0, total = 0;
 
+	if (pool->lender)
+		return cfs_pool_delegated_has_plenty(pool);
 	cfs_container_lock(pool->c0);
 	for (uint32_t i = 0; i < pool->device_count; i++) {
 		left += device_free(&pool->devices[i]);
@@ -665,6 +670,8 @@ static uint64_t source_spare_blocks(void *ctx)
 	struct cfs_pool *pool = ctx;
 	uint64_t left = 0;
 
+	if (pool->lender)
+		return cfs_pool_delegated_spare(pool);
 	cfs_container_lock(pool->c0);
 	for (uint32_t i = 0; i < pool->device_count; i++)
 		left += device_free(&pool->devices[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The slice table: taking back what is empty, counting, discarding. */
-#include "volume/pool_shared.h"
+#include "volume/pool_delegate_priv.h"
 
 #include "pool/metavolume.h"
 #include "tree/tree.h"
@@ -21,6 +21,8 @@ static int take_back(struct cfs_pool *pool, struct cfs_member *m,
 
 	if (!cfs_metavolume_get(mv, lslice, pieces))
 		return 0;
+	if (pool->lender)
+		return cfs_pool_delegated_take_back(pool, m, lslice, err);
 	cfs_container_lock(pool->c0);
 	r = cfs_pool_slice_return(pool, m->id, m->rec.uuid, lslice, pieces,
 				  err);

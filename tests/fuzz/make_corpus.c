@@ -24,6 +24,7 @@
 #include "ondisk/table.h"
 #include "session/direct_msg.h"
 #include "tree/container_client.h"
+#include "volume/pool_delegate.h"
 
 #define CORPUS "tests/fuzz/corpus"
 
@@ -503,6 +504,40 @@ static void clients(void)
 	seed_write("client", "fold", 3, buf.data, buf.bytes, false);
 }
 
+static void delegations(void)
+{
+	const struct cfs_delegation_rec rec = {
+		.who = { .host = "host", .pid = 5 },
+		.state = CFS_DELEGATION_HELD, .by_epoch = 3,
+		.address = "tcp:host:7010",
+	};
+	const struct cfs_device_rec dev = { .state = CFS_DEVICE_OK };
+	struct cfs_lent_slice slice = { .lslice = 2 };
+	struct cfs_pool_grant grant = {
+		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
+		.rec = { .name = "vm", .kind = CFS_VOLUME_LUN,
+			 .state = CFS_OBJECT_LIVE,
+			 .epoch = CFS_EPOCH_DELEGATED | 9 },
+	};
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+	struct cfs_delegation_rec_disk disk;
+
+	slice.pieces[0] = (struct cfs_piece){ .flags = CFS_PIECE_USED,
+					      .slice_index = 8 };
+	cfs_delegation_rec_pack(&rec, &disk);
+	seed_write("delegation", "record", 0, &disk, sizeof(disk), false);
+	if (cfs_vec_push(&grant.devices, dev) < 0 ||
+	    cfs_vec_push(&grant.slices.list, slice) < 0 ||
+	    cfs_pool_grant_pack(&grant, &buf) < 0)
+		fail("grant");
+	seed_write("delegation", "grant", 1, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	if (cfs_lent_slices_pack(&grant.slices, &buf) < 0)
+		fail("slices");
+	seed_write("delegation", "slices", 2, buf.data, buf.bytes, false);
+	cfs_pool_grant_donep(&grant);
+}
+
 static void directs(void)
 {
 	const struct cfs_direct_request q = {
@@ -549,5 +584,6 @@ int main(void)
 	maps_and_inodes();
 	leases();
 	clients();
+	delegations();
 	return 0;
 }
