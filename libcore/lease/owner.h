@@ -195,6 +195,14 @@ int cfs_owner_gone_host(struct cfs_owner *owner, const char *host);
 int cfs_owner_holds(struct cfs_owner *owner, uint64_t client,
 		    const struct cfs_lock_resource *resource, uint32_t mode);
 
+/*
+ * The client that has @lease has taken it for @client: what @client asks for of
+ * what is leased, and not under another lease, it asks for under that one, as
+ * long as there is such a lease.  So it need not queue below what it has.
+ * -ENOENT: no such lease or client; it is granted.
+ */
+int cfs_owner_lend(struct cfs_owner *owner, uint64_t lease, uint64_t client);
+
 uint32_t cfs_owner_client_count(const struct cfs_owner *owner);
 uint32_t cfs_owner_lease_count(const struct cfs_owner *owner);
 bool cfs_owner_is_in_grace(const struct cfs_owner *owner);

@@ -91,6 +91,7 @@ static struct owner_client *client_new(struct cfs_owner *owner, uint64_t id,
 	c->owner_period_ns = owner->period_ns;
 	c->state = OWNER_CLIENT_ALIVE;
 	cfs_list_init(&c->leases);
+	cfs_list_init(&c->lenders);
 	cfs_hash_add(&owner->clients, &c->hash, client_hash(id));
 	while (at != &owner->client_list &&
 	       CFS_CONTAINER_OF(at, struct owner_client, link)->id > id)
@@ -305,6 +306,8 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 	if (peer)
 		peer->client = NULL;
 	client->peer = 0;
+	while (!cfs_list_is_empty(&client->lenders))
+		cfs_list_del(client->lenders.next);
 	while (!cfs_list_is_empty(&client->leases))
 		owner_lease_end(owner, CFS_CONTAINER_OF(client->leases.next,
 							struct owner_lease,

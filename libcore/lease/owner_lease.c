@@ -93,6 +93,7 @@ static int lease_new(struct cfs_owner *owner, struct owner_client *client,
 	}
 	lease->id = id;
 	lease->client = client;
+	cfs_list_init(&lease->lent);
 	lease->timer.kind = OWNER_TIMER_LEASE;
 	cfs_hash_add(&owner->leases, &lease->hash, lease_hash(id));
 	while (at != &client->leases &&
@@ -123,6 +124,7 @@ void owner_lease_end(struct cfs_owner *owner, struct owner_lease *lease)
 	serial_del(owner, &lease->changed);
 	cfs_hash_del(&owner->leases, &lease->hash);
 	cfs_list_del(&lease->link);
+	cfs_list_del(&lease->lent);
 	lease->client->lease_count--;
 	owner->lease_count--;
 	free(lease);
@@ -205,18 +207,55 @@ static int serial_check(struct owner_client *client, uint64_t serial,
 
 /* ---- LOCK ---------------------------------------------------------------- */
 
+static bool is_granted(const struct owner_lease *lease)
+{
+	return !lease->is_waiting && !lease->is_sealing &&
+	       lease->client->state == OWNER_CLIENT_ALIVE;
+}
+
+/* What somebody has taken for @client that @res is part of, or NULL. */
+static const struct owner_lease *
+lender_for(struct owner_client *client, const struct cfs_lock_resource *res)
+{
+	CFS_LIST_EACH(l, &client->lenders) {
+		const struct owner_lease *lease =
+			CFS_CONTAINER_OF(l, struct owner_lease, lent);
+
+		if (is_granted(lease) && cfs_lock_resource_contains(
+				cfs_lock_resource_of(lease->lock), res))
+			return lease;
+	}
+	return NULL;
+}
+
+int cfs_owner_lend(struct cfs_owner *owner, uint64_t lease_id,
+		   uint64_t client_id)
+{
+	struct owner_lease *lease = owner_lease_find(owner, lease_id);
+	struct owner_client *client = owner_client_find(owner, client_id);
+
+	if (!lease || !client || !is_granted(lease))
+		return -ENOENT;
+	cfs_list_del(&lease->lent);
+	cfs_list_add_tail(&client->lenders, &lease->lent);
+	return 0;
+}
+
 /* The holder under which a borrower works. */
 static int lender_of(const struct cfs_owner *owner,
-		     const struct cfs_msg_lock *m,
+		     struct owner_client *client, const struct cfs_msg_lock *m,
 		     struct cfs_lock_holder *ret, struct cfs_err *err)
 {
 	const struct owner_lease *lease;
 
-	if (!m->lender_lease)
+	if (!m->lender_lease) {
+		lease = lender_for(client, &m->resource);
+		if (lease)
+			*ret = cfs_lock_holder_of(lease->lock);
 		return 0;
+	}
 	lease = owner_lease_find(owner, m->lender_lease);
-	if (!lease || lease->is_waiting || lease->is_sealing ||
-	    lease->client->state != OWNER_CLIENT_ALIVE)
+	if (!lease || !is_granted(lease))
 		return cfs_err_set(err, owner->is_in_grace ? -EAGAIN : -ESTALE,
 				   "the lease to work under is gone");
 	if (owner_client_by_secret(owner, lease->client->id,
@@ -238,7 +277,7 @@ static int lease_lock(struct cfs_owner *owner, struct owner_lease *lease,
 		.user = lease,
 	};
 	struct cfs_lock *lock = NULL;
-	int r = lender_of(owner, m, &req.lender, err);
+	int r = lender_of(owner, lease->client, m, &req.lender, err);
 
 	if (r != 0)
 		return r;
@@ -249,7 +288,7 @@ static int lease_lock(struct cfs_owner *owner, struct owner_lease *lease,
 	if (m->flags & CFS_MSG_LOCK_RECALLABLE)
 		req.flags |= CFS_LOCK_REQ_RECALLABLE;
 	lease->key = m->key;
-	lease->is_borrowed = req.lender.client;
+	lease->is_borrowed = m->lender_lease && req.lender.client;
 	r = cfs_lock_request(owner->table, &req, &lock, err);
 	if (r == 0)
 		lease->lock = lock;

@@ -53,6 +53,7 @@ struct owner_client {
 	uint64_t last_serial;
 	uint32_t lease_count, waiting_count, recalled_count;
 	struct cfs_link_node leases;	/* by id */
+	struct cfs_link_node lenders;	/* leases of others, for it */
 };
 
 /* Found by (client, serial): a request that is sent twice. */
@@ -68,6 +69,7 @@ struct owner_lease {
 	struct cfs_link_node link;	/* client->leases, by id */
 	struct owner_timer timer;
 	struct owner_client *client;
+	struct cfs_link_node lent;	/* among the lenders of whom it is for */
 	struct cfs_lock *lock;
 	uint64_t id;
 	uint64_t key;

@@ -79,9 +79,10 @@ static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
 }
 
 int cfs_direct_io_open(struct cfs_session *s, const char *volume,
-		       const char *snap, bool is_writable,
+		       const char *snap, bool is_writable, uint64_t wait_ns,
 		       struct cfs_io_volume **ret, struct cfs_err *err)
 {
+	uint64_t use = 0;
 	int r = 0;
 
 	if (!s->path)
@@ -94,10 +95,11 @@ int cfs_direct_io_open(struct cfs_session *s, const char *volume,
 		r = cfs_err_set(err, -ESTALE, "the lease is lost");
 	}
 	if (r == 0)
-		r = direct_volume_open(s->direct, volume, snap, is_writable, ret,
-				err);
+		use = ++s->direct->next_use;
 	pthread_mutex_unlock(&s->users_lock);
-	return r;
+	return r < 0 ? r : direct_volume_open(s->direct, volume, snap,
+					      is_writable, use, wait_ns, ret,
+					      err);
 }
 
 int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)

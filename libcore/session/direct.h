@@ -31,13 +31,14 @@
 struct cfs_direct;
 
 /*
- * As cfs_io_open.  Made for the session when it is called first.
+ * As cfs_io_open.  Made for the session when it is called first.  @wait_ns: for
+ * a lease that somebody else has.
  * -ENOTSUP: not a LUN, or the devices cannot be reached from here; others may
  * be told by forwarding, too, but -EBUSY (somebody has a lease on it), -EINTR
  * and -ENOENT are final.
  */
 int cfs_direct_io_open(struct cfs_session *s, const char *volume,
-		       const char *snap, bool is_writable,
+		       const char *snap, bool is_writable, uint64_t wait_ns,
 		       struct cfs_io_volume **ret, struct cfs_err *err);
 /*
  * Everything written is folded, given back, and goodbye said; volumes were

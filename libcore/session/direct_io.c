@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "session/remote.h"
 #include "volume/data.h"
 #include "volume/volume.h"
@@ -85,7 +86,7 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 		return r;
 	pthread_mutex_lock(&v->forwarded_lock);
 	if (!v->forwarded)
-		r = cfs_remote_io_open(v->d->s->remote, v->name, NULL, true,
+		r = cfs_remote_io_open(v->d->s->remote, v->name, NULL, true, 0,
 				       &v->forwarded, err);
 	io = v->forwarded;
 	pthread_mutex_unlock(&v->forwarded_lock);
@@ -406,13 +407,14 @@ static const struct cfs_io_ops direct_ops = {
 /* ---- opening ------------------------------------------------------------- */
 
 static int ask_open(struct cfs_direct *d, struct direct_volume *v,
-		    const char *volume, const char *snap,
+		    const char *volume, const char *snap, uint64_t wait_ns,
 		    struct cfs_direct_opened *ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf who = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	struct cfs_direct_request q = {
 		.use = v->use,
+		.value = wait_ns / CFS_NS_PER_MS,
 		.flags = v->is_writable ? CFS_DIRECT_WRITES :
 			 d->s->opt.is_writable ? 0 : CFS_DIRECT_READS_ONLY,
 	};
@@ -432,14 +434,12 @@ static int ask_open(struct cfs_direct *d, struct direct_volume *v,
 }
 
 static int open_steps(struct cfs_direct *d, struct direct_volume *v,
-		      const char *volume, const char *snap,
+		      const struct cfs_direct_opened *opened,
 		      struct cfs_err *err)
 {
-	struct cfs_direct_opened o;
-	int r = ask_open(d, v, volume, snap, &o, err);
+	const struct cfs_direct_opened o = *opened;
+	int r;
 
-	if (r < 0)
-		return r;
 	v->v.kind = o.kind;
 	v->id = o.volume_id;
 	v->ino = o.ino;
@@ -460,10 +460,12 @@ static int open_steps(struct cfs_direct *d, struct direct_volume *v,
 }
 
 int direct_volume_open(struct cfs_direct *d, const char *volume,
-		       const char *snap, bool is_writable,
-		       struct cfs_io_volume **ret, struct cfs_err *err)
+		       const char *snap, bool is_writable, uint64_t use,
+		       uint64_t wait_ns, struct cfs_io_volume **ret,
+		       struct cfs_err *err)
 {
 	struct direct_volume *v = calloc(1, sizeof(*v));
+	struct cfs_direct_opened o;
 	int r;
 
 	if (!v)
@@ -477,8 +479,14 @@ int direct_volume_open(struct cfs_direct *d, const char *volume,
 	v->v.ops = &direct_ops;
 	v->d = d;
 	v->is_writable = is_writable;
-	v->use = ++d->next_use;
-	r = open_steps(d, v, volume, snap, err);
+	v->use = use;
+	/* It may wait there; what follows is done by one at a time. */
+	r = ask_open(d, v, volume, snap, wait_ns, &o, err);
+	if (r == 0) {
+		pthread_mutex_lock(&d->s->users_lock);
+		r = open_steps(d, v, &o, err);
+		pthread_mutex_unlock(&d->s->users_lock);
+	}
 	if (r < 0) {
 		const struct cfs_direct_request leave = { .use = v->use };
 

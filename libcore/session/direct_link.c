@@ -254,7 +254,8 @@ static int take_part(void *arg, const uint8_t *body, size_t bytes,
 
 /* Over the connection as it is; the link is held. */
 static int call_once(struct cfs_direct *d, uint16_t type,
-		     const struct cfs_buf *body, struct cfs_buf *reply,
+		     const struct cfs_buf *body,
+		     const struct cfs_conn_wait *wait, struct cfs_buf *reply,
 		     struct cfs_err *err)
 {
 	struct cfs_conn *conn = cfs_leaser_conn(d->leaser);
@@ -264,7 +265,7 @@ static int call_once(struct cfs_direct *d, uint16_t type,
 
 	if (!conn || cfs_conn_is_gone(conn))
 		return -ECONNRESET;
-	r = cfs_conn_stream(conn, type, body->data, body->bytes, NULL,
+	r = cfs_conn_stream(conn, type, body->data, body->bytes, wait,
 			    take_part, &parts, &last, err);
 	if (r < 0)
 		return r;
@@ -284,6 +285,10 @@ int direct_call(struct cfs_direct *d, uint16_t type,
 		struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
+	/* Only that may wait for others, for as long as they like. */
+	const struct cfs_conn_wait opening = {
+		.stop = d->s->opt.stop, .arg = d->s->opt.arg,
+	};
 	struct cfs_clock *clock = cfs_clock_system();
 	int r = cfs_direct_request_pack(q, &body);
 
@@ -292,7 +297,9 @@ int direct_call(struct cfs_direct *d, uint16_t type,
 	for (;;) {
 		pthread_rwlock_rdlock(&d->link);
 		r = d->is_down ? -ECONNRESET :
-		    call_once(d, type, &body, reply, err);
+		    call_once(d, type, &body,
+			      type == CFS_DIRECT_OPEN ? &opening : NULL, reply,
+			      err);
 		pthread_rwlock_unlock(&d->link);
 		if (is_of_link(r)) {
 			r = direct_mend(d, err);
@@ -399,7 +406,8 @@ static int open_again(struct cfs_direct *d, struct cfs_err *err)
 		q->data_bytes = who.bytes;
 		r = cfs_direct_request_pack(q, &body);
 		if (r == 0)
-			r = call_once(d, CFS_DIRECT_OPEN, &body, NULL, err);
+			r = call_once(d, CFS_DIRECT_OPEN, &body, NULL, NULL,
+				      err);
 		if (r == -ESTALE || r == -ENOENT || r == -EBUSY) {
 			direct_lost(d, q->container);
 			r = 0;

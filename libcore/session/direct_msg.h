@@ -22,7 +22,9 @@
 
 enum cfs_direct_type {
 	CFS_DIRECT_OPEN		= 0x0200, /* use, volume, snap or container,
-					   * id, stamp; client; flags
+					   * id, stamp; client; flags; value:
+					   * milliseconds to wait for a lease
+					   * that somebody else has
 					   * -> cfs_direct_opened */
 	CFS_DIRECT_LEAVE	= 0x0201, /* use: the reverse */
 	CFS_DIRECT_VIEW		= 0x0202, /* container, client, value:

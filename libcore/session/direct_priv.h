@@ -85,10 +85,11 @@ struct cfs_direct {
 
 /* ---- direct_io.c --------------------------------------------------------- */
 
-/* As cfs_direct_io_open; one at a time. */
+/* As cfs_direct_io_open; @use: a number that no other has or had. */
 int direct_volume_open(struct cfs_direct *d, const char *volume,
-		       const char *snap, bool is_writable,
-		       struct cfs_io_volume **ret, struct cfs_err *err);
+		       const char *snap, bool is_writable, uint64_t use,
+		       uint64_t wait_ns, struct cfs_io_volume **ret,
+		       struct cfs_err *err);
 
 /* ---- direct_link.c ------------------------------------------------------- */
 

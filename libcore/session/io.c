@@ -5,32 +5,69 @@
 #include "session/direct.h"
 #include "session/io_local.h"
 #include "session/remote.h"
+#include "session/serve_lease.h"
 #include "session/session_priv.h"
 
 #define POLL_NS	(20 * CFS_NS_PER_MS)
 
+struct opening {
+	struct cfs_session *s;
+	const char	*volume, *snap;
+	bool		is_writable;
+	struct cfs_io_volume *v;
+};
+
+static int try_local(void *arg, struct cfs_err *err)
+{
+	struct opening *op = arg;
+
+	return cfs_local_io_open(op->s, op->volume, op->snap, op->is_writable,
+				 &op->v, err);
+}
+
+static int open_local(struct cfs_session *s, const char *volume,
+		      const char *snap, bool is_writable,
+		      struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = s->opt.wait_seconds * CFS_NS_PER_S,
+		.stop = s->opt.stop, .arg = s->opt.arg,
+	};
+	struct opening op = {
+		.s = s, .volume = volume, .snap = snap,
+		.is_writable = is_writable,
+	};
+	int r = cfs_serve_patiently(s, &wait, try_local, &op, err);
+
+	if (r == 0)
+		*ret = op.v;
+	return r;
+}
+
 static int try_open(struct cfs_session *s, const char *volume,
-		    const char *snap, bool is_writable,
+		    const char *snap, bool is_writable, uint64_t wait_ns,
 		    struct cfs_io_volume **ret, struct cfs_err *err)
 {
 	int r;
 
 	if (s->opt.io_mode != CFS_IO_MODE_FORWARDED && !s->is_forwarded) {
-		r = cfs_direct_io_open(s, volume, snap, is_writable, ret, err);
+		r = cfs_direct_io_open(s, volume, snap, is_writable, wait_ns,
+				       ret, err);
 		/* Somebody's lease is in the way, whichever way it is.  A volume
 		 * that we are making is not there this way. */
 		if (r == 0 || r == -EBUSY || r == -EINTR ||
 		    s->opt.io_mode == CFS_IO_MODE_DIRECT)
 			return r;
 	}
-	return cfs_remote_io_open(s->remote, volume, snap, is_writable, ret,
-				  err);
+	return cfs_remote_io_open(s->remote, volume, snap, is_writable,
+				  wait_ns, ret, err);
 }
 
 /*
- * The lease that a volume is opened under is asked for again and again while
- * somebody else has it: the holder does not wait for us, since what he waits
- * with would keep others from being served.
+ * While somebody else has the lease that a volume is opened under, the holder
+ * of the pool stands in the queue for us.  What he has no queue for (there are
+ * too many who wait, the volume is being rolled back) is asked for again and
+ * again.
  */
 static int open_remote(struct cfs_session *s, const char *volume,
 		       const char *snap, bool is_writable,
@@ -43,7 +80,8 @@ static int open_remote(struct cfs_session *s, const char *volume,
 	int r;
 
 	for (;;) {
-		r = try_open(s, volume, snap, is_writable, ret, err);
+		r = try_open(s, volume, snap, is_writable,
+			     end_ns > now_ns ? end_ns - now_ns : 0, ret, err);
 		now_ns = cfs_clock_elapsed_ns(clock);
 		if (r != -EBUSY || now_ns >= end_ns)
 			return r;
@@ -51,6 +89,7 @@ static int open_remote(struct cfs_session *s, const char *volume,
 			return cfs_err_set(err, -EINTR, "stopped while "
 					   "waiting for it");
 		cfs_clock_sleep_until(clock, now_ns + POLL_NS);
+		now_ns = cfs_clock_elapsed_ns(clock);
 	}
 }
 
@@ -61,8 +100,7 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_io_open(s, volume, snap, is_writable, ret,
-					 err);
+		return open_local(s, volume, snap, is_writable, ret, err);
 	r = is_writable ? cfs_session_may_write(s, err) : 0;
 	if (r < 0)
 		return r;

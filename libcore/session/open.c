@@ -329,6 +329,7 @@ static void session_free(struct cfs_session *s)
 	cfs_session_forget_making(s);
 	free(s->path);
 	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->users_changed);
 	pthread_mutex_destroy(&s->users_lock);
 	pthread_mutex_destroy(&s->seat_lock);
 	free(s);
@@ -342,6 +343,7 @@ static struct cfs_session *session_new(const struct cfs_session_options *opt)
 		s->opt = *opt;
 		pthread_mutex_init(&s->lock, NULL);
 		pthread_mutex_init(&s->users_lock, NULL);
+		pthread_cond_init(&s->users_changed, NULL);
 		pthread_mutex_init(&s->seat_lock, NULL);
 	}
 	return s;

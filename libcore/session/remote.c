@@ -216,7 +216,9 @@ static bool has_stopped(void *arg)
 	now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
 	if (!run->is_cancelled) {
 		run->is_cancelled = true;
-		run->give_up_ns = cfs_deadline_add(now_ns, CANCEL_NS);
+		/* Who only waits for a lease is not missed. */
+		run->give_up_ns = run->call->type == CFS_RPC_IO_OPEN ? now_ns :
+				  cfs_deadline_add(now_ns, CANCEL_NS);
 		if (run->token)
 			cancel(run);
 	}

@@ -11,6 +11,7 @@
 #include "session/remote.h"
 
 #include "base/bits.h"
+#include "base/clock.h"
 #include "ondisk/table.h"
 #include "session/io_ops.h"
 
@@ -162,11 +163,12 @@ static const struct cfs_io_ops remote_ops = {
 };
 
 int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
-		       const char *snap, bool is_writable,
+		       const char *snap, bool is_writable, uint64_t wait_ns,
 		       struct cfs_io_volume **ret, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
 		.volume = volume, .snap = snap, .is_set = is_writable,
+		.wait_ms = wait_ns / CFS_NS_PER_MS,
 	};
 	struct remote_volume *rv = calloc(1, sizeof(*rv));
 	struct cfs_rpc_opened opened = { 0 };

@@ -100,6 +100,7 @@ struct cfs_rpc_args {
 	uint64_t	ino, dir_ino, to_dir_ino;
 	uint64_t	offset_bytes, length_bytes;
 	uint64_t	size_bytes, limit_bytes;
+	uint64_t	wait_ms;	/* for a lease that somebody else has */
 	uint32_t	kind, flags;
 	bool		is_set;
 	const void	*entry;		/* name of an entry, or a path */

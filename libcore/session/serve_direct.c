@@ -2,8 +2,10 @@
 /* Who reads and writes beside us: the table, and coming and going. */
 #include "session/serve_direct_priv.h"
 
+#include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "session/serve_lease.h"
 #include "volume/volume.h"
 
 #include <inttypes.h>
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #define USES_MAX		1024u	/* of one client */
+#define WAIT_MS_MAX		UINT64_C(86400000)	/* then asked anew */
 #define READER_LOG_BLOCKS	32u	/* which it never writes */
 
 uint64_t beside_now(void)
@@ -41,6 +44,7 @@ struct beside_client *beside_client_add(struct cfs_serve_direct *sd,
 	c->id = id;
 	c->actor.id = c;
 	c->look_ns = UINT64_MAX;
+	pthread_mutex_init(&c->opening, NULL);
 	c->next = sd->clients;
 	sd->clients = c;
 	return c;
@@ -53,6 +57,7 @@ static void client_free(struct cfs_serve_direct *sd, struct beside_client *c)
 	for (at = &sd->clients; *at != c; at = &(*at)->next)
 		;
 	*at = c->next;
+	pthread_mutex_destroy(&c->opening);
 	free(c);
 }
 
@@ -328,6 +333,7 @@ int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
 	cfs_serve_act_for(NULL);
 	if (r < 0)
 		return r;
+	cfs_serve_volume_lend(sd->s, use, c->id);
 	pthread_mutex_lock(&sd->mutex);
 	u = find_use(c, number);
 	if (u && !u->use) {
@@ -360,9 +366,9 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	u = calloc(1, sizeof(*u));
 	if (!u)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	cfs_serve_act_for(&op->c->actor);
 	r = cfs_serve_volume_enter(op->sd->s, &of, &u->use, err);
-	cfs_serve_act_for(NULL);
+	if (r == 0)
+		cfs_serve_volume_lend(op->sd->s, u->use, op->c->id);
 	r = enter_later(op, r);
 	if (r == 0)
 		r = find_volume(op, err);
@@ -477,23 +483,51 @@ static int enter_container(struct opening *op, struct cfs_err *err)
 	return 0;
 }
 
+static int open_steps(struct opening *op, struct cfs_err *err)
+{
+	int r = take_identity(op->c, op->c->id, op->q, err);
+
+	if (r == 0)
+		r = find_volume(op, err);
+	if (r == 0)
+		r = enter_use(op, err);
+	if (r == 0)
+		r = enter_container(op, err);
+	if (r < 0 && op->use)
+		leave_use(op->sd, op->c, op->q->use);
+	return r;
+}
+
+static int try_open(void *arg, struct cfs_err *err)
+{
+	struct opening *op = arg;
+	int r;
+
+	memset(&op->o, 0, sizeof(op->o));
+	op->use = NULL;
+	pthread_mutex_lock(&op->c->opening);
+	r = open_steps(op, err);
+	pthread_mutex_unlock(&op->c->opening);
+	return r;
+}
+
 static int do_open(struct cfs_serve_direct *sd, struct beside_client *c,
 		   const struct cfs_direct_request *q, struct cfs_buf *reply,
 		   struct cfs_err *err)
 {
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = CFS_MIN(q->value, WAIT_MS_MAX) * CFS_NS_PER_MS,
+	};
 	struct opening op = { .sd = sd, .c = c, .q = q };
-	int r = take_identity(c, c->id, q, err);
+	int r;
 
-	if (r == 0)
-		r = find_volume(&op, err);
-	if (r == 0)
-		r = enter_use(&op, err);
-	if (r == 0)
-		r = enter_container(&op, err);
-	if (r == 0 && cfs_direct_opened_pack(&op.o, reply) < 0)
-		r = cfs_err_set(err, -ENOMEM, "out of memory");
-	if (r < 0 && op.use)
+	cfs_serve_act_for(&c->actor);
+	r = cfs_serve_patiently(sd->s, &wait, try_open, &op, err);
+	cfs_serve_act_for(NULL);
+	if (r == 0 && cfs_direct_opened_pack(&op.o, reply) < 0) {
 		leave_use(sd, c, q->use);
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	return r;
 }
 
@@ -579,7 +613,9 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 			       &c, err);
 	if (r < 0)
 		return r;
+	cfs_serve_answer(request);
 	r = serve(sd, c, &q, request, reply, err);
+	cfs_serve_answer(NULL);
 	put_client(sd, c);
 	return r;
 }

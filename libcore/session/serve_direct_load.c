@@ -363,6 +363,7 @@ void cfs_serve_direct_free(struct cfs_serve_direct *sd)
 			free(u);
 		}
 		sd->clients = c->next;
+		pthread_mutex_destroy(&c->opening);
 		free(c);
 	}
 	beside_local_done(sd);

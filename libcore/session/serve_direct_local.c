@@ -15,8 +15,10 @@ static int acquire(void *arg, const struct cfs_lease_request *req,
 		   struct cfs_err *err)
 {
 	struct cfs_serve_direct *sd = arg;
+	struct cfs_lease_request own = *req;
 
-	return cfs_leaser_acquire(sd->leaser, req, wait, ret, err);
+	cfs_serve_volume_borrow(sd->s, &own);
+	return cfs_leaser_acquire(sd->leaser, &own, wait, ret, err);
 }
 
 static struct cfs_leaser *get_leaser(void *arg)
@@ -43,7 +45,7 @@ static void lost(void *arg, uint64_t container)
 static void will_wait(void *arg)
 {
 	(void)arg;
-	cfs_serve_will_wait();
+	(void)cfs_serve_will_wait();
 }
 
 int beside_local_init(struct cfs_serve_direct *sd, struct cfs_err *err)

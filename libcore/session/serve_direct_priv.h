@@ -50,6 +50,7 @@ struct beside_client {
 	struct cfs_client_identity who;
 	struct beside_use *uses;
 	struct beside_member *members;
+	pthread_mutex_t	opening;	/* one thing at a time */
 	unsigned int	users;		/* requests, jobs */
 	bool		has_ended;	/* the lease table knows it no more */
 	bool		is_lost;	/* its connection is; look for its mark */

@@ -180,6 +180,7 @@ static int tree_acquire(void *arg, const struct cfs_lease_request *req,
 		memcpy(own.lender_secret, actor->lender.secret,
 		       sizeof(own.lender_secret));
 	}
+	cfs_serve_volume_borrow(t->sd->s, &own);
 	return cfs_leaser_acquire(t->leaser, &own, wait, ret, err);
 }
 
@@ -194,7 +195,7 @@ static int tree_settle(void *arg, struct cfs_err *err)
 static void tree_will_wait(void *arg)
 {
 	(void)arg;
-	cfs_serve_will_wait();
+	(void)cfs_serve_will_wait();
 }
 
 static void tree_free(struct cfs_beside_tree *t)

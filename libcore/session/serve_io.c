@@ -4,16 +4,41 @@
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "session/serve_lease.h"
 
 #include <stdlib.h>
 
+struct opening {
+	struct serve_call *c;
+	struct cfs_io_volume *v;
+};
+
+static int try_open(void *arg, struct cfs_err *err)
+{
+	struct opening *op = arg;
+	struct serve_call *c = op->c;
+	int r;
+
+	pthread_rwlock_rdlock(&c->rpc->structure);
+	r = cfs_local_io_open(c->s, c->args.volume, c->args.snap,
+			      c->args.is_set, &op->v, err);
+	pthread_rwlock_unlock(&c->rpc->structure);
+	return r;
+}
+
 static int do_open(struct serve_call *c)
 {
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = CFS_MIN(c->args.wait_ms, SERVE_WAIT_MS_MAX) *
+			      CFS_NS_PER_MS,
+	};
 	struct cfs_rpc_opened *o = &c->ret.opened;
+	struct opening op = { .c = c };
 	struct cfs_io_volume *v;
-	int r = cfs_local_io_open(c->s, c->args.volume, c->args.snap,
-				  c->args.is_set, &v, c->err);
+	int r = cfs_serve_patiently(c->s, &wait, try_open, &op, c->err);
 
+	v = op.v;
 	if (r == 0) {
 		r = serve_handle_add(c->peer, v, c->args.is_set, &o->handle,
 				     c->err);

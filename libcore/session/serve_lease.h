@@ -9,6 +9,10 @@
  * own.  They end with the use or, since what is done for a peer ends with its
  * connection, with that.
  *
+ * Who may wait for such a lease stands in the lock table's queue for it
+ * (cfs_serve_patiently), like everybody who asks for one himself: so nobody who
+ * comes later is served first.
+ *
  * Thread safety: any.
  */
 #pragma once
@@ -28,8 +32,31 @@ struct cfs_serve;
 int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
 			 const struct cfs_use_actor *a,
 			 struct cfs_held **ret, struct cfs_err *err);
+/*
+ * Call @try, and if somebody else's lease is in its way (-EBUSY from the call
+ * above) wait in the queue for what was missing, with no lock held and nothing
+ * counted as used, and call it again; until it does not fail for that, or the
+ * time of @wait is over.  What was waited for is the actor's own meanwhile, so
+ * that nobody gets in between.
+ * What @try returns; -EINTR: @wait->stop said so, or nobody wants the answer.
+ */
+int cfs_serve_patiently(struct cfs_session *s,
+			const struct cfs_conn_wait *wait,
+			int (*try)(void *arg, struct cfs_err *err), void *arg,
+			struct cfs_err *err);
+
 /* Give *held back, if it is there still; it is NULL behind this. */
 void cfs_serve_lease_give(struct cfs_session *s, struct cfs_held **held);
+
+/*
+ * What it is for was taken for a client of the lock table: it works under it
+ * (cfs_owner_lend).
+ */
+void cfs_serve_lease_lend(struct cfs_session *s, struct cfs_held *held,
+			  uint64_t client);
+/* @req is asked for by who has @held: it works under it. */
+void cfs_serve_lease_borrow(struct cfs_session *s, struct cfs_held *held,
+			    struct cfs_lease_request *req);
 
 /* The period of the clients that come from now on. */
 void cfs_serve_lease_set_period(struct cfs_session *s, uint64_t period_ns);

@@ -18,6 +18,7 @@
 #define SERVE_UNFINISHED_MAX	64u
 #define SERVE_STAGES_BYTES_MAX	(2 * CFS_RPC_STAGE_BYTES_MAX)
 #define SERVE_ENTRIES_MAX	128u
+#define SERVE_WAIT_MS_MAX	UINT64_C(86400000)	/* then asked anew */
 
 struct serve_inode {
 	uint64_t	ino;

@@ -187,11 +187,12 @@ static serve_fn function_of(uint16_t type)
 	return fn ? fn : serve_fs_fn(type);
 }
 
-/* Reads and writes of what is open need no look at the structure, and what
- * takes hours counts as a user of it instead. */
+/* Reads and writes of what is open need no look at the structure, what takes
+ * hours counts as a user of it instead, and opening looks when it need not
+ * wait. */
 static bool looks_at_structure(const struct cfs_rpc_row *row)
 {
-	return row->type < CFS_RPC_IO_CLOSE && row->type > CFS_RPC_CANCEL &&
+	return row->type < CFS_RPC_IO_OPEN && row->type > CFS_RPC_CANCEL &&
 	       !(row->flags & CFS_RPC_LONG);
 }
 

@@ -38,12 +38,14 @@ void cfs_serve_answer(struct cfs_server_request *request)
 	answered = request;
 }
 
-/* If there are too many of them it waits all the same. */
-void cfs_serve_will_wait(void)
+bool cfs_serve_will_wait(void)
 {
-	if (answered)
-		(void)cfs_server_request_set_long(answered, NULL);
-	answered = NULL;
+	return !answered || cfs_server_request_set_long(answered, NULL) == 0;
+}
+
+bool cfs_serve_is_cancelled(void)
+{
+	return answered && cfs_server_request_is_cancelled(answered);
 }
 
 static bool meet(const struct cfs_use_of *a, const struct cfs_use_of *b)
@@ -135,6 +137,33 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 	else
 		*ret = use;
 	return r;
+}
+
+void cfs_serve_volume_lend(struct cfs_session *s, struct cfs_use *use,
+			   uint64_t client)
+{
+	pthread_mutex_lock(&s->lock);
+	cfs_serve_lease_lend(s, use->held, client);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void cfs_serve_volume_borrow(struct cfs_session *s,
+			     struct cfs_lease_request *req)
+{
+	const void *id = actor ? actor->id : NULL;
+	struct cfs_use *u;
+
+	if (req->lender_lease)
+		return;
+	pthread_mutex_lock(&s->lock);
+	for (u = s->uses; u; u = u->next)
+		if (u->id == id && u->held &&
+		    u->of.container == req->resource.container &&
+		    u->of.volume == req->resource.volume)
+			break;
+	if (u)
+		cfs_serve_lease_borrow(s, u->held, req);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use)

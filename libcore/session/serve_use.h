@@ -63,12 +63,24 @@ const struct cfs_use_actor *cfs_serve_actor(void);
 struct cfs_server_request;
 void cfs_serve_answer(struct cfs_server_request *request);
 /* This thread is about to wait for others: it is no longer one of those that
- * requests wait for. */
-void cfs_serve_will_wait(void);
+ * requests wait for.  False: too many do, and it still is. */
+bool cfs_serve_will_wait(void);
+/* Nobody waits for the answer any more. */
+bool cfs_serve_is_cancelled(void);
 
 /* -EBUSY: @err names who has it; -ENOMEM; as cfs_serve_lease_take. */
 int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 			   struct cfs_use **ret, struct cfs_err *err);
+/* It was entered for this client of the lock table (cfs_owner_lend). */
+void cfs_serve_volume_lend(struct cfs_session *s, struct cfs_use *use,
+			   uint64_t client);
+/*
+ * For somebody who uses the volume already, and wants a lease of something in
+ * it: @req works under the lease that he has, unless it works under another.
+ */
+struct cfs_lease_request;
+void cfs_serve_volume_borrow(struct cfs_session *s,
+			     struct cfs_lease_request *req);
 /* NULL is allowed. */
 void cfs_serve_volume_leave(struct cfs_session *s, struct cfs_use *use);
 /* Uses go on without leases: nobody is answered any more. */

@@ -40,6 +40,9 @@ struct cfs_session {
 	struct cfs_making *making;	/* volumes.c */
 	/* serve_lease.c; the lock is taken behind the other one. */
 	pthread_mutex_t	users_lock;
+	pthread_cond_t	users_changed;
+	unsigned int	users_waiting;	/* for leases, without the lock */
+	bool		ends_queue;	/* they give up; atomic */
 	struct cfs_serve *serve;	/* NULL: nobody is answered */
 	struct cfs_leaser *users;	/* NULL: no lease was needed yet */
 	/* Clients that use the devices beside us; NULL: nobody can. */
