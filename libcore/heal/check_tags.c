@@ -87,7 +87,11 @@ static void compare_run(struct slice_tags *st, const struct check_run *run)
 	}
 }
 
-/* Garbage is allowed, but not of the future: it would pass for the newest. */
+/*
+ * Garbage is allowed, but not of the future: it would pass for the newest.  What
+ * a client may write in is between it and us: it writes tags before it tells us
+ * of what they are for, with stamps of its own range.
+ */
 static void compare_unowned(struct slice_tags *st)
 {
 	struct check *k = st->k;
@@ -103,7 +107,8 @@ static void compare_unowned(struct slice_tags *st)
 		if (tag_of(st, group, cfs_geometry_index(k->geo, block),
 			   &tag) &&
 		    !st->has_open && !cfs_tag_is_free(&tag) &&
-		    tag.stamp > k->stamp)
+		    tag.stamp > k->stamp &&
+		    !cfs_repair_is_away(k->c, st->area.lslice, group))
 			cfs_check_say(k, "tag", "tag of address %#" PRIx64
 				      " is newer than the root, and nothing "
 				      "names it",

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "heal_fixture.h"
+#include "client_fixture.h"
 
 static void used_pool_is_clean(bool is_mirror)
 {
@@ -412,6 +412,38 @@ static void test_links(void **state)
 	expect(&h, "link", "");
 }
 
+/* A client writes home, with tags, before it tells the owner. */
+static void test_beside_client(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(64) << 20);
+	uint8_t *buf = malloc(80 * HEAL_BLOCK);
+	struct client cl;
+
+	(void)state;
+	assert_non_null(buf);
+	client_new(&cl, &h, h.lun);
+	heal_fill(buf, 80 * HEAL_BLOCK, 3);
+	HEAL_OK(cfs_container_refresh(cl.c, &err_));
+	HEAL_OK(client_write(cl.c, heal_volume(h.lun).ino, 0, buf,
+			     80 * HEAL_BLOCK, &err_));
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	HEAL_OK(client_write(cl.c, heal_volume(h.lun).ino, 0, buf,
+			     80 * HEAL_BLOCK, &err_));
+	cl.fold_fails = -EIO;
+	assert_int_equal(cfs_container_fold(cl.c, NULL), -EIO);
+	heal_check_clean(&h);
+	/* All that comes back with it: nothing of that passes for newer. */
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id, false, NULL,
+					  &err_));
+	heal_check_clean(&h);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	heal_check_clean(&h);
+	free(buf);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_snapset_garbled),
 		cmocka_unit_test(test_garbled_record),
 		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_beside_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
