@@ -16,6 +16,7 @@
  *    gone, nothing is lent or frozen any more.
  */
 #include "data_steps.h"
+#include "sleepy_clock.h"
 
 /* ---- the end ---------------------------------------------------------------- */
 
@@ -158,8 +159,7 @@ static void begin(void)
 	struct boss *b = &world->bosses[0];
 
 	world->p.devices = is_mirror ? 2 : 1;
-	cfs_clock_manual_init(&world->p.clock, 1,
-			      UINT64_C(1700000000000000000));
+	sleepy_clock_init(&world->p.clock);
 	HEAL_OK(cfs_sim_fork(from, &all, &world->p.sim, &err_));
 	(void)snprintf(b->name, sizeof(b->name), "m0");
 	b->w.hook = world_goes_on;
