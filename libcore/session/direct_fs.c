@@ -90,6 +90,16 @@ static void lease_will_wait(void *arg)
 		d->upper.will_wait(d->upper.arg);
 }
 
+static void lease_leaves(void *arg)
+{
+	struct direct_fs *d = arg;
+
+	pthread_rwlock_rdlock(&d->watch_lock);
+	if (d->watch.changes)
+		d->watch.changes(d->watch.arg);
+	pthread_rwlock_unlock(&d->watch_lock);
+}
+
 /* A client folds; what the manager did is seen by all once it is committed. */
 static int lease_settle(void *arg, struct cfs_err *err)
 {
@@ -347,6 +357,7 @@ static void direct_free(struct direct_fs *d, bool is_settled)
 {
 	cfs_tree_locks_free(d->locks, is_settled);
 	cfs_fs_close(d->inner);
+	pthread_rwlock_destroy(&d->watch_lock);
 	free(d);
 }
 
@@ -406,7 +417,7 @@ static int make_locks(struct direct_fs *d,
 	own.ops = (struct cfs_tree_lock_ops){
 		.acquire = lease_acquire, .settle = lease_settle,
 		.fresh = lease_fresh, .lost = lease_lost,
-		.will_wait = lease_will_wait, .arg = d,
+		.will_wait = lease_will_wait, .leaves = lease_leaves, .arg = d,
 	};
 	if (cfs_container_is_client(d->view.container))
 		own.ops.published = lease_published;
@@ -424,6 +435,7 @@ int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 		cfs_fs_close(inner);
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
+	pthread_rwlock_init(&d->watch_lock, NULL);
 	d->inner = inner;
 	d->view = *view;
 	if (config)
@@ -441,4 +453,26 @@ struct cfs_tree_locks *cfs_direct_fs_locks(struct cfs_fs *fs)
 	const struct direct_fs *d = cfs_fs_ops_arg(fs, &direct_ops);
 
 	return d ? d->locks : NULL;
+}
+
+/* ---- keeping ------------------------------------------------------------- */
+
+void cfs_direct_fs_watch(struct cfs_fs *fs, const struct cfs_io_watch *watch)
+{
+	struct direct_fs *d = cfs_fs_ops_arg(fs, &direct_ops);
+
+	if (!d)
+		return;
+	pthread_rwlock_wrlock(&d->watch_lock);
+	d->watch = watch ? *watch : (struct cfs_io_watch){ .arg = NULL };
+	pthread_rwlock_unlock(&d->watch_lock);
+}
+
+bool cfs_direct_fs_may_keep(struct cfs_fs *fs, uint64_t *ret_serial,
+			    uint64_t *ret_ns)
+{
+	const struct direct_fs *d = cfs_fs_ops_arg(fs, &direct_ops);
+
+	return d && d->locks &&
+	       cfs_tree_locks_is_whole(d->locks, ret_serial, ret_ns);
 }

@@ -41,5 +41,10 @@
 int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 		       const struct cfs_tree_locks_config *config,
 		       struct cfs_fs **ret, struct cfs_err *err);
+/* As cfs_io_watch and cfs_io_may_keep, of one that cfs_direct_fs_open made. */
+struct cfs_io_watch;
+void cfs_direct_fs_watch(struct cfs_fs *fs, const struct cfs_io_watch *watch);
+bool cfs_direct_fs_may_keep(struct cfs_fs *fs, uint64_t *ret_serial,
+			    uint64_t *ret_ns);
 /* Of one that cfs_direct_fs_open made; NULL for a snapshot. */
 struct cfs_tree_locks *cfs_direct_fs_locks(struct cfs_fs *fs);

@@ -3,15 +3,20 @@
 #pragma once
 
 #include "session/direct_fs.h"
+#include "session/session.h"
 
 #include "tree/container_client.h"
 #include "volume/fs_ops.h"
+
+#include <pthread.h>
 
 struct direct_fs {
 	struct cfs_fs	*inner;
 	struct cfs_view	view;
 	struct cfs_tree_locks *locks;	/* NULL: a snapshot */
 	struct cfs_tree_lock_ops upper;	/* of whoever opened it */
+	pthread_rwlock_t watch_lock;
+	struct cfs_io_watch watch;	/* changes NULL: nobody watches */
 };
 
 /* An operation met an old view: true: once more. */

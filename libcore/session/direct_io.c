@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* LUNs of direct access behind io_ops.h. */
+#include "session/direct_fs.h"
 #include "session/direct_tree.h"
 
 #include "base/bits.h"
@@ -394,6 +395,29 @@ static void io_close(struct cfs_io_volume *io)
 	volume_free(v);
 }
 
+static int io_watch(struct cfs_io_volume *io, const struct cfs_io_watch *watch,
+		    struct cfs_err *err)
+{
+	(void)err;
+	if (io->fs)
+		cfs_direct_fs_watch(io->fs, watch);
+	return 0;
+}
+
+static bool io_may_keep(struct cfs_io_volume *io, uint64_t *ret_serial,
+			uint64_t *ret_ns)
+{
+	return io->fs && cfs_direct_fs_may_keep(io->fs, ret_serial, ret_ns);
+}
+
+static int io_acquire(struct cfs_io_volume *io,
+		      const struct cfs_lease_request *req,
+		      const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		      struct cfs_err *err)
+{
+	return direct_acquire(of(io)->d, req, wait, ret, err);
+}
+
 static const struct cfs_io_ops direct_ops = {
 	.close = io_close,
 	.size_bytes = io_size_bytes,
@@ -402,6 +426,9 @@ static const struct cfs_io_ops direct_ops = {
 	.discard = io_discard,
 	.seek = io_seek,
 	.sync = io_sync,
+	.watch = io_watch,
+	.may_keep = io_may_keep,
+	.acquire = io_acquire,
 };
 
 /* ---- opening ------------------------------------------------------------- */

@@ -8,6 +8,9 @@
 #include "session/serve_lease.h"
 #include "session/session_priv.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define POLL_NS	(20 * CFS_NS_PER_MS)
 
 struct opening {
@@ -93,9 +96,9 @@ static int open_remote(struct cfs_session *s, const char *volume,
 	}
 }
 
-int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
-		bool is_writable, struct cfs_io_volume **ret,
-		struct cfs_err *err)
+static int open_either(struct cfs_session *s, const char *volume,
+		       const char *snap, bool is_writable,
+		       struct cfs_io_volume **ret, struct cfs_err *err)
 {
 	int r;
 
@@ -107,10 +110,34 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 	return open_remote(s, volume, snap, is_writable, ret, err);
 }
 
+int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
+		bool is_writable, struct cfs_io_volume **ret,
+		struct cfs_err *err)
+{
+	char *name = snap ? NULL : strdup(volume);
+	struct cfs_io_volume *v;
+	int r;
+
+	if (!snap && !name)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = open_either(s, volume, snap, is_writable, &v, err);
+	if (r < 0) {
+		free(name);
+		return r;
+	}
+	v->s = s;
+	v->name = name;
+	*ret = v;
+	return 0;
+}
+
 void cfs_io_close(struct cfs_io_volume *v)
 {
+	char *name = v ? v->name : NULL;
+
 	if (v)
 		v->ops->close(v);
+	free(name);
 }
 
 void cfs_io_closep(struct cfs_io_volume **v)
@@ -191,4 +218,16 @@ int cfs_io_extent(struct cfs_io_volume *v, uint64_t offset_bytes,
 int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err)
 {
 	return v->ops->sync(v, err);
+}
+
+int cfs_io_watch(struct cfs_io_volume *v, const struct cfs_io_watch *watch,
+		 struct cfs_err *err)
+{
+	return v->ops->watch ? v->ops->watch(v, watch, err) : 0;
+}
+
+bool cfs_io_may_keep(struct cfs_io_volume *v, uint64_t *ret_serial,
+		     uint64_t *ret_ns)
+{
+	return v->ops->may_keep && v->ops->may_keep(v, ret_serial, ret_ns);
 }

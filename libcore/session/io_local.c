@@ -9,6 +9,7 @@
 #include "session/io_local.h"
 
 #include "base/bits.h"
+#include "session/direct_fs.h"
 #include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "tree/space.h"
@@ -25,7 +26,12 @@ struct cfs_open_tree {
 	uint64_t	container, volume;
 	struct cfs_fs	*fs;
 	struct cfs_beside_tree *beside;	/* NULL: nobody is beside us */
-	unsigned int	users;
+	unsigned int	users;		/* atomic, for who looks */
+	uint64_t	serial;		/* of users that came; atomic */
+	/* Who keeps what it read, and is told when another one comes. */
+	pthread_rwlock_t watch_lock;
+	struct local_volume *watcher;
+	struct cfs_io_watch watch;
 };
 
 struct local_volume {
@@ -101,12 +107,61 @@ static int tree_new(struct local_volume *v, struct cfs_err *err)
 		free(t);
 		return r;
 	}
+	pthread_rwlock_init(&t->watch_lock, NULL);
 	t->container = v->m->id;
 	t->volume = v->id;
 	t->next = v->s->trees;
 	v->s->trees = t;
 	v->tree = t;
 	return 0;
+}
+
+/* Somebody else has come: what is kept is told to be old before it begins. */
+static void tell_watcher(struct cfs_open_tree *t)
+{
+	pthread_rwlock_rdlock(&t->watch_lock);
+	if (t->watch.changes)
+		t->watch.changes(t->watch.arg);
+	pthread_rwlock_unlock(&t->watch_lock);
+}
+
+static int io_watch(struct cfs_io_volume *io, const struct cfs_io_watch *watch,
+		    struct cfs_err *err)
+{
+	struct local_volume *v = of(io);
+	struct cfs_open_tree *t = v->tree;
+
+	if (!t)
+		return 0;
+	pthread_rwlock_wrlock(&t->watch_lock);
+	if (watch && t->watcher && t->watcher != v) {
+		pthread_rwlock_unlock(&t->watch_lock);
+		return cfs_err_set(err, -EBUSY, "somebody watches it already");
+	}
+	t->watcher = watch ? v : NULL;
+	t->watch = watch ? *watch : (struct cfs_io_watch){ .arg = NULL };
+	pthread_rwlock_unlock(&t->watch_lock);
+	if (t->beside)
+		cfs_direct_fs_watch(t->fs, watch);
+	return 0;
+}
+
+/* Who holds the pool is sure of it while it runs, unless other hosts may take
+ * the pool over. */
+static bool io_may_keep(struct cfs_io_volume *io, uint64_t *ret_serial,
+			uint64_t *ret_ns)
+{
+	struct cfs_open_tree *t = of(io)->tree;
+	uint64_t serial = 0, ns = UINT64_MAX;
+
+	if (!t || __atomic_load_n(&t->users, __ATOMIC_SEQ_CST) != 1)
+		return false;
+	if (t->beside && !cfs_direct_fs_may_keep(t->fs, &serial, &ns))
+		return false;
+	*ret_serial = serial + __atomic_load_n(&t->serial, __ATOMIC_SEQ_CST);
+	*ret_ns = cfs_holder_is_shared(of(io)->s->holder) ? ns :
+		  UINT64_MAX;
+	return true;
 }
 
 static int tree_get(struct local_volume *v, struct cfs_err *err)
@@ -121,10 +176,13 @@ static int tree_get(struct local_volume *v, struct cfs_err *err)
 	if (!v->tree)
 		r = tree_new(v, err);
 	if (r == 0) {
-		v->tree->users++;
+		__atomic_add_fetch(&v->tree->users, 1, __ATOMIC_SEQ_CST);
+		__atomic_add_fetch(&v->tree->serial, 1, __ATOMIC_SEQ_CST);
 		v->v.fs = v->tree->fs;
 	}
 	pthread_mutex_unlock(&v->s->lock);
+	if (r == 0)
+		tell_watcher(v->tree);
 	return r;
 }
 
@@ -137,7 +195,7 @@ static void tree_put(struct local_volume *v)
 		return;
 	}
 	pthread_mutex_lock(&v->s->lock);
-	if (--v->tree->users == 0) {
+	if (__atomic_sub_fetch(&v->tree->users, 1, __ATOMIC_SEQ_CST) == 0) {
 		for (at = &v->s->trees; *at != v->tree; at = &(*at)->next)
 			;
 		*at = v->tree->next;
@@ -148,6 +206,8 @@ static void tree_put(struct local_volume *v)
 		cfs_serve_direct_tree_close(last->beside);
 	else if (last)
 		cfs_fs_close(last->fs);
+	if (last)
+		pthread_rwlock_destroy(&last->watch_lock);
 	free(last);
 }
 
@@ -427,6 +487,8 @@ static const struct cfs_io_ops local_ops = {
 	.seek = io_seek,
 	.extent = io_extent,
 	.sync = io_sync,
+	.watch = io_watch,
+	.may_keep = io_may_keep,
 };
 
 /* ---- opening ------------------------------------------------------------- */

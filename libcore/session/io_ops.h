@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "lease/conn_lease.h"
 #include "session/session.h"
 
 struct cfs_io_ops {
@@ -36,6 +37,16 @@ struct cfs_io_ops {
 		      uint64_t length_bytes, bool *ret_is_data,
 		      uint64_t *ret_length_bytes, struct cfs_err *err);
 	int (*sync)(struct cfs_io_volume *v, struct cfs_err *err);
+	/* These may be NULL: nothing may be kept; and locks are leases of a
+	 * client of their own (io_lock.c). */
+	int (*watch)(struct cfs_io_volume *v, const struct cfs_io_watch *watch,
+		     struct cfs_err *err);
+	bool (*may_keep)(struct cfs_io_volume *v, uint64_t *ret_serial,
+			 uint64_t *ret_ns);
+	int (*acquire)(struct cfs_io_volume *v,
+		       const struct cfs_lease_request *req,
+		       const struct cfs_conn_wait *wait,
+		       struct cfs_held **ret, struct cfs_err *err);
 };
 
 /* The first member of what each way has. */
@@ -43,4 +54,9 @@ struct cfs_io_volume {
 	const struct cfs_io_ops *ops;
 	uint32_t	kind;		/* enum cfs_volume_kind */
 	struct cfs_fs	*fs;		/* tree */
+	/* Of cfs_io_open. */
+	struct cfs_session *s;
+	char		*name;		/* NULL: of a snapshot */
+	struct cfs_volume_place place;	/* s->users_lock; volume 0: not
+					 * looked for yet */
 };

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "device/overlay.h"
 #include "pool/devset_exclude.h"
+#include "lease/conn_lease.h"
 #include "session/direct.h"
 #include "session/remote.h"
 #include "session/serve_direct.h"
@@ -437,6 +438,7 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 		return 0;
 	if (s->remote) {
 		r = cfs_direct_close(s->direct, err);
+		cfs_leaser_free(s->lockers, true);
 		session_free(s);
 		return r;
 	}

@@ -311,17 +311,21 @@ void cfs_serve_lease_start(struct cfs_session *s, struct cfs_serve *serve)
 
 void cfs_serve_lease_stop(struct cfs_session *s)
 {
-	struct cfs_leaser *users;
+	struct cfs_leaser *users, *lockers;
 	struct cfs_serve *serve;
 
 	cfs_serve_volume_drop_leases(s);
 	end_queue(s);
 	pthread_mutex_lock(&s->users_lock);
 	users = s->users;
+	lockers = s->lockers;
 	serve = s->serve;
 	s->users = NULL;
+	s->lockers = NULL;
 	s->serve = NULL;
 	pthread_mutex_unlock(&s->users_lock);
 	if (users)
 		cfs_serve_drop_client(serve, users);
+	if (lockers)
+		cfs_serve_drop_client(serve, lockers);
 }

@@ -408,6 +408,48 @@ int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err);
 struct cfs_fs;
 struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v);
 
+/*
+ * Keeping what was read of a tree.  While cfs_io_may_keep says true and the
+ * same serial, nobody but the caller changes the tree.  Before somebody else
+ * may, or when leases are lost, @changes is called, behind whose return that is
+ * so no more; it must not wait for calls on the volume.
+ * @watch: copied; NULL: no more calls, and none runs.  One a volume.
+ */
+struct cfs_io_watch {
+	void	(*changes)(void *arg);
+	void	*arg;
+};
+int cfs_io_watch(struct cfs_io_volume *v, const struct cfs_io_watch *watch,
+		 struct cfs_err *err);
+/* @ret_ns: how long it stays so even if this process is stopped. */
+bool cfs_io_may_keep(struct cfs_io_volume *v, uint64_t *ret_serial,
+		     uint64_t *ret_ns);
+
+/*
+ * Locks of programs, as fcntl(2) and flock(2) have them: leases that do not
+ * stand against reading and writing, only against each other, whichever process
+ * asks.  @key tells who locks: its own locks do not stand in its way.
+ */
+enum cfs_io_lock_kind { CFS_IO_LOCK_BYTES, CFS_IO_LOCK_FILE };
+struct cfs_io_lock_want {
+	uint64_t	ino;
+	enum cfs_io_lock_kind kind;
+	uint64_t	offset_bytes, length_bytes; /* not 0; up to 2^64 - 1 */
+	bool		is_exclusive;
+	bool		waits;
+	uint64_t	key;
+	bool		(*stop)(void *arg);	/* may be NULL */
+	void		*arg;
+};
+struct cfs_held;
+/*
+ * -EBUSY: somebody else has it; -EDEADLK, -EINTR; -ENOTSUP: nobody is asked
+ * for leases (a snapshot, or a pool that is only read); -ESTALE.
+ */
+int cfs_io_lock(struct cfs_io_volume *v, const struct cfs_io_lock_want *want,
+		struct cfs_held **ret, struct cfs_err *err);
+void cfs_io_unlock(struct cfs_held *held);	/* NULL is allowed */
+
 /* ---- check, scrub, trace: heal/check.h and its neighbours ---------------- */
 
 /* Metadata, connectivity and allocation; changes nothing. */

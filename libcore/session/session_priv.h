@@ -45,6 +45,7 @@ struct cfs_session {
 	bool		ends_queue;	/* they give up; atomic */
 	struct cfs_serve *serve;	/* NULL: nobody is answered */
 	struct cfs_leaser *users;	/* NULL: no lease was needed yet */
+	struct cfs_leaser *lockers;	/* io_lock.c: likewise */
 	/* Clients that use the devices beside us; NULL: nobody can. */
 	struct cfs_serve_direct *beside_us;
 	/* Where we do that beside the one who holds the pool; made when it is

@@ -109,6 +109,7 @@ static int ask_all(struct cfs_tree_locks *l, bool tries_whole,
 static void note_mode(struct cfs_tree_locks *l, uint32_t mode)
 {
 	l->all.mode = mode;
+	l->whole_serial++;
 	if (!tree_is_whole(&l->all))
 		l->whole_ns = tree_now_ns() + TREE_CONTENDED_NS;
 }
@@ -170,6 +171,7 @@ static int try_upgrade(struct cfs_tree_locks *l, struct cfs_err *err)
 		pthread_mutex_lock(&l->mutex);
 		/* A failure leaves what we had; the rest is no harm. */
 		all->mode = whole_mode(l);
+		l->whole_serial++;
 		all->is_dirty |= is_alone;
 	} else {
 		r = r == -ESTALE ? lost(l, err) : 0;

@@ -81,6 +81,12 @@ struct cfs_tree_lock_ops {
 	void (*lost)(void *arg);
 	/* This thread is about to wait for others; may be NULL. */
 	void (*will_wait)(void *arg);
+	/*
+	 * The whole tree is no longer ours alone when this returns: what was
+	 * kept of it on that ground is told to be old.  Without the mutex, but
+	 * when leases are lost with the leaser's lock.  May be NULL.
+	 */
+	void (*leaves)(void *arg);
 	void *arg;
 };
 
@@ -160,6 +166,13 @@ bool cfs_tree_locks_closed(struct cfs_tree_locks *l, uint64_t ino);
 int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 			 const struct cfs_tree_pins *pins, uint64_t ino,
 			 struct cfs_held **ret_held, struct cfs_err *err);
+
+/*
+ * Is the whole tree ours, and not asked for?  *ret_serial: another one whenever
+ * it was somebody else's in between.  *ret_ns: it surely is for so long.
+ */
+bool cfs_tree_locks_is_whole(struct cfs_tree_locks *l, uint64_t *ret_serial,
+			     uint64_t *ret_ns);
 
 /* Was anything written that is not settled? */
 bool cfs_tree_locks_has_written(struct cfs_tree_locks *l);

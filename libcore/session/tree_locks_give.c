@@ -194,6 +194,11 @@ static void give_all(struct cfs_tree_locks *l)
 	int r = 0;
 
 	all->is_pending = true;
+	if (l->config.ops.leaves) {
+		pthread_mutex_unlock(&l->mutex);
+		l->config.ops.leaves(l->config.ops.arg);
+		pthread_mutex_lock(&l->mutex);
+	}
 	if (all->is_lost)
 		stays = false;
 	else if (tree_has_dirty(l) || l->made.count)
@@ -328,6 +333,8 @@ void cfs_tree_locks_lost(struct cfs_tree_locks *l)
 	pthread_cond_broadcast(&l->work);
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->mutex);
+	if (l->config.ops.leaves)
+		l->config.ops.leaves(l->config.ops.arg);
 	if (l->config.ops.lost)
 		l->config.ops.lost(l->config.ops.arg);
 }

@@ -86,6 +86,39 @@ int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 
 /* ---- looking ------------------------------------------------------------- */
 
+/* So long one may go on without having looked again. */
+static const uint64_t sure_ns[] = {
+	4 * CFS_NS_PER_S, CFS_NS_PER_S, CFS_NS_PER_S / 4,
+};
+
+bool cfs_tree_locks_is_whole(struct cfs_tree_locks *l, uint64_t *ret_serial,
+			     uint64_t *ret_ns)
+{
+	struct cfs_tree_lock *all = &l->all;
+	struct cfs_held *held;
+	bool is;
+
+	pthread_mutex_lock(&l->mutex);
+	held = all->held;
+	is = tree_is_whole(all) && held && !all->is_pending &&
+	     !all->is_wanted && !all->is_lost && !all->is_kept;
+	*ret_serial = l->whole_serial;
+	all->users += is;	/* it stays while the leaser is asked */
+	pthread_mutex_unlock(&l->mutex);
+	if (!is)
+		return false;
+	*ret_ns = 0;
+	for (size_t i = 0; i < sizeof(sure_ns) / sizeof(*sure_ns); i++)
+		if (!*ret_ns && cfs_leaser_may_start(held, sure_ns[i]))
+			*ret_ns = sure_ns[i];
+	pthread_mutex_lock(&l->mutex);
+	is = !all->is_wanted && !all->is_lost && *ret_ns;
+	if (--all->users == 0 && all->is_wanted)
+		pthread_cond_broadcast(&l->work);
+	pthread_mutex_unlock(&l->mutex);
+	return is;
+}
+
 bool cfs_tree_locks_hold_all(struct cfs_tree_locks *l)
 {
 	CFS_VEC(struct cfs_tree_lock *) pinned = CFS_VEC_INIT;

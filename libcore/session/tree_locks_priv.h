@@ -52,6 +52,7 @@ struct cfs_tree_locks {
 	bool		is_settling;
 	bool		tries_whole;	/* at the next chance */
 	uint64_t	whole_ns;	/* not before */
+	uint64_t	whole_serial;	/* how often it was got */
 	struct cfs_tree_lock_counts counts;
 	bool		is_ending;
 	struct cfs_err	why;		/* what could not be settled */
