@@ -41,6 +41,9 @@
 struct cfs_container;
 
 void cfs_container_lock(struct cfs_container *c);
+/* The same beside data that is on its way (cfs_container_depart): it may not be
+ * where records say that it is. */
+void cfs_container_lock_beside(struct cfs_container *c);
 void cfs_container_unlock(struct cfs_container *c);
 
 /* Facts; locked, or constant over the container's life (id, uuid). */
@@ -74,6 +77,24 @@ int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
  */
 int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 		     uint64_t blocks, struct cfs_err *err);
+/*
+ * The same for a write of whole blocks whose data may be written behind the
+ * operation, when the lock is given back (cfs_container_depart).  Such
+ * operations alone run while data of others is on its way: nothing that reads
+ * data may be done in them.
+ */
+int cfs_op_begin_beside(struct cfs_container *c, uint64_t blocks,
+			struct cfs_err *err);
+/* Within that: data that the operation has made records of will be written.
+ * No commit and no sync begins, and nobody has the lock, before it has landed. */
+void cfs_container_depart(struct cfs_container *c);
+/* All of it is written.  Without the lock. */
+void cfs_container_land(struct cfs_container *c);
+/*
+ * It could not be written: begin an operation that says so, before landing.
+ * Takes the lock, and makes no room.  -EROFS.
+ */
+int cfs_op_begin_landing(struct cfs_container *c, struct cfs_err *err);
 /* The operation is done: gives the lock back.  Not durable yet. */
 void cfs_op_end(struct cfs_container *c);
 /* Undo everything since cfs_op_begin and give the lock back. */

@@ -239,6 +239,7 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	int r;
 
 	assert(!c->in_op);
+	cfs_container_drain_locked(c);
 	if (c->client)
 		return cfs_client_fold_locked(c, err);
 	if (!has_changes(c))

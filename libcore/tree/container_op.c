@@ -20,6 +20,12 @@
 void cfs_container_lock(struct cfs_container *c)
 {
 	pthread_mutex_lock(&c->lock);
+	cfs_container_drain_locked(c);
+}
+
+void cfs_container_lock_beside(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
 }
 
 void cfs_container_unlock(struct cfs_container *c)
@@ -37,6 +43,17 @@ void cfs_container_lock_to_change(struct cfs_container *c)
 	pthread_mutex_lock(&c->lock);
 	while (is_frozen_by_other(c))
 		pthread_cond_wait(&c->thawed, &c->lock);
+	cfs_container_drain_locked(c);
+}
+
+/* With the lock, beside data that is on its way; but whoever waits for that to
+ * land goes first. */
+static void lock_to_change_beside(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (is_frozen_by_other(c) || c->draining)
+		pthread_cond_wait(c->draining ? &c->landed : &c->thawed,
+				  &c->lock);
 }
 
 int cfs_container_freeze(struct cfs_container *c, struct cfs_err *err)
@@ -182,13 +199,20 @@ static int make_room(struct cfs_container *c, uint64_t blocks,
 	return r;
 }
 
-int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
-		     uint64_t blocks, struct cfs_err *err)
+void cfs_op_start_locked(struct cfs_container *c)
+{
+	assert(!c->in_op);
+	c->in_op = true;
+	c->op_pending_bytes = c->pending.bytes;
+	c->op_pending_count = c->pending_count;
+}
+
+/* With the lock, which is given back if it fails. */
+static int op_begin(struct cfs_container *c, enum cfs_op_kind kind,
+		    uint64_t blocks, struct cfs_err *err)
 {
 	int r = 0;
 
-	cfs_container_lock_to_change(c);
-	assert(!c->in_op);
 	if (c->is_readonly)
 		r = refuse(c, err);
 	if (r == 0 && wants_commit(c))
@@ -208,9 +232,34 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 		pthread_mutex_unlock(&c->lock);
 		return r;
 	}
-	c->in_op = true;
-	c->op_pending_bytes = c->pending.bytes;
-	c->op_pending_count = c->pending_count;
+	cfs_op_start_locked(c);
+	return 0;
+}
+
+int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
+		     uint64_t blocks, struct cfs_err *err)
+{
+	cfs_container_lock_to_change(c);
+	return op_begin(c, kind, blocks, err);
+}
+
+int cfs_op_begin_beside(struct cfs_container *c, uint64_t blocks,
+			struct cfs_err *err)
+{
+	lock_to_change_beside(c);
+	return op_begin(c, CFS_OP_NORMAL, blocks, err);
+}
+
+int cfs_op_begin_landing(struct cfs_container *c, struct cfs_err *err)
+{
+	pthread_mutex_lock(&c->lock);
+	if (c->is_readonly) {
+		int r = refuse(c, err);
+
+		pthread_mutex_unlock(&c->lock);
+		return r;
+	}
+	cfs_op_start_locked(c);
 	return 0;
 }
 
@@ -472,17 +521,20 @@ int cfs_container_ready(struct cfs_container *c, struct cfs_err *err)
 
 bool cfs_container_is_idle(struct cfs_container *c)
 {
+	bool is_idle;
+
 	if (pthread_mutex_trylock(&c->lock) != 0)
 		return false;
+	is_idle = c->flight_count == 0;
 	pthread_mutex_unlock(&c->lock);
-	return true;
+	return is_idle;
 }
 
 int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock(c);
 	if (c->is_readonly)
 		r = refuse(c, err);
 	/* Each commit frees nodes of its own; those are few and stay held.

@@ -45,6 +45,7 @@ void cfs_container_drop(struct cfs_container *c)
 	free(c->writes);
 	free(c->frame_buf);
 	pthread_cond_destroy(&c->thawed);
+	pthread_cond_destroy(&c->landed);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -68,6 +69,7 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 	}
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->thawed, NULL);
+	pthread_cond_init(&c->landed, NULL);
 	c->mv = config->mv;
 	c->id = cfs_metavolume_container_id(c->mv);
 	memcpy(c->uuid, config->uuid, sizeof(c->uuid));

@@ -107,6 +107,10 @@ struct cfs_container {
 	pthread_cond_t	thawed;
 	bool		is_frozen;	/* by one thread, for a look at it all */
 	pthread_t	frozen_by;
+	/* Writes of data whose records are there already: container_land.c. */
+	unsigned int	flight_count;
+	unsigned int	draining;	/* threads that wait for their end */
+	pthread_cond_t	landed;
 	struct cfs_root	root;		/* as last made durable */
 	uint64_t	root_seq;
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
@@ -197,6 +201,11 @@ int cfs_container_append_frame(struct cfs_container *c,
 /* container_commit.c */
 /* The lock, for whoever changes something: waits while it is frozen. */
 void cfs_container_lock_to_change(struct cfs_container *c);
+/* Wait until no write of data is under way; the lock is given back meanwhile. */
+void cfs_container_drain_locked(struct cfs_container *c);
+/* Begin what no commit can go before, with the lock.  The reverse is
+ * cfs_op_end or cfs_op_abort. */
+void cfs_op_start_locked(struct cfs_container *c);
 int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err);
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,

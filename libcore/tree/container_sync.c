@@ -124,7 +124,7 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 	uint32_t pending_count;
 	int r;
 
-	pthread_mutex_lock(&c->lock);
+	cfs_container_lock(c);
 	assert(!c->in_op);
 	if (c->is_readonly) {
 		r = cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "device/device.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -91,14 +92,34 @@ static int write_extent(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return r;
 }
 
+/* Now, or when the operation has ended, if there is room for that. */
+static int write_home(struct cfs_vols *v, uint64_t offset, const uint8_t *buf,
+		      const struct cfs_mv_write *writes, size_t count,
+		      struct cfs_data_flight *flight, struct cfs_err *err)
+{
+	if (!flight || flight->count + count > CFS_ARRAY_COUNT(flight->writes))
+		return cfs_metavolume_write(cfs_container_metavolume(v->c),
+					    writes, count, err);
+	for (size_t i = 0; i < count; i++, flight->count++) {
+		const uint8_t *data = writes[i].buf;
+
+		flight->writes[flight->count].offset = offset +
+			(uint64_t)(data - buf) / CFS_BLOCK_BYTES;
+		flight->writes[flight->count].vaddr = writes[i].vaddr;
+		flight->writes[flight->count].count = writes[i].count;
+		flight->writes[flight->count].buf = data;
+	}
+	return 0;
+}
+
 /*
  * Whole blocks, many: get runs, write them all in one batch, then make the
- * records.  Nothing names the blocks before their content is on its way, and
- * no sync is acknowledged before the flush behind it.
+ * records.  Nothing durable names the blocks before their content is on its
+ * way, and no sync is acknowledged before the flush behind it.
  */
 static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			uint64_t offset, uint32_t count, const uint8_t *buf,
-			struct cfs_err *err)
+			struct cfs_data_flight *flight, struct cfs_err *err)
 {
 	struct cfs_mv_write writes[DIRECT_BLOCKS_MAX / DIRECT_BLOCKS];
 	size_t n = 0;
@@ -126,8 +147,7 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		done += got;
 	}
 	if (r == 0)
-		r = cfs_metavolume_write(cfs_container_metavolume(v->c),
-					 writes, n, err);
+		r = write_home(v, offset, buf, writes, n, flight, err);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		const uint8_t *data = writes[i].buf;
 		struct extent e = {
@@ -146,13 +166,16 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	if (done < count)	/* space in many small pieces */
 		return write_direct(v, branch, ino, offset + done,
 				    count - done,
-				    buf + (size_t)done * CFS_BLOCK_BYTES, err);
+				    buf + (size_t)done * CFS_BLOCK_BYTES,
+				    flight, err);
 	return 0;
 }
 
-int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
-		   uint64_t offset_bytes, const void *buf, size_t length_bytes,
-		   struct cfs_err *err)
+/* @flight may be NULL. */
+static int write_bytes(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		       uint64_t offset_bytes, const void *buf,
+		       size_t length_bytes, struct cfs_data_flight *flight,
+		       struct cfs_err *err)
 {
 	struct cfs_vols *v = cfs_vols_of(c);
 	const uint8_t *from = buf;
@@ -176,7 +199,8 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			uint32_t n = (uint32_t)CFS_MIN(whole,
 						       DIRECT_BLOCKS_MAX);
 
-			r = write_direct(v, branch, ino, offset, n, from, err);
+			r = write_direct(v, branch, ino, offset, n, from,
+					 flight, err);
 			length = (uint64_t)n * CFS_BLOCK_BYTES;
 		} else {
 			length = CFS_MIN(CFS_BLOCK_BYTES - in, end - at);
@@ -186,6 +210,84 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		at += length;
 		from += length;
 	}
+	return r;
+}
+
+int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
+		   uint64_t offset_bytes, const void *buf, size_t length_bytes,
+		   struct cfs_err *err)
+{
+	return write_bytes(c, branch, ino, offset_bytes, buf, length_bytes,
+			   NULL, err);
+}
+
+int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
+			 uint64_t offset_bytes, const void *buf,
+			 size_t length_bytes, struct cfs_data_flight *ret,
+			 struct cfs_err *err)
+{
+	int r;
+
+	assert((offset_bytes | length_bytes) % CFS_BLOCK_BYTES == 0);
+	ret->c = c;
+	ret->branch = branch;
+	ret->ino = ino;
+	ret->count = 0;
+	r = write_bytes(c, branch, ino, offset_bytes, buf, length_bytes, ret,
+			err);
+	if (r == 0 && ret->count)
+		cfs_container_depart(c);
+	return r;
+}
+
+/* The places do not take it: into memory, and from there to others. */
+static int write_again(const struct cfs_data_flight *f, struct cfs_err *err)
+{
+	struct cfs_vols *v = cfs_vols_of(f->c);
+	int r = cfs_op_begin_landing(f->c, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < f->count; i++) {
+		const uint8_t *at = f->writes[i].buf;
+
+		for (uint32_t k = 0; k < f->writes[i].count && r == 0; k++) {
+			r = cfs_space_promise(f->c, 2, err);
+			if (r == 0)
+				r = write_page(v, f->branch, f->ino,
+					       f->writes[i].offset + k, 0,
+					       at + (size_t)k * CFS_BLOCK_BYTES,
+					       CFS_BLOCK_BYTES, err);
+		}
+	}
+	if (r == 0) {
+		cfs_op_end(f->c);
+		return 0;
+	}
+	cfs_container_close_for_writing(f->c, "data could not be written, and "
+					"not be kept in memory either");
+	cfs_op_abort(f->c);
+	return r;
+}
+
+int cfs_data_write_finish(struct cfs_data_flight *flight, struct cfs_err *err)
+{
+	struct cfs_mv_write writes[CFS_DATA_FLIGHT_WRITES];
+	int r;
+
+	if (flight->count == 0)
+		return 0;
+	for (size_t i = 0; i < flight->count; i++)
+		writes[i] = (struct cfs_mv_write){
+			.vaddr = flight->writes[i].vaddr,
+			.count = flight->writes[i].count,
+			.buf = flight->writes[i].buf,
+		};
+	r = cfs_metavolume_write(cfs_container_metavolume(flight->c), writes,
+				 flight->count, err);
+	if (r < 0)
+		r = write_again(flight, err);
+	cfs_container_land(flight->c);
 	return r;
 }
 

@@ -35,6 +35,33 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		   struct cfs_err *err);
 
 /*
+ * The same for whole blocks, of which many may be written at the same time: the
+ * data goes home when the operation, one of cfs_op_begin_beside, has ended.
+ * Behind a start that succeeded and the end of the operation comes
+ * cfs_data_write_finish, without the lock, with the same bytes still there.
+ * What cannot be written to its place is kept in memory, for the next commit to
+ * write to another.
+ */
+#define CFS_DATA_FLIGHT_WRITES 32u
+struct cfs_data_flight {
+	struct cfs_container *c;
+	uint64_t	ino;
+	uint16_t	branch;
+	size_t		count;
+	struct {
+		uint64_t	offset;		/* block */
+		uint64_t	vaddr;
+		uint32_t	count;		/* blocks */
+		const void	*buf;
+	} writes[CFS_DATA_FLIGHT_WRITES];
+};
+int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
+			 uint64_t offset_bytes, const void *buf,
+			 size_t length_bytes, struct cfs_data_flight *ret,
+			 struct cfs_err *err);
+int cfs_data_write_finish(struct cfs_data_flight *flight, struct cfs_err *err);
+
+/*
  * Make [offset, offset + length) a hole: whole blocks are given up, the parts
  * of blocks at its ends are zeroed.  A @length_bytes of UINT64_MAX: to the end
  * of everything (truncate).  Within an operation: CFS_OP_ZEROING if the range

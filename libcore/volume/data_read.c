@@ -309,7 +309,7 @@ static int read_beside(const struct read_state *st, struct cfs_err *err)
 	int r;
 
 	f.count = f.part_count = 0;
-	cfs_container_lock(st->view->container);
+	cfs_container_lock_beside(st->view->container);
 	r = cfs_segments(st->view, st->ino, first,
 			 cfs_div_up(st->to, CFS_BLOCK_BYTES) - first,
 			 find_segment, &f, err);

@@ -3,7 +3,8 @@
  * Reading without the container's lock: it is the same as with it, whatever is
  * read; damage is told and healed as ever; and beside writers, commits and
  * discards each block is one that stood there, never a mixture and never an
- * error.
+ * error.  And writing large pieces without it, many at the same time, beside
+ * syncs and commits.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "device/device_priv.h"
 #include "heal_fixture.h"
 
 #include <pthread.h>
@@ -247,6 +249,159 @@ static void test_beside_writers(void **state)
 	heal_free(&race.l.h);
 }
 
+/* ---- writers at the same time -------------------------------------------- */
+
+#define WRITERS		4u
+#define AREA_BLOCKS	256u
+
+struct writer {
+	struct lun	*l;
+	unsigned int	index;
+	uint64_t	rounds[AREA_BLOCKS];	/* what each block is of */
+};
+
+/* Large ones go home behind the operation, small ones are pages. */
+static void *write_area(void *arg)
+{
+	struct writer *w = arg;
+	struct cfs_container *c = w->l->view.container;
+	uint64_t *buf = aligned_alloc(HEAL_BLOCK, 96 * HEAL_BLOCK);
+	struct cfs_rng rng;
+
+	assert_non_null(buf);
+	cfs_rng_init(&rng, w->index + 1);
+	for (uint64_t i = 1; i <= 400; i++) {
+		uint64_t count = cfs_rng_below(&rng, 96) + 1;
+		uint64_t at = cfs_rng_below(&rng, AREA_BLOCKS - count);
+		struct cfs_data_flight flight;
+
+		for (size_t k = 0; k < count * HEAL_BLOCK / sizeof(*buf); k++)
+			buf[k] = i;
+		for (uint64_t k = 0; k < count; k++)
+			w->rounds[at + k] = i;
+		HEAL_OK(cfs_op_begin_beside(c, count + 64, &err_));
+		HEAL_OK(cfs_data_write_start(c, w->l->view.branch,
+				w->l->rec.ino,
+				(w->index * AREA_BLOCKS + at) * HEAL_BLOCK,
+				buf, count * HEAL_BLOCK, &flight, &err_));
+		cfs_op_end(c);
+		HEAL_OK(cfs_data_write_finish(&flight, &err_));
+		if (i % 16 == 0)
+			HEAL_OK(cfs_container_sync(c, &err_));
+		if (i % 100 == w->index)
+			HEAL_OK(cfs_container_commit(c, &err_));
+	}
+	free(buf);
+	return NULL;
+}
+
+static void assert_areas(struct lun *l, const struct writer *writers)
+{
+	uint64_t buf[HEAL_BLOCK / sizeof(uint64_t)];
+
+	for (uint64_t i = 0; i < WRITERS * AREA_BLOCKS; i++) {
+		uint64_t want = writers[i / AREA_BLOCKS].rounds[i %
+								AREA_BLOCKS];
+
+		HEAL_OK(cfs_data_read_beside(&l->view, l->rec.ino,
+					     i * HEAL_BLOCK, buf, sizeof(buf),
+					     NULL, &err_));
+		assert_int_equal(buf[0], want);
+		assert_int_equal(buf[511], want);
+	}
+}
+
+static void test_many_writers(void **state)
+{
+	struct race race = { .l = lun_new(false) };
+	struct writer *writers = calloc(WRITERS, sizeof(*writers));
+	pthread_t threads[WRITERS], reader;
+
+	(void)state;
+	assert_non_null(writers);
+	assert_int_equal(pthread_create(&reader, NULL, race_read, &race), 0);
+	for (unsigned int i = 0; i < WRITERS; i++) {
+		writers[i].l = &race.l;
+		writers[i].index = i;
+		assert_int_equal(pthread_create(&threads[i], NULL, write_area,
+						&writers[i]), 0);
+	}
+	for (unsigned int i = 0; i < WRITERS; i++)
+		pthread_join(threads[i], NULL);
+	__atomic_store_n(&race.is_over, true, __ATOMIC_SEQ_CST);
+	pthread_join(reader, NULL);
+	assert_int_equal(race.failed, 0);
+	assert_areas(&race.l, writers);
+	heal_check_clean(&race.l.h);
+	heal_scrub_clean(&race.l.h);
+	heal_reopen(&race.l.h);
+	race.l.rec = heal_volume(race.l.h.lun);
+	cfs_volume_view(race.l.h.lun, &race.l.rec, &race.l.view);
+	assert_areas(&race.l, writers);
+	free(writers);
+	heal_free(&race.l.h);
+}
+
+/* ---- a device that does not take it -------------------------------------- */
+
+static struct cfs_dev_ops lame_ops;
+static const struct cfs_dev_ops *well_ops;
+static bool is_lame;
+
+static int lame_transfer(struct cfs_dev *dev, enum cfs_io_op op,
+			 uint64_t offset_bytes, void *buf, size_t length_bytes)
+{
+	if (op == CFS_IO_WRITE && is_lame)
+		return -EIO;
+	return well_ops->transfer(dev, op, offset_bytes, buf, length_bytes);
+}
+
+/* The bytes are there all the same, now and behind a commit. */
+static void test_write_fails(void **state)
+{
+	struct lun l = lun_new(false);
+	struct cfs_dev *dev = cfs_devset_dev(l.h.set, 0);
+	uint8_t *want = malloc(256 * HEAL_BLOCK), *buf = malloc(64 * HEAL_BLOCK);
+	struct cfs_data_flight flight;
+
+	(void)state;
+	assert_true(want && buf);
+	heal_write(l.h.lun, 0, 256, 3);
+	heal_fill(want, 256 * HEAL_BLOCK, 3);
+	heal_fill(want + 100 * HEAL_BLOCK, 64 * HEAL_BLOCK, 4);
+	well_ops = dev->ops;
+	lame_ops = *well_ops;
+	lame_ops.transfer = lame_transfer;
+	lame_ops.start = NULL;
+	dev->ops = &lame_ops;
+
+	HEAL_OK(cfs_op_begin_beside(l.view.container, 200, &err_));
+	HEAL_OK(cfs_data_write_start(l.view.container, l.view.branch,
+				     l.rec.ino, 100 * HEAL_BLOCK,
+				     want + 100 * HEAL_BLOCK, 64 * HEAL_BLOCK,
+				     &flight, &err_));
+	cfs_op_end(l.view.container);
+	is_lame = true;
+	HEAL_OK(cfs_data_write_finish(&flight, &err_));
+	is_lame = false;
+	for (unsigned int i = 0; i < 2; i++) {
+		for (uint64_t at = 0; at < 256; at += 64) {
+			HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino,
+						     at * HEAL_BLOCK, buf,
+						     64 * HEAL_BLOCK, NULL,
+						     &err_));
+			assert_memory_equal(buf, want + at * HEAL_BLOCK,
+					    64 * HEAL_BLOCK);
+		}
+		HEAL_OK(cfs_container_commit(l.view.container, &err_));
+	}
+	heal_check_clean(&l.h);
+	heal_scrub_clean(&l.h);
+	free(want);
+	free(buf);
+	heal_free(&l.h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +410,8 @@ int main(void)
 		cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_extent),
 		cmocka_unit_test(test_beside_writers),
+		cmocka_unit_test(test_many_writers),
+		cmocka_unit_test(test_write_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
