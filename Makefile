@@ -3,12 +3,12 @@
 # One makefile, no recursion into folders.  Sources are picked up from the
 # tree: a new file needs no line here.
 #
-#   make                          plain build: build/bin/<tool>, build/libcfs.a
+#   make                          plain build: build/bin/<tool>, build/libcfs.*
 #   make SAN=address,undefined    the same in build/san-address-undefined/
 #   make SAN=thread, COV=1, CC=clang
 #   make check                    everything; the last line counts
 #   make check-unit check-bats check-crash check-sim check-real check-fuzz
-#   make check-model check-mutants
+#   make check-model check-mutants check-package
 #   make sim [SEEDS=n FIRST=n VERBOSE=1 ONLY=name], mutants [MUTANT=name]
 #   make check-long
 #   ... ONLY=text                 only the files with text in their name
@@ -22,6 +22,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
 # ---------------------------------------------------------------- variants
@@ -51,6 +52,7 @@ TSAN_V := $(call variant,thread)
 OBJ := $(V)/obj
 BIN := $(V)/bin
 LIB := $(V)/libcfs.a
+SHARED := $(V)/libcfs.so.$(VERSION)
 COMMON := $(V)/libcommon.a
 TESTLIB := $(V)/libtest.a
 
@@ -182,6 +184,16 @@ $(BIN)/$(1): $(call obj_of,$(call tool_src,$(1))) $(COMMON) $(LIB)
 endef
 $(foreach t,$(tools),$(eval $(call tool_rule,$(t))))
 
+# The library for other programs; the tools and tests have theirs inside.
+soname := libcfs.so.$(firstword $(subst ., ,$(VERSION)))
+ifeq ($(SAN)$(COV)$(FUZZ),)
+all: $(SHARED)
+endif
+$(SHARED): LDFLAGS_CFS += -shared -Wl,-z,defs -Wl,-soname,$(soname) \
+	-Wl,--version-script=libcore/libcfs.map
+$(SHARED): $(call obj_of,$(lib_src)) $(V)/members libcore/libcfs.map
+	$(call link,)
+
 define test_rule
 $(V)/$(1): $(call obj_of,$(1).c $(SRC_$(notdir $(1)))) \
 		$(TESTLIB) $(COMMON) $(LIB)
@@ -224,7 +236,7 @@ $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 # ------------------------------------------------------------------ checks
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real
-.PHONY: check-fuzz check-beside
+.PHONY: check-fuzz check-beside check-package
 .PHONY: check-model check-mutants check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
@@ -255,7 +267,7 @@ check: deps
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
 check-all: all sim-bins crash build-san
-	$(RUN_TESTS) unit fuzz model crash sim mutants real bats
+	$(RUN_TESTS) unit fuzz model package crash sim mutants real bats
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
@@ -271,12 +283,14 @@ check-model:
 	$(RUN_TESTS) model
 check-mutants: all sim-bins crash
 	$(RUN_TESTS) mutants
+check-package:
+	$(RUN_TESTS) package
 check-real: all
 	$(RUN_TESTS) real
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
 check-long: all sim-bins crash build-san fuzz
-	$(RUN_TESTS) --long unit fuzz model crash sim mutants real bats beside
+	$(RUN_TESTS) --long unit fuzz model package crash sim mutants real bats beside
 
 # The simulation alone: seeds FIRST .. FIRST + SEEDS - 1, in JOBS processes;
 # with VERBOSE=1 each tells its story.
@@ -327,36 +341,9 @@ coverage:
 	-@CFS_SAN_VARIANT=build/cov CFS_TSAN_VARIANT= contrib/run-tests unit
 	@contrib/coverage build/cov
 
-man_pages := $(wildcard man/*.[1-8])
-
-# Every file of folder $(1) into $(2) below share/.
-define install_data
-@if [ -d $(1) ]; then \
-	d='$(DESTDIR)$(PREFIX)/share/$(2)'; \
-	install -d "$$d" && install -m 644 $(1)/* "$$d/"; \
-fi
-endef
-
 install: all
-	@install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/sbin'
-	@for t in $(tool_bins); do \
-		install -m 755 "$$t" '$(DESTDIR)$(PREFIX)/bin/' || exit 1; \
-	done
-	@if [ -e $(BIN)/cfsck-heal ]; then \
-		ln -sf ../bin/cfsck-heal '$(DESTDIR)$(PREFIX)/sbin/fsck.cfs'; \
-	fi
-	@for m in $(man_pages); do \
-		d='$(DESTDIR)$(PREFIX)/share/man/man'"$${m##*.}"; \
-		install -d "$$d" && install -m 644 "$$m" "$$d/" || exit 1; \
-	done
-	@if [ -e $(BIN)/nbdkit-cfs-plugin.so ]; then \
-		d='$(DESTDIR)$(PREFIX)/lib/nbdkit/plugins'; \
-		install -d "$$d" && \
-		install -m 755 $(BIN)/nbdkit-cfs-plugin.so "$$d/"; \
-	fi
-	$(call install_data,completions/bash,bash-completion/completions)
-	$(call install_data,completions/zsh,zsh/site-functions)
-	$(call install_data,completions/fish,fish/vendor_completions.d)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+		contrib/install $(V) $(VERSION)
 
 clean:
 	@rm -rf build
