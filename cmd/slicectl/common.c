@@ -89,6 +89,7 @@ void slicectl_out_pool(struct cfs_out *out, const struct cfs_pool_info *info)
 	cfs_out_u64(out, "lease_period_ns", info->lease_period_ns);
 	cfs_out_u64(out, "clock_drift_ppm", info->clock_drift_ppm);
 	cfs_out_u64(out, "cache_bytes", info->cache_bytes);
+	cfs_out_bool(out, "is_checked", info->is_checked);
 }
 
 void slicectl_out_device(struct cfs_out *out,
@@ -125,6 +126,7 @@ void slicectl_out_volume(struct cfs_out *out,
 		cfs_out_u64(out, "limit_bytes", info->limit_bytes);
 	else
 		cfs_out_null(out, "limit_bytes");
+	cfs_out_bool(out, "is_checked", info->is_checked);
 	cfs_out_str(out, "state", info->state);
 	cfs_out_u64(out, "damaged_blocks", info->damaged_blocks);
 	if (info->kind == CFS_VOLUME_TREE)

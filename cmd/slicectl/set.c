@@ -29,6 +29,7 @@ static const struct key keys[] = {
 	{ "label", false }, { "cache", false }, { "mirror", false },
 	{ "lease_period", false }, { "clock_drift", false },
 	{ "limit", true },
+	{ "checked", false }, { "checked", true },
 };
 
 static void settings_donep(struct settings *s)
@@ -43,6 +44,7 @@ static void settings_donep(struct settings *s)
 static int check_key(struct cfs_cmd *cmd, const struct settings *s,
 		     const char *key, bool is_volume)
 {
+	bool is_known = false;
 	size_t i;
 
 	for (i = 0; i < s->list.count; i++) {
@@ -54,9 +56,11 @@ static int check_key(struct cfs_cmd *cmd, const struct settings *s,
 			continue;
 		if (keys[i].is_volume == is_volume)
 			return 0;
+		is_known = true;
+	}
+	if (is_known)
 		return cfs_cmd_usage(cmd, "'%s' is a setting of a %s", key,
 				     is_volume ? "pool" : "volume");
-	}
 	return cfs_cmd_usage(cmd, "'%s' is no setting", key);
 }
 
@@ -160,8 +164,9 @@ const struct cfs_verb slicectl_set = {
 	.operands = "POOL[:VOLUME] KEY=VALUE...",
 	.help = "change settings of a pool or a volume",
 	.more = "Of a pool: label, cache (SIZE), lease_period (a time), "
-		"clock_drift (parts per million); mirror is what the pool was "
-		"made with. Of a volume: limit (SIZE, or none).",
+		"clock_drift (parts per million), checked (yes, no); mirror is "
+		"what the pool was made with. Of a volume: limit (SIZE, or "
+		"none), checked.",
 	.examples =
 		"slicectl set pool.img label=lab lease_period=30s\n"
 		"slicectl set pool.img:vm0 limit=20G",

@@ -92,6 +92,7 @@ static void put_pool(struct cfs_table *t, const struct cfs_pool_info *info)
 	cfs_table_str(t, "Clock drift:");
 	cfs_table_fmt(t, "%llu ppm", (unsigned long long)info->clock_drift_ppm);
 	put_size(t, "Cache:", info->cache_bytes);
+	put_str(t, "Checked:", info->is_checked ? "yes" : "no");
 }
 
 static int add_device(void *arg, const struct cfs_device_info *info)
@@ -141,6 +142,7 @@ static void put_volume(struct cfs_table *t, const struct cfs_volume_info *v)
 		cfs_table_size(t, v->limit_bytes);
 	else
 		cfs_table_str(t, "none");
+	put_str(t, "Checked:", v->is_checked ? "yes" : "no");
 	if (v->kind == CFS_VOLUME_TREE)
 		put_u64(t, "Inodes:", v->inode_count);
 	put_time(t, "Created:", v->created_ns);

@@ -186,6 +186,8 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 		disk->root_vaddr[i] = le64_put(rec->root_vaddr[i]);
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		disk->base_vaddr[i] = le64_put(rec->base_vaddr[i]);
+	disk->flags = le32_put(rec->flags);
+	disk->reserved = le32_put(0);
 }
 
 int cfs_container_rec_unpack(const void *value, size_t value_bytes,
@@ -207,6 +209,7 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 		.created_ns = le64_get(disk.created_ns),
 		.limit_bytes = le64_get(disk.limit_bytes),
 		.provision_bytes = le64_get(disk.provision_bytes),
+		.flags = le32_get(disk.flags),
 	};
 	memcpy(rec.uuid, disk.uuid, sizeof(rec.uuid));
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)

@@ -94,6 +94,8 @@ CFS_ASSERT_SIZE(struct cfs_pool_rec_disk, 136);
 /* Clients of a manager that served when the period was changed may have one as
  * long as this; 0: it was not. */
 #define CFS_POOL_CONFIG_LONGEST_NS	3u
+/* Not 0: every sync is checked (CFS_CONTAINER_CHECKED). */
+#define CFS_POOL_CONFIG_CHECKED		4u
 
 enum cfs_device_state {
 	CFS_DEVICE_OK		= 1,
@@ -163,9 +165,13 @@ struct cfs_container_rec_disk {		/* CONTAINER */
 	/* Shared pools: this epoch begins from the root in these places, and
 	 * has none of its own yet; 0: it has. */
 	le64	base_vaddr[CFS_ROOT_PLACES_MAX];
+	le32	flags;			/* CFS_CONTAINER_* */
+	le32	reserved;
 };
-CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 248);
-#define CFS_CONTAINER_REC_BYTES_MIN 216u	/* without the last field */
+CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 256);
+#define CFS_CONTAINER_REC_BYTES_MIN 216u	/* without the last fields */
+/* Who syncs looks at its gravestone before it says so. */
+#define CFS_CONTAINER_CHECKED	0x1u
 
 struct cfs_snapset_rec_disk {		/* SNAPSET: of a set not taken yet */
 	le64	begun_ns;
@@ -328,6 +334,7 @@ struct cfs_container_rec {
 	uint64_t	provision_bytes;
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t	base_vaddr[CFS_ROOT_PLACES_MAX];
+	uint32_t	flags;		/* CFS_CONTAINER_* */
 };
 
 struct cfs_snapset_rec {

@@ -179,6 +179,7 @@ static int open_container(struct direct_container *dc,
 	const struct cfs_client_config client = {
 		.client_id = o->client, .rec = o->rec,
 		.source = &source, .source_ctx = dc,
+		.is_checked = o->is_checked,
 	};
 	struct cfs_container_config config = {
 		.cache_bytes = UINT64_C(64) << 20,

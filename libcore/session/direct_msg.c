@@ -92,6 +92,7 @@ int cfs_direct_opened_pack(const struct cfs_direct_opened *o,
 	cfs_wire_put_u64(&put, o->size_bytes);
 	cfs_wire_put_u32(&put, o->kind);
 	cfs_wire_put_u16(&put, o->branch);
+	cfs_wire_put_u8(&put, o->is_checked);
 	cfs_wire_put_blob(&put, &disk, sizeof(disk));
 	return finish(&put, buf);
 }
@@ -115,6 +116,7 @@ int cfs_direct_opened_unpack(const void *body, size_t bytes,
 	o.size_bytes = cfs_wire_get_u64(&get);
 	o.kind = cfs_wire_get_u32(&get);
 	o.branch = cfs_wire_get_u16(&get);
+	o.is_checked = cfs_wire_get_u8(&get);
 	rec = cfs_wire_get_blob(&get, CFS_DIRECT_BODY_BYTES, &rec_bytes);
 	if (get.is_bad || o.container == 0 || o.client == 0 ||
 	    cfs_client_rec_unpack(rec, rec_bytes, &o.rec, NULL) < 0)

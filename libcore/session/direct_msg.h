@@ -86,6 +86,8 @@ struct cfs_direct_opened {
 	uint64_t	size_bytes;
 	uint32_t	kind;
 	uint16_t	branch;
+	bool		is_checked;	/* it reads its gravestone behind each
+					 * sync */
 	struct cfs_client_rec rec;
 };
 

@@ -141,6 +141,7 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 	ret->lease_period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	ret->clock_drift_ppm = rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	ret->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];
+	ret->is_checked = rec.config[CFS_POOL_CONFIG_CHECKED];
 	add_container(&sum, cfs_pool_container0(s->pool));
 	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
 	ret->free_bytes = (slices.free / pieces * geo.data_count +
@@ -502,10 +503,19 @@ static void set_period(const struct cfs_session *s, struct cfs_pool_rec *rec,
 	*period = period_ns;
 }
 
+static int parse_checked(const char *value, bool *ret, struct cfs_err *err)
+{
+	*ret = strcmp(value, "yes") == 0;
+	if (!*ret && strcmp(value, "no") != 0)
+		return cfs_err_set(err, -EINVAL, "checked: yes or no");
+	return 0;
+}
+
 static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		    struct cfs_err *err)
 {
 	struct cfs_pool_rec rec;
+	bool is_checked = false;
 	uint64_t n = 0;
 	int r = cfs_pool_rec_get(s->pool, &rec, err);
 
@@ -538,6 +548,9 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 			return cfs_err_set(err, -EINVAL, "clock_drift: parts "
 					   "per million, 1 to 100000");
 		rec.config[CFS_POOL_CONFIG_DRIFT_PPM] = n;
+	} else if (strcmp(key, "checked") == 0) {
+		r = parse_checked(value, &is_checked, err);
+		rec.config[CFS_POOL_CONFIG_CHECKED] = is_checked;
 	} else if (strcmp(key, "mirror") == 0) {
 		return cfs_err_set(err, -EINVAL, "mirror: set when the pool "
 				   "is made (mkcfs --mirror)");
@@ -560,6 +573,7 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 int cfs_local_set(struct cfs_session *s, const char *volume, const char *key,
 		  const char *value, struct cfs_err *err)
 {
+	bool is_checked;
 	uint64_t n = 0;
 	int r = cfs_session_may_write(s, err);
 
@@ -567,6 +581,11 @@ int cfs_local_set(struct cfs_session *s, const char *volume, const char *key,
 		return r;
 	if (!volume)
 		return set_pool(s, key, value, err);
+	if (strcmp(key, "checked") == 0) {
+		r = parse_checked(value, &is_checked, err);
+		return r < 0 ? r : cfs_session_set_checked(s, volume,
+							   is_checked, err);
+	}
 	if (strcmp(key, "limit") != 0)
 		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
 				   "volume", key);

@@ -17,7 +17,7 @@ CFS_RPC_SHAPE(pool_info, T,
 	CFS_RPC_F(T, free_bytes), CFS_RPC_F(T, damaged_blocks),
 	CFS_RPC_F(T, container_count), CFS_RPC_F(T, epoch),
 	CFS_RPC_F(T, lease_period_ns), CFS_RPC_F(T, clock_drift_ppm),
-	CFS_RPC_F(T, cache_bytes));
+	CFS_RPC_F(T, cache_bytes), CFS_RPC_F(T, is_checked));
 #undef T
 
 #define T struct cfs_device_info
@@ -48,7 +48,7 @@ CFS_RPC_SHAPE(volume_info, T,
 	CFS_RPC_F(T, clone_count), CFS_RPC_F(T, origin),
 	CFS_RPC_F(T, container_used_bytes), CFS_RPC_F(T, slice_count),
 	CFS_RPC_F(T, damaged_blocks), CFS_RPC_F(T, inode_count),
-	CFS_RPC_W(T, state));
+	CFS_RPC_F(T, is_checked), CFS_RPC_W(T, state));
 #undef T
 
 #define T struct cfs_volume_place

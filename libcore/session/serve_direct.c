@@ -231,6 +231,17 @@ static int find_snapshot(struct opening *op, struct cfs_err *err)
 	return 0;
 }
 
+static int find_checked(struct opening *op, struct cfs_err *err)
+{
+	struct cfs_pool_rec rec;
+	int r = cfs_pool_rec_get(op->sd->s->pool, &rec, err);
+
+	op->o.is_checked = r == 0 &&
+		(rec.config[CFS_POOL_CONFIG_CHECKED] ||
+		 op->named.member->rec.flags & CFS_CONTAINER_CHECKED);
+	return r;
+}
+
 static int find_volume(struct opening *op, struct cfs_err *err)
 {
 	const struct cfs_direct_request *q = op->q;
@@ -257,6 +268,9 @@ static int find_volume(struct opening *op, struct cfs_err *err)
 	op->o.branch = (uint16_t)op->named.rec.head_branch;
 	op->o.size_bytes = op->named.rec.size_bytes;
 	op->o.stamp = q->stamp;
+	r = find_checked(op, err);
+	if (r < 0)
+		return r;
 	return q->snap[0] && !q->volume_id ? find_snapshot(op, err) : 0;
 }
 

@@ -174,6 +174,8 @@ struct cfs_pool_info {
 	uint64_t	container_count;
 	uint64_t	epoch;
 	uint64_t	lease_period_ns, clock_drift_ppm, cache_bytes;
+	/* Who syncs looks whether it was taken for dead before it says so. */
+	bool		is_checked;
 };
 
 int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
@@ -195,7 +197,7 @@ int cfs_pools_scan(const char *const *places, size_t place_count,
 		   cfs_pool_each_fn each, void *arg, struct cfs_err *err);
 
 /* KEY=VALUE of a pool: label, cache, lease_period (ns), clock_drift (ppm),
- * mirror.  -EINVAL: no such key, or no such value. */
+ * checked, mirror; of a volume: limit, checked.  -EINVAL: no such key, or no such value. */
 int cfs_session_set(struct cfs_session *s, const char *volume /* or NULL */,
 		    const char *key, const char *value, struct cfs_err *err);
 
@@ -253,6 +255,7 @@ struct cfs_volume_info {
 	uint64_t	slice_count;	/* of the container */
 	uint64_t	damaged_blocks;
 	uint64_t	inode_count;	/* tree */
+	bool		is_checked;	/* by a setting of its own */
 	/* "clean", "degraded", "read_only", "offline" */
 	const char	*state;
 };

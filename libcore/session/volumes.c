@@ -88,6 +88,7 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	v->container_id = m->id;
 	v->volume_id = id;
 	v->created_ns = rec->created_ns;
+	v->is_checked = m->rec.flags & CFS_CONTAINER_CHECKED;
 	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes :
 						  rec->limit_bytes;
 	r = cfs_volume_space(m, id, &space, err);
@@ -525,19 +526,44 @@ int cfs_local_resize_volume(struct cfs_session *s, const char *volume,
 }
 
 /* "limit=SIZE" of a volume; the value in bytes, 0 for none. */
+/* The record of a container, by its production volume alone. */
+static int find_container(struct cfs_session *s, const char *volume,
+			  const char *what, struct cfs_named *ret,
+			  struct cfs_err *err)
+{
+	int r = cfs_session_find(s, volume, ret, err);
+
+	if (r == 0 && ret->id != CFS_VOLUME_FIRST)
+		return cfs_err_set(err, -EINVAL, "a clone shares its "
+				   "container's %s", what);
+	return r;
+}
+
 int cfs_session_set_limit(struct cfs_session *s, const char *volume,
 			  uint64_t limit_bytes, struct cfs_err *err)
 {
 	struct cfs_container_rec rec;
 	struct cfs_named v = { 0 };
-	int r = cfs_session_find(s, volume, &v, err);
+	int r = find_container(s, volume, "limit", &v, err);
 
 	if (r < 0)
 		return r;
-	if (v.id != CFS_VOLUME_FIRST)
-		return cfs_err_set(err, -EINVAL, "a clone shares its "
-				   "container's limit");
 	rec = v.member->rec;
 	rec.limit_bytes = limit_bytes;
+	return cfs_pool_container_update(s->pool, v.member, &rec, err);
+}
+
+int cfs_session_set_checked(struct cfs_session *s, const char *volume,
+			    bool is_checked, struct cfs_err *err)
+{
+	struct cfs_container_rec rec;
+	struct cfs_named v = { 0 };
+	int r = find_container(s, volume, "setting", &v, err);
+
+	if (r < 0)
+		return r;
+	rec = v.member->rec;
+	rec.flags &= ~CFS_CONTAINER_CHECKED;
+	rec.flags |= is_checked ? CFS_CONTAINER_CHECKED : 0;
 	return cfs_pool_container_update(s->pool, v.member, &rec, err);
 }

@@ -170,10 +170,20 @@ int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
 	return r;
 }
 
+void cfs_container_set_checked(struct cfs_container *c, bool is_checked)
+{
+	__atomic_store_n(&c->is_checked, is_checked, __ATOMIC_RELAXED);
+}
+
+static bool is_checked(const struct cfs_container *c)
+{
+	return __atomic_load_n(&c->is_checked, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&c->fence->is_checked, __ATOMIC_RELAXED);
+}
+
 int cfs_grave_may_ack(struct cfs_container *c, struct cfs_err *err)
 {
-	if (!c->fence || (!c->fence->is_checked &&
-			  c->fence->may_ack(c->fence->ctx)))
+	if (!c->fence || (!is_checked(c) && c->fence->may_ack(c->fence->ctx)))
 		return 0;
 	/* The frame was flushed before this look: a successor that has not set
 	 * the gravestone yet will find it. */

@@ -164,6 +164,7 @@ struct cfs_container {
 
 	struct client_mode *client;	/* in client mode; else NULL */
 	const struct cfs_fence *fence;	/* shared pools; else NULL */
+	bool		is_checked;	/* looks behind each sync; atomic */
 	struct takeover	*takeover;	/* from one that may still write; only
 					 * fresh slices are written to */
 	uint64_t	new_log_id;	/* that the next root gives the log */

@@ -35,8 +35,11 @@ struct cfs_fence {
 	/* May the holder of @epoch live, and have a device that we have not? */
 	bool	(*may_reach)(void *ctx, uint32_t epoch, uint32_t device_index);
 	void	*ctx;
-	bool	is_checked;	/* read the gravestone behind each sync */
+	bool	is_checked;	/* read the gravestone behind each sync; atomic */
 };
+
+/* The same for one container alone, from now on. */
+void cfs_container_set_checked(struct cfs_container *c, bool is_checked);
 
 struct cfs_container_move {
 	uint64_t	base_vaddr[CFS_ROOT_PLACES_MAX];

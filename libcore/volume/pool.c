@@ -370,6 +370,8 @@ static int take_settings(struct cfs_pool *pool, struct cfs_err *err)
 
 	if (r == 0 && rec.config[CFS_POOL_CONFIG_CACHE_BYTES])
 		pool->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];
+	if (r == 0)
+		pool->fence.is_checked = rec.config[CFS_POOL_CONFIG_CHECKED];
 	return r;
 }
 
@@ -547,7 +549,13 @@ static int change_device(struct cfs_pool *pool, uint32_t index,
 int cfs_pool_rec_set(struct cfs_pool *pool, const struct cfs_pool_rec *rec,
 		     struct cfs_err *err)
 {
-	return change(pool, change_pool, 0, rec, err);
+	int r = change(pool, change_pool, 0, rec, err);
+
+	if (r == 0)
+		__atomic_store_n(&pool->fence.is_checked,
+				 rec->config[CFS_POOL_CONFIG_CHECKED] != 0,
+				 __ATOMIC_RELAXED);
+	return r;
 }
 
 int cfs_pool_device_update(struct cfs_pool *pool, uint32_t index,

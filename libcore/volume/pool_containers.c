@@ -210,6 +210,12 @@ int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
 	return 0;
 }
 
+static void set_checked(const struct cfs_member *m)
+{
+	cfs_container_set_checked(m->container,
+				  m->rec.flags & CFS_CONTAINER_CHECKED);
+}
+
 static int member_open(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
 		       struct member_entry **ret, struct cfs_err *err)
@@ -260,6 +266,7 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		free(e);
 		return cfs_err_wrap(err, r, "container %s", rec->name);
 	}
+	set_checked(&e->m);
 	*ret = e;
 	return 0;
 }
@@ -369,6 +376,7 @@ int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 	cfs_container_set_limit(m->container,
 				rec->limit_bytes / CFS_BLOCK_BYTES);
 	cfs_container_unlock(m->container);
+	set_checked(m);
 	return 0;
 }
 

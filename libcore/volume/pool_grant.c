@@ -31,7 +31,8 @@ struct grant_disk {
 	struct cfs_container_rec_disk rec;
 	struct cfs_pool_rec_disk pool;
 };
-CFS_ASSERT_SIZE(struct grant_disk, 16 + 248 + 136);
+CFS_ASSERT_SIZE(struct grant_disk, 16 + sizeof(struct cfs_container_rec_disk) +
+		136);
 
 static int bad(struct cfs_err *err, const char *what)
 {

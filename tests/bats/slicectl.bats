@@ -237,6 +237,21 @@ of_volume() {
 	[ "$(jq_output .pool.cache_bytes)" = 67108864 ]
 }
 
+@test "set checked, of a pool or of a volume" {
+	make_pool
+	make_lun vm0
+	[ "$(slicectl show --json "$P" | jq .pool.is_checked)" = false ]
+	run -0 slicectl set "$P:vm0" checked=yes
+	[ "$(of_volume vm0 is_checked)" = true ]
+	[ "$(slicectl show --json "$P" | jq .pool.is_checked)" = false ]
+	run -0 slicectl set "$P" checked=yes
+	run -0 slicectl set "$P:vm0" checked=no
+	[ "$(of_volume vm0 is_checked)" = false ]
+	slicectl show "$P" | grep -q '^Checked: *yes$'
+	run -2 --separate-stderr slicectl set "$P" checked=perhaps
+	says "slicectl: $P: checked: yes or no"
+}
+
 @test "set of a limit holds writes, and none lifts it" {
 	make_pool
 	make_lun vm0 16M

@@ -108,7 +108,7 @@ static const struct record RECORDS[] = {
 	    { 28, 4, 0x5555, NULL }, { 32, 4, 0x6666, NULL },
 	    { 36, 4, 0x7777, NULL } },
 	  { { 0, 2, 0xffff, 0 } } },
-	{ "container", 248, container_turn,
+	{ "container", 256, container_turn,
 	  { { 0, 8, 0x1112131415161718, NULL }, { 8, 8, 0x2122, NULL },
 	    { 16, 0, 0, "vm0" }, { 144, 4, 1, NULL }, { 148, 4, 2, NULL },
 	    { 152, 4, 0x3333, NULL }, { 156, 4, 0x4444, NULL },

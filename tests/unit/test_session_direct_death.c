@@ -177,6 +177,46 @@ static void test_manager_stays_away(void **state)
 	stop_client(&b);
 }
 
+/*
+ * A client stands still for three periods, and so did all its clocks: by these
+ * its lease runs.  What it syncs then is read by nobody, and with `checked` it
+ * knows.
+ */
+static void test_client_stopped_with_clocks(void **state)
+{
+	struct process m, a, b;
+	struct answer r;
+
+	(void)state;
+	make_pool("1s");
+	m = start_manager();
+	for (unsigned int of_volume = 0; of_volume < 2; of_volume++) {
+		MUST(&m, .op = OP_SET, .count = of_volume, .name = "yes");
+		a = start_client(CFS_IO_MODE_DIRECT);
+		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5,
+		     .version = 1);
+		MUST(&a, .op = OP_SYNC);
+		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5,
+		     .version = 2);
+		MUST(&a, .op = OP_CLOCK);
+		kill(a.pid, SIGSTOP);
+		usleep(3000000);
+		b = start_client(CFS_IO_MODE_DIRECT);
+		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0,
+				      .count = 5, .version = 1).value, 1);
+		send_order(&a, &(struct order){ .op = OP_SYNC });
+		kill(a.pid, SIGCONT);
+		r = take_answer(&a);
+		assert_int_equal(r.code, -ESTALE);
+		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0,
+				      .count = 5, .version = 1).value, 1);
+		stop_client(&b);
+		end(&a, SIGKILL);
+		MUST(&m, .op = OP_SET, .count = of_volume, .name = "no");
+	}
+	stop_manager(&m);
+}
+
 /* A client stands still for three periods, and wakes. */
 static void test_client_stopped(void **state)
 {
@@ -423,6 +463,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_both_killed),
 		cmocka_unit_test(test_manager_killed),
 		cmocka_unit_test(test_manager_stays_away),
+		cmocka_unit_test(test_client_stopped_with_clocks),
 		cmocka_unit_test(test_client_stopped),
 		cmocka_unit_test(test_load_stopped),
 		cmocka_unit_test(test_revoked),
