@@ -93,6 +93,7 @@ endif
 LIBS := -luring -lblkid -ljansson -ldl -lm
 # What one tool uses besides: LIBS_<tool>.  readline is for the shells alone.
 LIBS_leasectl := -lreadline
+LIBS_slicectl := -lreadline
 LIBS_cfsmount := -lfuse3
 
 # ----------------------------------------------------------------- sources

@@ -6,7 +6,7 @@ _slicectl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='pools ls show df map set add resize trim rename rm'
+	local verbs='pools ls show df map set add resize trim rename rm shell'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -33,7 +33,7 @@ _slicectl()
 	df)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
 	map)
-		options='--svg --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+		options='--svg --hilbert --html --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
 	set)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	add)
@@ -46,6 +46,8 @@ _slicectl()
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	rm)
 		options='--recursive -r --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	shell)
+		options='--help -h --version -V --quiet -q --verbose -v --color --wait --search' ;;
 	esac
 	case $verb,$prev in
 	,--color)
@@ -75,6 +77,8 @@ _slicectl()
 	df,--search)
 		kind=dirs ;;
 	map,--svg)
+		kind=files ;;
+	map,--html)
 		kind=files ;;
 	map,--color)
 		words='auto always never' ;;
@@ -119,6 +123,12 @@ _slicectl()
 	rm,--wait)
 		kind=none ;;
 	rm,--search)
+		kind=dirs ;;
+	shell,--color)
+		words='auto always never' ;;
+	shell,--wait)
+		kind=none ;;
+	shell,--search)
 		kind=dirs ;;
 	*)
 		if [[ $cur == -* ]]; then

@@ -5,10 +5,11 @@
 static const struct cfs_verb *const verbs[] = {
 	&slicectl_pools, &slicectl_ls, &slicectl_show, &slicectl_df,
 	&slicectl_map, &slicectl_set, &slicectl_add, &slicectl_resize,
-	&slicectl_trim, &slicectl_rename, &slicectl_rm, NULL
+	&slicectl_trim, &slicectl_rename, &slicectl_rm, &slicectl_shell,
+	NULL
 };
 
-static const struct cfs_tool tool = {
+const struct cfs_tool slicectl_tool = {
 	.name = "slicectl",
 	.help = "space: devices, slices, volumes",
 	.examples =
@@ -20,5 +21,5 @@ static const struct cfs_tool tool = {
 
 int main(int argc, char **argv)
 {
-	return cfs_tool_main(&tool, argc, argv);
+	return cfs_tool_main(&slicectl_tool, argc, argv);
 }

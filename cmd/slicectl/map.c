@@ -4,7 +4,8 @@
  * many neighbouring slices as it takes to fit a device into ROWS lines; what
  * is worst in a cell is what it shows (damaged, then frozen, then how full).
  * So the picture has the same size for a file of 64 MiB and for a petabyte.
- * It is drawn with characters here, as SVG in map_svg.c.
+ * It is drawn with characters here, as SVG in map_svg.c, and in a report in
+ * map_html.c.
  */
 #include "slicectl/map.h"
 
@@ -133,6 +134,10 @@ static int add_slice(void *arg, const struct cfs_slice_info *i)
 		c->lent++;
 	c->used_blocks += i->used_blocks;
 	c->block_count += i->block_count;
+	if (i->block_count && !strcmp(i->use, "container"))
+		m->fill_counts[CFS_MIN(i->used_blocks * MAP_FILL_CLASSES /
+				       i->block_count,
+				       MAP_FILL_CLASSES - 1)]++;
 	if (i->container[0]) {
 		c->owner = owner_of(m, i);
 		if (!c->owner)
@@ -248,12 +253,11 @@ static int draw(struct map *m)
 static int collect(struct map *m, struct cfs_session *s, const char *only)
 {
 	struct cfs_cmd *cmd = m->cmd;
-	struct cfs_pool_info info;
-	int r = cfs_session_pool_info(s, &info, &cmd->err);
+	int r = cfs_session_pool_info(s, &m->info, &cmd->err);
 
 	if (r < 0)
 		return r;
-	cfs_out_u64(cmd->out, "slice_bytes", info.slice_bytes);
+	cfs_out_u64(cmd->out, "slice_bytes", m->info.slice_bytes);
 	cfs_out_begin_array(cmd->out, "devices");
 	r = cfs_session_devices(s, add_device, m, &cmd->err);
 	cfs_out_end(cmd->out);
@@ -275,14 +279,40 @@ static void map_donep(struct map *m)
 	cfs_vec_done(&m->owners);
 }
 
+/* Into memory first: a file appears when all of it is there. */
+static int draw_file(struct map *m, struct cfs_session *s, const char *path,
+		     bool is_html)
+{
+	CFS_CLEANUP(cfs_freep) char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	int r = 0;
+
+	if (!f)
+		return cfs_err_set(&m->cmd->err, -ENOMEM, "out of memory");
+	if (is_html)
+		r = map_put_html(f, m, s);
+	else
+		map_put_svg(f, m, cfs_cmd_has(m->cmd, "hilbert") ?
+			    MAP_HILBERT : MAP_LINEAR);
+	if (fclose(f) != 0 && r == 0)
+		r = cfs_err_set(&m->cmd->err, -ENOMEM, "out of memory");
+	return r < 0 ? r : map_write_file(m, path, text, n);
+}
+
 static int run(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	CFS_CLEANUP(map_donep) struct map m = { .cmd = cmd };
-	const char *svg;
+	const char *svg = cfs_cmd_str(cmd, "svg", NULL);
+	const char *html = cfs_cmd_str(cmd, "html", NULL);
 	int r = cfs_cmd_name(cmd, 0, 0, CFS_NAME_VOLUME, &name);
 
+	if (r == 0 && cfs_cmd_has(cmd, "hilbert") && !svg)
+		r = cfs_cmd_usage(cmd, "--hilbert is for --svg");
+	if (r == 0 && html && name.container)
+		r = cfs_cmd_usage(cmd, "a report is of a whole pool");
 	if (r == 0)
 		r = slicectl_open(cmd, name.pool, false, &s);
 	if (r < 0)
@@ -292,8 +322,13 @@ static int run(struct cfs_cmd *cmd)
 		r = cfs_err_set(&cmd->err, r, "out of memory");
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[0], r);
-	svg = cfs_cmd_str(cmd, "svg", NULL);
-	return svg ? map_write_svg(&m, svg) : draw(&m);
+	if (!svg && !html)
+		return draw(&m);
+	if (svg)
+		r = draw_file(&m, s, svg, false);
+	if (r == 0 && html)
+		r = draw_file(&m, s, html, true);
+	return r;
 }
 
 const struct cfs_verb slicectl_map = {
@@ -305,12 +340,19 @@ const struct cfs_verb slicectl_map = {
 		"every slice that was ever used; the others are free.",
 	.examples =
 		"slicectl map pool.img\n"
-		"slicectl map --svg map.svg pool.img\n"
+		"slicectl map --svg map.svg --hilbert pool.img\n"
+		"slicectl map --html report.html pool.img\n"
 		"slicectl map --json pool.img:vm0 | jq '.slices | length'",
 	.opts = CFS_OPTS(
 		{ .name = "svg", .type = CFS_OPT_STRING, .argument = "FILE",
 		  .help = "draw it as SVG into FILE, '-' for standard "
-			  "output" }),
+			  "output" },
+		{ .name = "hilbert", .type = CFS_OPT_FLAG,
+		  .help = "along a curve that keeps neighbours together, not "
+			  "in rows" },
+		{ .name = "html", .type = CFS_OPT_STRING, .argument = "FILE",
+		  .help = "write a report of the pool with its map into "
+			  "FILE" }),
 	.common = CFS_COMMON_READ,
 	.items = "slices",
 	.min_operands = 1,

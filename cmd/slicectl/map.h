@@ -26,14 +26,46 @@ struct owner {
 	uint64_t	slices, used_blocks, block_count;
 };
 
+#define MAP_FILL_CLASSES 10u
+
 struct map {
 	struct cfs_cmd		*cmd;
+	struct cfs_pool_info	info;
 	CFS_VEC(struct drawn)	devices;
 	CFS_VEC(struct owner)	owners;
+	/* Lent slices by how full they are: [0] up to 10 %, ... */
+	uint64_t		fill_counts[MAP_FILL_CLASSES];
 };
 
+enum map_order {
+	MAP_LINEAR,	/* rows, as in the terminal: offsets can be read */
+	MAP_HILBERT,	/* a curve: what is near on the device is near here */
+};
+
+/* map_svg.c */
+
+/* Bytes of unknown origin, as text of XML or HTML. */
+void map_put_escaped(FILE *f, const char *bytes);
+/* The colour of a container, of a palette that all eyes tell apart. */
+const char *map_owner_color(size_t index);
+/* Patterns that the cells use; once a document. */
+void map_put_patterns(FILE *f);
+/* The cells of a device, each with a title, as one <svg> element. */
+void map_put_cells(FILE *f, const struct map *m, const struct drawn *d,
+		   enum map_order order);
+/* All of it as a file of its own. */
+void map_put_svg(FILE *f, const struct map *m, enum map_order order);
+
+/* map_html.c */
+
+/* A report of the pool that @s has open.  0 or a negative errno, in cmd->err. */
+int map_put_html(FILE *f, struct map *m, struct cfs_session *s);
+
+/* map_file.c */
+
 /*
- * Draw it as SVG into the host file @path, which appears when it is complete;
- * "-": standard output.  Errors name the file.
+ * @text into the host file @path, which appears when it is complete; "-":
+ * standard output.  Errors name the file.
  */
-int map_write_svg(struct map *m, const char *path);
+int map_write_file(struct map *m, const char *path, const char *text,
+		   size_t length_bytes);

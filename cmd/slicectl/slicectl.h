@@ -10,6 +10,8 @@
 #include "common/table.h"
 #include "session/session.h"
 
+extern const struct cfs_tool slicectl_tool;
+
 extern const struct cfs_verb slicectl_add;
 extern const struct cfs_verb slicectl_df;
 extern const struct cfs_verb slicectl_ls;
@@ -19,6 +21,7 @@ extern const struct cfs_verb slicectl_rename;
 extern const struct cfs_verb slicectl_resize;
 extern const struct cfs_verb slicectl_rm;
 extern const struct cfs_verb slicectl_set;
+extern const struct cfs_verb slicectl_shell;
 extern const struct cfs_verb slicectl_show;
 extern const struct cfs_verb slicectl_trim;
 

@@ -546,3 +546,91 @@ print(len([r for r in rects if r.getElementsByTagName("title")]))' \
 	[ "$(cat keep.svg)" = old ]
 	[ "$(ls -A | grep -c svg)" = 2 ]
 }
+
+@test "map --hilbert draws the same cells, each in a place of its own" {
+	make_pool
+	make_lun vm0 1M 16
+	slicectl map --svg rows.svg "$P"
+	slicectl map --svg curve.svg --hilbert "$P"
+	titles() { grep -o '<title>[^<]*' "$1" | sort; }
+	diff <(titles rows.svg) <(titles curve.svg)
+	grep -o "<rect x='[0-9]*' y='[0-9]*'[^>]*><title>slice [0-9]*" \
+		curve.svg | sed -E "s/<rect x='([0-9]*)' y='([0-9]*)'.*slice \
+([0-9]*)/\1 \2 \3/;s/.*x='([0-9]*)' y='([0-9]*)'.* ([0-9]+)$/\1 \2 \3/" \
+		>places
+	[ "$(wc -l <places)" = 62 ]
+	[ "$(cut -d' ' -f1,2 places | sort -u | wc -l)" = 62 ]
+	# Neighbours on the device are neighbours here: 12 pixels apart.
+	sort -n -k3 places | awk 'NR > 1 {
+		d = ($1 - x) ^ 2 + ($2 - y) ^ 2
+		if (d != 144) exit 1
+	} { x = $1; y = $2 }'
+	run -2 slicectl map --hilbert "$P"
+}
+
+@test "map --html is a report in one file, without scripts" {
+	P='a&b <c>.img'
+	make_pool
+	make_lun vm0 1M 16
+	snapctl take -q "$P:vm0@monday"
+	slicectl map --html report.html "$P"
+	python3 -c 'import sys, html.parser as h
+class P(h.HTMLParser):
+    tags, text = [], ""
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for k, v in attrs:
+            assert not (v or "").startswith(("http", "//")), v
+    def handle_data(self, data):
+        self.text += data
+p = P()
+p.feed(open(sys.argv[1]).read())
+assert not {"script", "link", "img", "iframe"} & set(p.tags)
+assert "vm0@monday" in p.text and "a&b <c>.img" in p.text
+assert p.tags.count("rect") == 2 * 62 + 2
+assert "No damage is known." in p.text' report.html
+	[ "$(slicectl map --html - "$P" | grep -c "<h2>")" = 5 ]
+	run -2 slicectl map --html report.html "$P:vm0"
+}
+
+@test "the shell takes lines, and the pool is known" {
+	make_pool
+	make_lun vm0 1M 16
+	run -0 --separate-stderr slicectl shell "$P" <<-'END'
+		ls :vm0
+		set label=tank
+		rename :vm0 disk
+		df
+		show :disk
+	END
+	[[ $output == *"vm0 "* && $output == *"disk"* ]]
+	[ "$(slicectl show --json "$P" | jq -r .pool.label)" = tank ]
+	run -3 slicectl shell "$P" <<<$'show :none\nls'
+	run -2 slicectl shell "$P" <<<'frobnicate'
+	run -3 slicectl shell none.img </dev/null
+}
+
+@test "the shell completes names and keeps its history" {
+	command -v script >/dev/null || skip "no script(1)"
+	make_pool
+	make_lun vm0 1M 16
+	snapctl take -q "$P:vm0@monday"
+	export XDG_STATE_HOME=$PWD/state
+	wait_typed() {
+		for _ in {1..200}; do
+			! grep -qi "$1" typed || return 0
+			sleep 0.05
+		done
+		return 1
+	}
+	{
+		wait_typed '> '
+		printf 'sho\t:v\t\n'
+		wait_typed created
+		printf 'show :vm0@\t\n'
+		wait_typed stamp
+		printf 'exit\n'
+	} | TERM=dumb script -fqec "slicectl shell $P" typed >/dev/null
+	grep -q '^show :vm0@monday' state/cfs/slicectl.history
+	[ "$(stat -c %a state/cfs/slicectl.history)" = 600 ]
+}
