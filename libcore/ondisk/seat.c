@@ -62,6 +62,7 @@ void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk)
 	}
 	p->absent_count = le32_put(seat->absent_count);
 	p->has_clients = le32_put(seat->has_clients);
+	p->clients_epoch = le32_put(seat->clients_epoch);
 	p->base_epoch = le32_put(seat->base_epoch);
 	p->period_ns = le64_put(seat->period_ns);
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
@@ -104,6 +105,7 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 		.ballot_seat = le32_get(p->ballot_seat),
 		.absent_count = le32_get(p->absent_count),
 		.has_clients = le32_get(p->has_clients) == 1,
+		.clients_epoch = le32_get(p->clients_epoch),
 		.base_epoch = le32_get(p->base_epoch),
 		.period_ns = le64_get(p->period_ns),
 	};

@@ -60,7 +60,7 @@ struct cfs_seat_payload_disk {
 	le32	absent_count;
 	le32	has_clients;
 	le32	base_epoch;		/* whose root @roots are */
-	le32	reserved0;
+	le32	clients_epoch;
 	le64	period_ns;		/* silent for so long, and it is over */
 	struct cfs_place_disk plan[CFS_ROOT_PLACES_MAX];
 	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 848 -
@@ -105,6 +105,9 @@ struct cfs_seat {
 	/* Clients of this holder, or of one before it, may hold leases: who
 	 * takes the pool lets their period pass.  Stays through a close. */
 	bool		has_clients;
+	/* Of the holder whose clients they are, and who has kept a list of
+	 * them; 0: there is none. */
+	uint32_t	clients_epoch;
 };
 
 void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk);

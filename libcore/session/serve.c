@@ -16,6 +16,7 @@
 
 /* Peers of this process: above all that a server ever counts to. */
 #define LOCAL_PEER	(UINT64_C(1) << 63)
+#define LOOK_NS		(100 * CFS_NS_PER_MS)	/* whether some live still */
 
 struct cfs_owner *cfs_serve_lock(struct cfs_serve *serve)
 {
@@ -85,6 +86,8 @@ static void on_lost(void *arg, uint64_t client, enum cfs_owner_end end)
 {
 	struct cfs_serve *serve = arg;
 
+	if (serve->former)
+		cfs_former_ended(serve->former, client);
 	if (serve->hooks.lost)
 		serve->hooks.lost(serve->hooks.arg, client, end);
 }
@@ -124,14 +127,19 @@ static int mark_clients(struct cfs_serve *serve, bool has_clients,
 			struct cfs_err *err)
 {
 	struct cfs_session *s = serve->session;
+	const uint32_t before = s->seat.clients_epoch;
 	int r = 0;
 
 	pthread_mutex_lock(&s->seat_lock);
 	if (s->seat.has_clients != has_clients) {
 		s->seat.has_clients = has_clients;
+		s->seat.clients_epoch = has_clients && serve->former ?
+					s->seat.epoch : 0;
 		r = cfs_session_store_seat_locked(s, err);
-		if (r < 0)
+		if (r < 0) {
 			s->seat.has_clients = !has_clients;
+			s->seat.clients_epoch = before;
+		}
 	}
 	pthread_mutex_unlock(&s->seat_lock);
 	return r;
@@ -153,21 +161,25 @@ int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err)
  * Before the first client is welcome it is durable that there is one: a
  * holder that comes after us has to know.  An observer has no leases.
  */
-static int prepare_hello(struct cfs_serve *serve, const void *msg,
-			 size_t bytes)
+static int prepare_hello(struct cfs_serve *serve, uint64_t peer,
+			 const void *msg, size_t bytes)
 {
+	struct cfs_link_peer identity = { .is_local = false };
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_msg_hello hello;
 	struct cfs_wire_get body;
 	struct cfs_msg_head head;
 	int r;
 
-	if (serve->session->seat.has_clients ||
-	    cfs_msg_open(msg, bytes, &head, &body, NULL) < 0 ||
+	if (cfs_msg_open(msg, bytes, &head, &body, NULL) < 0 ||
 	    head.type != CFS_MSG_HELLO ||
 	    cfs_msg_hello_unpack(&body, &hello, NULL) < 0 ||
 	    (hello.flags & CFS_HELLO_OBSERVER))
 		return 0;
+	if (serve->former) {
+		(void)cfs_server_peer_identity(serve->server, peer, &identity);
+		cfs_former_hello(serve->former, &identity, &hello);
+	}
 	r = mark_clients(serve, true, &err);
 	if (r < 0)
 		cfs_logger_printf(serve->logger, CFS_LOG_WARNING,
@@ -195,9 +207,12 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
 
 	pthread_mutex_lock(&serve->lock);
 	if (says_hello)
-		r = prepare_hello(serve, msg, bytes);
+		r = prepare_hello(serve, peer, msg, bytes);
 	if (r == 0)
 		r = cfs_owner_receive(serve->owner, peer, msg, bytes);
+	if (says_hello && serve->former)
+		cfs_former_welcome(serve->former, r < 0 ? 0 :
+				   cfs_owner_peer_client(serve->owner, peer));
 	if (r == 0 && says_hello)
 		is_accepted = cfs_owner_touch(serve->owner, peer,
 					      &client) == 0;
@@ -228,15 +243,32 @@ void cfs_serve_on_closed(void *arg, uint64_t peer)
 	unlock_quietly(serve);
 }
 
+void cfs_serve_look_for_former(struct cfs_serve *serve)
+{
+	const uint64_t now_ns = cfs_clock_elapsed_ns(&serve->clock.clock);
+
+	if (!cfs_owner_is_in_grace(serve->owner)) {
+		cfs_former_forget(serve->former);
+		serve->look_ns = UINT64_MAX;
+	} else if (cfs_former_are_gone(serve->former)) {
+		serve->look_ns = UINT64_MAX;
+		cfs_former_forget(serve->former);
+		cfs_owner_end_grace(serve->owner);
+	} else {
+		serve->look_ns = now_ns + LOOK_NS;
+	}
+}
+
 uint64_t cfs_serve_on_tick(void *arg, uint64_t now_ns)
 {
 	struct cfs_serve *serve = arg;
 	struct cfs_local *l;
 	uint64_t next, own;
 
-	(void)now_ns;
 	pthread_mutex_lock(&serve->lock);
-	next = UINT64_MAX;
+	if (serve->former && now_ns >= serve->look_ns)
+		cfs_serve_look_for_former(serve);
+	next = serve->look_ns;
 	for (l = serve->locals; l; l = l->next) {
 		own = l->leaser ? cfs_leaser_tick(l->leaser) : UINT64_MAX;
 		if (own < next)
@@ -312,6 +344,7 @@ int cfs_serve_new(struct cfs_session *session,
 	serve->logger = logger;
 	serve->generation = (uint64_t)session->seat.epoch << 32;
 	serve->next_local = LOCAL_PEER;
+	serve->look_ns = UINT64_MAX;
 	init_locks(serve);
 	cfs_lease_clock_init(&serve->clock);
 	r = make_owner(serve, err);
@@ -338,6 +371,7 @@ void cfs_serve_free(struct cfs_serve *serve)
 	cfs_serve_rpc_free(serve->rpc);
 	cfs_tls_free(serve->tls);
 	cfs_owner_free(serve->owner);
+	cfs_former_close(serve->former);
 	pthread_cond_destroy(&serve->news);
 	pthread_mutex_destroy(&serve->lock);
 	free(serve);

@@ -200,6 +200,35 @@ static int open_sockets(struct cfs_serve *serve,
 	return r;
 }
 
+/*
+ * Who may come back: if that is nobody, nobody is waited for.  The record names
+ * the list with the address.
+ */
+static int find_former(struct cfs_serve *serve,
+		       const struct cfs_serve_options *opt,
+		       struct cfs_err *err)
+{
+	struct cfs_session *s = serve->session;
+	struct cfs_seat *seat = &s->seat;
+	int r;
+
+	if (!opt->run_directory)
+		return 0;
+	pthread_mutex_lock(&serve->lock);
+	r = cfs_former_open(opt->run_directory,
+			    cfs_devset_label(s->set, 0)->pool_uuid,
+			    seat->has_clients, seat->clients_epoch,
+			    seat->epoch, &serve->former, err);
+	if (r == 0 && serve->former)
+		cfs_serve_look_for_former(serve);
+	pthread_mutex_lock(&s->seat_lock);
+	seat->clients_epoch = seat->has_clients && serve->former ?
+			      seat->epoch : 0;
+	pthread_mutex_unlock(&s->seat_lock);
+	pthread_mutex_unlock(&serve->lock);
+	return r;
+}
+
 static int store_address(struct cfs_serve *serve, const char *address,
 			 struct cfs_err *err)
 {
@@ -221,6 +250,8 @@ int cfs_serve_start(struct cfs_serve *serve,
 {
 	int r = open_sockets(serve, opt, err);
 
+	if (r == 0)
+		r = find_former(serve, opt, err);
 	if (r == 0)
 		r = store_address(serve, serve->address, err);
 	if (r == 0)

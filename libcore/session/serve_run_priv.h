@@ -6,6 +6,7 @@
 #include "lease/period.h"
 #include "session/serve.h"
 #include "session/serve_direct.h"
+#include "session/serve_former.h"
 #include "session/serve_rpc.h"
 #include "session/session_priv.h"
 
@@ -35,6 +36,9 @@ struct cfs_serve {
 	struct cfs_local	*locals;
 	uint64_t		next_local;
 	uint64_t		generation;
+	/* Who may be back; NULL: nobody knows. */
+	struct cfs_former	*former;
+	uint64_t		look_ns;	/* for them; UINT64_MAX: not */
 };
 
 /* ---- serve.c ------------------------------------------------------------- */
@@ -44,6 +48,8 @@ void cfs_serve_on_lease(void *serve, uint64_t peer, const void *msg,
 int cfs_serve_on_admit(void *serve, uint64_t peer, uint64_t *ret_client);
 void cfs_serve_on_closed(void *serve, uint64_t peer);
 uint64_t cfs_serve_on_tick(void *serve, uint64_t now_ns);
+/* With the lock: the grace ends if nobody can come back any more. */
+void cfs_serve_look_for_former(struct cfs_serve *serve);
 /* Nobody holds anything any more: say so in the record. */
 int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err);
 

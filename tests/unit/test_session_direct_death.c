@@ -110,6 +110,52 @@ static void test_both_killed(void **state)
 	stop_client(&b);
 }
 
+/*
+ * Manager and clients are killed, and another manager comes: nobody is left to
+ * be waited for.  While one of them lives, he is.
+ */
+static void test_both_killed_and_served(void **state)
+{
+	struct process m, a, b, c;
+	uint64_t begin;
+
+	(void)state;
+	make_pool("10s");
+	for (unsigned int i = 0; i < 3; i++) {
+		m = start_manager();
+		a = start_client(CFS_IO_MODE_DIRECT);
+		c = start_client(CFS_IO_MODE_DIRECT);
+		load(&a, 0, 0, BLOCKS);
+		assert_true(goes_on(0, 20));
+		end(&m, SIGKILL);
+		end(&a, SIGKILL);
+		if (i != 1)
+			end(&c, SIGKILL);
+		begin = now_ns();
+		m = start_manager();
+		b = start();
+		if (i == 1) {
+			/* It stands still, and is waited for. */
+			kill(c.pid, SIGSTOP);
+			send_order(&b, &(struct order){
+				.op = OP_OPEN, .name = "lun",
+				.is_writable = true,
+			});
+			usleep(2000000);
+			end(&c, SIGKILL);
+			assert_int_equal(take_answer(&b).code, 0);
+			assert_true(now_ns() - begin > 2 * CFS_NS_PER_S);
+		} else {
+			MUST(&b, .op = OP_OPEN, .name = "lun",
+			     .is_writable = true);
+		}
+		check_all(&b);
+		assert_true(now_ns() - begin < 6 * CFS_NS_PER_S);
+		stop_client(&b);
+		stop_manager(&m);
+	}
+}
+
 /* The manager is killed under load, and another one comes: they go on. */
 static void test_manager_killed(void **state)
 {
@@ -461,6 +507,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_client_killed),
 		cmocka_unit_test(test_both_killed),
+		cmocka_unit_test(test_both_killed_and_served),
 		cmocka_unit_test(test_manager_killed),
 		cmocka_unit_test(test_manager_stays_away),
 		cmocka_unit_test(test_client_stopped_with_clocks),
