@@ -68,7 +68,7 @@ static int make_root(struct rebuild *b)
 	if (cfs_container_read_root(b->mv,
 				    cfs_metavolume_container_id(b->mv),
 				    b->config.root_vaddr, root, &b->root_seq,
-				    NULL, NULL) == 0 &&
+				    NULL, NULL, NULL) == 0 &&
 	    memcmp(root->container_uuid, b->config.uuid, 16) == 0) {
 		ceiling = CFS_MAX(root->stamp_ceiling, b->stamp_max);
 		next_ino = CFS_MAX(root->next_ino, b->ino_max + 1);

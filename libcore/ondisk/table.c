@@ -286,6 +286,8 @@ void cfs_retired_rec_pack(const struct cfs_retired_rec *rec,
 	disk->vaddr = le64_put(rec->vaddr);
 	disk->count = le32_put(rec->count);
 	disk->type = le32_put(rec->type);
+	disk->until = le32_put(rec->until);
+	disk->reserved = le32_put(0);
 }
 
 int cfs_retired_rec_unpack(const void *value, size_t value_bytes,
@@ -300,6 +302,7 @@ int cfs_retired_rec_unpack(const void *value, size_t value_bytes,
 	rec.vaddr = le64_get(disk.vaddr);
 	rec.count = le32_get(disk.count);
 	rec.type = le32_get(disk.type);
+	rec.until = le32_get(disk.until);
 	if (!rec.vaddr || !rec.count ||
 	    !in(rec.type, CFS_TAG_ROOT, CFS_TAG_LOG))
 		return bad(err, "retired blocks");

@@ -196,8 +196,10 @@ struct cfs_retired_rec_disk {		/* RETIRED: blocks of root, log or
 	le64	vaddr;
 	le32	count;
 	le32	type;			/* of the blocks' tags: root or log */
+	le32	until;			/* epoch; see struct cfs_retired_rec */
+	le32	reserved;
 };
-CFS_ASSERT_SIZE(struct cfs_retired_rec_disk, 16);
+CFS_ASSERT_SIZE(struct cfs_retired_rec_disk, 24);
 
 struct cfs_bad_rec_disk {		/* BAD: a place that failed */
 	le64	found_ns;
@@ -353,6 +355,8 @@ struct cfs_retired_rec {
 	uint64_t	vaddr;
 	uint32_t	count;
 	uint32_t	type;
+	uint32_t	until;		/* the last epoch that may write there;
+					 * the first one is in the key */
 };
 
 struct cfs_bad_rec {

@@ -476,12 +476,14 @@ uint32_t cfs_holder_base_epoch(const struct cfs_holder *h)
 	return h->shared ? h->shared->base_epoch : 0;
 }
 
-bool cfs_holder_is_gone(const struct cfs_holder *h, uint32_t epoch)
+bool cfs_holder_are_gone(const struct cfs_holder *h, uint32_t first,
+			 uint32_t last)
 {
 	const struct cfs_shared *s = h->shared;
 
 	for (uint32_t i = 0; s && i < s->live_count; i++)
-		if (!s->live[i].is_gone && s->live[i].epoch >= epoch)
+		if (!s->live[i].is_gone && s->live[i].epoch >= first &&
+		    s->live[i].epoch <= last)
 			return false;
 	return true;
 }
@@ -509,15 +511,5 @@ bool cfs_holder_found_absent(const struct cfs_holder *h, uint32_t device_index)
 	for (uint32_t i = 0; i < seat->absent_count; i++)
 		if (seat->absent[i].device_index == device_index)
 			return seat->absent[i].epoch < seat->epoch;
-	return false;
-}
-
-bool cfs_holder_may_live(const struct cfs_holder *h, uint32_t epoch)
-{
-	const struct cfs_shared *s = h->shared;
-
-	for (uint32_t i = 0; s && i < s->live_count; i++)
-		if (!s->live[i].is_gone && s->live[i].epoch == epoch)
-			return true;
 	return false;
 }

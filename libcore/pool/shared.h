@@ -46,12 +46,11 @@ bool cfs_holder_must_move(const struct cfs_holder *h);
 /* Whose root we begin from. */
 uint32_t cfs_holder_base_epoch(const struct cfs_holder *h);
 /*
- * Are the holders of @epoch and of all epochs behind it, before our own, gone?
- * Of an overlay, where nothing can be written by us: yes.
+ * Are the holders of all epochs from @first to @last, but ourselves, gone?  Of
+ * an overlay, where nothing can be written by us: yes.
  */
-bool cfs_holder_is_gone(const struct cfs_holder *h, uint32_t epoch);
-/* The holder of that epoch alone: is it not known to be gone? */
-bool cfs_holder_may_live(const struct cfs_holder *h, uint32_t epoch);
+bool cfs_holder_are_gone(const struct cfs_holder *h, uint32_t first,
+			 uint32_t last);
 /*
  * Epochs whose holders may still write, and those, gone or not, that had no
  * root of their own yet: where they meant to put it.

@@ -144,7 +144,7 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 	ret->is_checked = rec.config[CFS_POOL_CONFIG_CHECKED];
 	add_container(&sum, cfs_pool_container0(s->pool));
 	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
-	ret->free_bytes = (slices.free / pieces * geo.data_count +
+	ret->free_bytes = ((slices.free - slices.kept) / pieces * geo.data_count +
 			   sum.left_blocks) * CFS_BLOCK_BYTES;
 	ret->state = state_of(ret);
 	return r;

@@ -421,3 +421,21 @@ int cfs_tree_del(struct cfs_tree *tree, const struct cfs_key *key,
 	tree->change++;
 	return 0;
 }
+
+int cfs_tree_rewrite(struct cfs_tree *tree, const struct cfs_key *low,
+		     unsigned int level, uint64_t vaddr, struct cfs_err *err)
+{
+	struct cfs_tnode *node;
+	int r = cfs_tree_enter_change(tree, err);
+
+	if (r == 0)
+		r = cfs_tree_load_root(tree, err);
+	node = tree->root;
+	while (r == 0 && node && node->level > level)
+		r = cfs_tnode_child(node, cfs_tnode_child_slot(node, low),
+				    &node, err);
+	if (r == 0 && node && node->level == level && !node->is_dirty &&
+	    (node->ref.vaddr[0] == vaddr || node->ref.vaddr[1] == vaddr))
+		cfs_tnode_dirty(node);
+	return r;
+}

@@ -262,6 +262,7 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 		cfs_space_close_groups(c);
 		c->pending.bytes = 0;
 		c->pending_count = 0;
+		c->direct_blocks = 0;
 		c->data_batch = 0;
 		c->stamp++;
 		if (c->hooks)

@@ -169,6 +169,11 @@ static bool wants_commit(struct cfs_container *c)
 
 	if (c->hooks)
 		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
+	/* What is not committed is copied by who takes over: in a full pool there
+	 * is little room for that. */
+	if (c->fence && c->source && c->source->copy_blocks &&
+	    c->direct_blocks + blocks > c->source->copy_blocks(c->source_ctx))
+		return true;
 	return (c->client && cfs_client_wants_fold(c)) ||
 	       c->pending.bytes > CFS_PENDING_BYTES_MAX ||
 	       blocks >= CFS_DIRTY_BLOCKS_MAX ||

@@ -177,6 +177,7 @@ int cfs_container_create(const struct cfs_container_config *config,
 struct root_search {
 	struct cfs_root	best;
 	uint64_t	best_seq;
+	uint32_t	best_epoch;
 	unsigned int	good;		/* copies of the best seq */
 	bool		has_best;
 	int		newer;		/* -ENOTSUP was seen */
@@ -209,12 +210,14 @@ static void look_at_root(const struct cfs_page_disk *page, uint64_t pool_lo,
 	s->has_best = true;
 	s->best = root;
 	s->best_seq = head.seq;
+	s->best_epoch = head.epoch;
 	s->good = 1;
 }
 
 int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 			    const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
 			    struct cfs_root *ret, uint64_t *ret_seq,
+			    uint32_t *ret_epoch,
 			    unsigned int *ret_good_copies, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
@@ -247,6 +250,8 @@ int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 	}
 	*ret = s->best;
 	*ret_seq = s->best_seq;
+	if (ret_epoch)
+		*ret_epoch = s->best_epoch;
 	if (ret_good_copies)
 		*ret_good_copies = s->good;
 	return 0;
@@ -488,7 +493,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 	if (r < 0)
 		return r;
 	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
-				    &c->root_seq, &root_copies, err);
+				    &c->root_seq, NULL, &root_copies, err);
 	if (r < 0)
 		return r;
 	if (memcmp(c->root.container_uuid, c->uuid, sizeof(c->uuid)) != 0)

@@ -69,9 +69,10 @@ const struct cfs_root *cfs_container_root(const struct cfs_container *c);
 /* Where its root pages are, up to CFS_ROOT_PLACES_MAX, unused ones 0. */
 const uint64_t *cfs_container_root_places(const struct cfs_container *c);
 /* The best root page of the given places; for bootstrap and check.
- * @ret_seq, @ret_good_copies (may be NULL). */
+ * @ret_epoch (of who wrote it) and @ret_good_copies may be NULL. */
 int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 			    const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
 			    struct cfs_root *ret, uint64_t *ret_seq,
+			    uint32_t *ret_epoch,
 			    unsigned int *ret_good_copies,
 			    struct cfs_err *err);

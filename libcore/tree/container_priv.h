@@ -66,6 +66,8 @@ struct slice_state {
 					 * released */
 	bool		is_changed;	/* its sum goes into the next commit */
 	bool		is_fresh;	/* came with the takeover under way */
+	bool		is_leaving;	/* to go back: what is new goes elsewhere,
+					 * if there is room */
 	uint32_t	used_blocks;
 	uint32_t	cursor;		/* group to look at next */
 };
@@ -136,6 +138,7 @@ struct cfs_container {
 	/* Records since the last frame. */
 	struct cfs_buf	pending;
 	uint32_t	pending_count;
+	uint64_t	direct_blocks;	/* of data at home, since the commit */
 	struct cfs_buf	inline_pages;	/* array of const void * */
 	uint8_t		*frame_buf;
 
@@ -154,6 +157,7 @@ struct cfs_container {
 	/* Groups whose tag pages are damaged: not written to until healed. */
 	CFS_VEC(uint64_t) unfit;
 	uint64_t	next_loan;
+	bool		is_freeing;	/* wants slices for a deletion */
 	uint32_t	data_batch;	/* groups to lend next, for data */
 	bool		grows_log;
 
@@ -243,6 +247,8 @@ void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice);
 /* Blocks that can still be promised: free ones less what the commit needs. */
 int64_t cfs_space_left(struct cfs_container *c);
 uint64_t cfs_space_reserve(const struct cfs_container *c);
+/* Blocks that the pool keeps for takeovers, and we have. */
+uint64_t cfs_space_lack(const struct cfs_container *c);
 /* Make room so that @blocks more can be promised beyond the reserve. */
 int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 		     enum cfs_op_kind kind, struct cfs_err *err);

@@ -22,6 +22,8 @@ int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,
 	r = cfs_rec_append(&c->pending, rec, csums, 0, err);
 	if (r == 0)
 		c->pending_count++;
+	if (rec->type == CFS_REC_EXTENT)
+		c->direct_blocks += rec->count;
 	if (c->client && rec->type == CFS_REC_EXTENT)
 		c->client->named_blocks += rec->count;
 	return r;

@@ -7,24 +7,24 @@
 #include "tree/adopt_priv.h"
 #include "tree/container_grave.h"
 #include "tree/lend_priv.h"
-#include "tree/space_priv.h"
+#include "tree/takeover_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #define ROOT_READS	8u	/* its log may begin anew while we look */
 #define STAMPS_BEYOND	(UINT64_C(1) << 20)	/* as a root promises ahead */
-#define SPARE_BLOCKS	64u
+#define SPARE_BLOCKS	32u
 
-enum takeover_adopt { ADOPT_COPIED, ADOPT_IN_PLACE };
+bool cfs_container_is_taking(const struct cfs_container *c)
+{
+	return c->takeover != NULL;
+}
 
-struct takeover {
-	const struct cfs_container_move *move;
-	bool		fills_log;
-	struct cfs_root	old;		/* of the old writer */
-	uint64_t	old_places[CFS_ROOT_PLACES_MAX];
-	enum takeover_adopt adopt;
-};
+bool cfs_container_is_freeing(const struct cfs_container *c)
+{
+	return c->is_freeing;
+}
 
 int cfs_takeover_log_id(uint64_t *ret, struct cfs_err *err)
 {
@@ -47,7 +47,7 @@ static int seal(struct cfs_container *c, struct takeover *t,
 {
 	uint64_t seq = 0, log_id;
 	int r = cfs_container_read_root(c->mv, c->id, t->old_places, &t->old,
-					&seq, NULL, err);
+					&seq, &t->old_epoch, NULL, err);
 
 	for (unsigned int i = 0; r == 0 && i < ROOT_READS; i++) {
 		log_id = t->old.log_id;
@@ -55,7 +55,8 @@ static int seal(struct cfs_container *c, struct takeover *t,
 		if (r == 0)
 			r = cfs_container_read_root(c->mv, c->id,
 						    t->old_places, &t->old,
-						    &seq, NULL, err);
+						    &seq, &t->old_epoch, NULL,
+						    err);
 		if (r == 0 && t->old.log_id == log_id) {
 			c->root = t->old;
 			c->root_seq = seq + 1;
@@ -231,202 +232,6 @@ static int read_log(struct cfs_container *c, struct takeover *t,
 	return r;
 }
 
-/* ---- what was the old writer's ------------------------------------------- */
-
-int cfs_takeover_freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
-			struct cfs_err *err)
-{
-	struct lent_group *g;
-	uint64_t bits[2];
-	bool was_used;
-	int r = cfs_lend_init(c, err);
-
-	if (r == 0)
-		r = cfs_space_allowed_bits(c, key, bits, &was_used, err);
-	if (r == 0)
-		r = cfs_lend_group_new(c, key, 0, bits, &g, err);
-	if (r < 0)
-		return r;
-	g->number = loan;
-	g->is_frozen = true;
-	return 0;
-}
-
-/* The same, and its record. */
-static int freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
-		  uint32_t epoch, struct cfs_err *err)
-{
-	const struct cfs_key k = cfs_space_loan_key(key);
-	const struct cfs_loan_rec rec = {
-		.loan = loan, .epoch = epoch, .state = CFS_LOAN_FROZEN,
-	};
-	struct cfs_loan_rec_disk disk;
-	int r = cfs_takeover_freeze(c, key, loan, err);
-
-	cfs_loan_rec_pack(&rec, &disk);
-	return r < 0 ? r : cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &k,
-					&disk, sizeof(disk), NULL, err);
-}
-
-/* What clients have on loan stays theirs. */
-static int load_client_loans(struct cfs_container *c, struct cfs_err *err)
-{
-	const struct cfs_key from = cfs_space_loan_key(0);
-	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &from, err);
-
-	while (r == 0 && cur.key.w[0] == from.w[0]) {
-		struct cfs_loan_rec loan;
-
-		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
-					err);
-		c->next_loan = r < 0 ? c->next_loan :
-			CFS_MAX(c->next_loan, loan.loan + 1);
-		if (r == 0 && loan.holder && cfs_lend_knows(c, loan.holder))
-			r = cfs_lend_load_loan(c, &cur, err);
-		if (r == 0)
-			r = cfs_cursor_next(&cur, err);
-	}
-	return r == -ENOENT ? 0 : r;
-}
-
-/* The next loan of an owner, from @from on.  -ENOENT. */
-static int next_loan(struct cfs_container *c, uint64_t from, uint64_t *ret_key,
-		     struct cfs_loan_rec *ret, struct cfs_err *err)
-{
-	struct cfs_key k = cfs_space_loan_key(from);
-	const uint64_t class = k.w[0];
-	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &k, err);
-
-	for (; r == 0; r = cfs_cursor_next(&cur, err)) {
-		if (cur.key.w[0] != class)
-			return -ENOENT;
-		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, ret, err);
-		*ret_key = cur.key.w[1];
-		if (r < 0 || !ret->holder || !cfs_lend_knows(c, ret->holder))
-			return r;
-	}
-	return r;
-}
-
-static int freeze_loans(struct cfs_container *c, const struct takeover *t,
-			struct cfs_err *err)
-{
-	struct cfs_loan_rec loan;
-	uint64_t key = 0;
-	int r;
-
-	for (; (r = next_loan(c, key, &key, &loan, err)) == 0; key++) {
-		struct open_group *g;
-
-		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-		/* Ours, in a fresh slice. */
-		if (g)
-			continue;
-		c->next_loan = CFS_MAX(c->next_loan, loan.loan + 1);
-		/* Whoever had the root may have taken it over. */
-		r = freeze(c, key, loan.loan, t->move->base_epoch, err);
-		if (r < 0)
-			return r;
-	}
-	return r == -ENOENT ? 0 : r;
-}
-
-/* Slices that somebody between the old writer and us had taken. */
-static int freeze_slices(struct cfs_container *c, const struct takeover *t,
-			 struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	int r = 0;
-
-	for (uint64_t l = 0; r == 0 && l < c->slice_room; l++) {
-		uint32_t epoch = 0;
-
-		if (!c->slices[l].is_mapped || c->slices[l].is_fresh ||
-		    !t->move->is_theirs ||
-		    !t->move->is_theirs(t->move->ctx, l, &epoch))
-			continue;
-		for (uint32_t i = 0; r == 0 && i < geo->group_count; i++)
-			if (!cfs_lend_group(c, cfs_vaddr(l, i)))
-				r = freeze(c, cfs_vaddr(l, i), c->next_loan,
-					   epoch, err);
-	}
-	return r;
-}
-
-static int retire_one(struct cfs_container *c, const struct takeover *t,
-		      uint64_t index, uint64_t vaddr, uint32_t count,
-		      uint32_t type, struct cfs_err *err)
-{
-	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_RETIRED, 0), t->move->base_epoch,
-		index
-	} };
-	const struct cfs_retired_rec rec = {
-		.vaddr = vaddr, .count = count, .type = type,
-	};
-	struct cfs_retired_rec_disk disk;
-
-	if (!vaddr)
-		return 0;
-	cfs_retired_rec_pack(&rec, &disk);
-	return cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key, &disk,
-			    sizeof(disk), NULL, err);
-}
-
-static int retire(struct cfs_container *c, const struct takeover *t,
-		  struct cfs_err *err)
-{
-	const struct cfs_root *old = &t->old;
-	uint64_t n = 0;
-	int r = 0;
-
-	for (unsigned int i = 0; r == 0 && i < CFS_ROOT_PLACES_MAX; i++)
-		r = retire_one(c, t, n++, t->old_places[i], 2, CFS_TAG_ROOT,
-			       err);
-	for (unsigned int i = 0; r == 0 && i < 2; i++)
-		r = retire_one(c, t, n++, old->grave_vaddr[i], 1, CFS_TAG_ROOT,
-			       err);
-	for (uint32_t i = 0; r == 0 && i < old->log_extent_count; i++)
-		r = retire_one(c, t, n++, old->log_extents[i].vaddr,
-			       old->log_extents[i].block_count, CFS_TAG_LOG,
-			       err);
-	return r;
-}
-
-int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err)
-{
-	struct cfs_key key = { { cfs_table_word(CFS_TABLE_RETIRED, 0), 0, 0 } };
-	struct cfs_tree *tree = c->trees[CFS_TREE_TABLE - 1];
-	const uint64_t class = key.w[0];
-	struct cfs_cursor cur;
-	int r;
-
-	while ((r = cfs_cursor_ge(&cur, tree, &key, err)) == 0 &&
-	       cur.key.w[0] == class) {
-		struct cfs_retired_rec rec;
-
-		key = cur.key;
-		if (c->fence && !c->fence->is_gone(c->fence->ctx,
-						   (uint32_t)key.w[1])) {
-			key.w[1]++;
-			key.w[2] = 0;
-			continue;
-		}
-		r = cfs_retired_rec_unpack(cur.value, cur.value_bytes, &rec,
-					   err);
-		if (r == 0)
-			r = cfs_space_free(c, rec.vaddr, rec.count, err);
-		if (r == 0)
-			r = cfs_tree_del(tree, &key, err);
-		if (r < 0)
-			return r;
-		c->forces_commit = true;
-	}
-	return r == -ENOENT ? 0 : r;
-}
-
 /* ---- all of it ----------------------------------------------------------- */
 
 static int load(struct cfs_container *c, struct cfs_err *err)
@@ -467,6 +272,21 @@ static int commit(struct cfs_container *c, struct cfs_err *err)
 	return r;
 }
 
+/* Container 0's slices came and went since whoever opens it looked. */
+static int map_again(struct cfs_container *c, const struct cfs_root *root,
+		     struct cfs_err *err)
+{
+	const uint64_t end = cfs_metavolume_end(c->mv);
+	int r = 0;
+
+	for (uint64_t l = 0; l < end; l++)
+		cfs_metavolume_clear(c->mv, l);
+	for (uint32_t i = 0; r == 0 && i < root->smap_count; i++)
+		r = cfs_metavolume_set(c->mv, root->smap[i].lslice,
+				       root->smap[i].pieces, err);
+	return r;
+}
+
 static int steps(struct cfs_container *c, struct takeover *t,
 		 struct cfs_err *err)
 {
@@ -478,11 +298,7 @@ static int steps(struct cfs_container *c, struct takeover *t,
 	if (memcmp(t->old.container_uuid, c->uuid, sizeof(c->uuid)) != 0)
 		return cfs_err_set(err, -EUCLEAN,
 				   "the root is another container's");
-	/* It may have got a slice since whoever opens it looked. */
-	for (uint32_t i = 0; c->id == 0 && r == 0 && i < t->old.smap_count;
-	     i++)
-		r = cfs_metavolume_set(c->mv, t->old.smap[i].lslice,
-				       t->old.smap[i].pieces, err);
+	r = c->id == 0 ? map_again(c, &t->old, err) : 0;
 	if (r < 0)
 		return r;
 	/* Above all that the old writer may use. */
@@ -498,13 +314,7 @@ static int steps(struct cfs_container *c, struct takeover *t,
 	if (r == 0)
 		r = cfs_lend_load(c, err);
 	if (r == 0)
-		r = load_client_loans(c, err);
-	if (r == 0)
-		r = freeze_loans(c, t, err);
-	if (r == 0)
-		r = freeze_slices(c, t, err);
-	if (r == 0)
-		r = retire(c, t, err);
+		r = cfs_takeover_freeze_all(c, t, err);
 	if (r == 0 && m->plan)
 		r = plan_places(c, t, err);
 	c->is_replaying = false;

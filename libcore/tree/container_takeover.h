@@ -28,8 +28,8 @@
 
 /* On shared pools, for the writer of the container; outlives it. */
 struct cfs_fence {
-	/* Are the holders of @epoch and of all behind it, before us, gone? */
-	bool	(*is_gone)(void *ctx, uint32_t epoch);
+	/* Are the holders of all epochs from @first to @last, but us, gone? */
+	bool	(*is_gone)(void *ctx, uint32_t first, uint32_t last);
 	/* Does our period run?  Any thread. */
 	bool	(*may_ack)(void *ctx);
 	/* May the holder of @epoch live, and have a device that we have not? */
@@ -57,6 +57,18 @@ struct cfs_container_move {
 	bool (*is_theirs)(void *ctx, uint64_t lslice, uint32_t *ret_epoch);
 	void		*ctx;
 };
+
+/*
+ * In service, behind opening it: what writers that are gone had on loan is ours,
+ * and what was theirs is free.  @ret_is_any: there was something.  -ENOSPC: not
+ * now, and nothing is lost; else the container is closed for writing.
+ */
+int cfs_container_take_gone(struct cfs_container *c, bool *ret_is_any,
+			    struct cfs_err *err);
+
+/* Who asks for slices: a takeover, from one that may still write; a deletion. */
+bool cfs_container_is_taking(const struct cfs_container *c);
+bool cfs_container_is_freeing(const struct cfs_container *c);
 
 /* ---- within this folder -------------------------------------------------- */
 

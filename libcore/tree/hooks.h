@@ -68,6 +68,17 @@ struct cfs_slice_source {
 	bool (*has_plenty)(void *ctx);
 	/* Blocks of the pool that are nobody's.  May be NULL. */
 	uint64_t (*spare_blocks)(void *ctx);
+	/*
+	 * Blocks that the pool lacks of what it keeps for takeovers: so many are
+	 * not used here either, since a takeover has given them.  Any thread,
+	 * no lock; may be NULL.
+	 */
+	uint64_t (*lack_blocks)(void *ctx);
+	/*
+	 * On a pool that other hosts may take over: how many blocks a takeover
+	 * could copy, which are those that the log names.  As above.
+	 */
+	uint64_t (*copy_blocks)(void *ctx);
 };
 
 typedef void (*cfs_op_undo_fn)(void *arg, uint64_t value);
@@ -108,12 +119,33 @@ bool cfs_container_is_idle(struct cfs_container *c);
 /* Commit so often that no freed block is held any more; lock not held. */
 int cfs_container_commit_idle(struct cfs_container *c, struct cfs_err *err);
 
+/* Slices in which nothing is in use are to be given back: what is written goes
+ * elsewhere, if it can, until cfs_container_give_slice was asked for each.
+ * Lock not held. */
+void cfs_container_spare_empty(struct cfs_container *c);
+
 /*
  * Let go of a logical slice that is empty: nothing in use, held or on loan.
- * Durable; the map still has it, until the caller takes it out.
+ * Behind cfs_container_commit_idle.  Durable; the map still has it, until the
+ * caller takes it out.
  */
 int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
 			     bool *ret_given, struct cfs_err *err);
+/*
+ * Write elsewhere what little is left in a slice.  @ret_has_left: nothing is in
+ * use there any more, and nothing new is put there; two commits on it can be
+ * given.  False if there is too much, or what cannot be moved.
+ * @leaver (NULL: there is no data) writes a block of data elsewhere, if @tag is
+ * that of a newest version at @vaddr.  Lock not held, in either.
+ */
+struct cfs_slice_leaver {
+	int	(*move)(void *ctx, struct cfs_container *c, uint64_t vaddr,
+			const struct cfs_tag *tag, struct cfs_err *err);
+	void	*ctx;
+};
+int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
+			      const struct cfs_slice_leaver *leaver,
+			      bool *ret_has_left, struct cfs_err *err);
 /* It is taken out, durably: what is still known of its groups goes with the
  * next commit.  Lock not held. */
 void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice);
@@ -168,6 +200,9 @@ int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
 
 void *cfs_container_hooks_ctx(const struct cfs_container *c);
 void cfs_container_slice_added(struct cfs_container *c, uint64_t lslice);
+/* While a log is read: the map has it from here on, or not any more. */
+void cfs_container_slice_came(struct cfs_container *c, uint64_t lslice);
+void cfs_container_slice_went(struct cfs_container *c, uint64_t lslice);
 struct cfs_blocks;
 struct cfs_blocks *cfs_container_blocks(struct cfs_container *c);
 struct cfs_metavolume *cfs_container_metavolume(struct cfs_container *c);

@@ -187,7 +187,8 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 		int r = 0;
 
 		if (l->scan_lslice < c->slice_room &&
-		    c->slices[l->scan_lslice].is_mapped)
+		    c->slices[l->scan_lslice].is_mapped &&
+		    !c->slices[l->scan_lslice].is_leaving)
 			r = look_at(c, cfs_vaddr(l->scan_lslice,
 						 l->scan_group), free_min, ch,
 				    err);
@@ -211,7 +212,8 @@ static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 {
 	const bool has_plenty = c->source &&
 				c->source->has_plenty(c->source_ctx);
-	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c) -
+		       (int64_t)cfs_space_lack(c);
 	struct client_entry *e, *tmp;
 	uint64_t writers = 1, most;
 
@@ -244,7 +246,8 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 	make_room(c, count);
 	ch->room = fair_count(c, count);
 	ch->count = 0;
-	ch->blocks_left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	ch->blocks_left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c) -
+			  (int64_t)cfs_space_lack(c);
 	if (c->limit_blocks)
 		ch->blocks_left = CFS_MIN(ch->blocks_left,
 			(int64_t)c->limit_blocks - (int64_t)c->used_blocks -

@@ -470,6 +470,12 @@ static void grow_ahead(struct cfs_container *c)
 			      (unsigned int)CFS_MIN(slices / 8, 64), NULL);
 }
 
+uint64_t cfs_space_lack(const struct cfs_container *c)
+{
+	return c->id != 0 && c->source && c->source->lack_blocks ?
+	       c->source->lack_blocks(c->source_ctx) : 0;
+}
+
 /* How much of the reserve such an operation leaves alone. */
 static uint64_t kept_blocks(const struct cfs_container *c,
 			    enum cfs_op_kind kind)
@@ -483,7 +489,8 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 		     enum cfs_op_kind kind, struct cfs_err *err)
 {
 	const uint64_t kept = kept_blocks(c, kind);
-	const int64_t want = (int64_t)(blocks + kept);
+	const uint64_t lack = kind == CFS_OP_FREEING ? 0 : cfs_space_lack(c);
+	const int64_t want = (int64_t)(blocks + kept + lack);
 
 	if (c->client)
 		return cfs_client_ensure(c, blocks, err);
@@ -497,8 +504,8 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 		const struct cfs_slice_geometry *geo =
 			cfs_metavolume_geometry(c->mv);
 		uint64_t slices = cfs_metavolume_slice_count(c->mv);
-		uint64_t lack = (uint64_t)(want - cfs_space_left(c));
-		uint64_t count = cfs_div_up(lack, geo->data_count);
+		uint64_t count = cfs_div_up((uint64_t)(want - cfs_space_left(c)),
+					    geo->data_count);
 		int r;
 
 		if (!c->source)
@@ -506,8 +513,10 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 		/* Ahead of need, in proportion to what it has. */
 		if (c->id != 0 && c->source->has_plenty(c->source_ctx))
 			count = CFS_MAX(count, CFS_MIN(slices / 4, 64));
+		c->is_freeing = kind == CFS_OP_FREEING;
 		r = c->source->more(c->source_ctx, c,
 				    (unsigned int)CFS_MIN(count, 1024), err);
+		c->is_freeing = false;
 		if (r < 0)
 			return r;
 	}
@@ -530,7 +539,8 @@ int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
 
 void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret)
 {
-	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c);
+	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c) -
+		       (int64_t)cfs_space_lack(c);
 
 	if (c->client) {
 		*ret = (struct cfs_space_counts){

@@ -150,16 +150,34 @@ static bool is_group(const struct cfs_container *c, uint64_t key)
 	       cfs_metavolume_geometry(c->mv)->group_count;
 }
 
+/* For who takes over from us: that it is not the one's before us any more. */
+static int make_ours(struct cfs_container *c, uint64_t key,
+		     const struct cfs_loan_rec *loan, struct cfs_err *err)
+{
+	const struct cfs_key k = cfs_space_loan_key(key);
+	const struct cfs_loan_rec ours = {
+		.loan = loan->loan, .epoch = c->epoch, .state = CFS_LOAN_OPEN,
+	};
+	struct cfs_loan_rec_disk disk;
+
+	cfs_loan_rec_pack(&ours, &disk);
+	return cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &k, &disk,
+			    sizeof(disk), NULL, err);
+}
+
 static int recover_loan(struct cfs_container *c, const struct cfs_cursor *cur,
 			const struct cfs_loan_rec *loan, struct cfs_err *err)
 {
 	const uint64_t key = cur->key.w[1];
+	int r;
 
 	if (loan->holder && cfs_lend_knows(c, loan->holder))
 		return cfs_lend_load_loan(c, cur, err);
-	if (c->fence && !c->fence->is_gone(c->fence->ctx, loan->epoch))
+	if (c->fence && !c->fence->is_gone(c->fence->ctx, loan->epoch,
+					   loan->epoch))
 		return cfs_takeover_freeze(c, key, loan->loan, err);
-	return cfs_space_take_over(c, key, err);
+	r = c->fence ? make_ours(c, key, loan, err) : 0;
+	return r < 0 ? r : cfs_space_take_over(c, key, err);
 }
 
 int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)

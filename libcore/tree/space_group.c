@@ -238,21 +238,39 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 	return 0;
 }
 
+/*
+ * The pool's own container stays where its root is, on shared pools: so what
+ * takeovers have left behind can be given back.
+ */
+static bool is_home(const struct cfs_container *c, uint64_t lslice)
+{
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		if (c->root_vaddr[i] &&
+		    cfs_vaddr_lslice(c->root_vaddr[i]) == lslice)
+			return true;
+	return false;
+}
+
 /* Passes: enough free blocks and on the right side first, anything last. */
 static int choose_groups(struct cfs_container *c, unsigned int stream,
 			 struct choice *ch, struct cfs_err *err)
 {
-	uint64_t end = cfs_metavolume_end(c->mv);
+	const uint64_t end = cfs_metavolume_end(c->mv);
+	const bool has_home = c->fence && c->id == 0;
 
-	for (unsigned int pass = 0; pass < 4 && ch->count == 0; pass++) {
-		bool is_strict = pass < 2;
-		unsigned int free_min = pass & 1 ? 1 : FREE_ENOUGH;
+	for (unsigned int pass = has_home ? 0 : 1; pass < 6 && ch->count == 0;
+	     pass++) {
+		bool is_strict = pass < 3;
+		unsigned int free_min = pass == 1 || pass == 3 ? FREE_ENOUGH :
+								 1;
 
 		for (uint64_t l = 0; l < end && !is_enough(ch); l++) {
 			int r;
 
 			if (l >= c->slice_room || !c->slices[l].is_mapped ||
 			    c->slices[l].is_scanned ||
+			    (pass < 5 && c->slices[l].is_leaving) ||
+			    (pass == 0 && !is_home(c, l)) ||
 			    (c->takeover && !c->slices[l].is_fresh) ||
 			    !slice_suits(c, stream, l, is_strict))
 				continue;

@@ -20,6 +20,7 @@ static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
 		uint32_t run = 0;
 
 		if (l >= c->slice_room || !c->slices[l].is_mapped ||
+		    c->slices[l].is_leaving ||
 		    geo->data_count - c->slices[l].used_blocks <
 		    CFS_TAGS_PER_PAGE)
 			continue;

@@ -65,6 +65,15 @@ static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
 	return true;
 }
 
+void cfs_container_spare_empty(struct cfs_container *c)
+{
+	cfs_container_lock(c);
+	for (uint64_t l = 0; l < c->slice_room; l++)
+		if (c->slices[l].is_mapped && c->slices[l].used_blocks == 0)
+			c->slices[l].is_leaving = true;
+	cfs_container_unlock(c);
+}
+
 /*
  * The record of the slice goes.  Those of its groups stay until it is really
  * gone: a crash before that leaves it ours, in the same life, and its groups
@@ -106,6 +115,7 @@ int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
 	/* Groups that are on loan but idle keep a slice busy: give them back
 	 * with the commit. */
 	if (!c->is_readonly && slice_is_idle(c, lslice)) {
+		c->slices[lslice].is_leaving = true;
 		r = forget_slice(c, lslice, err);
 		if (r == 0)
 			r = cfs_container_commit_locked(c, err);
@@ -115,6 +125,8 @@ int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
 			*ret_given = true;
 		}
 	}
+	if (lslice < c->slice_room)
+		c->slices[lslice].is_leaving = false;
 	cfs_container_unlock(c);
 	return r;
 }

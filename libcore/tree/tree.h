@@ -139,6 +139,14 @@ int cfs_tree_del(struct cfs_tree *tree, const struct cfs_key *key,
 		 struct cfs_err *err);
 
 /*
+ * The node of @level whose range @low is in, if a copy of it stands at @vaddr:
+ * it is changed, as if a record in it were, so that the next commit writes it
+ * elsewhere.  Else nothing is done.  0; -EUCLEAN, -EIO, -ENOMEM.
+ */
+int cfs_tree_rewrite(struct cfs_tree *tree, const struct cfs_key *low,
+		     unsigned int level, uint64_t vaddr, struct cfs_err *err);
+
+/*
  * Cursor: a position in the order of the keys.  It survives changes of the
  * tree (it seeks again by its last key), so "find, change, next" works.
  * The value is a pointer into the node, valid until the next operation on

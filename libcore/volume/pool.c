@@ -55,11 +55,19 @@ static void c0_table_changed(void *ctx, const struct cfs_key *key,
 	struct cfs_smap_rec rec;
 	struct cfs_err err = CFS_ERR_INIT;
 
-	if (key->w[0] != cfs_table_word(CFS_TABLE_SMAP, 0) || !value)
+	if (key->w[0] != cfs_table_word(CFS_TABLE_SMAP, 0))
 		return;
-	if (cfs_smap_rec_unpack(value, value_bytes, &rec, &err) < 0 ||
-	    cfs_metavolume_set(pool->c0_mv, key->w[1], rec.pieces, &err) < 0)
+	if (!value) {
+		cfs_metavolume_clear(pool->c0_mv, key->w[1]);
+		if (pool->c0)
+			cfs_container_slice_went(pool->c0, key->w[1]);
+	} else if (cfs_smap_rec_unpack(value, value_bytes, &rec, &err) < 0 ||
+		   cfs_metavolume_set(pool->c0_mv, key->w[1], rec.pieces,
+				      &err) < 0) {
 		pool->c0_error = err;
+	} else if (pool->c0) {
+		cfs_container_slice_came(pool->c0, key->w[1]);
+	}
 }
 
 static int c0_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
@@ -413,6 +421,8 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 		r = cfs_pool_shared_moved0(pool, err);
 	if (r == 0)
 		r = cfs_pool_shared_thaw(pool, err);
+	if (r == 0)
+		r = cfs_pool_shared_settle(pool, NULL, err);
 	if (r == 0 && !opt->cache_bytes)
 		r = take_settings(pool, err);
 	if (r == 0)
@@ -566,10 +576,7 @@ int cfs_pool_device_update(struct cfs_pool *pool, uint32_t index,
 
 	if (r < 0)
 		return r;
-	cfs_container_lock(pool->c0);
-	r = cfs_pool_slices_load(pool, err);
-	cfs_container_unlock(pool->c0);
-	return r;
+	return cfs_pool_slices_reload(pool, err);
 }
 
 int cfs_pool_device_rec_locked(struct cfs_pool *pool, uint32_t index,

@@ -123,6 +123,7 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 
 struct cfs_slice_counts {
 	uint64_t	total, used, free, frozen, bad;
+	uint64_t	kept;	/* of all: free ones that only takeovers get */
 };
 /* Of one device, or of all (UINT32_MAX). */
 int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,

@@ -221,7 +221,7 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		       struct member_entry **ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_pool_move_donep) struct cfs_pool_move move = {
-		.is_theirs = NULL,
+		.their_epoch = NULL,
 	};
 	struct member_entry *e = calloc(1, sizeof(*e));
 	struct cfs_container_config config;
@@ -253,6 +253,8 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		r = cfs_pool_shared_entered(pool, id, &e->m.rec, err);
 	if (r == 0 && !config.move)
 		r = cfs_pool_delegate_opened(pool, id, err);
+	if (r == 0 && config.fence)
+		r = cfs_pool_shared_settle(pool, &e->m, err);
 	if (r < 0) {
 		cfs_container_drop(e->m.container);
 		cfs_vols_free(e->m.vols);
@@ -411,6 +413,8 @@ static int reserve_id(struct cfs_pool *pool, struct cfs_container_rec *rec,
 		cfs_op_abort(pool->c0);
 		return r;
 	}
+	pool->container_count++;
+	cfs_pool_slices_changed(pool);
 	cfs_op_end(pool->c0);
 	return cfs_container_sync(pool->c0, err);
 }
@@ -424,25 +428,10 @@ static int first_slices(struct cfs_pool *pool, uint64_t id,
 
 	cfs_container_lock(pool->c0);
 	for (uint64_t l = 0; l < 2 && r == 0; l++) {
-		struct cfs_piece pieces[CFS_PIECES_MAX];
-
-		r = cfs_container_ready(pool->c0, err);
+		r = cfs_pool_slice_may_pick(pool, false, err);
 		if (r == 0)
-			r = cfs_pool_slice_pick(pool, pieces, err);
-		if (r == 0)
-			r = cfs_pool_slice_freeze(pool, id, l, pieces, true,
-						  err);
-		if (r == 0)
-			r = cfs_pool_slice_headers(pool, id, rec->uuid, l,
-						   pieces, CFS_SLICE_OWNED,
-						   err);
-		if (r == 0)
-			r = cfs_pool_flush_devices(pool, err);
-		if (r == 0)
-			r = cfs_pool_slice_record(pool, id, l, pieces, true,
-						  err);
-		if (r == 0)
-			r = cfs_metavolume_set(mv, l, pieces, err);
+			r = cfs_pool_slice_lend(pool, id, rec->uuid, mv, l,
+						err);
 	}
 	cfs_container_unlock(pool->c0);
 	return r;
@@ -567,6 +556,10 @@ static int give_back_all(struct cfs_pool *pool, uint64_t id,
 		r = cfs_container_ready(pool->c0, err);
 	if (r == 0)
 		r = cfs_container_put_now(pool->c0, &gone, 1, err);
+	if (r == 0) {
+		pool->container_count--;
+		cfs_pool_slices_changed(pool);
+	}
 	cfs_container_unlock(pool->c0);
 	return r;
 }

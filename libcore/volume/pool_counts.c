@@ -4,7 +4,7 @@
  * counts as frozen: nothing in them is handed out until their writer is gone.
  * That is known of the containers that are open.
  */
-#include "volume/pool_priv.h"
+#include "volume/pool_slices_priv.h"
 
 #include "base/cleanup.h"
 #include "base/vec.h"
@@ -92,5 +92,9 @@ int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
 		r = -EUCLEAN;
 	cfs_vec_done(&st.frozen);
 	ret->free = ret->total - ret->used - ret->frozen - ret->bad;
+	cfs_container_lock(pool->c0);
+	ret->kept = CFS_MIN(cfs_pool_slices_kept(pool) *
+			    cfs_pool_piece_count(pool), ret->free);
+	cfs_container_unlock(pool->c0);
 	return r;
 }

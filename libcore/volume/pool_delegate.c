@@ -266,7 +266,7 @@ static bool is_over(const struct cfs_pool *pool,
 {
 	return rec->state == CFS_DELEGATION_GONE &&
 	       (!pool->holder ||
-		cfs_holder_is_gone(pool->holder, rec->by_epoch));
+		cfs_holder_are_gone(pool->holder, rec->by_epoch, UINT32_MAX));
 }
 
 bool cfs_pool_delegate_is_gone(struct cfs_pool *pool, uint32_t epoch)
@@ -544,6 +544,8 @@ static int lend(struct cfs_pool *pool, uint64_t id,
 			return cfs_err_set(err, -ENOSPC, "the container is "
 					   "full");
 		r = cfs_container_ready(pool->c0, err);
+		if (r == 0)
+			r = cfs_pool_slice_may_pick(pool, false, err);
 		if (r == 0)
 			r = cfs_pool_slice_pick(pool, pieces, err);
 		if (r == 0)

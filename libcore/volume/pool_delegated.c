@@ -177,10 +177,11 @@ static int fill(struct cfs_pool *pool, const struct cfs_pool_grant *grant,
 /* ---- the fence ----------------------------------------------------------- */
 
 /* Who had it before us was brought to rest, or is known to the primary. */
-static bool is_gone(void *ctx, uint32_t epoch)
+static bool is_gone(void *ctx, uint32_t first, uint32_t last)
 {
 	(void)ctx;
-	(void)epoch;
+	(void)first;
+	(void)last;
 	return false;
 }
 

@@ -48,6 +48,9 @@ struct cfs_pool {
 	struct cfs_err	c0_error;	/* of a hook that can't return one */
 	struct device_slices *devices;	/* under c0's lock */
 	uint32_t	device_count;
+	uint64_t	container_count;	/* as last counted */
+	uint64_t	copy_slices_x4;	/* atomic: what a takeover could copy */
+	uint64_t	slices_lack;	/* atomic: of those kept for takeovers */
 	pthread_mutex_t	reclaim_lock;	/* one at a time looks into the others */
 	pthread_mutex_t	lock;		/* guards members */
 	struct member_entry *members;
@@ -58,9 +61,21 @@ extern const struct cfs_container_hooks cfs_pool_c0_hooks;
 
 /* pool_slices.c; container 0 locked. */
 int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err);
+/* The same, not locked. */
+int cfs_pool_slices_reload(struct cfs_pool *pool, struct cfs_err *err);
+/* Free ones became more, or fewer. */
+void cfs_pool_slices_changed(struct cfs_pool *pool);
+/* Are there more than what is kept for takeovers?  Deletions may use most of
+ * that.  -ENOSPC. */
+int cfs_pool_slice_may_pick(const struct cfs_pool *pool, bool for_freeing,
+			    struct cfs_err *err);
 /* A slice for each piece of a new logical slice; not recorded yet. */
 int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 			struct cfs_err *err);
+/* Lend a slice to a container that is not open yet, as @lslice of its map. */
+int cfs_pool_slice_lend(struct cfs_pool *pool, uint64_t id,
+			const uint8_t uuid[16], struct cfs_metavolume *mv,
+			uint64_t lslice, struct cfs_err *err);
 int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 			   const uint8_t uuid[16], uint64_t lslice,
 			   const struct cfs_piece *pieces, uint32_t state,
@@ -70,6 +85,8 @@ int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
 			  bool is_lent, struct cfs_err *err);
 int cfs_pool_rec_get_locked(struct cfs_pool *pool, struct cfs_pool_rec *ret,
 			    struct cfs_err *err);
+/* Empty slices of container 0 itself go back, on a shared pool; not locked. */
+int cfs_pool_reclaim_own(struct cfs_pool *pool, struct cfs_err *err);
 /* pool_containers.c */
 int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err);
 /* snapset.c */

@@ -10,17 +10,18 @@
 #include <stdlib.h>
 
 #define SLICES_WANTED	2u	/* for root and log of a new epoch */
+#define MARGIN		2u	/* blocks: placing nodes dirties some more */
 
 /* ---- the fence ----------------------------------------------------------- */
 
-static bool is_gone(void *ctx, uint32_t epoch)
+static bool is_gone(void *ctx, uint32_t first, uint32_t last)
 {
 	struct cfs_pool *pool = ctx;
 
-	if (cfs_epoch_is_delegated(epoch))
-		return cfs_pool_delegate_is_gone(pool, epoch);
+	if (cfs_epoch_is_delegated(first))
+		return cfs_pool_delegate_is_gone(pool, first);
 	/* On a pool of one host nobody is the primary but us. */
-	return !pool->holder || cfs_holder_is_gone(pool->holder, epoch);
+	return !pool->holder || cfs_holder_are_gone(pool->holder, first, last);
 }
 
 static bool may_ack(void *ctx)
@@ -36,9 +37,7 @@ static bool may_reach(void *ctx, uint32_t epoch, uint32_t device_index)
 
 	if (pool->holder && cfs_holder_found_absent(pool->holder, device_index))
 		return false;
-	if (cfs_epoch_is_delegated(epoch))
-		return !cfs_pool_delegate_is_gone(pool, epoch);
-	return pool->holder && cfs_holder_may_live(pool->holder, epoch);
+	return !is_gone(ctx, epoch, epoch);
 }
 
 void cfs_pool_shared_init(struct cfs_pool *pool, struct cfs_holder *holder)
@@ -123,6 +122,11 @@ static int exclude(struct cfs_pool *pool, struct cfs_container *c,
 				 err);
 		if (r == -ENOENT)
 			r = 0;
+		if (r == 0 && rec.container_id == 0) {
+			cfs_metavolume_clear(cfs_container_metavolume(c),
+					     rec.lslice);
+			cfs_container_slice_went(c, rec.lslice);
+		}
 	}
 	if (r < 0)
 		return r;
@@ -158,6 +162,12 @@ static int exclude_all(struct cfs_pool *pool, struct cfs_container *c,
 	return r;
 }
 
+/* One will do where there are but those that are kept for this. */
+static unsigned int slices_wanted(const struct cfs_pool *pool)
+{
+	return cfs_pool_slice_may_pick(pool, false, NULL) < 0 ? 1 : SLICES_WANTED;
+}
+
 /* How many slices hold @blocks beside their log, if there are places enough. */
 static unsigned int slices_for(const struct cfs_pool *pool,
 			       const struct cfs_slice_geometry *geo,
@@ -167,10 +177,10 @@ static unsigned int slices_for(const struct cfs_pool *pool,
 				  cfs_pool_piece_count(pool);
 	const uint64_t log = CFS_MIN(CFS_MAX(geo->group_count / 4, 1), 4) *
 			     CFS_TAGS_PER_PAGE;
-	unsigned int n = CFS_MIN(SLICES_WANTED, most);
+	unsigned int n = CFS_MIN(slices_wanted(pool), most);
 
 	while (n < most && n * (uint64_t)geo->data_count <
-			   2 * (log + 3) + blocks)
+			   CFS_MIN(n, 2) * (log + 3) + blocks + MARGIN)
 		n++;
 	return n;
 }
@@ -182,19 +192,21 @@ static int plan0(void *ctx, struct cfs_container *c, uint64_t blocks,
 	struct cfs_pool *pool = ctx;
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
-	const unsigned int want = slices_for(pool, geo, blocks);
 	struct cfs_piece pieces[CFS_ROOT_PLACES_MAX][CFS_PIECES_MAX];
 	uint64_t vaddr[CFS_ROOT_PLACES_MAX] = { 0 };
 	struct cfs_place plan[CFS_ROOT_PLACES_MAX];
-	unsigned int n = 0;
+	unsigned int n = 0, want = 0;
 	int r = exclude_all(pool, c, err);
 
-	if (r == 0 && cfs_metavolume_slice_count(mv) + want >
-		      CFS_ROOT_SMAP_MAX)
-		r = cfs_err_set(err, -ENOSPC, "the pool's own container has "
-				"moved too often: close it once where it was");
 	if (r == 0)
 		r = cfs_pool_slices_load(pool, err);
+	if (r == 0)
+		want = slices_for(pool, geo, blocks);
+	if (r == 0 && cfs_metavolume_slice_count(mv) + want >
+		      CFS_ROOT_SMAP_MAX)
+		r = cfs_err_set(err, -ENOSPC, "too many hosts that had the "
+				"pool may still write: say with leasectl gone "
+				"which do not");
 	for (; r == 0 && n < want; n++) {
 		ret_lslices[n] = cfs_pool_free_lslice(mv, 0);
 		r = cfs_pool_slice_pick(pool, pieces[n], err);
@@ -266,7 +278,8 @@ static int next_thawed(struct cfs_pool *pool, struct cfs_key *from,
 			return r;
 		*from = cur.key;
 		if (ret->use == CFS_SLICE_USE_FROZEN &&
-		    cfs_holder_is_gone(pool->holder, (uint32_t)ret->lslice))
+		    is_gone(pool, (uint32_t)ret->lslice,
+			    (uint32_t)ret->lslice))
 			return 0;
 	}
 	return r;
@@ -306,18 +319,35 @@ int cfs_pool_shared_thaw(struct cfs_pool *pool, struct cfs_err *err)
 	r = cfs_container_commit(pool->c0, err);
 	if (r < 0)
 		return r;
-	cfs_container_lock(pool->c0);
-	r = cfs_pool_slices_load(pool, err);
-	cfs_container_unlock(pool->c0);
-	return r;
+	return cfs_pool_slices_reload(pool, err);
+}
+
+int cfs_pool_shared_settle(struct cfs_pool *pool, struct cfs_member *m,
+			   struct cfs_err *err)
+{
+	struct cfs_container *c = m ? m->container : pool->c0;
+	bool is_any = false;
+	int r;
+
+	if (!m && !pool->holder)
+		return 0;
+	r = cfs_container_take_gone(c, &is_any, err);
+	if (r < 0)
+		return r == -ENOSPC ? 0 : r;
+	if (!is_any)
+		return 0;
+	cfs_pool_leave_slices(pool, m);
+	(void)(m ? cfs_pool_reclaim(pool, m, NULL, NULL) :
+		   cfs_pool_reclaim_own(pool, NULL));
+	return 0;
 }
 
 /* ---- other containers ---------------------------------------------------- */
 
 void cfs_pool_move_donep(struct cfs_pool_move *m)
 {
-	free(m->is_theirs);
-	m->is_theirs = NULL;
+	free(m->their_epoch);
+	m->their_epoch = NULL;
 }
 
 static int put_rec(struct cfs_pool *pool, uint64_t id,
@@ -344,11 +374,13 @@ static bool slice_is_theirs(void *ctx, uint64_t lslice, uint32_t *ret_epoch)
 {
 	const struct cfs_pool_move *m = ctx;
 
-	*ret_epoch = m->their_epoch;
-	return lslice < m->end && m->is_theirs[lslice];
+	if (lslice >= m->end || !m->their_epoch[lslice])
+		return false;
+	*ret_epoch = m->their_epoch[lslice];
+	return true;
 }
 
-/* Slices that a takeover which did not end had lent to it. */
+/* Slices that takeovers which did not end had lent to it. */
 static int find_theirs(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
 		       const struct cfs_metavolume *mv,
@@ -359,9 +391,8 @@ static int find_theirs(struct cfs_pool *pool, uint64_t id,
 	int r;
 
 	m->end = cfs_metavolume_end(mv);
-	m->their_epoch = rec->epoch;
-	m->is_theirs = calloc(m->end + 1, sizeof(*m->is_theirs));
-	if (!m->is_theirs)
+	m->their_epoch = calloc(m->end + 1, sizeof(*m->their_epoch));
+	if (!m->their_epoch)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	cfs_container_lock(pool->c0);
 	r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
@@ -372,8 +403,9 @@ static int find_theirs(struct cfs_pool *pool, uint64_t id,
 		r = cfs_smap_rec_unpack(cur.value, cur.value_bytes, &smap,
 					err);
 		if (r == 0 && cur.key.w[1] < m->end &&
-		    smap.epoch == rec->epoch)
-			m->is_theirs[cur.key.w[1]] = true;
+		    (smap.epoch > rec->base_epoch ||
+		     smap.epoch == rec->epoch))
+			m->their_epoch[cur.key.w[1]] = smap.epoch;
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
 	}
@@ -390,27 +422,10 @@ static int lend_fresh(struct cfs_pool *pool, uint64_t id,
 	int r = 0;
 
 	cfs_container_lock(pool->c0);
-	while (r == 0 && m->lslice_count < SLICES_WANTED) {
+	while (r == 0 && m->lslice_count < slices_wanted(pool)) {
 		const uint64_t l = cfs_pool_free_lslice(mv, 0);
-		struct cfs_piece pieces[CFS_PIECES_MAX];
 
-		r = cfs_container_ready(pool->c0, err);
-		if (r == 0)
-			r = cfs_pool_slice_pick(pool, pieces, err);
-		if (r == 0)
-			r = cfs_pool_slice_freeze(pool, id, l, pieces, true,
-						  err);
-		if (r == 0)
-			r = cfs_pool_slice_headers(pool, id, rec->uuid, l,
-						   pieces, CFS_SLICE_OWNED,
-						   err);
-		if (r == 0)
-			r = cfs_pool_flush_devices(pool, err);
-		if (r == 0)
-			r = cfs_pool_slice_record(pool, id, l, pieces, true,
-						  err);
-		if (r == 0)
-			r = cfs_metavolume_set(mv, l, pieces, err);
+		r = cfs_pool_slice_lend(pool, id, rec->uuid, mv, l, err);
 		if (r == 0)
 			m->lslices[m->lslice_count++] = l;
 	}
@@ -462,7 +477,7 @@ int cfs_pool_shared_enter(struct cfs_pool *pool, uint64_t id,
 	     (rec->epoch == pool->epoch ||
 	      (!pool->holder && !cfs_epoch_is_delegated(rec->epoch)))))
 		return 0;
-	if (rec->base_vaddr[0] || !is_gone(pool, rec->epoch))
+	if (rec->base_vaddr[0] || !is_gone(pool, rec->epoch, rec->epoch))
 		return enter_anew(pool, id, rec, config, ret, err);
 	rec->epoch = pool->epoch;
 	return put_rec(pool, id, rec, err);

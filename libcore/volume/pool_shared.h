@@ -37,12 +37,23 @@ int cfs_pool_shared_moved0(struct cfs_pool *pool, struct cfs_err *err);
 /* Slices of holders that are gone are free again. */
 int cfs_pool_shared_thaw(struct cfs_pool *pool, struct cfs_err *err);
 
+/*
+ * Behind opening container 0 (@m NULL) or another one: what writers that are
+ * gone had there is free, and slices that are empty go back to the pool.
+ */
+int cfs_pool_shared_settle(struct cfs_pool *pool, struct cfs_member *m,
+			   struct cfs_err *err);
+
+/* pool_leave.c: slices of it in which little is left are emptied.  A comfort:
+ * what fails is done another time. */
+void cfs_pool_leave_slices(struct cfs_pool *pool, struct cfs_member *m);
+
 /* ---- others -------------------------------------------------------------- */
 
 struct cfs_pool_move {			/* of one container */
 	struct cfs_container_move move;
-	uint32_t	their_epoch;
-	bool		*is_theirs;	/* by logical slice */
+	uint32_t	*their_epoch;	/* by logical slice: of the takeover,
+					 * not finished, that lent it; 0: none */
 	uint64_t	end;
 };
 void cfs_pool_move_donep(struct cfs_pool_move *m);

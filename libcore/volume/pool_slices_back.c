@@ -1,14 +1,145 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The slice table: taking back what is empty, counting, discarding. */
 #include "volume/pool_delegate_priv.h"
+#include "volume/pool_slices_priv.h"
 
+#include "ondisk/slice_header.h"
 #include "pool/metavolume.h"
 #include "tree/tree.h"
 
-static struct cfs_key slice_key(uint32_t device, uint64_t slice)
+#include <assert.h>
+
+/* What stands in a slice is of no use: but for its headers, which stay until
+ * the tables say otherwise. */
+static void discard(struct cfs_pool *pool, const struct cfs_piece *pieces)
 {
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SLICE, device),
-				   slice, 0 } };
+	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+		struct cfs_dev *dev = cfs_devset_dev(pool->set,
+						     p->device_index);
+
+		if (p->flags & CFS_PIECE_USED && dev)
+			(void)cfs_dev_discard(dev, label->slices_offset_bytes +
+					p->slice_index * label->slice_bytes +
+					CFS_BLOCK_BYTES, label->slice_bytes -
+					2 * CFS_BLOCK_BYTES, NULL);
+	}
+}
+
+static void count_free(struct cfs_pool *pool, const struct cfs_piece *pieces)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (pieces[i].flags & CFS_PIECE_USED)
+			pool->devices[pieces[i].device_index].free_used++;
+	cfs_pool_slices_changed(pool);
+}
+
+/* Out of the map, and ours alone: what stands there goes. */
+static int return_begin(struct cfs_pool *pool, uint64_t container_id,
+			uint64_t lslice, struct cfs_piece *pieces,
+			struct cfs_err *err)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		pieces[i].generation += (pieces[i].flags & CFS_PIECE_USED) != 0;
+	return cfs_pool_slice_freeze(pool, container_id, lslice, pieces, false,
+				     err);
+}
+
+/* On a shared pool: late writes of this would hit its next life. */
+static int return_end(struct cfs_pool *pool, uint64_t container_id,
+		      const uint8_t uuid[16], uint64_t lslice,
+		      const struct cfs_piece *pieces, struct cfs_err *err)
+{
+	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
+	struct slice_change sc;
+	size_t n = cfs_pool_slice_changes(pool, container_id, lslice, pieces,
+					  false, &sc, changes);
+	int r;
+
+	discard(pool, pieces);
+	r = cfs_pool_slice_headers(pool, container_id, uuid, lslice, pieces,
+				   CFS_SLICE_FREE, err);
+	if (r == 0)
+		r = cfs_pool_flush_devices(pool, err);
+	/* Without the last one: it is out of the map. */
+	if (r == 0)
+		r = cfs_container_put_now(pool->c0, changes, n - 1, err);
+	if (r == 0)
+		count_free(pool, pieces);
+	return r;
+}
+
+/*
+ * On a shared pool the slice leaves the map first, and is ours alone until its
+ * discard and its headers have ended: late ones would hit its next life.
+ */
+int cfs_pool_slice_return(struct cfs_pool *pool, uint64_t container_id,
+			  const uint8_t uuid[16], uint64_t lslice,
+			  struct cfs_piece *pieces, struct cfs_err *err)
+{
+	int r = return_begin(pool, container_id, lslice, pieces, err);
+
+	if (r < 0)
+		return r;
+	if (pool->is_shared)
+		return return_end(pool, container_id, uuid, lslice, pieces,
+				  err);
+	discard(pool, pieces);
+	r = cfs_pool_slice_record(pool, container_id, lslice, pieces, false,
+				  err);
+	if (r == 0)
+		r = cfs_pool_slice_headers(pool, container_id, uuid, lslice,
+					   pieces, CFS_SLICE_FREE, err);
+	if (r == 0)
+		count_free(pool, pieces);
+	return r;
+}
+
+/* Container 0's own: its map stands in its root, which is to say so before the
+ * slice is anybody else's. */
+static int return_own(struct cfs_pool *pool, uint64_t lslice,
+		      struct cfs_err *err)
+{
+	struct cfs_container *c = pool->c0;
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r = 0;
+
+	if (!cfs_metavolume_get(pool->c0_mv, lslice, pieces))
+		return 0;
+	cfs_container_lock(c);
+	r = return_begin(pool, 0, lslice, pieces, err);
+	cfs_container_unlock(c);
+	if (r == 0)
+		r = cfs_container_commit(c, err);
+	if (r < 0)
+		return r;
+	cfs_container_lock(c);
+	r = return_end(pool, 0, cfs_container_uuid(c), lslice, pieces, err);
+	cfs_container_unlock(c);
+	if (r == 0)
+		cfs_container_slice_gone(c, lslice);
+	return r;
+}
+
+int cfs_pool_reclaim_own(struct cfs_pool *pool, struct cfs_err *err)
+{
+	uint64_t end;
+	int r;
+
+	assert(pool->is_shared);
+	cfs_container_spare_empty(pool->c0);
+	r = cfs_container_commit_idle(pool->c0, err);
+	end = cfs_metavolume_end(pool->c0_mv);
+	for (uint64_t l = 0; r == 0 && l < end; l++) {
+		bool is_given;
+
+		r = cfs_container_give_slice(pool->c0, l, &is_given, err);
+		if (r == 0 && is_given)
+			r = return_own(pool, l, err);
+	}
+	return r;
 }
 
 /* The slice's next life begins as free. */
@@ -41,10 +172,11 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 	uint64_t end, done = 0;
 	int r;
 
+	cfs_container_spare_empty(c);
 	/* Two commits: what was freed is named by no root any more. */
 	r = cfs_container_commit_idle(c, err);
 	end = cfs_metavolume_end(cfs_container_metavolume(c));
-	for (uint64_t l = 2; r == 0 && l < end; l++) {
+	for (uint64_t l = 0; r == 0 && l < end; l++) {
 		bool is_given;
 
 		r = cfs_container_give_slice(c, l, &is_given, err);
@@ -63,7 +195,7 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 		    void *arg, struct cfs_err *err)
 {
-	struct cfs_key from = slice_key(0, 0);
+	struct cfs_key from = cfs_pool_slice_key(0, 0);
 	struct cfs_cursor cur;
 	int r;
 
@@ -91,7 +223,7 @@ int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,
 			  struct cfs_err *err)
 {
 	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
-	struct cfs_key from = slice_key(0, 0);
+	struct cfs_key from = cfs_pool_slice_key(0, 0);
 	struct cfs_cursor cur;
 	int r;
 

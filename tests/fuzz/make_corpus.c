@@ -333,7 +333,7 @@ static void tables(void)
 	TABLE_SEED(12, orphan, .stamp = 9);
 	TABLE_SEED(13, snapset, .begun_ns = 1, .count = 2);
 	TABLE_SEED(14, retired, .vaddr = UINT64_C(1) << 22 | 127, .count = 2,
-		   .type = 5);
+		   .type = 5, .until = 3);
 }
 
 static void maps_and_inodes(void)

@@ -35,8 +35,9 @@ struct manager {
 	struct cfs_pool	*pool;
 };
 
-static inline struct shared_pool shared_new(unsigned int devices,
-					    bool is_mirror)
+/* Devices of @bytes. */
+static inline struct shared_pool shared_new_of(unsigned int devices,
+					       bool is_mirror, uint64_t bytes)
 {
 	static const char *const names[] = { "0", "1", "2" };
 	struct cfs_format_options opt = {
@@ -52,11 +53,16 @@ static inline struct shared_pool shared_new(unsigned int devices,
 	cfs_clock_manual_init(&p.clock, 1, UINT64_C(1700000000000000000));
 	HEAL_OK(cfs_sim_new(&p.sim, &err_));
 	for (unsigned int i = 0; i < devices; i++)
-		HEAL_OK(cfs_sim_dev_new(p.sim, SHARED_BYTES, &list[i],
-					&err_));
+		HEAL_OK(cfs_sim_dev_new(p.sim, bytes, &list[i], &err_));
 	if (cfs_format_devices(list, &opt, &result, &err) < 0)
 		fail_msg("%s", err.msg);
 	return p;
+}
+
+static inline struct shared_pool shared_new(unsigned int devices,
+					    bool is_mirror)
+{
+	return shared_new_of(devices, is_mirror, SHARED_BYTES);
 }
 
 /*
