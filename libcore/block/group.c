@@ -23,6 +23,7 @@ struct load_state {
 	bool		has_valid;
 	bool		has_damage;	/* a page of this life that is not valid */
 	uint64_t	best_seq;
+	unsigned int	copies;		/* that were to be read */
 	int		io_error;
 };
 
@@ -87,82 +88,99 @@ static int judge(const struct load_state *st, const struct cfs_group *g,
 	return -ENOENT;
 }
 
-/* The reads of a group's copies, appended to @reads; how many. */
-static size_t plan_reads(const struct cfs_blocks *b, const struct cfs_group *g,
-			 struct cfs_mv_read *reads, uint8_t *pages)
-{
-	unsigned int readable = cfs_metavolume_readable(b->mv, g->lslice);
-	size_t n = 0;
+#define COPIES_MAX	(2 * CFS_PIECES_MAX)
+#define LOAD_AT_ONCE	128u
 
-	for (unsigned int piece = 0; piece < CFS_PIECES_MAX; piece++) {
-		if (!(readable & 1u << piece))
-			continue;
-		for (unsigned int slot = 0; slot < 2; slot++, n++)
-			reads[n] = (struct cfs_mv_read){
+/* The reads of many groups' copies, and whose each is. */
+struct load_plan {
+	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
+	uint16_t	of[LOAD_AT_ONCE * COPIES_MAX];
+	size_t		count;
+	uint8_t		*pages;		/* as many */
+	struct load_state states[LOAD_AT_ONCE];
+};
+
+/*
+ * All first slots, then all second ones: the pages of neighbours lie side by
+ * side, and become one request if groups are in the order of addresses.
+ */
+static void plan_reads(const struct cfs_blocks *b,
+		       struct cfs_group *const *groups, size_t count,
+		       struct load_plan *plan)
+{
+	plan->count = 0;
+	for (unsigned int k = 0; k < COPIES_MAX; k++) {
+		for (size_t i = 0; i < count; i++) {
+			const struct cfs_group *g = groups[i];
+			size_t n = plan->count;
+
+			if (!(cfs_metavolume_readable(b->mv, g->lslice) &
+			      1u << k / 2))
+				continue;
+			plan->of[n] = (uint16_t)i;
+			plan->reads[n] = (struct cfs_mv_read){
 				.vaddr = page_vaddr(b, g->lslice, g->index,
-						    slot),
+						    k & 1),
 				.count = 1,
-				.piece = piece,
-				.buf = pages + n * CFS_PAGE_BYTES,
+				.piece = k / 2,
+				.buf = plan->pages + n * CFS_PAGE_BYTES,
 			};
+			plan->count++;
+		}
 	}
-	return n;
 }
 
-#define COPIES_MAX	(2 * CFS_PIECES_MAX)
-#define LOAD_AT_ONCE	64u
-
 static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
-		     size_t count, int *results, uint8_t *pages,
+		     size_t count, int *results, struct load_plan *plan,
 		     struct cfs_err *err)
 {
-	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
-	size_t first[LOAD_AT_ONCE + 1] = { 0 };
 	int r;
 
 	for (size_t i = 0; i < count; i++) {
-		size_t at = first[i];
-
-		first[i + 1] = at + plan_reads(b, groups[i], reads + at,
-					       pages + at * CFS_PAGE_BYTES);
+		plan->states[i] = (struct load_state){ .copies = 0 };
+		groups[i]->seq = 0;
+		memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
 	}
-	r = cfs_metavolume_read_batch(b->mv, reads, first[count], err);
-	for (size_t i = 0; i < count && r == 0; i++) {
-		struct cfs_group *g = groups[i];
-		struct load_state st = { 0 };
+	plan_reads(b, groups, count, plan);
+	r = cfs_metavolume_read_batch(b->mv, plan->reads, plan->count, err);
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < plan->count; k++) {
+		struct cfs_group *g = groups[plan->of[k]];
+		struct load_state *st = &plan->states[plan->of[k]];
 
-		g->seq = 0;
-		memset(g->tags, 0, sizeof(g->tags));
-		for (size_t k = first[i]; k < first[i + 1]; k++) {
-			if (reads[k].result < 0)
-				st.io_error = reads[k].result;
-			else
-				look_at(b, reads[k].buf,
-					cfs_vaddr(g->lslice, g->index),
-					cfs_metavolume_generation(b->mv,
-								  g->lslice),
-					g, &st);
-		}
-		if (first[i] == first[i + 1])
-			st.io_error = -ENODEV;
-		results[i] = judge(&st, g, err);
+		st->copies++;
+		if (plan->reads[k].result < 0)
+			st->io_error = plan->reads[k].result;
+		else
+			look_at(b, plan->reads[k].buf,
+				cfs_vaddr(g->lslice, g->index),
+				cfs_metavolume_generation(b->mv, g->lslice),
+				g, st);
 	}
-	return r;
+	for (size_t i = 0; i < count; i++) {
+		if (!plan->states[i].copies)
+			plan->states[i].io_error = -ENODEV;
+		results[i] = judge(&plan->states[i], groups[i], err);
+	}
+	return 0;
 }
 
 int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
 		    size_t count, int *results, struct cfs_err *err)
 {
 	size_t at_once = CFS_MIN(count, LOAD_AT_ONCE);
-	CFS_CLEANUP(cfs_freep) uint8_t *pages =
-		cfs_dev_buf_alloc(at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
+	CFS_CLEANUP(cfs_freep) uint8_t *pages = cfs_dev_buf_alloc_unset(
+			at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
+	CFS_CLEANUP(cfs_freep) struct load_plan *plan = malloc(sizeof(*plan));
 	int r = 0;
 
-	if (!pages)
+	if (!pages || !plan)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	plan->pages = pages;
 	for (size_t i = 0; i < count && r == 0; i += at_once)
 		r = load_some(b, groups + i, CFS_MIN(at_once, count - i),
-			      results + i, pages, err);
+			      results + i, plan, err);
 	return r;
 }
 

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #define VIEW_NS		(5 * CFS_NS_PER_S)	/* a view is not kept longer */
+#define LOANS_IDLE	1u	/* groups: what one writes to is kept */
 #define STAGE_TRIES	4
 #define PIECE_BYTES	(CFS_DIRECT_DATA_MAX / 4096u * 4096u)
 
@@ -41,6 +42,19 @@ int direct_ask(struct direct_container *dc, uint16_t type, uint64_t value,
 	int r = direct_is_lost(dc, err);
 
 	return r < 0 ? r : direct_call(dc->d, type, &q, reply, err);
+}
+
+static int source_lend(void *ctx, uint32_t count, struct cfs_loans *loans,
+		       struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
+	struct direct_container *dc = ctx;
+	int r = direct_ask(dc, CFS_DIRECT_LEND, count, &reply, err);
+
+	__atomic_store_n(&dc->is_idle, false, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&dc->d->stats.lends, 1, __ATOMIC_RELAXED);
+	return r < 0 ? r : cfs_loans_unpack(reply.data, reply.bytes, loans,
+					    err);
 }
 
 static int source_lend_inos(void *ctx, uint32_t count, uint64_t *ret_first,
@@ -129,19 +143,15 @@ static int source_fold(void *ctx, const struct cfs_fold *fold,
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf whole = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
-	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
 	struct direct_container *dc = ctx;
-	struct cfs_fold more = *fold;
 	int r = direct_is_lost(dc, err);
 
-	if (r == 0 && __atomic_load_n(&dc->must_return, __ATOMIC_SEQ_CST) &&
-	    direct_loans_return(dc, fold->returns, fold->return_count,
-				&returns, &more.return_count) == 0)
-		more.returns = returns;
-	if (r == 0 && cfs_fold_pack(&more, &whole) < 0)
+	if (r == 0 && cfs_fold_pack(fold, &whole) < 0)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = send_fold(dc, fold->seq, &whole, &reply, err);
+	if (fold->record_count)
+		__atomic_store_n(&dc->is_idle, false, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&dc->d->stats.folds, 1, __ATOMIC_RELAXED);
 	return r < 0 ? r : take_view(dc, &reply, ret, err);
 }
@@ -163,7 +173,7 @@ static bool source_holds(void *ctx)
 }
 
 static const struct cfs_client_source source = {
-	.lend = direct_lend,
+	.lend = source_lend,
 	.lend_inos = source_lend_inos,
 	.fold = source_fold,
 	.view = source_view,
@@ -212,7 +222,6 @@ static void container_free(struct direct_container *dc)
 {
 	if (dc->c)
 		cfs_container_drop(dc->c);
-	cfs_loans_donep(&dc->ahead);
 	if (dc->vols)
 		cfs_vols_free(dc->vols);
 	pthread_mutex_destroy(&dc->view_lock);
@@ -424,7 +433,7 @@ void direct_notice(void *arg, const void *msg, size_t bytes)
 struct due {
 	struct direct_container *dc;
 	uint64_t	hold_serial;
-	bool		must_return, must_look, must_borrow;
+	bool		must_return, must_look, is_idle;
 };
 
 static bool is_due(struct cfs_direct *d, struct due *ret)
@@ -433,27 +442,36 @@ static bool is_due(struct cfs_direct *d, struct due *ret)
 	struct direct_container *dc;
 
 	for (dc = d->containers; dc; dc = dc->next) {
-		bool must_borrow = dc->ahead_count && !dc->ahead.count;
 		bool must_look =
 			__atomic_load_n(&dc->viewed_ns, __ATOMIC_RELAXED) +
 			VIEW_NS < now;
 
 		if (__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST) ||
 		    __atomic_load_n(&dc->has_failed, __ATOMIC_SEQ_CST) ||
-		    (!dc->hold_serial && !dc->must_return && !must_look &&
-		     !must_borrow))
+		    (!dc->hold_serial && !dc->must_return && !must_look))
 			continue;
-		/* What nobody has asked for since the last look goes back. */
-		if (must_look && dc->ahead.count && dc->is_idle)
-			dc->must_return = true;
-		dc->is_idle |= must_look;
-		*ret = (struct due){ dc, dc->hold_serial, dc->must_return,
-				     must_look, must_borrow };
+		*ret = (struct due){
+			dc, dc->hold_serial, dc->must_return, must_look,
+			__atomic_load_n(&dc->is_idle, __ATOMIC_RELAXED),
+		};
+		if (must_look)
+			__atomic_store_n(&dc->is_idle, true, __ATOMIC_RELAXED);
 		dc->hold_serial = 0;
 		dc->users++;
 		return true;
 	}
 	return false;
+}
+
+/* What nobody has written to since the last look goes back. */
+static bool has_idle_loans(const struct due *due)
+{
+	struct cfs_client_counts counts;
+
+	if (!due->is_idle)
+		return false;
+	cfs_container_client_counts(due->dc->c, &counts);
+	return counts.loan_count > LOANS_IDLE;
 }
 
 static void do_due(const struct due *due)
@@ -471,12 +489,9 @@ static void do_due(const struct due *due)
 		if (r == 0)
 			(void)direct_call(dc->d, CFS_DIRECT_HELD, &held, NULL,
 					  NULL);
-	} else if (due->must_return) {
+	} else if (due->must_return || has_idle_loans(due)) {
 		r = cfs_container_give_back(dc->c, false, &err);
 		__atomic_store_n(&dc->must_return, false, __ATOMIC_SEQ_CST);
-	} else if (due->must_borrow) {
-		r = 0;
-		direct_borrow(dc);
 	} else {
 		__atomic_store_n(&dc->viewed_ns,
 				 cfs_clock_elapsed_ns(cfs_clock_system()),

@@ -80,8 +80,6 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 	struct cfs_io_volume *io;
 	int r;
 
-	/* What was lent ahead, too. */
-	__atomic_store_n(&v->dc->must_return, true, __ATOMIC_SEQ_CST);
 	r = cfs_container_give_back(v->dc->c, true, err);
 	if (r < 0)
 		return r;

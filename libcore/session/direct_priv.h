@@ -27,11 +27,7 @@ struct direct_container {
 	uint64_t	hold_serial;	/* 0: nothing */
 	bool		must_return;
 	uint64_t	viewed_ns;	/* when it had a new view */
-	/* With d->mutex: groups that are lent to us, and that the container
-	 * has not asked for yet (direct_loans.c). */
-	struct cfs_loans ahead;
-	uint32_t	ahead_count;	/* so many are wanted; 0: none */
-	bool		is_borrowing, is_idle;
+	bool		is_idle;	/* nothing was written since; atomic */
 };
 
 struct direct_volume {
@@ -113,19 +109,6 @@ void direct_lost(void *d, uint64_t container);
 void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
 /* The data of an OPEN: who we are. */
 int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
-
-/* ---- direct_loans.c ------------------------------------------------------ */
-
-/* Groups for the container @dc: those that were lent ahead, or what the manager
- * lends now. */
-int direct_lend(void *dc, uint32_t count, struct cfs_loans *loans,
-		struct cfs_err *err);
-/* What was lent ahead, to be given back: keys behind the @count of @keys, which
- * are copied; *ret is to be freed. */
-int direct_loans_return(struct direct_container *dc, const uint64_t *keys,
-			size_t count, uint64_t **ret, size_t *ret_count);
-/* In the thread: borrow ahead. */
-void direct_borrow(struct direct_container *dc);
 
 /* ---- direct_container.c -------------------------------------------------- */
 

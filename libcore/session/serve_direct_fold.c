@@ -253,12 +253,11 @@ static int take(struct cfs_serve_direct *sd, struct beside_client *c,
 		struct beside_member *dm, const uint8_t *data, size_t bytes,
 		struct cfs_client_view *ret, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
 	CFS_CLEANUP(beside_rules_donep) struct beside_rules rules = {
 		.sd = NULL };
 	const struct cfs_fold_rules fold_rules = { beside_may, &rules };
-	struct cfs_fold fold;
-	int r = cfs_fold_unpack(data, bytes, &fold, &returns, err);
+	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold fold = { .owned = NULL };
+	int r = cfs_fold_unpack(data, bytes, &fold, err);
 
 	if (r == -EUCLEAN)
 		return cfs_err_wrap(err, -EPROTO, "a fold");

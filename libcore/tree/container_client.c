@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Client mode: opening, views, folds.  The head of container_client.h tells the
- * order of things.
+ * Client mode: opening, views, what is asked of it.  The head of
+ * container_client.h tells the order of things.
  */
 #include "tree/container_client_priv.h"
 
@@ -107,9 +107,9 @@ static int check_view(const struct cfs_container *c,
 }
 
 /* Trees from the view's roots; nothing is dirty any more. */
-static int install_view(struct cfs_container *c,
-			const struct cfs_client_view *view,
-			struct cfs_err *err)
+int cfs_client_install_view(struct cfs_container *c,
+			    const struct cfs_client_view *view,
+			    struct cfs_err *err)
 {
 	static const unsigned int ids[CFS_CLIENT_TREES] = {
 		CFS_TREE_TABLE, CFS_TREE_LIVE, CFS_TREE_HISTORY,
@@ -192,7 +192,7 @@ int cfs_container_open_client(const struct cfs_container_config *config,
 	c->client->source_ctx = client->source_ctx;
 	c->client->is_checked = client->is_checked;
 	c->client->fold_seq = client->rec.fold_seq;
-	r = install_view(c, view, err);
+	r = cfs_client_install_view(c, view, err);
 	if (client->client_id == 0)
 		c->is_readonly = true;
 	else if (r == 0)
@@ -270,139 +270,6 @@ int cfs_client_synced(struct cfs_container *c, size_t bytes, uint32_t count,
 	return 0;
 }
 
-/* ---- folding ------------------------------------------------------------- */
-
-bool cfs_client_wants_fold(struct cfs_container *c)
-{
-	const struct client_mode *m = c->client;
-	size_t dirty = 0;
-
-	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
-		if (c->trees[i])
-			dirty += cfs_tree_dirty_count(c->trees[i]);
-	return m->records.bytes + c->pending.bytes > CFS_CLIENT_RECORDS_SOFT ||
-	       dirty > CFS_CLIENT_DIRTY_SOFT ||
-	       m->named_blocks > CFS_CLIENT_BLOCKS_SOFT ||
-	       c->stamp + CFS_CLIENT_STAMPS_SOFT >= m->stamp_end;
-}
-
-static bool has_changes(struct cfs_container *c)
-{
-	uint64_t blocks = 0, records = 0;
-
-	if (c->hooks)
-		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
-	return blocks || c->client->records.bytes || c->pending.bytes ||
-	       c->forces_commit || (c->is_sealing && c->groups);
-}
-
-/* Pages and tags go home, durably; records of them are pending then. */
-static int bring_home(struct cfs_container *c, struct cfs_err *err)
-{
-	int r = 0;
-
-	/* Pages get a birth of their own, so that no record of ours has it. */
-	c->stamp++;
-	if (c->hooks)
-		r = c->hooks->fold(c->hooks_ctx, err);
-	if (r == 0)
-		r = cfs_space_commit_pages(c, err);
-	if (r == 0)
-		r = cfs_container_write_all(c, err);
-	if (r == 0)
-		cfs_log_flushed(c->log);
-	return r;
-}
-
-static int send_fold(struct cfs_container *c, const uint64_t *returns,
-		     size_t return_count, struct cfs_client_view *ret,
-		     struct cfs_err *err)
-{
-	struct client_mode *m = c->client;
-	struct cfs_fold fold = {
-		.seq = m->fold_seq + 1,
-		.map_change = m->map_change,
-		.returns = returns,
-		.return_count = return_count,
-		.holds = m->will_hold,
-	};
-	int r;
-
-	if (cfs_buf_append(&m->records, c->pending.data,
-			   c->pending.bytes) < 0)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	m->record_count += c->pending_count;
-	fold.record_count = m->record_count;
-	fold.record_bytes = m->records.bytes;
-	fold.records = m->records.data;
-	cfs_log_to_root(c->log, &c->root);
-	fold.log = (struct cfs_log_position){
-		.seq = c->root.log_seq, .chain = c->root.log_chain,
-		.extent = c->root.log_extent, .block = c->root.log_block,
-	};
-	__atomic_add_fetch(&m->begun, 1, __ATOMIC_SEQ_CST);
-	r = m->source->fold(m->source_ctx, &fold, ret, err);
-	if (r == 0)
-		m->fold_seq++;
-	return r;
-}
-
-/* The owner has it all: nothing of it is ours to keep. */
-static int folded(struct cfs_container *c, const struct cfs_client_view *view,
-		  const uint64_t *returns, size_t return_count,
-		  struct cfs_err *err)
-{
-	struct client_mode *m = c->client;
-
-	cfs_client_returned(c, returns, return_count);
-	cfs_log_trim(c->log, &c->root);
-	m->records.bytes = 0;
-	m->record_count = 0;
-	m->freed_blocks = 0;
-	m->named_blocks = 0;
-	m->folds++;
-	m->returns_idle = false;
-	m->is_held = m->will_hold;
-	c->pending.bytes = 0;
-	c->pending_count = 0;
-	c->data_batch /= 2;	/* who writes much goes on with it */
-	if (c->hooks)
-		c->hooks->folded(c->hooks_ctx);
-	return install_view(c, view, err);
-}
-
-int cfs_client_fold_locked(struct cfs_container *c, struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL,
-	};
-	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
-	struct cfs_err why = CFS_ERR_INIT;
-	size_t return_count = 0;
-	int r;
-
-	assert(!c->in_op);
-	if (!has_changes(c))
-		return 0;
-	c->forces_commit = false;
-	c->is_committing = true;
-	r = bring_home(c, &why);
-	cfs_container_drop_writes(c);
-	if (r == 0)
-		r = cfs_client_returns(c, &returns, &return_count, &why);
-	if (r == 0)
-		r = send_fold(c, returns, return_count, &view, &why);
-	if (r == 0)
-		r = folded(c, &view, returns, return_count, &why);
-	if (r < 0) {
-		cfs_container_poison(c, &why);
-		if (err)
-			*err = why;
-	}
-	c->is_committing = false;
-	return r;
-}
-
 /* ---- what is asked of it ------------------------------------------------- */
 
 /* -EROFS, or what closed it. */
@@ -472,7 +339,7 @@ static int get_view(struct cfs_container *c, struct cfs_err *err)
 	int r = m->source->view(m->source_ctx, m->map_change, &view, &why);
 
 	if (r == 0)
-		r = install_view(c, &view, &why);
+		r = cfs_client_install_view(c, &view, &why);
 	if (r == 0) {
 		m->is_held = false;
 		return 0;
@@ -497,7 +364,7 @@ int cfs_container_refresh(struct cfs_container *c, struct cfs_err *err)
 	assert(c->client && !c->in_op);
 	if (c->why_readonly.code)
 		r = refuse(c, err);
-	else if (!c->is_readonly && has_changes(c))
+	else if (!c->is_readonly && cfs_client_has_changes(c))
 		r = cfs_client_fold_locked(c, err);
 	else
 		r = get_view(c, err);

@@ -21,10 +21,13 @@
  *                              -> the log still has all that was synced
  *        2. the records since the last fold, those of the pages too, go to the
  *           owner, with the position of the log's head and the groups that are
- *           used up
+ *           used up.  If they are many, they were written with 1, into lent
+ *           blocks that nothing else will use, and the owner is told where
  *        3. the owner checks all, applies all, commits; or refuses all
  *        4. the reply is a new view: the dirty nodes are dropped, the log is
- *           empty, stamps go on in the new range
+ *           empty, stamps go on in the new range.  With it come groups for as
+ *           much as was written since the last fold, so that who writes much
+ *           need not ask for them
  *
  *   death   Whoever seals us sets our gravestone, reads the log from the last
  *           folded position to its end, and applies it.  What we write behind
@@ -66,25 +69,11 @@
 #define CFS_LOANS_MAX		512u	/* groups of one answer */
 #define CFS_FOLD_BYTES_MAX	(UINT32_C(16) << 20)	/* records */
 #define CFS_FOLD_RETURNS_MAX	65536u
+#define CFS_FOLD_PLACES_MAX	2048u
+/* More than that goes into lent blocks, if there are any. */
+#define CFS_FOLD_INLINE_BYTES	(UINT32_C(16) << 10)
 
 /* ---- what is told over the seam ------------------------------------------ */
-
-/* What is to be seen.  It owns smap. */
-struct cfs_client_view {
-	uint64_t	container_id;
-	uint8_t		uuid[16];
-	uint32_t	epoch;		/* of the owner */
-	uint64_t	root_seq;	/* of the commit that it shows */
-	uint64_t	stamp;		/* births from here on, */
-	uint64_t	stamp_end;	/* and below this */
-	struct cfs_tree_root trees[CFS_CLIENT_TREES];
-	uint64_t	total_blocks, used_blocks, left_blocks;
-	uint64_t	map_change;	/* number of the slice map's state */
-	bool		has_map;	/* else it is as the client knows it */
-	uint32_t	smap_count;
-	struct cfs_smap_entry *smap;
-};
-void cfs_client_view_donep(struct cfs_client_view *view);
 
 struct cfs_loan {
 	uint64_t	key;		/* lslice << 22 | group */
@@ -100,6 +89,35 @@ struct cfs_loans {			/* {0} is empty */
 };
 void cfs_loans_donep(struct cfs_loans *loans);
 
+/* What is to be seen.  It owns smap and the loans. */
+struct cfs_client_view {
+	uint64_t	container_id;
+	uint8_t		uuid[16];
+	uint32_t	epoch;		/* of the owner */
+	uint64_t	root_seq;	/* of the commit that it shows */
+	uint64_t	stamp;		/* births from here on, */
+	uint64_t	stamp_end;	/* and below this */
+	struct cfs_tree_root trees[CFS_CLIENT_TREES];
+	uint64_t	total_blocks, used_blocks, left_blocks;
+	uint64_t	map_change;	/* number of the slice map's state */
+	bool		has_map;	/* else it is as the client knows it */
+	uint32_t	smap_count;
+	struct cfs_smap_entry *smap;
+	struct cfs_loans loans;		/* with the answer to a fold: new ones */
+};
+void cfs_client_view_donep(struct cfs_client_view *view);
+
+/* Blocks on loan that hold a part of a fold. */
+struct cfs_fold_place {
+	uint64_t	vaddr;
+	uint32_t	count;
+};
+
+/*
+ * Records and keys are in the message, or, if they are many, in lent blocks
+ * that nothing else will use: @places, in this order, the last block filled up
+ * with zeroes.  Then the message is small whatever the fold is.
+ */
 struct cfs_fold {
 	uint64_t	seq;		/* 1 for a client's first */
 	uint64_t	map_change;	/* as the client knows the slice map */
@@ -110,13 +128,26 @@ struct cfs_fold {
 	size_t		return_count;
 	const uint64_t	*returns;	/* keys of groups that are given back */
 	bool		holds;		/* it will get a view before it goes on */
+	uint32_t	want_groups;	/* to be lent with the answer; 0: none */
+	size_t		place_count;	/* 0: all is here */
+	const struct cfs_fold_place *places;
+	uint8_t		csum[16];	/* XXH3-128 of what the places hold */
+	void		*owned;		/* of one that was unpacked */
 };
+/* Bytes of records and keys: what the places hold. */
+static inline size_t cfs_fold_bytes(const struct cfs_fold *fold)
+{
+	return fold->record_bytes + 8 * fold->return_count;
+}
+void cfs_fold_donep(struct cfs_fold *fold);
 
 /*
  * Bytes of these for messages.  pack appends to @buf: 0 or -ENOMEM.  unpack
  * reads exactly @bytes and sets @ret on success only: -EUCLEAN for whatever is
  * cut, too much or out of bounds; -ENOMEM.  A fold that was unpacked leads into
- * @data but for its returns, which are to be freed.
+ * @data, and is to be given to cfs_fold_donep; if it has places, its records
+ * and returns are NULL until cfs_fold_attach gives it what they hold, which
+ * stays the caller's: -EUCLEAN.
  */
 int cfs_client_view_pack(const struct cfs_client_view *view,
 			 struct cfs_buf *buf);
@@ -127,7 +158,11 @@ int cfs_loans_unpack(const void *data, size_t bytes, struct cfs_loans *ret,
 		     struct cfs_err *err);
 int cfs_fold_pack(const struct cfs_fold *fold, struct cfs_buf *buf);
 int cfs_fold_unpack(const void *data, size_t bytes, struct cfs_fold *ret,
-		    uint64_t **ret_returns, struct cfs_err *err);
+		    struct cfs_err *err);
+int cfs_fold_attach(struct cfs_fold *fold, const void *data,
+		    struct cfs_err *err);
+/* What goes into the places, appended; sets fold->csum.  -ENOMEM. */
+int cfs_fold_detach(struct cfs_fold *fold, struct cfs_buf *buf);
 
 /*
  * How a client reaches the owner.  Each call blocks until there is an answer or

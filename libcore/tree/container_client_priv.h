@@ -67,9 +67,16 @@ struct client_mode {
 	struct shelf_node *shelf;
 };
 
-/* container_client.c */
+/* container_client_fold.c */
 int cfs_client_fold_locked(struct cfs_container *c, struct cfs_err *err);
 bool cfs_client_wants_fold(struct cfs_container *c);
+bool cfs_client_has_changes(struct cfs_container *c);
+
+/* container_client.c */
+/* Trees from the view's roots; nothing is dirty any more. */
+int cfs_client_install_view(struct cfs_container *c,
+			    const struct cfs_client_view *view,
+			    struct cfs_err *err);
 /* A frame with the first @bytes of pending, @count records, is durable. */
 int cfs_client_synced(struct cfs_container *c, size_t bytes, uint32_t count,
 		      struct cfs_err *err);
@@ -82,6 +89,10 @@ int cfs_client_release(struct cfs_container *c, struct cfs_err *err);
 /* container_client_space.c */
 int cfs_client_borrow(struct cfs_container *c, uint64_t blocks,
 		      struct cfs_err *err);
+int cfs_client_take_loans(struct cfs_container *c,
+			  const struct cfs_loans *loans, struct cfs_err *err);
+/* How many to ask for with the fold under way; 0: none. */
+uint32_t cfs_client_groups_wanted(const struct cfs_container *c);
 int cfs_client_ensure(struct cfs_container *c, uint64_t blocks,
 		      struct cfs_err *err);
 int cfs_client_make_room(struct cfs_container *c, uint64_t blocks,

@@ -11,10 +11,15 @@
 
 #include <stdlib.h>
 
-#define BORROW_MIN	4u
+#define BORROW_MIN	16u
 #define BORROW_MAX	256u
 #define INOS_MIN	512u
-#define INOS_MAX	8192u
+#define INOS_MAX	32768u
+/* Blocks that no fold has named: so many, or in a small container a sixteenth
+ * of it, and where groups are used up a fold brings more than asking does.  A
+ * quarter of that, and it is asked for more with the fold. */
+#define FOLD_WORTH	16384u	/* 64 MiB */
+#define FOLD_WORTH_PART	16u
 /* So many blocks that no fold has named are worth one where space ends. */
 #define NAMED_WORTH	256u
 
@@ -26,38 +31,79 @@ static unsigned int bits_count(const uint64_t bits[2])
 
 /* ---- borrowing ----------------------------------------------------------- */
 
-/* One group of an answer, into memory with its tags. */
-static int take_loan(struct cfs_container *c, const struct cfs_loan *loan,
-		     struct cfs_err *err)
+/* The slice of a loan may be new. */
+static int map_loan(struct cfs_container *c, const struct cfs_loan *loan,
+		    struct cfs_err *err)
 {
-	struct client_mode *m = c->client;
 	struct cfs_piece pieces[CFS_PIECES_MAX];
-	struct open_group *g;
-	int r;
 
-	if (!cfs_metavolume_get(c->mv, cfs_vaddr_lslice(loan->key), pieces)) {
-		r = cfs_metavolume_set(c->mv, cfs_vaddr_lslice(loan->key),
-				       loan->pieces, err);
+	return cfs_metavolume_get(c->mv, cfs_vaddr_lslice(loan->key),
+				  pieces) ? 0 :
+	       cfs_metavolume_set(c->mv, cfs_vaddr_lslice(loan->key),
+				  loan->pieces, err);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct cfs_candidate *x = a, *y = b;
+
+	return (x->key > y->key) - (x->key < y->key);
+}
+
+/* In the order of addresses, in which their pages are read. */
+static int list_loans(struct cfs_container *c, const struct cfs_loans *loans,
+		      struct cfs_candidate *list, struct cfs_err *err)
+{
+	for (size_t i = 0; i < loans->count; i++) {
+		const struct cfs_loan *loan = &loans->items[i];
+		int r = map_loan(c, loan, err);
+
 		if (r < 0)
 			return r;
+		list[i] = (struct cfs_candidate){
+			.key = loan->key,
+			.allowed = { loan->allowed[0], loan->allowed[1] },
+			.was_used = loan->was_used,
+		};
 	}
-	HASH_FIND(hh, c->groups, &loan->key, sizeof(loan->key), g);
-	if (g)
-		return cfs_err_set(err, -EPROTO,
-				   "the owner lent a group twice");
-	r = cfs_space_group_open(c, loan->key, loan->was_used, &g, err);
-	if (r == -EUCLEAN || r == -EIO) {
-		/* Its tag page is damaged: not for us to write over. */
-		if (cfs_vec_push(&m->spoilt, loan->key) < 0)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		return 0;
+	if (loans->count > 1)
+		qsort(list, loans->count, sizeof(*list), by_key);
+	for (size_t i = 0; i < loans->count; i++) {
+		struct open_group *g;
+
+		HASH_FIND(hh, c->groups, &list[i].key, sizeof(list[i].key), g);
+		if (g || (i > 0 && list[i].key == list[i - 1].key))
+			return cfs_err_set(err, -EPROTO,
+					   "the owner lent a group twice");
 	}
-	if (r < 0)
-		return r;
-	g->allowed[0] = loan->allowed[0];
-	g->allowed[1] = loan->allowed[1];
-	m->allowed_blocks += bits_count(g->allowed);
 	return 0;
+}
+
+int cfs_client_take_loans(struct cfs_container *c,
+			  const struct cfs_loans *loans, struct cfs_err *err)
+{
+	struct client_mode *m = c->client;
+	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
+		calloc(loans->count + 1, sizeof(*list));
+	const size_t unfit = c->unfit.count;
+	int r = list ? list_loans(c, loans, list, err) :
+		       cfs_err_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = cfs_space_groups_open(c, list, loans->count, err);
+	/* A damaged tag page is not for us to write over. */
+	for (size_t i = unfit; i < c->unfit.count && r == 0; i++)
+		if (cfs_vec_push(&m->spoilt, c->unfit.items[i]) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	c->unfit.count = unfit;
+	for (size_t i = 0; i < loans->count && r == 0; i++) {
+		struct open_group *g;
+
+		HASH_FIND(hh, c->groups, &list[i].key, sizeof(list[i].key), g);
+		if (g)
+			m->allowed_blocks += bits_count(g->allowed);
+	}
+	return r;
 }
 
 int cfs_client_borrow(struct cfs_container *c, uint64_t blocks,
@@ -68,14 +114,37 @@ int cfs_client_borrow(struct cfs_container *c, uint64_t blocks,
 	uint64_t count = cfs_div_up(blocks, CFS_TAGS_PER_PAGE);
 	int r;
 
-	/* Twice as many each time, so that long writes ask seldom. */
+	/* Many more each time, so that long writes ask seldom. */
 	count = CFS_MAX(CFS_MAX(count, BORROW_MIN), c->data_batch);
 	count = CFS_MIN(count, CFS_LOANS_MAX);
-	c->data_batch = (uint32_t)CFS_MIN(2 * count, BORROW_MAX);
+	c->data_batch = (uint32_t)CFS_MIN(4 * count, BORROW_MAX);
 	r = m->source->lend(m->source_ctx, (uint32_t)count, &loans, err);
-	for (size_t i = 0; i < loans.count && r == 0; i++)
-		r = take_loan(c, &loans.items[i], err);
-	return r;
+	return r < 0 ? r : cfs_client_take_loans(c, &loans, err);
+}
+
+static uint64_t worth_a_fold(const struct cfs_container *c)
+{
+	return CFS_MAX(NAMED_WORTH,
+		       CFS_MIN(FOLD_WORTH,
+			       c->client->total_blocks / FOLD_WORTH_PART));
+}
+
+/*
+ * With a fold: groups for twice of what was written since the last one, as far
+ * as they are not at hand, and no more than the next fold will name.
+ */
+uint32_t cfs_client_groups_wanted(const struct cfs_container *c)
+{
+	const struct client_mode *m = c->client;
+	const uint64_t blocks = CFS_MIN(2 * m->named_blocks,
+					CFS_CLIENT_BLOCKS_SOFT);
+
+	if (c->is_sealing || m->returns_idle || m->will_hold ||
+	    m->named_blocks < worth_a_fold(c) / 4 || m->allowed_blocks >= blocks)
+		return 0;
+	return (uint32_t)CFS_MIN(cfs_div_up(blocks - m->allowed_blocks,
+					    CFS_TAGS_PER_PAGE),
+				 CFS_LOANS_MAX);
 }
 
 int64_t cfs_client_space_left(struct cfs_container *c)
@@ -106,9 +175,16 @@ int cfs_client_ensure(struct cfs_container *c, uint64_t blocks,
 	return 0;
 }
 
+static int fold_now(struct cfs_container *c, struct cfs_err *err)
+{
+	c->forces_commit = true;
+	return cfs_client_fold_locked(c, err);
+}
+
 /*
- * Before an operation: what it will usually want.  Where there is no more, what
- * was overwritten comes back by a fold, which also gives back what is used up,
+ * Before an operation: what it will usually want.  Who has written much folds
+ * for it, and gets both with one message.  Where there is no more, what was
+ * overwritten comes back by a fold, which also gives back what is used up,
  * and the owner then counts the nodes that name it instead of guessing them;
  * and if that brings nothing, the operation itself finds out how much it needs.
  */
@@ -117,13 +193,15 @@ int cfs_client_make_room(struct cfs_container *c, uint64_t blocks,
 {
 	int r = cfs_client_release(c, err);
 
+	if (r == 0 && c->client->named_blocks >= worth_a_fold(c) &&
+	    cfs_client_space_left(c) < (int64_t)blocks)
+		r = fold_now(c, err);
 	if (r < 0)
 		return r;
 	r = cfs_client_ensure(c, blocks, err);
 	if (r == -ENOSPC && (c->client->freed_blocks ||
 			     c->client->named_blocks >= NAMED_WORTH)) {
-		c->forces_commit = true;
-		r = cfs_client_fold_locked(c, err);
+		r = fold_now(c, err);
 		if (r == 0)
 			r = cfs_client_ensure(c, blocks, err);
 	}
@@ -144,7 +222,7 @@ int cfs_client_new_ino(struct cfs_container *c, uint64_t *ret,
 		if (r < 0)
 			return r;
 		/* Who makes many asks seldom. */
-		m->ino_batch = CFS_MIN(4 * count, INOS_MAX);
+		m->ino_batch = CFS_MIN(16 * count, INOS_MAX);
 		if (first >= end || end > CFS_INO_MAX + 1)
 			return cfs_err_set(err, -EPROTO, "the owner lent no "
 					   "inode numbers");

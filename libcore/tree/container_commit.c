@@ -117,7 +117,7 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 	*root = c->root;
 	root->stamp = c->stamp;
 	root->stamp_ceiling = c->stamp + STAMPS_AHEAD;
-	root->next_ino = c->next_ino + INO_AHEAD;
+	root->next_ino = c->next_ino + CFS_MAX(INO_AHEAD, c->ino_ahead);
 	/* Not in the first root: the inode of a LUN is in no data record. */
 	if (c->is_sealing && c->root_seq > 0)
 		root->next_ino = c->next_ino;

@@ -118,6 +118,7 @@ struct cfs_container {
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t	stamp;
 	uint64_t	next_ino;
+	uint32_t	ino_ahead;	/* that a root promises, at least */
 	uint64_t	limit_blocks;	/* 0: none */
 
 	bool		is_readonly;	/* closed for writing, or opened so */

@@ -313,6 +313,7 @@ void cfs_client_view_donep(struct cfs_client_view *view)
 {
 	free(view->smap);
 	view->smap = NULL;
+	cfs_loans_donep(&view->loans);
 }
 
 void cfs_loans_donep(struct cfs_loans *loans)

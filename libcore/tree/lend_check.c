@@ -7,6 +7,7 @@
  */
 #include "tree/lend_priv.h"
 
+#include "base/cleanup.h"
 #include "tree/space_priv.h"
 
 #include <assert.h>
@@ -38,6 +39,7 @@ void cfs_lend_end(struct cfs_container *c, bool is_committed)
 		free(g->tags);
 		g->tags = NULL;
 		if (is_committed) {
+			g->was_named |= g->taken[0] || g->taken[1];
 			g->allowed[0] &= ~g->taken[0];
 			g->allowed[1] &= ~g->taken[1];
 		} else {
@@ -99,28 +101,137 @@ static int bad_place(struct cfs_err *err, uint64_t vaddr, const char *what)
 			   vaddr, what);
 }
 
-static int load_tags(struct cfs_container *c, struct lent_group *g,
-		     struct cfs_err *err)
+static bool is_data(const struct cfs_container *c, uint64_t vaddr,
+		    uint64_t count)
 {
-	int r;
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint32_t block = cfs_vaddr_block(vaddr);
 
-	if (g->tags)
+	return cfs_vaddr_lslice(vaddr) < c->slice_room &&
+	       c->slices[cfs_vaddr_lslice(vaddr)].is_mapped &&
+	       cfs_geometry_is_data(geo, block) && count > 0 &&
+	       count <= geo->data_count &&
+	       cfs_geometry_is_data(geo, block + (uint32_t)count - 1);
+}
+
+/*
+ * The first blocks of @count from @vaddr on, which are data, that lie in one
+ * group: how many, which of it, and the group if it is on loan to the client.
+ */
+static uint32_t first_part(const struct cfs_container *c, uint64_t vaddr,
+			   uint64_t count, uint32_t *ret_index,
+			   struct lent_group **ret)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint32_t block = cfs_vaddr_block(vaddr);
+	const uint32_t index = cfs_geometry_index(geo, block);
+	struct lent_group *g = cfs_lend_group(c,
+		cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			  cfs_geometry_group(geo, block)));
+
+	*ret_index = index;
+	*ret = g && g->client_id == c->lender->of->id ? g : NULL;
+	return (uint32_t)CFS_MIN(count, CFS_TAGS_PER_PAGE - index);
+}
+
+/* Groups whose tags are wanted. */
+struct expected {
+	CFS_VEC(struct lent_group *) groups;
+};
+
+static void expected_donep(struct expected *ex)
+{
+	cfs_vec_done(&ex->groups);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct lent_group *const *x = a, *const *y = b;
+
+	return ((*x)->key > (*y)->key) - ((*x)->key < (*y)->key);
+}
+
+/* Without its tags, which are read next. */
+static int expect_group(const struct cfs_container *c, struct expected *ex,
+			struct lent_group *g, struct cfs_err *err)
+{
+	if (!g || g->tags || !c->lender->reads_tags)
 		return 0;
-	g->tags = malloc(sizeof(*g->tags));
+	g->tags = calloc(1, sizeof(*g->tags));
 	if (!g->tags)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = cfs_group_load(c->blocks, cfs_vaddr_lslice(g->key),
-			   cfs_vaddr_block(g->key), g->tags, err);
-	/* A page that it has not written, or spoilt. */
-	if (r == -ENOENT || r == -EUCLEAN) {
-		memset(g->tags, 0, sizeof(*g->tags));
-		r = 0;
-	}
-	if (r < 0) {
+	g->tags->lslice = cfs_vaddr_lslice(g->key);
+	g->tags->index = cfs_vaddr_block(g->key);
+	if (cfs_vec_push(&ex->groups, g) < 0) {
 		free(g->tags);
 		g->tags = NULL;
+		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
+	return 0;
+}
+
+static void forget_tags(const struct expected *ex)
+{
+	for (size_t i = 0; i < ex->groups.count; i++) {
+		free(ex->groups.items[i]->tags);
+		ex->groups.items[i]->tags = NULL;
+	}
+}
+
+static int load_tags(struct cfs_container *c, struct expected *ex,
+		     struct cfs_err *err)
+{
+	const size_t count = ex->groups.count;
+	CFS_CLEANUP(cfs_freep) struct cfs_group **list =
+		calloc(count + 1, sizeof(struct cfs_group *));
+	CFS_CLEANUP(cfs_freep) int *results =
+		calloc(count + 1, sizeof(*results));
+	int r = list && results ? 0 :
+		cfs_err_set(err, -ENOMEM, "out of memory");
+
+	if (count > 1)
+		qsort(ex->groups.items, count, sizeof(*ex->groups.items),
+		      by_key);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		list[i] = ex->groups.items[i]->tags;
+	if (r == 0)
+		r = cfs_groups_load(c->blocks, list, count, results, err);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		/* A page that it has not written, or spoilt. */
+		if (results[i] == -ENOENT || results[i] == -EUCLEAN)
+			memset(list[i], 0, sizeof(*list[i]));
+		else
+			r = results[i];
+	}
+	if (r < 0)
+		forget_tags(ex);
 	return r;
+}
+
+int cfs_lend_expect(struct cfs_container *c, const void *buf,
+		    const struct cfs_frame *frame, struct cfs_err *err)
+{
+	CFS_CLEANUP(expected_donep) struct expected ex = {
+		.groups = CFS_VEC_INIT };
+	struct lent_group *g;
+	struct cfs_rec rec;
+	uint32_t pos = 0, index;
+	int r = 0;
+
+	while (r == 0 && cfs_frame_next(buf, frame, &pos, &rec, NULL) == 1) {
+		if (rec.type != CFS_REC_EXTENT ||
+		    !is_data(c, rec.vaddr, rec.count))
+			continue;
+		for (uint64_t n, done = 0; r == 0 && done < rec.count;
+		     done += n) {
+			n = first_part(c, rec.vaddr + done, rec.count - done,
+				       &index, &g);
+			r = expect_group(c, &ex, g, err);
+		}
+	}
+	if (r < 0)
+		forget_tags(&ex);
+	return r < 0 ? r : load_tags(c, &ex, err);
 }
 
 /* Do blocks first.. of the record, @count of them, have their tags? */
@@ -160,43 +271,63 @@ static void note_adopted(struct cfs_container *c, struct lent_group *g,
 	c->lender->lent_blocks -= count;
 }
 
+/* Blocks of a group, on loan to the client and named by nobody yet. */
+static int check_part(const struct lent_group *g, uint64_t vaddr,
+		      uint32_t index, uint32_t count, uint64_t ret_mask[2],
+		      struct cfs_err *err)
+{
+	if (!g)
+		return bad_place(err, vaddr, "it is not on loan");
+	range_mask(index, count, ret_mask);
+	for (unsigned int i = 0; i < 2; i++)
+		if (ret_mask[i] & ~(g->allowed[i] & ~g->taken[i]))
+			return bad_place(err, vaddr, "it may not be written");
+	return 0;
+}
+
+int cfs_lend_check_place(struct cfs_container *c,
+			 const struct cfs_fold_place *place,
+			 struct cfs_err *err)
+{
+	uint32_t done = 0;
+	int r = 0;
+
+	if (!is_data(c, place->vaddr, place->count))
+		return bad_place(err, place->vaddr, "it is no block of data");
+	while (r == 0 && done < place->count) {
+		uint64_t mask[2];
+		uint32_t index, n;
+		struct lent_group *g;
+
+		n = first_part(c, place->vaddr + done, place->count - done,
+			       &index, &g);
+		r = check_part(g, place->vaddr + done, index, n, mask, err);
+		done += n;
+	}
+	return r;
+}
+
 /* Blocks on loan to it, that nobody has named yet; they are taken. */
 static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
 		       struct cfs_err *err)
 {
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	const struct lender *l = c->lender;
 	uint64_t done = 0;
 
-	if (cfs_vaddr_lslice(rec->vaddr) >= c->slice_room ||
-	    !c->slices[cfs_vaddr_lslice(rec->vaddr)].is_mapped ||
-	    !cfs_geometry_is_data(geo, cfs_vaddr_block(rec->vaddr)) ||
-	    rec->count > geo->data_count ||
-	    !cfs_geometry_is_data(geo, cfs_vaddr_block(rec->vaddr) +
-				  (uint32_t)rec->count - 1))
+	if (!is_data(c, rec->vaddr, rec->count))
 		return bad_place(err, rec->vaddr, "it is no block of data");
 	while (done < rec->count) {
 		uint64_t vaddr = rec->vaddr + done;
-		uint32_t block = cfs_vaddr_block(vaddr);
-		uint32_t index = cfs_geometry_index(geo, block);
-		uint32_t n = (uint32_t)CFS_MIN(rec->count - done,
-					       CFS_TAGS_PER_PAGE - index);
-		struct lent_group *g = cfs_lend_group(c,
-			cfs_vaddr(cfs_vaddr_lslice(vaddr),
-				  cfs_geometry_group(geo, block)));
 		uint64_t mask[2];
-		int r;
+		uint32_t index;
+		struct lent_group *g;
+		uint32_t n = first_part(c, vaddr, rec->count - done, &index,
+					&g);
+		int r = check_part(g, vaddr, index, n, mask, err);
 
-		if (!g || g->client_id != l->of->id)
-			return bad_place(err, vaddr, "it is not on loan");
-		range_mask(index, n, mask);
-		for (unsigned int i = 0; i < 2; i++)
-			if (mask[i] & ~(g->allowed[i] & ~g->taken[i]))
-				return bad_place(err, vaddr,
-						 "it may not be written");
-		r = l->reads_tags ? load_tags(c, g, err) : 0;
 		if (r < 0)
 			return r;
+		assert(!l->reads_tags || g->tags);	/* cfs_lend_expect */
 		if (l->reads_tags && !has_tags(g, rec, index, done, n))
 			return bad_place(err, vaddr,
 					 "its tag does not say so");

@@ -7,6 +7,7 @@
 #include "tree/lend_priv.h"
 
 #include "base/cleanup.h"
+#include "base/xxh.h"
 #include "tree/space_priv.h"
 
 #include <inttypes.h>
@@ -37,6 +38,53 @@ static int check_head(const struct client_entry *e, const struct cfs_fold *fold,
 	return 0;
 }
 
+/*
+ * What a fold has in lent blocks, into *@ret_buf.  It is read once, verified,
+ * and then as good as what came in a message: whatever becomes of the blocks.
+ */
+static int read_places(struct cfs_container *c, struct cfs_fold *fold,
+		       void **ret_buf, struct cfs_err *err)
+{
+	const size_t bytes = cfs_fold_bytes(fold);
+	const uint64_t blocks = cfs_div_up(bytes, CFS_BLOCK_BYTES);
+	CFS_CLEANUP(cfs_freep) uint8_t *buf = NULL;
+	uint8_t csum[sizeof(fold->csum)];
+	uint64_t done = 0;
+	unsigned int piece;
+	int r = 0;
+
+	if (bytes > CFS_FOLD_BYTES_MAX + 8 * CFS_FOLD_RETURNS_MAX)
+		return cfs_err_set(err, -EPERM, "a client's fold is too large");
+	buf = cfs_dev_buf_alloc_unset(blocks * CFS_BLOCK_BYTES + 1);
+	if (!buf)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < fold->place_count && r == 0; i++) {
+		const struct cfs_fold_place *p = &fold->places[i];
+
+		if (p->count > blocks - done)
+			return cfs_err_set(err, -EPERM, "a client's fold lies "
+					   "in too many blocks");
+		r = cfs_lend_check_place(c, p, err);
+		if (r == 0)
+			r = cfs_metavolume_read_any(c->mv, p->vaddr, p->count,
+				buf + done * CFS_BLOCK_BYTES, &piece, err);
+		done += p->count;
+	}
+	if (r < 0)
+		return r;
+	if (done != blocks)
+		return cfs_err_set(err, -EPERM, "a client's fold lies in too "
+				   "few blocks");
+	cfs_xxh3_128(buf, bytes, csum);
+	if (memcmp(csum, fold->csum, sizeof(csum)) != 0)
+		return cfs_err_set(err, -EIO, "a client's fold reads "
+				   "differently from what it wrote");
+	r = cfs_fold_attach(fold, buf, err);
+	if (r == 0)
+		*ret_buf = CFS_STEAL(buf);
+	return r;
+}
+
 static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 			 struct cfs_err *err)
 {
@@ -55,6 +103,9 @@ static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 	if (fold->record_bytes)
 		memcpy(buf + CFS_FRAME_HEADER_BYTES, fold->records,
 		       fold->record_bytes);
+	r = cfs_lend_expect(c, buf, &frame, err);
+	if (r < 0)
+		return r;
 	while ((r = cfs_frame_next(buf, &frame, &pos, &rec, err)) == 1) {
 		r = cfs_lend_check(c, &rec, err);
 		if (r == 0)
@@ -164,12 +215,57 @@ static void forget_inos(struct client_entry *e)
 	e->inos.count -= half;
 }
 
+static bool is_unused(const struct cfs_container *c, uint64_t key)
+{
+	const struct lent_group *g = cfs_lend_group(c, key);
+
+	return g && !g->was_named;
+}
+
+/*
+ * Groups that come back unused, with tag pages that may be damaged: those are
+ * not lent again.  What cannot be found out is the next client's to find out.
+ */
+static void look_at_unused(struct cfs_container *c,
+			   const struct cfs_fold *fold)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_group *groups = NULL;
+	CFS_CLEANUP(cfs_freep) struct cfs_group **list = NULL;
+	CFS_CLEANUP(cfs_freep) int *results = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < fold->return_count; i++)
+		n += is_unused(c, fold->returns[i]);
+	groups = calloc(n + 1, sizeof(*groups));
+	list = calloc(n + 1, sizeof(struct cfs_group *));
+	results = calloc(n + 1, sizeof(*results));
+	if (!groups || !list || !results)
+		return;
+	n = 0;
+	for (size_t i = 0; i < fold->return_count; i++) {
+		if (!is_unused(c, fold->returns[i]))
+			continue;
+		groups[n].lslice = cfs_vaddr_lslice(fold->returns[i]);
+		groups[n].index = cfs_vaddr_block(fold->returns[i]);
+		list[n] = &groups[n];
+		n++;
+	}
+	if (n == 0 || cfs_groups_load(c->blocks, list, n, results, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (results[i] == -EUCLEAN)
+			(void)cfs_vec_push(&c->unfit,
+					   cfs_vaddr(groups[i].lslice,
+						     groups[i].index));
+}
+
 static void fold_taken(struct cfs_container *c, struct client_entry *e,
 		       const struct cfs_fold *fold,
 		       const struct cfs_client_rec *rec)
 {
 	e->rec = *rec;
 	forget_inos(e);
+	look_at_unused(c, fold);
 	for (size_t i = 0; i < fold->return_count; i++) {
 		struct lent_group *g = cfs_lend_group(c, fold->returns[i]);
 
@@ -216,18 +312,31 @@ static int look_first(struct cfs_container *c, uint64_t client_id,
 	return r;
 }
 
-int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
-			    const struct cfs_fold *fold,
-			    const struct cfs_fold_rules *rules,
-			    struct cfs_client_view *ret, struct cfs_err *err)
+/* Behind the commit: the view that answers it, and what it asks for. */
+static int answer(struct cfs_container *c, struct client_entry *e,
+		  const struct cfs_fold *fold, struct cfs_client_view *ret,
+		  struct cfs_err *err)
+{
+	int r = cfs_lend_view(c, e, fold->map_change, ret, err);
+
+	if (r < 0)
+		return r;
+	/* Less than it asked for, or nothing, will do. */
+	if (fold->want_groups &&
+	    cfs_lend_more(c, e, fold->want_groups, &ret->loans, NULL) < 0)
+		cfs_loans_donep(&ret->loans);
+	e->is_held = fold->holds;
+	return 0;
+}
+
+static int take_whole(struct cfs_container *c, uint64_t client_id,
+		      const struct cfs_fold *fold,
+		      const struct cfs_fold_rules *rules,
+		      struct cfs_client_view *ret, struct cfs_err *err)
 {
 	struct cfs_client_rec rec;
 	struct client_entry *e;
-	int r = look_first(c, client_id, fold, ret, err);
-
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = cfs_op_begin_for(c, CFS_OP_FREEING, 32 + fold->record_count / 16,
+	int r = cfs_op_begin_for(c, CFS_OP_FREEING, 32 + fold->record_count / 16,
 			     err);
 	if (r < 0)
 		return r;
@@ -256,10 +365,47 @@ int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
 	cfs_lend_end(c, r == 0);
 	if (r == 0) {
 		fold_taken(c, e, fold, &rec);
-		r = cfs_lend_view(c, e, fold->map_change, ret, err);
+		r = answer(c, e, fold, ret, err);
 	}
-	if (r == 0)
-		e->is_held = fold->holds;
 	cfs_container_unlock(c);
 	return r;
+}
+
+/* In memory, whatever it has in blocks. */
+static int make_whole(struct cfs_container *c, uint64_t client_id,
+		      struct cfs_fold *fold, void **ret_buf,
+		      struct cfs_err *err)
+{
+	struct client_entry *e;
+	int r;
+
+	cfs_container_lock_to_change(c);
+	r = cfs_lend_must_be_open(c, client_id, &e, err);
+	/* Else it was sent twice at once, and the blocks are others' now. */
+	if (r == 0 && fold->seq != e->rec.fold_seq) {
+		c->lender->of = e;
+		r = read_places(c, fold, ret_buf, err);
+		c->lender->of = NULL;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (r == -EPERM)
+		refuse(c, client_id);
+	return r;
+}
+
+int cfs_container_take_fold(struct cfs_container *c, uint64_t client_id,
+			    const struct cfs_fold *fold,
+			    const struct cfs_fold_rules *rules,
+			    struct cfs_client_view *ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold whole = *fold;
+	CFS_CLEANUP(cfs_freep) void *buf = NULL;
+	int r = look_first(c, client_id, fold, ret, err);
+
+	whole.owned = NULL;
+	if (r == 0 && fold->place_count)
+		r = make_whole(c, client_id, &whole, &buf, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return take_whole(c, client_id, &whole, rules, ret, err);
 }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define FREE_ENOUGH	32u	/* blocks; groups with fewer only if need be */
-#define INOS_MAX	1024u	/* as many as a root promises */
+#define INOS_MAX	32768u
 /* A block that is lent comes back with a record; so many take one more. */
 #define RECORDS_PER_BLOCK	16u
 
@@ -133,13 +133,15 @@ struct chosen {
 	int64_t		blocks_left;	/* of what may be lent at all */
 };
 
-/* May this one be lent, and is its tag page sound? */
+/*
+ * May this one be lent?  Whether its tag page is sound the client finds out,
+ * who must read it: it gives the group back unused, and then we look.
+ */
 static int look_at(struct cfs_container *c, uint64_t key,
 		   unsigned int free_min, struct chosen *ch,
 		   struct cfs_err *err)
 {
 	struct cfs_candidate *cand = &ch->list[ch->count];
-	CFS_CLEANUP(cfs_freep) struct cfs_group *page = NULL;
 	struct open_group *g;
 	unsigned int n;
 	int r;
@@ -154,18 +156,6 @@ static int look_at(struct cfs_container *c, uint64_t key,
 	n = bits_count(cand->allowed);
 	if (n < free_min || n + n / RECORDS_PER_BLOCK > ch->blocks_left)
 		return 0;
-	if (cand->was_used) {
-		page = malloc(sizeof(*page));
-		if (!page)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		r = cfs_group_load(c->blocks, cfs_vaddr_lslice(key),
-				   cfs_vaddr_block(key), page, err);
-		if (r == -EUCLEAN)
-			return cfs_vec_push(&c->unfit, key) < 0 ?
-			       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
-		if (r < 0 && r != -ENOENT)
-			return r;
-	}
 	cand->key = key;
 	ch->count++;
 	ch->blocks_left -= n + n / RECORDS_PER_BLOCK;
@@ -215,7 +205,7 @@ static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 	int64_t left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c) -
 		       (int64_t)cfs_space_lack(c);
 	struct client_entry *e, *tmp;
-	uint64_t writers = 1, most;
+	uint64_t writers = 0, most;
 
 	HASH_ITER(hh, c->lender->clients, e, tmp)
 		writers += e->rec.state == CFS_CLIENT_OPEN;
@@ -224,7 +214,7 @@ static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 		most = CFS_MAX(most, c->total_blocks);
 	if (has_plenty && c->source->spare_blocks)
 		most = CFS_MAX(most, c->source->spare_blocks(c->source_ctx));
-	most /= 8 * writers * CFS_TAGS_PER_PAGE;
+	most /= 8 * CFS_MAX(writers, 1) * CFS_TAGS_PER_PAGE;
 	return (uint32_t)CFS_MIN(count, CFS_MAX(most, has_plenty ? 4 : 1));
 }
 
@@ -313,11 +303,32 @@ static int add_loan(const struct cfs_container *c, struct cfs_loans *loans,
 	return 0;
 }
 
+/* Those that were chosen, durably. */
+static int lend_chosen(struct cfs_container *c, struct client_entry *e,
+		       const struct chosen *ch, struct cfs_loans *loans,
+		       struct cfs_err *err)
+{
+	const uint64_t number = c->next_loan++;
+	int r = record(c, e, ch, number, err);
+
+	for (size_t i = 0; i < ch->count && r == 0; i++) {
+		struct lent_group *g;
+
+		r = cfs_lend_group_new(c, ch->list[i].key, e->id,
+				       ch->list[i].allowed, &g, err);
+		if (r == 0)
+			g->number = number;
+		if (r == 0 && add_loan(c, loans, &ch->list[i],
+					number) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	return r;
+}
+
 static int lend_locked(struct cfs_container *c, struct client_entry *e,
 		       uint32_t count, struct cfs_loans *loans,
 		       struct chosen *ch, struct cfs_err *err)
 {
-	const uint64_t number = c->next_loan++;
 	int r = cfs_container_ready(c, err);
 
 	if (r == 0)
@@ -337,20 +348,24 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 	}
 	if (r == 0 && ch->count == 0)
 		r = cfs_err_set(err, -ENOSPC, "no space left");
-	if (r == 0)
-		r = record(c, e, ch, number, err);
-	for (size_t i = 0; i < ch->count && r == 0; i++) {
-		struct lent_group *g;
+	return r < 0 ? r : lend_chosen(c, e, ch, loans, err);
+}
 
-		r = cfs_lend_group_new(c, ch->list[i].key, e->id,
-				       ch->list[i].allowed, &g, err);
-		if (r == 0)
-			g->number = number;
-		if (r == 0 && add_loan(c, loans, &ch->list[i],
-					number) < 0)
-			r = cfs_err_set(err, -ENOMEM, "out of memory");
-	}
-	return r;
+int cfs_lend_more(struct cfs_container *c, struct client_entry *e,
+		  uint32_t group_count, struct cfs_loans *loans,
+		  struct cfs_err *err)
+{
+	const uint32_t count = CFS_MIN(group_count, CFS_LOANS_MAX);
+	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
+		calloc(count + 1, sizeof(*list));
+	struct chosen ch = { .list = list };
+	int r = list ? cfs_container_ready(c, err) :
+		       cfs_err_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = choose(c, count, &ch, err);
+	return r < 0 || ch.count == 0 ? r :
+	       lend_chosen(c, e, &ch, loans, err);
 }
 
 int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
@@ -415,6 +430,7 @@ int cfs_container_lend_inos(struct cfs_container *c, uint64_t client_id,
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	/* A root must promise them, or they would be handed out again. */
 	if (r == 0 && c->next_ino + count > c->root.next_ino) {
+		c->ino_ahead = CFS_MAX(c->ino_ahead, 2 * count);
 		c->forces_commit = true;
 		r = cfs_container_commit_locked(c, err);
 	}

@@ -19,6 +19,7 @@ struct lent_group {
 	uint64_t	adopted[2];	/* of these, in use where they stand */
 	uint32_t	free_blocks;	/* that nobody else can have */
 	bool		is_frozen;
+	bool		was_named;	/* a block of it, in this loan */
 	struct cfs_group *tags;		/* as read for what is being applied */
 	UT_hash_handle	hh;
 };
@@ -114,6 +115,11 @@ static inline uint64_t cfs_lend_claim(const struct cfs_container *c)
 {
 	return c->lender ? cfs_lend_claim_of(c) : 0;
 }
+/* Add to @loans as cfs_container_lend does, from what is there: none is no
+ * error.  Before the container's next commit. */
+int cfs_lend_more(struct cfs_container *c, struct client_entry *e,
+		  uint32_t group_count, struct cfs_loans *loans,
+		  struct cfs_err *err);
 /* Held blocks of a group are free again. */
 void cfs_lend_released(struct cfs_container *c, uint64_t key,
 		       const uint64_t back[2]);
@@ -125,6 +131,17 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 /* -EPERM: it lies; else our own trouble. */
 int cfs_lend_check(struct cfs_container *c, const struct cfs_rec *rec,
 		   struct cfs_err *err);
+/*
+ * What the records in @buf, laid out as in @frame, name: the tags of all groups
+ * on loan to the client among that are read at once, so that the checks find
+ * them.  Says nothing about records that make no sense.
+ */
+int cfs_lend_expect(struct cfs_container *c, const void *buf,
+		    const struct cfs_frame *frame, struct cfs_err *err);
+/* -EPERM: these blocks are not on loan to it, or named already. */
+int cfs_lend_check_place(struct cfs_container *c,
+			 const struct cfs_fold_place *place,
+			 struct cfs_err *err);
 /* Apply one that was checked. */
 int cfs_lend_apply(struct cfs_container *c, const struct cfs_rec *rec,
 		   struct cfs_err *err);

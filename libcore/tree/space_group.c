@@ -423,6 +423,25 @@ static int add_chosen(struct cfs_container *c, struct choice *ch,
 	return r;
 }
 
+int cfs_space_groups_open(struct cfs_container *c,
+			  const struct cfs_candidate *list, size_t count,
+			  struct cfs_err *err)
+{
+	struct choice ch = {
+		.list = calloc(count + 1, sizeof(*ch.list)), .count = count,
+	};
+	int r = 0;
+
+	if (!ch.list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	memcpy(ch.list, list, count * sizeof(*list));
+	r = load_chosen(c, &ch, err);
+	if (r == 0)
+		r = add_chosen(c, &ch, err);
+	chosen_free(&ch);
+	return r;
+}
+
 /*
  * How much to lend at once: the larger of a few groups and 1 % of what is
  * free; and in a commit all that it will need, so that its loans take little

@@ -23,6 +23,14 @@ int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
 /* Bring a group into memory, with its tags, and let reads see them. */
 int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 			 struct open_group **ret, struct cfs_err *err);
+/*
+ * Bring groups that are not open into memory, with their tags, and hand out
+ * what they allow.  Those whose tag page is damaged are added to c->unfit
+ * instead.
+ */
+int cfs_space_groups_open(struct cfs_container *c,
+			  const struct cfs_candidate *list, size_t count,
+			  struct cfs_err *err);
 /* The loans of these groups, durable; the tree has them in the next commit. */
 int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
 		   size_t count, struct cfs_err *err);

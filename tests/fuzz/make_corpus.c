@@ -465,7 +465,7 @@ static void clients(void)
 		.extents = { { cfs_vaddr(0, 9), 8 }, { cfs_vaddr(1, 9), 4 } },
 	};
 	struct cfs_smap_entry smap[2] = { { .lslice = 0 }, { .lslice = 3 } };
-	const struct cfs_client_view view = {
+	struct cfs_client_view view = {
 		.container_id = 1, .root_seq = 6, .stamp = 10,
 		.stamp_end = 20, .has_map = true, .smap_count = 2,
 		.smap = smap,
@@ -478,9 +478,10 @@ static void clients(void)
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
 	struct cfs_client_rec_disk disk;
+	const struct cfs_fold_place place = { cfs_vaddr(2, 9), 1 };
 	struct cfs_fold fold = {
 		.seq = 1, .record_count = 1, .returns = &key,
-		.return_count = 1,
+		.return_count = 1, .want_groups = 4,
 	};
 
 	smap[1].pieces[0] = (struct cfs_piece){ .flags = CFS_PIECE_USED,
@@ -502,6 +503,17 @@ static void clients(void)
 	if (cfs_fold_pack(&fold, &buf) < 0)
 		fail("fold");
 	seed_write("client", "fold", 3, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	fold.places = &place;
+	fold.place_count = 1;
+	if (cfs_fold_pack(&fold, &buf) < 0)
+		fail("fold");
+	seed_write("client", "fold-places", 3, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	view.loans = loans;
+	if (cfs_client_view_pack(&view, &buf) < 0)
+		fail("view");
+	seed_write("client", "view-loans", 1, buf.data, buf.bytes, false);
 }
 
 static void delegations(void)

@@ -29,7 +29,10 @@ struct client {
 	uint64_t	forge_arg;
 	bool		has_expired;	/* its period is over */
 	uint64_t	first_ino;	/* that it was lent */
+	bool		lend_fails;	/* there is no space */
 	unsigned int	lends, folds, views;
+	unsigned int	placed;		/* folds that lay in lent blocks */
+	unsigned int	lent_by_folds;	/* groups */
 };
 
 static inline int client_lend(void *ctx, uint32_t count,
@@ -38,7 +41,8 @@ static inline int client_lend(void *ctx, uint32_t count,
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_loans_donep) struct cfs_loans got = { .count = 0 };
 	struct client *cl = ctx;
-	int r = cfs_container_lend(cl->owner, cl->id, count, &got, err);
+	int r = cl->lend_fails ? -ENOSPC :
+		cfs_container_lend(cl->owner, cl->id, count, &got, err);
 
 	cl->lends++;
 	if (r < 0)
@@ -75,19 +79,19 @@ static inline int client_fold(void *ctx, const struct cfs_fold *fold,
 			      struct cfs_client_view *ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
-	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
+	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold got = { .owned = NULL };
 	struct cfs_client_view view = { .smap = NULL };
 	struct client *cl = ctx;
-	struct cfs_fold got;
 	int r;
 
 	cl->folds++;
 	if (cl->fold_fails)
 		return cfs_err_set(err, cl->fold_fails, "the owner is away");
 	assert_int_equal(cfs_fold_pack(fold, &buf), 0);
-	r = cfs_fold_unpack(buf.data, buf.bytes, &got, &returns, err);
+	r = cfs_fold_unpack(buf.data, buf.bytes, &got, err);
 	if (r < 0)
 		return r;
+	cl->placed += got.place_count > 0;
 	if (cl->forge)
 		cl->forge(cl, &got, buf.data + (got.records - buf.data));
 	r = cfs_container_take_fold(cl->owner, cl->id, &got, cl->rules, &view,
@@ -99,6 +103,7 @@ static inline int client_fold(void *ctx, const struct cfs_fold *fold,
 		r = cfs_container_take_fold(cl->owner, cl->id, &got, cl->rules,
 					    &view, err);
 	}
+	cl->lent_by_folds += (unsigned int)view.loans.count;
 	return r < 0 ? r : client_pass_view(&view, ret, err);
 }
 

@@ -560,7 +560,7 @@ static void test_bounds(void **state)
 	struct cfs_client_view view = {
 		.stamp = 3, .has_map = true, .smap_count = 3, .smap = smap,
 	}, got;
-	uint64_t keys[2] = { 7, 9 }, *returns;
+	uint64_t keys[2] = { 7, 9 };
 	uint8_t records[16] = { 0 };
 	struct cfs_fold fold = {
 		.seq = 4, .records = records, .record_bytes = sizeof(records),
@@ -587,11 +587,10 @@ static void test_bounds(void **state)
 	assert_int_equal(cfs_fold_pack(&fold, &buf), 0);
 	for (size_t n = 0; n < buf.bytes; n++)
 		assert_int_equal(cfs_fold_unpack(buf.data, n, &got_fold,
-						 &returns, NULL), -EUCLEAN);
-	HEAL_OK(cfs_fold_unpack(buf.data, buf.bytes, &got_fold, &returns,
-				&err_));
-	assert_int_equal(returns[1], 9);
-	free(returns);
+						 NULL), -EUCLEAN);
+	HEAL_OK(cfs_fold_unpack(buf.data, buf.bytes, &got_fold, &err_));
+	assert_int_equal(got_fold.returns[1], 9);
+	cfs_fold_donep(&got_fold);
 	buf.bytes = 0;
 	assert_int_equal(cfs_loans_pack(&loans, &buf), 0);
 	for (size_t n = 0; n < buf.bytes; n++)
