@@ -371,6 +371,30 @@ static void note_failure(struct direct_container *dc,
 }
 
 /*
+ * Lost with another lease, and not closed: what was synced is in its log, and
+ * nobody has been told to read that.
+ */
+static bool is_left_open(struct cfs_direct *d, uint64_t id)
+{
+	struct direct_container *dc;
+
+	pthread_mutex_lock(&d->mutex);
+	for (dc = d->containers; dc; dc = dc->next)
+		if (dc->id == id && !dc->is_closed &&
+		    __atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
+			break;
+	pthread_mutex_unlock(&d->mutex);
+	return dc;
+}
+
+static void note_closed(struct direct_container *dc)
+{
+	pthread_mutex_lock(&dc->d->mutex);
+	dc->is_closed = true;
+	pthread_mutex_unlock(&dc->d->mutex);
+}
+
+/*
  * A lease is wanted back: what was written is the owner's with this.  If it is
  * refused, or there is none any more, the owner reads our log when the lease
  * has ended, and we say so at once, to be sealed now.
@@ -378,10 +402,13 @@ static void note_failure(struct direct_container *dc,
 int direct_settle(void *arg, uint64_t container)
 {
 	struct cfs_direct *d = arg;
-	struct direct_container *dc = use(d, container);
+	struct direct_container *dc;
 	struct cfs_err err = CFS_ERR_INIT;
 	int r;
 
+	if (is_left_open(d, container))
+		return -ESTALE;
+	dc = use(d, container);
 	if (!dc)
 		return 0;
 	r = cfs_container_fold(dc->c, &err);
@@ -393,6 +420,8 @@ int direct_settle(void *arg, uint64_t container)
 		note_failure(dc, &err);
 		if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
 			r = direct_call(d, CFS_DIRECT_CLOSE, &q, NULL, NULL);
+		if (r == 0)
+			note_closed(dc);
 		__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
 	}
 	direct_container_put(dc);

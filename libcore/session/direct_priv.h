@@ -23,6 +23,7 @@ struct direct_container {
 	bool		has_failed;	/* a fold or a sync did; atomic */
 	pthread_mutex_t	view_lock;
 	uint64_t	seen_grant;	/* its view is of behind that */
+	bool		is_closed;	/* with d->mutex: its log was taken */
 	/* With d->mutex: what the manager asks for. */
 	uint64_t	hold_serial;	/* 0: nothing */
 	bool		must_return;

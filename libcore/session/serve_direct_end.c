@@ -230,15 +230,17 @@ void beside_queue(struct cfs_serve_direct *sd, const struct beside_job *job)
 	pthread_mutex_unlock(&sd->mutex);
 }
 
-/* The next of its containers that is to be ended, with a user. */
+/* The next of its containers (0: all) that is to be ended, with a user. */
 static struct beside_member *next_member(struct cfs_serve_direct *sd,
-					 struct beside_client *c, bool is_gone)
+					 struct beside_client *c,
+					 uint64_t container, bool is_gone)
 {
 	struct beside_member *dm;
 
 	pthread_mutex_lock(&sd->mutex);
 	for (dm = c->members; dm; dm = dm->next)
-		if (dm->id && (is_gone || !dm->is_sealed))
+		if (dm->id && (is_gone || !dm->is_sealed) &&
+		    (!container || dm->m->id == container))
 			break;
 	if (dm) {
 		dm->is_sealed = true;	/* nothing more is taken from it */
@@ -273,12 +275,13 @@ static int end_member(struct cfs_serve_direct *sd, struct beside_client *c,
 }
 
 static int end_members(struct cfs_serve_direct *sd, struct beside_client *c,
-		       bool is_gone, struct cfs_err *err)
+		       uint64_t container, bool is_gone, struct cfs_err *err)
 {
 	struct beside_member *dm;
 	int r = 0;
 
-	while (r == 0 && (dm = next_member(sd, c, is_gone)))
+	while (r == 0 && (dm = next_member(sd, c, container,
+						 is_gone)))
 		r = end_member(sd, c, dm, is_gone, err);
 	return r;
 }
@@ -300,13 +303,44 @@ static void drop_uses(struct cfs_serve_direct *sd, struct beside_client *c)
 	}
 }
 
+struct leased {
+	uint64_t	lease_id;
+	uint64_t	container;	/* 0: not found */
+	uint32_t	mode;
+};
+
+static bool find_leased(void *arg, const struct cfs_lease_record *rec)
+{
+	struct leased *of = arg;
+
+	if (rec->kind != CFS_RECORD_LEASE ||
+	    rec->u.lease.lease_id != of->lease_id)
+		return true;
+	of->container = rec->u.lease.resource.container;
+	of->mode = rec->u.lease.mode;
+	return false;
+}
+
+/*
+ * One lease that was taken away is of one container: the client knows that this
+ * one is lost, and goes on with the others.  Where it only read there is
+ * nothing to be sealed.
+ */
 static int do_seal(struct cfs_serve_direct *sd, struct beside_client *c,
 		   const struct beside_job *job, struct cfs_err *err)
 {
 	bool is_gone = job->end == CFS_OWNER_END_GONE ||
 		       beside_is_gone(sd->s, sd->is_shared, c->id, &c->who);
+	struct leased of = { .lease_id = job->lease };
 
-	return end_members(sd, c, is_gone, err);
+	if (job->lease) {
+		cfs_owner_each(cfs_serve_lock(sd->serve), 0, 0, find_leased,
+			       &of);
+		cfs_serve_unlock(sd->serve);
+	}
+	if (of.container && (of.mode == CFS_LOCK_S || of.mode == CFS_LOCK_IS))
+		return 0;
+	return end_members(sd, c, of.container, is_gone, err);
 }
 
 /* The lease table has forgotten it.  What may still write is looked for. */
@@ -315,7 +349,7 @@ static int do_ended(struct cfs_serve_direct *sd, struct beside_client *c,
 {
 	bool is_gone = job->end == CFS_OWNER_END_GOODBYE ||
 		       job->end == CFS_OWNER_END_GONE;
-	int r = end_members(sd, c, is_gone, err);
+	int r = end_members(sd, c, 0, is_gone, err);
 
 	drop_uses(sd, c);
 	pthread_mutex_lock(&sd->mutex);
@@ -366,7 +400,7 @@ static bool do_job(struct cfs_serve_direct *sd, const struct beside_job *job)
 	else if (c && job->kind == JOB_ENTER)
 		is_again = beside_enter(sd, c, job->lease, &err) < 0;
 	else if (c)
-		r = end_members(sd, c, true, &err);
+		r = end_members(sd, c, 0, true, &err);
 	if (c) {
 		pthread_mutex_lock(&sd->mutex);
 		beside_client_put(sd, c);
