@@ -27,6 +27,7 @@ static size_t write_begins(struct actor *a, unsigned int reg, uint64_t value)
 	struct whole *w = a->w;
 
 	MUST(w->sim, a->dirty_count < DIRTY_MAX, "too much is dirty");
+	a->is_unfolded = true;
 	a->dirty[a->dirty_count] = (struct dirty){
 		.reg = reg, .value = value,
 		.at = sim_history_begin(&w->histories[reg], w->sim->now_ns,
@@ -523,7 +524,11 @@ static int actor_settle(struct actor *a)
 {
 	int r = actor_sync(a, false, true);
 
-	return r < 0 ? r : actor_sync(a, true, true);
+	if (r == 0)
+		r = actor_sync(a, true, true);
+	if (r == 0)
+		a->is_unfolded = false;
+	return r;
 }
 
 /* ---- steps -------------------------------------------------------------- */
@@ -642,7 +647,7 @@ static int actor_step(struct actor *a)
 	if (a->dirty_count && !sim_one_in(a->w->sim, 3))
 		return actor_sync(a, sim_one_in(a->w->sim, 2),
 				  sim_one_in(a->w->sim, 4));
-	if (a->dirty_count)
+	if (a->is_unfolded)
 		return actor_settle(a);
 	/* It is kept, or forgotten, by the lease client: as it likes. */
 	token_release(t);
@@ -701,4 +706,5 @@ static void actor_lost(struct actor *a)
 		token_release(&a->tokens[i]);
 	a->dirty_count = 0;
 	a->recalled_count = 0;
+	a->is_unfolded = false;
 }

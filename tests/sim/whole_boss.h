@@ -266,14 +266,40 @@ static void records_of(struct boss *b, unsigned int which,
 				    &why);
 }
 
+/* Of which container is it, and may one write under it? */
+struct leased {
+	uint64_t	lease_id, container;
+	uint32_t	mode;
+};
+
+static bool find_leased(void *arg, const struct cfs_lease_record *rec)
+{
+	struct leased *of = arg;
+
+	if (rec->kind != CFS_RECORD_LEASE ||
+	    rec->u.lease.lease_id != of->lease_id)
+		return true;
+	of->container = rec->u.lease.resource.container;
+	of->mode = rec->u.lease.mode;
+	return false;
+}
+
 /* Seal, or take over, what that client has; 0, or it cannot be now. */
-static int boss_end_client(struct boss *b, uint64_t client, bool is_gone)
+static int boss_end_client(struct boss *b, uint64_t client, uint64_t lease,
+			   bool is_gone)
 {
 	struct records *rs = malloc(sizeof(*rs));
+	struct leased of = { .lease_id = lease };
 	int r = 0;
 
 	assert_non_null(rs);
+	if (lease && b->owner)
+		cfs_owner_each(b->owner, 0, 0, find_leased, &of);
 	for (unsigned int which = 0; which < 2 && r == 0; which++) {
+		if (of.container &&
+		    (of.mode == CFS_LOCK_S || of.mode == CFS_LOCK_IS ||
+		     of.container != (which ? b->a.tree : b->a.lun)->id))
+			continue;
 		records_of(b, which, client, rs);
 		for (size_t i = 0; i < rs->count && r == 0; i++) {
 			const uint64_t id = rs->items[i].id;
@@ -485,7 +511,7 @@ static void boss_job(struct boss *b, const struct job *job)
 	}
 	say(b->w, "m%u ends %llx: %d", b->index,
 	    (unsigned long long)job->client, (int)job->end);
-	r = boss_end_client(b, job->client, is_gone);
+	r = boss_end_client(b, job->client, job->lease, is_gone);
 	if (r < 0)
 		boss_failed(b, r, "end a client");
 	if (!job->has_ended && !b->a.p->is_dead && boss_guard(b)) {
@@ -527,7 +553,10 @@ static void local_recall(void *arg, struct cfs_lease *lease, uint64_t grant_id,
 {
 	struct boss *b = arg;
 
-	actor_recalled(&b->a, lease, grant_id, res, mode);
+	if (lease)
+		actor_recalled(&b->a, lease, grant_id, res, mode);
+	else
+		cfs_lease_client_yield(b->a.lc, grant_id);
 	fiber_wake(b->a.p);
 }
 

@@ -110,7 +110,11 @@ static void client_recall_hook(void *arg, struct cfs_lease *lease,
 {
 	struct client_proc *c = arg;
 
-	actor_recalled(&c->a, lease, grant_id, resource, mode);
+	/* What is only kept was settled before. */
+	if (lease)
+		actor_recalled(&c->a, lease, grant_id, resource, mode);
+	else
+		cfs_lease_client_yield(c->a.lc, grant_id);
 }
 
 static void client_changed(void *arg, int status, const struct cfs_err *err)
@@ -458,6 +462,29 @@ static int client_reconcile(struct client_proc *c)
 	return r;
 }
 
+/*
+ * It has lost a lease, and is a client still: what was synced is in its logs,
+ * which have to be read before anything else that it holds is given back.
+ */
+static void client_close_lost(struct client_proc *c)
+{
+	struct rpc *reply = NULL;
+
+	/* It writes no more: that is what it says with this. */
+	flights_land(c->a.p);
+	c->a.is_lost = false;
+	for (unsigned int i = 0; i < 2 && !c->a.p->is_dead; i++) {
+		struct source_ctx ctx = { c, i };
+
+		if (c->ids[i])
+			(void)source_call(&ctx, RPC_CLOSE, 0, NULL, 0, &reply,
+					  &why);
+		free(reply);
+		reply = NULL;
+	}
+	c->a.is_lost = true;
+}
+
 static int client_step(struct client_proc *c)
 {
 	struct sim *sim = c->w->sim;
@@ -505,6 +532,7 @@ static void client_run(void *arg)
 	while (!c->a.p->is_dead && !c->has_left) {
 		r = 0;
 		if (c->a.is_lost) {
+			client_close_lost(c);
 			actor_lost(&c->a);
 			client_drop(c);
 			c->hold_serial = 0;

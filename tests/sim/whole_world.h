@@ -79,6 +79,7 @@ struct actor {
 	struct dirty	dirty[DIRTY_MAX];
 	unsigned int	dirty_count;
 	bool		is_boss, is_lost;
+	bool		is_unfolded;	/* something that was written */
 	uint64_t	recalled[16];
 	unsigned int	recalled_count;
 };
