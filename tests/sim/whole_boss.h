@@ -388,12 +388,11 @@ static int do_fold(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
 	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
 		.smap = NULL };
-	CFS_CLEANUP(cfs_freep) uint64_t *returns = NULL;
+	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold fold = { .owned = NULL };
 	struct may_ctx m = { b, job->client, job->rpc->container, false };
 	const struct cfs_fold_rules rules = { fold_may, &m };
-	struct cfs_fold fold;
 	int r = cfs_fold_unpack(job->rpc->data, job->rpc->bytes, &fold,
-				&returns, &why);
+				&why);
 
 	if (r == 0)
 		r = cfs_container_take_fold(boss_container(b,
