@@ -48,6 +48,8 @@ static int take(struct cfs_cmd *cmd, struct leasectl_want *want,
 	/* It stands without us. */
 	cfs_leaser_free(j->leaser, false);
 	cfs_leaser_forget(held);
+	cfs_leaser_forget(j->tree);
+	j->tree = NULL;
 	j->leaser = NULL;
 	return 0;
 }
@@ -133,9 +135,42 @@ static int run_renew(struct cfs_cmd *cmd)
 	return change(cmd, cfs_manager_renew, -ESTALE, "renewed");
 }
 
+struct rest {
+	uint64_t	client, lease;
+};
+
+static int find_rest(void *arg, const struct cfs_lease_record *record)
+{
+	struct rest *rest = arg;
+
+	if (record->kind == CFS_RECORD_LEASE &&
+	    record->client_id == rest->client &&
+	    cfs_lease_is_intent(&record->u.lease.resource,
+				record->u.lease.mode))
+		rest->lease = record->u.lease.lease_id;
+	return 0;
+}
+
+/* With that on a file goes what it needed of the tree. */
+static int release(struct cfs_manager *m, const struct cfs_lease_name *name,
+		   struct cfs_err *err)
+{
+	struct rest rest = { .client = name->client_id };
+	struct cfs_lease_name also = *name;
+	struct cfs_msg_status_head head;
+	int r = cfs_manager_release(m, name, err);
+
+	if (r == 0 && cfs_manager_status(m, find_rest, &rest, &head,
+					 NULL) == 0 && rest.lease) {
+		also.lease_id = rest.lease;
+		(void)cfs_manager_release(m, &also, NULL);
+	}
+	return r;
+}
+
 static int run_release(struct cfs_cmd *cmd)
 {
-	return change(cmd, cfs_manager_release, -ENOENT, "released");
+	return change(cmd, release, -ENOENT, "released");
 }
 
 const struct cfs_verb leasectl_acquire = {

@@ -186,6 +186,8 @@ static bool has_others(struct cfs_cmd *cmd, const struct leasectl_join *j)
 
 void leasectl_leave(struct cfs_cmd *cmd, struct leasectl_join *j)
 {
+	cfs_leaser_release(j->tree);
+	j->tree = NULL;
 	cfs_leaser_free(j->leaser, true);
 	j->leaser = NULL;
 	if (j->manager_fd < 0)

@@ -59,6 +59,7 @@ struct leasectl_join {
 	uint64_t		deadline_ns;
 	struct cfs_manager_info	info;		/* results */
 	struct cfs_leaser	*leaser;
+	struct cfs_held		*tree;		/* beside that on a file */
 	int			manager_fd;	/* that was started; -1: none */
 };
 int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j);

@@ -149,6 +149,27 @@ static int name_holder(struct cfs_cmd *cmd, const struct leasectl_join *j,
 			   "others wait for it too");
 }
 
+/* Whoever has the whole tree gives that back in a moment. */
+static int take_tree(struct cfs_cmd *cmd, const struct leasectl_want *want,
+		     struct leasectl_join *j,
+		     const struct cfs_lease_request *of)
+{
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = leasectl_left_ms(j->deadline_ns, 5000) *
+			      CFS_NS_PER_MS,
+		.stop = cfs_cmd_is_stopped,
+		.arg = cmd,
+	};
+	struct cfs_lease_request req = *of;
+
+	req.flags |= CFS_MSG_LOCK_WAIT;
+	if (!cfs_lease_whole_tree(&of->resource, want->place.path, of->mode,
+				  &req.resource, &req.mode))
+		return 0;
+	return cfs_leaser_acquire(j->leaser, &req, &wait, &j->tree,
+				  &cmd->err);
+}
+
 int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 		       struct leasectl_join *j, struct cfs_held **ret)
 {
@@ -167,8 +188,11 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 		.stop = cfs_cmd_is_stopped,
 		.arg = cmd,
 	};
-	int r = cfs_leaser_acquire(j->leaser, &req, &wait, ret, &cmd->err);
+	int r = take_tree(cmd, want, j, &req);
 
+	if (r == 0)
+		r = cfs_leaser_acquire(j->leaser, &req, &wait, ret,
+				       &cmd->err);
 	if (r == -ETIMEDOUT || r == -EBUSY)
 		return name_holder(cmd, j, &req, r);
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);

@@ -38,6 +38,10 @@ static int keep(void *arg, const struct cfs_lease_record *record)
 	    record->u.client.pid == st->info.pid &&
 	    !record->u.client.lease_count)
 		return 0;
+	if (record->kind == CFS_RECORD_LEASE &&
+	    cfs_lease_is_intent(&record->u.lease.resource,
+				record->u.lease.mode))
+		return 0;
 	return cfs_vec_push(&st->records, *record) < 0 ? -ENOMEM : 0;
 }
 

@@ -189,6 +189,8 @@ static int take_client(struct watch *w, const struct cfs_lease_event *e)
 
 static int take(struct watch *w, const struct cfs_lease_event *e)
 {
+	if (e->lease_id && cfs_lease_is_intent(&e->resource, e->mode))
+		return 0;
 	if (e->lease_id)
 		return take_one(w, *e);
 	if (e->client_id && e->kind != CFS_EVENT_JOIN &&
@@ -211,7 +213,9 @@ static int take_held(void *arg, const struct cfs_lease_record *record)
 	};
 
 	if (record->kind != CFS_RECORD_LEASE ||
-	    (record->flags & CFS_LEASE_WAITING))
+	    (record->flags & CFS_LEASE_WAITING) ||
+	    cfs_lease_is_intent(&record->u.lease.resource,
+				record->u.lease.mode))
 		return 0;
 	e.lease_id = record->u.lease.lease_id;
 	e.resource = record->u.lease.resource;

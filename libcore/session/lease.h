@@ -37,6 +37,17 @@ struct cfs_manager_info {
 int cfs_manager_find(const char *pool, const struct cfs_session_options *opt,
 		     struct cfs_manager_info *ret, struct cfs_err *err);
 
+/*
+ * Who has a file of a tree for himself has to say so at the tree as a whole
+ * (tree_locks.h), too: else whoever has all of it would not ask.  True: @res is
+ * of a file, and *ret is what is asked for first, in *ret_mode.
+ */
+bool cfs_lease_whole_tree(const struct cfs_lock_resource *res, bool is_file,
+			  uint32_t mode, struct cfs_lock_resource *ret,
+			  uint32_t *ret_mode);
+/* Is it one of those?  They say nothing by themselves. */
+bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode);
+
 /* ---- looking on, and orders ---------------------------------------------- */
 
 struct cfs_manager;

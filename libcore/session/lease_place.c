@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "ondisk/table.h"
+#include "session/tree_locks.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,27 @@ int cfs_session_lease_resource(struct cfs_session *s,
 	if (r == 0)
 		*ret = res;
 	return r;
+}
+
+bool cfs_lease_whole_tree(const struct cfs_lock_resource *res, bool is_file,
+			  uint32_t mode, struct cfs_lock_resource *ret,
+			  uint32_t *ret_mode)
+{
+	if (!is_file)
+		return false;
+	*ret = (struct cfs_lock_resource){
+		.container = res->container, .volume = res->volume,
+		.ino = CFS_TREE_LOCK_ALL,
+		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
+	};
+	*ret_mode = mode == CFS_LOCK_S ? CFS_LOCK_IS : CFS_LOCK_IX;
+	return true;
+}
+
+bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode)
+{
+	return res->ino == CFS_TREE_LOCK_ALL &&
+	       (mode == CFS_LOCK_IS || mode == CFS_LOCK_IX);
 }
 
 /* ---- names of many ------------------------------------------------------- */

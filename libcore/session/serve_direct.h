@@ -15,7 +15,7 @@
  * for.
  *
  * Reads and writes of LUNs by this process, for itself or for others, take the
- * same leases as long as there are such clients of the container, and no others.
+ * same leases as long as others are answered, or there are such clients.
  *
  * Locks: the container's, then ours, then that of cfs_serve_lock; the hooks of
  * the owner, which are called with the last, only queue work for a thread.
@@ -57,6 +57,10 @@ int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
 void cfs_serve_direct_go_on(struct cfs_serve_direct *sd);
 
 /* ---- this process's own accesses ----------------------------------------- */
+
+/* Others can ask for leases from now on, or can't any more.  Waits for our own
+ * accesses that run. */
+void cfs_serve_direct_answer(struct cfs_serve_direct *sd, bool answers);
 
 struct cfs_direct_lock;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Our own reads and writes of LUNs beside clients: under leases like theirs.
- * As long as a container has no clients they need none; the gate is held
- * meanwhile, so that the first client waits until they have ended.
+ * Our own reads and writes of LUNs, for ourselves and for those who ask us to:
+ * under leases like those of clients, as soon as anybody can ask for a lease.
+ * Before that they need none; the gate is held meanwhile, so that whoever begins
+ * to answer, and the first client, waits until they have ended.
  */
 #include "session/serve_direct_priv.h"
 
@@ -109,13 +110,35 @@ static bool has_writers(struct cfs_serve_direct *sd, uint64_t container)
 	return dm;
 }
 
+void cfs_serve_direct_answer(struct cfs_serve_direct *sd, bool answers)
+{
+	pthread_rwlock_wrlock(&sd->gate);
+	__atomic_store_n(&sd->answers, answers, __ATOMIC_SEQ_CST);
+	pthread_rwlock_unlock(&sd->gate);
+}
+
+static bool needs_lease(struct cfs_serve_direct *sd, uint64_t container)
+{
+	return __atomic_load_n(&sd->answers, __ATOMIC_SEQ_CST) ||
+	       has_writers(sd, container);
+}
+
+/* Who has given up waits no longer. */
+static bool is_cancelled(void *arg)
+{
+	(void)arg;
+	return cfs_serve_is_cancelled();
+}
+
 int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 			   const struct cfs_lock_resource *of, bool writes,
 			   struct cfs_direct_access *ret, uint64_t *ret_bytes,
 			   struct cfs_err *err)
 {
+	const struct cfs_conn_wait wait = { .stop = is_cancelled };
 	const struct cfs_use_actor *actor;
 	struct cfs_direct_want want = {
+		.wait = &wait,
 		.container = of->container, .volume = of->volume,
 		.ino = of->ino, .offset_bytes = of->offset_bytes,
 		.writes = writes,
@@ -128,9 +151,10 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 	if (!sd)
 		return 0;
 	pthread_rwlock_rdlock(&sd->gate);
-	ret->has_gate = !has_writers(sd, of->container);
+	ret->has_gate = !needs_lease(sd, of->container);
 	if (ret->has_gate)
 		return 0;
+	__atomic_add_fetch(&sd->leased, 1, __ATOMIC_SEQ_CST);
 	pthread_rwlock_unlock(&sd->gate);
 	actor = cfs_serve_actor();
 	if (actor && actor->lender.lease_id)
@@ -142,6 +166,8 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 	if (r == 0)
 		*ret_bytes = CFS_MIN(of->length_bytes,
 				     end - of->offset_bytes);
+	else
+		__atomic_sub_fetch(&sd->leased, 1, __ATOMIC_SEQ_CST);
 	return r;
 }
 
@@ -149,8 +175,10 @@ void cfs_serve_direct_end(struct cfs_direct_access *access)
 {
 	if (access->has_gate)
 		pthread_rwlock_unlock(&access->sd->gate);
-	if (access->lock)
-		cfs_direct_lock_put(access->sd->locks, access->lock, false);
+	if (!access->lock)
+		return;
+	cfs_direct_lock_put(access->sd->locks, access->lock, false);
+	__atomic_sub_fetch(&access->sd->leased, 1, __ATOMIC_SEQ_CST);
 }
 
 void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
@@ -163,7 +191,12 @@ void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
 void beside_local_stop(struct cfs_serve_direct *sd)
 {
 	struct cfs_leaser *leaser = get_leaser(sd);
+	struct cfs_clock *clock = cfs_clock_system();
 
+	/* What is under way ends; what comes needs none any more. */
+	cfs_serve_direct_answer(sd, false);
+	while (__atomic_load_n(&sd->leased, __ATOMIC_SEQ_CST))
+		cfs_clock_sleep_until(clock, beside_now() + CFS_NS_PER_MS);
 	if (sd->locks)
 		cfs_direct_locks_free(sd->locks);
 	sd->locks = NULL;

@@ -91,6 +91,8 @@ struct cfs_serve_direct {
 
 	/* Of our own accesses. */
 	pthread_rwlock_t gate;
+	bool		answers;	/* leases can be asked for; atomic */
+	unsigned int	leased;		/* our accesses under leases; atomic */
 	unsigned int	active;		/* clients of containers; atomic */
 	struct cfs_leaser *leaser;
 	struct cfs_direct_locks *locks;

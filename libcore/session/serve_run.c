@@ -254,11 +254,13 @@ int cfs_serve_start(struct cfs_serve *serve,
 		r = find_former(serve, opt, err);
 	if (r == 0)
 		r = store_address(serve, serve->address, err);
-	if (r == 0)
+	if (r == 0) {
 		cfs_serve_lease_start(serve->session, serve);
-	if (r == 0)
+		cfs_serve_direct_answer(serve->direct, true);
 		r = cfs_serve_run(serve, err);
+	}
 	if (r < 0) {
+		cfs_serve_direct_answer(serve->direct, false);
 		cfs_serve_lease_stop(serve->session);
 		cfs_server_stop(serve->server, 0);
 		serve->address[0] = '\0';
