@@ -46,6 +46,21 @@ static int replay_part(struct cfs_container *c, const struct cfs_rec *rec,
 	return ops->replay(c, &part, is_copied, err);
 }
 
+/* What is free may be in groups that nodes are written to: then there are to be
+ * some for data. */
+static int alloc(struct cfs_container *c, uint32_t count,
+		 const struct cfs_adopt_ops *ops, uint64_t *ret_vaddr,
+		 uint32_t *ret_count, struct cfs_err *err)
+{
+	int r = cfs_space_alloc_data(c, count, ret_vaddr, ret_count, err);
+
+	if (r != -ENOSPC)
+		return r;
+	r = ops->ensure(c, count + 2 * CFS_TAGS_PER_PAGE, err);
+	return r < 0 ? r :
+	       cfs_space_alloc_data(c, count, ret_vaddr, ret_count, err);
+}
+
 int cfs_adopt_extent(struct cfs_container *c, const struct cfs_rec *rec,
 		     const struct cfs_adopt_ops *ops, struct cfs_err *err)
 {
@@ -72,7 +87,7 @@ int cfs_adopt_extent(struct cfs_container *c, const struct cfs_rec *rec,
 			done++;
 			continue;
 		}
-		r = cfs_space_alloc_data(c, n, &vaddr, &got, err);
+		r = alloc(c, n, ops, &vaddr, &got, err);
 		if (r == 0)
 			r = cfs_container_write_now(c, vaddr, got, buf, err);
 		for (uint32_t i = 0; r == 0 && i < got; i++)
