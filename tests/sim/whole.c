@@ -466,6 +466,17 @@ static void open_afresh(struct whole *w)
 	free(b);
 }
 
+/* Former managers end, and all that was late lands. */
+static void former_die(struct whole *w)
+{
+	for (unsigned int i = 0; i < w->seat_boss; i++)
+		if (w->bosses[i].a.p->has_fiber)
+			process_die(w->bosses[i].a.p);
+	w->is_over = true;
+	while (whole_late_left && sim_step(w->sim))
+		;
+}
+
 static void settle(struct whole *w)
 {
 	struct boss *b = boss_now(w);
@@ -476,6 +487,7 @@ static void settle(struct whole *w)
 		b->is_done = true;
 		MUST(w->sim, sim_step(w->sim), "the manager does not end");
 	}
+	former_die(w);
 	all_gone(w, b);
 	(void)boss_check(b, "in the end");
 	last_look(w, b);
@@ -563,10 +575,6 @@ static void end(struct whole *w)
 
 		client_end_process(c);
 	}
-	/* What comes late goes to handles that are still there. */
-	w->is_over = true;
-	while (whole_late_left && sim_step(w->sim))
-		;
 	for (unsigned int i = 0; i < w->process_count; i++) {
 		process_done(w->processes[i]);
 		cfs_devset_close(w->sets[i]);
