@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define HELLO_MS	5000u
+#define DEAF_MS		60000u
 
 int cfs_server_thread(pthread_t *ret, const char *name, void *(*fn)(void *),
 		      void *arg)
@@ -61,6 +62,8 @@ static void set_defaults(struct cfs_server_options *opt)
 		opt->long_max = 64;
 	if (!opt->hello_ms)
 		opt->hello_ms = HELLO_MS;
+	if (!opt->deaf_ms)
+		opt->deaf_ms = DEAF_MS;
 	if (!opt->clock)
 		opt->clock = cfs_clock_system();
 }

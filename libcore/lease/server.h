@@ -13,8 +13,9 @@
  *  - a connection that has not been accepted (cfs_server_accept_peer) within
  *    hello_ms is dropped; before that only LOOP types are taken from it;
  *  - no more than peers_max connections; more are closed at once;
- *  - a peer that does not read is dropped when queue_bytes_max wait for it; a
- *    worker that streams to it waits instead, until there is room;
+ *  - a peer that does not read is dropped when queue_bytes_max wait for it, or
+ *    when it has taken nothing of what waits for deaf_ms; a worker that streams
+ *    to it waits instead, until there is room, or it is dropped for that;
  *  - a peer has at most requests_max requests with the workers; more are
  *    answered with EAGAIN;
  *  - what is no message, or a request before it was accepted, drops the
@@ -49,6 +50,7 @@ struct cfs_server_options {		/* 0 or NULL: the default */
 	unsigned int	workers_max;		/* 8; half of them for one peer */
 	unsigned int	long_max;		/* 64 */
 	unsigned int	hello_ms;		/* 5000 */
+	unsigned int	deaf_ms;		/* 60000 */
 	const struct cfs_logger *logger;
 	struct cfs_clock *clock;		/* for tick */
 

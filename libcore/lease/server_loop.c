@@ -339,6 +339,56 @@ static int peer_readable(struct cfs_server_peer *peer)
 
 /* ---- due ----------------------------------------------------------------- */
 
+/* Each peer once, with a reference; the list may change meanwhile. */
+static void for_each_peer(struct cfs_server *server,
+			  void (*fn)(struct cfs_server_peer *peer))
+{
+	size_t i;
+
+	for (i = 0; i < CFS_SERVER_BUCKETS; i++) {
+		struct cfs_server_peer *peer, *next;
+
+		/* Only this thread takes peers out, others only add. */
+		pthread_mutex_lock(&server->lock);
+		peer = LIST_FIRST(&server->peers[i]);
+		pthread_mutex_unlock(&server->lock);
+		for (; peer; peer = next) {
+			pthread_mutex_lock(&server->lock);
+			next = LIST_NEXT(peer, in_bucket);
+			pthread_mutex_unlock(&server->lock);
+			fn(peer);
+		}
+	}
+}
+
+static void drop_deaf(struct cfs_server_peer *peer)
+{
+	struct cfs_server *server = peer->server;
+	const uint64_t now = cfs_server_now(server);
+	const uint64_t patience = server->opt.deaf_ms * CFS_NS_PER_MS;
+	struct cfs_err err = CFS_ERR_INIT;
+
+	if (now < patience || !cfs_peer_is_deaf(peer, now - patience))
+		return;
+	cfs_err_set(&err, -ETIMEDOUT, "it does not read");
+	complain(server, "connection dropped", &err);
+	peer_leave(peer, true);
+}
+
+/* Whoever does not read what waits for him; looked for now and then.  Returns
+ * when to call again. */
+static uint64_t see_to_deaf(struct cfs_server *server, uint64_t now)
+{
+	if (atomic_load(&server->queue_count) == 0)
+		return UINT64_MAX;
+	if (now >= server->deaf_ns) {
+		for_each_peer(server, drop_deaf);
+		server->deaf_ns = now + CFS_MAX(server->opt.deaf_ms / 8, 1u) *
+				  CFS_NS_PER_MS;
+	}
+	return server->deaf_ns;
+}
+
 static void drop_silent(struct cfs_server *server)
 {
 	uint64_t now = cfs_server_now(server);
@@ -369,6 +419,7 @@ static int see_to_due(struct cfs_server *server)
 	drop_silent(server);
 	if (server->opt.tick)
 		next = server->opt.tick(server->opt.arg, now);
+	next = CFS_MIN(next, see_to_deaf(server, now));
 	first = TAILQ_FIRST(&server->new_peers);
 	if (first)
 		next = CFS_MIN(next, first->hello_ns);
@@ -387,28 +438,6 @@ static int see_to_due(struct cfs_server *server)
 }
 
 /* ---- ending -------------------------------------------------------------- */
-
-/* Each peer once, with a reference; the list may change meanwhile. */
-static void for_each_peer(struct cfs_server *server,
-			  void (*fn)(struct cfs_server_peer *peer))
-{
-	size_t i;
-
-	for (i = 0; i < CFS_SERVER_BUCKETS; i++) {
-		struct cfs_server_peer *peer, *next;
-
-		/* Only this thread takes peers out, others only add. */
-		pthread_mutex_lock(&server->lock);
-		peer = LIST_FIRST(&server->peers[i]);
-		pthread_mutex_unlock(&server->lock);
-		for (; peer; peer = next) {
-			pthread_mutex_lock(&server->lock);
-			next = LIST_NEXT(peer, in_bucket);
-			pthread_mutex_unlock(&server->lock);
-			fn(peer);
-		}
-	}
-}
 
 static void tell_ending(struct cfs_server_peer *peer)
 {

@@ -65,6 +65,8 @@ static void free_queue(struct cfs_server_peer *peer)
 {
 	struct cfs_out_msg *msg;
 
+	if (!STAILQ_EMPTY(&peer->queue))
+		atomic_fetch_sub(&peer->server->queue_count, 1);
 	while ((msg = STAILQ_FIRST(&peer->queue))) {
 		STAILQ_REMOVE_HEAD(&peer->queue, link);
 		free(msg);
@@ -178,6 +180,16 @@ bool cfs_peer_has_queue(struct cfs_server_peer *peer)
 	return has;
 }
 
+bool cfs_peer_is_deaf(struct cfs_server_peer *peer, uint64_t since_ns)
+{
+	bool is_deaf;
+
+	pthread_mutex_lock(&peer->lock);
+	is_deaf = !STAILQ_EMPTY(&peer->queue) && peer->taken_ns < since_ns;
+	pthread_mutex_unlock(&peer->lock);
+	return is_deaf;
+}
+
 void cfs_peer_close_gently(struct cfs_server_peer *peer)
 {
 	pthread_mutex_lock(&peer->lock);
@@ -199,6 +211,12 @@ static int enqueue(struct cfs_server_peer *peer, const void *msg,
 		return -ENOMEM;
 	out->bytes = bytes;
 	memcpy(out->data, msg, bytes);
+	if (STAILQ_EMPTY(&peer->queue)) {
+		peer->taken_ns = cfs_server_now(peer->server);
+		/* The loop sleeps as long as nobody has to be looked at. */
+		if (atomic_fetch_add(&peer->server->queue_count, 1) == 0)
+			cfs_server_wake(peer->server);
+	}
 	STAILQ_INSERT_TAIL(&peer->queue, out, link);
 	peer->queue_bytes += bytes;
 	return 0;
@@ -275,6 +293,9 @@ void cfs_peer_flush(struct cfs_server_peer *peer)
 		STAILQ_REMOVE_HEAD(&peer->queue, link);
 		peer->queue_bytes -= msg->bytes;
 		free(msg);
+		peer->taken_ns = cfs_server_now(peer->server);
+		if (STAILQ_EMPTY(&peer->queue))
+			atomic_fetch_sub(&peer->server->queue_count, 1);
 	}
 	if (r < 0 && r != -EAGAIN)
 		kill_locked(peer);

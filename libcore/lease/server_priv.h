@@ -80,6 +80,8 @@ struct cfs_server_peer {
 	pthread_cond_t		room;	/* something was sent, or never will */
 	STAILQ_HEAD(cfs_out_queue, cfs_out_msg) queue;
 	size_t			queue_bytes;
+	uint64_t		taken_ns;	/* it took something last, or the
+						 * queue began */
 	uint32_t		events;		/* registered with epoll */
 	bool			is_registered;
 	atomic_bool		is_closing;	/* when the queue is empty */
@@ -114,6 +116,9 @@ struct cfs_server {
 	uint64_t		log_ns;		/* of the last line */
 	uint64_t		log_skipped;
 	uint8_t			msg[CFS_MSG_BYTES_MAX];
+
+	atomic_uint		queue_count;	/* peers that have to read */
+	uint64_t		deaf_ns;	/* look at them then */
 
 	atomic_bool		is_stopping;
 	_Atomic uint64_t	stop_ns;	/* cut off then */
@@ -157,6 +162,8 @@ void cfs_peer_flush(struct cfs_server_peer *peer);
 /* What epoll shall watch, as it is now. */
 void cfs_peer_watch(struct cfs_server_peer *peer);
 bool cfs_peer_has_queue(struct cfs_server_peer *peer);
+/* It has taken nothing of its queue since then. */
+bool cfs_peer_is_deaf(struct cfs_server_peer *peer, uint64_t since_ns);
 /* Send nothing more; the service thread will see its end. */
 void cfs_peer_kill(struct cfs_server_peer *peer);
 void cfs_peer_close_gently(struct cfs_server_peer *peer);

@@ -145,6 +145,53 @@ static void test_deaf_stream(void **state)
 	stop();
 }
 
+/*
+ * But not for ever: who takes nothing at all for so long is dropped, the worker
+ * is free, and what waited for him is; one who reads slowly is served.
+ */
+static void test_deaf_for_too_long(void **state)
+{
+	uint32_t ask[2] = { 1000, 60000 };
+	uint8_t msg[CFS_MSG_HEAD_BYTES + 8];
+	uint8_t *in = malloc(CFS_MSG_BYTES_MAX);
+	struct cfs_server_stats stats;
+	struct cfs_link *deaf, *slow_one;
+	size_t bytes;
+	int r;
+
+	(void)state;
+	start((struct cfs_server_options){ .deaf_ms = 400 });
+	deaf = connect_link();
+	slow_one = connect_link();
+	hello(deaf);
+	hello(slow_one);
+	make_msg(msg, COUNT, 9, 8);
+	memcpy(msg + CFS_MSG_HEAD_BYTES, ask, 8);
+	assert_int_equal(cfs_link_send(deaf, msg, sizeof(msg), NULL), 0);
+	assert_int_equal(cfs_link_send(slow_one, msg, sizeof(msg), NULL), 0);
+	for (unsigned int i = 0; i < 30; i++) {
+		usleep(50000);
+		r = cfs_link_recv(slow_one, in, &bytes, NULL);
+		if (r < 0)
+			fail_msg("after %u messages: %d", i, r);
+	}
+	assert_true(comes(&w.ended, 1));
+	cfs_server_stats(w.server, &stats);
+	assert_int_equal(stats.peers, 1);
+	assert_int_equal(stats.dropped, 1);
+	assert_int_equal(stats.requests_running, 1);
+	assert_true(stats.sent_bytes < (uint64_t)8 << 20);
+	do {
+		r = cfs_link_recv(deaf, in, &bytes, NULL);
+	} while (r == 0);
+	assert_true(r == -EPIPE || r == -ECONNRESET);
+	cfs_link_free(deaf);
+	cfs_link_free(slow_one);
+	assert_true(comes(&w.ended, 2));
+	free(in);
+	stop();
+}
+
 /* More requests than one may have: told so, not served. */
 static void test_flood(void **state)
 {
@@ -243,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_deaf_peer_is_dropped),
 		cmocka_unit_test(test_deaf_stream),
+		cmocka_unit_test(test_deaf_for_too_long),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_tcp_half_open_and_slow),
