@@ -234,6 +234,12 @@ $(BIN)/nbdkit-cfs-plugin.so: LDFLAGS_CFS += -shared
 $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 	$(call link,$(LIBS_nbdkit))
 
+# A script that finds the plugin beside it, and is found beside cfsd.
+all: $(BIN)/cfs-export
+$(BIN)/cfs-export: contrib/cfs-export
+	@mkdir -p $(@D)
+	@install -m 755 $< $@
+
 # ------------------------------------------------------------------ checks
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real

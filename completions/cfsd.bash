@@ -23,7 +23,7 @@ _cfsd()
 	fi
 	case $verb in
 	'')
-		options='--listen --tls-cert --tls-key --tls-ca --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --wait --search' ;;
+		options='--nbd --iscsi --nfs --smb --listen --tls-cert --tls-key --tls-ca --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --wait --search' ;;
 	esac
 	case $verb,$prev in
 	,--listen)

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # fish completion for cfsd, made by contrib/gen-completions.
 
+complete -c cfsd -l nbd -d 'export LUNs over NBD'
+complete -c cfsd -l iscsi -d 'export LUNs over iSCSI'
+complete -c cfsd -l nfs -d 'export trees over NFS'
+complete -c cfsd -l smb -d 'export trees over SMB'
 complete -c cfsd -l listen -r -F -d 'answer here too: unix:PATH or tcp:HOST:PORT'
 complete -c cfsd -l tls-cert -r -F -d 'our certificate (PEM)'
 complete -c cfsd -l tls-key -r -F -d 'its private key (PEM)'

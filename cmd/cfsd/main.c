@@ -5,6 +5,7 @@
  * All work is done by the session and its service; this thread takes the
  * pool, says that it is ready, waits for the signal, and closes it.
  */
+#include "cfsd/export.h"
 #include "common/cmd.h"
 #include "common/run.h"
 
@@ -70,7 +71,7 @@ static int take_addresses(struct cfs_cmd *cmd, struct cfs_address **ret,
 
 /* For people, for scripts that read a line, and for the service manager. */
 static int say_ready(struct cfs_cmd *cmd, const char *pool,
-		     struct cfs_serve *serve)
+		     struct cfs_serve *serve, const struct exports *exports)
 {
 	struct cfs_pool_info info;
 	int r = cfs_session_pool_info(cfs_serve_session(serve), &info,
@@ -85,6 +86,18 @@ static int say_ready(struct cfs_cmd *cmd, const char *pool,
 	cfs_out_str(cmd->out, "address", cfs_serve_address(serve));
 	cfs_out_end(cmd->out);
 	cfs_cmd_say(cmd, "%s: served at %s\n", pool, cfs_serve_address(serve));
+	cfs_out_begin_array(cmd->out, "exports");
+	for (size_t i = 0; i < exports->count; i++) {
+		const struct export *x = &exports->all[i];
+
+		cfs_out_begin_obj(cmd->out, NULL);
+		cfs_out_str(cmd->out, "kind", x->kind);
+		cfs_out_str(cmd->out, "address", x->shown);
+		cfs_out_u64(cmd->out, "pid", (uint64_t)x->pid);
+		cfs_out_end(cmd->out);
+		cfs_cmd_say(cmd, "%s: %s at %s\n", pool, x->kind, x->shown);
+	}
+	cfs_out_end(cmd->out);
 	r = cfs_cmd_stream(cmd);
 	if (r == -EPIPE) {
 		/* Nobody wanted to know; those who use the pool still do. */
@@ -102,13 +115,18 @@ static int serve_until_stopped(struct cfs_cmd *cmd, const char *pool,
 {
 	struct cfs_err err = CFS_ERR_INIT;
 	int r = cfs_serve_start(serve, opt, &cmd->err), r2;
+	struct exports exports;
 
 	if (r < 0)
 		return r;
-	r = say_ready(cmd, pool, serve);
+	exports_take(cmd, pool, &exports);
+	r = exports_start(cmd, &exports);
 	if (r == 0)
-		cfs_cmd_wait_for_stop();
+		r = say_ready(cmd, pool, serve, &exports);
+	if (r == 0)
+		exports_watch(cmd, &exports);
 	cfs_cmd_notify("STOPPING=1");
+	exports_stop(&exports);
 	r2 = cfs_serve_stop(serve, GRACE_MS, &err);
 	if (r == 0 && r2 < 0) {
 		cmd->err = err;
@@ -196,13 +214,31 @@ static const struct cfs_verb serve_verb = {
 		"pool is closed cleanly.\n"
 		"TCP is for 127.0.0.1 only, unless the three --tls files are "
 		"given ($CFS_TLS_CERT, $CFS_TLS_KEY, $CFS_TLS_CA): then both "
-		"sides show a certificate of the CA.",
+		"sides show a certificate of the CA.\n"
+		"With --nbd, --iscsi, --nfs or --smb the pool's LUNs or trees "
+		"are exported too, by a server in a process of its own "
+		"(cfs-export), at ADDRESS: HOST:PORT, for --nbd also "
+		"unix:PATH. Without an address other hosts are not answered. "
+		"`cfs-export status` shows who is connected.",
 	.examples =
 		"cfsd pool.img\n"
+		"cfsd --nbd --iscsi=10.0.0.5:3260 /dev/sdb\n"
 		"cfsd --wait 30 --listen tcp:127.0.0.1:7010 /dev/sdb\n"
 		"cfsd --listen tcp:0.0.0.0:7010 --tls-cert a.crt "
 		"--tls-key a.key --tls-ca ca.crt /dev/sdb",
 	.opts = CFS_OPTS(
+		{ .name = "nbd", .type = CFS_OPT_STRING, .is_optional = true,
+		  .argument = "ADDRESS",
+		  .help = "export LUNs over NBD" },
+		{ .name = "iscsi", .type = CFS_OPT_STRING, .is_optional = true,
+		  .argument = "ADDRESS",
+		  .help = "export LUNs over iSCSI" },
+		{ .name = "nfs", .type = CFS_OPT_STRING, .is_optional = true,
+		  .argument = "ADDRESS",
+		  .help = "export trees over NFS" },
+		{ .name = "smb", .type = CFS_OPT_STRING, .is_optional = true,
+		  .argument = "ADDRESS",
+		  .help = "export trees over SMB" },
 		{ .name = "listen", .type = CFS_OPT_STRING,
 		  .argument = "ADDRESS", .max_count = 15,
 		  .help = "answer here too: unix:PATH or tcp:HOST:PORT" },

@@ -21,7 +21,7 @@ bool cfs_opt_argument(const struct cfs_opt *opt, struct cfs_opt_argument *ret)
 	const char *from = opt->argument;
 	char *p;
 
-	if (opt->type == CFS_OPT_FLAG)
+	if (opt->type == CFS_OPT_FLAG || opt->is_optional)
 		return false;
 	if (!from)
 		from = opt->type == CFS_OPT_CHOICE ? opt->choices :
@@ -113,8 +113,11 @@ static void put_option(FILE *to, const struct cfs_opt *opt, bool has_letter)
 			     opt->letter, opt->name, has_arg ? " " : "",
 			     has_arg ? arg.text : "");
 	else
-		n = snprintf(left, sizeof(left), "      --%s%s%s", opt->name,
-			     has_arg ? " " : "", has_arg ? arg.text : "");
+		n = snprintf(left, sizeof(left), "      --%s%s%s%s", opt->name,
+			     opt->is_optional ? "[=" : has_arg ? " " : "",
+			     opt->is_optional ? opt->argument :
+			     has_arg ? arg.text : "",
+			     opt->is_optional ? "]" : "");
 	if (n + 2 > (int)HELP_COLUMN)
 		fprintf(to, "%s\n%*s", left, (int)HELP_COLUMN, "");
 	else

@@ -99,7 +99,8 @@ static void put_option(FILE *to, const char *verb, const struct cfs_opt *opt,
 
 	fprintf(to, "%s\t%s\t%c\t%s\t%s\t%s\t%s\n", verb,
 		opt->is_letter_only ? "-" : opt->name, letter ? letter : '-',
-		has_arg ? arg.text : "-", type_names[opt->type],
+		has_arg ? arg.text : "-",
+		type_names[opt->is_optional ? CFS_OPT_FLAG : opt->type],
 		dash(opt->choices), opt->help);
 }
 

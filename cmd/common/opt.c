@@ -255,6 +255,8 @@ static int parse_long(struct cfs_args *args, int argc, char **argv, int *at,
 	}
 	if (word[length] == '=')
 		return add_value(args, index, word + length + 1, err);
+	if (args->opts[index]->is_optional)
+		return add_value(args, index, "", err);
 	if (*at + 1 >= argc)
 		return cfs_err_set(err, -EINVAL,
 				   "option '--%s' needs an argument: %s", word,

@@ -44,6 +44,8 @@ struct cfs_opt {
 					   may be given, and all count */
 	bool		is_letter_only;	/* "name" is a key, not an option */
 	bool		is_hidden;	/* works, but is not shown */
+	bool		is_optional;	/* the argument of a STRING, which then is
+					   given with '='; "" if it is not */
 	unsigned int	common;		/* see verb.h; 0 in a verb's table */
 };
 

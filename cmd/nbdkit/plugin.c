@@ -82,6 +82,8 @@ static int config(const char *key, const char *value)
 {
 	if (strcmp(key, "pool") == 0)
 		return take_path(value, &pool_config.pool);
+	if (strcmp(key, "clients") == 0)
+		return take_path(value, &pool_config.clients);
 	if (strcmp(key, "search") == 0)
 		return add_search(value);
 	if (strcmp(key, "wait") == 0)
@@ -153,6 +155,7 @@ static void unload(void)
 	free(c->search);
 	free(c->pool);
 	free(c->volume);
+	free(c->clients);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -266,11 +269,13 @@ static void *open_export(int readonly)
 		nbdkit_set_error(-r);
 		return NULL;
 	}
+	clients_add(e, name);
 	return e;
 }
 
 static void close_export(void *handle)
 {
+	clients_drop(handle);
 	export_close(handle);
 }
 
@@ -346,6 +351,7 @@ static struct nbdkit_plugin plugin = {
 	.config_help =
 		"pool=<POOL>        (required) a device of the pool\n"
 		"volume=<VOLUME>    what is exported to who names nothing\n"
+		"clients=<FILE>     list there who is connected\n"
 		"search=<DIR>       where the pool's other devices may be\n"
 		"wait=<SECONDS>     for who holds the pool, or a lease (10)",
 	.dump_plugin = dump_plugin,

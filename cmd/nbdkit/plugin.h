@@ -6,6 +6,7 @@
  *   pool.c     the pool: ours, or asked of whoever holds it
  *   volume.c   volumes that are open, each once for all its connections
  *   io.c       reads, writes, and what else is done to them
+ *   clients.c  a list of who is connected
  *
  * nbdkit may fork between config_complete and after_fork, and threads and the
  * kernel's locks are not to be had before that: so the pool is looked for in
@@ -26,6 +27,7 @@ struct pool_config {
 	char		*pool;		/* a path that is good anywhere, or a
 					 * URI */
 	char		*volume;	/* the default export, or NULL */
+	char		*clients;	/* where they are listed, or NULL */
 	const char	**search;	/* ends with NULL */
 	size_t		search_count;
 	unsigned int	wait_seconds;
@@ -65,6 +67,12 @@ void export_close(struct export *e);
 struct cfs_io_volume *export_io(const struct export *e);
 /* A call for @e has failed so: what it says of the session. */
 void export_failed(const struct export *e, int r);
+
+/* ---- clients.c ----------------------------------------------------------- */
+
+/* In the thread of the connection; nothing if nobody wants to know. */
+void clients_add(const struct export *e, const char *name);
+void clients_drop(const struct export *e);
 
 /* ---- io.c ---------------------------------------------------------------- */
 

@@ -30,6 +30,8 @@ static const struct cfs_opt own[] = {
 	  .max_count = 2, .argument = "DISK" },
 	{ .name = "old", .letter = 'E', .type = CFS_OPT_STRING,
 	  .is_letter_only = true, .argument = "X" },
+	{ .name = "at", .type = CFS_OPT_STRING, .argument = "PLACE",
+	  .is_optional = true },
 	{ .name = NULL },
 };
 
@@ -98,6 +100,18 @@ static void test_spellings(void **state)
 	assert_int_equal(cfs_args_count(&args, "flag"), 0);
 	assert_int_equal(PARSE("-E", "3"), 0);
 	assert_string_equal(text_of("old", 0), "3");
+}
+
+/* Its argument comes with '=', or not at all. */
+static void test_optional(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("--at", "x"), 0);
+	assert_string_equal(text_of("at", 0), "");
+	assert_int_equal(args.operand_count, 1);
+	assert_int_equal(PARSE("--at=here", "x"), 0);
+	assert_string_equal(text_of("at", 0), "here");
+	assert_int_equal(args.operand_count, 1);
 }
 
 static void test_operands(void **state)
@@ -225,6 +239,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_optional),
 		cmocka_unit_test(test_operands),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_values),

@@ -1,0 +1,183 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# One command for each protocol: cfsd --nbd, --iscsi, --nfs, --smb, and
+# cfs-export behind them; who is connected; and that nothing is left behind.
+
+load helpers
+load nbd
+
+setup() {
+	cfs_setup
+	unset CFS_TEST_BESIDE
+	export P CFS_RUN=$BATS_TEST_TMPDIR/run
+	# Ports of this test's own.
+	PORT=$((20000 + (BASHPID % 1000) * 10))
+	make_pool "$P" 256M
+}
+
+teardown() {
+	local pid
+
+	for pid in "${SERVERS[@]}"; do
+		kill -TERM "$pid" 2>/dev/null || continue
+		wait "$pid" 2>/dev/null || true
+	done
+	! mount | grep -q "$BATS_TEST_TMPDIR" || { mount; false; }
+}
+
+# "$@" in the background, until its file out has $LINES_WANTED lines.
+start() {
+	rm -f out
+	"$@" >out 2>errors 3>&- &
+	SERVER=$!
+	SERVERS+=("$SERVER")
+	until_true '[ "$(cat out 2>/dev/null | wc -l)" -ge ${LINES_WANTED:-1} ] ||
+		! kill -0 $SERVER 2>/dev/null'
+	kill -0 "$SERVER" || { cat errors; false; }
+}
+
+end_server() {
+	kill -TERM "$SERVER"
+	status=0
+	wait "$SERVER" || status=$?
+}
+
+# No process of the export is left, and no file.
+assert_gone() {
+	run ! ls -d "$CFS_RUN"/export-* "$CFS_RUN"/*.nbd
+	run ! grep -q "$BATS_TEST_TMPDIR" /proc/mounts
+}
+
+@test "cfsd --nbd exports, says where, and ends cleanly" {
+	need_programs nbdkit nbdsh
+	mkcfs -q "$P:vm0" --lun 16M
+	LINES_WANTED=2 start cfsd --nbd "$P"
+	S=$(sed -n "s/^$P: nbd at unix://p" out)
+	[ -S "$S" ]
+	nbdsh -u "$(uri vm0)" -c - <<-'END'
+	import os, subprocess
+	h.pwrite(b"here" * 1024, 0)
+	told = subprocess.check_output(["cfs-export", "status",
+	                                os.environ["P"]]).decode()
+	assert "vm0 rw process %d\n" % os.getpid() in told, told
+	END
+	run -0 cfs-export status
+	[[ $output == "nbd $PWD/$P at unix:$S, process "*"nobody is connected" ]]
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+	run -0 cfs-export status
+	[ "$output" = 'nothing is exported' ]
+	[ "$(cfscp -q --length 4 "$P:vm0" -)" = here ]
+	run -0 cfsck-heal check "$P"
+}
+
+@test "cfsd --json names what it exports" {
+	need_programs nbdkit
+	mkcfs -q "$P:vm0" --lun 16M
+	start cfsd --json-lines --nbd=127.0.0.1:$PORT "$P"
+	[ "$(jq -r '.exports[] | .kind, .address' out)" = \
+		"nbd"$'\n'"127.0.0.1:$PORT" ]
+	[ "$(nbdinfo --size "nbd://127.0.0.1:$PORT/vm0")" = 16777216 ]
+	kill -0 "$(jq '.exports[0].pid' out)"
+	end_server
+	[ "$status" = 0 ]
+	start cfsd --json-lines "$P"
+	[ "$(jq -c .exports out)" = '[]' ]
+}
+
+@test "a server that is killed is started again" {
+	need_programs nbdkit
+	mkcfs -q "$P:vm0" --lun 16M
+	LINES_WANTED=2 start cfsd --nbd "$P"
+	S=$(sed -n "s/^$P: nbd at unix://p" out)
+	kill -KILL "$(cat "$CFS_RUN"/export-nbd-*/nbdkit.pid)"
+	until_true 'grep -q "is started again" errors'
+	until_true 'nbdinfo --size "$(uri vm0)" >size 2>/dev/null'
+	[ "$(cat size)" = 16777216 ]
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+}
+
+@test "when cfsd is killed its servers end" {
+	need_programs nbdkit
+	mkcfs -q "$P:vm0" --lun 16M
+	LINES_WANTED=2 start cfsd --nbd "$P"
+	kill -KILL "$SERVER"
+	wait "$SERVER" || true
+	until_true '! ls -d "$CFS_RUN"/export-* >/dev/null 2>&1'
+	run -0 slicectl ls "$P"
+}
+
+@test "what cannot be served is said, and cfsd ends" {
+	need_programs nbdkit
+	run --separate-stderr -1 cfsd --nbd=nowhere "$P"
+	[[ $stderr == *"nowhere: an address is HOST:PORT"* ]]
+	[[ $stderr == *"cfsd: $P: --nbd: the server did not start"* ]]
+	assert_gone
+	run --separate-stderr -2 cfs-export ftp "$P"
+	says 'cfs-export: ftp: unknown: try --help'
+	run --separate-stderr -3 cfs-export nbd nothing
+	[[ $stderr == *"nothing: cannot be opened"* ]]
+	run -0 cfs-export --help
+}
+
+@test "a pool is exported once over each protocol" {
+	need_programs nbdkit
+	mkcfs -q "$P:vm0" --lun 16M
+	start cfs-export nbd "$P"
+	run --separate-stderr -4 cfs-export nbd "$P"
+	[[ $stderr == "cfs-export: $P: is exported over nbd by process "* ]]
+	# One that was killed does not stand in the way.
+	pkill -KILL -P "$SERVER"
+	kill -KILL "$SERVER"
+	wait "$SERVER" || true
+	start cfs-export nbd "$P" unix:"$PWD/other"
+	[ "$(nbdinfo --size "nbd+unix:///vm0?socket=$PWD/other")" = 16777216 ]
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+}
+
+@test "trees over NFS" {
+	need_root
+	need_programs ganesha.nfsd nfs-ls cfsmount
+	mkcfs -q "$P:files" --tree
+	head -c 300000 /dev/urandom >src
+	LINES_WANTED=2 start cfsd --nfs=127.0.0.1:$PORT "$P"
+	url() { echo "nfs://127.0.0.1/files/$1?version=4&nfsport=$PORT"; }
+	# This version's client does not write more than a few bytes.
+	echo hello >small
+	nfs-cp small "$(url small)"
+	cfscp -q src "$P:files:/a"
+	nfs-cat "$(url a)" | cmp - src
+	run -0 nfs-ls "$(url '')"
+	[[ $output == *" 300000 "*a* ]]
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+	[ "$(cfscp -q "$P:files:/small" -)" = hello ]
+	run -0 cfsck-heal check "$P"
+}
+
+@test "trees over SMB" {
+	need_root
+	need_programs smbd smbclient cfsmount
+	mkcfs -q "$P:files" --tree
+	head -c 300000 /dev/urandom >src
+	export CFS_SMB_PASSDB=$PWD/passdb.tdb
+	LINES_WANTED=2 start cfsd --smb=127.0.0.1:$PORT "$P"
+	printf 'secret\nsecret\n' |
+		smbpasswd -c "$CFS_RUN"/export-smb-*/smb.conf -s -a root
+	run -0 smbclient -p $PORT -U root%secret //127.0.0.1/files \
+		-c 'put src a; mkdir d; cd d; put ../src b; ls; cd ..; get a back' \
+		<<<'' || { echo "$output"; false; }
+	cmp src back
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+	cfscp -q "$P:files:/a" - | cmp - src
+	run -0 cfsck-heal check "$P"
+}

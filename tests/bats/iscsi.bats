@@ -1,0 +1,172 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# LUNs over iSCSI: tgt over a cfsmount, with libiscsi's tools and its test
+# suite, and qemu's initiator.
+
+load helpers
+load nbd
+
+setup() {
+	cfs_setup
+	need_root
+	need_programs tgtd tgtadm cfsmount iscsi-ls iscsi-inq iscsi-test-cu \
+		qemu-io qemu-img
+	unset CFS_TEST_BESIDE
+	export P CFS_RUN=$BATS_TEST_TMPDIR/run
+	PORT=$((20000 + (BASHPID % 1000) * 10))
+	make_pool "$P" 256M
+}
+
+teardown() {
+	local pid
+
+	for pid in "${SERVERS[@]}"; do
+		kill -TERM "$pid" 2>/dev/null || continue
+		wait "$pid" 2>/dev/null || true
+	done
+	! mount | grep -q "$BATS_TEST_TMPDIR" || { mount; false; }
+}
+
+start_iscsi() {
+	rm -f out
+	cfs-export iscsi "$P" "127.0.0.1:$PORT" >out 2>errors 3>&- &
+	SERVER=$!
+	SERVERS+=("$SERVER")
+	for _ in {1..4}; do
+		until_true '[ -s out ] || ! kill -0 $SERVER 2>/dev/null' ||
+			continue
+		break
+	done
+	[ -s out ] || { cat errors; false; }
+	UUID=$(slicectl show --json "$P" | jq -r .pool.uuid)
+}
+
+end_iscsi() {
+	kill -TERM "$SERVER"
+	status=0
+	wait "$SERVER" || status=$?
+	[ "$status" = 0 ]
+}
+
+# The URL of LUN $1.
+url() {
+	echo "iscsi://127.0.0.1:$PORT/iqn.2026-11.io.cfs:$UUID:$1/1"
+}
+
+@test "each LUN is a target, thin, with a serial number that stays" {
+	mkcfs -q "$P:vm0" --lun 64M
+	mkcfs -q "$P:files" --tree
+	snapctl take -q "$P:vm0@a"
+	snapctl clone -q "$P:vm0@a" c1
+	start_iscsi
+	run -0 iscsi-ls -s "iscsi://127.0.0.1:$PORT"
+	[ "$(grep -c ^Target <<<"$output")" = 2 ]
+	[[ $output == *":$UUID:vm0 "* && $output == *":$UUID:vm0:c1 "* ]]
+	run -0 iscsi-inq "$(url vm0)"
+	[[ $output == *"Vendor:CFS"* ]]
+	run -0 iscsi-inq -e 1 -c 178 "$(url vm0)"
+	[[ $output == *"lbpu:1"*"provisioning type:2"* ]]
+	serial=$(iscsi-inq -e 1 -c 128 "$(url vm0)" | grep -i serial)
+	run -0 qemu-img info "$(url vm0)"
+	[[ $output == *"virtual size: 64 MiB"* ]]
+	end_iscsi
+	start_iscsi
+	[ "$(iscsi-inq -e 1 -c 128 "$(url vm0)" | grep -i serial)" = "$serial" ]
+}
+
+@test "what is written is there, and UNMAP gives space back" {
+	mkcfs -q "$P:vm0" --lun 64M
+	start_iscsi
+	run -0 qemu-io -f raw -c 'write -P 3 1M 16M' -c flush \
+		-c 'discard 2M 8M' -c 'write -z -u 12M 1M' \
+		-c 'aio_write -P 5 20M 4M' -c 'aio_write -P 6 24M 4M' \
+		-c aio_flush -c 'read -P 3 1M 1M' -c 'read -P 0 2M 8M' \
+		-c 'read -P 0 12M 1M' -c 'read -P 5 20M 4M' \
+		-c 'read -P 6 24M 4M' -c flush "$(url vm0)"
+	[[ $output != *"verification failed"* ]]
+	# 1 + 16 - 8 - 1 of the first, 8 of the second.
+	run -0 slicectl ls --json "$P:vm0"
+	[ "$(jq_output '.volumes[0].used_bytes')" -le $((16 << 20)) ]
+	end_iscsi
+	run -0 cfsck-heal check "$P"
+	cfscp -q --offset 20M --length 8M "$P:vm0" - | tr -d '\5\6' | cmp - /dev/null
+}
+
+@test "qemu copies an image in and out" {
+	mkcfs -q "$P:vm0" --lun 64M
+	pattern 5000 >src
+	truncate -s 64M src
+	start_iscsi
+	qemu-img convert -n -f raw -O raw src "$(url vm0)"
+	run -0 qemu-img compare -f raw -F raw src "$(url vm0)"
+	end_iscsi
+	cfscp -q "$P:vm0" - | cmp - src
+}
+
+@test "LUNs that are made and removed later are followed" {
+	mkcfs -q "$P:vm0" --lun 16M
+	start_iscsi
+	mkcfs -q "$P:vm1" --lun 16M
+	until_true 'iscsi-ls "iscsi://127.0.0.1:$PORT" | grep -q :vm1'
+	run -0 qemu-io -f raw -c 'write -P 9 0 1M' -c flush "$(url vm1)"
+	run -0 cfs-export status "$P"
+	[[ $output == "iscsi $PWD/$P at 127.0.0.1:$PORT, process $SERVER"* ]]
+}
+
+@test "a snapshot is taken while it is written, and a kill loses nothing" {
+	mkcfs -q "$P:vm0" --lun 32M
+	start_iscsi
+	run -0 qemu-io -f raw -c 'write -P 1 0 4M' -c flush "$(url vm0)"
+	snapctl take -q "$P:vm0@a"
+	run -0 qemu-io -f raw -c 'write -P 2 0 4M' -c flush "$(url vm0)"
+	pkill -KILL -f "cfsmount.*$BATS_TEST_TMPDIR"
+	pkill -KILL -P "$SERVER" tgtd
+	wait "$SERVER" || true
+	cfscp -q --wait 30 --length 4M "$P:vm0" - | tr -d '\2' | cmp - /dev/null
+	cfscp -q --wait 30 "$P:vm0@a" - | head -c 4M | tr -d '\1' |
+		cmp - /dev/null
+	start_iscsi
+	run -0 qemu-io -f raw -c 'read -P 2 0 4M' "$(url vm0)"
+	[[ $output != *"verification failed"* ]]
+}
+
+# What libiscsi's suite says of the LUN at $1: of each test how many there are,
+# were run, have passed, have failed.
+judge() {
+	local test
+
+	for test in "${TESTS[@]}"; do
+		timeout 120 iscsi-test-cu -d -n -s -t "$test" "$1" 2>&1 |
+			sed -n "s/^ *tests  */$test /p"
+	done
+}
+
+@test "libiscsi's suite finds what it finds with tgt on a plain file" {
+	TESTS=(ALL.Read10 ALL.Write16 ALL.Unmap ALL.ReadCapacity16
+		ALL.GetLBAStatus ALL.Inquiry ALL.CompareAndWrite)
+	[ -z "${CFS_LONG-}" ] || TESTS+=(ALL.Read6 ALL.Read12 ALL.Read16
+		ALL.Write10 ALL.Write12 ALL.WriteSame10 ALL.WriteSame16
+		ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.TestUnitReady
+		ALL.Prefetch10 ALL.Prefetch16 ALL.ProutRegister
+		ALL.ProutReserve ALL.ModeSense6 ALL.ReadCapacity10
+		ALL.ReportSupportedOpcodes ALL.StartStopUnit ALL.OrWrite)
+	mkcfs -q "$P:vm0" --lun 64M
+	start_iscsi
+	truncate -s 64M plain
+	tgt=(tgtadm -C "$(cat "$CFS_RUN"/export-iscsi-*/control)" --lld iscsi)
+	"${tgt[@]}" --mode target --op new --tid 99 -T iqn.2026-11.io.cfs:plain
+	"${tgt[@]}" --mode logicalunit --op new --tid 99 --lun 1 \
+		-b "$PWD/plain" --bstype rdwr --bsoflags direct --blocksize 512
+	"${tgt[@]}" --mode logicalunit --op update --tid 99 --lun 1 \
+		--params vendor_id=CFS,product_id=LUN,scsi_sn=plain
+	"${tgt[@]}" --mode logicalunit --op update --tid 99 --lun 1 \
+		--params thin_provisioning=1
+	"${tgt[@]}" --mode target --op bind --tid 99 -I ALL
+	judge "$(url vm0)" >ours
+	judge "iscsi://127.0.0.1:$PORT/iqn.2026-11.io.cfs:plain/1" >theirs
+	cat ours
+	[ "$(wc -l <ours)" = ${#TESTS[@]} ]
+	grep -q '^ALL.Read10 *6 *6 *6 *0' ours
+	diff theirs ours
+}
