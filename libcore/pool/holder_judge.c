@@ -63,6 +63,32 @@ static int watch(struct cfs_holder *h, const struct cfs_seat_entry *e)
 	return -EBUSY;
 }
 
+static int busy(const struct cfs_holder *h, const struct cfs_seat *seat,
+		struct cfs_err *err)
+{
+	char text[CFS_HOLDER_TEXT_BYTES];
+
+	cfs_holder_describe(seat, &h->self, text);
+	return cfs_err_set(err, -EBUSY, "%s: %s", cfs_devset_path(h->set, 0),
+			   text);
+}
+
+int cfs_shared_was_silent(struct cfs_holder *h, struct cfs_err *err)
+{
+	const struct cfs_holder_watch *w = h->opt.watch;
+	const struct cfs_seat_table *t = h->shared->table;
+
+	for (uint32_t i = 0; h->shared->has_watched && i < t->count; i++) {
+		const struct cfs_seat_entry *e = &t->seats[i];
+
+		if (e->is_valid && e->seq != w->seq &&
+		    cfs_uuid_is_equal(e->seat.instance_uuid,
+				      w->instance_uuid))
+			return busy(h, &e->seat, err);
+	}
+	return 0;
+}
+
 /* The latest epoch that anybody has worked on. */
 static uint32_t last_epoch(const struct cfs_seat_table *table)
 {
@@ -77,16 +103,6 @@ static uint32_t last_epoch(const struct cfs_seat_table *table)
 		epoch = CFS_MAX(epoch, cfs_ballot_epoch(e->seat.ballot_seen));
 	}
 	return epoch;
-}
-
-static int busy(const struct cfs_holder *h, const struct cfs_seat *seat,
-		struct cfs_err *err)
-{
-	char text[CFS_HOLDER_TEXT_BYTES];
-
-	cfs_holder_describe(seat, &h->self, text);
-	return cfs_err_set(err, -EBUSY, "%s: %s", cfs_devset_path(h->set, 0),
-			   text);
 }
 
 static int reload(struct cfs_holder *h, struct cfs_err *err)
@@ -117,12 +133,13 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
 	is_lost = s->lost_epoch == last && last > e->seat.epoch;
 	if (is_lost)
 		e = &s->table->seats[s->lost_seat];
-	s->is_dying = false;
+	s->is_dying = s->has_watched = false;
 	if (is_lost || e->seat.state != CFS_SEAT_CLEAN) {
 		const enum cfs_seat_judgement j = cfs_shared_judge(h, &e->seat);
 
 		s->is_dying = j == CFS_SEAT_IS_DEAD;
-		if (j == CFS_SEAT_MAY_LIVE && watch(h, e) < 0)
+		s->has_watched = j == CFS_SEAT_MAY_LIVE;
+		if (s->has_watched && watch(h, e) < 0)
 			return busy(h, &e->seat, err);
 	}
 	if (last == UINT32_MAX)

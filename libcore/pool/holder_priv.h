@@ -41,6 +41,7 @@ struct cfs_shared {
 	bool			has_seat;
 	bool			is_alone;	/* the kernel's locks say so */
 	bool			is_dying;	/* the last holder is dead */
+	bool			has_watched;	/* it may live, and was silent */
 	uint32_t		base_epoch;
 	bool			must_move;
 	struct cfs_live_epoch	*live;
@@ -89,6 +90,9 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
  * before. */
 int cfs_shared_look_back(struct cfs_holder *h, struct cfs_err *err);
 int cfs_shared_look_again(struct cfs_holder *h, struct cfs_err *err);
+/* Behind our ballot and a look at the seats: has the one that we count as silent
+ * not written since?  -EBUSY: it has. */
+int cfs_shared_was_silent(struct cfs_holder *h, struct cfs_err *err);
 /* Behind the decision: from which root we go on, and who may still write. */
 int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,
 		     struct cfs_err *err);

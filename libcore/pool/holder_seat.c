@@ -166,12 +166,32 @@ void cfs_shared_tidy(struct cfs_holder *h)
 	}
 }
 
+/*
+ * A write that ended behind our period: others may have counted us as silent.
+ * It counts if nobody has begun to take the pool; who does so later finds it.
+ */
+static int look_if_late(struct cfs_holder *h, struct cfs_err *err)
+{
+	struct cfs_shared *s = h->shared;
+	int r;
+
+	if (!s->beat_ns || cfs_clock_elapsed_ns(h->clock) <
+			   cfs_deadline_add(s->beat_ns, s->period_ns))
+		return 0;
+	r = cfs_shared_look_again(h, err);
+	if (r == -ESTALE)
+		__atomic_store_n(&s->is_lost, true, __ATOMIC_RELEASE);
+	return r;
+}
+
 int cfs_shared_store(struct cfs_holder *h, struct cfs_err *err)
 {
 	struct cfs_shared *s = h->shared;
 	const uint64_t begin_ns = cfs_clock_elapsed_ns(h->clock);
 	int r = cfs_seat_entry_store(h->set, s->seat, &s->mine, err);
 
+	if (r == 0)
+		r = look_if_late(h, err);
 	if (r == 0) {
 		__atomic_store_n(&s->beat_ns, begin_ns, __ATOMIC_RELEASE);
 	} else if (r == -EBUSY) {

@@ -144,6 +144,8 @@ static int announce(struct cfs_holder *h, uint32_t epoch, struct cfs_err *err)
 	const bool was_taking = mine->state == CFS_SEAT_TAKING;
 	int r = cfs_shared_learn(h, &base, err);
 
+	if (r == 0)
+		r = cfs_shared_was_silent(h, err);
 	if (r < 0)
 		return r;
 	mine->state = s->must_move ? CFS_SEAT_TAKING : CFS_SEAT_OPEN;

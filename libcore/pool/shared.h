@@ -26,7 +26,10 @@
  * used (tree/container_takeover.h).  A period that has run out is not gone.
  *
  * The holder's seat is written every third of its period, by a thread of its
- * own; each write changes its number.
+ * own; each write changes its number.  One that ended behind the period counts
+ * only if a look at all seats shows that nobody has begun to take the pool; and
+ * who takes it looks, behind its own ballot, that the silent one has not written
+ * meanwhile.  Of the two, one sees the other.
  *
  * Assumptions: a host that takes a seat for the first time (once in its life)
  * does not stop for CLAIM_NS between looking at it and writing to it, nor does

@@ -127,10 +127,44 @@ static void test_lives(void **state)
 	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
 					    &err), 0);
 	assert_true(cfs_holder_must_move(b.holder));
-	b.pool = NULL;
+	/* It wakes up: whatever it writes, its time is over. */
+	assert_int_equal(cfs_holder_beat(a.holder, &err), -ESTALE);
+	assert_false(cfs_holder_may_ack(a.holder));
+	assert_int_equal(cfs_holder_beat(a.holder, &err), -EBUSY);
+	assert_false(cfs_holder_may_ack(a.holder));
 	b.pool = NULL;
 	manager_drop(&b);
 	manager_drop(&a);
+	shared_free(&p);
+}
+
+/* One that was silent for too long, and nobody has taken it. */
+static void test_late_beat(void **state)
+{
+	struct shared_pool p = shared_new(1, false);
+	struct cfs_holder_options opt = { .beats_by_hand = true };
+	struct cfs_holder_watch watch = { .is_on = false };
+	struct cfs_err err = CFS_ERR_INIT;
+	struct manager a, b;
+
+	(void)state;
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+	opt.identity = &b.source;
+	opt.clock = &p.clock.clock;
+	opt.watch = &watch;
+	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
+					    &err), -EBUSY);
+	cfs_clock_manual_advance(&p.clock, 60 * CFS_NS_PER_S);
+	assert_false(cfs_holder_may_ack(a.holder));
+	HEAL_OK(cfs_holder_beat(a.holder, &err_));
+	assert_true(cfs_holder_may_ack(a.holder));
+	/* Whoever has waited for so long waits again. */
+	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
+					    &err), -EBUSY);
+	cfs_devset_close(b.set);
+	manager_close(&a);
 	shared_free(&p);
 }
 
@@ -251,6 +285,7 @@ int main(void)
 		cmocka_unit_test(test_goodbye),
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_lives),
+		cmocka_unit_test(test_late_beat),
 		cmocka_unit_test(test_silence),
 	};
 
