@@ -7,6 +7,7 @@
 #include "base/uuid.h"
 #include "base/vec.h"
 #include "pool/holder.h"
+#include "pool/seat_table.h"
 #include "session/dial.h"
 #include "session/remote.h"
 
@@ -188,6 +189,7 @@ int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 	d->hello.flags = CFS_HELLO_DURABLE;
 	r = cfs_dial(seat.address, &d->s->opt, ANSWER_MS, "its manager",
 		     say_hello, d, err);
+	d->seat_epoch = seat.epoch;
 	return r < 0 ? r : welcomed(d, err);
 }
 
@@ -241,6 +243,54 @@ static bool is_alive(struct cfs_direct *d)
 	return is && !__atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST);
 }
 
+/* ---- silence --------------------------------------------------------------- */
+
+#define SILENT_NS	(500 * CFS_NS_PER_MS)	/* then we look who has it */
+
+/*
+ * On a shared pool a manager that stands still keeps its connections: its seat
+ * tells when another one has come.  The link is held.
+ */
+static bool is_superseded(struct cfs_direct *d)
+{
+	struct cfs_seat seat;
+
+	return cfs_devset_is_shared(d->set) && d->seat_epoch &&
+	       cfs_seat_read(d->set, &seat, NULL) == 0 &&
+	       seat.state == CFS_SEAT_OPEN && seat.address[0] &&
+	       seat.epoch > d->seat_epoch;
+}
+
+struct silence {
+	struct cfs_direct *d;
+	const struct cfs_conn_wait *of;	/* whose wait it is; may be NULL */
+	uint64_t	look_ns;
+	bool		is_over;
+};
+
+static bool silence_ends(void *arg)
+{
+	struct silence *s = arg;
+	const uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+
+	if (s->of && s->of->stop && s->of->stop(s->of->arg))
+		return true;
+	if (now_ns < s->look_ns)
+		return false;
+	s->look_ns = now_ns + SILENT_NS;
+	s->is_over = is_superseded(s->d);
+	return s->is_over;
+}
+
+static struct cfs_conn_wait silence_wait(struct silence *s)
+{
+	s->look_ns = cfs_clock_elapsed_ns(cfs_clock_system()) + SILENT_NS;
+	return (struct cfs_conn_wait){
+		.timeout_ns = s->of ? s->of->timeout_ns : 0,
+		.stop = silence_ends, .arg = s,
+	};
+}
+
 /* ---- calls --------------------------------------------------------------- */
 
 static int take_part(void *arg, const uint8_t *body, size_t bytes,
@@ -261,14 +311,16 @@ static int call_once(struct cfs_direct *d, uint16_t type,
 	struct cfs_conn *conn = cfs_leaser_conn(d->leaser);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf parts = CFS_BUF_INIT;
+	struct silence silence = { .d = d, .of = wait };
+	const struct cfs_conn_wait own = silence_wait(&silence);
 	int r;
 
 	if (!conn || cfs_conn_is_gone(conn))
 		return -ECONNRESET;
-	r = cfs_conn_stream(conn, type, body->data, body->bytes, wait,
+	r = cfs_conn_stream(conn, type, body->data, body->bytes, &own,
 			    take_part, &parts, &last, err);
 	if (r < 0)
-		return r;
+		return silence.is_over ? -ECONNRESET : r;
 	if (reply && (cfs_buf_append(reply, parts.data, parts.bytes) < 0 ||
 		      cfs_buf_append(reply, last.data, last.bytes) < 0))
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -301,6 +353,11 @@ int direct_call(struct cfs_direct *d, uint16_t type,
 			      type == CFS_DIRECT_OPEN ? &opening : NULL, reply,
 			      err);
 		pthread_rwlock_unlock(&d->link);
+		/* It has no next one yet. */
+		if (r == -ESHUTDOWN)
+			cfs_clock_sleep_until(clock,
+					      cfs_clock_elapsed_ns(clock) +
+					      RETRY_NS);
 		if (is_of_link(r)) {
 			r = direct_mend(d, err);
 			if (r == 0)
@@ -326,11 +383,14 @@ int direct_acquire(void *arg, const struct cfs_lease_request *req,
 	int r;
 
 	for (;;) {
+		struct silence silence = { .d = d, .of = wait };
+		const struct cfs_conn_wait own = silence_wait(&silence);
+
 		pthread_rwlock_rdlock(&d->link);
 		r = d->is_down ? -ECONNRESET :
-		    cfs_leaser_acquire(d->leaser, req, wait, ret, err);
+		    cfs_leaser_acquire(d->leaser, req, &own, ret, err);
 		pthread_rwlock_unlock(&d->link);
-		if (!is_of_link(r))
+		if (!silence.is_over && !is_of_link(r))
 			return r;
 		r = direct_mend(d, err);
 		if (r < 0)
@@ -427,7 +487,10 @@ static int try_mend(struct cfs_direct *d, struct cfs_err *err)
 	if (r == 0)
 		r = cfs_dial(seat.address, &d->s->opt, ANSWER_MS,
 			     "its manager", say_again, d, err);
-	return r < 0 ? r : open_again(d, err);
+	if (r < 0)
+		return r;
+	d->seat_epoch = seat.epoch;
+	return open_again(d, err);
 }
 
 int direct_mend(struct cfs_direct *d, struct cfs_err *err)
@@ -438,7 +501,7 @@ int direct_mend(struct cfs_direct *d, struct cfs_err *err)
 
 	pthread_rwlock_wrlock(&d->link);
 	conn = cfs_leaser_conn(d->leaser);
-	d->is_down |= !conn || cfs_conn_is_gone(conn);
+	d->is_down |= !conn || cfs_conn_is_gone(conn) || is_superseded(d);
 	while (d->is_down) {
 		if (!is_alive(d)) {
 			direct_lost(d, 0);

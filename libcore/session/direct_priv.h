@@ -61,6 +61,7 @@ struct cfs_direct {
 
 	pthread_rwlock_t link;		/* read: a call is under way */
 	bool		is_down;	/* with the link written */
+	uint32_t	seat_epoch;	/* of the manager at its other end */
 	bool		is_lost;	/* atomic */
 
 	pthread_mutex_t	mutex;		/* of what follows */

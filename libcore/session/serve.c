@@ -197,6 +197,12 @@ static bool is_hello(const void *msg, size_t bytes)
 	       head.type == CFS_MSG_HELLO;
 }
 
+bool cfs_serve_may_answer(const struct cfs_session *s)
+{
+	return !s->holder || !cfs_holder_is_shared(s->holder) ||
+	       cfs_holder_may_ack(s->holder);
+}
+
 void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
 			size_t bytes)
 {
@@ -205,6 +211,10 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
 	uint64_t client;
 	int r = 0;
 
+	if (!cfs_serve_may_answer(serve->session)) {
+		cfs_server_drop_peer(serve->server, peer, false);
+		return;
+	}
 	pthread_mutex_lock(&serve->lock);
 	if (says_hello)
 		r = prepare_hello(serve, peer, msg, bytes);
@@ -228,6 +238,8 @@ int cfs_serve_on_admit(void *arg, uint64_t peer, uint64_t *ret_client)
 	struct cfs_serve *serve = arg;
 	int r;
 
+	if (!cfs_serve_may_answer(serve->session))
+		return -ESHUTDOWN;
 	pthread_mutex_lock(&serve->lock);
 	r = cfs_owner_touch(serve->owner, peer, ret_client);
 	pthread_mutex_unlock(&serve->lock);

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "session/serve_lease.h"
+#include "session/serve_run_priv.h"
 #include "volume/volume.h"
 
 #include <inttypes.h>
@@ -629,6 +630,10 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 		return r;
 	cfs_serve_answer(request);
 	r = serve(sd, c, &q, request, reply, err);
+	/* It is the next manager's to say: the client goes there. */
+	if (r < 0 && !cfs_serve_may_answer(sd->s))
+		r = cfs_err_set(err, -ESHUTDOWN, "another host may have the "
+				"pool");
 	cfs_serve_answer(NULL);
 	put_client(sd, c);
 	return r;

@@ -45,6 +45,8 @@ struct cfs_serve {
 
 void cfs_serve_on_lease(void *serve, uint64_t peer, const void *msg,
 			size_t bytes);
+/* On a shared pool: not if another host may have it by now.  Any thread. */
+bool cfs_serve_may_answer(const struct cfs_session *s);
 int cfs_serve_on_admit(void *serve, uint64_t peer, uint64_t *ret_client);
 void cfs_serve_on_closed(void *serve, uint64_t peer);
 uint64_t cfs_serve_on_tick(void *serve, uint64_t now_ns);
