@@ -6,7 +6,7 @@ _snapctl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='take ls clone rollback rm rename hold release tree'
+	local verbs='take ls clone rollback rm rename hold release tree diff send recv verify'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -42,6 +42,14 @@ _snapctl()
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	tree)
 		options='--dot --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+	diff)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
+	send)
+		options='--increment -i --resume --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
+	recv)
+		options='--token --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --force -f --wait --search' ;;
+	verify)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --progress' ;;
 	esac
 	case $verb,$prev in
 	,--color)
@@ -104,6 +112,36 @@ _snapctl()
 		kind=none ;;
 	tree,--search)
 		kind=dirs ;;
+	diff,--color)
+		words='auto always never' ;;
+	diff,--wait)
+		kind=none ;;
+	diff,--search)
+		kind=dirs ;;
+	send,--increment|send,-i)
+		kind=files ;;
+	send,--resume)
+		kind=files ;;
+	send,--color)
+		words='auto always never' ;;
+	send,--progress)
+		words='auto always never json' ;;
+	send,--wait)
+		kind=none ;;
+	send,--search)
+		kind=dirs ;;
+	recv,--color)
+		words='auto always never' ;;
+	recv,--progress)
+		words='auto always never json' ;;
+	recv,--wait)
+		kind=none ;;
+	recv,--search)
+		kind=dirs ;;
+	verify,--color)
+		words='auto always never' ;;
+	verify,--progress)
+		words='auto always never json' ;;
 	*)
 		if [[ $cur == -* ]]; then
 			words=$options

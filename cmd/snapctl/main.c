@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* snapctl: versions of volumes; snapshots, clones, rollback. */
+/* snapctl: versions of volumes; snapshots, clones, rollback, streams. */
 #include "snapctl/snapctl.h"
 
 static const struct cfs_verb *const verbs[] = {
 	&snapctl_take, &snapctl_ls, &snapctl_clone, &snapctl_rollback,
 	&snapctl_rm, &snapctl_rename, &snapctl_hold, &snapctl_release,
-	&snapctl_tree, NULL
+	&snapctl_tree, &snapctl_diff, &snapctl_send, &snapctl_recv,
+	&snapctl_verify, NULL
 };
 
 static const struct cfs_tool tool = {
 	.name = "snapctl",
-	.help = "versions: snapshots, clones, rollback",
+	.help = "versions: snapshots, clones, rollback, streams",
 	.examples =
 		"snapctl take pool.img:vm0@monday\n"
 		"snapctl ls pool.img:vm0\n"

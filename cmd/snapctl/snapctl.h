@@ -12,14 +12,18 @@
 #include "base/vec.h"
 
 extern const struct cfs_verb snapctl_clone;
+extern const struct cfs_verb snapctl_diff;
 extern const struct cfs_verb snapctl_hold;
 extern const struct cfs_verb snapctl_ls;
+extern const struct cfs_verb snapctl_recv;
 extern const struct cfs_verb snapctl_release;
 extern const struct cfs_verb snapctl_rename;
 extern const struct cfs_verb snapctl_rm;
 extern const struct cfs_verb snapctl_rollback;
+extern const struct cfs_verb snapctl_send;
 extern const struct cfs_verb snapctl_take;
 extern const struct cfs_verb snapctl_tree;
+extern const struct cfs_verb snapctl_verify;
 
 /*
  * Open the pool at @pool, as a dry run if the command is one.
@@ -72,3 +76,26 @@ int snapctl_list_fill(struct cfs_session *s, const char *volume,
 		      bool with_space, struct snapctl_list *ret,
 		      struct cfs_err *err);
 void snapctl_list_donep(struct snapctl_list *list);
+
+/* ------------------------------------------------------------- streams */
+
+/* A pipe that holds a megabyte lets both of its ends work at once. */
+void snapctl_widen_pipe(int fd);
+struct cfs_stream_begin;
+/* What a stream is of, and what it begins at: into the JSON document. */
+void snapctl_put_stream(struct cfs_cmd *cmd,
+			const struct cfs_stream_begin *begin);
+
+/*
+ * Standard input in pieces of up to a megabyte, read ahead by a thread of its
+ * own.
+ */
+struct snapctl_input;
+int snapctl_input_new(struct cfs_cmd *cmd, struct snapctl_input **ret);
+void snapctl_input_donep(struct snapctl_input **in);
+/*
+ * The next bytes, until the next call; 0 bytes: the end.
+ * -EINTR: a signal asked to stop; or what read(2) says.
+ */
+int snapctl_input_next(struct snapctl_input *in, const void **ret,
+		       size_t *ret_bytes);

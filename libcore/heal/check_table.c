@@ -6,6 +6,7 @@
 #include "heal/check_priv.h"
 
 #include "base/xxh.h"
+#include "ondisk/receive.h"
 #include "tree/lend.h"
 
 #include <inttypes.h>
@@ -168,6 +169,7 @@ static int other_record(struct check *k, const struct cfs_leaf_record *at,
 		struct cfs_bad_rec bad;
 		struct cfs_scrub_rec scrub;
 		struct cfs_tombstone_rec tombstone;
+		struct cfs_receive_rec receive;
 	} u;
 	int r;
 
@@ -188,6 +190,9 @@ static int other_record(struct check *k, const struct cfs_leaf_record *at,
 			r = cfs_err_set(why, -EUCLEAN,
 					"a tombstone of the future");
 		return r;
+	case CFS_TABLE_RECEIVE:
+		return cfs_receive_rec_unpack(at->value, at->value_bytes,
+					      &u.receive, why);
 	default:
 		return cfs_err_set(why, -EUCLEAN, "a class that cannot be");
 	}

@@ -28,6 +28,7 @@
  *   CLIENT     0                           client id           0
  *   RETIRED    0                           epoch               index
  *   DELEGATION container id                epoch               0
+ *   RECEIVE    volume id                   0                   0
  *
  * Each value is one struct below; strings are UTF-8 or any bytes, filled with
  * zeroes.  A value may grow at its end: a longer one is read by its known
@@ -58,6 +59,7 @@ enum cfs_table_class {
 	CFS_TABLE_SNAPSHOT	= 0x22,
 	CFS_TABLE_TOMBSTONE	= 0x23,
 	CFS_TABLE_ORPHAN	= 0x24,
+	CFS_TABLE_RECEIVE	= 0x25,	/* ondisk/receive.h */
 };
 
 static inline uint64_t cfs_table_word(enum cfs_table_class c, uint64_t low)
@@ -254,6 +256,8 @@ struct cfs_branch_rec_disk {		/* BRANCH */
 CFS_ASSERT_SIZE(struct cfs_branch_rec_disk, 64);
 
 #define CFS_SNAPSHOT_HELD	0x1u
+/* It came with a stream: struct cfs_snapshot_origin_disk follows the note. */
+#define CFS_SNAPSHOT_RECEIVED	0x2u
 /*
  * A snapshot is written by its branch and stamp, and is short, since there may
  * be a hundred thousand: the name and the note follow, without a NUL.
@@ -265,9 +269,15 @@ struct cfs_snapshot_rec_disk {		/* SNAPSHOT */
 	uint8_t	name_bytes;		/* 1..127 */
 	uint8_t	note_bytes;		/* 0..255 */
 };
-#define CFS_SNAPSHOT_REC_BYTES_MAX \
-	(sizeof(struct cfs_snapshot_rec_disk) + CFS_NAME_BYTES + CFS_NOTE_BYTES)
 CFS_ASSERT_SIZE(struct cfs_snapshot_rec_disk, 20);
+struct cfs_snapshot_origin_disk {	/* where it was first taken */
+	uint8_t	container[16];
+	le64	stamp;
+};
+CFS_ASSERT_SIZE(struct cfs_snapshot_origin_disk, 24);
+#define CFS_SNAPSHOT_REC_BYTES_MAX \
+	(sizeof(struct cfs_snapshot_rec_disk) + CFS_NAME_BYTES + \
+	 CFS_NOTE_BYTES + sizeof(struct cfs_snapshot_origin_disk))
 
 struct cfs_tombstone_rec_disk {		/* TOMBSTONE: a range became a hole */
 	le64	count;			/* blocks */
@@ -410,6 +420,9 @@ struct cfs_snapshot_rec {
 	uint32_t	flags;		/* CFS_SNAPSHOT_* */
 	uint64_t	created_ns;
 	uint64_t	size_bytes;
+	/* RECEIVED: where it was first taken; else zeroes */
+	uint8_t		origin_container[16];
+	uint64_t	origin_stamp;
 };
 
 struct cfs_tombstone_rec {

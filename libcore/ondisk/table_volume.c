@@ -141,7 +141,30 @@ size_t cfs_snapshot_rec_pack(const struct cfs_snapshot_rec *rec, uint8_t *buf)
 	buf += sizeof(disk);
 	memcpy(buf, rec->name, name_bytes);
 	memcpy(buf + name_bytes, rec->note, note_bytes);
+	if (rec->flags & CFS_SNAPSHOT_RECEIVED) {
+		struct cfs_snapshot_origin_disk origin;
+
+		memcpy(origin.container, rec->origin_container,
+		       sizeof(origin.container));
+		origin.stamp = le64_put(rec->origin_stamp);
+		memcpy(buf + name_bytes + note_bytes, &origin, sizeof(origin));
+		note_bytes += sizeof(origin);
+	}
 	return sizeof(disk) + name_bytes + note_bytes;
+}
+
+static int snapshot_origin(const uint8_t *p, size_t bytes,
+			   struct cfs_snapshot_rec *rec, struct cfs_err *err)
+{
+	struct cfs_snapshot_origin_disk origin;
+
+	if (bytes < sizeof(origin))
+		return too_short(err, "snapshot");
+	memcpy(&origin, p, sizeof(origin));
+	memcpy(rec->origin_container, origin.container,
+	       sizeof(rec->origin_container));
+	rec->origin_stamp = le64_get(origin.stamp);
+	return 0;
 }
 
 int cfs_snapshot_rec_unpack(const void *value, size_t value_bytes,
@@ -171,6 +194,15 @@ int cfs_snapshot_rec_unpack(const void *value, size_t value_bytes,
 	rec.flags = le16_get(disk.flags);
 	if (rec.size_bytes > (CFS_OFF_MAX + 1) * CFS_BLOCK_BYTES)
 		return bad(err, "snapshot: size");
+	if (rec.flags & CFS_SNAPSHOT_RECEIVED) {
+		const size_t used = sizeof(disk) + disk.name_bytes +
+				    disk.note_bytes;
+		int r = snapshot_origin((const uint8_t *)value + used,
+					value_bytes - used, &rec, err);
+
+		if (r < 0)
+			return r;
+	}
 	*ret = rec;
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "tree/space.h"
+#include "session/stream_local.h"
 #include "volume/data.h"
 #include "volume/fs_open.h"
 
@@ -542,6 +543,7 @@ static int open_steps(struct local_volume *v, const char *volume,
 		.mode = v->is_writable ? CFS_USE_WRITE : CFS_USE_READ,
 	};
 	struct cfs_named named = { 0 };
+	char base[CFS_NAME_BYTES];
 	int r = cfs_session_find(v->s, volume, &named, err);
 
 	if (r == 0 && snap && v->is_writable)
@@ -550,6 +552,17 @@ static int open_steps(struct local_volume *v, const char *volume,
 		return r;
 	v->m = named.member;
 	v->id = named.id;
+	r = snap ? -ENOENT : cfs_local_receiving(v->m, v->id, base, err);
+	if (r == 0 && v->is_writable)
+		r = cfs_err_set(err, -EBUSY, "a stream is being received into "
+				"it");
+	if (r < 0 && r != -ENOENT)
+		return r;
+	/* Until all has come it is what it was. */
+	if (r == 0)
+		snap = base;
+	v->is_snapshot = snap;
+	r = 0;
 	use.container = named.member->id;
 	use.volume = named.id;
 	if (snap) {
@@ -586,7 +599,6 @@ int cfs_local_io_open(struct cfs_session *s, const char *volume,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	v->v.ops = &local_ops;
 	v->s = s;
-	v->is_snapshot = snap;
 	v->is_writable = is_writable;
 	r = open_steps(v, volume, snap, err);
 	if (r < 0) {

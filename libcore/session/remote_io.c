@@ -9,6 +9,7 @@
  * operation of its own at the manager.
  */
 #include "session/remote.h"
+#include "session/stream_local.h"
 
 #include "base/bits.h"
 #include "base/clock.h"
@@ -162,21 +163,17 @@ static const struct cfs_io_ops remote_ops = {
 	.sync = io_sync,
 };
 
-int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
-		       const char *snap, bool is_writable, uint64_t wait_ns,
-		       struct cfs_io_volume **ret, struct cfs_err *err)
+static int open_as(struct cfs_remote *r, uint16_t type,
+		   const struct cfs_rpc_args *args,
+		   struct cfs_io_volume **ret, struct cfs_err *err)
 {
-	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .is_set = is_writable,
-		.wait_ms = wait_ns / CFS_NS_PER_MS,
-	};
 	struct remote_volume *rv = calloc(1, sizeof(*rv));
 	struct cfs_rpc_opened opened = { 0 };
 	int code;
 
 	if (!rv)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	code = cfs_remote_ask(r, CFS_RPC_IO_OPEN, &args, &opened, err);
+	code = cfs_remote_ask(r, type, args, &opened, err);
 	if (code < 0) {
 		free(rv);
 		return code;
@@ -197,4 +194,28 @@ int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
 	}
 	*ret = &rv->v;
 	return 0;
+}
+
+int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
+		       const char *snap, bool is_writable, uint64_t wait_ns,
+		       struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = {
+		.volume = volume, .snap = snap, .is_set = is_writable,
+		.wait_ms = wait_ns / CFS_NS_PER_MS,
+	};
+
+	return open_as(r, CFS_RPC_IO_OPEN, &args, ret, err);
+}
+
+int cfs_remote_recv(struct cfs_remote *r, const char *volume, bool is_forced,
+		    const void *begin, size_t begin_bytes,
+		    struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = {
+		.volume = volume, .is_set = is_forced, .data = begin,
+		.data_bytes = CFS_MIN(begin_bytes, CFS_STREAM_BEGIN_BYTES),
+	};
+
+	return open_as(r, CFS_RPC_RECV, &args, ret, err);
 }

@@ -55,7 +55,8 @@ enum cfs_rpc_type {
 
 	CFS_RPC_SNAPSHOTS = 0x0130, CFS_RPC_SNAPSHOT, CFS_RPC_SNAP_TAKE,
 	CFS_RPC_SNAP_CLONE, CFS_RPC_SNAP_ROLLBACK, CFS_RPC_SNAP_REMOVE,
-	CFS_RPC_SNAP_RENAME, CFS_RPC_SNAP_HOLD,
+	CFS_RPC_SNAP_RENAME, CFS_RPC_SNAP_HOLD, CFS_RPC_SEND, CFS_RPC_RECV,
+	CFS_RPC_RECV_TOKEN, CFS_RPC_DIFF,
 
 	CFS_RPC_CHECK = 0x0140, CFS_RPC_SCRUB, CFS_RPC_TRACE_AT,
 	CFS_RPC_TRACE_BAD, CFS_RPC_HOLD,
@@ -130,6 +131,9 @@ struct cfs_rpc_bytes {
 	size_t		data_bytes;
 	uint64_t	full_bytes;	/* as the call says, or of all */
 };
+struct cfs_rpc_token {
+	char		text[160];	/* CFS_STREAM_TOKEN_BYTES */
+};
 struct cfs_rpc_entries {
 	const struct cfs_fs_entry *entries;
 	size_t		count;
@@ -147,6 +151,7 @@ union cfs_rpc_ret {
 	struct cfs_inode	attr;
 	struct cfs_rpc_inode	inode;
 	struct cfs_rpc_bytes	bytes;
+	struct cfs_rpc_token	token;
 	struct cfs_rpc_entries	entries;
 	struct cfs_rpc_opened	opened;
 	struct cfs_pool_info	pool;

@@ -2,6 +2,8 @@
 /* What travels with each request: see rpc.h. */
 #include "session/rpc.h"
 
+#include "session/stream.h"
+
 /* ---- structs of session.h and its neighbours ----------------------------- */
 
 #define T struct cfs_pool_info
@@ -182,6 +184,15 @@ CFS_RPC_SHAPE(ret_values, T, CFS_RPC_F(T, value), CFS_RPC_F(T, other));
 CFS_RPC_SHAPE(ret_bytes, T,
 	CFS_RPC_B(T, data, data_bytes), CFS_RPC_F(T, full_bytes));
 #undef T
+#define T struct cfs_rpc_token
+CFS_RPC_SHAPE(ret_token, T, CFS_RPC_F(T, text));
+#undef T
+#define T struct cfs_diff_item
+CFS_RPC_SHAPE(diff_item, T,
+	CFS_RPC_OPT(T, change), CFS_RPC_OPT(T, path),
+	CFS_RPC_OPT(T, old_path), CFS_RPC_F(T, offset_bytes),
+	CFS_RPC_F(T, length_bytes));
+#undef T
 #define T struct cfs_rpc_opened
 CFS_RPC_SHAPE(ret_opened, T,
 	CFS_RPC_F(T, handle), CFS_RPC_F(T, kind), CFS_RPC_F(T, size_bytes),
@@ -219,6 +230,9 @@ CFS_RPC_SHAPE(a_snap_take, A, CFS_RPC_L(A, snaps, snap_count, snap_name),
 CFS_RPC_SHAPE(a_snap_name, A, F(volume), F(snap), F(name));
 CFS_RPC_SHAPE(a_snap_text, A, F(volume), F(snap), O(text));
 CFS_RPC_SHAPE(a_snap_set, A, F(volume), F(snap), F(is_set));
+CFS_RPC_SHAPE(a_send, A, F(token), F(volume), F(snap), O(name), O(text));
+CFS_RPC_SHAPE(a_recv, A, F(volume), F(is_set), DATA);
+CFS_RPC_SHAPE(a_diff, A, F(token), F(volume), F(snap), F(name), O(text));
 CFS_RPC_SHAPE(a_check, A, F(token), O(volume));
 CFS_RPC_SHAPE(a_scrub, A, F(token), O(volume),
 	      CFS_RPC_I(A, scrub, scrub_options));
@@ -289,6 +303,10 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_SNAP_REMOVE, CHANGES, "remove", &a_snap, &ret_values, NULL },
 	{ CFS_RPC_SNAP_RENAME, CHANGES, "rename", &a_snap_name, NULL, NULL },
 	{ CFS_RPC_SNAP_HOLD, CHANGES, "hold", &a_snap_set, NULL, NULL },
+	{ CFS_RPC_SEND, LONG, "send", &a_send, &ret_values, &ret_bytes },
+	{ CFS_RPC_RECV, CHANGES, "recv", &a_recv, &ret_opened, NULL },
+	{ CFS_RPC_RECV_TOKEN, 0, "recv --token", &a_volume, &ret_token, NULL },
+	{ CFS_RPC_DIFF, LONG, "diff", &a_diff, NULL, &diff_item },
 
 	{ CFS_RPC_CHECK, LONG, "check", &a_check, &check_result, &problem },
 	{ CFS_RPC_SCRUB, LONG, "scrub", &a_scrub, &scrub_result, &damage },

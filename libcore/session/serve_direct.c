@@ -5,8 +5,10 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "ondisk/receive.h"
 #include "session/serve_lease.h"
 #include "session/serve_run_priv.h"
+#include "volume/stream.h"
 #include "volume/volume.h"
 
 #include <inttypes.h>
@@ -247,6 +249,7 @@ static int find_volume(struct opening *op, struct cfs_err *err)
 {
 	const struct cfs_direct_request *q = op->q;
 	struct cfs_session *s = op->sd->s;
+	struct cfs_receive_rec receiving;
 	int r;
 
 	if (q->volume_id) {
@@ -272,7 +275,16 @@ static int find_volume(struct opening *op, struct cfs_err *err)
 	r = find_checked(op, err);
 	if (r < 0)
 		return r;
-	return q->snap[0] && !q->volume_id ? find_snapshot(op, err) : 0;
+	if (q->snap[0] && !q->volume_id)
+		return find_snapshot(op, err);
+	/* What of a stream has come is nobody's to see: the other way shows
+	 * what there was before. */
+	if (!q->stamp &&
+	    cfs_receive_get(op->named.member, op->named.id, &receiving,
+			    NULL) == 0)
+		return cfs_err_set(err, -EOPNOTSUPP, "a stream is being "
+				   "received into it");
+	return 0;
 }
 
 static struct beside_use *find_use(struct beside_client *c, uint64_t number)

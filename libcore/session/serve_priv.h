@@ -104,6 +104,7 @@ typedef int (*serve_fn)(struct serve_call *c);
 serve_fn serve_session_fn(uint16_t type);
 serve_fn serve_io_fn(uint16_t type);
 serve_fn serve_fs_fn(uint16_t type);
+serve_fn serve_stream_fn(uint16_t type);
 
 /* ---- serve_rpc.c --------------------------------------------------------- */
 

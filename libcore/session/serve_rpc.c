@@ -7,7 +7,9 @@
 #include "base/le.h"
 #include "lease/msg.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SEND_BYTES	(32u * 1024)	/* records are sent when so many wait */
 #define KEEP_BYTES	(16u << 20)
@@ -184,6 +186,8 @@ static serve_fn function_of(uint16_t type)
 	fn = serve_session_fn(type);
 	if (!fn)
 		fn = serve_io_fn(type);
+	if (!fn)
+		fn = serve_stream_fn(type);
 	return fn ? fn : serve_fs_fn(type);
 }
 
@@ -199,10 +203,18 @@ static bool looks_at_structure(const struct cfs_rpc_row *row)
 static int run_long(struct serve_call *c, serve_fn fn)
 {
 	struct cfs_use *use = NULL;
+	char name[CFS_NAME_BYTES];
+	const char *container = c->args.volume;
 	int r;
 
+	/* Of a clone too it is the container. */
+	if (container && strchr(container, '/')) {
+		snprintf(name, sizeof(name), "%.*s",
+			 (int)strcspn(container, "/"), container);
+		container = name;
+	}
 	pthread_rwlock_rdlock(&c->rpc->structure);
-	r = cfs_local_pin(c->s, c->args.volume, &use, c->err);
+	r = cfs_local_pin(c->s, container, &use, c->err);
 	pthread_rwlock_unlock(&c->rpc->structure);
 	if (r < 0)
 		return r;

@@ -265,6 +265,7 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 	}
 	tree->info.record_count += !is_replace;
 	tree->change++;
+	tree->edits++;
 	if (ret_old_bytes)
 		*ret_old_bytes = old_bytes;
 	return 0;
@@ -419,6 +420,7 @@ int cfs_tree_del(struct cfs_tree *tree, const struct cfs_key *key,
 	if (tree->info.record_count > 0)
 		tree->info.record_count--;
 	tree->change++;
+	tree->edits++;
 	return 0;
 }
 

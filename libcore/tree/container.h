@@ -114,6 +114,12 @@ int cfs_container_get(struct cfs_container *c, const struct cfs_key *key,
 /* An inode number that was never used before; within an operation. */
 int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
 			  struct cfs_err *err);
+/*
+ * This number is used, as a record says that is logged in the same operation:
+ * none that is handed out from now on is as low.  Not in client mode.
+ */
+int cfs_container_raise_ino(struct cfs_container *c, uint64_t ino,
+			    struct cfs_err *err);
 
 /*
  * Make all operations that have ended durable.  Not within an operation, lock

@@ -621,6 +621,18 @@ int cfs_container_new_ino(struct cfs_container *c, uint64_t *ret,
 	return 0;
 }
 
+int cfs_container_raise_ino(struct cfs_container *c, uint64_t ino,
+			    struct cfs_err *err)
+{
+	assert(!c->client);
+	if (ino >= CFS_INO_MAX)
+		return cfs_err_set(err, -ENOSPC, "no inode numbers left");
+	/* An abort may leave it raised: numbers need only rise. */
+	if (ino >= c->next_ino)
+		c->next_ino = ino + 1;
+	return 0;
+}
+
 int cfs_container_raise_stamp(struct cfs_container *c, struct cfs_err *err)
 {
 	const struct cfs_rec rec = {

@@ -176,6 +176,20 @@ int cfs_cursor_next(struct cfs_cursor *cur, struct cfs_err *err);
 int cfs_cursor_prev(struct cfs_cursor *cur, struct cfs_err *err);
 
 /*
+ * The same as _ge and _next, but leaves in which nothing was changed by a
+ * commit behind @stamp are passed over, with all that lies below a node of
+ * which that is true: what changed since is found without a look at the rest.
+ * What is found may be older all the same.
+ */
+int cfs_cursor_ge_newer(struct cfs_cursor *cur, struct cfs_tree *tree,
+			const struct cfs_key *key, uint64_t stamp,
+			struct cfs_err *err);
+int cfs_cursor_next_newer(struct cfs_cursor *cur, uint64_t stamp,
+			  struct cfs_err *err);
+/* Rises with each record that is put or removed. */
+uint64_t cfs_tree_edit_count(const struct cfs_tree *tree);
+
+/*
  * The three steps of a commit; see above.
  * @ret_placed: how many nodes were placed and blocks given up is added; only
  * a round over all trees that adds nothing was the last.

@@ -106,6 +106,7 @@ struct cfs_tree {
 	struct cfs_tnode_list placed;
 	CFS_VEC(struct cfs_node_ref) given_up;
 	uint64_t	change;		/* of records or of what is in memory */
+	uint64_t	edits;		/* of records alone */
 	struct cfs_tnode *placing;	/* for which ops->alloc runs */
 	bool		is_placing;
 	bool		is_written;	/* until it is committed */

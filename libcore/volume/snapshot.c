@@ -3,6 +3,7 @@
  * Snapshots, clones and rollback: records of the small tables, and the stamp
  * that rises behind each.  None of it looks at data.
  */
+#include "volume/stream_priv.h"
 #include "volume/volume_priv.h"
 
 #include "base/cleanup.h"
@@ -183,6 +184,55 @@ static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
 	return cfs_container_put(m->container, &key, value, bytes, err);
 }
 
+/* A snapshot at the volume's head, as @rec says; the stamp rises behind it. */
+static int add_locked(struct cfs_member *m, uint64_t volume, uint16_t branch,
+		      const struct cfs_snapshot_rec *rec, struct found *ret,
+		      struct cfs_err *err)
+{
+	struct cfs_snapshot_rec there;
+	struct found at;
+	int r = find_locked(m, volume, rec->name, &at, &there, err);
+
+	if (r == 0)
+		return cfs_err_set(err, -EEXIST, "it exists already");
+	if (r != -ENOENT)
+		return r;
+	ret->branch = branch;
+	ret->stamp = cfs_container_stamp(m->container);
+	r = put(m, ret->branch, ret->stamp, rec, err);
+	if (r == 0)
+		r = cfs_container_raise_stamp(m->container, err);
+	return r;
+}
+
+int cfs_snapshot_add_locked(struct cfs_member *m, uint64_t volume,
+			    const struct cfs_snapshot_rec *rec,
+			    struct cfs_err *err)
+{
+	struct cfs_volume_rec vol;
+	struct found at;
+	int r = cfs_container_may_pin(m->container, err);
+
+	if (r == 0)
+		r = cfs_volume_get_locked(m, volume, &vol, err);
+	if (r < 0)
+		return r;
+	return add_locked(m, volume, (uint16_t)vol.head_branch, rec, &at, err);
+}
+
+/* What a stream has brought so far is not to be seen. */
+static int refuse_receiving(struct cfs_member *m, uint64_t volume,
+			    struct cfs_err *err)
+{
+	struct cfs_receive_rec rec;
+	int r = cfs_receive_get_locked(m, volume, &rec, err);
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : cfs_err_set(err, -EBUSY, "a stream is being "
+				       "received into it");
+}
+
 /* Within an operation: the volume's head as it is now. */
 static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		       const char *note, struct found *ret,
@@ -191,9 +241,7 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 	struct cfs_snapshot_rec rec = {
 		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
 	};
-	struct cfs_snapshot_rec there;
 	struct cfs_volume_rec vol;
-	struct found at;
 	int r;
 
 	if (!cfs_name_is_valid(name))
@@ -204,23 +252,16 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 	r = cfs_container_may_pin(m->container, err);
 	if (r == 0)
 		r = cfs_volume_get_locked(m, volume, &vol, err);
-	if (r < 0)
-		return r;
-	r = find_locked(m, volume, name, &at, &there, err);
 	if (r == 0)
-		return cfs_err_set(err, -EEXIST, "it exists already");
-	if (r != -ENOENT)
+		r = refuse_receiving(m, volume, err);
+	if (r < 0)
 		return r;
 	strcpy(rec.name, name);
 	if (note)
 		strcpy(rec.note, note);
 	rec.size_bytes = vol.size_bytes;
-	ret->branch = (uint16_t)vol.head_branch;
-	ret->stamp = cfs_container_stamp(m->container);
-	r = put(m, ret->branch, ret->stamp, &rec, err);
-	if (r == 0)
-		r = cfs_container_raise_stamp(m->container, err);
-	return r;
+	return add_locked(m, volume, (uint16_t)vol.head_branch, &rec, ret,
+			  err);
 }
 
 /* Containers of the names, each once, in the order of ids. */
@@ -370,6 +411,18 @@ static int removal_by_stamp(const void *a, const void *b)
 	return by_stamp(&x->at, &y->at);
 }
 
+/* The snapshot that a stream under way begins at; 0: none.  Locked. */
+static int receiving_from(struct cfs_member *m, uint64_t volume,
+			  uint64_t *ret_stamp, struct cfs_err *err)
+{
+	struct cfs_receive_rec rec;
+	int r = cfs_receive_get_locked(m, volume, &rec, err);
+
+	if (r == 0)
+		*ret_stamp = rec.base_stamp;
+	return r == -ENOENT ? 0 : r;
+}
+
 /* Where they are, from old to new, and none of them is held.  Locked. */
 static int find_removals(struct cfs_member *m, uint64_t volume,
 			 const char *const *names, size_t count,
@@ -377,8 +430,11 @@ static int find_removals(struct cfs_member *m, uint64_t volume,
 {
 	struct found *list = NULL;
 	size_t room = 0, found = 0;
-	int r = find_all(m->vols, volume, &list, &room, err);
+	uint64_t base = 0;
+	int r = receiving_from(m, volume, &base, err);
 
+	if (r == 0)
+		r = find_all(m->vols, volume, &list, &room, err);
 	for (size_t i = room; r == 0 && found < count && i-- > 0;) {
 		struct cfs_snapshot_rec rec;
 		size_t k = 0;
@@ -390,6 +446,9 @@ static int find_removals(struct cfs_member *m, uint64_t volume,
 			continue;
 		if (rec.flags & CFS_SNAPSHOT_HELD)
 			r = cfs_err_set(err, -EBUSY, "it is on hold");
+		else if (list[i].stamp == base)
+			r = cfs_err_set(err, -EBUSY, "a stream is being "
+					"received onto it");
 		ret[found++] = (struct removal){ list[i], k, false };
 	}
 	free(list);
@@ -612,6 +671,8 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 		r = cfs_volume_put(m, volume, &rec, err);
 		branch = old_id;
 	}
+	if (r == 0)
+		r = cfs_receive_give_up_locked(m, volume, err);
 	r = cfs_volume_op_done(m, r, err);
 	if (r == 0)
 		r = cfs_sweep(m, branch, NULL, 0, err);

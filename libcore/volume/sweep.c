@@ -4,6 +4,7 @@
  * branch that has ended, what was born behind its last pin.  The work goes in
  * short operations; see volume.h for what a crash leaves.
  */
+#include "volume/stream_priv.h"
 #include "volume/volume_priv.h"
 
 #include <inttypes.h>
@@ -321,6 +322,8 @@ int cfs_volume_finish_removal(struct cfs_member *m, uint64_t id,
 	if (r < 0)
 		return r;
 	r = cfs_container_del(m->container, &key, err);
+	if (r == 0)
+		r = cfs_receive_give_up_locked(m, id, err);
 	return cfs_volume_op_done(m, r, err);
 }
 

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "volume/data.h"
 #include "volume/fs_open.h"
+#include "volume/stream_priv.h"
 #include "volume/volume_priv.h"
 
 #include <inttypes.h>
@@ -281,6 +282,7 @@ int cfs_volume_set_limit(struct cfs_member *m, uint64_t id,
 int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
 		      struct cfs_err *err)
 {
+	struct cfs_receive_rec receiving;
 	struct cfs_volume_rec rec;
 	int r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
 
@@ -289,6 +291,10 @@ int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
 	r = cfs_volume_get_locked(m, id, &rec, err);
 	if (r == 0 && rec.kind != CFS_VOLUME_LUN)
 		r = cfs_err_set(err, -EINVAL, "a tree has no size to set");
+	if (r == 0 && cfs_receive_get_locked(m, id, &receiving, NULL) !=
+		      -ENOENT)
+		r = cfs_err_set(err, -EBUSY, "a stream is being received into "
+				"it");
 	if (r == 0 && size_bytes < rec.size_bytes)
 		r = cfs_data_punch(m->container, (uint16_t)rec.head_branch,
 				   rec.ino, size_bytes, UINT64_MAX, err);

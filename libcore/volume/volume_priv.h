@@ -22,6 +22,11 @@ int cfs_branch_put(struct cfs_member *m, uint16_t branch,
 		   const struct cfs_branch_rec *rec, struct cfs_err *err);
 int cfs_branch_number(struct cfs_vols *v, uint16_t *ret, struct cfs_err *err);
 int cfs_volume_op_done(struct cfs_member *m, int r, struct cfs_err *err);
+/* Within an operation: the volume's head as it is now, with the name and all
+ * else that @rec says.  -EEXIST; -EBUSY: clients write that do not hold. */
+int cfs_snapshot_add_locked(struct cfs_member *m, uint64_t volume,
+			    const struct cfs_snapshot_rec *rec,
+			    struct cfs_err *err);
 
 /* snapset.c: where a snapshot of a set stands. */
 struct cfs_snapset_mark {
