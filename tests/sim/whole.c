@@ -44,6 +44,7 @@ static void plan_make(struct whole *w)
 	p->bosses = 1 + (unsigned int)sim_below(sim, TROUBLED);
 	p->cut_in = sim_one_in(sim, 3) ? 0 : 20 + (unsigned int)
 		sim_below(sim, 200);
+	p->pause_in = sim_one_in(sim, 3) ? 0 : 100;
 	p->has_stops = sim_one_in(sim, 5);
 	p->is_checked = p->has_stops || sim_one_in(sim, 2);
 	p->has_trees = !sim_one_in(sim, 4);
@@ -217,6 +218,7 @@ static void quiet(struct whole *w)
 	say(w, "no more trouble");
 	w->plan.is_quiet = true;
 	w->plan.cut_in = 0;
+	w->plan.pause_in = 0;
 	w->plan.delay_ns = w->plan.period_ns / 1000;
 	for (unsigned int i = 0; i < w->plan.clients; i++) {
 		w->clients[i].out_until_ns = 0;

@@ -391,6 +391,7 @@ static void boss_zombie(struct boss *b)
 	if (r == 0)
 		r = cfs_container_commit(b->a.lun->container, &why);
 	MUST(w->sim, r < 0 || !boss_now(w)->is_open || boss_now(w) == b ||
+	     boss_now(w)->mgr.seat.epoch < b->mgr.seat.epoch ||
 	     b->a.p->is_dead, "m%u is told that a commit is durable, and m%u "
 	     "has the pool", b->index, w->seat_boss);
 }
@@ -411,11 +412,8 @@ static void boss_run(void *arg)
 	int r = boss_open(b);
 
 	/* A vote of one before it came late: it is for the next to try. */
-	if (r == -ESTALE && boss_is_seated(b) && b->index + 1 < BOSSES) {
+	if (r == -ESTALE && boss_is_seated(b) && b->index + 1 < BOSSES)
 		boss_retire(b, "another was quicker");
-		b->a.p->is_dead = true;
-		flights_of_the_dead(b->a.p);
-	}
 	if (b->a.p->is_dead)
 		boss_unlock(b);
 	if (r == 0)
@@ -495,6 +493,8 @@ static void boss_begin(struct whole *w, unsigned int index)
 	seat_beat(b, 0, 0, NULL);
 	fiber_start(b->a.p, boss_run, b);
 	b->a.p->may_go_on = boss_may_go_on;
+	if (index + 1 < w->plan.bosses)
+		b->a.p->pause_in = &w->plan.pause_in;
 }
 
 /* Others see that the seat stands still, and the next one takes it. */

@@ -49,12 +49,15 @@ static bool boss_is_seated(const struct boss *b)
 				      sim_clock_now(&b->clock));
 }
 
-/* One that takes the pool is not to take it from who came behind it. */
+/*
+ * One that has not got the pool yet does not go on against who came behind it:
+ * it would see that that one lives.
+ */
 static bool boss_may_go_on(const void *arg)
 {
 	const struct boss *b = arg;
 
-	return b->is_open || (boss_is_seated(b) && boss_now(b->w) == b);
+	return b->mgr.holder || (boss_is_seated(b) && boss_now(b->w) == b);
 }
 
 static bool boss_guard(struct boss *b)
@@ -475,6 +478,11 @@ static int do_rpc(struct boss *b, const struct job *job, struct cfs_buf *ret)
 static void boss_failed(struct boss *b, int r, const char *what)
 {
 	say(b->w, "m%u: %s: %d: %s", b->index, what, r, why.msg);
+	/* One who was about to take the pool before us went on with that. */
+	for (unsigned int i = 0; i < b->index; i++)
+		if (b->w->bosses[i].mgr.seat.epoch > b->mgr.seat.epoch &&
+		    !b->w->bosses[i].is_open)
+			boss_retire(b, "another was quicker");
 	MUST(b->w->sim, !boss_is_seated(b) || r == -ENOSPC,
 	     "m%u is the manager, and cannot %s: %d: %s", b->index, what, r,
 	     why.msg);
@@ -490,10 +498,11 @@ static void boss_rpc(struct boss *b, const struct job *job)
 	r = do_rpc(b, job, &buf);
 	if (b->a.p->is_dead || !boss_guard(b))
 		return;
-	MUST(b->w->sim, r == 0 || r == -EAGAIN || r == -ESTALE ||
-	     r == -EPERM || r == -ENOSPC || r == -ENOENT, "m%u answers %d to "
-	     "%u: %s", b->index, r, job->rpc->type, why.msg);
-	/* Its own records must be in order, as long as it holds all. */
+	if (r < 0 && r != -EAGAIN && r != -ESTALE && r != -EPERM &&
+	    r != -ENOSPC && r != -ENOENT)
+		boss_failed(b, r, "answer");
+	if (!boss_guard(b))
+		return;
 	reply_send(b, conn, job->rpc, r, r < 0 ? (void *)why.msg :
 		   (void *)buf.data, r < 0 ? strlen(why.msg) : buf.bytes);
 }

@@ -577,6 +577,7 @@ static void client_start(void *arg, uint64_t x, uint64_t y, void *data)
 	config.hello.host[0] = (char)('a' + c->index);
 	memcpy(config.hello.name, c->a.name, sizeof(c->a.name));
 	(void)process_new(w, c->index, &c->a.p);
+	c->a.p->pause_in = &w->plan.pause_in;
 	c->a.dirty_count = c->a.recalled_count = 0;
 	c->a.is_lost = false;
 	c->is_connecting = c->has_left = false;

@@ -46,6 +46,8 @@ struct process {
 	uint64_t	stall_ns;	/* or so long */
 	/* Asked when it goes on: false, and it dies there.  NULL: yes. */
 	bool		(*may_go_on)(const void *arg);
+	const unsigned int *pause_in;	/* it stands still in one of so many
+					 * flushes; 0: never */
 };
 
 struct device {
@@ -233,7 +235,7 @@ static void flights_of_the_dead(struct process *p)
 	for (size_t i = 0; i < p->flight_count; i++) {
 		struct flight *f = &p->flights[i];
 
-		if (is_late && f->data) {
+		if (is_late) {
 			whole_late_left++;
 			sim_at(p->sim, p->sim->now_ns + sim_skewed(p->sim, 0,
 			       late_ns), SIM_NOBODY, flight_late, f->under,
@@ -260,6 +262,9 @@ static void device_time(struct process *p, bool is_flush)
 {
 	if (process_now != p)
 		return;
+	if (is_flush && p->pause_in && sim_one_in(p->sim, *p->pause_in))
+		sim_pause(p->sim, p->node, sim_skewed(p->sim, 0, 2 *
+						      p->stall_ns));
 	if (is_flush)
 		fiber_sleep(p, sim_one_in(p->sim, 12) ?
 			    sim_skewed(p->sim, 0, p->stall_ns) :

@@ -170,7 +170,7 @@ struct plan {
 	uint64_t period_ns, access_ns, delay_ns, think_ns, trouble_ns;
 	uint64_t quiet_ns, recall_ns, io_ns;
 	uint32_t drift_ppm;
-	unsigned int clients, bosses, cut_in;
+	unsigned int clients, bosses, cut_in, pause_in;
 	bool is_checked, has_stops, has_trees, is_quiet, is_mirror;
 };
 
