@@ -70,8 +70,13 @@ int mkcfs_fill_lun(struct cfs_cmd *cmd, struct cfs_session *s,
 				      image->has_size ? image->size_bytes : 0);
 	r = copy(cmd, lun, image, &result);
 	cfs_progress_end(progress);
+	/* It is cut when nobody has it open, whichever way. */
 	if (r == 0 && cuts)
+		r = cfs_io_sync(lun, &cmd->err);
+	if (r == 0 && cuts) {
+		cfs_io_close(CFS_STEAL(lun));
 		r = cut(cmd, s, volume, result.copied_bytes, size_bytes);
+	}
 	if (r == 0)
 		*ret_bytes = result.data_bytes;
 	return r;

@@ -56,8 +56,7 @@ static int try_open(struct cfs_session *s, const char *volume,
 	if (s->opt.io_mode != CFS_IO_MODE_FORWARDED && !s->is_forwarded) {
 		r = cfs_direct_io_open(s, volume, snap, is_writable, wait_ns,
 				       ret, err);
-		/* Somebody's lease is in the way, whichever way it is.  A volume
-		 * that we are making is not there this way. */
+		/* Somebody's lease is in the way, whichever way it is. */
 		if (r == 0 || r == -EBUSY || r == -EINTR ||
 		    s->opt.io_mode == CFS_IO_MODE_DIRECT)
 			return r;

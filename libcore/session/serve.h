@@ -112,6 +112,8 @@ int cfs_serve_add_client(struct cfs_serve *serve,
 void cfs_serve_drop_client(struct cfs_serve *serve,
 			   struct cfs_leaser *leaser);
 
+/* Somebody has let go of volumes that others may have wanted removed. */
+void cfs_serve_sweep(struct cfs_serve *serve);
 struct cfs_session *cfs_serve_session(struct cfs_serve *serve);
 struct cfs_server *cfs_serve_server(struct cfs_serve *serve);
 /* All addresses, separated by blanks; empty: it does not answer. */

@@ -135,6 +135,7 @@ bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd)
 static void name_actor(struct beside_client *c,
 		       const struct cfs_link_peer *p)
 {
+	c->actor.pid = p && p->is_local ? p->pid : 0;
 	if (p && p->is_local && p->pid)
 		snprintf(c->actor.who, sizeof(c->actor.who),
 			 "process %" PRIu32 " on this host", p->pid);

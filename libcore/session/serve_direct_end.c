@@ -352,6 +352,7 @@ static int do_ended(struct cfs_serve_direct *sd, struct beside_client *c,
 	int r = end_members(sd, c, 0, is_gone, err);
 
 	drop_uses(sd, c);
+	cfs_serve_sweep(sd->serve);
 	pthread_mutex_lock(&sd->mutex);
 	c->has_ended = true;
 	c->is_lost = true;

@@ -18,6 +18,7 @@ static void name_peer(struct serve_peer *peer, const struct cfs_link_peer *p)
 	struct cfs_use_actor *a = &peer->actor;
 
 	a->id = peer;
+	a->pid = p && p->is_local ? p->pid : 0;
 	if (p && p->is_local && p->pid)
 		snprintf(a->who, sizeof(a->who),
 			 "process %" PRIu32 " on this host", p->pid);
@@ -70,14 +71,13 @@ static void handle_free(struct serve_handle *h)
 
 /*
  * What was not finished goes, as the next opener would do after a crash.  What
- * a scrub looks at just now is left until the next connection ends.
+ * a scrub looks at just now, or a client has open who is not known to be gone,
+ * is left until the next connection, or client, ends.
  */
-static void remove_unfinished(struct serve_peer *peer)
+static void remove_all(struct cfs_serve_rpc *rpc, struct serve_unfinished *all)
 {
-	struct cfs_serve_rpc *rpc = peer->rpc;
-	struct serve_unfinished *all = peer->unfinished, **at = &all, *u;
+	struct serve_unfinished **at = &all, *u;
 
-	peer->unfinished = NULL;
 	pthread_rwlock_wrlock(&rpc->structure);
 	while (*at)
 		at = &(*at)->next;
@@ -94,6 +94,11 @@ static void remove_unfinished(struct serve_peer *peer)
 		}
 	}
 	pthread_rwlock_unlock(&rpc->structure);
+}
+
+void cfs_serve_rpc_sweep(struct cfs_serve_rpc *rpc)
+{
+	remove_all(rpc, NULL);
 }
 
 /* ---- dry runs ------------------------------------------------------------ */
@@ -160,7 +165,8 @@ void serve_peer_free(struct serve_peer *peer)
 		HASH_DEL(peer->handles, h);
 		handle_free(h);
 	}
-	remove_unfinished(peer);
+	remove_all(peer->rpc, peer->unfinished);
+	peer->unfinished = NULL;
 	while ((stage = peer->stages)) {
 		peer->stages = stage->next;
 		serve_stage_free(stage);

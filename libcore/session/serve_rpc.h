@@ -33,5 +33,7 @@ void cfs_serve_rpc_free(struct cfs_serve_rpc *rpc);
 /* Worker for types CFS_RPC_TYPE_FIRST to _LAST; @arg: the cfs_serve_rpc. */
 int cfs_serve_rpc_request(void *arg, struct cfs_server_request *request,
 			  struct cfs_buf *reply, struct cfs_err *err);
+/* Somebody has let go of volumes: what was left to be removed may go now. */
+void cfs_serve_rpc_sweep(struct cfs_serve_rpc *rpc);
 /* In a worker: the peer is gone, and none of its requests runs. */
 void cfs_serve_rpc_ended(struct cfs_serve_rpc *rpc, uint64_t peer);

@@ -63,6 +63,11 @@ int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
 	return r;
 }
 
+void cfs_serve_sweep(struct cfs_serve *serve)
+{
+	cfs_serve_rpc_sweep(serve->rpc);
+}
+
 int cfs_serve_make_direct(struct cfs_serve *serve, struct cfs_err *err)
 {
 	int r = cfs_serve_direct_new(serve, serve->logger, &serve->direct,

@@ -48,6 +48,7 @@ struct cfs_use_of {
 /* For whom a thread works. */
 struct cfs_use_actor {
 	const void	*id;		/* tells actors apart */
+	uint32_t	pid;		/* of this host; 0: not known */
 	char		who[CFS_USE_WHO_BYTES];	/* "process 12 on this host" */
 	struct cfs_lease_name lender;	/* works under that; lease_id 0: none */
 };

@@ -214,29 +214,34 @@ int cfs_local_volume(struct cfs_session *s, const char *volume,
 
 /* ---- making -------------------------------------------------------------- */
 
-/* ---- making -------------------------------------------------------------- */
-
-/* A container that is being filled, and by whom (serve_use.h). */
+/* A container that is being filled, and by whom (serve_use.h): over any of the
+ * connections of that process. */
 struct cfs_making {
 	struct cfs_making *next;
 	uint64_t	container;
 	const void	*maker;
+	uint32_t	pid;		/* 0: not known */
 };
 
 static const char nobody;
 
-static const void *maker_self(void)
+static bool is_maker(const struct cfs_making *own)
 {
 	const struct cfs_use_actor *actor = cfs_serve_actor();
 
-	return actor ? actor->id : NULL;
+	if (!actor)
+		return !own->maker;
+	return own->maker == actor->id || (own->pid && own->pid == actor->pid);
 }
 
 static void making_add(struct cfs_session *s, struct cfs_making *own,
 		       const struct cfs_member *m)
 {
+	const struct cfs_use_actor *actor = cfs_serve_actor();
+
 	own->container = m->id;
-	own->maker = maker_self();
+	own->maker = actor ? actor->id : NULL;
+	own->pid = actor ? actor->pid : 0;
 	pthread_mutex_lock(&s->lock);
 	own->next = s->making;
 	s->making = own;
@@ -275,21 +280,22 @@ static void making_orphan(struct cfs_session *s, uint64_t container)
 
 	pthread_mutex_lock(&s->lock);
 	for (own = s->making; own; own = own->next)
-		if (own->container == container)
+		if (own->container == container) {
 			own->maker = &nobody;
+			own->pid = 0;
+		}
 	pthread_mutex_unlock(&s->lock);
 }
 
 bool cfs_session_may_see(struct cfs_session *s, const struct cfs_member *m)
 {
-	const void *self = maker_self();
 	struct cfs_making *own;
 
 	if (m->rec.state != CFS_OBJECT_MAKING)
 		return true;
 	pthread_mutex_lock(&s->lock);
 	for (own = s->making; own; own = own->next)
-		if (own->container == m->id && own->maker == self)
+		if (own->container == m->id && is_maker(own))
 			break;
 	pthread_mutex_unlock(&s->lock);
 	return own;
