@@ -100,6 +100,10 @@ build_helpers()
 		rm -f "$OUT/bin/$program"
 		say "$program could not be built: build/bench/$program.log"
 	done
+	# With libnbd, if it is there.
+	rm -f "$OUT/bin/nbd-bench"
+	"$cc" "${flags[@]}" -o "$OUT/bin/nbd-bench" bench/nbd-bench.c -lnbd \
+		2>/dev/null
 	# With the peer's library, if it is there.
 	rm -f "$OUT/bin/sanlock-bench"
 	"$cc" "${flags[@]}" -o "$OUT/bin/sanlock-bench" \
@@ -107,7 +111,7 @@ build_helpers()
 	return 0
 }
 
-peers=(fio qemu-img qemu-nbd mkfs.xfs mkfs.ext4 mkfs.btrfs etcd sanlock jq
+peers=(fio qemu-img qemu-nbd nbdkit nbdinfo tgtd mkfs.xfs mkfs.ext4 mkfs.btrfs etcd sanlock jq
 	python3)
 
 install_peers()
