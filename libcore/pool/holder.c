@@ -108,7 +108,9 @@ void cfs_holder_describe(const struct cfs_seat *seat,
 /* The locks are ours: does the record let us take the pool? */
 static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
 {
-	if (seat->state != CFS_SEAT_OPEN)
+	/* Of one that was lost nothing else is known. */
+	if (seat->state != CFS_SEAT_OPEN ||
+	    cfs_uuid_is_null(seat->instance_uuid))
 		return true;
 	if (h->opt.gone_host && strcmp(h->opt.gone_host, seat->host) == 0)
 		return true;
@@ -255,6 +257,12 @@ static int take(struct cfs_holder *h, struct cfs_err *err)
 	int r = wait_for_it(h, err);
 	bool is_real = !cfs_devset_is_overlay(h->set);
 
+	if (r == 0 && h->state.seat.state == CFS_SEAT_OPEN &&
+	    cfs_uuid_is_null(h->state.seat.instance_uuid))
+		cfs_devset_warn(h->set, "%s: its seat is lost: the root was "
+				"found by its slices%s",
+				cfs_devset_path(h->set, 0), is_real ?
+				", and the seat is written anew" : "");
 	if (r == 0 && is_real)
 		r = cfs_seat_level(h->set, &h->state, err);
 	if (r == 0)

@@ -125,8 +125,7 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
 	if (r < 0)
 		return r;
 	if (!cfs_seat_table_top(s->table, &base, &top))
-		return cfs_err_set(err, -EUCLEAN, "%s: no seat is good",
-				   cfs_devset_path(h->set, 0));
+		return cfs_seat_none(h->set, err);
 	e = &s->table->seats[top];
 	last = last_epoch(s->table);
 	/* Decided for one that has not come since: that one is who may live. */
@@ -200,8 +199,7 @@ int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,
 	if (r < 0)
 		return r;
 	if (!cfs_seat_table_top(s->table, &base, &top))
-		return cfs_err_set(err, -EUCLEAN, "%s: no seat is good",
-				   cfs_devset_path(h->set, 0));
+		return cfs_seat_none(h->set, err);
 	*ret_base = s->table->seats[base].seat;
 	s->base_epoch = ret_base->base_epoch;
 	s->must_move = false;

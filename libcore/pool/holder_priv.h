@@ -68,6 +68,12 @@ bool cfs_seat_is_of_process(const struct cfs_seat *seat,
 int cfs_holder_check_labels(const struct cfs_holder *h, struct cfs_err *err);
 void cfs_holder_unlock_all(struct cfs_holder *h);
 
+/* seat_io.c: the error of a shared pool without any seat. */
+int cfs_seat_none(const struct cfs_devset *set, struct cfs_err *err);
+/* seat_recover.c: a seat made up for a pool of one host, that is no mirror, by
+ * what stands in its slices; nothing is written.  -EUCLEAN. */
+int cfs_seat_recover(const struct cfs_devset *set, struct cfs_seat_record *ret,
+		     struct cfs_err *err);
 /* holder_shared.c; for the functions of holder.h */
 int cfs_shared_take(struct cfs_holder *h, struct cfs_err *err);
 int cfs_shared_update(struct cfs_holder *h, const struct cfs_seat *seat,

@@ -10,7 +10,7 @@
  * A device that is behind (it took part only in part of that, or was away) is
  * first given the record that counts, before anything newer is written.
  */
-#include "pool/devset_priv.h"
+#include "pool/holder_priv.h"
 
 #include "base/cleanup.h"
 
@@ -154,6 +154,15 @@ static int read_all(const struct cfs_devset *set, struct one *ones,
 	return check_halves(set, ones, count, err);
 }
 
+int cfs_seat_none(const struct cfs_devset *set, struct cfs_err *err)
+{
+	return cfs_err_set(err, -EUCLEAN, "%s: no seat is good, so it cannot be "
+			   "known which host has the pool and where its root "
+			   "is: stop them all and put its seats back (1 MiB at "
+			   "64 KiB) from a copy of the device",
+			   cfs_devset_path(set, 0));
+}
+
 /* The seat of the last epoch. */
 static int load_shared(const struct cfs_devset *set,
 		       struct cfs_seat_record *ret, struct cfs_err *err)
@@ -165,8 +174,7 @@ static int load_shared(const struct cfs_devset *set,
 	if (r == 0)
 		r = cfs_seat_table_load(set, table, err);
 	if (r == 0 && !cfs_seat_table_top(table, &base, &top))
-		r = cfs_err_set(err, -EUCLEAN, "%s: no seat is good",
-				cfs_devset_path(set, 0));
+		r = cfs_seat_none(set, err);
 	if (r < 0)
 		return r;
 	ret->seat = table->seats[top].seat;
@@ -186,7 +194,11 @@ int cfs_seat_load(const struct cfs_devset *set, struct cfs_seat_record *ret,
 	ones = calloc(reader_count(set), sizeof(*ones));
 	if (!ones)
 		return cfs_err_errno(err, -ENOMEM, "seats");
+	best = UINT32_MAX;
 	r = read_all(set, ones, &best, err);
+	if ((r == -EUCLEAN || r == -EIO) && best == UINT32_MAX &&
+	    !cfs_devset_is_mirror(set))
+		return cfs_seat_recover(set, ret, err);
 	if (r < 0)
 		return r;
 	ret->seat = ones[best].seat;

@@ -3,6 +3,7 @@
  * Client mode: opening, views, what is asked of it.  The head of
  * container_client.h tells the order of things.
  */
+#include "tree/container_grave.h"
 #include "tree/container_client_priv.h"
 
 #include "base/cleanup.h"
@@ -205,39 +206,6 @@ int cfs_container_open_client(const struct cfs_container_config *config,
 
 /* ---- sync ---------------------------------------------------------------- */
 
-/* Has a successor set our gravestone? */
-static int read_gravestone(struct cfs_container *c, bool *ret_is_dead,
-			   struct cfs_err *err)
-{
-	const struct client_mode *m = c->client;
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
-
-	*ret_is_dead = false;
-	if (!page)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < 2; i++) {
-		const struct cfs_page_expect expect = {
-			.kind = CFS_PAGE_GRAVE,
-			.pool_lo = cfs_metavolume_pool_lo(c->mv),
-			.owner = c->id,
-			.address = m->rec.grave_vaddr[i],
-		};
-		struct cfs_page head;
-		unsigned int piece;
-		int r;
-
-		r = cfs_metavolume_read_any(c->mv, m->rec.grave_vaddr[i], 1,
-					    page, &piece, err);
-		if (r < 0)
-			return r;
-		*ret_is_dead |= cfs_page_unpack(page, &expect, &head,
-						NULL) == 0 &&
-				cfs_grave_unpack(page) == m->rec.log_id;
-	}
-	return 0;
-}
-
 int cfs_client_may_ack(struct cfs_container *c, struct cfs_err *err)
 {
 	const struct client_mode *m = c->client;
@@ -247,7 +215,8 @@ int cfs_client_may_ack(struct cfs_container *c, struct cfs_err *err)
 	if (m->source->holds && !m->source->holds(m->source_ctx))
 		r = cfs_err_set(err, -ESTALE, "the lease is lost");
 	if (r == 0 && m->is_checked)
-		r = read_gravestone(c, &is_dead, err);
+		r = cfs_grave_is_set(c, m->rec.grave_vaddr, m->rec.log_id, 0,
+				     &is_dead, err);
 	if (r == 0 && is_dead)
 		r = cfs_err_set(err, -ESTALE, "the lease is lost: the owner "
 				"has closed our log");

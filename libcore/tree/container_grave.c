@@ -101,10 +101,10 @@ int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
 	return r < 0 ? r : cfs_metavolume_flush(c->mv, err);
 }
 
-/* 1: dead; 0: not; else it cannot be read. */
-static int look_at(struct cfs_container *c, uint64_t vaddr, unsigned int piece,
-		   uint64_t log_id, struct cfs_page_disk *page,
-		   struct cfs_err *err)
+/* The log that is dead, 0: none; else it cannot be read. */
+static int read_copy(struct cfs_container *c, uint64_t vaddr,
+		     unsigned int piece, struct cfs_page_disk *page,
+		     uint64_t *ret_log_id, struct cfs_err *err)
 {
 	const struct cfs_page_expect expect = {
 		.kind = CFS_PAGE_GRAVE,
@@ -113,43 +113,51 @@ static int look_at(struct cfs_container *c, uint64_t vaddr, unsigned int piece,
 		.address = vaddr,
 	};
 	struct cfs_page head;
-	uint64_t dead;
 	int r = cfs_metavolume_read(c->mv, vaddr, 1, piece, page, err);
 
-	if (r < 0)
-		return r;
 	/* A page that is being written says nothing yet. */
-	if (cfs_page_unpack(page, &expect, &head, NULL) < 0)
-		return 0;
-	dead = cfs_grave_unpack(page);
-	return dead && (dead == c->root.log_id || dead == log_id);
+	*ret_log_id = r == 0 && cfs_page_unpack(page, &expect, &head,
+						NULL) == 0 ?
+		      cfs_grave_unpack(page) : 0;
+	return r;
 }
 
-static int look(struct cfs_container *c, uint64_t log_id, struct cfs_err *err)
+int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],
+		     uint64_t log_id, uint64_t or_log_id, bool *ret_is_set,
+		     struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
 		cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_err why = CFS_ERR_INIT;
-	int best = -EIO;
+	bool is_read = false;
 
 	if (!page)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	*ret_is_set = false;
 	for (unsigned int i = 0; i < 2 * CFS_PIECES_MAX; i++) {
-		const uint64_t vaddr = c->root.grave_vaddr[i & 1];
-		int r;
+		const uint64_t at = vaddr[i & 1];
+		uint64_t dead;
 
-		if (!vaddr || !(cfs_metavolume_readable(c->mv,
-				cfs_vaddr_lslice(vaddr)) & 1u << i / 2))
+		if (!at || !(cfs_metavolume_readable(c->mv,
+					cfs_vaddr_lslice(at)) & 1u << i / 2) ||
+		    read_copy(c, at, i / 2, page, &dead, &why) < 0)
 			continue;
-		r = look_at(c, vaddr, i / 2, log_id, page, &why);
-		if (r == 1)
-			return cfs_err_set(err, -ESTALE, "another host has "
-					   "taken the pool over");
-		if (r == 0)
-			best = 0;
+		is_read = true;
+		*ret_is_set |= dead && (dead == log_id || dead == or_log_id);
 	}
-	return best < 0 ? cfs_err_set(err, best, "the gravestone cannot be "
-				      "read: %s", why.msg) : 0;
+	return is_read ? 0 : cfs_err_set(err, -EIO, "the gravestone cannot be "
+					 "read: %s", why.msg);
+}
+
+static int look(struct cfs_container *c, uint64_t log_id, struct cfs_err *err)
+{
+	bool is_set = false;
+	int r = cfs_grave_is_set(c, c->root.grave_vaddr, c->root.log_id,
+				 log_id, &is_set, err);
+
+	return r == 0 && is_set ?
+	       cfs_err_set(err, -ESTALE, "another host has taken the pool "
+			   "over") : r;
 }
 
 int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
