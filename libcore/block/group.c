@@ -89,45 +89,101 @@ static int judge(const struct load_state *st, const struct cfs_group *g,
 }
 
 #define COPIES_MAX	(2 * CFS_PIECES_MAX)
-#define LOAD_AT_ONCE	128u
+#define LOAD_AT_ONCE	64u
+
+/* One slot, on one piece, of groups that follow each other in a slice. */
+struct load_run {
+	size_t		first;
+	uint32_t	count;
+};
 
 /* The reads of many groups' copies, and whose each is. */
 struct load_plan {
 	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
-	uint16_t	of[LOAD_AT_ONCE * COPIES_MAX];
+	struct load_run	runs[LOAD_AT_ONCE * COPIES_MAX];
 	size_t		count;
-	uint8_t		*pages;		/* as many */
 	struct load_state states[LOAD_AT_ONCE];
+	uint8_t		*pages;		/* as many as all have copies */
 };
 
-/*
- * All first slots, then all second ones: the pages of neighbours lie side by
- * side, and become one request if groups are in the order of addresses.
- */
+static uint32_t run_length(struct cfs_group *const *groups, size_t count)
+{
+	uint32_t n = 1;
+
+	while (n < count && groups[n]->lslice == groups[0]->lslice &&
+	       groups[n]->index == groups[0]->index + n)
+		n++;
+	return n;
+}
+
+/* Pages of neighbours lie side by side: one read, if they come in order. */
 static void plan_reads(const struct cfs_blocks *b,
 		       struct cfs_group *const *groups, size_t count,
 		       struct load_plan *plan)
 {
-	plan->count = 0;
-	for (unsigned int k = 0; k < COPIES_MAX; k++) {
-		for (size_t i = 0; i < count; i++) {
-			const struct cfs_group *g = groups[i];
-			size_t n = plan->count;
+	uint8_t *at = plan->pages;
+	uint32_t n;
 
-			if (!(cfs_metavolume_readable(b->mv, g->lslice) &
-			      1u << k / 2))
+	plan->count = 0;
+	for (size_t i = 0; i < count; i += n) {
+		const struct cfs_group *g = groups[i];
+		unsigned int readable = cfs_metavolume_readable(b->mv,
+								g->lslice);
+
+		n = run_length(groups + i, count - i);
+		for (unsigned int k = 0; k < COPIES_MAX; k++) {
+			if (!(readable & 1u << k / 2))
 				continue;
-			plan->of[n] = (uint16_t)i;
-			plan->reads[n] = (struct cfs_mv_read){
+			plan->runs[plan->count] = (struct load_run){ i, n };
+			plan->reads[plan->count++] = (struct cfs_mv_read){
 				.vaddr = page_vaddr(b, g->lslice, g->index,
 						    k & 1),
-				.count = 1,
+				.count = n,
 				.piece = k / 2,
-				.buf = plan->pages + n * CFS_PAGE_BYTES,
+				.buf = at,
 			};
-			plan->count++;
+			at += (size_t)n * CFS_PAGE_BYTES;
 		}
 	}
+}
+
+/* What was read of one page, or why it was not. */
+static void see_page(const struct cfs_blocks *b, struct cfs_group *g,
+		     const struct cfs_page_disk *page, int result,
+		     struct load_state *st)
+{
+	st->copies++;
+	if (result < 0)
+		st->io_error = result;
+	else
+		look_at(b, page, cfs_vaddr(g->lslice, g->index),
+			cfs_metavolume_generation(b->mv, g->lslice), g, st);
+}
+
+/* One read's pages; where several failed together, each for itself. */
+static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
+		   const struct cfs_mv_read *rd, const struct load_run *run,
+		   struct load_plan *plan, struct cfs_err *err)
+{
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct cfs_page_disk *page =
+			(struct cfs_page_disk *)rd->buf + i;
+		struct cfs_mv_read one = {
+			.vaddr = rd->vaddr + i, .count = 1,
+			.piece = rd->piece, .buf = page,
+			.result = rd->result,
+		};
+
+		if (rd->result < 0 && run->count > 1) {
+			int r = cfs_metavolume_read_batch(b->mv, &one, 1, err);
+
+			if (r < 0)
+				return r;
+		}
+		see_page(b, groups[run->first + i], page, one.result,
+			 &plan->states[run->first + i]);
+	}
+	return 0;
 }
 
 static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
@@ -143,27 +199,15 @@ static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
 	}
 	plan_reads(b, groups, count, plan);
 	r = cfs_metavolume_read_batch(b->mv, plan->reads, plan->count, err);
-	if (r < 0)
-		return r;
-	for (size_t k = 0; k < plan->count; k++) {
-		struct cfs_group *g = groups[plan->of[k]];
-		struct load_state *st = &plan->states[plan->of[k]];
-
-		st->copies++;
-		if (plan->reads[k].result < 0)
-			st->io_error = plan->reads[k].result;
-		else
-			look_at(b, plan->reads[k].buf,
-				cfs_vaddr(g->lslice, g->index),
-				cfs_metavolume_generation(b->mv, g->lslice),
-				g, st);
-	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; r == 0 && i < plan->count; i++)
+		r = see_run(b, groups, &plan->reads[i], &plan->runs[i], plan,
+			    err);
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		if (!plan->states[i].copies)
 			plan->states[i].io_error = -ENODEV;
 		results[i] = judge(&plan->states[i], groups[i], err);
 	}
-	return 0;
+	return r;
 }
 
 int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,

@@ -210,6 +210,23 @@ void cfs_log_trim(struct cfs_log *log, const struct cfs_root *root)
 		log->used_blocks = log->total_blocks;
 }
 
+void cfs_log_rewind(struct cfs_log *log)
+{
+	const uint32_t most = cfs_log_frame_blocks_max(log);
+	struct log_position at;
+	uint64_t blocks;
+
+	if (cfs_log_place(log, most, &at, &blocks))
+		return;
+	for (uint32_t i = 0; i < log->extent_count; i++) {
+		if (log->extents[i].block_count < most)
+			continue;
+		log->head.extent = i;
+		log->head.block = 0;
+		return;
+	}
+}
+
 void cfs_log_rename(struct cfs_log *log, uint64_t log_id)
 {
 	log->log_id = log_id;

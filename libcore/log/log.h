@@ -80,6 +80,14 @@ void cfs_log_to_root(const struct cfs_log *log, struct cfs_root *root);
 /* That root is durable: the space before the head it named is free. */
 void cfs_log_trim(struct cfs_log *log, const struct cfs_root *root);
 
+/*
+ * Go on at the beginning of the longest extent, unless there is as much room
+ * where the log stands.  Only where no frame is needed any more once the
+ * position that cfs_log_to_root tells next is durable: a frame finds no place
+ * behind a head that only a short extent follows.
+ */
+void cfs_log_rewind(struct cfs_log *log);
+
 /* A root that gives the log another id is durable: frames from here on have
  * it. */
 void cfs_log_rename(struct cfs_log *log, uint64_t log_id);

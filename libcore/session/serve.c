@@ -38,6 +38,11 @@ void cfs_serve_unlock(struct cfs_serve *serve)
 	cfs_server_kick(serve->server);
 }
 
+void cfs_serve_unlock_unchanged(struct cfs_serve *serve)
+{
+	pthread_mutex_unlock(&serve->lock);
+}
+
 /* ---- what the owner wants ------------------------------------------------ */
 
 static struct cfs_local *find_local(struct cfs_serve *serve, uint64_t peer)

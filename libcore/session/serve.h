@@ -97,6 +97,8 @@ void cfs_serve_free(struct cfs_serve *serve);
  * which also lets the service look at its deadlines. */
 struct cfs_owner *cfs_serve_lock(struct cfs_serve *serve);
 void cfs_serve_unlock(struct cfs_serve *serve);
+/* The same, where nothing was changed: nobody wakes up for it. */
+void cfs_serve_unlock_unchanged(struct cfs_serve *serve);
 
 /*
  * A client in this process: its messages are calls.  It says hello here, and

@@ -145,7 +145,8 @@ static bool holds_range(const struct beside_rules *rules,
 					CFS_LOCK_X) == 0;
 		first_bytes += res.length_bytes;
 	}
-	cfs_serve_unlock(rules->sd->serve);
+	/* For each record: nobody need wake up for that. */
+	cfs_serve_unlock_unchanged(rules->sd->serve);
 	return holds;
 }
 

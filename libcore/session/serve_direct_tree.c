@@ -108,7 +108,7 @@ bool beside_tree_may(const struct beside_rules *rules, struct beside_use *u,
 	u->tree.container_id = u->container;
 	u->tree.volume = u->volume;
 	may = cfs_tree_rules_may(&u->tree, u->branch, ino);
-	cfs_serve_unlock(rules->sd->serve);
+	cfs_serve_unlock_unchanged(rules->sd->serve);
 	return may;
 }
 

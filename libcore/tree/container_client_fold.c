@@ -175,6 +175,8 @@ static int send_fold(struct cfs_container *c, struct cfs_fold *fold,
 	fold->map_change = m->map_change;
 	fold->holds = m->will_hold;
 	fold->want_groups = cfs_client_groups_wanted(c);
+	/* What is in the log is folded, or nothing is written to it again. */
+	cfs_log_rewind(c->log);
 	cfs_log_to_root(c->log, &c->root);
 	fold->log = (struct cfs_log_position){
 		.seq = c->root.log_seq, .chain = c->root.log_chain,

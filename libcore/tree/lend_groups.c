@@ -162,6 +162,17 @@ static int look_at(struct cfs_container *c, uint64_t key,
 	return 0;
 }
 
+/* May one of its groups be lent, by what is known of all of it? */
+static bool may_have(const struct cfs_container *c, uint64_t lslice,
+		     unsigned int free_min)
+{
+	const struct slice_state *s = &c->slices[lslice];
+
+	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
+	       s->used_blocks + free_min <=
+	       cfs_metavolume_geometry(c->mv)->data_count;
+}
+
 /* One lap over all groups, from where the last one ended. */
 static int scan(struct cfs_container *c, unsigned int free_min,
 		struct chosen *ch, struct cfs_err *err)
@@ -176,9 +187,7 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 	for (uint64_t i = 0; i < groups && ch->count < ch->room; i++) {
 		int r = 0;
 
-		if (l->scan_lslice < c->slice_room &&
-		    c->slices[l->scan_lslice].is_mapped &&
-		    !c->slices[l->scan_lslice].is_leaving)
+		if (may_have(c, l->scan_lslice, free_min))
 			r = look_at(c, cfs_vaddr(l->scan_lslice,
 						 l->scan_group), free_min, ch,
 				    err);

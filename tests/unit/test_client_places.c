@@ -271,6 +271,38 @@ static void test_wanted(void **state)
 	heal_free(&h);
 }
 
+/*
+ * A log whose last extent is too short for most frames: its writer does not come
+ * to fold with each sync.
+ */
+static void test_short_extent(void **state)
+{
+	struct world w;
+	uint64_t blocks = 0;
+
+	(void)state;
+	world_new(&w);
+	client_close(&w.cl);
+	client_make(&w.cl, w.h.lun, 130);
+	for (uint32_t i = 0; i < w.cl.rec.extent_count; i++)
+		blocks += w.cl.rec.extents[i].block_count;
+	assert_int_equal(blocks, 130);
+	client_open_on(&w.cl, w.h.set, w.h.lun, true);
+	for (unsigned int i = 0; i < 40; i++) {
+		scatter(&w, 30, 100 * i);
+		HEAL_OK(cfs_container_sync(w.cl.c, &err_));
+	}
+	print_message("%u folds, %u extents\n", w.cl.folds,
+		      w.cl.rec.extent_count);
+	assert_in_range(w.cl.folds, 1, 20);
+	/* What is behind the last fold is found in the log. */
+	client_kill(&w.cl);
+	HEAL_OK(cfs_container_client_gone(w.h.lun->container, w.cl.id, NULL,
+					  &err_));
+	must_be_scattered(&w, 30, 100 * 39);
+	world_end(&w);
+}
+
 /* A tag page in a group that is lent is bad: that group is lent no more. */
 static void test_bad_page(void **state)
 {
@@ -319,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_wanted),
+		cmocka_unit_test(test_short_extent),
 		cmocka_unit_test(test_bad_page),
 	};
 
