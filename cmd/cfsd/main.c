@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * cfsd: holds a pool and answers those who want something of it.
+ * cfsd: holds a pool, or one container of a pool that another one holds, and
+ * answers those who want something of it.
  *
  * All work is done by the session and its service; this thread takes the
- * pool, says that it is ready, waits for the signal, and closes it.
+ * pool, says that it is ready, waits for the signal, and closes it.  That the
+ * manager wants its container back is a signal too, from ourselves.
  */
 #include "cfsd/export.h"
 #include "common/cmd.h"
@@ -11,11 +13,13 @@
 
 #include "base/cleanup.h"
 #include "lease/address.h"
+#include "session/secondary.h"
 #include "session/serve.h"
 #include "session/session.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -135,8 +139,34 @@ static int serve_until_stopped(struct cfs_cmd *cmd, const char *pool,
 	return r;
 }
 
-/* The pool, once it is ours, and no longer than we are wanted. */
-static int hold(struct cfs_cmd *cmd, const char *pool,
+static void on_wanted(void *arg, const char *why)
+{
+	struct cfs_cmd *cmd = arg;
+
+	cfs_cmd_warn(cmd, "%s: %s", cmd->operands[0], why);
+	(void)kill(getpid(), SIGTERM);
+}
+
+/* The pool, or the container, with the same options. */
+static int take(struct cfs_cmd *cmd, const struct cfs_name *name,
+		struct cfs_session_options *opt, struct cfs_session **ret)
+{
+	const struct cfs_secondary_options own = {
+		.wanted = on_wanted, .arg = cmd,
+	};
+
+	if (name->volume)
+		return cfs_secondary_open(name->pool, name->volume, opt, &own,
+					  ret, &cmd->err);
+	opt->must_hold = true;
+	/* Standing by has no end but a signal. */
+	if (!cmd->has_wait)
+		opt->wait_seconds = UINT_MAX;
+	return cfs_session_open(name->pool, opt, ret, &cmd->err);
+}
+
+/* It, once it is ours, and no longer than we are wanted. */
+static int hold(struct cfs_cmd *cmd, const struct cfs_name *name,
 		const struct cfs_serve_options *opt)
 {
 	const struct cfs_logger logger = {
@@ -146,23 +176,18 @@ static int hold(struct cfs_cmd *cmd, const char *pool,
 	};
 	struct cfs_session_options session_opt = {
 		.is_writable = true,
-		.must_hold = true,
 		CFS_CMD_SESSION(cmd),
 	};
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_session *s = NULL;
 	struct cfs_serve *serve = NULL;
-	int r, r2;
+	int r = take(cmd, name, &session_opt, &s), r2;
 
-	/* Standing by has no end but a signal. */
-	if (!cmd->has_wait)
-		session_opt.wait_seconds = UINT_MAX;
-	r = cfs_session_open(pool, &session_opt, &s, &cmd->err);
 	if (r < 0)
 		return r;
 	r = cfs_serve_new(s, &logger, &serve, &cmd->err);
 	if (r == 0)
-		r = serve_until_stopped(cmd, pool, serve, opt);
+		r = serve_until_stopped(cmd, cmd->operands[0], serve, opt);
 	cfs_serve_free(serve);
 	r2 = cfs_session_close(s, &err);
 	if (r == 0 && r2 < 0) {
@@ -179,7 +204,7 @@ static int run(struct cfs_cmd *cmd)
 	char directory[CFS_RUN_DIRECTORY_BYTES];
 	struct cfs_serve_options opt = { .run_directory = directory };
 	struct cfs_tls_config tls;
-	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
+	int r = cfs_cmd_name(cmd, 0, 0, CFS_NAME_VOLUME, &name);
 
 	if (r == 0)
 		r = take_addresses(cmd, &listen, &opt.listen_count);
@@ -194,18 +219,21 @@ static int run(struct cfs_cmd *cmd)
 		r = 0;
 	}
 	if (r == 0)
-		r = hold(cmd, name.pool, &opt);
+		r = hold(cmd, &name, &opt);
 	/* Asked to stop while it stood by: that too is a clean end. */
 	if (r == -EINTR && cfs_cmd_is_stopped(NULL))
 		return 0;
 	return r == -EINVAL && cmd->is_usage ? r :
-	       cfs_cmd_wrap(cmd, name.pool, r);
+	       cfs_cmd_wrap(cmd, cmd->operands[0], r);
 }
 
 static const struct cfs_verb serve_verb = {
-	.operands = "POOL",
+	.operands = "POOL[:NAME]",
 	.help = "hold a pool and answer those who use it",
-	.more = "Stays in the foreground. Answers at UUID.sock in $CFS_RUN, "
+	.more = "With NAME only that container, of a pool that another cfsd "
+		"holds: it is delegated to this one, until this one ends or "
+		"it is wanted back.\n"
+		"Stays in the foreground. Answers at UUID.sock in $CFS_RUN, "
 		"else in /run/cfs (root) or $XDG_RUNTIME_DIR/cfs, and at each "
 		"--listen. Where it answers stands in the pool, so tools find "
 		"it by themselves. If somebody else holds the pool, it stands "
@@ -224,6 +252,7 @@ static const struct cfs_verb serve_verb = {
 		"cfsd pool.img\n"
 		"cfsd --nbd --iscsi=10.0.0.5:3260 /dev/sdb\n"
 		"cfsd --wait 30 --listen tcp:127.0.0.1:7010 /dev/sdb\n"
+		"cfsd pool.img:vm0\n"
 		"cfsd --listen tcp:0.0.0.0:7010 --tls-cert a.crt "
 		"--tls-key a.key --tls-ca ca.crt /dev/sdb",
 	.opts = CFS_OPTS(

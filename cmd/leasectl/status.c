@@ -20,11 +20,13 @@ struct status {
 	CFS_VEC(struct cfs_lease_record) records;
 	struct cfs_lease_names	*names;
 	struct cfs_session	*s;		/* NULL: names are not known */
+	CFS_VEC(struct cfs_delegation_info) delegations;
 };
 
 static void status_donep(struct status *st)
 {
 	cfs_vec_done(&st->records);
+	cfs_vec_done(&st->delegations);
 	cfs_lease_names_free(st->names);
 	cfs_session_closep(&st->s);
 }
@@ -63,6 +65,13 @@ static int collect(struct status *st, const char *pool)
 	return cfs_cmd_wrap(cmd, pool, r);
 }
 
+static int keep_delegation(void *arg, const struct cfs_delegation_info *d)
+{
+	struct status *st = arg;
+
+	return cfs_vec_push(&st->delegations, *d) < 0 ? -ENOMEM : 0;
+}
+
 /* Names come from the manager too; without them numbers are shown. */
 static int open_names(struct status *st, const char *pool)
 {
@@ -71,8 +80,11 @@ static int open_names(struct status *st, const char *pool)
 
 	opt.wait_seconds = 0;
 	opt.warn = NULL;
-	if (r == 0 && st->records.count)
-		(void)cfs_session_open(pool, &opt, &st->s, NULL);
+	if (r == 0 && cfs_session_open(pool, &opt, &st->s, NULL) == 0)
+		r = cfs_session_delegated(st->s, keep_delegation, st,
+					  &st->cmd->err);
+	if (r == -ENOMEM)
+		cfs_err_set(&st->cmd->err, r, "out of memory");
 	return r;
 }
 
@@ -131,6 +143,30 @@ static void out_lease(struct status *st, const struct cfs_lease_record *l)
 	cfs_out_end(out);
 }
 
+static const char *delegation_state(const struct cfs_delegation_info *d)
+{
+	return !d->is_held ? "frozen" : d->is_wanted ? "wanted" :
+	       d->client_id ? "held" : "away";
+}
+
+static void out_delegation(struct cfs_out *out,
+			   const struct cfs_delegation_info *d)
+{
+	char id[LEASECTL_ID_BYTES];
+
+	cfs_out_begin_obj(out, NULL);
+	cfs_out_str(out, "volume", d->name);
+	cfs_out_str(out, "host", d->host);
+	cfs_out_u64(out, "pid", d->pid);
+	cfs_out_str(out, "client", d->client_id ?
+		    leasectl_id(d->client_id, 0, id) : NULL);
+	cfs_out_u64_str(out, "epoch", d->epoch);
+	cfs_out_str(out, "address", d->address[0] ? d->address : NULL);
+	cfs_out_time_ns(out, "since", d->since_ns);
+	cfs_out_str(out, "state", delegation_state(d));
+	cfs_out_end(out);
+}
+
 static void out_all(struct status *st)
 {
 	struct cfs_out *out = st->cmd->out;
@@ -147,6 +183,8 @@ static void out_all(struct status *st)
 			out_lease(st, &st->records.items[i]);
 	cfs_out_end(out);
 	cfs_out_begin_array(out, "delegations");
+	for (size_t i = 0; i < st->delegations.count; i++)
+		out_delegation(out, &st->delegations.items[i]);
 	cfs_out_end(out);
 }
 
@@ -250,6 +288,27 @@ static int print_leases(struct status *st)
 	return cfs_table_print(t, st->cmd);
 }
 
+static int print_delegations(struct status *st)
+{
+	CFS_CLEANUP(cfs_table_freep) struct cfs_table *t = NULL;
+
+	t = cfs_table_new(st->cmd, "DELEGATED|CLIENT|HOST|>PID|STATE|ADDRESS");
+	for (size_t i = 0; i < st->delegations.count; i++) {
+		const struct cfs_delegation_info *d =
+			&st->delegations.items[i];
+		char id[LEASECTL_ID_BYTES];
+
+		cfs_table_str(t, d->name);
+		cfs_table_str(t, d->client_id ?
+			      leasectl_id(d->client_id, 0, id) : NULL);
+		cfs_table_str(t, d->host);
+		cfs_table_u64(t, d->pid);
+		cfs_table_str(t, delegation_state(d));
+		cfs_table_str(t, d->address[0] ? d->address : NULL);
+	}
+	return cfs_table_print(t, st->cmd);
+}
+
 static int print_all(struct status *st)
 {
 	int r = print_manager(st);
@@ -261,6 +320,10 @@ static int print_all(struct status *st)
 	if (r == 0 && st->head.lease_count) {
 		cfs_cmd_print(st->cmd, "\n");
 		r = print_leases(st);
+	}
+	if (r == 0 && st->delegations.count) {
+		cfs_cmd_print(st->cmd, "\n");
+		r = print_delegations(st);
 	}
 	return r;
 }
@@ -286,7 +349,9 @@ const struct cfs_verb leasectl_status = {
 	.operands = "POOL",
 	.help = "show manager, clients and leases",
 	.more = "A lease ends with the period of its client unless that is "
-		"renewed. STATE 'waits' is one that is asked for.",
+		"renewed. STATE 'waits' is one that is asked for. Containers "
+		"that another process serves are listed with it; to have one "
+		"back, revoke its CLIENT.",
 	.examples =
 		"leasectl status pool.img\n"
 		"leasectl status --json pool.img | jq '.leases[].volume'",

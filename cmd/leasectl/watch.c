@@ -184,7 +184,8 @@ static int take_client(struct watch *w, const struct cfs_lease_event *e)
 		one.epoch = e->epoch;
 		r = take_one(w, one);
 	}
-	return has_one ? r : tell(w, e);
+	/* Of one that has nothing, REVOKE tells. */
+	return has_one || e->kind == CFS_EVENT_STOP ? r : tell(w, e);
 }
 
 static int take(struct watch *w, const struct cfs_lease_event *e)

@@ -288,6 +288,7 @@ struct listed {
 	uint64_t	id;
 	char		name[CFS_NAME_BYTES];
 	struct cfs_member *m;		/* NULL: cannot be opened */
+	bool		is_away;	/* others serve it */
 };
 
 struct scrub_list {
@@ -333,8 +334,13 @@ static int scrub_listed(struct scrub *s, struct scrub_list *list)
 	for (size_t i = 0; i < list->items.count; i++) {
 		struct listed *l = &list->items.items[i];
 
-		if (cfs_pool_member_by_id(s->pool, l->id, &l->m, NULL) == 0)
+		const int opened = cfs_pool_member_by_id(s->pool, l->id, &l->m,
+							 NULL);
+
+		if (opened == 0)
 			s->total_bytes += bytes_of(l->m->container);
+		/* Whoever serves it looks at it. */
+		l->is_away = opened == -EREMOTE;
 	}
 	if (!list->only) {
 		s->total_bytes += bytes_of(cfs_pool_container0(s->pool));
@@ -343,6 +349,8 @@ static int scrub_listed(struct scrub *s, struct scrub_list *list)
 	for (size_t i = 0; i < list->items.count && r == 0; i++) {
 		struct listed *l = &list->items.items[i];
 
+		if (l->is_away)
+			continue;
 		r = l->m ? scrub_container(s, l->m->container, l->m) :
 			   tell_closed(s, l->name);
 	}

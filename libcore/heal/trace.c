@@ -93,8 +93,7 @@ static int look_at_slice(struct cfs_pool *pool,
 			 struct trace_place *p, struct cfs_err *err)
 {
 	struct cfs_container *c = cfs_pool_container0(pool);
-	const struct cfs_slice_geometry *geo =
-		cfs_metavolume_geometry(cfs_container_metavolume(c));
+	const struct cfs_slice_geometry *geo;
 	int r;
 
 	if (rec->container_id != 0) {
@@ -103,6 +102,7 @@ static int look_at_slice(struct cfs_pool *pool,
 			return r;
 		c = p->m->container;
 	}
+	geo = cfs_metavolume_geometry(cfs_container_metavolume(c));
 	p->vaddr = cfs_vaddr(rec->lslice, block);
 	if (cfs_geometry_is_data(geo, block))
 		return look_at_block(c, p->vaddr, p, err);

@@ -173,8 +173,11 @@ int cfs_owner_revoke_client(struct cfs_owner *owner, uint64_t id)
 
 	owner_enter(owner);
 	c = owner_client_find(owner, id);
-	if (c && c->state != OWNER_CLIENT_SEALING)
+	if (c && c->state != OWNER_CLIENT_SEALING) {
+		if (!c->is_stopped)
+			owner_event(owner, CFS_EVENT_STOP, c, NULL);
 		owner_client_stop(owner, c);
+	}
 	owner_leave(owner);
 	return c ? 0 : -ENOENT;
 }

@@ -2,6 +2,7 @@
 /* The connection of direct access, kept up as long as the leases live. */
 #include "session/direct_tree.h"
 
+#include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/uuid.h"
@@ -159,9 +160,30 @@ static int welcomed(struct cfs_direct *d, struct cfs_err *err)
 	return mark_set(d, err);
 }
 
-static bool is_here(const struct cfs_seat *seat)
+/* Who is asked: the manager, or whoever owns the one container that this
+ * session is about. */
+static int find_owner(struct cfs_direct *d, struct cfs_seat *ret,
+		      struct cfs_err *err)
+{
+	const char *at = d->s->at_address;
+	int r = cfs_seat_read(d->set, ret, err);
+
+	if (r < 0 || !at)
+		return r;
+	ret->state = CFS_SEAT_OPEN;
+	memset(ret->address, 0, sizeof(ret->address));
+	memcpy(ret->address, at, CFS_MIN(strlen(at),
+					 sizeof(ret->address) - 1));
+	return 0;
+}
+
+static bool is_here(struct cfs_direct *d, const struct cfs_seat *seat)
 {
 	struct cfs_identity self;
+
+	/* A socket of this host. */
+	if (d->s->at_address)
+		return strncmp(d->s->at_address, "unix:", 5) == 0;
 
 	memset(&self, 0, sizeof(self));
 	cfs_identity_host.self(cfs_identity_host.arg, &self);
@@ -175,10 +197,10 @@ int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 	int r = open_set(d, err);
 
 	if (r == 0)
-		r = cfs_seat_read(d->set, &seat, err);
+		r = find_owner(d, &seat, err);
 	if (r < 0)
 		return r;
-	if (!is_fit(d, is_here(&seat)))
+	if (!is_fit(d, is_here(d, &seat)))
 		return cfs_err_set(err, -ENOTSUP, "a device that cannot be "
 				   "used by many");
 	memcpy(d->pool_uuid, cfs_devset_label(d->set, 0)->pool_uuid, 16);
@@ -480,7 +502,7 @@ static int open_again(struct cfs_direct *d, struct cfs_err *err)
 static int try_mend(struct cfs_direct *d, struct cfs_err *err)
 {
 	struct cfs_seat seat;
-	int r = cfs_seat_read(d->set, &seat, err);
+	int r = find_owner(d, &seat, err);
 
 	if (r == 0 && (seat.state != CFS_SEAT_OPEN || !seat.address[0]))
 		r = cfs_err_set(err, -EBUSY, "nobody answers");

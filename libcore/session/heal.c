@@ -21,7 +21,7 @@ int cfs_local_pin(struct cfs_session *s, const char *container,
 
 	if (container)
 		r = cfs_pool_member(s->pool, container, &m, err);
-	if (r == -ENOENT)
+	if (r == -ENOENT || r == -EREMOTE)
 		return r;
 	/* That one cannot be opened is for the work to say. */
 	if (container && r == 0)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "session/direct.h"
 #include "session/io_local.h"
+#include "session/refer.h"
 #include "session/remote.h"
 #include "session/serve_lease.h"
 #include "session/session_priv.h"
@@ -114,17 +115,20 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 		struct cfs_err *err)
 {
 	char *name = snap ? NULL : strdup(volume);
+	struct cfs_session *where = s;
 	struct cfs_io_volume *v;
 	int r;
 
 	if (!snap && !name)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = open_either(s, volume, snap, is_writable, &v, err);
+	r = CFS_REFER(s, volume, 0, at, err,
+		      (where = at, open_either(at, volume, snap, is_writable,
+					       &v, err)));
 	if (r < 0) {
 		free(name);
 		return r;
 	}
-	v->s = s;
+	v->s = where;
 	v->name = name;
 	*ret = v;
 	return 0;

@@ -26,7 +26,10 @@
 #include "pool/devset_exclude.h"
 #include "lease/conn_lease.h"
 #include "session/direct.h"
+#include "session/refer.h"
 #include "session/remote.h"
+#include "session/secondary.h"
+#include "session/serve_delegate.h"
 #include "session/serve_direct.h"
 #include "session/session_devices.h"
 
@@ -169,6 +172,8 @@ static int open_held(struct cfs_session *s, bool was_clean,
 				  &s->pool, err);
 	if (r == 0)
 		r = set_period(s, err);
+	if (r == 0 && (!s->opt.must_hold || !s->opt.is_writable))
+		r = cfs_session_settle_delegations(s, err);
 	/* Who is going to answer others lets them come back (serve.h). */
 	if (r == 0 && !s->opt.must_hold)
 		r = cfs_session_settle_clients(s, err);
@@ -322,8 +327,12 @@ static int open_steps(struct cfs_session *s, const char *pool,
 	return r < 0 ? r : open_held(s, was_clean, err);
 }
 
-static void session_free(struct cfs_session *s)
+void cfs_session_object_free(struct cfs_session *s)
 {
+	if (!s)
+		return;
+	cfs_refer_free(s->refers);
+	free(s->at_address);
 	cfs_remote_close(s->remote);
 	cfs_remote_close(s->beside);
 	cfs_devset_close(s->set);
@@ -333,10 +342,12 @@ static void session_free(struct cfs_session *s)
 	pthread_cond_destroy(&s->users_changed);
 	pthread_mutex_destroy(&s->users_lock);
 	pthread_mutex_destroy(&s->seat_lock);
+	pthread_mutex_destroy(&s->refer_lock);
 	free(s);
 }
 
-static struct cfs_session *session_new(const struct cfs_session_options *opt)
+struct cfs_session *
+cfs_session_object_new(const struct cfs_session_options *opt)
 {
 	struct cfs_session *s = calloc(1, sizeof(*s));
 
@@ -346,6 +357,7 @@ static struct cfs_session *session_new(const struct cfs_session_options *opt)
 		pthread_mutex_init(&s->users_lock, NULL);
 		pthread_cond_init(&s->users_changed, NULL);
 		pthread_mutex_init(&s->seat_lock, NULL);
+		pthread_mutex_init(&s->refer_lock, NULL);
 	}
 	return s;
 }
@@ -357,7 +369,7 @@ static void open_failed(struct cfs_session *s)
 		cfs_pool_drop(s->pool);
 	if (s->holder)
 		(void)cfs_holder_release(s->holder, false, NULL);
-	session_free(s);
+	cfs_session_object_free(s);
 }
 
 /* Path in front, unless the message begins with it. */
@@ -371,7 +383,7 @@ static int name_pool(const char *pool, int r, struct cfs_err *err)
 int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 		     struct cfs_session **ret, struct cfs_err *err)
 {
-	struct cfs_session *s = session_new(opt);
+	struct cfs_session *s = cfs_session_object_new(opt);
 	int r;
 
 	if (!s)
@@ -395,7 +407,7 @@ int cfs_session_open_devices(struct cfs_dev *const *devices, size_t count,
 			     const struct cfs_session_options *opt,
 			     struct cfs_session **ret, struct cfs_err *err)
 {
-	struct cfs_session *s = session_new(opt);
+	struct cfs_session *s = cfs_session_object_new(opt);
 	struct cfs_devset_options set_opt;
 	bool was_clean = false;
 	int r;
@@ -425,8 +437,9 @@ void cfs_session_drop(struct cfs_session *s)
 		return;
 	(void)cfs_direct_close(s->direct, NULL);
 	cfs_pool_drop(s->pool);
+	cfs_secondary_close(s->secondary);
 	(void)cfs_holder_release(s->holder, false, NULL);
-	session_free(s);
+	cfs_session_object_free(s);
 }
 
 int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
@@ -437,16 +450,32 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 	if (!s)
 		return 0;
 	if (s->remote) {
+		r2 = cfs_refer_close(s->refers, &why);
+		s->refers = NULL;
 		r = cfs_direct_close(s->direct, err);
+		if (r == 0 && r2 < 0) {
+			r = r2;
+			if (err)
+				*err = why;
+		}
 		cfs_leaser_free(s->lockers, true);
-		session_free(s);
+		cfs_session_object_free(s);
 		return r;
 	}
+	r2 = cfs_refer_close(s->refers, &why);
+	s->refers = NULL;
 	if (s->opt.is_writable) {
 		r = cfs_pool_close(s->pool, err);
 	} else {
 		cfs_pool_drop(s->pool);
 		r = 0;
+	}
+	/* Nothing is written behind this. */
+	cfs_secondary_close(s->secondary);
+	if (r == 0 && r2 < 0) {
+		r = r2;
+		if (err)
+			*err = why;
 	}
 	r2 = cfs_holder_release(s->holder, r == 0, &why);
 	if (r == 0 && r2 < 0) {
@@ -454,7 +483,7 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 		if (err)
 			*err = why;
 	}
-	session_free(s);
+	cfs_session_object_free(s);
 	return r;
 }
 
@@ -468,6 +497,8 @@ int cfs_session_store_seat_locked(struct cfs_session *s, struct cfs_err *err)
 	/* A dry run beside the holder has no record of its own. */
 	if (s->beside)
 		return 0;
+	if (s->secondary)
+		return cfs_secondary_store(s->secondary, &s->seat, err);
 	return cfs_holder_update(s->holder, &s->seat, err);
 }
 

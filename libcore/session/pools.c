@@ -68,6 +68,8 @@ static int sum_container(void *arg, uint64_t id,
 		return 0;
 	sum->info->container_count++;
 	r = cfs_pool_member_by_id(sum->s->pool, id, &m, err);
+	if (r == -EREMOTE)	/* whoever serves it counts it */
+		return 0;
 	if (r == -EUCLEAN) {
 		/* One that cannot be opened is damage; the others count on. */
 		sum->info->damaged_blocks++;
@@ -121,6 +123,9 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 		r = cfs_pool_slice_counts(s->pool, UINT32_MAX, &slices, err);
 	if (r != 0)
 		return r;
+	/* Of a secondary only what its container has. */
+	if (s->secondary)
+		memset(&slices, 0, sizeof(slices));
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->name, rec.name, sizeof(ret->name));
 	memcpy(ret->uuid, label->pool_uuid, 16);
@@ -142,7 +147,8 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 	ret->clock_drift_ppm = rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	ret->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];
 	ret->is_checked = rec.config[CFS_POOL_CONFIG_CHECKED];
-	add_container(&sum, cfs_pool_container0(s->pool));
+	if (!s->secondary)
+		add_container(&sum, cfs_pool_container0(s->pool));
 	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
 	ret->free_bytes = ((slices.free - slices.kept) / pieces * geo.data_count +
 			   sum.left_blocks) * CFS_BLOCK_BYTES;
@@ -391,6 +397,8 @@ static int trim_container(void *arg, uint64_t id,
 	    (st->only && strcmp(st->only, rec->name) != 0))
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
+	if (r == -EREMOTE && !st->only)
+		return 0;
 	if (r == 0)
 		r = cfs_pool_reclaim(st->s->pool, m, &slices, err);
 	st->ret->returned_slices += slices;

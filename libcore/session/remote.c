@@ -22,6 +22,7 @@ struct cfs_remote {
 	struct cfs_conn	*conn;
 	struct cfs_session_options opt;
 	uint64_t	next_token;	/* atomic */
+	uint8_t		pool_uuid[16];
 };
 
 /* ---- hello --------------------------------------------------------------- */
@@ -145,6 +146,8 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 
 	if (r == 0)
 		r = cfs_remote_on(c.conn, opt, &remote, err);
+	if (r == 0)
+		memcpy(remote->pool_uuid, pool_uuid, 16);
 	if (r == 0 && opt->lease)
 		r = work_under(remote, opt->lease, pool_uuid, err);
 	if (r < 0)
@@ -480,4 +483,39 @@ int cfs_remote_ask(struct cfs_remote *r, uint16_t type,
 					.ret = ret };
 
 	return cfs_remote_call(r, &call, err);
+}
+
+/* ---- requests of other tables -------------------------------------------- */
+
+static int take_raw(void *arg, const uint8_t *body, size_t bytes,
+		    struct cfs_err *err)
+{
+	return cfs_buf_append(arg, body, bytes) < 0 ?
+	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
+		   const struct cfs_buf *body, struct cfs_buf *reply,
+		   struct cfs_err *err)
+{
+	const struct cfs_conn_wait wait = {
+		.stop = r->opt.stop, .arg = r->opt.arg,
+	};
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
+	int code = cfs_conn_stream(r->conn, type, body->data, body->bytes,
+				   &wait, take_raw, reply, &last, err);
+
+	if (code == 0 && cfs_buf_append(reply, last.data, last.bytes) < 0)
+		code = cfs_err_set(err, -ENOMEM, "out of memory");
+	return code;
+}
+
+bool cfs_remote_is_gone(const struct cfs_remote *r)
+{
+	return cfs_conn_is_gone(r->conn);
+}
+
+const uint8_t *cfs_remote_pool_uuid(const struct cfs_remote *r)
+{
+	return r->pool_uuid;
 }

@@ -64,6 +64,15 @@ struct cfs_remote_call {
  */
 int cfs_remote_call(struct cfs_remote *r, struct cfs_remote_call *call,
 		    struct cfs_err *err);
+/* A request that is in no table, with an answer that may come in parts. */
+struct cfs_buf;
+int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
+		   const struct cfs_buf *body, struct cfs_buf *reply,
+		   struct cfs_err *err);
+/* The connection has broken. */
+bool cfs_remote_is_gone(const struct cfs_remote *r);
+/* Of the pool that it was connected for; NULL: not known (cfs_remote_on). */
+const uint8_t *cfs_remote_pool_uuid(const struct cfs_remote *r);
 /* Without items or data. */
 int cfs_remote_ask(struct cfs_remote *r, uint16_t type,
 		   const struct cfs_rpc_args *args, void *ret,

@@ -10,6 +10,7 @@
 
 #include "lease/period.h"
 #include "pool/holder.h"
+#include "session/secondary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,9 @@ static void on_event(void *arg, const struct cfs_lease_event *event)
 
 	if (serve->hooks.event)
 		serve->hooks.event(serve->hooks.arg, event);
+	/* It has a period left to return what it has. */
+	if (event->kind == CFS_EVENT_STOP)
+		cfs_serve_delegate_want(serve->delegate, event->client_id);
 }
 
 static void on_seal(void *arg, uint64_t client, uint64_t lease,
@@ -95,14 +99,18 @@ static void on_lost(void *arg, uint64_t client, enum cfs_owner_end end)
 		cfs_former_ended(serve->former, client);
 	if (serve->hooks.lost)
 		serve->hooks.lost(serve->hooks.arg, client, end);
+	cfs_serve_delegate_ended(serve->delegate, client, end);
 }
 
 static int on_operator_gone(void *arg, uint64_t client, const char *host)
 {
 	struct cfs_serve *serve = arg;
 
-	return serve->hooks.gone ?
+	int r = serve->hooks.gone ?
 		serve->hooks.gone(serve->hooks.arg, client, host) : -ENOENT;
+	int r2 = cfs_serve_delegate_gone(serve->delegate, client, host);
+
+	return r == -ENOENT ? r2 : r;
 }
 
 static uint64_t on_generation(void *arg, uint64_t client,
@@ -150,16 +158,36 @@ static int mark_clients(struct cfs_serve *serve, bool has_clients,
 	return r;
 }
 
+/* With the lock.  Clients of this process have nothing when it has gone. */
+static bool may_unmark(struct cfs_serve *serve, uint32_t locals)
+{
+	return cfs_owner_client_count(serve->owner) <= locals &&
+	       !cfs_owner_is_in_grace(serve->owner) &&
+	       !cfs_serve_direct_has_clients(serve->direct) &&
+	       !cfs_serve_delegate_has_any(serve->delegate);
+}
+
 int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err)
 {
 	bool may;
 
 	pthread_mutex_lock(&serve->lock);
-	may = cfs_owner_client_count(serve->owner) == 0 &&
-	      !cfs_owner_is_in_grace(serve->owner) &&
-	      !cfs_serve_direct_has_clients(serve->direct);
+	may = may_unmark(serve, 0);
 	pthread_mutex_unlock(&serve->lock);
 	return may ? mark_clients(serve, false, err) : 0;
+}
+
+void cfs_serve_unmark_early(struct cfs_serve *serve)
+{
+	uint32_t locals = 0;
+
+	/* Nobody is welcome meanwhile. */
+	pthread_mutex_lock(&serve->lock);
+	for (const struct cfs_local *l = serve->locals; l; l = l->next)
+		locals++;
+	if (may_unmark(serve, locals))
+		(void)mark_clients(serve, false, NULL);
+	pthread_mutex_unlock(&serve->lock);
 }
 
 /*
@@ -216,7 +244,10 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
 	uint64_t client;
 	int r = 0;
 
-	if (!cfs_serve_may_answer(serve->session)) {
+	/* Whoever is told that it has a lease believes it for a period. */
+	if (!cfs_serve_may_answer(serve->session) ||
+	    (serve->session->secondary &&
+	     cfs_secondary_may_answer(serve->session->secondary, NULL) < 0)) {
 		cfs_server_drop_peer(serve->server, peer, false);
 		return;
 	}
@@ -369,6 +400,8 @@ int cfs_serve_new(struct cfs_session *session,
 		r = cfs_serve_make_server(serve, err);
 	if (r == 0)
 		r = cfs_serve_make_direct(serve, err);
+	if (r == 0 && !session->secondary)
+		r = cfs_serve_make_delegate(serve, err);
 	if (r < 0) {
 		cfs_serve_free(serve);
 		return r;
@@ -383,6 +416,8 @@ void cfs_serve_free(struct cfs_serve *serve)
 		return;
 	if (serve->owner && serve->server)
 		(void)cfs_serve_stop(serve, 0, NULL);
+	cfs_serve_delegate_free(serve->delegate);
+	serve->delegate = NULL;
 	cfs_serve_direct_free(serve->direct);
 	cfs_server_free(serve->server);
 	cfs_serve_rpc_free(serve->rpc);

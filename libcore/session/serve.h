@@ -93,6 +93,10 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 /* Stops it if it runs.  Local clients were freed before.  NULL is allowed. */
 void cfs_serve_free(struct cfs_serve *serve);
 
+/* Of a secondary: if no client is left, the record says so; for the next owner,
+ * who then waits for nobody. */
+void cfs_serve_unmark_early(struct cfs_serve *serve);
+
 /* The lock table, locked (recursively): nobody else is in it until the unlock,
  * which also lets the service look at its deadlines. */
 struct cfs_owner *cfs_serve_lock(struct cfs_serve *serve);

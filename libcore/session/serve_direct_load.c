@@ -137,6 +137,84 @@ static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
 	return r;
 }
 
+/* ---- a container that comes home ----------------------------------------- */
+
+struct adopting {
+	struct left_list list;
+	struct cfs_member *m;
+};
+
+static int add_adopted(void *arg, const struct cfs_client_info *info,
+		       struct cfs_err *err)
+{
+	struct adopting *a = arg;
+
+	return add_left(&a->list, a->m, info, err);
+}
+
+/* Sealed; its mark is looked for from now on. */
+static int adopt_one(struct cfs_serve_direct *sd, const struct left *left,
+		     struct cfs_err *err)
+{
+	struct beside_member *dm = NULL;
+	struct beside_client *c;
+	int r = cfs_container_client_seal(left->m->container, left->info.id,
+					  false, NULL, err);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&sd->mutex);
+	c = beside_client_find(sd, left->lease_id);
+	if (!c)
+		c = beside_client_add(sd, left->lease_id);
+	if (c)
+		dm = beside_member_add(sd, c, left->m, left->info.id);
+	if (dm) {
+		c->who = left->info.rec.who;
+		strcpy(c->actor.who, "a client of a former owner");
+		c->is_lost = c->has_ended = true;
+		c->look_ns = 0;
+		dm->is_sealed = dm->is_settled = true;
+		pthread_cond_broadcast(&sd->changed);
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	return dm ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
+			   struct cfs_err *err)
+{
+	struct adopting a = { .m = m };
+	int r;
+
+	if (!sd)
+		return 0;
+	a.list.s = sd->s;
+	a.list.is_shared = sd->is_shared;
+	r = cfs_container_clients(m->container, add_adopted, &a, err);
+	if (r == 0)
+		r = take_over_gone(&a.list, err);
+	for (size_t i = 0; i < a.list.items.count && r == 0; i++)
+		r = adopt_one(sd, &a.list.items.items[i], err);
+	cfs_vec_done(&a.list.items);
+	return r;
+}
+
+bool cfs_serve_direct_has_member(struct cfs_serve_direct *sd,
+				 uint64_t container)
+{
+	bool has = false;
+
+	if (!sd)
+		return false;
+	pthread_mutex_lock(&sd->mutex);
+	for (struct beside_client *c = sd->clients; c; c = c->next)
+		for (struct beside_member *dm = c->members; dm; dm = dm->next)
+			has |= dm->m->id == container;
+	pthread_mutex_unlock(&sd->mutex);
+	return has;
+}
+
 /* ---- sessions that answer nobody ----------------------------------------- */
 
 static int seal_all(struct left_list *list, bool is_gone, struct cfs_err *err)

@@ -11,11 +11,14 @@
 #include "session/serve_run_priv.h"
 
 #include "base/uuid.h"
+#include "session/delegate_msg.h"
 #include "session/direct_msg.h"
 #include "session/rpc.h"
+#include "session/secondary.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +37,35 @@ static void on_ended(void *arg, uint64_t peer)
 	pthread_mutex_unlock(&serve->lock);
 	if (hooks.ended)
 		hooks.ended(hooks.arg, peer);
+	cfs_serve_delegate_peer_ended(serve->delegate, peer);
+}
+
+/*
+ * Of a secondary: what was read is handed on, and what was done is said to be,
+ * only if the container was ours when it was.
+ */
+static int answer(struct cfs_serve *serve, int r, struct cfs_err *err)
+{
+	return r < 0 || !serve->session->secondary ? r :
+	       cfs_secondary_may_answer(serve->session->secondary, err);
+}
+
+static int on_rpc(void *arg, struct cfs_server_request *request,
+		  struct cfs_buf *reply, struct cfs_err *err)
+{
+	struct cfs_serve *serve = arg;
+
+	return answer(serve, cfs_serve_rpc_request(serve->rpc, request, reply,
+						   err), err);
+}
+
+static int on_direct(void *arg, struct cfs_server_request *request,
+		     struct cfs_buf *reply, struct cfs_err *err)
+{
+	struct cfs_serve *serve = arg;
+
+	return answer(serve, cfs_serve_direct_request(serve->direct, request,
+						      reply, err), err);
 }
 
 int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
@@ -58,8 +90,7 @@ int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
 	if (r == 0)
 		r = cfs_server_handle_worker(serve->server, CFS_RPC_TYPE_FIRST,
 					     CFS_RPC_TYPE_LAST,
-					     cfs_serve_rpc_request, serve->rpc,
-					     err);
+					     on_rpc, serve, err);
 	return r;
 }
 
@@ -77,13 +108,26 @@ int cfs_serve_make_direct(struct cfs_serve *serve, struct cfs_err *err)
 		return r;
 	serve->session->beside_us = serve->direct;
 	return cfs_server_handle_worker(serve->server, CFS_DIRECT_TYPE_FIRST,
-					CFS_DIRECT_TYPE_LAST,
-					cfs_serve_direct_request,
-					serve->direct, err);
+					CFS_DIRECT_TYPE_LAST, on_direct, serve,
+					err);
+}
+
+int cfs_serve_make_delegate(struct cfs_serve *serve, struct cfs_err *err)
+{
+	int r = cfs_serve_delegate_new(serve, serve->logger, &serve->delegate,
+				       err);
+
+	return r < 0 ? r :
+	       cfs_server_handle_worker(serve->server,
+					CFS_DELEGATE_TYPE_FIRST,
+					CFS_DELEGATE_TYPE_LAST,
+					cfs_serve_delegate_request,
+					serve->delegate, err);
 }
 
 void cfs_serve_stop_direct(struct cfs_serve *serve)
 {
+	cfs_serve_delegate_stop(serve->delegate);
 	serve->session->beside_us = NULL;
 	cfs_serve_direct_stop(serve->direct);
 }
@@ -124,21 +168,30 @@ static int make_directory(const char *path, struct cfs_err *err)
 	return check_directory(path, err);
 }
 
-int cfs_serve_socket(const char *run_directory, const uint8_t pool_uuid[16],
-		     struct cfs_address *ret, struct cfs_err *err)
+static int socket_of(const char *run_directory, const uint8_t pool_uuid[16],
+		     uint64_t container, struct cfs_address *ret,
+		     struct cfs_err *err)
 {
 	struct cfs_address address = { .kind = CFS_ADDRESS_UNIX };
-	char uuid[CFS_UUID_TEXT_BYTES];
+	char uuid[CFS_UUID_TEXT_BYTES], of[24] = "";
 	int n;
 
-	n = snprintf(address.path, sizeof(address.path), "%s/%s.sock",
-		     run_directory, cfs_uuid_format(pool_uuid, uuid));
+	if (container)
+		(void)snprintf(of, sizeof(of), "-%" PRIu64, container);
+	n = snprintf(address.path, sizeof(address.path), "%s/%s%s.sock",
+		     run_directory, cfs_uuid_format(pool_uuid, uuid), of);
 	if (n < 0 || (size_t)n >= sizeof(address.path))
 		return cfs_err_set(err, -ENAMETOOLONG, "%s: too long a path "
 				   "for a socket: give another directory",
 				   run_directory);
 	*ret = address;
 	return 0;
+}
+
+int cfs_serve_socket(const char *run_directory, const uint8_t pool_uuid[16],
+		     struct cfs_address *ret, struct cfs_err *err)
+{
+	return socket_of(run_directory, pool_uuid, 0, ret, err);
 }
 
 /* ---- addresses ----------------------------------------------------------- */
@@ -192,9 +245,10 @@ static int open_sockets(struct cfs_serve *serve,
 	if (opt->tls)
 		r = cfs_tls_new(opt->tls, &serve->tls, err);
 	if (r == 0 && opt->run_directory) {
-		r = cfs_serve_socket(opt->run_directory,
-				     cfs_devset_label(s->set, 0)->pool_uuid,
-				     &own, err);
+		r = socket_of(opt->run_directory,
+			      cfs_devset_label(s->set, 0)->pool_uuid,
+			      s->secondary ? cfs_secondary_container(
+						s->secondary) : 0, &own, err);
 		if (r == 0)
 			r = make_directory(opt->run_directory, err);
 		if (r == 0)

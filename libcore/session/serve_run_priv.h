@@ -5,6 +5,7 @@
 
 #include "lease/period.h"
 #include "session/serve.h"
+#include "session/serve_delegate.h"
 #include "session/serve_direct.h"
 #include "session/serve_former.h"
 #include "session/serve_rpc.h"
@@ -25,6 +26,7 @@ struct cfs_serve {
 	struct cfs_server	*server;
 	struct cfs_serve_rpc	*rpc;
 	struct cfs_serve_direct	*direct;
+	struct cfs_serve_delegate *delegate;	/* NULL: a secondary's */
 	struct cfs_tls		*tls;
 	char			address[CFS_SEAT_ADDRESS_BYTES];
 	bool			is_running;	/* the server's thread */
@@ -61,5 +63,7 @@ int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err);
 /* Who uses the devices beside us. */
 int cfs_serve_make_direct(struct cfs_serve *serve, struct cfs_err *err);
 void cfs_serve_stop_direct(struct cfs_serve *serve);
+/* Who owns containers beside us. */
+int cfs_serve_make_delegate(struct cfs_serve *serve, struct cfs_err *err);
 /* The server's thread, if it does not run yet. */
 int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err);

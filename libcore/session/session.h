@@ -237,6 +237,26 @@ typedef int (*cfs_slice_each_fn)(void *arg, const struct cfs_slice_info *i);
 int cfs_session_slices(struct cfs_session *s, const char *container,
 		       cfs_slice_each_fn each, void *arg, struct cfs_err *err);
 
+/* A container that is served by another process than the manager. */
+struct cfs_delegation_info {
+	char		name[128];
+	uint64_t	container_id;
+	uint32_t	epoch;
+	bool		is_held;	/* else: taken over, and what it had is
+					 * frozen until it is known to be gone */
+	bool		is_wanted;	/* it was asked to return it */
+	uint64_t	client_id;	/* at the manager; 0: away, or there is
+					 * none */
+	char		host[64];
+	uint64_t	pid;
+	char		address[256];
+	uint64_t	since_ns;
+};
+typedef int (*cfs_delegation_info_fn)(void *arg,
+				      const struct cfs_delegation_info *d);
+int cfs_session_delegated(struct cfs_session *s, cfs_delegation_info_fn each,
+			  void *arg, struct cfs_err *err);
+
 /* ---- volumes ------------------------------------------------------------- */
 
 struct cfs_volume_info {

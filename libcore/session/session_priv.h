@@ -20,6 +20,9 @@ struct cfs_leaser;
 struct cfs_serve_direct;
 struct cfs_direct;
 
+struct cfs_secondary;
+struct cfs_refer;
+
 struct cfs_session {
 	struct cfs_session_options opt;
 	/* Another process holds the pool, and all is asked of it; what follows
@@ -53,7 +56,20 @@ struct cfs_session {
 	struct cfs_direct *direct;
 	bool		is_forwarded;	/* it was tried, and cannot be */
 	char		*path;		/* of the pool, as it was opened */
+	/* Of one container only, of a pool that another process manages. */
+	struct cfs_secondary *secondary;
+	/* Sessions of containers that others serve (refer.h); and of such a
+	 * one, where those are. */
+	struct cfs_refer *refers;
+	pthread_mutex_t	refer_lock;	/* of that list */
+	char		*at_address;
 };
+
+/* The object alone, with nothing open; and its end, where nothing is that
+ * anybody would have to know of. */
+struct cfs_session *
+cfs_session_object_new(const struct cfs_session_options *opt);
+void cfs_session_object_free(struct cfs_session *s);	/* or NULL */
 
 /* A volume by its name "NAME" or "NAME/CLONE". */
 struct cfs_named {

@@ -157,6 +157,8 @@ static int each_container(void *arg, uint64_t id,
 	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &st->m, err);
+	if (r == -EREMOTE)	/* whoever serves it tells of it */
+		return 0;
 	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);
 }
 

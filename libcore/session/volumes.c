@@ -187,6 +187,8 @@ static int each_container(void *arg, uint64_t id,
 	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
+	if (r == -EREMOTE)	/* whoever serves it tells of it */
+		return 0;
 	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
 }
 

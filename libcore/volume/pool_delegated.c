@@ -98,11 +98,29 @@ static int put_slice(struct cfs_pool *pool, uint64_t container,
 {
 	struct cfs_smap_rec rec = { .epoch = 0 };
 	struct cfs_smap_rec_disk disk;
+	int r;
 
 	memcpy(rec.pieces, s->pieces, sizeof(rec.pieces));
 	cfs_smap_rec_pack(&rec, &disk);
-	return put(pool, cfs_table_word(CFS_TABLE_SMAP, container), s->lslice,
-		   &disk, sizeof(disk), err);
+	r = put(pool, cfs_table_word(CFS_TABLE_SMAP, container), s->lslice,
+		&disk, sizeof(disk), err);
+	for (uint32_t i = 0; i < CFS_PIECES_MAX && r == 0; i++) {
+		const struct cfs_piece *p = &s->pieces[i];
+		const struct cfs_slice_rec slice = {
+			.use = CFS_SLICE_USE_OWNED,
+			.generation = p->generation,
+			.container_id = container, .lslice = s->lslice,
+			.piece = i,
+		};
+		struct cfs_slice_rec_disk slice_disk;
+
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		cfs_slice_rec_pack(&slice, &slice_disk);
+		r = put(pool, cfs_table_word(CFS_TABLE_SLICE, p->device_index),
+			p->slice_index, &slice_disk, sizeof(slice_disk), err);
+	}
+	return r;
 }
 
 static int put_granted(struct cfs_pool *pool,
@@ -298,8 +316,8 @@ int cfs_pool_delegated_refuse(const struct cfs_pool *pool,
 			      struct cfs_err *err)
 {
 	return !pool->lender ? 0 :
-	       cfs_err_set(err, -EREMOTE, "not while the container is "
-			   "delegated: only the manager of the pool does that");
+	       cfs_err_set(err, -EBUSY, "not while the container is delegated: "
+			   "end that first, with leasectl revoke");
 }
 
 /* ---- slices -------------------------------------------------------------- */
@@ -341,7 +359,8 @@ int cfs_pool_delegated_more(struct cfs_pool *pool, struct cfs_container *c,
 	return r;
 }
 
-static int forget(struct cfs_pool *pool, uint64_t lslice, struct cfs_err *err)
+static int forget(struct cfs_pool *pool, uint64_t lslice,
+		  const struct cfs_piece *pieces, struct cfs_err *err)
 {
 	const struct cfs_key key = { {
 		cfs_table_word(CFS_TABLE_SMAP, pool->delegated_id), lslice, 0
@@ -351,6 +370,16 @@ static int forget(struct cfs_pool *pool, uint64_t lslice, struct cfs_err *err)
 	if (r < 0)
 		return r;
 	r = cfs_container_del(pool->c0, &key, err);
+	for (unsigned int i = 0; i < CFS_PIECES_MAX && r == 0; i++) {
+		const struct cfs_key slice = { {
+			cfs_table_word(CFS_TABLE_SLICE,
+				       pieces[i].device_index),
+			pieces[i].slice_index, 0
+		} };
+
+		if (pieces[i].flags & CFS_PIECE_USED)
+			r = cfs_container_del(pool->c0, &slice, err);
+	}
 	if (r < 0)
 		cfs_op_abort(pool->c0);
 	else
@@ -362,10 +391,14 @@ int cfs_pool_delegated_take_back(struct cfs_pool *pool, struct cfs_member *m,
 				 uint64_t lslice, struct cfs_err *err)
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(m->container);
-	int r = pool->lender->give(pool->lender->ctx, lslice, err);
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r = 0;
 
+	if (!cfs_metavolume_get(mv, lslice, pieces))
+		return 0;
+	r = pool->lender->give(pool->lender->ctx, lslice, err);
 	if (r == 0)
-		r = forget(pool, lslice, err);
+		r = forget(pool, lslice, pieces, err);
 	if (r < 0)
 		return r;
 	cfs_metavolume_clear(mv, lslice);

@@ -72,10 +72,10 @@ static void return_all(bool is_shared, unsigned int devices)
 				 0);
 	/* What stands in the tables of the pool is not its to change. */
 	HEAL_OK(cfs_pool_rec_get(s.pool, &pool_rec, &err_));
-	assert_int_equal(cfs_pool_rec_set(s.pool, &pool_rec, &err), -EREMOTE);
+	assert_int_equal(cfs_pool_rec_set(s.pool, &pool_rec, &err), -EBUSY);
 	assert_int_equal(cfs_pool_container_make(s.pool, "x", CFS_VOLUME_LUN,
 						 0, CFS_OBJECT_LIVE, &lun,
-						 &err), -EREMOTE);
+						 &err), -EBUSY);
 	/* Slices go back while it is there. */
 	rec = heal_volume(s.lun);
 	HEAL_OK(cfs_op_begin(s.lun->container, CFS_OP_FREEING, &err_));

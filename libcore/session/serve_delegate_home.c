@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a container comes home, and how it is found out that its secondary is
+ * gone: the thread of serve_delegate.
+ */
+#include "session/serve_delegate_priv.h"
+
+#include "base/clock.h"
+#include "base/le.h"
+#include "base/uuid.h"
+#include "session/serve_direct.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define LOOK_NS_MIN	(10 * CFS_NS_PER_MS)
+#define LOOK_NS_MAX	(500 * CFS_NS_PER_MS)
+#define RETRY_NS	CFS_NS_PER_S
+
+/* ---- gone? --------------------------------------------------------------- */
+
+uint64_t away_mark(const uint8_t instance[16])
+{
+	le64 number;
+
+	memcpy(&number, instance, sizeof(number));
+	return le64_get(number) & ((UINT64_C(1) << 61) - 1);
+}
+
+/* Its marks on all devices could be had. */
+static bool has_let_go(struct cfs_session *s, uint64_t number)
+{
+	const uint32_t count = cfs_devset_count(s->set);
+	uint32_t i;
+	int r = -EOPNOTSUPP;
+
+	for (i = 0; i < count; i++) {
+		struct cfs_dev *dev = cfs_devset_dev(s->set, i);
+
+		r = dev ? cfs_dev_mark(dev, number, NULL) : -ENODEV;
+		if (r < 0)
+			break;
+	}
+	while (i-- > 0)
+		cfs_dev_unmark(cfs_devset_dev(s->set, i), number);
+	return r == 0;
+}
+
+bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
+		  const char *gone_host)
+{
+	struct cfs_identity self;
+
+	if (gone_host && strcmp(who->host, gone_host) == 0)
+		return true;
+	memset(&self, 0, sizeof(self));
+	cfs_identity_host.self(cfs_identity_host.arg, &self);
+	if (cfs_uuid_is_null(who->boot_id) || cfs_uuid_is_null(self.boot_id))
+		return false;
+	if (!cfs_uuid_is_equal(who->boot_id, self.boot_id))
+		return strcmp(who->host, self.host) == 0;
+	/* What only reads needs to know no more than that it is dead. */
+	if (cfs_devset_is_overlay(s->set))
+		return !cfs_identity_host.is_alive(cfs_identity_host.arg,
+						   who->pid,
+						   who->process_start);
+	return !(cfs_devset_label(s->set, 0)->flags & CFS_POOL_FLAG_SHARED) &&
+	       has_let_go(s, away_mark(who->instance));
+}
+
+struct settle {
+	struct cfs_session *s;
+	bool		is_again;
+};
+
+static int settle_one(void *arg, const struct cfs_delegation *d,
+		      struct cfs_err *err)
+{
+	struct settle *st = arg;
+
+	if (d->rec.state == CFS_DELEGATION_GONE ||
+	    !away_is_gone(st->s, &d->rec.who, st->s->opt.gone_host))
+		return 0;
+	return cfs_pool_delegation_end(st->s->pool, d->container, d->epoch,
+				       err);
+}
+
+int cfs_session_settle_delegations(struct cfs_session *s, struct cfs_err *err)
+{
+	struct settle st = { .s = s };
+
+	return cfs_pool_delegations(s->pool, settle_one, &st, err);
+}
+
+/* ---- home ---------------------------------------------------------------- */
+
+static void warn(struct cfs_serve_delegate *sd, const struct away *a,
+		 const struct cfs_err *err)
+{
+	cfs_logger_printf(sd->logger, CFS_LOG_WARNING, "%s: it cannot be taken "
+			  "back: %s", a->d.name, err->msg);
+}
+
+/*
+ * Nobody but us, from before the records change until clients of the secondary
+ * are silent; they may believe in their leases that long.
+ */
+static int come(struct cfs_serve_delegate *sd, struct away *a,
+		struct cfs_err *err)
+{
+	const struct cfs_use_of of = {
+		.container = a->d.container, .stamp = CFS_USE_ANY_STAMP,
+		.mode = CFS_USE_ALONE,
+	};
+	struct cfs_pool *pool = sd->s->pool;
+	struct cfs_use *use = NULL;
+	struct cfs_member *m;
+	bool is_gone = a->is_gone || away_is_gone(sd->s, &a->d.rec.who, NULL);
+	int r = cfs_serve_volume_enter(sd->s, &of, &use, err);
+
+	if (r == 0 && is_gone)
+		r = cfs_pool_delegation_end(pool, a->d.container, a->d.epoch,
+					    err);
+	else if (r == 0)
+		r = cfs_pool_delegation_seal(pool, a->d.container, a->d.epoch,
+					     err);
+	/* The gravestone is set and the log is read with this. */
+	if (r == 0)
+		r = cfs_pool_member_by_id(pool, a->d.container, &m, err);
+	if (r < 0) {
+		cfs_serve_volume_leave(sd->s, use);
+		return r;
+	}
+	cfs_logger_printf(sd->logger, CFS_LOG_DEBUG, "%s: %s", a->d.name,
+			  is_gone ? "it is at home" : "taken over");
+	pthread_mutex_lock(&sd->mutex);
+	a->is_gone = is_gone;
+	a->use = use;
+	a->until_ns = a->d.rec.has_clients ? away_patience(sd) : 0;
+	away_step(sd, a, AWAY_SETTLING);
+	pthread_mutex_unlock(&sd->mutex);
+	return 0;
+}
+
+/* What its clients have synced is in it, and it is everybody's. */
+static int settle(struct cfs_serve_delegate *sd, struct away *a,
+		  struct cfs_err *err)
+{
+	struct cfs_use *use;
+	struct cfs_member *m;
+	int r = cfs_pool_member_by_id(sd->s->pool, a->d.container, &m, err);
+
+	if (r == 0)
+		r = cfs_serve_direct_adopt(sd->s->beside_us, m, err);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&sd->mutex);
+	use = a->use;
+	a->use = NULL;
+	if (a->is_gone) {
+		away_drop(sd, a);
+	} else {
+		a->look_ns = a->look_step_ns = 0;
+		away_step(sd, a, AWAY_FROZEN);
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	cfs_serve_volume_leave(sd->s, use);
+	return 0;
+}
+
+/*
+ * One that was taken over is gone at last: whoever opens the container next
+ * has what it had on loan.  If nobody uses it now that can be we.
+ */
+static int thaw(struct cfs_serve_delegate *sd, struct away *a,
+		struct cfs_err *err)
+{
+	const struct cfs_use_of of = {
+		.container = a->d.container, .stamp = CFS_USE_ANY_STAMP,
+		.mode = CFS_USE_ALONE,
+	};
+	struct cfs_use *use = NULL;
+	struct cfs_member *m;
+	int r = cfs_pool_delegation_end(sd->s->pool, a->d.container,
+					a->d.epoch, err);
+
+	if (r < 0)
+		return r;
+	pthread_rwlock_wrlock(sd->structure);
+	if (cfs_serve_volume_enter(sd->s, &of, &use, NULL) == 0 &&
+	    !cfs_serve_direct_has_member(sd->s->beside_us, a->d.container) &&
+	    cfs_pool_member_by_id(sd->s->pool, a->d.container, &m, err) == 0) {
+		r = cfs_pool_member_close(sd->s->pool, m, err);
+		if (r == 0)
+			r = cfs_pool_member_by_id(sd->s->pool, a->d.container,
+						  &m, err);
+	} else {
+		r = -EBUSY;
+	}
+	cfs_serve_volume_leave(sd->s, use);
+	pthread_rwlock_unlock(sd->structure);
+	return r;
+}
+
+/* ---- the thread ---------------------------------------------------------- */
+
+enum work { WORK_NONE, WORK_COME, WORK_SETTLE, WORK_LOOK };
+
+static enum work work_of(const struct away *a, uint64_t now)
+{
+	switch (a->step) {
+	case AWAY_OUT:
+		return now >= a->until_ns ? WORK_COME :
+		       now >= a->look_ns ? WORK_LOOK : WORK_NONE;
+	case AWAY_COMING:
+		return now >= a->look_ns || a->look_ns == UINT64_MAX ?
+		       WORK_COME : WORK_NONE;
+	case AWAY_SETTLING:
+		return now >= a->until_ns ? WORK_SETTLE : WORK_NONE;
+	default:
+		return now >= a->look_ns ? WORK_LOOK : WORK_NONE;
+	}
+}
+
+static void later(struct away *a, uint64_t now)
+{
+	a->look_step_ns = CFS_MIN(2 * CFS_MAX(a->look_step_ns, LOOK_NS_MIN),
+				  LOOK_NS_MAX);
+	a->look_ns = now + a->look_step_ns;
+}
+
+/* With the mutex, which is let go meanwhile; @a has a user more. */
+static void look(struct cfs_serve_delegate *sd, struct away *a)
+{
+	const bool is_frozen = a->step == AWAY_FROZEN;
+	bool is_gone = a->is_gone;
+	struct cfs_err err = CFS_ERR_INIT;
+	int r = 0;
+
+	later(a, away_now());
+	pthread_mutex_unlock(&sd->mutex);
+	is_gone = is_gone || away_is_gone(sd->s, &a->d.rec.who, NULL);
+	if (is_gone && is_frozen)
+		r = thaw(sd, a, &err);
+	pthread_mutex_lock(&sd->mutex);
+	if (!is_gone)
+		return;
+	a->is_gone = true;
+	if (a->step == AWAY_OUT) {
+		a->client = 0;
+		a->look_ns = UINT64_MAX;
+		away_step(sd, a, AWAY_COMING);
+	} else if (is_frozen && r == 0) {
+		away_drop(sd, a);
+	} else if (is_frozen && r != -EBUSY) {
+		warn(sd, a, &err);
+	}
+}
+
+static void do_work(struct cfs_serve_delegate *sd, struct away *a,
+		    enum work work)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	int r;
+
+	if (work == WORK_LOOK) {
+		look(sd, a);
+		return;
+	}
+	if (a->step == AWAY_OUT) {
+		a->client = 0;
+		away_step(sd, a, AWAY_COMING);
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	r = work == WORK_COME ? come(sd, a, &err) : settle(sd, a, &err);
+	pthread_mutex_lock(&sd->mutex);
+	if (r == 0)
+		return;
+	if (r != -EBUSY)
+		warn(sd, a, &err);
+	if (work == WORK_SETTLE)
+		a->until_ns = away_now() + RETRY_NS;
+	else
+		a->look_ns = away_now() + (r == -EBUSY ? LOOK_NS_MIN :
+							 RETRY_NS);
+}
+
+static void wait_a_little(struct cfs_serve_delegate *sd)
+{
+	const uint64_t now = away_now();
+	uint64_t step = CFS_NS_PER_S;
+	struct timespec ts;
+
+	for (const struct away *a = sd->list; a; a = a->next) {
+		if (a->look_ns > now && a->look_ns != UINT64_MAX)
+			step = CFS_MIN(step, a->look_ns - now);
+		if (a->until_ns > now)
+			step = CFS_MIN(step, a->until_ns - now);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	step += (uint64_t)ts.tv_nsec;
+	ts.tv_sec += (time_t)(step / CFS_NS_PER_S);
+	ts.tv_nsec = (long)(step % CFS_NS_PER_S);
+	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &ts);
+}
+
+void *away_run(void *arg)
+{
+	struct cfs_use_actor actor = {
+		.who = "clients of its last owner, who may not know that it "
+		       "is gone",
+	};
+	struct cfs_serve_delegate *sd = arg;
+
+	actor.id = &actor;
+	cfs_serve_act_for(&actor);
+	pthread_mutex_lock(&sd->mutex);
+	while (!sd->is_ending) {
+		const uint64_t now = away_now();
+		enum work work = WORK_NONE;
+		struct away *a;
+
+		for (a = sd->list; a; a = a->next) {
+			work = work_of(a, now);
+			if (work != WORK_NONE)
+				break;
+		}
+		if (!a) {
+			wait_a_little(sd);
+			continue;
+		}
+		a->users++;
+		do_work(sd, a, work);
+		away_put(sd, a);
+	}
+	pthread_mutex_unlock(&sd->mutex);
+	cfs_serve_act_for(NULL);
+	return NULL;
+}

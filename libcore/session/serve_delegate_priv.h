@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of serve_delegate share. */
+#pragma once
+
+#include "session/delegate_msg.h"
+#include "session/serve_delegate.h"
+#include "session/serve_use.h"
+#include "session/session_priv.h"
+#include "volume/pool_delegate.h"
+
+enum away_step {
+	AWAY_OUT,		/* it has the container */
+	AWAY_COMING,		/* to be ended or sealed, and opened */
+	AWAY_SETTLING,		/* open, ours alone until clients are silent */
+	AWAY_FROZEN,		/* home; what it had on loan is not */
+};
+
+struct away {
+	struct away	*next;
+	struct cfs_delegation d;
+	enum away_step	step;
+	uint64_t	client;		/* in the lease table; 0: not bound */
+	uint64_t	peer;		/* its connection; 0: none */
+	uint64_t	until_ns;	/* OUT: unbound, or wanted: silent from
+					 * here on; SETTLING: ours until */
+	uint64_t	look_ns, look_step_ns;	/* for its mark */
+	bool		is_wanted;
+	bool		is_gone;	/* COMING: it is known to be */
+	struct cfs_use	*use;		/* SETTLING */
+	unsigned int	users;		/* requests, the thread */
+	bool		is_dropped;
+};
+
+struct cfs_serve_delegate {
+	struct cfs_serve *serve;
+	struct cfs_session *s;
+	const struct cfs_logger *logger;
+	pthread_rwlock_t *structure;	/* of requests; containers go away */
+
+	pthread_mutex_t	mutex;		/* of what follows */
+	pthread_cond_t	changed;
+	struct away	*list;
+	unsigned int	count;		/* not FROZEN; atomic */
+	uint64_t	patience_ns;	/* an owner's period; atomic */
+	bool		is_ending;
+	pthread_t	thread;
+	bool		has_thread;
+};
+
+/* ---- serve_delegate.c; with the mutex ------------------------------------ */
+
+struct away *away_find(struct cfs_serve_delegate *sd, uint64_t container,
+		       uint32_t epoch);
+struct away *away_add(struct cfs_serve_delegate *sd,
+		      const struct cfs_delegation *d);
+void away_step(struct cfs_serve_delegate *sd, struct away *a,
+	       enum away_step step);
+void away_put(struct cfs_serve_delegate *sd, struct away *a);
+void away_drop(struct cfs_serve_delegate *sd, struct away *a);
+uint64_t away_now(void);
+/* An owner's period from now; and what that is, which others may not wait
+ * for. */
+uint64_t away_patience(struct cfs_serve_delegate *sd);
+void away_learn_patience(struct cfs_serve_delegate *sd);
+
+/* ---- serve_delegate_home.c ----------------------------------------------- */
+
+/* Is it known that it writes no more?  @gone_host may be NULL. */
+bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
+		  const char *gone_host);
+/* The number of its mark on the devices. */
+uint64_t away_mark(const uint8_t instance[16]);
+void *away_run(void *sd);
