@@ -8,6 +8,7 @@
 #   make SAN=thread, COV=1, CC=clang
 #   make check                    everything; the last line counts
 #   make check-unit check-bats check-crash check-sim check-real check-fuzz
+#   make check-mount
 #   make check-model check-mutants check-package
 #   make sim [SEEDS=n FIRST=n VERBOSE=1 ONLY=name], mutants [MUTANT=name]
 #   make check-long
@@ -107,6 +108,7 @@ unit := $(sort $(basename $(filter-out $(SKIP), \
 	$(wildcard tests/unit/test_*.c))))
 crash := $(sort $(basename $(wildcard tests/crash/*.c)))
 sim := $(sort $(basename $(wildcard tests/sim/*.c)))
+posix := $(sort $(basename $(wildcard tests/posix/*.c)))
 fuzzers := $(sort $(basename $(wildcard tests/fuzz/fuzz_*.c)))
 
 obj_of = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -118,11 +120,12 @@ tool_bins := $(addprefix $(BIN)/,$(tools))
 unit_bins := $(addprefix $(V)/,$(unit))
 crash_bins := $(addprefix $(V)/,$(crash))
 sim_bins := $(addprefix $(V)/,$(sim))
+posix_bins := $(addprefix $(V)/,$(posix))
 corpus_bins := $(addprefix $(V)/,$(fuzzers))
 fuzz_bins := $(patsubst tests/fuzz/%,build/fuzz/%,$(fuzzers))
 
 .DEFAULT_GOAL := all
-.PHONY: all unit crash sim-bins corpus tests-build
+.PHONY: all unit crash sim-bins corpus posix tests-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -132,7 +135,8 @@ unit: $(unit_bins)
 crash: $(crash_bins)
 sim-bins: $(sim_bins)
 corpus: $(corpus_bins)
-tests-build: all unit crash sim-bins corpus
+posix: $(posix_bins)
+tests-build: all unit crash sim-bins corpus posix
 
 # ------------------------------------------------------------------- rules
 
@@ -202,6 +206,10 @@ $(V)/$(1): $(call obj_of,$(1).c $(SRC_$(notdir $(1)))) \
 endef
 $(foreach t,$(unit) $(crash) $(sim),$(eval $(call test_rule,$(t))))
 
+# What is run on a mount knows nothing of ours.
+$(posix_bins): $(V)/%: $(OBJ)/%.o
+	$(call link,)
+
 # Fuzz targets over their corpus, with a main of our own.
 define corpus_rule
 $(V)/$(1): $(call obj_of,$(1).c tests/fuzz/standalone.c) \
@@ -243,7 +251,7 @@ $(BIN)/cfs-export: contrib/cfs-export
 # ------------------------------------------------------------------ checks
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real
-.PHONY: check-fuzz check-beside check-package
+.PHONY: check-fuzz check-beside check-mount check-package
 .PHONY: check-model check-mutants check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
@@ -273,8 +281,8 @@ check: deps
 	+@rm -f build/count; $(MAKE) --no-print-directory check-all || { \
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
-check-all: all sim-bins crash build-san
-	$(RUN_TESTS) unit fuzz model package crash sim mutants real bats
+check-all: all sim-bins crash posix build-san
+	$(RUN_TESTS) unit fuzz model package crash sim mutants real mount bats
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
@@ -294,10 +302,13 @@ check-package:
 	$(RUN_TESTS) package
 check-real: all
 	$(RUN_TESTS) real
+check-mount: all posix
+	$(RUN_TESTS) mount
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
-check-long: all sim-bins crash build-san fuzz
-	$(RUN_TESTS) --long unit fuzz model package crash sim mutants real bats beside
+check-long: all sim-bins crash posix build-san fuzz
+	$(RUN_TESTS) --long unit fuzz model package crash sim mutants real mount bats \
+		beside
 
 # The simulation alone: seeds FIRST .. FIRST + SEEDS - 1, in JOBS processes;
 # with VERBOSE=1 each tells its story.

@@ -43,6 +43,13 @@ int mnt_errno(int r)
 	}
 }
 
+void mnt_note(struct mnt *m, const char *what, const struct cfs_err *err)
+{
+	if (mnt_errno(err->code) == EIO || err->code == -EROFS)
+		cfs_cmd_warn(m->cmd, "%s: %s: %s", m->mountpoint, what,
+			     err->msg);
+}
+
 void mnt_reply_err(fuse_req_t req, int r)
 {
 	fuse_reply_err(req, r < 0 ? mnt_errno(r) : 0);
@@ -197,5 +204,5 @@ void mnt_reply_entry(fuse_req_t req, struct mnt_volume *v, uint64_t ino,
 	e.entry_timeout = e.attr_timeout;
 	if (fuse_reply_entry(req, &e) < 0)
 		mnt_volume_forgot(v->m, e.ino, 1);
-	mnt_cache_leave(v);
+	mnt_cache_leave(v->m);
 }

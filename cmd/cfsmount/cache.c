@@ -42,6 +42,7 @@ struct known {
 struct mnt_cache {
 	struct mnt	*m;
 	pthread_rwlock_t gate;		/* read: an answer is being sent */
+	atomic_uint_fast64_t ends;	/* how often it was all made invalid */
 	bool		has_epoch;
 	atomic_uint_fast64_t until_ns;	/* names are kept no longer */
 	pthread_mutex_t	lock;		/* of known */
@@ -144,13 +145,15 @@ static void wait_for_names(struct mnt_cache *c)
 	cfs_clock_sleep_until(clock, atomic_load(&c->until_ns));
 }
 
-/* Somebody else is about to come; none of our locks is held by who asks. */
+/* Somebody else is about to come.  It may be called with locks of the session
+ * held: nothing here, and nobody in the gate, asks for any. */
 static void uncache(void *arg)
 {
 	struct mnt_volume *v = arg;
 	struct mnt_cache *c = v->m->cache;
 
 	/* What is being sent now is sent before what follows. */
+	atomic_fetch_add(&c->ends, 1);
 	pthread_rwlock_wrlock(&c->gate);
 	pthread_rwlock_unlock(&c->gate);
 	if (!c->has_epoch || notify_epoch(v->m) < 0)
@@ -187,6 +190,7 @@ struct mnt_keep mnt_cache_look(struct mnt_volume *v)
 
 	if (!v->m->opt.has_cache || !v->fs || v->slot || v->m->is_whole)
 		return keep;
+	keep.ends = atomic_load(&v->m->cache->ends);
 	keep.may = cfs_io_may_keep(v->io, &keep.serial, &keep.ns);
 	return keep;
 }
@@ -194,18 +198,14 @@ struct mnt_keep mnt_cache_look(struct mnt_volume *v)
 double mnt_cache_enter(struct mnt_volume *v, const struct mnt_keep *keep)
 {
 	struct mnt_cache *c = v->m->cache;
-	struct mnt_keep now;
 	double seconds;
 
 	pthread_rwlock_rdlock(&c->gate);
 	if (v->snap)
 		return 1;	/* it never changes; but it may be removed */
-	if (!keep->may)
+	if (!keep->may || keep->ends != atomic_load(&c->ends))
 		return 0;
-	now = mnt_cache_look(v);
-	if (!now.may || now.serial != keep->serial)
-		return 0;
-	seconds = (double)now.ns / 1e9;
+	seconds = (double)keep->ns / 1e9;
 	if (c->has_epoch)
 		return CFS_MIN(seconds, KEEP_SECONDS);
 	atomic_store(&c->until_ns, cfs_clock_elapsed_ns(cfs_clock_system()) +
@@ -213,7 +213,7 @@ double mnt_cache_enter(struct mnt_volume *v, const struct mnt_keep *keep)
 	return CFS_MIN(seconds, KEEP_SECONDS_OLD);
 }
 
-void mnt_cache_leave(struct mnt_volume *v)
+void mnt_cache_leave(struct mnt *m)
 {
-	pthread_rwlock_unlock(&v->m->cache->gate);
+	pthread_rwlock_unlock(&m->cache->gate);
 }

@@ -106,6 +106,7 @@ struct mnt_name {
 struct mnt_keep {
 	uint64_t	serial;
 	uint64_t	ns;
+	uint64_t	ends;		/* of what was kept before; cache.c */
 	bool		may;
 };
 
@@ -145,6 +146,7 @@ struct mnt {
 	bool		is_running[64];
 	unsigned int	thread_count, idle_count;
 	atomic_bool	is_ending;
+	atomic_uint_fast64_t calls;	/* of the kernel, so far */
 	uint64_t	init_unique;
 };
 
@@ -172,6 +174,22 @@ int mnt_mount(struct mnt *m, struct cfs_err *err);
 /* No more new calls; those who have something open keep what they have. */
 void mnt_unmount(struct mnt *m);
 void mnt_mount_free(struct mnt *m);
+
+/* ---- linger.c ------------------------------------------------------------ */
+
+/* What ps(1) calls a process whose mount is gone. */
+#define MNT_LINGERS_NAME "cfs-manager"
+
+/* As long as others need the pool that we hold; volumes are closed. */
+void mnt_linger(struct mnt *m);
+
+/* ---- helper.c ------------------------------------------------------------ */
+
+/* An attribute of the root that is not listed: the number of our process. */
+#define MNT_PID_NAME	"trusted.cfs.pid"
+
+int mnt_mount_helper(const struct cfs_tool *tool, int argc, char **argv);
+int mnt_umount_helper(int argc, char **argv);
 
 /* ---- loop.c -------------------------------------------------------------- */
 
@@ -246,6 +264,8 @@ void mnt_stat(struct mnt_volume *v, uint64_t ino,
 /* As above, with a look at the blocks. */
 int mnt_stat_of(struct mnt_volume *v, uint64_t ino, struct stat *ret);
 void mnt_reply_err(fuse_req_t req, int r);
+/* Say what went wrong, if that is not the caller's fault. */
+void mnt_note(struct mnt *m, const char *what, const struct cfs_err *err);
 /* An entry that the kernel was not told of yet; @r: as far as it came. */
 void mnt_reply_entry(fuse_req_t req, struct mnt_volume *v, uint64_t ino,
 		     const struct cfs_inode *inode,
@@ -273,7 +293,7 @@ struct mnt_keep mnt_cache_look(struct mnt_volume *v);
  * behind cache_leave.
  */
 double mnt_cache_enter(struct mnt_volume *v, const struct mnt_keep *keep);
-void mnt_cache_leave(struct mnt_volume *v);
+void mnt_cache_leave(struct mnt *m);
 /* The kernel was told of a node, and forgot it. */
 void mnt_cache_known(struct mnt_volume *v, uint64_t ino);
 void mnt_cache_forgot(struct mnt_volume *v, uint64_t ino);
@@ -337,7 +357,8 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	      struct fuse_file_info *fi);
 void mnt_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size,
 	       off_t off, struct fuse_file_info *fi);
-/* Bytes written, or a negative errno.  @kills: set-id bits go. */
+/* Bytes written, or a negative errno.  @off: also CFS_FS_APPEND.  @kills:
+ * set-id bits go. */
 ssize_t mnt_write_bytes(struct mnt *m, struct mnt_file *f, const void *buf,
 			size_t size, uint64_t off, bool kills);
 void mnt_flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);

@@ -246,6 +246,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 {
 	struct mnt_file *f = mnt_file_of(fi);
 	CFS_CLEANUP(cfs_freep) char *buf = NULL;
+	struct mnt *m = mnt_of(req);
 	struct filling fill = {
 		.req = req, .f = f, .size = size, .is_plus = is_plus,
 	};
@@ -265,7 +266,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	pthread_mutex_lock(&f->lock);
 	/* How long is not known before all is read: so it is asked twice. */
 	fill.seconds = mnt_cache_enter(f->v, &fill.keep);
-	mnt_cache_leave(f->v);
+	mnt_cache_leave(m);
 	r = fill_tree(&fill, (uint64_t)off);
 	pthread_mutex_unlock(&f->lock);
 	if (r < 0 && !fill.used) {
@@ -274,7 +275,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	}
 	if (is_plus && fill.seconds > 0 &&
 	    mnt_cache_enter(f->v, &fill.keep) <= 0) {
-		mnt_cache_leave(f->v);
+		mnt_cache_leave(m);
 		mnt_plus_forget(buf, fill.used);
 		fuse_reply_buf(req, buf, fill.used);
 		return;
@@ -282,7 +283,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	if (!is_plus || fill.seconds <= 0)
 		(void)mnt_cache_enter(f->v, &fill.keep);
 	fuse_reply_buf(req, buf, fill.used);
-	mnt_cache_leave(f->v);
+	mnt_cache_leave(m);
 }
 
 void mnt_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,

@@ -161,7 +161,7 @@ void mnt_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		return;
 	}
 	fuse_reply_attr(req, &st, mnt_cache_enter(v, &keep));
-	mnt_cache_leave(v);
+	mnt_cache_leave(v->m);
 }
 
 static int64_t ns_of(const struct timespec *t)
@@ -287,7 +287,7 @@ void mnt_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr,
 	}
 	mnt_stat(v, ino, &inode, &st);
 	fuse_reply_attr(req, &st, mnt_cache_enter(v, &keep));
-	mnt_cache_leave(v);
+	mnt_cache_leave(v->m);
 }
 
 /* ---- open and close ------------------------------------------------------ */
@@ -393,6 +393,7 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 {
 	struct mnt_file *f = mnt_file_of(fi);
 	CFS_CLEANUP(cfs_freep) void *buf = NULL;
+	struct cfs_err err = CFS_ERR_INIT;
 	size_t got = 0;
 	int r;
 
@@ -403,8 +404,10 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	}
 	note_read(f);
 	r = f->v->fs ? cfs_fs_read(f->v->fs, f->ino, (uint64_t)off, buf, size,
-				   &got, NULL) :
+				   &got, &err) :
 		       read_lun(f, (uint64_t)off, buf, size, &got);
+	if (r < 0)
+		mnt_note(mnt_of(req), "read", &err);
 	if (r < 0 && !(got && (fi->flags & O_DIRECT || !f->v->fs)))
 		reply_node_err(req, r);
 	else
@@ -417,7 +420,7 @@ static ssize_t write_lun(struct mnt_file *f, const void *buf, size_t size,
 	const uint64_t end = cfs_io_size_bytes(f->v->io);
 	int r;
 
-	if (off >= end)
+	if (off >= end)		/* also behind the end */
 		return size ? -ENOSPC : 0;
 	size = (size_t)CFS_MIN((uint64_t)size, end - off);
 	r = cfs_io_write(f->v->io, off, buf, size, NULL);
@@ -433,6 +436,7 @@ static ssize_t write_lun(struct mnt_file *f, const void *buf, size_t size,
 ssize_t mnt_write_bytes(struct mnt *m, struct mnt_file *f, const void *buf,
 			size_t size, uint64_t off, bool kills)
 {
+	struct cfs_err err = CFS_ERR_INIT;
 	size_t written = 0;
 	int r;
 
@@ -440,7 +444,9 @@ ssize_t mnt_write_bytes(struct mnt *m, struct mnt_file *f, const void *buf,
 		return -EROFS;
 	if (!f->v->fs)
 		return write_lun(f, buf, size, off);
-	r = cfs_fs_write(f->v->fs, f->ino, off, buf, size, &written, NULL);
+	r = cfs_fs_write(f->v->fs, f->ino, off, buf, size, &written, &err);
+	if (r < 0)
+		mnt_note(m, "write", &err);
 	if (!written && r < 0)
 		return r;
 	if (m->has_killpriv && kills)
@@ -469,6 +475,7 @@ void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
 	       struct fuse_file_info *fi)
 {
 	struct mnt_file *f = mnt_file_of(fi);
+	struct cfs_err err = CFS_ERR_INIT;
 	int r;
 
 	(void)datasync;
@@ -477,8 +484,10 @@ void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
 		return;
 	}
 	r = !f->v->is_writable ? 0 :
-	    f->v->fs ? cfs_fs_sync(f->v->fs, f->ino, NULL) :
-		       cfs_io_sync(f->v->io, NULL);
+	    f->v->fs ? cfs_fs_sync(f->v->fs, f->ino, &err) :
+		       cfs_io_sync(f->v->io, &err);
+	if (r < 0)
+		mnt_note(mnt_of(req), "fsync", &err);
 	mnt_reply_err(req, r);
 }
 

@@ -16,6 +16,7 @@
 
 #define IDLE_MAX	4u
 #define TIDY_MS		500
+#define SYNC_TURNS	10u	/* of those */
 #define THREADS_MAX	(sizeof(((struct mnt *)0)->threads) / \
 			 sizeof(((struct mnt *)0)->threads[0]))
 
@@ -111,6 +112,7 @@ static bool answer_calls(struct mnt *m, struct fuse_buf *buf)
 			break;
 		}
 		work_begins(m);
+		atomic_fetch_add_explicit(&m->calls, 1, memory_order_relaxed);
 		if (!mnt_raw(m, buf->mem, buf->size))
 			fuse_session_process_buf(m->se, buf);
 		if (work_ends(m))
@@ -212,10 +214,30 @@ int mnt_loop_begin(struct mnt *m, struct cfs_err *err)
 	return r;
 }
 
+/* What was written is durable soon after, also if nobody asks for it: at the
+ * first moment without calls, or every few seconds. */
+static void sync_soon(struct mnt *m, uint64_t *synced, uint64_t *seen,
+		      unsigned int *turns)
+{
+	const uint64_t calls = atomic_load(&m->calls);
+	const bool is_quiet = calls == *seen;
+
+	*seen = calls;
+	if (calls == *synced || (!is_quiet && ++*turns < SYNC_TURNS))
+		return;
+	*turns = 0;
+	*synced = calls;
+	(void)mnt_sync_all(m, NULL);
+}
+
 void mnt_loop_wait(struct mnt *m)
 {
+	uint64_t synced = 0, seen = 0;
+	unsigned int turns = 0;
+
 	while (!atomic_load(&m->is_ending) && !cfs_cmd_is_stopped(NULL)) {
 		sleep_a_little(m);
 		mnt_volumes_tidy(m);
+		sync_soon(m, &synced, &seen, &turns);
 	}
 }

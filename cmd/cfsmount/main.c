@@ -4,8 +4,8 @@
  *
  * The work is done by a process in the background; the one that was started
  * waits until it says that the mount works, or why not, and ends with its
- * status.  Under the name mount.fuse.cfs or mount.cfs it takes the arguments
- * that mount(8) gives to its helpers.
+ * status.  Under the names of a helper of mount(8) or umount(8) it takes their
+ * arguments (helper.c).
  */
 #include "cfsmount/cfsmount.h"
 
@@ -96,7 +96,10 @@ static int go_back(struct cfs_cmd *cmd, struct teller *t)
 		return r;
 	}
 	if (pid == 0) {
-		close(fds[0]);
+		/* Whoever started us waits for the end of what it gave us. */
+		if (fds[1] > 3)
+			(void)close_range(3, (unsigned int)fds[1] - 1, 0);
+		(void)close_range((unsigned int)fds[1] + 1, ~0u, 0);
 		t->fd = fds[1];
 		(void)setsid();
 		return 0;
@@ -255,33 +258,7 @@ static const struct cfs_tool tool = {
 	.verbs = verbs,
 };
 
-/* ---- the helper of mount(8) ---------------------------------------------- */
-
-/* SPEC DIR [-sfnv] [-o OPTIONS] [-t TYPE]: those that are not ours go. */
-static int as_helper(int argc, char **argv)
-{
-	char **words = calloc((size_t)argc + 1, sizeof(*words));
-	bool is_fake = false;
-	int n = 0, status;
-
-	if (!words)
-		return 1;
-	for (int i = 0; i < argc; i++) {
-		const char *w = argv[i];
-
-		if (i > 0 && (strcmp(w, "-t") == 0 || strcmp(w, "-N") == 0)) {
-			i++;
-		} else if (i > 0 && w[0] == '-' && w[1] && w[1] != '-' &&
-			   strspn(w + 1, "sfnv") == strlen(w + 1)) {
-			is_fake |= strchr(w, 'f') != NULL;
-		} else {
-			words[n++] = argv[i];
-		}
-	}
-	status = is_fake ? 0 : cfs_tool_main(&tool, n, words);
-	free(words);
-	return status;
-}
+/* ---- under which name ---------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
@@ -289,6 +266,8 @@ int main(int argc, char **argv)
 
 	name = name ? name + 1 : argc > 0 ? argv[0] : "";
 	if (strncmp(name, "mount.", 6) == 0)
-		return as_helper(argc, argv);
+		return mnt_mount_helper(&tool, argc, argv);
+	if (strncmp(name, "umount.", 7) == 0)
+		return mnt_umount_helper(argc, argv);
 	return cfs_tool_main(&tool, argc, argv);
 }

@@ -130,7 +130,7 @@ static void reply_absent(fuse_req_t req, struct mnt_volume *v,
 		fuse_reply_entry(req, &e);
 	else
 		fuse_reply_err(req, ENOENT);
-	mnt_cache_leave(v);
+	mnt_cache_leave(v->m);
 }
 
 void mnt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -390,7 +390,7 @@ void mnt_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	e.attr_timeout = mnt_cache_enter(v, &keep);
 	e.entry_timeout = e.attr_timeout;
 	r = fuse_reply_create(req, &e, fi);
-	mnt_cache_leave(v);
+	mnt_cache_leave(v->m);
 	if (r < 0) {
 		mnt_volume_forgot(v->m, e.ino, 1);
 		mnt_file_free(f);

@@ -14,6 +14,7 @@
 #include "base/bits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,8 +117,12 @@ static void do_write(struct mnt *m, const struct fuse_in_header *in,
 		answer(m, in->unique, EIO, NULL, 0);
 		return;
 	}
+	/* Where the file ends is not for the kernel to say: others append,
+	 * too.  But pages of its cache go where they belong. */
 	n = mnt_write_bytes(m, (struct mnt_file *)(uintptr_t)w->fh, w + 1,
-			    w->size, w->offset,
+			    w->size, w->flags & O_APPEND &&
+				     !(w->write_flags & FUSE_WRITE_CACHE) ?
+				     CFS_FS_APPEND : w->offset,
 			    w->write_flags & FUSE_WRITE_KILL_SUIDGID);
 	if (n >= 0)
 		out.size = (uint32_t)n;

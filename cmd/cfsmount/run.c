@@ -147,8 +147,10 @@ static int finish(struct mnt *m, struct cfs_err *err)
 	files_free(m);
 	mnt_ghosts_free(m);
 	mnt_volumes_close(m);
-	if (m->s)
+	if (m->s) {
+		mnt_linger(m);
 		r = close_pool(m, err);
+	}
 	mnt_mount_free(m);
 	mnt_cache_free(m->cache);
 	m->cache = NULL;

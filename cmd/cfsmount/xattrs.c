@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #define UNCLOSED	__attribute__((cleanup(put_volume)))
 #define GROUPS_MAX	1024
@@ -173,6 +174,19 @@ void mnt_setxattr(fuse_req_t req, fuse_ino_t node, const char *name,
 	reply_node_err(req, r);
 }
 
+static void reply_pid(fuse_req_t req, size_t size)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%ld", (long)getpid());
+
+	if (!size)
+		fuse_reply_xattr(req, (size_t)n);
+	else if ((size_t)n > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, text, (size_t)n);
+}
+
 void mnt_getxattr(fuse_req_t req, fuse_ino_t node, const char *name,
 		  size_t size)
 {
@@ -182,6 +196,10 @@ void mnt_getxattr(fuse_req_t req, fuse_ino_t node, const char *name,
 	size_t n = 0;
 	int r;
 
+	if (node == FUSE_ROOT_ID && strcmp(name, MNT_PID_NAME) == 0) {
+		reply_pid(req, size);
+		return;
+	}
 	v = begin(req, node, false, &ino);
 	if (!v)
 		return;

@@ -388,6 +388,7 @@ static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
 		    const void *buf, size_t length_bytes, size_t *ret_bytes,
 		    struct cfs_err *err)
 {
+	const bool appends = offset_bytes == CFS_FS_APPEND;
 	struct cfs_rpc_values written;
 	size_t done = 0, n;
 	int r;
@@ -395,18 +396,20 @@ static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
 	if (ret_bytes)
 		*ret_bytes = 0;
 	/* Nothing is written of what is too long in the end. */
-	if (!cfs_range_fits(offset_bytes, length_bytes,
-			    CFS_FS_FILE_BYTES_MAX))
+	if (!appends && !cfs_range_fits(offset_bytes, length_bytes,
+					CFS_FS_FILE_BYTES_MAX))
 		return cfs_err_set(err, -EFBIG, "inode %" PRIu64
 				   ": a file cannot be that long", ino);
 	do {
 		struct cfs_rpc_args args = {
-			.ino = ino, .offset_bytes = offset_bytes + done,
+			.ino = ino,
+			.offset_bytes = offset_bytes + (appends ? 0 : done),
 			.data = (const uint8_t *)buf + done,
 		};
 
 		n = CFS_RPC_DATA_BYTES_MAX -
-		    (size_t)(args.offset_bytes % CFS_RPC_DATA_BYTES_MAX);
+		    (size_t)(appends ? 0 : args.offset_bytes %
+					   CFS_RPC_DATA_BYTES_MAX);
 		n = CFS_MIN(n, length_bytes - done);
 		args.data_bytes = n;
 		written.value = 0;	/* is set on failure too */

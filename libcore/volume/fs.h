@@ -44,6 +44,8 @@ struct cfs_fs;
 #define CFS_FS_DEPTH_MAX	65536u	/* of directories, where one climbs */
 #define CFS_FS_SYMLINKS_MAX	40u	/* that one resolution follows */
 #define CFS_FS_XATTR_LIST_BYTES_MAX 65536u /* names of an inode, with NULs */
+/* An offset to write at: wherever the file ends at that moment. */
+#define CFS_FS_APPEND		UINT64_MAX
 /* Written in one operation at most. */
 #define CFS_FS_WRITE_BYTES_MAX	(UINT32_C(1) << 20)
 
@@ -336,6 +338,7 @@ int cfs_fs_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 /*
  * Write, and make the file longer where needed.  Each CFS_FS_WRITE_BYTES_MAX
  * are an operation; @ret_bytes (may be NULL) is always set: what was written.
+ * At CFS_FS_APPEND each operation goes behind the end as it is then.
  * -EFBIG: beyond CFS_FS_FILE_BYTES_MAX; nothing was written.
  */
 int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,

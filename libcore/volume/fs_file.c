@@ -280,13 +280,20 @@ static int write_piece(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		       const void *buf, size_t length_bytes,
 		       struct cfs_err *err)
 {
-	uint64_t end = offset_bytes + length_bytes;
+	const bool appends = offset_bytes == CFS_FS_APPEND;
+	uint64_t end = appends ? UINT64_MAX : offset_bytes + length_bytes;
 	struct cfs_inode inode;
 	int r;
 
 	r = grow_begin(fs, CFS_OP_NORMAL, ino, end, &inode, err);
 	if (r < 0)
 		return r;
+	if (appends) {
+		offset_bytes = inode.size_bytes;
+		end = offset_bytes + length_bytes;
+		if (end > CFS_FS_FILE_BYTES_MAX)
+			return cfs_fs_op_finish(fs, too_big(ino, err));
+	}
 	r = cfs_data_write(cfs_fs_container(fs), fs->view.branch, ino,
 			   offset_bytes, buf, length_bytes, err);
 	inode.size_bytes = CFS_MAX(inode.size_bytes, end);
@@ -300,6 +307,7 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		 const void *buf, size_t length_bytes, size_t *ret_bytes,
 		 struct cfs_err *err)
 {
+	const bool appends = offset_bytes == CFS_FS_APPEND;
 	const uint8_t *p = buf;
 	size_t done = 0;
 	int r = 0;
@@ -309,7 +317,8 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 				      length_bytes, ret_bytes, err);
 	if (ret_bytes)
 		*ret_bytes = 0;
-	if (!cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
+	if (!appends && !cfs_range_fits(offset_bytes, length_bytes,
+					CFS_FS_FILE_BYTES_MAX))
 		return too_big(ino, err);
 	if (length_bytes == 0) {
 		struct cfs_inode inode;
@@ -320,9 +329,9 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 	}
 	while (done < length_bytes) {
 		/* Up to the next boundary, so that whole blocks stay whole. */
-		uint64_t at = offset_bytes + done;
+		uint64_t at = appends ? CFS_FS_APPEND : offset_bytes + done;
 		size_t n = CFS_FS_WRITE_BYTES_MAX -
-			(size_t)(at % CFS_FS_WRITE_BYTES_MAX);
+			(size_t)(appends ? 0 : at % CFS_FS_WRITE_BYTES_MAX);
 
 		n = CFS_MIN(n, length_bytes - done);
 		if (done == 0 && length_bytes <= CFS_FS_WRITE_BYTES_MAX)

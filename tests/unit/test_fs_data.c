@@ -134,6 +134,35 @@ static void test_size_max(void **state)
 }
 
 /* A long write takes several operations; a failure tells how far it came. */
+/* Behind the end, wherever that is, in pieces of an operation each. */
+static void test_append(void **state)
+{
+	static uint8_t data[3 * CFS_FS_WRITE_BYTES_MAX / 2];
+	struct fixture *f = *state;
+	uint64_t ino = make(f, ROOT, "a");
+	struct cfs_inode inode;
+	size_t n = 0;
+
+	put(f, ino, 0, "one");
+	put(f, ino, CFS_FS_APPEND, "two");
+	assert_bytes(f, ino, 0, "onetwo", 6);
+	assert_int_equal(cfs_fs_truncate(f->fs, ino, 5, &f->err), 0);
+	put(f, ino, CFS_FS_APPEND, "end");
+	assert_bytes(f, ino, 0, "onetwend", 8);
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(cfs_fs_write(f->fs, ino, CFS_FS_APPEND, data,
+				      sizeof(data), &n, &f->err), 0);
+	assert_int_equal(n, sizeof(data));
+	assert_int_equal(cfs_fs_getattr(f->fs, ino, &inode, &f->err), 0);
+	assert_int_equal(inode.size_bytes, 8 + sizeof(data));
+	assert_bytes(f, ino, 6 + sizeof(data), "xx", 2);
+	assert_int_equal(cfs_fs_truncate(f->fs, ino, CFS_FS_FILE_BYTES_MAX,
+					 &f->err), 0);
+	assert_int_equal(cfs_fs_write(f->fs, ino, CFS_FS_APPEND, "x", 1, &n,
+				      &f->err), -EFBIG);
+	assert_int_equal(n, 0);
+}
+
 static void test_write_long(void **state)
 {
 	const size_t bytes = 3 * CFS_FS_WRITE_BYTES_MAX;
@@ -522,6 +551,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_read_write),
 		TEST(test_size_max),
+		TEST(test_append),
+		TEST(test_append),
 		TEST(test_write_long),
 		TEST(test_truncate),
 		TEST(test_truncate_big),
