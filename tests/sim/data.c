@@ -17,6 +17,7 @@
  */
 #include "data_steps.h"
 #include "sleepy_clock.h"
+#include "worn_pool.h"
 
 /* ---- the end ---------------------------------------------------------------- */
 
@@ -144,6 +145,7 @@ static struct cfs_sim *template_of(bool is_mirror)
 	manager_init(&p, &m, "m0", 1, NO_DEVICE, NULL);
 	manager_open(&p, &m, NULL);
 	(void)manager_make_lun(&m);
+	pool_wear(&m);
 	manager_close(&m);
 	made[is_mirror] = p.sim;
 	return p.sim;

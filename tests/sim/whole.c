@@ -19,6 +19,7 @@
  */
 #include "sleepy_clock.h"
 #include "whole_admin.h"
+#include "worn_pool.h"
 
 static struct whole *whole;			/* of the seed under way */
 
@@ -543,6 +544,7 @@ static struct cfs_sim *template_of(bool is_mirror, struct whole *w)
 		HEAL_OK(cfs_volume_make_first(tree, CFS_VOLUME_TREE, 0,
 					      &err_));
 		make_dirs(&as[is_mirror], tree);
+		pool_wear(&m);
 		manager_close(&m);
 		made[is_mirror] = p.sim;
 	}
@@ -635,7 +637,7 @@ int main(void)
 {
 	static const struct sim_suite suite = {
 		.name = "whole",
-		.seeds = 1000,
+		.seeds = 2000,
 		.run = run,
 		.counters = {
 			[COUNT_GRANT] = { "grants", true },
