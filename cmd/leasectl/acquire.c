@@ -83,6 +83,7 @@ static int run_acquire(struct cfs_cmd *cmd)
 	if (cmd->is_dry_run)
 		return plan(cmd, &want);
 	j.pool = want.name.pool;
+	j.volume = want.name.volume;
 	r = leasectl_join(cmd, &j);
 	if (r < 0)
 		return r;
@@ -108,8 +109,8 @@ static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
 	if (r == 0)
 		r = leasectl_id_parse(cmd, cmd->operands[1], &lease);
 	if (r == 0)
-		r = leasectl_connect(cmd, name.pool, leasectl_deadline(cmd),
-				     NULL, &m);
+		r = leasectl_connect_of(cmd, name.pool, leasectl_deadline(cmd),
+					lease.client_id, &m);
 	if (r < 0)
 		return r;
 	leasectl_id(lease.client_id, lease.lease_id, id);

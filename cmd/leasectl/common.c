@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PAUSE_NS	(50 * CFS_NS_PER_MS)
@@ -108,6 +109,33 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 	}
 }
 
+int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
+			uint64_t deadline_ns, uint64_t client,
+			struct cfs_manager **ret)
+{
+	const struct cfs_session_options opt = leasectl_options(cmd);
+	struct cfs_manager_info info = { .pid = 0 }, owner;
+	struct cfs_manager *m = NULL;
+	int r = leasectl_connect(cmd, pool, deadline_ns, &info, &m);
+
+	if (r != 0)
+		return r;
+	owner = info;
+	r = cfs_manager_refer(&owner, NULL, client, &opt, ANSWER_MS_MIN,
+			      &cmd->err);
+	if (r == 0 && strcmp(owner.address, info.address) != 0) {
+		cfs_manager_close(m);
+		m = NULL;
+		r = cfs_manager_connect(&owner, "leasectl", &opt,
+					ANSWER_MS_MIN, &m, &cmd->err);
+	}
+	if (r == 0)
+		*ret = m;
+	else
+		cfs_manager_close(m);
+	return cfs_cmd_wrap(cmd, pool, r);
+}
+
 /* ---- as a client --------------------------------------------------------- */
 
 /* One try.  -EBUSY: again a little later. */
@@ -128,6 +156,13 @@ static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 		return r;
 	if (!j->info.is_held || !j->info.address[0])
 		return silent(cmd, j->pool, &j->info);
+	if (j->volume)
+		r = cfs_manager_refer(&j->info, j->volume, 0, &opt,
+				      leasectl_left_ms(j->deadline_ns,
+						       ANSWER_MS_MIN),
+				      &cmd->err);
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, j->pool, r);
 	r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks, &opt,
 			     leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
 			     &j->leaser, &cmd->err);

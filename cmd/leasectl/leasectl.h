@@ -50,9 +50,16 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 		     uint64_t deadline_ns, struct cfs_manager_info *ret_info,
 		     struct cfs_manager **ret);
 
-/* Become a client, of a manager that is started if there is none. */
+/* The same, to whoever serves the volumes that the lease of @client is on. */
+int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
+			uint64_t deadline_ns, uint64_t client,
+			struct cfs_manager **ret);
+
+/* Become a client, of a manager that is started if there is none; or of the
+ * process that serves the container of the volume in its place. */
 struct leasectl_join {
 	const char		*pool;
+	const char		*volume;	/* that it is about */
 	const char		*name;		/* what it is called there */
 	uint32_t		flags;		/* CFS_HELLO_STANDING or 0 */
 	const struct cfs_leaser_hooks *hooks;

@@ -28,10 +28,11 @@ static void say(struct cfs_cmd *cmd, const struct target *t,
 }
 
 /* 0; -ENOENT: nobody holds the pool, so there is nothing. */
-static int reach(struct cfs_cmd *cmd, const char *pool,
+static int reach(struct cfs_cmd *cmd, const char *pool, uint64_t client,
 		 struct cfs_manager **ret)
 {
-	int r = leasectl_connect(cmd, pool, leasectl_deadline(cmd), NULL, ret);
+	int r = leasectl_connect_of(cmd, pool, leasectl_deadline(cmd), client,
+				    ret);
 
 	if (r == 1)
 		return cfs_err_set(&cmd->err, -ENOENT, "%s: nobody manages "
@@ -52,7 +53,8 @@ static int run_revoke(struct cfs_cmd *cmd)
 		t.lease = lease.lease_id;
 	}
 	if (r == 0)
-		r = reach(cmd, name.pool, &m);
+		r = reach(cmd, name.pool, t.lease ? lease.client_id : t.client,
+			  &m);
 	if (r == 0 && !cmd->is_dry_run)
 		r = cfs_manager_revoke(m, t.lease, t.lease ? 0 : t.client,
 				       &cmd->err);
@@ -109,10 +111,12 @@ static int run_gone(struct cfs_cmd *cmd)
 		say(cmd, &t, who, "taken for dead");
 		return 0;
 	}
-	r = reach(cmd, name.pool, &m);
+	/* Digits may be a host too. */
+	(void)leasectl_client_parse(who, &t.client);
+	r = reach(cmd, name.pool, t.client, &m);
 	if (r < 0)
 		return r;
-	/* Digits may be a host too. */
+	t.client = 0;
 	r = leasectl_client_parse(who, &t.client);
 	if (r == 0)
 		r = cmd->is_dry_run ? 0 :

@@ -110,6 +110,9 @@ static void rejoin(struct run *run)
 		if (r == 0)
 			r = cfs_manager_find(j->pool, &opt, &j->info, NULL);
 	}
+	if (r == 0 && j->info.is_held && j->info.address[0] && j->volume)
+		r = cfs_manager_refer(&j->info, j->volume, 0, &opt, REJOIN_MS,
+				      NULL);
 	if (r == 0 && j->info.is_held && j->info.address[0] &&
 	    cfs_manager_rejoin(j->leaser, &j->info, &opt, REJOIN_MS,
 			       NULL) == 0)
@@ -254,6 +257,7 @@ static int run_verb(struct cfs_cmd *cmd)
 	if (r < 0 || cmd->is_dry_run)
 		goto done;
 	run.join.pool = run.want.name.pool;
+	run.join.volume = run.want.name.volume;
 	run.join.name = "leasectl run";
 	run.join.hooks = &hooks;
 	run.join.deadline_ns = leasectl_deadline(cmd);

@@ -3,7 +3,9 @@
 #include "session/delegate_msg.h"
 
 #include "base/bits.h"
+#include "base/cleanup.h"
 #include "base/le.h"
+#include "lease/conn.h"
 
 #include <string.h>
 
@@ -103,6 +105,26 @@ int cfs_delegate_request_unpack(const void *body, size_t bytes,
 		return bad(err);
 	*ret = q;
 	return 0;
+}
+
+static int take_part(void *arg, const uint8_t *body, size_t bytes,
+		     struct cfs_err *err)
+{
+	return cfs_buf_append(arg, body, bytes) < 0 ?
+	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+int cfs_delegate_list(struct cfs_conn *conn, const struct cfs_buf *body,
+		      struct cfs_buf *reply, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
+	int r = cfs_conn_stream(conn, CFS_DELEGATE_LIST, body->data,
+				body->bytes, NULL, take_part, reply, &last,
+				err);
+
+	if (r == 0 && cfs_buf_append(reply, last.data, last.bytes) < 0)
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	return r;
 }
 
 int cfs_delegate_entry_pack(const struct cfs_delegate_entry *e,

@@ -73,6 +73,11 @@ struct cfs_delegate_entry {
 };
 struct cfs_delegate_entries { CFS_VEC(struct cfs_delegate_entry) v; };
 
+/* LIST, with the body @body; its answer is appended. */
+struct cfs_conn;
+int cfs_delegate_list(struct cfs_conn *conn, const struct cfs_buf *body,
+		      struct cfs_buf *reply, struct cfs_err *err);
+
 int cfs_delegate_entry_pack(const struct cfs_delegate_entry *e,
 			    struct cfs_buf *buf);
 /* All that stand in an answer.  -EPROTO, -ENOMEM. */

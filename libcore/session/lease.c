@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "pool/devset.h"
 #include "pool/holder.h"
+#include "session/delegate_msg.h"
 #include "session/dial.h"
 #include "session/remote.h"
 
@@ -187,6 +188,55 @@ void cfs_manager_close(struct cfs_manager *m)
 void cfs_manager_closep(struct cfs_manager **m)
 {
 	cfs_manager_close(*m);
+}
+
+static bool is_meant(const struct cfs_delegate_entry *e, const char *volume,
+		     uint64_t client)
+{
+	const size_t n = strlen(e->name);
+
+	if (e->state != CFS_DELEGATION_HELD || !e->address[0])
+		return false;
+	return volume ? strncmp(volume, e->name, n) == 0 &&
+			(volume[n] == '\0' || volume[n] == '/') :
+	       e->epoch == client >> 32;
+}
+
+int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
+		      uint64_t client, const struct cfs_session_options *opt,
+		      unsigned int timeout_ms, struct cfs_err *err)
+{
+	const struct cfs_delegate_request q = { .container = 0 };
+	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
+	struct cfs_delegate_entries entries = { CFS_VEC_INIT };
+	int r;
+
+	/* No delegation has given it. */
+	if (!volume && !cfs_epoch_is_delegated((uint32_t)(client >> 32)))
+		return 0;
+	r = cfs_manager_connect(info, "refer", opt, timeout_ms, &m, err);
+	if (r == 0 && cfs_delegate_request_pack(&q, &body) < 0)
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = cfs_delegate_list(m->conn, &body, &reply, err);
+	if (r == 0)
+		r = cfs_delegate_entries_unpack(reply.data, reply.bytes,
+						&entries, err);
+	for (size_t i = 0; i < entries.v.count; i++) {
+		const struct cfs_delegate_entry *e = &entries.v.items[i];
+
+		if (!is_meant(e, volume, client))
+			continue;
+		info->epoch = e->epoch;
+		info->pid = e->pid;
+		strcpy(info->host, e->host);
+		strcpy(info->address, e->address);
+		info->is_here = strncmp(e->address, "unix:", 5) == 0;
+	}
+	cfs_vec_done(&entries.v);
+	return r == -ENOTSUP ? 0 : r;
 }
 
 static int hello_client(struct attempt *a, struct cfs_link *link,

@@ -48,6 +48,16 @@ bool cfs_lease_whole_tree(const struct cfs_lock_resource *res, bool is_file,
 /* Is it one of those?  They say nothing by themselves. */
 bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode);
 
+/*
+ * What @info says of the manager becomes what there is to say of the process
+ * that serves the container of @volume in its place, or (NULL) that gave @client
+ * its number, if there is one.  The manager answers.  Errors as of
+ * cfs_manager_connect.
+ */
+int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
+		      uint64_t client, const struct cfs_session_options *opt,
+		      unsigned int timeout_ms, struct cfs_err *err);
+
 /* ---- looking on, and orders ---------------------------------------------- */
 
 struct cfs_manager;

@@ -5,6 +5,7 @@
  */
 #include "session/stream.h"
 
+#include "session/refer.h"
 #include "session/remote.h"
 #include "session/session_priv.h"
 #include "session/stream_local.h"
@@ -51,7 +52,7 @@ static int remote_send(struct cfs_session *s,
 	return r;
 }
 
-int cfs_session_send(struct cfs_session *s, const struct cfs_send_options *opt,
+static int send_here(struct cfs_session *s, const struct cfs_send_options *opt,
 		     cfs_stream_write_fn write, void *arg,
 		     struct cfs_stream_totals *ret, struct cfs_err *err)
 {
@@ -60,9 +61,17 @@ int cfs_session_send(struct cfs_session *s, const struct cfs_send_options *opt,
 	return cfs_local_send(s, &s->opt, opt, write, arg, ret, err);
 }
 
+int cfs_session_send(struct cfs_session *s, const struct cfs_send_options *opt,
+		     cfs_stream_write_fn write, void *arg,
+		     struct cfs_stream_totals *ret, struct cfs_err *err)
+{
+	return CFS_REFER(s, opt->volume, 0, at, err,
+			 send_here(at, opt, write, arg, ret, err));
+}
+
 /* ---- receiving ----------------------------------------------------------- */
 
-int cfs_session_recv(struct cfs_session *s, const char *volume, bool is_forced,
+static int recv_here(struct cfs_session *s, const char *volume, bool is_forced,
 		     const void *begin, size_t begin_bytes,
 		     struct cfs_io_volume **ret, struct cfs_err *err)
 {
@@ -76,9 +85,17 @@ int cfs_session_recv(struct cfs_session *s, const char *volume, bool is_forced,
 					   begin_bytes, ret, err);
 }
 
-int cfs_session_recv_token(struct cfs_session *s, const char *volume,
-			   char ret[CFS_STREAM_TOKEN_BYTES],
-			   struct cfs_err *err)
+int cfs_session_recv(struct cfs_session *s, const char *volume, bool is_forced,
+		     const void *begin, size_t begin_bytes,
+		     struct cfs_io_volume **ret, struct cfs_err *err)
+{
+	return CFS_REFER(s, volume, 0, at, err,
+			 recv_here(at, volume, is_forced, begin, begin_bytes,
+				   ret, err));
+}
+
+static int token_here(struct cfs_session *s, const char *volume,
+		      char ret[CFS_STREAM_TOKEN_BYTES], struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = volume };
 	struct cfs_rpc_token token;
@@ -90,6 +107,14 @@ int cfs_session_recv_token(struct cfs_session *s, const char *volume,
 	if (r == 0)
 		memcpy(ret, token.text, sizeof(token.text));
 	return r;
+}
+
+int cfs_session_recv_token(struct cfs_session *s, const char *volume,
+			   char ret[CFS_STREAM_TOKEN_BYTES],
+			   struct cfs_err *err)
+{
+	return CFS_REFER(s, volume, 0, at, err,
+			 token_here(at, volume, ret, err));
 }
 
 /* ---- what changed -------------------------------------------------------- */
@@ -106,7 +131,7 @@ static int to_diff_item(void *arg, const void *item)
 	return to->each(to->arg, item);
 }
 
-int cfs_session_diff(struct cfs_session *s, const struct cfs_session_diff *of,
+static int diff_here(struct cfs_session *s, const struct cfs_session_diff *of,
 		     cfs_diff_item_fn each, void *arg, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
@@ -122,4 +147,11 @@ int cfs_session_diff(struct cfs_session *s, const struct cfs_session_diff *of,
 	if (!s->remote)
 		return cfs_local_diff(s, &s->opt, of, each, arg, err);
 	return cfs_remote_call(s->remote, &call, err);
+}
+
+int cfs_session_diff(struct cfs_session *s, const struct cfs_session_diff *of,
+		     cfs_diff_item_fn each, void *arg, struct cfs_err *err)
+{
+	return CFS_REFER(s, of->volume, 0, at, err,
+			 diff_here(at, of, each, arg, err));
 }

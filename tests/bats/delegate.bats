@@ -156,6 +156,43 @@ delegation() {
 	[[ $stderr == *"leased by"* ]]
 }
 
+@test "leases are those of the process that serves it" {
+	pool_with_manager
+	start "$P:vm0"
+	leasectl run "$P:vm0" -- sleep 20 3>&- &
+	LEASE=$!
+	PIDS+=("$LEASE")
+	until_true 'run cfscp -q --wait 0 data "$P:vm0"; [ "$status" = 4 ]'
+	[[ $output == *"leased by leasectl run"* ]]
+	cfscp -q --wait 0 data "$P:files:/f"
+	kill -TERM "$LEASE"
+	wait "$LEASE" || true
+	cfscp -q data "$P:vm0"
+	# Who works under it is let through.
+	run -0 leasectl run "$P:vm0" -- cfscp -q data "$P:vm0"
+	run -0 leasectl acquire --json "$P:vm0"
+	id=$(jq -r .lease.id <<<"$output")
+	run -4 cfscp -q --wait 0 data "$P:vm0"
+	run -0 leasectl renew "$P" "$id"
+	run -0 leasectl release "$P" "$id"
+	cfscp -q data "$P:vm0"
+}
+
+@test "streams and differences come from it" {
+	pool_with_manager
+	start "$P:vm0"
+	snapctl take -q "$P:vm0@a"
+	pattern 700 9 >other
+	cfscp -q other "$P:vm0"
+	snapctl take -q "$P:vm0@b"
+	snapctl send "$P:vm0@b" >stream
+	run -0 snapctl recv "$P:copy" <stream
+	cfscp -q "$P:copy" back
+	cmp -n 2867200 other back
+	run -0 snapctl diff --json "$P:vm0@a" "$P:vm0@b"
+	[ "$(jq '.ranges | length' <<<"$output")" -gt 0 ]
+}
+
 @test "it is wanted back: the client is revoked, and returns it" {
 	pool_with_manager
 	start "$P:vm0"
