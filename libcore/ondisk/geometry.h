@@ -90,6 +90,7 @@ uint32_t cfs_geometry_header_block(const struct cfs_slice_geometry *g,
 #define CFS_SEATS_OFFSET_BYTES	65536u
 #define CFS_SEAT_COUNT_LOCAL	8u
 #define CFS_SEAT_COUNT_SHARED	256u
+#define CFS_VOTES_MAX		3u	/* devices whose seats count, there */
 #define CFS_SLICES_OFFSET_LOCAL		(UINT64_C(1) << 20)
 #define CFS_SLICES_OFFSET_SHARED	(UINT64_C(4) << 20)
 

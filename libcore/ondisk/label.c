@@ -51,6 +51,7 @@ void cfs_label_pack(const struct cfs_label *label, uint64_t offset_bytes,
 	p->seat_count = le32_put(label->seat_count);
 	p->device_index = le32_put(label->device_index);
 	p->device_count = le32_put(label->device_count);
+	p->vote_count = le32_put(label->vote_count);
 	for (unsigned int i = 0; i < CFS_LABEL_HINT_COUNT; i++) {
 		memcpy(p->hints[i].device_uuid, label->hints[i].device_uuid,
 		       sizeof(p->hints[i].device_uuid));
@@ -110,7 +111,8 @@ static int label_check(const struct cfs_label *l, const struct cfs_page *page,
 				   "label: sizes that do not fit together");
 	if (l->flags & ~FLAGS_KNOWN || l->seat_count == 0 ||
 	    l->device_index >= DEVICE_COUNT_MAX || l->device_count == 0 ||
-	    l->device_count > DEVICE_COUNT_MAX)
+	    l->device_count > DEVICE_COUNT_MAX ||
+	    l->vote_count > CFS_MIN(l->device_count, CFS_VOTES_MAX))
 		return cfs_err_set(err, -EUCLEAN, "label: bad flags or counts");
 	return 0;
 }
@@ -154,6 +156,7 @@ int cfs_label_unpack(const struct cfs_page_disk *disk, uint64_t offset_bytes,
 		.seat_count = le32_get(p->seat_count),
 		.device_index = le32_get(p->device_index),
 		.device_count = le32_get(p->device_count),
+		.vote_count = le32_get(p->vote_count),
 	};
 	memcpy(label.pool_uuid, p->pool_uuid, sizeof(label.pool_uuid));
 	memcpy(label.device_uuid, p->device_uuid, sizeof(label.device_uuid));

@@ -49,7 +49,8 @@ struct cfs_label_payload_disk {
 	le32	seat_count;
 	le32	device_index;
 	le32	device_count;		/* when this label was written */
-	uint8_t	reserved0[256];
+	le32	vote_count;
+	uint8_t	reserved0[252];
 	struct cfs_label_hint_disk hints[CFS_LABEL_HINT_COUNT]; /* the others */
 };
 CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, features_compat, 112);
@@ -72,6 +73,9 @@ struct cfs_label {
 	uint32_t	seat_count;
 	uint32_t	device_index;
 	uint32_t	device_count;
+	uint32_t	vote_count;	/* shared pools: the first so many devices
+					 * have seats that count, for ever; 0:
+					 * as many as there are, up to three */
 	struct {
 		uint8_t	device_uuid[16];
 		char	path[CFS_LABEL_HINT_PATH_BYTES];

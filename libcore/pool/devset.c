@@ -197,6 +197,8 @@ int cfs_label_compare(const struct cfs_label *a, const char *path_a,
 		what = "the kind of pool";
 	else if (a->seat_count != b->seat_count)
 		what = "the number of seats";
+	else if (a->vote_count != b->vote_count)
+		what = "on how many devices seats count";
 	else if (cfs_uuid_is_equal(a->device_uuid, b->device_uuid))
 		return cfs_err_set(err, -EUCLEAN, "two devices with one "
 				   "identity: %s and %s: name the right one "

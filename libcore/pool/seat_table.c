@@ -18,7 +18,10 @@ bool cfs_devset_is_shared(const struct cfs_devset *set)
 
 uint32_t cfs_seat_device_count(const struct cfs_devset *set)
 {
-	return CFS_MIN(cfs_devset_count(set), CFS_SEAT_DEVICES);
+	const uint32_t fixed = cfs_devset_label(set, 0)->vote_count;
+
+	return fixed ? fixed : CFS_MIN(cfs_devset_count(set),
+				       CFS_SEAT_DEVICES);
 }
 
 uint32_t cfs_seat_majority(const struct cfs_devset *set)

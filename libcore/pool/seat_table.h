@@ -2,9 +2,11 @@
 /*
  * The seats of a shared pool: each instance of a host has one and writes no
  * other.  They stand on the first three devices of the pool, by index, or on
- * fewer if there are no more; what counts is what a majority of these was
+ * fewer if it was made with fewer; what counts is what a majority of these was
  * given, or was asked.  A majority of any two hosts has a device in common, so
- * one of two that first write and then read sees the other.
+ * one of two that first write and then read sees the other.  Therefore which
+ * devices these are never changes: a host that has not heard of a device that
+ * was added counts the same ones as those that have.
  *
  * A pool of two devices therefore needs both.
  *
@@ -16,7 +18,7 @@
 #include "pool/devset.h"
 #include "ondisk/seat.h"
 
-#define CFS_SEAT_DEVICES 3u		/* that carry seats */
+#define CFS_SEAT_DEVICES CFS_VOTES_MAX	/* that carry seats */
 
 struct cfs_seat_entry {
 	struct cfs_seat	seat;

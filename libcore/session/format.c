@@ -190,6 +190,8 @@ static int make_labels(struct format *f, struct cfs_err *err)
 						 CFS_SEAT_COUNT_LOCAL;
 		l->device_index = (uint32_t)i;
 		l->device_count = (uint32_t)opt->device_count;
+		l->vote_count = opt->is_shared ?
+			CFS_MIN(l->device_count, CFS_VOTES_MAX) : 0;
 	}
 	return r;
 }

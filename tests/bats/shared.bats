@@ -50,6 +50,21 @@ now_ms()
 	run -0 on b cfsck-heal check "$P"
 }
 
+@test "devices that are added have no vote" {
+	on a mkcfs -q "$P:vm0" --lun 4M
+	truncate -s 128M second third
+	on a slicectl add "$P" second third
+	head -c 4M /dev/urandom >data
+	on b cfscp -q data "$P:vm0"
+	on a cfscp -q "$P:vm0" copy
+	cmp data copy
+	for device in second third; do
+		dd if="$device" bs=64k skip=1 count=32 status=none |
+			cmp -n 2097152 - /dev/zero
+	done
+	run -0 on b cfsck-heal check "$P"
+}
+
 @test "a host that has a shared pool is named to the others" {
 	sleep 20 | on a mkcfs -q "$P:vm0" --lun 4M --from - &
 	for _ in {1..100}; do

@@ -37,6 +37,7 @@ static struct cfs_label label_make(void)
 	l.seat_count = 8;
 	l.device_index = 5;
 	l.device_count = 2;
+	l.vote_count = 2;
 	image_run(l.hints[0].device_uuid, 0x50, 16);
 	strcpy(l.hints[0].path, "/dev/a");
 	image_run(l.hints[1].device_uuid, 0x70, 16);
@@ -63,6 +64,7 @@ static const struct image_field FIELDS[] = {
 	{ PAYLOAD + 180, 4, 8, NULL },
 	{ PAYLOAD + 184, 4, 5, NULL },
 	{ PAYLOAD + 188, 4, 2, NULL },
+	{ PAYLOAD + 192, 4, 2, NULL },
 	{ PAYLOAD + 464, 0, 0, "/dev/a" },
 };
 
@@ -134,6 +136,7 @@ static void test_round_trip(void **state)
 	assert_true(back.created_ns == l.created_ns);
 	assert_true(back.flags == l.flags && back.seat_count == 8);
 	assert_true(back.device_index == 5 && back.device_count == 2);
+	assert_int_equal(back.vote_count, 2);
 }
 
 static void test_every_bit_counts(void **state)
@@ -216,6 +219,7 @@ static void test_fields(void **state)
 	REFUSED(l.seat_count = UINT32_MAX);
 	REFUSED(l.flags = 4);
 	REFUSED(l.device_count = 0);
+	REFUSED(l.vote_count = 3);
 	REFUSED(l.device_index = 65536);
 	REFUSED(memset(l.device_uuid, 0, 16));
 	REFUSED(memset(l.pool_uuid, 0, 16));

@@ -229,6 +229,56 @@ static void test_no_majority(void **state)
 	world_done(&w);
 }
 
+/* Three devices of a pool that was made with one, @votes as its label says;
+ * whoever sees the last two only. */
+static int claim_without_first(uint32_t votes, struct cfs_err *err)
+{
+	const struct cfs_devset_options opt = { .is_writable = true };
+	struct cfs_seat_entry mine = { .is_valid = false };
+	struct cfs_seat_table *table;
+	struct cfs_dev *devices[2];
+	struct cfs_election e;
+	struct cfs_devset *set;
+	int r;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct cfs_label label = pool_fixture_label(1 + i, 3,
+					POOL_FIXTURE_BYTES,
+					CFS_POOL_FLAG_MIRROR |
+					CFS_POOL_FLAG_SHARED, NULL);
+
+		label.vote_count = votes;
+		assert_int_equal(cfs_dev_mem_new(POOL_FIXTURE_BYTES,
+						 &devices[i], NULL), 0);
+		assert_int_equal(cfs_label_write(devices[i], &label, NULL), 0);
+	}
+	assert_int_equal(cfs_devset_from_devices(devices, 2, &opt, &set, NULL),
+			 0);
+	assert_int_equal(cfs_devset_count(set), 3);
+	assert_int_equal(cfs_seat_table_new(set, &table, NULL), 0);
+	cfs_election_init(&e, set, table, 1, &mine, 1);
+	r = cfs_election_begin(&e, err);
+	while (r == 0 && (r = cfs_election_step(&e, err)) == 1)
+		r = 0;
+	cfs_seat_table_free(table);
+	cfs_devset_close(set);
+	return r;
+}
+
+/*
+ * Devices that were added have no vote: else one host that sees the new ones,
+ * and one that has not heard of them, would each have a majority.
+ */
+static void test_added_devices(void **state)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+
+	(void)state;
+	assert_int_equal(claim_without_first(3, &err), 0);
+	assert_int_equal(claim_without_first(1, &err), -EIO);
+	assert_non_null(strstr(err.msg, "only 0 of the 1 devices with seats"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +286,7 @@ int main(void)
 		cmocka_unit_test(test_one_stops_for_ever),
 		cmocka_unit_test(test_later_epoch),
 		cmocka_unit_test(test_no_majority),
+		cmocka_unit_test(test_added_devices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
