@@ -7,6 +7,7 @@
 
 CASE_TITLE='Direct access beside a manager, and alone'
 DIRECT_MB=${DIRECT_MB:-512}
+DIRECT_POOL_MB=${DIRECT_POOL_MB:-16384}
 DIRECT_SECONDS=${DIRECT_SECONDS:-5}
 DIRECT_ROUNDS=${DIRECT_ROUNDS:-5}
 DIRECT_FILES=${DIRECT_FILES:-4000}
@@ -51,20 +52,32 @@ received()
 	direct-bench counters "$WORK/served" | field received_messages
 }
 
-# Files into a new directory; two messages are our own questions'.
-direct_files()
+# copy_counted FROM TO: a directory into a new one; how many messages that took.
+# One of them is our own question's, with its hello: two.
+copy_counted()
 {
 	local before
 
-	! is_broken 'cfs: files' || return 0
 	before=$(received)
-	CFS_IO=direct quietly cfscp -q "$WORK/files" \
-		"$WORK/served:home:/r$1" || {
+	CFS_IO=direct quietly cfscp -q "$1" "$WORK/served:home:$2" || return
+	echo $(($(received) - before - 2))
+}
+
+# A tool that connects, opens and closes says as much for one file as for many.
+direct_files()
+{
+	local one all
+
+	! is_broken 'cfs: files' || return 0
+	one=$(copy_counted "$WORK/one" "/one$1") &&
+	all=$(copy_counted "$WORK/files" "/r$1") || {
 		failed 'cfs: files'
 		return
 	}
-	sample files 'cfs: files' "$1" \
-		$((($(received) - before - 2) * 1000 / DIRECT_FILES))
+	sample one 'cfs: files' "$1" "$one"
+	sample files 'cfs: files' "$1" "$(awk -v n=$((all - one)) \
+		-v files=$((DIRECT_FILES - 1)) \
+		'BEGIN { printf "%.3f", n * 1000 / files }')"
 }
 
 # event_ns NAME: when the first of them was, in nanoseconds.
@@ -108,7 +121,9 @@ run_case()
 	measure messages messages lower - 'messages to the manager per 64 MB'
 	measure cpu % lower - 'processor time of the manager, of one core'
 	measure files messages lower - \
-		'messages to the manager per 1,000 files, with the tool'\''s own'
+		'messages to the manager per 1,000 files that are created'
+	measure one messages lower - \
+		'messages to the manager of a tool that creates one'
 	measure recovery MB/s higher - \
 		'recovery of what a dead client had synced'
 	aim recovery 'cfs: recovery' '>=' 500
@@ -118,17 +133,17 @@ run_case()
 		aim messages "cfs: $i" '<=' 1
 		aim cpu "cfs: $i" '<' 2
 	done
+	aim files 'cfs: files' '<=' 1
 	need cfs mkcfs cfsd cfscp direct-bench || return 0
-	need_space '(all)' $((DIRECT_MB * 6)) || return 0
+	need_space '(all)' $((DIRECT_MB * 12)) || return 0
 	for i in alone served; do
-		quietly mkcfs -q --size $((DIRECT_MB * 5 / 2 + 512))M \
-			"$WORK/$i" &&
+		quietly mkcfs -q --size "${DIRECT_POOL_MB}M" "$WORK/$i" &&
 		quietly mkcfs -q "$WORK/$i:vm0" --lun "${DIRECT_MB}M" || {
 			failed cfs
 			return
 		}
 	done
-	mkdir "$WORK/files" &&
+	mkdir "$WORK/files" "$WORK/one" && echo 1 >"$WORK/one/f" &&
 	quietly mkcfs -q "$WORK/served:home" --tree || return
 	for ((i = 0; i < DIRECT_FILES; i++)); do
 		echo "$i" >"$WORK/files/f$i"
