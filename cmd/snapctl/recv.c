@@ -98,8 +98,12 @@ static int say_kept(struct incoming *in, int r)
 	cfs_io_close(in->v);
 	in->v = NULL;
 	if (cfs_session_recv_token(in->s, in->name->volume, text, NULL) == 0)
-		cfs_cmd_warn(in->cmd, "%s: what has come is kept: send it "
-			     "again, or from snapctl recv --token on",
+		cfs_cmd_warn(in->cmd, r == -ENOSPC ?
+			     "%s: what has come is kept: make room and send "
+			     "it again, or give it up (slicectl rm, or "
+			     "snapctl rollback)" :
+			     "%s: what has come is kept: send it again, or "
+			     "from snapctl recv --token on",
 			     in->cmd->operands[0]);
 	return r;
 }

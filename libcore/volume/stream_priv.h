@@ -30,6 +30,7 @@ struct cfs_receiver {
 	uint64_t	unkept_bytes;	/* applied since it was stored */
 	uint64_t	kept_ns;
 	bool		is_finished;
+	bool		is_of_origin;	/* the base is what it is a clone of */
 	struct receive_group group;
 };
 

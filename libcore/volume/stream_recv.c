@@ -177,6 +177,10 @@ static int note_newest(void *arg, uint64_t stamp,
 static int go_back(struct cfs_receiver *r, const struct cfs_snapshot_rec *base,
 		   struct cfs_err *err)
 {
+	if (r->is_of_origin)
+		return cfs_err_set(err, -EBUSY, "it is a clone of what the "
+				   "stream begins at, and cannot go back to "
+				   "that: remove it, and it is made anew");
 	return cfs_snapshot_rollback(r->m, r->volume, base->name, NULL, err);
 }
 
@@ -199,9 +203,9 @@ static int check_head(struct cfs_receiver *r, uint64_t base_stamp,
 	changed = is_changed(r->m, r->volume, &view, err);
 	if (changed < 0)
 		return changed;
-	if (newest.stamp == base_stamp && !changed)
+	if (newest.stamp == (r->is_of_origin ? 0 : base_stamp) && !changed)
 		return 0;
-	if (!r->opt.is_forced && newest.stamp != base_stamp)
+	if (!r->opt.is_forced && newest.stamp > base_stamp)
 		return cfs_err_set(err, -ECANCELED, "@%s is newer than @%s, "
 				   "which the stream begins at: -f goes back "
 				   "to that", newest.name, base->name);
@@ -248,7 +252,8 @@ static int check_target(const struct cfs_receiver *r, struct cfs_err *err)
 	return ret == -ENOENT ? 0 : cfs_err_set(err, ret, "no look at it");
 }
 
-static int find_base(struct cfs_receiver *r, uint64_t *ret_stamp,
+static int find_base(struct cfs_receiver *r, uint64_t origin,
+		     uint64_t *ret_stamp,
 		     struct cfs_snapshot_rec *ret, struct cfs_err *err)
 {
 	int ret2;
@@ -258,6 +263,13 @@ static int find_base(struct cfs_receiver *r, uint64_t *ret_stamp,
 				   "stream makes a volume of its own");
 	ret2 = cfs_snapshot_find_identity(r->m, r->volume, &r->begin.from,
 					  ret_stamp, ret, err);
+	/* What a clone was made of. */
+	if (ret2 == -ENOENT && origin) {
+		ret2 = cfs_snapshot_find_identity(r->m, origin,
+						  &r->begin.from, ret_stamp,
+						  ret, err);
+		r->is_of_origin = ret2 == 0;
+	}
 	if (ret2 == -ENOENT)
 		cfs_err_set(err, ret2, "it has no snapshot that the stream "
 			    "begins at (@%s there)", r->begin.from_snap);
@@ -274,12 +286,12 @@ static int store_rec(struct cfs_receiver *r, struct cfs_err *err)
 	return cfs_volume_op_done(r->m, ret, err);
 }
 
-static int begin_anew(struct cfs_receiver *r, bool was_cut,
+static int begin_anew(struct cfs_receiver *r, uint64_t origin, bool was_cut,
 		      struct cfs_err *err)
 {
 	struct cfs_snapshot_rec base;
 	uint64_t stamp = 0;
-	int ret = find_base(r, &stamp, &base, err);
+	int ret = find_base(r, origin, &stamp, &base, err);
 
 	if (ret == 0 && (r->begin.position.ino || r->begin.position.word))
 		ret = cfs_err_set(err, -ESTALE, "the stream goes on from "
@@ -334,7 +346,7 @@ static int begin(struct cfs_receiver *r, struct cfs_err *err)
 	if (cut == 0 && r->opt.warn)
 		r->opt.warn(r->opt.arg, "what has come of another stream is "
 			    "given up");
-	ret = begin_anew(r, cut == 0, err);
+	ret = begin_anew(r, vol.origin_volume, cut == 0, err);
 	if (ret == 0)
 		ret = cfs_volume_get(r->m, r->volume, &vol, err);
 	if (ret == 0)

@@ -19,12 +19,14 @@
 #include "ondisk/frame.h"
 #include "ondisk/inode.h"
 #include "ondisk/label.h"
+#include "ondisk/receive.h"
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
 #include "ondisk/table.h"
 #include "session/direct_msg.h"
 #include "tree/container_client.h"
 #include "volume/pool_delegate.h"
+#include "volume/stream.h"
 
 #define CORPUS "tests/fuzz/corpus"
 
@@ -516,6 +518,78 @@ static void clients(void)
 	seed_write("client", "view-loans", 1, buf.data, buf.bytes, false);
 }
 
+/* A type, a length in words, and what is there: see fuzz_stream.c. */
+static void stream_add(struct cfs_buf *buf, uint8_t type, const void *p,
+		       size_t n)
+{
+	const uint8_t head[2] = { type, (uint8_t)((n + 3) / 4) };
+
+	if (cfs_buf_append(buf, head, sizeof(head)) < 0 ||
+	    cfs_buf_append(buf, p, n) < 0 ||
+	    cfs_buf_append_zero(buf, (size_t)head[1] * 4 - n) < 0)
+		fail("stream");
+}
+
+static void streams(void)
+{
+	const struct cfs_stream_begin begin = {
+		.kind = CFS_VOLUME_TREE, .root_ino = 16,
+		.to = { { 1 }, 9 }, .from = { { 1 }, 4 },
+		.volume = "docs", .snap = "b", .from_snap = "a",
+	};
+	const struct cfs_inode inode = { .mode = S_IFREG | 0644, .nlink = 1,
+					 .size_bytes = 4096 };
+	const struct cfs_receive_rec rec = {
+		.to = { { 1 }, 9 }, .base_stamp = 3, .base_branch = 1,
+		.position = { 17, 5 }, .snap = "b",
+	};
+	struct cfs_stream_token token = { .to = { { 1 }, 9 } };
+	struct cfs_inode_disk inode_disk;
+	struct cfs_stream_begin_disk begin_disk;
+	struct cfs_receive_rec_disk rec_disk;
+	const struct cfs_stream_gone_disk gone = { le64_put(20) };
+	const struct cfs_stream_data_disk data = {
+		.ino = le64_put(17), .stamp_branch = le64_put(7 << 16 | 1),
+		.count = le32_put(1),
+	};
+	const struct cfs_stream_hole hole = { 17, 9, 3 };
+	struct cfs_stream_meta meta = {
+		.ino = 17, .word = cfs_map_word1(CFS_MAP_INODE, 0),
+		.value = (const uint8_t *)&inode_disk,
+		.value_bytes = sizeof(inode_disk),
+	};
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+	uint8_t front[CFS_STREAM_FRONT_BYTES_MAX];
+	char text[CFS_STREAM_TOKEN_BYTES + 1] = "p";
+
+	cfs_stream_begin_pack(&begin, &begin_disk);
+	cfs_inode_pack(&inode, &inode_disk);
+	cfs_buf_append(&buf, "\1", 1);
+	stream_add(&buf, CFS_STREAM_BEGIN, &begin_disk, sizeof(begin_disk));
+	stream_add(&buf, CFS_STREAM_META, front,
+		   cfs_stream_meta_pack(&meta, front));
+	stream_add(&buf, CFS_STREAM_DATA, &data, sizeof(data));
+	stream_add(&buf, CFS_STREAM_HOLE, front,
+		   cfs_stream_hole_pack(&hole, front));
+	stream_add(&buf, CFS_STREAM_GONE, &gone, sizeof(gone));
+	seed_write("stream", "records", 1, buf.data, buf.bytes, false);
+	cfs_receive_rec_pack(&rec, &rec_disk);
+	buf.bytes = 0;
+	cfs_buf_append(&buf, "p", 1);
+	cfs_buf_append(&buf, &rec_disk, sizeof(rec_disk));
+	seed_write("stream", "receive", 2, buf.data, buf.bytes, false);
+	cfs_stream_token_format(&token, text + 1);
+	seed_write("stream", "token", 3, text, strlen(text), false);
+	/* As it comes: the head of a BEGIN, and it. */
+	buf.bytes = 0;
+	cfs_buf_append(&buf, "p", 1);
+	cfs_stream_head_pack((void *)front, CFS_STREAM_BEGIN, 0, 0,
+			     &begin_disk, sizeof(begin_disk), 0);
+	cfs_buf_append(&buf, front, sizeof(struct cfs_stream_head_disk));
+	cfs_buf_append(&buf, &begin_disk, sizeof(begin_disk));
+	seed_write("stream", "begin", 0, buf.data, buf.bytes, false);
+}
+
 static void delegations(void)
 {
 	const struct cfs_delegation_rec rec = {
@@ -596,6 +670,7 @@ int main(void)
 	maps_and_inodes();
 	leases();
 	clients();
+	streams();
 	delegations();
 	return 0;
 }
