@@ -8,7 +8,7 @@
 #   make SAN=thread, COV=1, CC=clang
 #   make check                    everything; the last line counts
 #   make check-unit check-bats check-crash check-sim check-real check-fuzz
-#   make check-mount
+#   make check-mount check-torture
 #   make check-model check-mutants check-package
 #   make sim [SEEDS=n FIRST=n VERBOSE=1 ONLY=name], mutants [MUTANT=name]
 #   make check-long
@@ -206,6 +206,12 @@ $(V)/$(1): $(call obj_of,$(1).c $(SRC_$(notdir $(1)))) \
 endef
 $(foreach t,$(unit) $(crash) $(sim),$(eval $(call test_rule,$(t))))
 
+# One program of several sources.
+torture := $(V)/tests/torture/torture
+$(torture): $(call obj_of,$(wildcard tests/torture/*.c)) $(TESTLIB) \
+		$(COMMON) $(LIB)
+	$(call link,)
+
 # What is run on a mount knows nothing of ours.
 $(posix_bins): $(V)/%: $(OBJ)/%.o
 	$(call link,)
@@ -251,7 +257,7 @@ $(BIN)/cfs-export: contrib/cfs-export
 # ------------------------------------------------------------------ checks
 
 .PHONY: deps check check-unit check-bats check-crash check-sim check-real
-.PHONY: check-fuzz check-beside check-mount check-package
+.PHONY: check-fuzz check-beside check-mount check-package check-torture torture
 .PHONY: check-model check-mutants check-long check-layers lint bench demo fuzz install clean coverage
 
 SAN_MAKE = +@$(MAKE) --no-print-directory 'SAN=$(check_san)'
@@ -281,8 +287,9 @@ check: deps
 	+@rm -f build/count; $(MAKE) --no-print-directory check-all || { \
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
-check-all: all sim-bins crash posix build-san
-	$(RUN_TESTS) unit fuzz model package crash sim mutants real mount bats
+check-all: all sim-bins crash posix build-san $(torture)
+	$(RUN_TESTS) unit fuzz model package crash sim mutants torture real \
+		mount bats
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
@@ -298,6 +305,8 @@ check-model:
 	$(RUN_TESTS) model
 check-mutants: all sim-bins crash
 	$(RUN_TESTS) mutants
+check-torture: all $(torture)
+	$(RUN_TESTS) torture
 check-package:
 	$(RUN_TESTS) package
 check-real: all
@@ -306,9 +315,9 @@ check-mount: all posix
 	$(RUN_TESTS) mount
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
-check-long: all sim-bins crash posix build-san fuzz
-	$(RUN_TESTS) --long unit fuzz model package crash sim mutants real mount bats \
-		beside
+check-long: all sim-bins crash posix build-san fuzz $(torture)
+	$(RUN_TESTS) --long unit fuzz model package crash sim mutants torture \
+		real mount bats beside
 
 # The simulation alone: seeds FIRST .. FIRST + SEEDS - 1, in JOBS processes;
 # with VERBOSE=1 each tells its story.
@@ -318,6 +327,10 @@ sim: sim-bins
 		SEEDS='$(SEEDS)' FIRST='$(FIRST)' VERBOSE='$(VERBOSE)' \
 		JOBS='$(JOBS)' $$p || exit 1; \
 	done
+
+# SECONDS of killing, from SEED.
+torture: all $(torture)
+	@PATH="$$PWD/$(BIN):$$PATH" $(torture) $(or $(SECONDS),60) $(SEED)
 
 # MUTANT=name: that one alone.
 mutants: all sim-bins crash
