@@ -100,6 +100,26 @@ static int announce(struct lun_work *w, uint32_t first, uint32_t count,
 	return 0;
 }
 
+/* What failed may have happened in part: see what is there.  Returns @failed. */
+static int ask(struct lun_work *w, uint32_t first, uint32_t count, int failed)
+{
+	int r;
+
+	if (failed != -ENOSPC)
+		return failed;
+	r = cfs_io_read(w->io, (uint64_t)first * BLOCK, w->buf,
+			(size_t)count * BLOCK, NULL, NULL);
+	for (uint32_t i = 0; i < count && r == 0; i++) {
+		uint32_t *n = &w->l->pending_count[first + i];
+		uint32_t version = torture_version(w->buf + (size_t)i * BLOCK,
+						   w->l->number, first + i);
+
+		if (*n)
+			w->l->pending[first + i][*n - 1] = version;
+	}
+	return r ? r : failed;
+}
+
 static int do_write(struct lun_work *w, struct cfs_err *err)
 {
 	uint32_t first, count, version = w->l->next_version++;
@@ -112,8 +132,9 @@ static int do_write(struct lun_work *w, struct cfs_err *err)
 	for (uint32_t i = 0; i < count; i++)
 		torture_fill(w->buf + (size_t)i * BLOCK, w->l->number,
 			     first + i, version);
-	return cfs_io_write(w->io, (uint64_t)first * BLOCK, w->buf,
-			    (size_t)count * BLOCK, err);
+	r = cfs_io_write(w->io, (uint64_t)first * BLOCK, w->buf,
+			 (size_t)count * BLOCK, err);
+	return r ? ask(w, first, count, r) : 0;
 }
 
 static int do_discard(struct lun_work *w, struct cfs_err *err)
@@ -123,8 +144,10 @@ static int do_discard(struct lun_work *w, struct cfs_err *err)
 
 	pick_run(w, &first, &count);
 	r = announce(w, first, count, 0, err);
-	return r ? r : cfs_io_discard(w->io, (uint64_t)first * BLOCK,
-				      (uint64_t)count * BLOCK, err);
+	if (r == 0)
+		r = cfs_io_discard(w->io, (uint64_t)first * BLOCK,
+				   (uint64_t)count * BLOCK, err);
+	return r ? ask(w, first, count, r) : 0;
 }
 
 /* While nobody writes it is what was written last. */

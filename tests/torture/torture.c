@@ -46,8 +46,8 @@ int torture_excuse(struct torture *t, int r, const char *what,
 		   const struct cfs_err *err)
 {
 	switch (r) {
-	case -ENOSPC:		/* six snapshots of everything may not fit */
-	case -EAGAIN:
+	case -ENOSPC:		/* the loans of many dead, and six snapshots of everything may not fit */
+		atomic_fetch_add(&t->full, 1);
 		return 0;
 	case -ESTALE:		/* the manager was killed, and the lease gone */
 	case -ENOTCONN:
@@ -391,10 +391,12 @@ int main(int argc, char **argv)
 		generation(t, &rng);
 		slowest = CFS_MAX(slowest, judge(t, ++count % 4 == 0));
 	}
-	printf("%sok 1 seed %llu: %llu generations, %llu operations, opened "
-	       "in %llu ms at most\n", atomic_load(&t->has_failed) ? "not " :
-	       "", (unsigned long long)t->seed, (unsigned long long)count,
+	printf("%sok 1 seed %llu: %llu generations, %llu operations, %u times "
+	       "full, opened in %llu ms at most\n",
+	       atomic_load(&t->has_failed) ? "not " : "",
+	       (unsigned long long)t->seed, (unsigned long long)count,
 	       (unsigned long long)atomic_load(&t->done),
+	       atomic_load(&t->full),
 	       (unsigned long long)slowest);
 	if (atomic_load(&t->has_failed)) {
 		printf("# generation %llu: %s\n# the pool is in %s\n",

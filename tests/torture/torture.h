@@ -87,6 +87,7 @@ struct torture {
 	struct lun_state luns[LUNS];
 	struct tree_logs tree;
 	atomic_ullong	done;		/* operations */
+	atomic_uint	full;		/* -ENOSPC */
 	atomic_uint	kinds;		/* a bit each: what was tried */
 	atomic_bool	has_failed;
 	char		failure[512];
