@@ -101,6 +101,16 @@ struct worker {
 	pthread_t	thread;
 };
 
+static int show_damage(void *arg, const struct cfs_damage *d)
+{
+	torture_fail(arg, "scrub: %s (%s) on device %u at %llu: %s%s at %llu, "
+		     "healed %d", d->kind, d->cause, d->device_index,
+		     (unsigned long long)d->device_offset_bytes, d->container,
+		     d->volume, (unsigned long long)d->offset_bytes,
+		     d->is_healed);
+	return 0;
+}
+
 /* What an administrator does meanwhile. */
 static void control(struct torture *t, struct cfs_session *s,
 		    struct cfs_rng *rng)
@@ -119,7 +129,7 @@ static void control(struct torture *t, struct cfs_session *s,
 		memset(&check, 0, sizeof(check));
 		switch (cfs_rng_below(rng, 4)) {
 		case 0:
-			r = cfs_session_scrub(s, NULL, &opt, NULL, NULL,
+			r = cfs_session_scrub(s, NULL, &opt, show_damage, t,
 					      &scrub, &err);
 			break;
 		case 1:
@@ -303,8 +313,8 @@ static uint64_t judge(struct torture *t, bool scrubs)
 	tree_judge(t, s);
 	r = cfs_session_check(s, NULL, show_problem, t, &check, &err);
 	if (r == 0 && scrubs)
-		r = cfs_session_scrub(s, NULL, &scrub_opt, NULL, NULL, &scrub,
-				      &err);
+		r = cfs_session_scrub(s, NULL, &scrub_opt, show_damage, t,
+				      &scrub, &err);
 	if (r != 0)
 		torture_fail(t, "check: %s", err.msg);
 	if (scrub.bad_blocks)
