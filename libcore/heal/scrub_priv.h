@@ -69,6 +69,9 @@ int cfs_scrub_save(struct scrub *s, uint64_t lslice, uint32_t block,
 int cfs_scrub_slice(struct scrub *s, uint64_t lslice, uint32_t block);
 int cfs_scrub_roots(struct scrub *s);
 
+/* scrub_slots.c */
+int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area);
+
 /* scrub_resolve.c: what other pieces did not have. */
 int cfs_scrub_resolve(struct scrub *s);
 /* The bad-block table up to @to. */

@@ -12,6 +12,8 @@
 
 #include "heal_fixture.h"
 
+#include "heal/tags_priv.h"
+
 static struct heal_pool used_pool(bool is_mirror)
 {
 	struct heal_pool h = heal_new(is_mirror, UINT64_C(64) << 20);
@@ -295,6 +297,61 @@ static void test_tag_pages(void **state)
 	tag_page(false, true, true, false);
 }
 
+/*
+ * A page of one piece as a crash leaves it that came between the two: one write
+ * behind the other's.  If it lacks a tag of a block in use it was lost later.
+ */
+static void behind(bool lacks_tag)
+{
+	struct heal_pool h = used_pool(true);
+	struct cfs_container *c = h.lun->container;
+	struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	uint64_t vaddr = heal_block(c, CFS_TAG_DATA, 0, 3, NULL);
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	const uint32_t group = cfs_geometry_group(geo, cfs_vaddr_block(vaddr));
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
+	struct heal_damage *all;
+	struct tag_area area;
+	struct cfs_page head;
+	unsigned int slot;
+
+	for (uint64_t i = 0; i < 4; i++) {	/* both slots, more than once */
+		heal_write(h.lun, 2000 + i, 1, i);
+		HEAL_OK(cfs_container_commit(c, &err_));
+	}
+	HEAL_OK(cfs_tag_area_load(mv, cfs_vaddr_lslice(vaddr), &area, &err_));
+	head = area.groups[group].head;
+	memcpy(page, area.groups[group].best, sizeof(*page));
+	cfs_tag_area_done(&area);
+	slot = head.seq & 1;
+	assert_true(head.seq > 2);
+	head.seq -= 2;
+	if (lacks_tag)
+		memset(page->payload, 0, CFS_PAGE_PAYLOAD_BYTES);
+	cfs_page_pack(&head, page);
+	HEAL_OK(cfs_metavolume_write_piece(mv, cfs_vaddr(
+			cfs_vaddr_lslice(vaddr),
+			cfs_geometry_tags_block(geo, group, slot)), 1, 1, page,
+			&err_));
+	free(page);
+	all = heal_scrub(&h);
+	assert_int_equal(all->count, lacks_tag);
+	free(all);
+	HEAL_OK(cfs_tag_area_load(mv, cfs_vaddr_lslice(vaddr), &area, &err_));
+	assert_int_equal(area.groups[group].slots[1][slot].seq,
+			 area.groups[group].head.seq);
+	cfs_tag_area_done(&area);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
+static void test_tag_page_behind(void **state)
+{
+	(void)state;
+	behind(false);
+	behind(true);
+}
+
 /* A container with a tag page in pieces is still written to, elsewhere. */
 static void test_tag_page_lost_writes(void **state)
 {
@@ -567,6 +624,7 @@ int main(void)
 		cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_node_lost),
 		cmocka_unit_test(test_tag_pages),
+		cmocka_unit_test(test_tag_page_behind),
 		cmocka_unit_test(test_tag_page_lost_writes),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_roots),

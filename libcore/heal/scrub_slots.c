@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Scrub of tag pages: each group's, in both slots of each piece.  The newest
+ * good one is what the others are measured by.
+ */
+#include "heal/scrub_priv.h"
+
+#include "base/cleanup.h"
+#include "device/device.h"
+#include "heal/tags_priv.h"
+
+#include <string.h>
+
+/* ---- tag pages ----------------------------------------------------------- */
+
+/* The seq that a slot must have, beside a best page of @best. */
+static uint64_t slot_seq(uint64_t best, unsigned int slot)
+{
+	return (best & 1) == slot ? best : best - 1;
+}
+
+static bool slot_is_good(const struct tag_slot *ts, uint64_t best,
+			 unsigned int slot)
+{
+	uint64_t want = slot_seq(best, slot);
+
+	if (want == 0 || ts->state == TAG_SLOT_GONE)
+		return true;
+	if (ts->state == TAG_SLOT_GOOD)
+		return ts->seq == want;
+	/* The older slot may never have been written: other things stand
+	 * there then.  Only what is ours and damaged was. */
+	return want != best && ts->state == TAG_SLOT_NONE;
+}
+
+/* A slot that was bad; told when the lock is given back. */
+struct bad_slot {
+	uint64_t	vaddr;
+	unsigned int	piece;
+	uint32_t	cause;
+	bool		is_healed;
+	bool		is_behind;
+};
+
+/*
+ * A page that a crash left behind: of two pieces one was written, and what the
+ * write was for did not come to be.  It lacks no tag that anything in use needs;
+ * so it is brought up to the other, and is no damage.
+ */
+static bool is_behind(struct scrub *s, const struct tag_area *area,
+		      uint32_t group, unsigned int piece, unsigned int slot)
+{
+	const struct tag_group *g = &area->groups[group];
+	const struct tag_slot *ts = &g->slots[piece][slot];
+	const struct cfs_tags_payload_disk *old, *best =
+		(const void *)g->best->payload;
+	uint64_t kept[2] = { 0, 0 };
+	bool is_known = false;
+
+	if (ts->state != TAG_SLOT_NONE &&
+	    (ts->state != TAG_SLOT_GOOD ||
+	     ts->seq >= slot_seq(g->head.seq, slot)))
+		return false;
+	if (cfs_repair_kept(s->c, area->lslice, group, kept, &is_known,
+			    NULL) < 0)
+		return false;
+	if (!is_known || !(kept[0] | kept[1]))
+		return true;
+	if (ts->state == TAG_SLOT_NONE)
+		return false;
+	old = (const void *)cfs_tag_area_page(area, piece, slot,
+					      group)->payload;
+	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
+		if (kept[i / 64] >> i % 64 & 1 &&
+		    memcmp(&old->tags[i], &best->tags[i],
+			   sizeof(old->tags[i])) != 0)
+			return false;
+	return true;
+}
+
+/*
+ * Make the page of one slot good.  The older slot gets the newest tags under
+ * its own seq: whoever has to fall back to it then loses nothing.
+ */
+static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
+			 uint32_t group, unsigned int piece, unsigned int slot,
+			 struct bad_slot *ret)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
+		cfs_dev_buf_alloc(sizeof(*page));
+	const struct tag_group *g = &area->groups[group];
+	struct cfs_page head = g->head;
+
+	if (!page)
+		return cfs_err_set(s->err, -ENOMEM, "out of memory");
+	ret->vaddr = cfs_vaddr(area->lslice,
+			       cfs_geometry_tags_block(s->geo, group, slot));
+	ret->piece = piece;
+	ret->is_behind = is_behind(s, area, group, piece, slot);
+	ret->cause = g->slots[piece][slot].state == TAG_SLOT_UNREADABLE ?
+		     CFS_BAD_UNREADABLE : CFS_BAD_CONTENT;
+	memcpy(page, g->best, sizeof(*page));
+	head.seq = slot_seq(g->head.seq, slot);
+	cfs_page_pack(&head, page);
+	ret->is_healed = s->heals &&
+		!cfs_repair_is_away(s->c, area->lslice, group) &&
+		cfs_metavolume_write_piece(s->mv, ret->vaddr, 1, piece, page,
+					   NULL) == 0 &&
+		cfs_metavolume_flush(s->mv, NULL) == 0;
+	return 0;
+}
+
+static bool group_is_good(const struct tag_group *g)
+{
+	for (unsigned int p = 0; p < CFS_PIECES_MAX && g->best; p++)
+		for (unsigned int slot = 0; slot < 2; slot++)
+			if (!slot_is_good(&g->slots[p][slot], g->head.seq,
+					  slot))
+				return false;
+	return g->best != NULL;
+}
+
+/*
+ * A group with something wrong, looked at again with the lock held.  A group
+ * without any good page is left to the resolver, if anything in it is in use.
+ */
+static int scrub_group(struct scrub *s, const struct tag_area *now,
+		       uint32_t group,
+		       struct bad_slot ret[2 * CFS_PIECES_MAX],
+		       unsigned int *ret_count)
+{
+	const struct tag_group *g = &now->groups[group];
+	uint64_t used[2] = { 0, 0 };
+	int r = 0;
+
+	for (unsigned int i = 0; g->best && i < 2 * CFS_PIECES_MAX && r == 0;
+	     i++)
+		if (!slot_is_good(&g->slots[i / 2][i & 1], g->head.seq, i & 1))
+			r = heal_tag_slot(s, now, group, i / 2, i & 1,
+					  &ret[(*ret_count)++]);
+	if (g->best || cfs_repair_has_group(s->c, now->lslice, group))
+		return r;
+	r = cfs_repair_used(s->c, now->lslice, group, used, s->err);
+	if (r == 0 && (used[0] | used[1])) {
+		const struct scrub_group lost = { now->lslice, group, 0 };
+
+		if (cfs_vec_push(&s->groups, lost) < 0)
+			r = cfs_err_set(s->err, -ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+/* Nothing to be done, as far as pages alone tell.  A group in use without any
+ * page of this life is found by its blocks, which have no tags. */
+static bool is_left_alone(const struct tag_group *g)
+{
+	return group_is_good(g) || (!g->best && !g->is_doubtful);
+}
+
+int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area)
+{
+	struct bad_slot bad[2 * CFS_PIECES_MAX];
+	int r = 0;
+
+	for (uint32_t i = 0; i < area->group_count && r == 0; i++) {
+		unsigned int count = 0;
+		struct tag_area now;
+
+		if (is_left_alone(&area->groups[i]))
+			continue;
+		cfs_container_lock(s->c);
+		r = cfs_tag_area_load(s->mv, area->lslice, &now, s->err);
+		if (r == 0) {
+			if (!is_left_alone(&now.groups[i]))
+				r = scrub_group(s, &now, i, bad, &count);
+			cfs_tag_area_done(&now);
+		}
+		cfs_container_unlock(s->c);
+		for (unsigned int k = 0; k < count && r == 0; k++) {
+			if (bad[k].is_behind && (bad[k].is_healed || !s->heals))
+				continue;
+			r = cfs_scrub_tell_piece(s, "tags", bad[k].cause,
+						 bad[k].vaddr, bad[k].piece,
+						 NULL, bad[k].is_healed);
+		}
+	}
+	return r;
+}
