@@ -35,7 +35,7 @@ struct access {
 	uint8_t		*buf;
 	const uint8_t	*from;
 	size_t		good;		/* of a read */
-	bool		is_data;	/* of a seek */
+	bool		is_data;	/* of a seek, or an extent */
 	uint64_t	found;
 };
 
@@ -184,12 +184,9 @@ static int read_piece(struct access *a, uint64_t n, struct cfs_err *err)
 {
 	struct direct_volume *v = a->v;
 	size_t good = 0;
-	int r;
+	int r = cfs_data_read_beside(&v->view, v->ino, a->offset, a->buf,
+				     (size_t)n, &good, err);
 
-	cfs_container_lock(v->dc->c);
-	r = cfs_data_read(&v->view, v->ino, a->offset, a->buf, (size_t)n,
-			  &good, err);
-	cfs_container_unlock(v->dc->c);
 	a->good = good;
 	return r;
 }
@@ -326,6 +323,38 @@ static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 	return 0;
 }
 
+static int extent_piece(struct access *a, uint64_t n, struct cfs_err *err)
+{
+	struct direct_volume *v = a->v;
+	int r;
+
+	cfs_container_lock(v->dc->c);
+	r = cfs_data_extent(&v->view, v->ino, a->offset, n, &a->is_data,
+			    &a->found, err);
+	cfs_container_unlock(v->dc->c);
+	return r;
+}
+
+/* What is behind the first piece is another lease's to tell. */
+static int io_extent(struct cfs_io_volume *io, uint64_t offset_bytes,
+		     uint64_t length_bytes, bool *ret_is_data,
+		     uint64_t *ret_length_bytes, struct cfs_err *err)
+{
+	struct access a = {
+		.v = of(io), .offset = offset_bytes, .left = length_bytes,
+		.fn = extent_piece,
+	};
+	int r = check_range(of(io), offset_bytes, length_bytes, err);
+
+	if (r == 0)
+		r = next_piece(&a, err);
+	if (r < 0)
+		return r;
+	*ret_is_data = a.is_data;
+	*ret_length_bytes = a.found;
+	return 0;
+}
+
 static int sync_forwarded(struct direct_volume *v, struct cfs_err *err)
 {
 	struct cfs_io_volume *io;
@@ -423,6 +452,7 @@ static const struct cfs_io_ops direct_ops = {
 	.write = io_write,
 	.discard = io_discard,
 	.seek = io_seek,
+	.extent = io_extent,
 	.sync = io_sync,
 	.watch = io_watch,
 	.may_keep = io_may_keep,
