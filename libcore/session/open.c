@@ -123,16 +123,21 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
-/* However short leases are: a disk may be slow for as long. */
-#define SEAT_PERIOD_NS_MIN	CFS_NS_PER_S
-
 /*
  * How long a holder may be silent, as the pool's settings say: a third of the
  * period of its leases.  A client has at least two thirds left when a holder
  * dies (it renews after one), so the next holder is there before they are
- * over, and the client goes on with what it has.
+ * over, and the client goes on with what it has.  A disk may be slow for a
+ * second, so that leases are three at least.
  */
-static int set_period(struct cfs_session *s, struct cfs_err *err)
+static uint64_t seat_period_ns(uint64_t lease_ns)
+{
+	return CFS_MAX(lease_ns / 3,
+		       CFS_MIN(lease_ns, CFS_SEAT_PERIOD_NS_MIN));
+}
+
+/* While somebody may have leases of another period, the shorter one counts. */
+int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err)
 {
 	struct cfs_pool_rec rec;
 	uint64_t period_ns;
@@ -144,13 +149,14 @@ static int set_period(struct cfs_session *s, struct cfs_err *err)
 	r = cfs_pool_rec_get(s->pool, &rec, err);
 	if (r < 0 || !rec.config[CFS_POOL_CONFIG_LEASE_NS])
 		return r;
-	period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
-	period_ns = CFS_MAX(period_ns / 3,
-			    CFS_MIN(period_ns, SEAT_PERIOD_NS_MIN));
-	return cfs_holder_set_period(s->holder, period_ns,
-				     (uint32_t)rec.config[
-						CFS_POOL_CONFIG_DRIFT_PPM],
-				     err);
+	period_ns = seat_period_ns(rec.config[CFS_POOL_CONFIG_LEASE_NS]);
+	if (s->seat_period_ns && period_ns >= s->seat_period_ns)
+		return 0;
+	r = cfs_holder_set_period(s->holder, period_ns, (uint32_t)
+				  rec.config[CFS_POOL_CONFIG_DRIFT_PPM], err);
+	if (r == 0)
+		s->seat_period_ns = period_ns;
+	return r;
 }
 
 /* The pool itself, once it is ours. */
@@ -171,7 +177,7 @@ static int open_held(struct cfs_session *s, bool was_clean,
 		r = cfs_pool_open(s->set, s->seat.epoch, s->seat.roots, &opt,
 				  &s->pool, err);
 	if (r == 0)
-		r = set_period(s, err);
+		r = cfs_session_follow_period(s, err);
 	if (r == 0 && (!s->opt.must_hold || !s->opt.is_writable))
 		r = cfs_session_settle_delegations(s, err);
 	/* Who is going to answer others lets them come back (serve.h). */

@@ -543,6 +543,13 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 	} else if (strcmp(key, "lease_period") == 0) {
 		r = cfs_duration_parse(value, &n, err);
 		set_period(s, &rec, n);
+		if (r == 0 && n < 3 * CFS_SEAT_PERIOD_NS_MIN && s->holder &&
+		    cfs_holder_is_shared(s->holder))
+			r = cfs_err_set(err, -EINVAL, "lease_period: from 3s "
+					"on a shared pool: a host is silent "
+					"for 1s at least before another one "
+					"takes over, and leases must outlast "
+					"that");
 		if (r == 0 && (n < UINT64_C(1000000000) ||
 			       n > UINT64_C(3600000000000)))
 			r = cfs_err_set(err, -EINVAL, "lease_period: from 1s "
@@ -568,6 +575,9 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 	}
 	if (r == 0)
 		r = cfs_pool_rec_set(s->pool, &rec, err);
+	/* Who takes over is quick enough before anybody has a short one. */
+	if (r == 0 && strcmp(key, "lease_period") == 0)
+		r = cfs_session_follow_period(s, err);
 	if (r == 0 && strcmp(key, "lease_period") == 0)
 		cfs_serve_lease_set_period(s, n);
 	/* The labels carry the name as a hint for tools that only look. */

@@ -33,6 +33,7 @@ struct cfs_session {
 	struct cfs_remote *beside;
 	struct cfs_devset *set;
 	struct cfs_holder *holder;
+	uint64_t	seat_period_ns;	/* shared pools: silent for so long */
 	struct cfs_holder_watch watch;	/* of the one before, on shared pools */
 	struct cfs_seat	seat;
 	pthread_mutex_t	seat_lock;	/* of seat and holder, once open */
@@ -102,3 +103,9 @@ int cfs_session_open_new_device(struct cfs_session *s, const char *path,
 /* Blocks in the bad-block table of a container. */
 int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
 			  struct cfs_err *err);
+
+/* open.c: however short leases are, a disk may be slow for as long. */
+#define CFS_SEAT_PERIOD_NS_MIN	CFS_NS_PER_S
+/* The settings say another lease period; does nothing where the pool is not
+ * shared. */
+int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err);

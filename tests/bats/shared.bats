@@ -50,6 +50,14 @@ now_ms()
 	run -0 on b cfsck-heal check "$P"
 }
 
+@test "leases that a takeover would not outlast are refused" {
+	run -2 on a slicectl set "$P" lease_period=2900ms
+	[[ $output = *": from 3s on a shared pool: a host is silent for 1s at least before another one takes over, and leases must outlast that" ]]
+	on a slicectl set "$P" lease_period=3s
+	run -0 on b slicectl show --json "$P"
+	[ "$(jq -r .pool.lease_period_ns <<<"$output")" = 3000000000 ]
+}
+
 @test "devices that are added have no vote" {
 	on a mkcfs -q "$P:vm0" --lun 4M
 	truncate -s 128M second third

@@ -28,9 +28,10 @@ world() {
 	host_make gamma 3 5000
 	certs alpha beta gamma
 	on alpha mkcfs -q --shared --size 256M "$P"
-	on alpha slicectl set "$P" lease_period=${PERIOD}s
 	serve alpha "$P"
 	FIRST=$MANAGER
+	# Shorter than what the manager began with: it follows.
+	client alpha slicectl set "$P" lease_period=${PERIOD}s
 }
 
 # client HOST COMMAND...: there, with its certificate.
