@@ -1,0 +1,124 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A container of a shared pool is delegated to another host, and a third one
+# counts in it, each step under a lease, while either of the two is cut off,
+# frozen or killed.  A checker of histories has the last word (judge).
+
+load ../bats/helpers
+load hosts
+
+PERIOD=2
+
+setup() {
+	need_namespaces
+	command -v openssl >/dev/null || skip "no openssl"
+	cfs_setup
+	cp "$BATS_TEST_DIRNAME/section" "$BATS_TEST_DIRNAME/judge" .
+}
+
+teardown() {
+	[ -e history ] && tail -n 3 history ./*.err ./*.errors
+	hosts_done
+}
+
+# Alpha manages the pool, beta has the container, gamma works in it.
+world() {
+	host_make alpha 1
+	host_make beta 2 1000000
+	host_make gamma 3 5000
+	certs alpha beta gamma
+	on alpha mkcfs -q --shared --size 128M "$P"
+	on alpha slicectl set "$P" lease_period=${PERIOD}s
+	printf '%020d' 0 >zero
+	truncate -s 64K zero
+	on alpha mkcfs -q "$P:count" --lun 64K --from zero
+	: >history
+	serve alpha "$P"
+	FIRST=$MANAGER
+	serve beta "$P:count" 20
+	SECOND=$MANAGER
+	spawn gamma env CFS_TLS_CERT=gamma.crt CFS_TLS_KEY=gamma.key \
+		CFS_TLS_CA=ca.crt ./section worker gamma "$P"
+	WORKER=$SPAWNED
+	gets_on
+}
+
+acks() {
+	grep -c "^ack gamma" history || true
+}
+
+# The worker gets on, within $1 seconds.
+gets_on() {
+	local before
+
+	before=$(acks)
+	wait_for "[ \$(acks) -gt $before ]" "${1:-30}"
+}
+
+delegations() {
+	with gamma on gamma leasectl status --json --wait 20 "$P" |
+		jq -c "[.delegations[].state]"
+}
+
+# All stop; what was acknowledged is what is there.
+verdict() {
+	: >stop
+	wait_for "! kill -0 $WORKER 2>/dev/null" 40
+	end TERM "$SECOND"
+	end TERM "$FIRST"
+	on beta cfscp -q --wait 30 "$P:count" last
+	echo "last $((10#$(head -c 20 last)))" >>history
+	./judge history >wrong
+	cat wrong
+	[ ! -s wrong ]
+	run -0 on gamma cfsck-heal check --wait 30 "$P"
+}
+
+@test "the secondary is cut off, taken over, and comes back as nobody" {
+	world
+	[ "$(delegations)" = '["held"]' ]
+	gets_on
+	unplug beta
+	gets_on 40
+	[ "$(delegations)" = '["frozen"]' ]
+	plug beta
+	# It writes no more, and says why.
+	wait_for "! kill -0 $SECOND 2>/dev/null" 20
+	grep -q "taken the container over" beta.errors
+	gets_on
+	verdict
+}
+
+@test "the secondary freezes in the middle, and wakes late" {
+	world
+	for i in 1 2; do
+		tree STOP "$SECOND"
+		gets_on 40
+		tree CONT "$SECOND"
+		wait_for "! kill -0 $SECOND 2>/dev/null" 20
+		gets_on
+		serve beta "$P:count" 30
+		SECOND=$MANAGER
+		gets_on 40
+	done
+	verdict
+}
+
+@test "the manager is killed: the container stays where it is" {
+	world
+	# Nobody else is to be quicker, who does not listen on the network.
+	tree STOP "$WORKER"
+	tree KILL "$FIRST"
+	serve gamma "$P" 40
+	FIRST=$MANAGER
+	tree CONT "$WORKER"
+	gets_on 40
+	wait_for '[ "$(delegations)" = "[\"held\"]" ]' 30
+	gets_on
+	kill -0 "$SECOND"
+	tree KILL "$SECOND"
+	gets_on 40
+	[ "$(delegations)" = '["frozen"]' ]
+	verdict
+}
