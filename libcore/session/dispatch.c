@@ -4,9 +4,12 @@
  * pool, asked of the holder if another one does.
  */
 #include "session/here.h"
+#include "base/clock.h"
 #include "session/local.h"
 #include "session/remote.h"
 #include "session/session_priv.h"
+
+#define PAUSE_NS (20 * CFS_NS_PER_MS)
 
 bool cfs_session_is_holder(const struct cfs_session *s)
 {
@@ -114,15 +117,28 @@ int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,
 		    uint64_t size_bytes, uint64_t limit_bytes,
 		    bool is_unfinished, struct cfs_err *err)
 {
+	struct cfs_clock *clock = cfs_clock_system();
+	uint64_t now_ns = cfs_clock_elapsed_ns(clock);
+	const uint64_t end_ns = cfs_deadline_add(now_ns, s->opt.wait_seconds *
+							 CFS_NS_PER_S);
 	int r;
 
 	if (!s->remote)
 		return cfs_local_create(s, name, kind, size_bytes, limit_bytes,
 					is_unfinished, err);
 	r = cfs_session_may_write(s, err);
-	return r < 0 ? r
-		     : cfs_remote_create(s->remote, name, kind, size_bytes,
-					 limit_bytes, is_unfinished, err);
+	while (r == 0) {
+		r = cfs_remote_create(s->remote, name, kind, size_bytes,
+				      limit_bytes, is_unfinished, err);
+		now_ns = cfs_clock_elapsed_ns(clock);
+		/* What a dead one has left there goes in a moment. */
+		if (r != -EAGAIN || now_ns >= end_ns)
+			break;
+		cfs_clock_sleep_until(clock, now_ns + PAUSE_NS);
+		r = s->opt.stop && s->opt.stop(s->opt.arg) ?
+		    cfs_err_set(err, -EINTR, "stopped") : 0;
+	}
+	return r;
 }
 
 int cfs_here_finish_volume(struct cfs_session *s, const char *name,

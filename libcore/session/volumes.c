@@ -10,6 +10,8 @@
 #include "tree/space.h"
 
 #include <inttypes.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +305,26 @@ bool cfs_session_may_see(struct cfs_session *s, const struct cfs_member *m)
 	return own;
 }
 
+/* Is what has this name being made by somebody who is dead?  It goes as soon as
+ * what he had open is known to be free. */
+static bool is_leaving(struct cfs_session *s, const char *name)
+{
+	struct cfs_making *own;
+	struct cfs_member *m;
+
+	if (cfs_pool_member(s->pool, name, &m, NULL) < 0 ||
+	    m->rec.state != CFS_OBJECT_MAKING)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	for (own = s->making; own && own->container != m->id; own = own->next)
+		;
+	if (own && own->maker != &nobody &&
+	    !(own->pid && kill((pid_t)own->pid, 0) < 0 && errno == ESRCH))
+		own = NULL;
+	pthread_mutex_unlock(&s->lock);
+	return own;
+}
+
 static int check_size(uint64_t size_bytes, struct cfs_err *err)
 {
 	if (size_bytes == 0 || size_bytes % CFS_BLOCK_BYTES ||
@@ -331,6 +353,9 @@ int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 	if (r == 0)
 		r = cfs_pool_container_make(s->pool, name, kind, limit_bytes,
 					    CFS_OBJECT_MAKING, &m, err);
+	if (r == -EEXIST && is_leaving(s, name))
+		r = cfs_err_set(err, -EAGAIN, "what somebody has begun to make "
+				"there is still being removed");
 	if (r != 0)
 		return r;
 	r = cfs_volume_make_first(m, kind, kind == CFS_VOLUME_LUN ?
