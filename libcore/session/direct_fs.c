@@ -23,13 +23,29 @@ bool direct_again(struct direct_fs *d, unsigned int *tries, int *r,
 	return *r == 1;
 }
 
+bool direct_gate(struct direct_fs *d)
+{
+	if (__atomic_load_n(&d->locks, __ATOMIC_ACQUIRE))
+		return false;
+	pthread_rwlock_rdlock(&d->gate);
+	if (!__atomic_load_n(&d->locks, __ATOMIC_ACQUIRE))
+		return true;
+	pthread_rwlock_unlock(&d->gate);
+	return false;
+}
+
+void direct_ungate(struct direct_fs *d)
+{
+	pthread_rwlock_unlock(&d->gate);
+}
+
 int direct_begin(struct direct_fs *d, const struct cfs_tree_want *wants,
 		 size_t count, struct cfs_tree_pins *ret, struct cfs_err *err)
 {
 	int r;
 
-	*ret = (struct cfs_tree_pins){ .count = 0 };
-	if (!d->locks)
+	*ret = (struct cfs_tree_pins){ .has_gate = direct_gate(d) };
+	if (ret->has_gate)
 		return 0;
 	r = cfs_tree_locks_get(d->locks, wants, count, ret, err);
 	if (r == 0 && !cfs_tree_locks_may_start(d->locks, ret)) {
@@ -43,8 +59,10 @@ int direct_begin(struct direct_fs *d, const struct cfs_tree_want *wants,
 int direct_end(struct direct_fs *d, struct cfs_tree_pins *pins, int r,
 	       bool writes, struct cfs_err *err)
 {
-	if (!d->locks)
+	if (pins->has_gate) {
+		direct_ungate(d);
 		return r;
+	}
 	if (r >= 0 && !cfs_tree_locks_hold(d->locks, pins))
 		r = cfs_err_set(err, -ESTALE, "the lease was lost meanwhile");
 	cfs_tree_locks_put(d->locks, pins, writes);
@@ -314,6 +332,7 @@ static int fs_lookup(void *arg, uint64_t dir_ino, const void *name,
 	struct cfs_inode *inode;
 	struct direct_fs *d = arg;
 	struct cfs_tree_pins pins;
+	bool has_none;
 	uint64_t ino;
 	int r;
 
@@ -322,13 +341,15 @@ static int fs_lookup(void *arg, uint64_t dir_ino, const void *name,
 		if (r < 0)
 			return r;
 		ino = 0;
-		inode = pins.is_whole || wants[1].ino ? ret_inode : NULL;
+		has_none = pins.has_gate;
+		inode = pins.is_whole || has_none || wants[1].ino ?
+			ret_inode : NULL;
 		DIRECT_RUN(d, r, cfs_fs_lookup(d->inner, dir_ino, name,
 					       name_bytes, &ino, inode, err));
 		r = direct_end(d, &pins, r, false, err);
 		if (r < 0)
 			return r;
-		if (!ret_inode || (inode && (pins.is_whole || !d->locks ||
+		if (!ret_inode || (inode && (pins.is_whole || has_none ||
 					     ino == wants[1].ino)))
 			break;
 		wants[1].ino = ino;
@@ -358,6 +379,7 @@ static void direct_free(struct direct_fs *d, bool is_settled)
 	cfs_tree_locks_free(d->locks, is_settled);
 	cfs_fs_close(d->inner);
 	pthread_rwlock_destroy(&d->watch_lock);
+	pthread_rwlock_destroy(&d->gate);
 	free(d);
 }
 
@@ -409,7 +431,7 @@ static const struct cfs_fs_ops direct_ops = {
 
 static int make_locks(struct direct_fs *d,
 		      const struct cfs_tree_locks_config *config,
-		      struct cfs_err *err)
+		      struct cfs_tree_locks **ret, struct cfs_err *err)
 {
 	struct cfs_tree_locks_config own = *config;
 
@@ -421,7 +443,7 @@ static int make_locks(struct direct_fs *d,
 	};
 	if (cfs_container_is_client(d->view.container))
 		own.ops.published = lease_published;
-	return cfs_tree_locks_new(&own, &d->locks, err);
+	return cfs_tree_locks_new(&own, ret, err);
 }
 
 int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
@@ -436,15 +458,63 @@ int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	pthread_rwlock_init(&d->watch_lock, NULL);
+	pthread_rwlock_init(&d->gate, NULL);
 	d->inner = inner;
 	d->view = *view;
 	if (config)
-		r = make_locks(d, config, err);
+		r = make_locks(d, config, &d->locks, err);
 	if (r == 0)
 		r = cfs_fs_open_with(&direct_ops, d, cfs_fs_root_ino(inner),
 				     cfs_fs_is_writable(inner), ret, err);
 	if (r < 0)
 		direct_free(d, true);
+	return r;
+}
+
+/* ---- leases from now on -------------------------------------------------- */
+
+struct counting {
+	struct cfs_tree_locks *locks;
+	bool		has_one;
+	struct cfs_err	*err;
+};
+
+static int count_open(void *arg, uint64_t ino, uint32_t count)
+{
+	struct counting *n = arg;
+	int r = 0;
+
+	n->has_one = true;
+	while (r == 0 && count-- > 0)
+		r = cfs_tree_locks_opened(n->locks, ino, n->err);
+	return r;
+}
+
+int cfs_direct_fs_begin_leases(struct cfs_fs *fs,
+			       const struct cfs_tree_locks_config *config,
+			       struct cfs_err *err)
+{
+	struct direct_fs *d = cfs_fs_ops_arg(fs, &direct_ops);
+	const struct cfs_tree_want root = { cfs_fs_root_ino(fs), false };
+	struct counting n = { .err = err };
+	struct cfs_tree_pins pins;
+	int r;
+
+	pthread_rwlock_wrlock(&d->gate);
+	r = make_locks(d, config, &n.locks, err);
+	if (r == 0)
+		r = cfs_fs_each_open(d->inner, count_open, &n);
+	if (r < 0)
+		cfs_tree_locks_free(n.locks, true);
+	else
+		__atomic_store_n(&d->locks, n.locks, __ATOMIC_RELEASE);
+	pthread_rwlock_unlock(&d->gate);
+	if (r < 0 || !n.has_one)
+		return r;
+	/* The whole tree, whose giving up makes those known to all. */
+	r = cfs_tree_locks_get(d->locks, &root, 1, &pins, err);
+	if (r == 0)
+		cfs_tree_locks_put(d->locks, &pins, false);
 	return r;
 }
 

@@ -36,11 +36,19 @@
  * @config: how leases are got.  Of its ops settle may be NULL: it is for closing a
  *          tree whose changes cannot be given back, and has our log read;
  *          fresh is not used.  @config NULL: a snapshot, which needs no leases:
- *          it is read again where the view is old
+ *          it is read again where the view is old;
+ *          or a tree of whoever holds the pool, until cfs_direct_fs_begin_leases.
  */
 int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 		       const struct cfs_tree_locks_config *config,
 		       struct cfs_fs **ret, struct cfs_err *err);
+/*
+ * One that was made without @config takes leases from now on.  What is open is kept so.  Calls that run
+ * are waited for.  Of a writable tree; once.
+ */
+int cfs_direct_fs_begin_leases(struct cfs_fs *fs,
+			       const struct cfs_tree_locks_config *config,
+			       struct cfs_err *err);
 /* As cfs_io_watch and cfs_io_may_keep, of one that cfs_direct_fs_open made. */
 struct cfs_io_watch;
 void cfs_direct_fs_watch(struct cfs_fs *fs, const struct cfs_io_watch *watch);

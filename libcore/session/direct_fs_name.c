@@ -333,8 +333,11 @@ int direct_close_ino(void *arg, uint64_t ino, struct cfs_err *err)
 	bool frees = false;
 	int r;
 
-	if (!d->locks)
-		return cfs_fs_close_ino(d->inner, ino, err);
+	if (direct_gate(d)) {
+		r = cfs_fs_close_ino(d->inner, ino, err);
+		direct_ungate(d);
+		return r;
+	}
 	r = direct_begin(d, &want, 1, &pins, err);
 	if (r == 0) {
 		DIRECT_RUN(d, r, cfs_fs_getattr(d->inner, ino, &inode, err));

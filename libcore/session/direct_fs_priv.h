@@ -13,7 +13,10 @@
 struct direct_fs {
 	struct cfs_fs	*inner;
 	struct cfs_view	view;
-	struct cfs_tree_locks *locks;	/* NULL: a snapshot */
+	/* NULL: a snapshot, or nobody can ask for leases yet; atomic.  The gate
+	 * is held by calls that began without. */
+	struct cfs_tree_locks *locks;
+	pthread_rwlock_t gate;
 	struct cfs_tree_lock_ops upper;	/* of whoever opened it */
 	pthread_rwlock_t watch_lock;
 	struct cfs_io_watch watch;	/* changes NULL: nobody watches */
@@ -32,6 +35,9 @@ bool direct_again(struct direct_fs *d, unsigned int *tries, int *r,
 	while (direct_again(d, &tries_, &(r), err));			\
 } while (0)
 
+/* True: there are no leases, and none are taken until direct_ungate. */
+bool direct_gate(struct direct_fs *d);
+void direct_ungate(struct direct_fs *d);
 int direct_begin(struct direct_fs *d, const struct cfs_tree_want *wants,
 		 size_t count, struct cfs_tree_pins *ret, struct cfs_err *err);
 /* Returns @r, or that the leases were lost meanwhile. */

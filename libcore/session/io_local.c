@@ -104,6 +104,8 @@ static int tree_new(struct local_volume *v, struct cfs_err *err)
 		r = cfs_serve_direct_tree_open(v->s->beside_us, &of_volume,
 					       &v->view, true, t->fs, &t->fs,
 					       &t->beside, err);
+	else if (r == 0 && v->s->opt.is_writable && !v->s->opt.is_dry_run)
+		r = cfs_direct_fs_open(t->fs, &v->view, NULL, &t->fs, err);
 	if (r < 0) {
 		free(t);
 		return r;
@@ -115,6 +117,73 @@ static int tree_new(struct local_volume *v, struct cfs_err *err)
 	v->s->trees = t;
 	v->tree = t;
 	return 0;
+}
+
+/* One user less. */
+static void tree_drop(struct cfs_session *s, struct cfs_open_tree *t)
+{
+	struct cfs_open_tree **at;
+	bool is_last;
+
+	pthread_mutex_lock(&s->lock);
+	is_last = __atomic_sub_fetch(&t->users, 1, __ATOMIC_SEQ_CST) == 0;
+	if (is_last) {
+		for (at = &s->trees; *at != t; at = &(*at)->next)
+			;
+		*at = t->next;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!is_last)
+		return;
+	if (t->beside)
+		cfs_serve_direct_tree_close(t->beside);
+	else
+		cfs_fs_close(t->fs);
+	pthread_rwlock_destroy(&t->watch_lock);
+	free(t);
+}
+
+/* @t was opened when nobody could ask for leases. */
+static int tree_begin(struct cfs_session *s, struct cfs_open_tree *t,
+		      struct cfs_err *err)
+{
+	const struct cfs_lock_resource of_volume = {
+		.container = t->container, .volume = t->volume,
+	};
+	struct cfs_member *m;
+	int r = cfs_pool_member_by_id(s->pool, t->container, &m, err);
+
+	if (r == 0)
+		r = cfs_serve_direct_tree_begin(s->beside_us, &of_volume,
+						m->container, t->fs,
+						&t->beside, err);
+	return r;
+}
+
+/* One that has none, with one more user. */
+static struct cfs_open_tree *next_without(struct cfs_session *s)
+{
+	struct cfs_open_tree *t;
+
+	pthread_mutex_lock(&s->lock);
+	for (t = s->trees; t && t->beside; t = t->next)
+		;
+	if (t)
+		__atomic_add_fetch(&t->users, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&s->lock);
+	return t;
+}
+
+int cfs_local_begin_leases(struct cfs_session *s, struct cfs_err *err)
+{
+	struct cfs_open_tree *t;
+	int r = 0;
+
+	while (r == 0 && (t = next_without(s))) {
+		r = tree_begin(s, t, err);
+		tree_drop(s, t);
+	}
+	return r;
 }
 
 /* Somebody else has come: what is kept is told to be old before it begins. */
@@ -142,8 +211,7 @@ static int io_watch(struct cfs_io_volume *io, const struct cfs_io_watch *watch,
 	t->watcher = watch ? v : NULL;
 	t->watch = watch ? *watch : (struct cfs_io_watch){ .arg = NULL };
 	pthread_rwlock_unlock(&t->watch_lock);
-	if (t->beside)
-		cfs_direct_fs_watch(t->fs, watch);
+	cfs_direct_fs_watch(t->fs, watch);
 	return 0;
 }
 
@@ -189,27 +257,10 @@ static int tree_get(struct local_volume *v, struct cfs_err *err)
 
 static void tree_put(struct local_volume *v)
 {
-	struct cfs_open_tree **at, *last = NULL;
-
-	if (!v->tree) {
+	if (v->tree)
+		tree_drop(v->s, v->tree);
+	else
 		cfs_fs_close(v->v.fs);
-		return;
-	}
-	pthread_mutex_lock(&v->s->lock);
-	if (__atomic_sub_fetch(&v->tree->users, 1, __ATOMIC_SEQ_CST) == 0) {
-		for (at = &v->s->trees; *at != v->tree; at = &(*at)->next)
-			;
-		*at = v->tree->next;
-		last = v->tree;
-	}
-	pthread_mutex_unlock(&v->s->lock);
-	if (last && last->beside)
-		cfs_serve_direct_tree_close(last->beside);
-	else if (last)
-		cfs_fs_close(last->fs);
-	if (last)
-		pthread_rwlock_destroy(&last->watch_lock);
-	free(last);
 }
 
 /* ---- LUNs ---------------------------------------------------------------- */

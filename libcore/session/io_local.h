@@ -9,3 +9,6 @@
 int cfs_local_io_open(struct cfs_session *s, const char *volume,
 		      const char *snap, bool is_writable,
 		      struct cfs_io_volume **ret, struct cfs_err *err);
+
+/* Others are answered from now on: trees that are open take leases. */
+int cfs_local_begin_leases(struct cfs_session *s, struct cfs_err *err);

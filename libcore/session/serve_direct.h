@@ -100,6 +100,7 @@ void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
  * alone.
  */
 struct cfs_beside_tree;
+struct cfs_container;
 struct cfs_fs;
 struct cfs_view;
 bool cfs_serve_direct_has_trees(const struct cfs_serve_direct *sd);
@@ -109,6 +110,14 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 			       struct cfs_fs *inner, struct cfs_fs **ret_fs,
 			       struct cfs_beside_tree **ret,
 			       struct cfs_err *err);
+/* The same of one that was opened, by cfs_direct_fs_open without leases, before
+ * others were answered. */
+int cfs_serve_direct_tree_begin(struct cfs_serve_direct *sd,
+				const struct cfs_lock_resource *of,
+				const struct cfs_container *container,
+				struct cfs_fs *fs,
+				struct cfs_beside_tree **ret,
+				struct cfs_err *err);
 void cfs_serve_direct_tree_close(struct cfs_beside_tree *t);
 
 /* ---- sessions that answer nobody ------------------------------------------ */

@@ -21,7 +21,6 @@ struct cfs_beside_tree {
 	pthread_mutex_t	mutex;		/* making the leaser */
 	struct cfs_leaser *leaser;	/* atomic */
 	struct cfs_fs	*fs;
-	struct cfs_tree_locks *locks;
 };
 
 /* ---- generations --------------------------------------------------------- */
@@ -122,7 +121,8 @@ static void on_recall(void *arg, struct cfs_held *held, uint64_t grant_id,
 
 	(void)resource;
 	if (held) {
-		cfs_tree_locks_recall(t->locks, held, grant_id, mode);
+		cfs_tree_locks_recall(cfs_direct_fs_locks(t->fs), held,
+				      grant_id, mode);
 		return;
 	}
 	leaser = __atomic_load_n(&t->leaser, __ATOMIC_ACQUIRE);
@@ -137,8 +137,8 @@ static void on_lost(void *arg, struct cfs_held *held)
 	struct cfs_beside_tree *t = arg;
 
 	(void)held;
-	if (t->locks)
-		cfs_tree_locks_lost(t->locks);
+	if (t->fs && cfs_direct_fs_locks(t->fs))
+		cfs_tree_locks_lost(cfs_direct_fs_locks(t->fs));
 }
 
 /* For the first call. */
@@ -211,6 +211,32 @@ bool cfs_serve_direct_has_trees(const struct cfs_serve_direct *sd)
 	return sd && cfs_serve_address(sd->serve)[0];
 }
 
+static struct cfs_beside_tree *tree_make(struct cfs_serve_direct *sd,
+					 struct cfs_err *err)
+{
+	struct cfs_beside_tree *t = calloc(1, sizeof(*t));
+
+	if (!t) {
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	t->sd = sd;
+	pthread_mutex_init(&t->mutex, NULL);
+	return t;
+}
+
+static struct cfs_tree_locks_config
+tree_config(struct cfs_beside_tree *t, const struct cfs_lock_resource *of,
+	    bool writes)
+{
+	return (struct cfs_tree_locks_config){
+		.container = of->container, .volume = of->volume,
+		.writes = writes,
+		.ops = { .acquire = tree_acquire, .settle = tree_settle,
+			 .will_wait = tree_will_wait, .arg = t },
+	};
+}
+
 int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 			       const struct cfs_lock_resource *of,
 			       const struct cfs_view *view, bool writes,
@@ -218,24 +244,17 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 			       struct cfs_beside_tree **ret,
 			       struct cfs_err *err)
 {
-	struct cfs_beside_tree *t = calloc(1, sizeof(*t));
-	struct cfs_tree_locks_config config = {
-		.container = of->container, .volume = of->volume,
-		.writes = writes,
-		.ops = { .acquire = tree_acquire, .settle = tree_settle,
-			 .will_wait = tree_will_wait, .arg = t },
-	};
+	struct cfs_beside_tree *t = tree_make(sd, err);
+	struct cfs_tree_locks_config config;
 	int r;
 
 	if (!t) {
 		cfs_fs_close(inner);
-		return cfs_err_set(err, -ENOMEM, "out of memory");
+		return -ENOMEM;
 	}
-	t->sd = sd;
-	pthread_mutex_init(&t->mutex, NULL);
+	config = tree_config(t, of, writes);
 	r = cfs_direct_fs_open(inner, view, &config, &t->fs, err);
 	if (r == 0) {
-		t->locks = cfs_direct_fs_locks(t->fs);
 		r = beside_tree_number(sd, of->container, view->container,
 				       err);
 		if (r < 0)
@@ -246,6 +265,32 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 		return r;
 	}
 	*ret_fs = t->fs;
+	*ret = t;
+	return 0;
+}
+
+int cfs_serve_direct_tree_begin(struct cfs_serve_direct *sd,
+				const struct cfs_lock_resource *of,
+				const struct cfs_container *container,
+				struct cfs_fs *fs,
+				struct cfs_beside_tree **ret,
+				struct cfs_err *err)
+{
+	struct cfs_beside_tree *t = tree_make(sd, err);
+	struct cfs_tree_locks_config config;
+	int r = t ? beside_tree_number(sd, of->container, container, err) :
+		    -ENOMEM;
+
+	if (r == 0) {
+		t->fs = fs;
+		config = tree_config(t, of, true);
+		r = cfs_direct_fs_begin_leases(fs, &config, err);
+	}
+	if (r < 0) {
+		if (t)
+			tree_free(t);
+		return r;
+	}
 	*ret = t;
 	return 0;
 }

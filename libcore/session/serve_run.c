@@ -13,6 +13,7 @@
 #include "base/uuid.h"
 #include "session/delegate_msg.h"
 #include "session/direct_msg.h"
+#include "session/io_local.h"
 #include "session/rpc.h"
 #include "session/secondary.h"
 
@@ -316,8 +317,10 @@ int cfs_serve_start(struct cfs_serve *serve,
 	if (r == 0) {
 		cfs_serve_lease_start(serve->session, serve);
 		cfs_serve_direct_answer(serve->direct, true);
-		r = cfs_serve_run(serve, err);
+		r = cfs_local_begin_leases(serve->session, err);
 	}
+	if (r == 0)
+		r = cfs_serve_run(serve, err);
 	if (r < 0) {
 		cfs_serve_direct_answer(serve->direct, false);
 		cfs_serve_lease_stop(serve->session);

@@ -127,6 +127,7 @@ struct cfs_tree_pins {
 	bool		has_all;	/* some mode of the whole tree */
 	bool		is_whole;	/* a mode that is enough */
 	bool		writes;
+	bool		has_gate;	/* the caller's own: see direct_fs.c */
 	unsigned int	own_count;	/* of our making */
 	uint64_t	published;
 	unsigned int	count;

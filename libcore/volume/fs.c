@@ -339,6 +339,21 @@ int cfs_fs_close_ino(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 	return r;
 }
 
+int cfs_fs_each_open(struct cfs_fs *fs,
+		     int (*each)(void *arg, uint64_t ino, uint32_t count),
+		     void *arg)
+{
+	const struct cfs_inomap_entry *entry;
+	size_t index = 0;
+	int r = 0;
+
+	assert(!fs->ops);
+	while (r == 0 && (entry = cfs_inomap_next(&fs->open, &index)))
+		if (entry->a)
+			r = each(arg, entry->ino, entry->a);
+	return r;
+}
+
 void cfs_fs_leave_ino(struct cfs_fs *fs, uint64_t ino)
 {
 	struct cfs_inomap_entry *entry;

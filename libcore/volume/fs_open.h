@@ -27,6 +27,14 @@ int cfs_fs_make_root(struct cfs_container *c, uint16_t branch, uint32_t mode,
 		     uint64_t *ret_ino, struct cfs_err *err);
 
 /*
+ * Each inode that is open, and how often; by the tree itself, and nothing is
+ * opened or closed meanwhile.  A value of @each that is not 0 ends it.
+ */
+int cfs_fs_each_open(struct cfs_fs *fs,
+		     int (*each)(void *arg, uint64_t ino, uint32_t count),
+		     void *arg);
+
+/*
  * Finish what a crash has left: free inodes without a name, and what lies
  * behind the end of files that were being cut.  No tree of the branch is open,
  * lock not held; many operations.
