@@ -209,6 +209,8 @@ static void give_all(struct cfs_tree_locks *l)
 		pthread_cond_wait(&l->work, &l->mutex);
 	all->is_kept = r < 0;
 	if (r == 0) {
+		if (!stays)
+			all->held = NULL;
 		pthread_mutex_unlock(&l->mutex);
 		if (stays)
 			go_down(held, intent);
@@ -242,7 +244,9 @@ static void give_inode(struct cfs_tree_locks *l, struct cfs_tree_lock *lock)
 		pthread_cond_broadcast(&l->changed);
 		return;
 	}
-	/* Who wants it now asks when it has gone, not to get the same again. */
+	/* Who wants it now asks when it has gone, not to get the same again;
+	 * who looks whether all are held passes it by. */
+	lock->held = NULL;
 	pthread_mutex_unlock(&l->mutex);
 	tree_let_go(held);
 	pthread_mutex_lock(&l->mutex);
