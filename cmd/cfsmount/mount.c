@@ -216,7 +216,10 @@ void mnt_mount_free(struct mnt *m)
 {
 	if (m->se)
 		fuse_session_destroy(m->se);	/* closes m->fd */
-	if (m->mounted)
+	if (m->mounted) {
+		/* Nothing, if it is unmounted; but it forgets the place. */
+		fuse_session_unmount(m->mounted);
 		fuse_session_destroy(m->mounted);
+	}
 	m->se = m->mounted = NULL;
 }

@@ -298,12 +298,16 @@ static int make(struct mnt_volume *v, uint64_t dir_ino, const char *name,
 	CFS_CLEANUP(mnt_acl_new_done) struct mnt_acl_new acl = { NULL };
 	struct cfs_fs_xattr xattrs[2];
 	struct cfs_fs_spec spec;
+	struct cfs_err err = CFS_ERR_INIT;
 	int r = spec_of(v, dir_ino, what, &spec, xattrs, &acl);
 
 	if (r < 0)
 		return r;
-	return cfs_fs_create_with(v->fs, dir_ino, name, strlen(name), &spec,
-				  ret_ino, ret, NULL);
+	r = cfs_fs_create_with(v->fs, dir_ino, name, strlen(name), &spec,
+			       ret_ino, ret, &err);
+	if (r < 0)
+		mnt_note(v->m, "create", &err);
+	return r;
 }
 
 static void make_and_reply(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -434,12 +438,17 @@ int mnt_tmpfile(struct mnt *m, fuse_ino_t parent, const struct mnt_new *what,
 void mnt_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	UNCLOSED struct mnt_volume *v = NULL;
+	struct cfs_err err = CFS_ERR_INIT;
 	uint64_t dir_ino;
+	int r;
 
 	v = to_change(req, parent, name, &dir_ino);
-	if (v)
-		mnt_reply_err(req, cfs_fs_unlink(v->fs, dir_ino, name,
-						 strlen(name), NULL));
+	if (!v)
+		return;
+	r = cfs_fs_unlink(v->fs, dir_ino, name, strlen(name), &err);
+	if (r < 0)
+		mnt_note(v->m, "unlink", &err);
+	mnt_reply_err(req, r);
 }
 
 /* Somebody may be in it: it stays, without a name, until the kernel has
@@ -477,7 +486,9 @@ void mnt_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	UNCLOSED struct mnt_volume *v = NULL;
 	UNCLOSED struct mnt_volume *to = NULL;
+	struct cfs_err err = CFS_ERR_INIT;
 	uint64_t dir_ino, new_dir_ino;
+	int r;
 
 	if (flags & ~(CFS_FS_RENAME_NOREPLACE | CFS_FS_RENAME_EXCHANGE)) {
 		fuse_reply_err(req, EINVAL);
@@ -492,9 +503,11 @@ void mnt_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 		fuse_reply_err(req, EXDEV);
 		return;
 	}
-	mnt_reply_err(req, cfs_fs_rename(v->fs, dir_ino, name, strlen(name),
-					 new_dir_ino, new_name,
-					 strlen(new_name), flags, NULL));
+	r = cfs_fs_rename(v->fs, dir_ino, name, strlen(name), new_dir_ino,
+			  new_name, strlen(new_name), flags, &err);
+	if (r < 0)
+		mnt_note(v->m, "rename", &err);
+	mnt_reply_err(req, r);
 }
 
 /* A file that was made without a name gets its first one. */
