@@ -205,6 +205,12 @@ bool cfs_refer_again(struct cfs_refer_try *t, int code, int *ret,
 	/* What is asked of a secondary itself is not referred further. */
 	if (code != -EREMOTE || s->secondary || s->at_address)
 		return false;
+	/* What it works on is a copy of ours, and not of theirs. */
+	if (s->opt.is_dry_run) {
+		*ret = cfs_err_set(err, -EBUSY, "another process serves it: "
+				   "what would be done there cannot be shown");
+		return false;
+	}
 	for (;;) {
 		r = find(s, t, &e, err);
 		if (r == -ENOENT) {

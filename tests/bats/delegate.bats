@@ -136,6 +136,12 @@ delegation() {
 	truncate -s 64M more.img
 	run -4 --separate-stderr slicectl add "$P" more.img
 	[[ $stderr == *"not while a container is delegated"* ]]
+	# Nothing is done for a dry run, least of all really.
+	run -4 --separate-stderr snapctl take -n "$P:vm0@z"
+	[[ $stderr == *"cannot be shown" ]]
+	run -4 --separate-stderr slicectl resize -n "$P:vm0" 32M
+	run -0 snapctl ls "$P:vm0"
+	[[ $output != *@z* ]]
 	# A second one waits, and gives up.
 	run -4 --separate-stderr cfsd --wait 1 "$P:vm0"
 	[[ $stderr == *"another process serves it" ]]
