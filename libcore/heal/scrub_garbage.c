@@ -377,8 +377,16 @@ static int clear_groups(struct garbage *g)
 
 	if (g->clearings.count == 0)
 		return 0;
+	for (size_t i = 0; i < g->clearings.count && r == 0; i++)
+		if (!cfs_repair_hold(g->s->c, g->area.lslice,
+				     g->clearings.items[i].g.index))
+			r = cfs_err_set(g->s->err, -EIO, "a group could not be "
+					"held");
 	for (unsigned int i = 0; i < 2 && r == 0; i++)
 		r = write_slots(g);
+	for (size_t i = 0; i < g->clearings.count; i++)
+		cfs_repair_release(g->s->c, g->area.lslice,
+				   g->clearings.items[i].g.index);
 	cfs_blocks_forget(cfs_container_blocks(g->s->c), g->area.lslice);
 	for (size_t i = 0; i < g->clearings.count && r == 0; i++)
 		mark_tags(g, g->clearings.items[i].g.tags);

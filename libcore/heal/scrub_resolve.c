@@ -108,6 +108,24 @@ static int want_node(struct resolve *v, const struct cfs_node_found *node,
 	return want(v, node->ref.vaddr[copy], &tag, true);
 }
 
+/* In place where the group is ours, else the whole node elsewhere. */
+static bool write_node(struct scrub *s, const struct cfs_healed_node *h,
+		       const void *buf)
+{
+	const uint64_t lslice = cfs_vaddr_lslice(h->vaddr);
+	const uint32_t group = cfs_geometry_group(s->geo,
+						  cfs_vaddr_block(h->vaddr));
+	bool is_done;
+
+	if (!cfs_repair_hold(s->c, lslice, group))
+		return cfs_repair_move_node(s->c, h->vaddr, NULL) == 0;
+	is_done = cfs_metavolume_write_piece(s->mv, h->vaddr, 1, h->piece, buf,
+					     NULL) == 0;
+	/* The write has ended; what it needs to be durable a flush does. */
+	cfs_repair_release(s->c, lslice, group);
+	return is_done;
+}
+
 /* Copies that are bad while another is good: the same content again. */
 static int heal_node(struct resolve *v, const struct cfs_node_found *node)
 {
@@ -130,9 +148,7 @@ static int heal_node(struct resolve *v, const struct cfs_node_found *node)
 		size_t at;
 
 		if (!(node->bad[i / CFS_PIECES_MAX] >> h.piece & 1) ||
-		    !s->heals ||
-		    cfs_metavolume_write_piece(s->mv, h.vaddr, 1, h.piece,
-					       buf, NULL) < 0)
+		    !s->heals || !write_node(s, &h, buf))
 			continue;
 		at = bad_from(s, h.vaddr);
 		if (at < s->bad.count && s->bad.items[at].vaddr == h.vaddr)

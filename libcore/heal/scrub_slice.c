@@ -63,7 +63,8 @@ static int scrub_headers(struct scrub *s, uint64_t lslice)
 		    header_is_good(s, &at, &want))
 			continue;
 		cfs_container_lock(s->c);
-		is_healed = s->heals &&
+		/* A late one would hit the slice's next life. */
+		is_healed = s->heals && !cfs_repair_is_shared(s->c) &&
 			    cfs_header_write(set, &at, cfs_pool_epoch(s->pool),
 					     &want, NULL) == 0 &&
 			    cfs_dev_flush(cfs_devset_dev(set, at.device),
@@ -190,12 +191,39 @@ static bool find_copy(struct scrub *s, uint64_t vaddr, unsigned int piece,
 static bool write_copy(struct scrub *s, uint64_t vaddr, unsigned int piece,
 		       const struct cfs_tag *tag, void *buf)
 {
-	return s->heals &&
-	       cfs_metavolume_write_piece(s->mv, vaddr, 1, piece, buf, NULL) ==
-	       0 &&
-	       cfs_metavolume_flush(s->mv, NULL) == 0 &&
-	       cfs_metavolume_read(s->mv, vaddr, 1, piece, buf, NULL) == 0 &&
-	       cfs_block_is_good(cfs_container_blocks(s->c), tag, buf);
+	const uint64_t lslice = cfs_vaddr_lslice(vaddr);
+	const uint32_t group = cfs_geometry_group(s->geo,
+						  cfs_vaddr_block(vaddr));
+	bool is_done;
+
+	if (!s->heals || !cfs_repair_hold(s->c, lslice, group))
+		return false;
+	is_done = cfs_metavolume_write_piece(s->mv, vaddr, 1, piece, buf,
+					     NULL) == 0 &&
+		  cfs_metavolume_flush(s->mv, NULL) == 0 &&
+		  cfs_metavolume_read(s->mv, vaddr, 1, piece, buf, NULL) == 0 &&
+		  cfs_block_is_good(cfs_container_blocks(s->c), tag, buf);
+	cfs_repair_release(s->c, lslice, group);
+	return is_done;
+}
+
+/* Not in place: the group is somebody else's who may write it.  A good copy is
+ * read, and written elsewhere; what is left of it is nobody's. */
+static bool move_copy(struct scrub *s, uint64_t vaddr,
+		      const struct cfs_tag *tag)
+{
+	bool is_done;
+
+	if (!s->heals)
+		return false;
+	if (tag->type == CFS_TAG_DATA)
+		return s->m && cfs_pool_move_block(s->m, vaddr, tag,
+						   NULL) == 0 &&
+		       cfs_container_commit(s->c, NULL) == 0;
+	cfs_container_lock(s->c);
+	is_done = cfs_repair_move_node(s->c, vaddr, NULL) == 0;
+	cfs_container_unlock(s->c);
+	return is_done && cfs_container_commit(s->c, NULL) == 0;
 }
 
 enum verdict { IS_GOOD, IS_HEALED, IS_HEALABLE, IS_BAD };
@@ -247,6 +275,8 @@ static int look_again(struct scrub *s, const struct window *w, uint32_t i,
 	cfs_container_unlock(s->c);
 	if (r < 0 || verdict == IS_GOOD)
 		return r;
+	if (verdict == IS_HEALABLE && move_copy(s, vaddr, &tag))
+		verdict = IS_HEALED;
 	if (verdict == IS_BAD)
 		return add_bad(s, w, vaddr, piece, cause, &tag);
 	return cfs_scrub_tell_piece(s, cfs_tag_kind_name(tag.type), cause,

@@ -102,11 +102,12 @@ static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
 	memcpy(page, g->best, sizeof(*page));
 	head.seq = slot_seq(g->head.seq, slot);
 	cfs_page_pack(&head, page);
-	ret->is_healed = s->heals &&
-		!cfs_repair_is_away(s->c, area->lslice, group) &&
-		cfs_metavolume_write_piece(s->mv, ret->vaddr, 1, piece, page,
-					   NULL) == 0 &&
-		cfs_metavolume_flush(s->mv, NULL) == 0;
+	if (!s->heals || !cfs_repair_hold(s->c, area->lslice, group))
+		return 0;
+	ret->is_healed = cfs_metavolume_write_piece(s->mv, ret->vaddr, 1,
+						    piece, page, NULL) == 0 &&
+			 cfs_metavolume_flush(s->mv, NULL) == 0;
+	cfs_repair_release(s->c, area->lslice, group);
 	return 0;
 }
 

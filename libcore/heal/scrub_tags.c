@@ -163,7 +163,15 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 	}
 	if (r < 0)
 		return cfs_err_set(s->err, r, "out of memory");
-	return heals && !is_open ? write_group(s, g) : 0;
+	if (!heals || is_open)
+		return 0;
+	if (!cfs_repair_hold(s->c, at->lslice, at->group)) {
+		*ret_is_healed = false;
+		return 0;
+	}
+	r = write_group(s, g);
+	cfs_repair_release(s->c, at->lslice, at->group);
+	return r;
 }
 
 int cfs_resolve_groups(struct resolve *v)

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "tree/lend_priv.h"
+#include "tree/repair.h"
 #include "tree/space_priv.h"
 #include "tree/tree_priv.h"
 
@@ -57,14 +58,13 @@ struct found_node {
 	struct cfs_key	low;
 };
 
-/* What the block at @vaddr looks like.  -ENOENT: no node. */
-static int look_at(struct cfs_container *c, uint64_t vaddr, void *buf,
-		   struct found_node *ret)
+static int look_at_piece(struct cfs_container *c, uint64_t vaddr,
+			 unsigned int piece, void *buf, struct found_node *ret)
 {
 	const struct cfs_node_header_disk *h = buf;
 	unsigned int words;
 
-	if (cfs_metavolume_read_any(c->mv, vaddr, 1, buf, NULL, NULL) < 0 ||
+	if (cfs_metavolume_read(c->mv, vaddr, 1, piece, buf, NULL) < 0 ||
 	    h->tree_id < 1 || h->tree_id > CFS_TREE_COUNT ||
 	    !c->trees[h->tree_id - 1])
 		return -ENOENT;
@@ -77,6 +77,34 @@ static int look_at(struct cfs_container *c, uint64_t vaddr, void *buf,
 	for (unsigned int i = 0; i < words; i++)
 		ret->low.w[i] = le64_get(h->low[i]);
 	return 0;
+}
+
+/* What the block at @vaddr looks like.  -ENOENT: no node. */
+static int look_at(struct cfs_container *c, uint64_t vaddr, void *buf,
+		   struct found_node *ret)
+{
+	const unsigned int readable =
+		cfs_metavolume_readable(c->mv, cfs_vaddr_lslice(vaddr));
+	int r = -ENOENT;
+
+	for (unsigned int p = 0; r < 0 && p < CFS_PIECES_MAX; p++)
+		if (readable & 1u << p)
+			r = look_at_piece(c, vaddr, p, buf, ret);
+	return r;
+}
+
+int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,
+			 struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_NODE_BYTES);
+	struct found_node node;
+	int r = buf ? look_at(c, vaddr, buf, &node) :
+		      cfs_err_set(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = cfs_tree_rewrite(c->trees[node.tree_id - 1], &node.low,
+				     node.level, vaddr, err);
+	return r;
 }
 
 struct found_data {

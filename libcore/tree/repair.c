@@ -6,6 +6,7 @@
 #include "base/xxh.h"
 #include "tree/container_priv.h"
 #include "tree/lend_priv.h"
+#include "tree/space_priv.h"
 #include "tree/tree_priv.h"
 
 #include <stdlib.h>
@@ -113,6 +114,37 @@ bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
 			uint32_t group)
 {
 	return cfs_lend_has_group(c, cfs_vaddr(lslice, group));
+}
+
+bool cfs_repair_is_shared(const struct cfs_container *c)
+{
+	return c->fence != NULL;
+}
+
+bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group)
+{
+	const struct cfs_candidate cand = { .key = cfs_vaddr(lslice, group) };
+
+	if (cfs_lend_has_group(c, cand.key))
+		return false;
+	/* No commit in between: a walk may be under way. */
+	return !c->fence || open_group_of(c, lslice, group) ||
+	       (!c->is_readonly &&
+		cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE) &&
+		cfs_space_lend(c, &cand, 1, NULL) == 0);
+}
+
+void cfs_repair_release(struct cfs_container *c, uint64_t lslice,
+			uint32_t group)
+{
+	const struct cfs_key key =
+		cfs_space_loan_key(cfs_vaddr(lslice, group));
+
+	if (!c->fence || open_group_of(c, lslice, group))
+		return;
+	/* Where that fails it stays ours until the next open. */
+	if (cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, NULL) == 0)
+		c->forces_commit = true;
 }
 
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c)

@@ -57,6 +57,23 @@ bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
 /* Blocks in use of a slice as the allocator counts them, and of all. */
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c);
 
+/*
+ * May a block or a tag page of this group be written in place?  On a pool that
+ * other hosts may take over only by who has the group on loan: it is lent to us
+ * for that, durably, until the repair is over, so that one that comes late hits
+ * a group that is frozen.  False: it is somebody else's, or frozen.  Between the
+ * two the lock is held, and the repair has ended.
+ */
+bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group);
+void cfs_repair_release(struct cfs_container *c, uint64_t lslice,
+			uint32_t group);
+/* Are there hosts that may take it over? */
+bool cfs_repair_is_shared(const struct cfs_container *c);
+/* The node of which a copy stands there is written elsewhere by the next commit.
+ * -ENOENT: no node is known there. */
+int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,
+			 struct cfs_err *err);
+
 /* A node as the walk found it. */
 struct cfs_node_found {
 	unsigned int	tree_id;

@@ -138,6 +138,14 @@ int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 /* Return the empty slices of a container to the pool. */
 int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 		     uint64_t *ret_slices, struct cfs_err *err);
+/*
+ * Write a block of data elsewhere, whose newest version stands at @vaddr under
+ * @tag and is seen by no snapshot; no lock held.  -EBUSY: it is not so, or
+ * clients may write it; as a write else.
+ */
+struct cfs_tag;
+int cfs_pool_move_block(struct cfs_member *m, uint64_t vaddr,
+			const struct cfs_tag *tag, struct cfs_err *err);
 /* Discard the free slices of the pool.  @ret_bytes. */
 int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,
 			  struct cfs_err *err);

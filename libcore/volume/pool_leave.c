@@ -69,6 +69,16 @@ static int move(void *ctx, struct cfs_container *c, uint64_t vaddr,
 	return r;
 }
 
+int cfs_pool_move_block(struct cfs_member *m, uint64_t vaddr,
+			const struct cfs_tag *tag, struct cfs_err *err)
+{
+	struct cfs_lent_counts lent;
+
+	cfs_container_lent_counts(m->container, &lent);
+	return lent.clients ? cfs_err_set(err, -EBUSY, "clients may write it") :
+			      move(m, m->container, vaddr, tag, err);
+}
+
 /*
  * What cannot be moved stays, and the next slice is tried.  Where clients may
  * write, data is theirs.
