@@ -5,36 +5,12 @@
  * The lock order: the leaser's, then those of the connection, whose hooks are
  * called without any.
  */
-#include "lease/conn_lease.h"
-
-#include "lease/period.h"
+#include "lease/conn_lease_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define GOODBYE_NS	CFS_NS_PER_S
-
-struct cfs_leaser {
-	struct cfs_leaser_via via;
-	struct cfs_leaser_hooks hooks;
-	struct cfs_lease_client *client;
-	struct cfs_conn	*conn;		/* NULL: another way */
-	struct cfs_lease_clock clock;	/* over a connection */
-	pthread_mutex_t	lock;		/* over a connection */
-	int		status;		/* of the hello: 1: none yet */
-	struct cfs_err	why;
-	bool		has_left;	/* goodbye was answered */
-};
-
-static void lock(struct cfs_leaser *leaser)
-{
-	pthread_mutex_lock(leaser->via.lock);
-}
-
-static void unlock(struct cfs_leaser *leaser)
-{
-	pthread_mutex_unlock(leaser->via.lock);
-}
 
 /*
  * What was called may have changed when something is due.  Requests do not:
@@ -42,7 +18,7 @@ static void unlock(struct cfs_leaser *leaser)
  */
 static void unlock_and_kick(struct cfs_leaser *leaser)
 {
-	unlock(leaser);
+	leaser_unlock(leaser);
 	if (leaser->via.kick)
 		leaser->via.kick(leaser->via.arg);
 }
@@ -170,9 +146,9 @@ static bool has_answer(void *arg)
 	struct cfs_leaser *leaser = arg;
 	bool has;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	has = leaser->status != 1;
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return has;
 }
 
@@ -181,20 +157,20 @@ int cfs_leaser_hello(struct cfs_leaser *leaser,
 {
 	int r;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	leaser->status = 1;
 	cfs_lease_client_connected(leaser->client);
 	unlock_and_kick(leaser);
 	r = leaser->via.wait(leaser->via.arg, has_answer, leaser, wait, err);
 	if (r < 0)
 		return r;
-	lock(leaser);
+	leaser_lock(leaser);
 	r = leaser->status;
 	if (r < 0 && leaser->why.code == r && err)
 		*err = leaser->why;
 	else if (r < 0)
 		cfs_err_errno(err, r, "the manager");
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return r;
 }
 
@@ -203,9 +179,9 @@ static bool said_goodbye(void *arg)
 	struct cfs_leaser *leaser = arg;
 	bool has_left;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	has_left = leaser->has_left;
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return has_left;
 }
 
@@ -216,12 +192,12 @@ void cfs_leaser_goodbye(struct cfs_leaser *leaser)
 
 	if (leaser->conn && cfs_conn_is_gone(leaser->conn))
 		return;
-	lock(leaser);
+	leaser_lock(leaser);
 	is_known = cfs_lease_client_is_welcome(leaser->client);
 	leaser->has_left = false;
 	if (is_known)
 		cfs_lease_client_goodbye(leaser->client);
-	unlock(leaser);
+	leaser_unlock(leaser);
 	if (is_known)
 		(void)leaser->via.wait(leaser->via.arg, said_goodbye, leaser,
 				       &wait, NULL);
@@ -250,7 +226,7 @@ struct cfs_conn *cfs_leaser_conn(struct cfs_leaser *leaser)
 
 struct cfs_lease_client *cfs_leaser_lock(struct cfs_leaser *leaser)
 {
-	lock(leaser);
+	leaser_lock(leaser);
 	return leaser->client;
 }
 
@@ -262,18 +238,18 @@ void cfs_leaser_unlock(struct cfs_leaser *leaser)
 void cfs_leaser_receive(struct cfs_leaser *leaser, const void *msg,
 			size_t bytes)
 {
-	lock(leaser);
+	leaser_lock(leaser);
 	(void)cfs_lease_client_receive(leaser->client, msg, bytes);
-	unlock(leaser);
+	leaser_unlock(leaser);
 }
 
 uint64_t cfs_leaser_tick(struct cfs_leaser *leaser)
 {
 	uint64_t next;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	next = cfs_lease_client_tick(leaser->client);
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return next;
 }
 
@@ -340,9 +316,9 @@ static void conn_gone(void *arg, const struct cfs_err *why)
 {
 	struct cfs_leaser *leaser = arg;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	cfs_lease_client_disconnected(leaser->client);
-	unlock(leaser);
+	leaser_unlock(leaser);
 	if (leaser->hooks.gone)
 		leaser->hooks.gone(leaser->hooks.arg, why);
 }
@@ -357,18 +333,18 @@ static void conn_sent(void *arg, uint64_t id)
 {
 	struct cfs_leaser *leaser = arg;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	cfs_lease_client_sent(leaser->client, id);
-	unlock(leaser);
+	leaser_unlock(leaser);
 }
 
 static void conn_replied(void *arg, uint64_t id, int status)
 {
 	struct cfs_leaser *leaser = arg;
 
-	lock(leaser);
+	leaser_lock(leaser);
 	cfs_lease_client_replied(leaser->client, id, status);
-	unlock(leaser);
+	leaser_unlock(leaser);
 }
 
 /* The connection, and hello over it. */
@@ -387,9 +363,9 @@ static int connect_over(struct cfs_leaser *leaser, struct cfs_link *link,
 	int r;
 
 	/* Its background thread may ask for it at once. */
-	lock(leaser);
+	leaser_lock(leaser);
 	r = cfs_conn_new(link, &opt, &leaser->conn, err);
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return r < 0 ? r : cfs_leaser_hello(leaser, wait, err);
 }
 
@@ -453,177 +429,9 @@ int cfs_leaser_reconnect(struct cfs_leaser *leaser, struct cfs_link *link,
 
 	/* Its last hooks may still want the lock. */
 	cfs_conn_free(old);
-	lock(leaser);
+	leaser_lock(leaser);
 	leaser->conn = NULL;
 	cfs_lease_client_disconnected(leaser->client);
-	unlock(leaser);
+	leaser_unlock(leaser);
 	return connect_over(leaser, link, wait, err);
-}
-
-/* ---- leases -------------------------------------------------------------- */
-
-static void expect(struct cfs_leaser *leaser, bool begins)
-{
-	if (leaser->via.expect)
-		leaser->via.expect(leaser->via.arg, begins);
-}
-
-static bool is_settled(void *arg)
-{
-	struct cfs_held *held = arg;
-	bool is;
-
-	lock(held->leaser);
-	is = !held->is_waiting;
-	unlock(held->leaser);
-	return is;
-}
-
-/* What a request came to; @held is settled.  With the lock. */
-static int outcome(const struct cfs_held *held, struct cfs_err *err)
-{
-	if (held->status == 0)
-		return 0;
-	if (held->err.code == held->status)
-		return cfs_err_set(err, held->status, "%s", held->err.msg);
-	return cfs_err_errno(err, held->status, "lease");
-}
-
-/* Until the request of @held has come to something. */
-static int settle(struct cfs_held *held, const struct cfs_conn_wait *wait,
-		  struct cfs_err *err)
-{
-	struct cfs_leaser *leaser = held->leaser;
-
-	return leaser->via.wait(leaser->via.arg, is_settled, held, wait, err);
-}
-
-/*
- * What the owner has asked back may still serve another of our requests for a
- * while; the owner says so once, so the new one is told here.  With the lock.
- */
-static void tell_if_recalled(struct cfs_held *held)
-{
-	struct cfs_leaser *leaser = held->leaser;
-	uint32_t mode;
-
-	if (leaser->hooks.recall && cfs_lease_is_recalled(held->lease, &mode))
-		leaser->hooks.recall(leaser->hooks.arg, held,
-				     cfs_lease_grant_of(held->lease),
-				     cfs_lease_resource_of(held->lease), mode);
-}
-
-int cfs_leaser_acquire(struct cfs_leaser *leaser,
-		       const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err)
-{
-	struct cfs_held *held = calloc(1, sizeof(*held));
-	struct cfs_lease_request mine = *req;
-	bool is_waiting;
-	int r;
-
-	if (!held)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	held->leaser = leaser;
-	held->user = req->user;
-	held->is_waiting = true;
-	mine.user = held;
-	expect(leaser, true);
-	lock(leaser);
-	r = cfs_lease_client_acquire(leaser->client, &mine, &held->lease, err);
-	if (r == 0 && cfs_lease_state_of(held->lease) == CFS_LEASE_HELD)
-		held->is_waiting = false;
-	is_waiting = r == 0 && held->is_waiting;
-	unlock(leaser);
-	if (is_waiting)
-		r = settle(held, wait, err);
-	expect(leaser, false);
-	if (!held->lease) {
-		free(held);
-		return r;
-	}
-	lock(leaser);
-	/* It may have come while we gave up. */
-	if (!held->is_waiting)
-		r = outcome(held, err);
-	if (r == 0)
-		tell_if_recalled(held);
-	unlock(leaser);
-	if (r < 0)
-		cfs_leaser_release(held);
-	else
-		*ret = held;
-	return r;
-}
-
-int cfs_leaser_change(struct cfs_held *held, uint32_t mode, bool is_patient,
-		      const struct cfs_conn_wait *wait, struct cfs_err *err)
-{
-	struct cfs_leaser *leaser = held->leaser;
-	bool is_waiting;
-	int r;
-
-	expect(leaser, true);
-	lock(leaser);
-	held->is_waiting = true;
-	held->status = 0;
-	r = cfs_lease_client_change(held->lease, mode, is_patient, err);
-	/* What covers it has it: a weaker mode is never waited for. */
-	if (r < 0 || cfs_lock_mode_covers(cfs_lease_mode_of(held->lease),
-					  mode))
-		held->is_waiting = false;
-	is_waiting = held->is_waiting;
-	unlock(leaser);
-	if (is_waiting)
-		r = settle(held, wait, err);
-	expect(leaser, false);
-	lock(leaser);
-	/* It may have come at once, or while we gave up. */
-	if (!held->is_waiting)
-		r = r < 0 && !is_waiting ? r : outcome(held, err);
-	else if (is_waiting)
-		cfs_lease_client_change_cancel(held->lease);
-	unlock(leaser);
-	return r;
-}
-
-void cfs_leaser_release(struct cfs_held *held)
-{
-	struct cfs_leaser *leaser;
-
-	if (!held)
-		return;
-	leaser = held->leaser;
-	lock(leaser);
-	cfs_lease_client_release(held->lease);
-	unlock(leaser);
-	free(held);
-}
-
-bool cfs_leaser_may_start(struct cfs_held *held, uint64_t duration_ns)
-{
-	bool may;
-
-	lock(held->leaser);
-	may = cfs_lease_client_may_start(held->lease, duration_ns);
-	unlock(held->leaser);
-	return may;
-}
-
-bool cfs_leaser_still_holds(struct cfs_held *held)
-{
-	bool holds;
-
-	lock(held->leaser);
-	holds = cfs_lease_client_still_holds(held->lease);
-	unlock(held->leaser);
-	return holds;
-}
-
-void cfs_leaser_name(struct cfs_held *held, struct cfs_lease_name *ret)
-{
-	lock(held->leaser);
-	cfs_lease_name_of(held->lease, ret);
-	unlock(held->leaser);
 }

@@ -43,8 +43,8 @@ int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 		       const struct cfs_tree_locks_config *config,
 		       struct cfs_fs **ret, struct cfs_err *err);
 /*
- * One that was made without @config takes leases from now on.  What is open is kept so.  Calls that run
- * are waited for.  Of a writable tree; once.
+ * One that was made without @config takes leases from now on.  What is open is
+ * kept so.  Calls that run are waited for.  Of a writable tree; once.
  */
 int cfs_direct_fs_begin_leases(struct cfs_fs *fs,
 			       const struct cfs_tree_locks_config *config,

@@ -197,7 +197,8 @@ int cfs_pools_scan(const char *const *places, size_t place_count,
 		   cfs_pool_each_fn each, void *arg, struct cfs_err *err);
 
 /* KEY=VALUE of a pool: label, cache, lease_period (ns), clock_drift (ppm),
- * checked, mirror; of a volume: limit, checked.  -EINVAL: no such key, or no such value. */
+ * checked, mirror; of a volume: limit, checked.  -EINVAL: no such key, or no
+ * such value. */
 int cfs_session_set(struct cfs_session *s, const char *volume /* or NULL */,
 		    const char *key, const char *value, struct cfs_err *err);
 
