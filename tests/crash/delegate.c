@@ -202,8 +202,7 @@ static void judge(struct tale *t, size_t event, uint64_t seed, bool is_sealed)
 	t->recovered++;
 }
 
-static void crash_all(const char *name, bool is_shared, unsigned int devices,
-		      bool is_returned)
+static void crash_all(bool is_shared, unsigned int devices, bool is_returned)
 {
 	struct tale *t = calloc(1, sizeof(*t));
 	const size_t step = getenv("CFS_LONG") ? 1 : 3;
@@ -222,20 +221,53 @@ static void crash_all(const char *name, bool is_shared, unsigned int devices,
 		seed++;
 		judge(t, at, seed, seed & 1);
 	}
-	printf("ok %s # %" PRIu64 " recoveries of %zu events\n", name,
-	       t->recovered, count);
+	printf("# %" PRIu64 " recoveries of %zu events\n", t->recovered, count);
 	manager_close(&t->a);
 	shared_free(&t->p);
 	free(t->known);
 	free(t);
 }
 
+static void one_host_return(void **state)
+{
+	(void)state;
+	crash_all(false, 1, true);
+}
+
+static void one_host_takeover(void **state)
+{
+	(void)state;
+	crash_all(false, 1, false);
+}
+
+static void shared_return(void **state)
+{
+	(void)state;
+	crash_all(true, 1, true);
+}
+
+static void shared_takeover(void **state)
+{
+	(void)state;
+	crash_all(true, 1, false);
+}
+
+static void mirror_takeover(void **state)
+{
+	(void)state;
+	crash_all(false, 2, false);
+}
+
 int main(void)
 {
-	crash_all("one-host-return", false, 1, true);
-	crash_all("one-host-takeover", false, 1, false);
-	crash_all("shared-return", true, 1, true);
-	crash_all("shared-takeover", true, 1, false);
-	crash_all("mirror-takeover", false, 2, false);
-	return 0;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_host_return),
+		cmocka_unit_test(one_host_takeover),
+		cmocka_unit_test(shared_return),
+		cmocka_unit_test(shared_takeover),
+		cmocka_unit_test(mirror_takeover),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
