@@ -23,6 +23,7 @@
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
 #include "ondisk/table.h"
+#include "session/delegate_msg.h"
 #include "session/direct_msg.h"
 #include "tree/container_client.h"
 #include "volume/pool_delegate.h"
@@ -598,6 +599,14 @@ static void delegations(void)
 		.address = "tcp:host:7010",
 	};
 	const struct cfs_device_rec dev = { .state = CFS_DEVICE_OK };
+	const struct cfs_delegate_request q = {
+		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
+		.name = "vm", .address = "unix:/run/cfs/x.sock",
+	};
+	const struct cfs_delegate_entry e = {
+		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
+		.state = CFS_DELEGATION_HELD, .name = "vm", .host = "host",
+	};
 	struct cfs_lent_slice slice = { .lslice = 2 };
 	struct cfs_pool_grant grant = {
 		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
@@ -622,6 +631,14 @@ static void delegations(void)
 		fail("slices");
 	seed_write("delegation", "slices", 2, buf.data, buf.bytes, false);
 	cfs_pool_grant_donep(&grant);
+	buf.bytes = 0;
+	if (cfs_delegate_request_pack(&q, &buf) < 0)
+		fail("request");
+	seed_write("delegate_msg", "request", 0, buf.data, buf.bytes, false);
+	buf.bytes = 0;
+	if (cfs_delegate_entry_pack(&e, &buf) < 0)
+		fail("entry");
+	seed_write("delegate_msg", "entry", 1, buf.data, buf.bytes, false);
 }
 
 static void directs(void)
