@@ -96,6 +96,9 @@ LIBS := -luring -lblkid -ljansson -ldl -lm
 LIBS_leasectl := -lreadline
 LIBS_slicectl := -lreadline
 LIBS_cfsmount := -lfuse3
+# A test in which allocations fail.
+LIBS_test_session_memory := $(addprefix -Wl$(comma)--wrap=,malloc calloc \
+	realloc reallocarray aligned_alloc posix_memalign strdup strndup)
 
 # ----------------------------------------------------------------- sources
 

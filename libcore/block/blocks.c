@@ -78,17 +78,23 @@ int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 			struct cfs_err *err)
 {
 	struct open_entry *o = calloc(1, sizeof(*o));
+	int r;
 
 	if (!o)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	o->key = group_key(g->lslice, g->index);
 	o->group = g;
 	pthread_mutex_lock(&b->lock);
-	HASH_ADD(hh, b->open, key, sizeof(o->key), o);
-	b->changes++;
-	cache_drop(b, o->key);
+	r = CFS_HASH_ADD(b->open, key, o);
+	if (r == 0) {
+		b->changes++;
+		cache_drop(b, o->key);
+	}
 	pthread_mutex_unlock(&b->lock);
-	return 0;
+	if (r == 0)
+		return 0;
+	free(o);
+	return cfs_err_set(err, r, "out of memory");
 }
 
 void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g)
@@ -164,7 +170,8 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 		HASH_DEL(b->cache, old);
 		free(old);
 	}
-	HASH_ADD(hh, b->cache, key, sizeof(e->key), e);
+	if (CFS_HASH_ADD(b->cache, key, e) < 0)
+		free(e);
 	if (HASH_CNT(hh, b->cache) > CACHE_GROUPS_MAX) {
 		old = b->cache;		/* in the order of insertion */
 		HASH_DEL(b->cache, old);

@@ -2,10 +2,10 @@
 /* What the files of the block store share. */
 #pragma once
 
+#include "base/hash.h"
 #include "block/blocks.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 struct csum_entry {
 	uint64_t	key;		/* lslice << 22 | group */

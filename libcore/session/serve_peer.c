@@ -46,7 +46,11 @@ struct serve_peer *serve_peer_get(struct cfs_serve_rpc *rpc,
 					 request->identity->is_local;
 			name_peer(peer, request->identity);
 			pthread_mutex_init(&peer->lock, NULL);
-			HASH_ADD(hh, rpc->peers, id, sizeof(peer->id), peer);
+			if (CFS_HASH_ADD(rpc->peers, id, peer) < 0) {
+				pthread_mutex_destroy(&peer->lock);
+				free(peer);
+				peer = NULL;
+			}
 		}
 	}
 	pthread_mutex_unlock(&rpc->lock);
@@ -182,6 +186,7 @@ int serve_handle_add(struct serve_peer *peer, struct cfs_io_volume *v,
 {
 	struct serve_handle *h = calloc(1, sizeof(*h));
 	bool is_full;
+	int r = 0;
 
 	if (!h)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -193,13 +198,15 @@ int serve_handle_add(struct serve_peer *peer, struct cfs_io_volume *v,
 	if (!is_full) {
 		h->id = ++peer->next_handle;
 		*ret = h->id;
-		HASH_ADD(hh, peer->handles, id, sizeof(h->id), h);
+		r = CFS_HASH_ADD(peer->handles, id, h);
 	}
 	pthread_mutex_unlock(&peer->lock);
-	if (!is_full)
+	if (!is_full && r == 0)
 		return 0;
 	pthread_mutex_destroy(&h->lock);
 	free(h);
+	if (r < 0)
+		return cfs_err_set(err, r, "out of memory");
 	return cfs_err_set(err, -ENFILE, "too many open volumes");
 }
 
@@ -260,11 +267,11 @@ int serve_inode_add(struct serve_handle *h, uint64_t ino, struct cfs_err *err)
 		r = cfs_err_set(err, -EMFILE, "too many open files");
 	if (!i && r == 0) {
 		i = calloc(1, sizeof(*i));
-		if (!i) {
-			r = cfs_err_set(err, -ENOMEM, "out of memory");
-		} else {
+		if (i)
 			i->ino = ino;
-			HASH_ADD(hh, h->inodes, ino, sizeof(i->ino), i);
+		if (!i || CFS_HASH_ADD(h->inodes, ino, i) < 0) {
+			free(i);
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
 		}
 	}
 	/* An inode has room for 2^32 opens in all. */

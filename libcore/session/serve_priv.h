@@ -2,6 +2,7 @@
 /* What the files of serve_rpc share: one request at work. */
 #pragma once
 
+#include "base/hash.h"
 #include "session/io_local.h"
 #include "session/local.h"
 #include "session/rpc.h"
@@ -11,7 +12,6 @@
 #include "pool/commit_hold.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 #define SERVE_HANDLES_MAX	1024u	/* of one peer */
 #define SERVE_INODES_MAX	65536u	/* open, of one handle */

@@ -283,7 +283,10 @@ static int get_inode(struct cfs_tree_locks *l, uint64_t ino, bool writes,
 	lock->ino = ino;
 	lock->mode = writes ? CFS_LOCK_X : CFS_LOCK_S;
 	lock->is_pending = true;
-	HASH_ADD(hh, l->inodes, ino, sizeof(lock->ino), lock);
+	if (CFS_HASH_ADD(l->inodes, ino, lock) < 0) {
+		free(lock);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	r = ask_inode(l, lock, err);
 	if (r < 0) {
 		HASH_DEL(l->inodes, lock);

@@ -34,7 +34,10 @@ int cfs_tree_locks_opened(struct cfs_tree_locks *l, uint64_t ino,
 		o = calloc(1, sizeof(*o));
 		if (o) {
 			o->ino = ino;
-			HASH_ADD(hh, l->opens, ino, sizeof(o->ino), o);
+			if (CFS_HASH_ADD(l->opens, ino, o) < 0) {
+				free(o);
+				o = NULL;
+			}
 		}
 	}
 	if (o)

@@ -5,10 +5,10 @@
 #include "session/tree_locks.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/vec.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 #define TREE_CONTENDED_NS (5 * CFS_NS_PER_S)	/* until the whole is tried */
 

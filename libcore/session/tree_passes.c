@@ -2,12 +2,12 @@
 #include "session/tree_passes.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "session/tree_locks.h"
 #include "tree/hooks.h"
 #include "volume/map.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 #define PASSES_MAX	(UINT32_C(1) << 16)
 
@@ -82,7 +82,10 @@ static struct pass *add(struct cfs_tree_passes *p, uint64_t client,
 	pass->key = (struct pass_key){ r->container, r->volume, r->ino };
 	pass->only = p->knows_all ? client : 0;
 	pass->generation = p->knows_all ? 0 : root_seq;
-	HASH_ADD(hh, p->passes, key, sizeof(pass->key), pass);
+	if (CFS_HASH_ADD(p->passes, key, pass) < 0) {
+		free(pass);
+		return NULL;
+	}
 	return pass;
 }
 
@@ -170,6 +173,7 @@ bool cfs_tree_rules_may(struct cfs_tree_rules *rules, uint16_t branch,
 			uint64_t ino)
 {
 	struct cfs_tree_judged *j;
+	bool may;
 
 	HASH_FIND(hh, rules->judged, &ino, sizeof(ino), j);
 	if (j)
@@ -179,9 +183,10 @@ bool cfs_tree_rules_may(struct cfs_tree_rules *rules, uint16_t branch,
 		return judge(rules, branch, ino);
 	/* As it was before the fold: what makes it comes first. */
 	j->ino = ino;
-	j->may = judge(rules, branch, ino);
-	HASH_ADD(hh, rules->judged, ino, sizeof(j->ino), j);
-	return j->may;
+	j->may = may = judge(rules, branch, ino);
+	if (CFS_HASH_ADD(rules->judged, ino, j) < 0)
+		free(j);
+	return may;
 }
 
 void cfs_tree_rules_donep(struct cfs_tree_rules *rules)

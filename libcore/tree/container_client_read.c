@@ -57,7 +57,10 @@ void cfs_client_shelf_put(struct cfs_container *c,
 	memcpy(n->image, buf, CFS_NODE_BYTES);
 	if (HASH_CNT(hh, m->shelf) >= CFS_CLIENT_SHELF_NODES)
 		shelf_drop(m, m->shelf);	/* the oldest */
-	HASH_ADD(hh, m->shelf, vaddr, sizeof(n->vaddr), n);
+	if (CFS_HASH_ADD(m->shelf, vaddr, n) < 0) {
+		free(n->image);
+		free(n);
+	}
 }
 
 void cfs_client_shelf_done(struct cfs_container *c)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/vec.h"
 #include "block/blocks.h"
 #include "log/log.h"
@@ -17,7 +18,6 @@
 #include "tree/space.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 #define CFS_STREAM_DATA		0u
 #define CFS_STREAM_META0	1u	/* first copy of nodes */

@@ -56,7 +56,10 @@ int cfs_lend_entry_new(struct cfs_container *c, uint64_t id,
 	e->id = id;
 	e->rec = *rec;
 	e->view_seq = UINT64_MAX;
-	HASH_ADD(hh, c->lender->clients, id, sizeof(e->id), e);
+	if (CFS_HASH_ADD(c->lender->clients, id, e) < 0) {
+		free(e);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	*ret = e;
 	return 0;
 }

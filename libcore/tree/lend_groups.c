@@ -47,8 +47,11 @@ int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 	g->allowed[0] = free_bits[0];
 	g->allowed[1] = free_bits[1];
 	g->free_blocks = bits_count(free_bits);
+	if (CFS_HASH_ADD(c->lender->groups, key, g) < 0) {
+		free(g);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	c->lender->lent_blocks += g->free_blocks;
-	HASH_ADD(hh, c->lender->groups, key, sizeof(g->key), g);
 	*ret = g;
 	return 0;
 }

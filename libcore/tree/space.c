@@ -264,7 +264,11 @@ static struct held_group *held_get(struct cfs_container *c, uint64_t key,
 		return NULL;
 	}
 	h->key = key;
-	HASH_ADD(hh, c->held, key, sizeof(h->key), h);
+	if (CFS_HASH_ADD(c->held, key, h) < 0) {
+		free(h);
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	return h;
 }
 

@@ -42,7 +42,11 @@ static struct bad_group *bad_get(struct cfs_container *c, uint64_t key,
 		return NULL;
 	}
 	b->key = key;
-	HASH_ADD(hh, c->bad, key, sizeof(b->key), b);
+	if (CFS_HASH_ADD(c->bad, key, b) < 0) {
+		free(b);
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	return b;
 }
 

@@ -99,7 +99,11 @@ static int group_add(struct cfs_container *c, struct open_group *g,
 		free(g);
 		return r;
 	}
-	HASH_ADD(hh, c->groups, key, sizeof(g->key), g);
+	if (CFS_HASH_ADD(c->groups, key, g) < 0) {
+		cfs_blocks_unregister(c->blocks, &g->g);
+		free(g);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	return 0;
 }
 

@@ -100,7 +100,11 @@ static struct branch *branch_make(struct cfs_vols *v, uint16_t id,
 		return NULL;
 	}
 	b->id = id;
-	HASH_ADD(hh, v->branches, id, sizeof(b->id), b);
+	if (CFS_HASH_ADD(v->branches, id, b) < 0) {
+		free(b);
+		cfs_err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	return b;
 }
 

@@ -81,8 +81,11 @@ static struct page *page_new(struct cfs_vols *v, const struct page_key *key,
 	p->key = *key;
 	p->data = data;
 	p->is_logged = true;
+	if (CFS_HASH_ADD(v->pages, key, p) < 0) {
+		free(p);
+		return NULL;
+	}
 	set_logged(v, p, false);
-	HASH_ADD(hh, v->pages, key, sizeof(p->key), p);
 	v->page_count++;
 	return p;
 }

@@ -288,8 +288,12 @@ int cfs_pool_member_by_id(struct cfs_pool *pool, uint64_t id,
 			r = cfs_pool_delegate_may_open(pool, id, rec.name, err);
 		if (r == 0)
 			r = member_open(pool, id, &rec, &e, err);
-		if (r == 0)
-			HASH_ADD(hh, pool->members, m.id, sizeof(e->m.id), e);
+		if (r == 0 && CFS_HASH_ADD(pool->members, m.id, e) < 0) {
+			cfs_container_drop(e->m.container);
+			cfs_vols_free(e->m.vols);
+			free(e);
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+		}
 	}
 	if (r == 0)
 		*ret = &e->m;
@@ -441,6 +445,17 @@ static int give_back_all(struct cfs_pool *pool, uint64_t id,
 			 const struct cfs_container_rec *rec,
 			 struct cfs_err *err);
 
+static int member_add(struct cfs_pool *pool, struct member_entry *e,
+		      struct cfs_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&pool->lock);
+	r = CFS_HASH_ADD(pool->members, m.id, e);
+	pthread_mutex_unlock(&pool->lock);
+	return r < 0 ? cfs_err_set(err, r, "out of memory") : 0;
+}
+
 int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 			    uint32_t kind, uint64_t limit_bytes,
 			    uint32_t state, struct cfs_member **ret,
@@ -492,12 +507,17 @@ int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 	e->m.pool = pool;
 	e->m.id = id;
 	rec.state = state;
-	r = cfs_pool_container_update(pool, &e->m, &rec, err);
+	/* Nobody knows its id before the record says so. */
+	r = member_add(pool, e, err);
 	if (r < 0)
 		goto fail;
-	pthread_mutex_lock(&pool->lock);
-	HASH_ADD(hh, pool->members, m.id, sizeof(e->m.id), e);
-	pthread_mutex_unlock(&pool->lock);
+	r = cfs_pool_container_update(pool, &e->m, &rec, err);
+	if (r < 0) {
+		pthread_mutex_lock(&pool->lock);
+		HASH_DEL(pool->members, e);
+		pthread_mutex_unlock(&pool->lock);
+		goto fail;
+	}
 	*ret = &e->m;
 	return 0;
 fail:

@@ -2,6 +2,7 @@
 /* What the files of an open pool share. */
 #pragma once
 
+#include "base/hash.h"
 #include "tree/container_open.h"
 #include "tree/container_takeover.h"
 #include "tree/space.h"
@@ -9,7 +10,6 @@
 #include "volume/vols.h"
 
 #include <pthread.h>
-#include <uthash.h>
 
 /* Free slices of one device. */
 struct device_slices {

@@ -5,13 +5,13 @@
  */
 #pragma once
 
+#include "base/hash.h"
 #include "block/blocks.h"
 #include "tree/hooks.h"
 #include "tree/space.h"
 #include "volume/data.h"
 #include "volume/map.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
 /* Stamps, sorted, equal ones allowed. */
