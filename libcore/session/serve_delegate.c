@@ -16,7 +16,6 @@
 #include <string.h>
 
 #define SPARE_SLICES	4u	/* lent with the container */
-#define PART_BYTES	(32u * 1024)
 
 uint64_t away_now(void)
 {
@@ -116,21 +115,6 @@ void away_learn_patience(struct cfs_serve_delegate *sd)
 
 /* ---- taking -------------------------------------------------------------- */
 
-static int many_parts(struct cfs_server_request *request, struct cfs_buf *buf,
-		      struct cfs_buf *reply, struct cfs_err *err)
-{
-	size_t at = 0;
-	int r = 0;
-
-	for (; r == 0 && buf->bytes - at > PART_BYTES; at += PART_BYTES)
-		r = cfs_server_request_more(request, buf->data + at,
-					    PART_BYTES, err);
-	if (r == 0 && cfs_buf_append(reply, buf->data + at,
-				     buf->bytes - at) < 0)
-		r = cfs_err_set(err, -ENOMEM, "out of memory");
-	return r;
-}
-
 static int answer_grant(struct cfs_serve_delegate *sd, uint64_t container,
 			uint32_t epoch, struct cfs_server_request *request,
 			struct cfs_buf *reply, struct cfs_err *err)
@@ -145,7 +129,7 @@ static int answer_grant(struct cfs_serve_delegate *sd, uint64_t container,
 	r = cfs_pool_grant_pack(&grant, &buf);
 	cfs_pool_grant_donep(&grant);
 	return r < 0 ? cfs_err_set(err, r, "out of memory") :
-	       many_parts(request, &buf, reply, err);
+	       away_answer_parts(request, &buf, reply, err);
 }
 
 static void bind_to(struct away *a, const struct cfs_server_request *request)
@@ -380,72 +364,7 @@ static int serve_his(struct cfs_serve_delegate *sd,
 	return r == -ESTALE ? -EREMCHG : r;
 }
 
-/* ---- what anybody asks --------------------------------------------------- */
-
-static void fill_entry(const struct cfs_delegation *d,
-		       struct cfs_delegate_entry *ret)
-{
-	*ret = (struct cfs_delegate_entry){
-		.container = d->container, .epoch = d->epoch,
-		.state = d->rec.state, .pid = d->rec.who.pid,
-		.since_ns = d->rec.since_ns,
-	};
-	strcpy(ret->name, d->name);
-	strcpy(ret->host, d->rec.who.host);
-	strcpy(ret->address, d->rec.address);
-}
-
-static int add_entry(void *arg, const struct cfs_delegation *d,
-		     struct cfs_err *err)
-{
-	struct cfs_delegate_entries *entries = arg;
-	struct cfs_delegate_entry e;
-
-	if (d->rec.state == CFS_DELEGATION_GONE)
-		return 0;
-	fill_entry(d, &e);
-	return cfs_vec_push(&entries->v, e) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
-}
-
-int cfs_session_delegations(struct cfs_session *session,
-			    struct cfs_delegate_entries *ret,
-			    struct cfs_err *err)
-{
-	struct cfs_delegate_entries got = { CFS_VEC_INIT };
-	int r = cfs_pool_delegations(session->pool, add_entry, &got, err);
-
-	if (r < 0)
-		cfs_vec_done(&got.v);
-	else
-		*ret = got;
-	return r;
-}
-
-static int do_list(struct cfs_serve_delegate *sd,
-		   struct cfs_server_request *request, struct cfs_buf *reply,
-		   struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
-	struct cfs_delegate_entries entries = { CFS_VEC_INIT };
-	int r = cfs_session_delegations(sd->s, &entries, err);
-
-	for (size_t i = 0; i < entries.v.count && r == 0; i++) {
-		struct cfs_delegate_entry *e = &entries.v.items[i];
-		struct away *a;
-
-		pthread_mutex_lock(&sd->mutex);
-		a = away_find(sd, e->container, e->epoch);
-		e->client_id = a ? a->client : 0;
-		e->is_wanted = a && a->is_wanted;
-		pthread_mutex_unlock(&sd->mutex);
-		r = cfs_delegate_entry_pack(e, &buf);
-		if (r < 0)
-			cfs_err_set(err, r, "out of memory");
-	}
-	cfs_vec_done(&entries.v);
-	return r < 0 ? r : many_parts(request, &buf, reply, err);
-}
+/* ---- wanted back --------------------------------------------------------- */
 
 /* With the mutex: it is to return it, within a period. */
 static void want(struct cfs_serve_delegate *sd, struct away *a)
@@ -484,7 +403,7 @@ int cfs_serve_delegate_request(void *arg, struct cfs_server_request *request,
 	if (r < 0)
 		return r;
 	if (request->type == CFS_DELEGATE_LIST)
-		return do_list(sd, request, reply, err);
+		return away_list(sd, request, reply, err);
 	return serve_his(sd, &q, request, reply, err);
 }
 

@@ -63,6 +63,15 @@ uint64_t away_now(void);
 uint64_t away_patience(struct cfs_serve_delegate *sd);
 void away_learn_patience(struct cfs_serve_delegate *sd);
 
+/* ---- serve_delegate_list.c ----------------------------------------------- */
+
+int away_list(struct cfs_serve_delegate *sd,
+	      struct cfs_server_request *request, struct cfs_buf *reply,
+	      struct cfs_err *err);
+/* All of @buf: what one message cannot take goes before. */
+int away_answer_parts(struct cfs_server_request *request, struct cfs_buf *buf,
+		      struct cfs_buf *reply, struct cfs_err *err);
+
 /* ---- serve_delegate_home.c ----------------------------------------------- */
 
 /* Is it known that it writes no more?  @gone_host may be NULL. */

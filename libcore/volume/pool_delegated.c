@@ -279,7 +279,7 @@ int cfs_pool_open_delegated(struct cfs_devset *set,
 		r = own_set(cfs_devset_label(set, 0)->pool_uuid, &own, err);
 	if (r == 0)
 		r = open_own(own, grant, opt, &pool, err);
-	if (r < 0) {
+	if (r != 0) {
 		cfs_devset_close(own);
 		free(copy);
 		return r;
