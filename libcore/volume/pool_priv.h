@@ -87,7 +87,13 @@ int cfs_pool_rec_get_locked(struct cfs_pool *pool, struct cfs_pool_rec *ret,
 			    struct cfs_err *err);
 /* Empty slices of container 0 itself go back, on a shared pool; not locked. */
 int cfs_pool_reclaim_own(struct cfs_pool *pool, struct cfs_err *err);
-/* pool_containers.c */
+/* pool_recs.c: within an operation of container 0. */
+int cfs_pool_rec_put(struct cfs_pool *pool, const struct cfs_pool_rec *rec,
+		     struct cfs_err *err);
+int cfs_pool_device_rec_put(struct cfs_pool *pool, uint32_t index,
+			    const struct cfs_device_rec *rec,
+			    struct cfs_err *err);
+/* pool_containers_end.c */
 int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err);
 /* snapset.c */
 /* Undo the snapshots of a set that did not come to its end; before anybody

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the map of a metavolume and the I/O to it share. */
+#pragma once
+
+#include "pool/metavolume.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct map_entry {
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+};
+
+struct cfs_metavolume {
+	struct cfs_devset *set;
+	uint64_t	container_id;
+	uint64_t	pool_lo;
+	struct cfs_slice_geometry geometry;
+	uint64_t	slices_offset_bytes;
+
+	pthread_rwlock_t map_lock;	/* guards the four below */
+	struct map_entry *map;
+	uint64_t	map_room;
+	uint64_t	map_end;
+	uint64_t	slice_count;
+
+	pthread_mutex_t	flush_lock;
+	uint32_t	device_room;	/* length of written */
+	atomic_bool	*written;
+};
+
+static inline bool piece_is_usable(const struct cfs_metavolume *mv,
+				   const struct cfs_piece *p)
+{
+	return (p->flags & CFS_PIECE_USED) && !(p->flags & CFS_PIECE_STALE) &&
+	       cfs_devset_dev(mv->set, p->device_index);
+}
+
+static inline uint64_t piece_offset_bytes(const struct cfs_metavolume *mv,
+					  const struct cfs_piece *p,
+					  uint32_t block)
+{
+	return mv->slices_offset_bytes +
+	       p->slice_index * mv->geometry.slice_bytes +
+	       (uint64_t)block * CFS_BLOCK_BYTES;
+}
