@@ -158,10 +158,10 @@ static int end_op(struct cfs_receiver *r, int ret)
 int cfs_receive_flush(struct cfs_receiver *r, struct cfs_err *err)
 {
 	struct receive_group *g = &r->group;
-	int ret;
+	int ret = cfs_receive_run_drain(r, err);
 
-	if (g->count == 0)
-		return 0;
+	if (g->count == 0 || ret < 0)
+		return ret;
 	ret = cfs_op_begin_for(r->m->container, CFS_OP_NORMAL,
 			       64 + g->count / 4 + g->block_count * 17 / 16,
 			       err);
@@ -174,6 +174,7 @@ int cfs_receive_flush(struct cfs_receiver *r, struct cfs_err *err)
 		r->unkept_bytes += g->bytes.bytes + (uint64_t)g->block_count *
 						    CFS_BLOCK_BYTES;
 	}
+	r->is_broken = r->is_broken || ret < 0;
 	g->count = g->block_count = 0;
 	g->bytes.bytes = 0;
 	return ret;
@@ -185,11 +186,12 @@ int cfs_receive_group_init(struct cfs_receiver *r, struct cfs_err *err)
 					  CFS_BLOCK_BYTES);
 	if (!r->group.data)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	return 0;
+	return cfs_receive_run_init(r, err);
 }
 
 void cfs_receive_group_done(struct cfs_receiver *r)
 {
+	cfs_receive_run_done(r);
 	free(r->group.data);
 	cfs_buf_donep(&r->group.bytes);
 }
@@ -223,22 +225,6 @@ static int add_to_group(struct cfs_receiver *r,
 }
 
 /* ---- records alone ------------------------------------------------------- */
-
-static int write_blocks(struct cfs_receiver *r,
-			const struct cfs_stream_item *item,
-			struct cfs_err *err)
-{
-	int ret = cfs_op_begin_for(r->m->container, CFS_OP_NORMAL,
-				   64 + item->data.count * 17 / 16, err);
-
-	if (ret < 0)
-		return ret;
-	ret = end_op(r, apply_data(r, &item->data, item->blocks, err));
-	if (ret == 0)
-		r->rec.received_bytes += (uint64_t)item->data.count *
-					 CFS_BLOCK_BYTES;
-	return ret;
-}
 
 /* The blocks of [from, to), a window of those that are there at a time. */
 static int free_blocks(struct cfs_receiver *r, uint64_t ino, uint64_t from,
@@ -323,12 +309,14 @@ int cfs_receive_apply(struct cfs_receiver *r,
 	    (item->type == CFS_STREAM_DATA &&
 	     item->data.count <= SMALL_BLOCKS))
 		return add_to_group(r, item, err);
+	if (item->type == CFS_STREAM_DATA) {
+		ret = r->group.count ? cfs_receive_flush(r, err) : 0;
+		return ret < 0 ? ret : cfs_receive_run_add(r, item, err);
+	}
 	ret = cfs_receive_flush(r, err);
 	if (ret < 0)
 		return ret;
-	if (item->type == CFS_STREAM_DATA)
-		ret = write_blocks(r, item, err);
-	else if (item->type == CFS_STREAM_HOLE)
+	if (item->type == CFS_STREAM_HOLE)
 		ret = free_blocks(r, item->hole.ino, item->hole.offset,
 				  item->hole.offset + item->hole.count, err);
 	else
@@ -336,7 +324,6 @@ int cfs_receive_apply(struct cfs_receiver *r,
 	if (ret < 0)
 		return ret;
 	r->rec.position = item->end;
-	r->unkept_bytes += item->blocks ? (uint64_t)item->data.count *
-					  CFS_BLOCK_BYTES : 4096;
+	r->unkept_bytes += CFS_BLOCK_BYTES;
 	return 0;
 }

@@ -451,14 +451,15 @@ int cfs_receiver_take(struct cfs_receiver *r,
 
 int cfs_receiver_keep(struct cfs_receiver *r, struct cfs_err *err)
 {
-	int ret;
+	int ret = 0, kept;
 
 	if (r->is_finished)
 		return 0;
-	ret = cfs_receive_flush(r, err);
-	/* Without the last group, if there is no room for that. */
-	return keep(r, ret < 0 ? NULL : err) < 0 || ret < 0 ?
-	       (ret < 0 ? ret : -EIO) : 0;
+	/* Up to what could not be written, if there is such a thing. */
+	if (!r->is_broken)
+		ret = cfs_receive_flush(r, err);
+	kept = keep(r, ret < 0 ? NULL : err);
+	return ret < 0 ? ret : kept;
 }
 
 /* ---- ending -------------------------------------------------------------- */

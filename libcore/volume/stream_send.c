@@ -21,7 +21,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define BATCH_BLOCKS	1024u
+#define BATCH_BLOCKS	4096u
 #define BATCH_ITEMS	512u
 #define OUT_BYTES	(256u * 1024)	/* written at once, of what is small */
 

@@ -56,7 +56,8 @@ int cfs_stream_token_parse(const char *text, struct cfs_stream_token *ret,
 		const int low = digit(text[2 * i + 1]);
 
 		is_one = high >= 0 && low >= 0;
-		p[i] = (uint8_t)(high << 4 | low);
+		if (is_one)
+			p[i] = (uint8_t)(high << 4 | low);
 	}
 	if (!is_one || le64_get(d.csum) != csum_of(&d))
 		return cfs_err_set(err, -EINVAL, "'%.40s' is no token of "

@@ -376,20 +376,39 @@ static void test_other(void **state)
 
 /* ---- no room ------------------------------------------------------------- */
 
-static void test_full(void **state)
+/* Files of all lengths, 36 MiB. */
+static void fill_tree(struct cfs_member *m)
+{
+	struct cfs_fs *fs;
+
+	open_tree(m, &fs);
+	for (unsigned int i = 0; i < 90; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "f%u", i);
+		put_file(fs, cfs_fs_root_ino(fs), name, i % 3 ? 9000 :
+			 (i % 5 + 1) * 400000, i);
+	}
+	cfs_fs_close(fs);
+}
+
+static void full(bool is_lun)
 {
 	struct heal_pool a = heal_new(false, UINT64_C(64) << 20);
 	struct heal_pool b = heal_new(false, UINT64_C(64) << 20);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+	struct cfs_member *m = is_lun ? a.lun : a.tree;
 	struct cfs_err err = CFS_ERR_INIT;
 
-	(void)state;
 	for (uint64_t i = 0; i < 9; i++) {
-		heal_write(a.lun, i * 1024, 1024, i);
+		if (is_lun)
+			heal_write(a.lun, i * 1024, 1024, i);
 		heal_write(b.lun, i * 1024, 1024, i);
 	}
-	heal_snapshot(a.lun, "a");
-	make(a.lun, NULL, "a", NULL, &buf);
+	if (!is_lun)
+		fill_tree(a.tree);
+	heal_snapshot(m, "a");
+	make(m, NULL, "a", NULL, &buf);
 	/* As often as one likes: it is not there, and all else works. */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(stream_take(b.pool, "copy", false, buf.data,
@@ -400,9 +419,17 @@ static void test_full(void **state)
 	heal_check_clean(&b);
 	HEAL_OK(cfs_pool_container_remove(b.pool, b.lun, &err_));
 	HEAL_OK(take(&b, &buf, buf.bytes));
-	expect_is(&b, a.lun, "a");
+	expect_is(&b, m, "a");
+	heal_check_clean(&b);
 	heal_free(&a);
 	heal_free(&b);
+}
+
+static void test_full(void **state)
+{
+	(void)state;
+	full(true);
+	full(false);
 }
 
 /* ---- the cost ------------------------------------------------------------ */
