@@ -102,7 +102,7 @@ static int check_place(struct mnt *m, struct cfs_err *err)
 	if (stat(m->mountpoint, &st) < 0)
 		return cfs_err_errno(err, -errno, "%s", m->mountpoint);
 	if (is_file && !S_ISREG(st.st_mode))
-		return cfs_err_set(err, -EINVAL, "%s: a LUN is mounted on a "
+		return cfs_err_set(err, -EISDIR, "%s: a LUN is mounted on a "
 				   "file, not on a directory: mount the pool "
 				   "for a directory of LUNs", m->mountpoint);
 	if (!is_file && !S_ISDIR(st.st_mode))

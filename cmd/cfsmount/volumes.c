@@ -277,7 +277,8 @@ static struct mnt_volume *take_unused(struct mnt *m)
 
 	for (unsigned int i = 1; i < m->slot_count; i++) {
 		v = m->slots[i];
-		if (v && !v->calls && !v->nodes && now - v->last_ns >= IDLE_NS) {
+		if (v && !v->calls && !v->nodes &&
+		    (v->is_told || now - v->last_ns >= IDLE_NS)) {
 			m->slots[i] = NULL;
 			return v;
 		}
