@@ -31,6 +31,19 @@ static void status_donep(struct status *st)
 	cfs_session_closep(&st->s);
 }
 
+/* It is not shown, so its client, which came before it, has one less. */
+static void not_counted(struct status *st, uint64_t client)
+{
+	for (size_t i = st->records.count; i-- > 0; ) {
+		struct cfs_lease_record *r = &st->records.items[i];
+
+		if (r->kind != CFS_RECORD_CLIENT || r->client_id != client)
+			continue;
+		r->u.client.lease_count--;
+		return;
+	}
+}
+
 static int keep(void *arg, const struct cfs_lease_record *record)
 {
 	struct status *st = arg;
@@ -42,8 +55,10 @@ static int keep(void *arg, const struct cfs_lease_record *record)
 		return 0;
 	if (record->kind == CFS_RECORD_LEASE &&
 	    cfs_lease_is_intent(&record->u.lease.resource,
-				record->u.lease.mode))
+				record->u.lease.mode)) {
+		not_counted(st, record->client_id);
 		return 0;
+	}
 	return cfs_vec_push(&st->records, *record) < 0 ? -ENOMEM : 0;
 }
 

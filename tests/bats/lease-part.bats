@@ -100,6 +100,7 @@ waits_for_it() {
 	run -0 leasectl status --json "$P"
 	[ "$(jq_output '.leases | length')" = 1 ]
 	[ "$(jq_output '.leases[0].path')" = /one ]
+	[ "$(jq_output '.clients[].leases')" = 1 ]
 	leasectl release -q "$P" "$lease"
 	cfscp -q two "$P:home:/new"
 	cfscp -q "$P:home:/one" - | cmp - one
