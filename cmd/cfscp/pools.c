@@ -209,7 +209,10 @@ int cp_close(struct cp *cp, int r)
 
 static int open_session(struct cp *cp, struct cp_pool *pool)
 {
-	struct cfs_session_options opt = { CFS_CMD_SESSION(cp->cmd) };
+	struct cfs_session_options opt = {
+		CFS_CMD_SESSION(cp->cmd),
+		.gives_up = true,
+	};
 	int r;
 
 	if (pool->session)

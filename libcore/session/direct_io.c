@@ -86,6 +86,7 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 	pthread_mutex_lock(&v->forwarded_lock);
 	if (!v->forwarded)
 		r = cfs_remote_io_open(v->d->s->remote, v->name, NULL, true, 0,
+				       cfs_session_patience(v->d->s),
 				       &v->forwarded, err);
 	io = v->forwarded;
 	pthread_mutex_unlock(&v->forwarded_lock);
@@ -101,7 +102,12 @@ static int next_piece(struct access *a, struct cfs_err *err)
 {
 	struct direct_volume *v = a->v;
 	struct cfs_direct *d = v->d;
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = cfs_session_patience(d->s),
+		.stop = d->s->opt.stop, .arg = d->s->opt.arg,
+	};
 	const struct cfs_direct_want want = {
+		.wait = &wait,
 		.container = v->dc->id, .volume = v->id, .ino = v->ino,
 		.offset_bytes = a->offset, .writes = a->writes,
 		.lender = d->lender.lease_id ? &d->lender : NULL,

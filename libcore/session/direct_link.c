@@ -412,6 +412,9 @@ int direct_acquire(void *arg, const struct cfs_lease_request *req,
 		r = d->is_down ? -ECONNRESET :
 		    cfs_leaser_acquire(d->leaser, req, &own, ret, err);
 		pthread_rwlock_unlock(&d->link);
+		if (!silence.is_over && r == -ETIMEDOUT)
+			return cfs_err_set(err, r, "leased by somebody else, "
+					   "who has not given it back in time");
 		if (!silence.is_over && !is_of_link(r))
 			return r;
 		r = direct_mend(d, err);

@@ -63,7 +63,7 @@ static int try_open(struct cfs_session *s, const char *volume,
 			return r;
 	}
 	return cfs_remote_io_open(s->remote, volume, snap, is_writable,
-				  wait_ns, ret, err);
+				  wait_ns, cfs_session_patience(s), ret, err);
 }
 
 /*

@@ -160,10 +160,12 @@ int cfs_remote_trace_bad(struct cfs_remote *r, cfs_damage_each_fn each,
 
 /* ---- data: behind io_ops.h and volume/fs_ops.h --------------------------- */
 
-/* @wait_ns: for a lease that somebody else has. */
+/* @wait_ns: for a lease that somebody else has; @patience_ns: for those on its
+ * bytes and files, 0: without limit. */
 int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
 		       const char *snap, bool is_writable, uint64_t wait_ns,
-		       struct cfs_io_volume **ret, struct cfs_err *err);
+		       uint64_t patience_ns, struct cfs_io_volume **ret,
+		       struct cfs_err *err);
 /* The tree of an open volume. */
 int cfs_remote_fs_open(struct cfs_remote *r, uint64_t handle,
 		       uint64_t root_ino, bool is_writable,

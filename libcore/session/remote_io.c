@@ -198,11 +198,13 @@ static int open_as(struct cfs_remote *r, uint16_t type,
 
 int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
 		       const char *snap, bool is_writable, uint64_t wait_ns,
-		       struct cfs_io_volume **ret, struct cfs_err *err)
+		       uint64_t patience_ns, struct cfs_io_volume **ret,
+		       struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
 		.volume = volume, .snap = snap, .is_set = is_writable,
 		.wait_ms = wait_ns / CFS_NS_PER_MS,
+		.patience_ns = patience_ns,
 	};
 
 	return open_as(r, CFS_RPC_IO_OPEN, &args, ret, err);

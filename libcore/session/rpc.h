@@ -102,6 +102,8 @@ struct cfs_rpc_args {
 	uint64_t	offset_bytes, length_bytes;
 	uint64_t	size_bytes, limit_bytes;
 	uint64_t	wait_ms;	/* for a lease that somebody else has */
+	uint64_t	patience_ns;	/* for those on bytes and files; 0: no
+					 * limit */
 	uint32_t	kind, flags;
 	bool		is_set;
 	const void	*entry;		/* name of an entry, or a path */

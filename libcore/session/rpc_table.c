@@ -237,7 +237,8 @@ CFS_RPC_SHAPE(a_check, A, F(token), O(volume));
 CFS_RPC_SHAPE(a_scrub, A, F(token), O(volume),
 	      CFS_RPC_I(A, scrub, scrub_options));
 CFS_RPC_SHAPE(a_trace_at, A, F(token), F(name), F(offset_bytes));
-CFS_RPC_SHAPE(a_io_open, A, F(volume), O(snap), F(is_set), F(wait_ms));
+CFS_RPC_SHAPE(a_io_open, A, F(volume), O(snap), F(is_set), F(wait_ms),
+	      F(patience_ns));
 CFS_RPC_SHAPE(a_handle, A, F(handle));
 CFS_RPC_SHAPE(a_io_range, A, F(handle), F(offset_bytes), F(length_bytes));
 CFS_RPC_SHAPE(a_io_write, A, F(handle), F(offset_bytes), DATA);

@@ -6,6 +6,7 @@
  * to answer, and the first client, waits until they have ended.
  */
 #include "session/serve_direct_priv.h"
+#include "session/serve_lease.h"
 
 #include "base/clock.h"
 
@@ -19,7 +20,8 @@ static int acquire(void *arg, const struct cfs_lease_request *req,
 	struct cfs_lease_request own = *req;
 
 	cfs_serve_volume_borrow(sd->s, &own);
-	return cfs_leaser_acquire(sd->leaser, &own, wait, ret, err);
+	return cfs_serve_lease_words(cfs_leaser_acquire(sd->leaser, &own, wait,
+							ret, err), err);
 }
 
 static struct cfs_leaser *get_leaser(void *arg)
@@ -135,7 +137,9 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 			   struct cfs_direct_access *ret, uint64_t *ret_bytes,
 			   struct cfs_err *err)
 {
-	const struct cfs_conn_wait wait = { .stop = is_cancelled };
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = cfs_serve_patience(), .stop = is_cancelled,
+	};
 	const struct cfs_use_actor *actor;
 	struct cfs_direct_want want = {
 		.wait = &wait,

@@ -5,6 +5,7 @@
  */
 #include "session/direct_fs.h"
 #include "session/serve_direct_priv.h"
+#include "session/serve_lease.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,7 @@ static int tree_acquire(void *arg, const struct cfs_lease_request *req,
 {
 	const struct cfs_use_actor *actor = cfs_serve_actor();
 	struct cfs_beside_tree *t = arg;
+	struct cfs_conn_wait patient = { .stop = NULL };
 	struct cfs_lease_request own = *req;
 	int r = make_leaser(t, err);
 
@@ -181,7 +183,13 @@ static int tree_acquire(void *arg, const struct cfs_lease_request *req,
 		       sizeof(own.lender_secret));
 	}
 	cfs_serve_volume_borrow(t->sd->s, &own);
-	return cfs_leaser_acquire(t->leaser, &own, wait, ret, err);
+	if (wait)
+		patient = *wait;
+	if (cfs_serve_patience())
+		patient.timeout_ns = cfs_serve_patience();
+	return cfs_serve_lease_words(cfs_leaser_acquire(t->leaser, &own,
+							&patient, ret, err),
+				     err);
 }
 
 /* What could not be committed is nobody's to see. */

@@ -35,6 +35,7 @@ static int do_open(struct serve_call *c)
 	};
 	struct cfs_rpc_opened *o = &c->ret.opened;
 	struct opening op = { .c = c };
+	struct serve_handle *h;
 	struct cfs_io_volume *v;
 	int r = cfs_serve_patiently(c->s, &wait, try_open, &op, c->err);
 
@@ -47,6 +48,10 @@ static int do_open(struct serve_call *c)
 	}
 	if (r < 0)
 		return r;
+	if (serve_handle_get(c->peer, o->handle, &h, NULL) == 0) {
+		h->patience_ns = c->args.patience_ns;
+		serve_handle_put(c->peer, h);
+	}
 	o->kind = cfs_io_kind(v);
 	o->size_bytes = cfs_io_size_bytes(v);
 	if (cfs_io_fs(v)) {

@@ -183,6 +183,14 @@ void cfs_serve_lease_borrow(struct cfs_session *s, struct cfs_held *held,
 	pthread_mutex_unlock(&s->users_lock);
 }
 
+int cfs_serve_lease_words(int r, struct cfs_err *err)
+{
+	if (r != -ETIMEDOUT)
+		return r;
+	return cfs_err_set(err, r, "leased by somebody else, who has not given "
+			   "it back in time");
+}
+
 /* ---- waiting ------------------------------------------------------------- */
 
 struct queueing {

@@ -58,6 +58,9 @@ void cfs_serve_lease_lend(struct cfs_session *s, struct cfs_held *held,
 void cfs_serve_lease_borrow(struct cfs_session *s, struct cfs_held *held,
 			    struct cfs_lease_request *req);
 
+/* @r of a request for somebody else's bytes or files, and what to say of it. */
+int cfs_serve_lease_words(int r, struct cfs_err *err);
+
 /* The period of the clients that come from now on. */
 void cfs_serve_lease_set_period(struct cfs_session *s, uint64_t period_ns);
 /* From now on volumes are used under leases of @serve. */

@@ -222,12 +222,15 @@ int serve_handle_get(struct serve_peer *peer, uint64_t id,
 	pthread_mutex_unlock(&peer->lock);
 	if (!h)
 		return cfs_err_set(err, -EBADF, "no such open volume");
+	/* Until it is put. */
+	cfs_serve_set_patience(h->patience_ns);
 	*ret = h;
 	return 0;
 }
 
 void serve_handle_put(struct serve_peer *peer, struct serve_handle *h)
 {
+	cfs_serve_set_patience(0);
 	bool is_last;
 
 	pthread_mutex_lock(&peer->lock);

@@ -31,6 +31,7 @@ struct serve_handle {
 	uint64_t	id;
 	struct cfs_io_volume *v;
 	bool		is_writable;
+	uint64_t	patience_ns;	/* for leases of others; 0: no limit */
 	unsigned int	users;		/* requests at work on it */
 	bool		is_closing;
 	pthread_mutex_t	lock;		/* of the inodes */

@@ -43,6 +43,18 @@ bool cfs_serve_will_wait(void)
 	return !answered || cfs_server_request_set_long(answered, NULL) == 0;
 }
 
+static __thread uint64_t patience;
+
+void cfs_serve_set_patience(uint64_t patience_ns)
+{
+	patience = patience_ns;
+}
+
+uint64_t cfs_serve_patience(void)
+{
+	return patience;
+}
+
 bool cfs_serve_is_cancelled(void)
 {
 	return answered && cfs_server_request_is_cancelled(answered);

@@ -66,6 +66,9 @@ void cfs_serve_answer(struct cfs_server_request *request);
 /* This thread is about to wait for others: it is no longer one of those that
  * requests wait for.  False: too many do, and it still is. */
 bool cfs_serve_will_wait(void);
+/* How long this thread waits for leases on bytes and files; 0: without limit. */
+void cfs_serve_set_patience(uint64_t patience_ns);
+uint64_t cfs_serve_patience(void);
 /* Nobody waits for the answer any more. */
 bool cfs_serve_is_cancelled(void);
 

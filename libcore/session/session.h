@@ -59,6 +59,9 @@ struct cfs_session_options {
 						 * until the pool is ours */
 	enum cfs_io_mode	io_mode;
 	unsigned int		wait_seconds;
+	/* Bytes and files that somebody has leased are waited for so long, too
+	 * (-ETIMEDOUT); else for as long as it takes. */
+	bool			gives_up;
 	const char		*gone_host;	/* an operator's word that this
 						 * host is dead; or NULL */
 	/*

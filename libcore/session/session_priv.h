@@ -87,6 +87,14 @@ void cfs_session_forget_making(struct cfs_session *s);
 /* "NAME" or "NAME/CLONE" of a volume; @buf: 260 bytes. */
 void cfs_session_name(const struct cfs_member *m,
 		      const struct cfs_volume_rec *rec, char *buf);
+/* How long bytes and files are waited for; 0: without limit. */
+static inline uint64_t cfs_session_patience(const struct cfs_session *s)
+{
+	if (!s->opt.gives_up)
+		return 0;
+	return s->opt.wait_seconds ? s->opt.wait_seconds *
+		UINT64_C(1000000000) : 1000000;
+}
 /* Write what s->seat says; who changes it holds s->seat_lock meanwhile, and
  * calls the other one. */
 int cfs_session_store_seat(struct cfs_session *s, struct cfs_err *err);

@@ -86,6 +86,24 @@ waits_for_it() {
 	done
 }
 
+@test "no longer than --wait" {
+	for way in direct forwarded; do
+		export CFS_IO=$way
+		hold --range 0:1M "$P:vm0"
+		SECONDS=0
+		run -4 --separate-stderr cfscp --wait 1 two "$P:vm0"
+		[[ $stderr == *"leased by somebody else"* ]]
+		[ "$SECONDS" -lt 5 ]
+		touch go
+		wait "${PIDS[-1]}"
+		hold "$P:home:/one"
+		run -4 --separate-stderr cfscp --wait 1 "$P:home:/one" -
+		[[ $stderr == *"leased by somebody else"* ]]
+		touch go
+		wait "${PIDS[-1]}"
+	done
+}
+
 @test "what a run on a file starts works under its lease" {
 	for way in direct forwarded; do
 		CFS_IO=$way leasectl run "$P:home:/one" -- \
