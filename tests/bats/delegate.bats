@@ -281,3 +281,34 @@ delegation() {
 	[ "$(leasectl status --json "$P" | jq -c .delegations)" = "[]" ]
 	run -0 cfsck-heal check "$P"
 }
+
+@test "with nobody there status reads it in the pool" {
+	pool_with_manager
+	start "$P:vm0"
+	kill -KILL "$MANAGER"
+	wait "$MANAGER" || true
+	run -0 leasectl status "$P"
+	[[ $output == *"nobody manages the pool"* ]]
+	[[ $output == *vm0*away* ]]
+	[ "$(delegation state)" = away ]
+	[ "$(delegation pid)" = "$PID" ]
+}
+
+@test "on a shared pool a dead one is gone when an operator says so" {
+	mkcfs -q --shared --size 128M "$P"
+	make_lun vm0 16M
+	slicectl set "$P" lease_period=3s >/dev/null
+	pattern 700 >data
+	start "$P"
+	start "$P:vm0"
+	cfscp -q data "$P:vm0"
+	kill -KILL "$PID"
+	cfscp -q --wait 30 "$P:vm0" copy
+	cmp -n 2867200 data copy
+	[ "$(delegation state)" = frozen ]
+	run -0 leasectl gone "$P" "$(uname -n)"
+	until_true '[ "$(leasectl status --json "$P" | jq -c .delegations)" = "[]" ]'
+	[ "$(slicectl df --json "$P" | jq .frozen_slices)" = 0 ]
+	same_data
+	run -0 cfsck-heal check "$P"
+}
