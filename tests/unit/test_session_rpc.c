@@ -14,6 +14,7 @@
 #include "rpc_fixture.h"
 
 #include "base/rng.h"
+#include "session/io_ops.h"
 
 #include <sys/stat.h>
 
@@ -502,6 +503,7 @@ static void what_is_open_stays(void **state)
 	/* And when its connection is gone so is all of that. */
 	cfs_remote_close(c->remote);
 	c->remote = NULL;
+	free(v->name);
 	free(v);
 	free(c);
 	OK(retry_busy(rollback_vm0));
@@ -541,6 +543,7 @@ static void open_inodes_end_with_it(void **state)
 	OK(cfs_fs_create_nameless(fs, root, &spec, &nameless, E));
 	cfs_remote_close(c->remote);
 	cfs_fs_close(fs);
+	free(v->name);
 	free(v);
 	free(c);
 	for (int i = 0; i < 200 && inodes_of("t0") != before; i++)
