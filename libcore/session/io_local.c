@@ -360,7 +360,10 @@ static int write_blocks(struct local_volume *v, uint64_t offset_bytes,
 		return r;
 	}
 	cfs_op_end(c);
-	return cfs_data_write_finish(&flight, err);
+	r = cfs_data_write_finish(&flight, err);
+	if (flight.wants_back)
+		cfs_data_write_back(c);
+	return r;
 }
 
 static int write_piece(struct local_volume *v, uint64_t offset_bytes,

@@ -237,6 +237,7 @@ int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			err);
 	if (r == 0 && ret->count)
 		cfs_container_depart(c);
+	ret->wants_back = cfs_pages_want_back(cfs_vols_of(c));
 	return r;
 }
 

@@ -47,6 +47,7 @@ struct cfs_data_flight {
 	struct cfs_container *c;
 	uint64_t	ino;
 	uint16_t	branch;
+	bool		wants_back;	/* call cfs_data_write_back behind it */
 	size_t		count;
 	struct {
 		uint64_t	offset;		/* block */
@@ -60,6 +61,11 @@ int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			 size_t length_bytes, struct cfs_data_flight *ret,
 			 struct cfs_err *err);
 int cfs_data_write_finish(struct cfs_data_flight *flight, struct cfs_err *err);
+/*
+ * Many small writes wait in memory: bring some home, beside others and without
+ * the lock.  If that fails they stay, and the next commit tells.
+ */
+void cfs_data_write_back(struct cfs_container *c);
 
 /*
  * Make [offset, offset + length) a hole: whole blocks are given up, the parts

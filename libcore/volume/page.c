@@ -101,10 +101,11 @@ static bool is_client_fold(const struct cfs_vols *v)
 
 /*
  * Write a run of adjacent pages, of one birth, home.  In a commit the writes
- * are gathered; else they are made now and logged as extents.
+ * are gathered; else they are made now, or by @home, and logged as extents.
  */
-static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
-		    struct cfs_err *err)
+int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
+		      uint32_t count, cfs_page_home_fn home, void *arg,
+		      struct cfs_err *err)
 {
 	const uint16_t branch = key_branch(run[0]);
 	const uint64_t ino = key_ino(run[0]);
@@ -141,11 +142,14 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 			tag.csum = cfs_tag_csum(&tag, seed, data);
 			csums[i] = tag.csum;
 			cfs_space_set_tag(v->c, e.vaddr + i, &tag);
-			r = folding ?
-			    cfs_container_home_write(v->c, e.vaddr + i, 1,
-						     data, err) :
-			    cfs_container_write_now(v->c, e.vaddr + i, 1, data,
-						    err);
+			if (home)
+				home(arg, run[done + i], e.vaddr + i);
+			else if (folding)
+				r = cfs_container_home_write(v->c, e.vaddr + i,
+							     1, data, err);
+			else
+				r = cfs_container_write_now(v->c, e.vaddr + i,
+							    1, data, err);
 		}
 		if (r == 0 && !is_bare) {
 			e.csum = got == 1 ? csums[0] : 0;
@@ -172,12 +176,32 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 	return 0;
 }
 
+static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
+		    struct cfs_err *err)
+{
+	return cfs_page_run_home(v, run, count, NULL, NULL, err);
+}
+
 /* Does a snapshot see the page as it is, and not what is born at @stamp? */
 static bool is_pinned(struct cfs_vols *v, const struct page *p, uint64_t stamp)
 {
 	const struct branch *b = cfs_branch_find(v, key_branch(p));
 
 	return b && cfs_branch_is_pinned(b, p->stamp, stamp);
+}
+
+bool cfs_page_is_pinned(struct cfs_vols *v, const struct page *p)
+{
+	return is_pinned(v, p, UINT64_MAX);
+}
+
+uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p)
+{
+	uint8_t *data = p->data;
+
+	p->data = NULL;
+	page_remove(v, p);
+	return data;
 }
 
 static void close_container(void *arg, uint64_t value)
@@ -372,10 +396,9 @@ static int by_place(const void *a, const void *b)
 	       (x->key.offset < y->key.offset);
 }
 
-/* All pages (or those not in the log), in order. */
-static int pages_sorted(struct cfs_vols *v, bool only_unlogged,
-			struct page ***ret, size_t *ret_count,
-			struct cfs_err *err)
+int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged,
+		     struct page ***ret, size_t *ret_count,
+		     struct cfs_err *err)
 {
 	size_t room = only_unlogged ? v->unlogged_count : v->page_count;
 	struct page **list, *p, *tmp;
@@ -397,8 +420,7 @@ static int pages_sorted(struct cfs_vols *v, bool only_unlogged,
 	return 0;
 }
 
-/* How many from @list on are adjacent and of one birth. */
-static uint32_t run_length(struct page *const *list, size_t left)
+uint32_t cfs_page_run_length(struct page *const *list, size_t left)
 {
 	uint32_t n = 1;
 
@@ -420,10 +442,10 @@ int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
 	assert(!v->folding);
 	if (v->page_count == 0)
 		return 0;
-	r = pages_sorted(v, false, &v->folding, &count, err);
+	r = cfs_pages_sorted(v, false, &v->folding, &count, err);
 	v->folding_count = count;
 	for (size_t i = 0; r == 0 && i < count;) {
-		uint32_t n = run_length(v->folding + i, count - i);
+		uint32_t n = cfs_page_run_length(v->folding + i, count - i);
 
 		r = run_home(v, v->folding + i, n, err);
 		i += n;
@@ -449,12 +471,12 @@ int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err)
 
 	if (v->unlogged_count == 0)
 		return 0;
-	r = pages_sorted(v, true, &list, &count, err);
+	r = cfs_pages_sorted(v, true, &list, &count, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < count;) {
 		const void *data[RUN_MAX];
-		uint32_t n = run_length(list + i, count - i);
+		uint32_t n = cfs_page_run_length(list + i, count - i);
 		const struct cfs_rec rec = {
 			.type = CFS_REC_INLINE,
 			.branch = key_branch(list[i]),

@@ -53,6 +53,7 @@ struct cfs_vols {
 	size_t		page_count;
 	struct page	*unlogged;	/* a sync looks at these alone */
 	size_t		unlogged_count;
+	bool		is_going_back;	/* page_back.c: some are on their way */
 	struct parked	*parked;	/* for an abort; the newest first */
 	/* Of the fold under way, freed when it is durable. */
 	struct page	**folding;
@@ -111,6 +112,26 @@ int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 		     struct cfs_err *err);
 /* Pages of @branch are forgotten (it is deleted). */
 void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch);
+
+/* All pages (or those not in the log), in order of place; free the list. */
+int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged,
+		     struct page ***ret, size_t *ret_count,
+		     struct cfs_err *err);
+/* How many from @list on are adjacent and of one birth. */
+uint32_t cfs_page_run_length(struct page *const *list, size_t left);
+/* Is its content seen by a snapshot? */
+bool cfs_page_is_pinned(struct cfs_vols *v, const struct page *p);
+/* Where each page of a run goes; @arg of that. */
+typedef void (*cfs_page_home_fn)(void *arg, struct page *p, uint64_t vaddr);
+/* Places and records for a run; the content is for @home to write. */
+int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
+		      uint32_t count, cfs_page_home_fn home, void *arg,
+		      struct cfs_err *err);
+/* Forget a page whose content is home; the content is the caller's. */
+uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p);
+
+/* page_back.c: are there so many that some should go home? */
+bool cfs_pages_want_back(const struct cfs_vols *v);
 
 /*
  * page_undo.c.  Before a page is made, changed, or removed within an
