@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "ondisk/receive.h"
 #include "session/io_ops.h"
+#include "session/local.h"
 #include "session/serve_direct.h"
 #include "session/serve_use.h"
 #include "session/session_priv.h"
@@ -325,7 +326,7 @@ static int begin_steps(struct recv *rv, const char *volume, bool is_forced,
 	if (r < 0 && is_made) {
 		cfs_serve_volume_leave(rv->s, rv->use);
 		rv->use = NULL;
-		(void)cfs_session_remove_volume(rv->s, volume, false, NULL);
+		(void)cfs_local_remove_volume(rv->s, volume, false, NULL);
 	}
 	return r;
 }

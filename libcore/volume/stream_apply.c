@@ -180,13 +180,9 @@ int cfs_receive_flush(struct cfs_receiver *r, struct cfs_err *err)
 	return ret;
 }
 
-int cfs_receive_group_init(struct cfs_receiver *r, struct cfs_err *err)
+void cfs_receive_group_init(struct cfs_receiver *r)
 {
-	r->group.data = cfs_dev_buf_alloc(RECEIVE_GROUP_BLOCKS *
-					  CFS_BLOCK_BYTES);
-	if (!r->group.data)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	return cfs_receive_run_init(r, err);
+	cfs_receive_run_init(r);
 }
 
 void cfs_receive_group_done(struct cfs_receiver *r)
@@ -207,6 +203,12 @@ static int add_to_group(struct cfs_receiver *r,
 	if (g->count == RECEIVE_GROUP_MAX ||
 	    g->block_count + blocks > RECEIVE_GROUP_BLOCKS)
 		ret = cfs_receive_flush(r, err);
+	if (ret == 0 && blocks && !g->data) {
+		g->data = cfs_dev_buf_alloc(RECEIVE_GROUP_BLOCKS *
+					    CFS_BLOCK_BYTES);
+		if (!g->data)
+			ret = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	if (ret < 0)
 		return ret;
 	g->items[g->count] = *item;

@@ -75,10 +75,10 @@ int cfs_receive_give_up_locked(struct cfs_member *m, uint64_t volume,
 /* Within an operation. */
 int cfs_receive_put(struct cfs_receiver *r, struct cfs_err *err);
 
-int cfs_receive_group_init(struct cfs_receiver *r, struct cfs_err *err);
+void cfs_receive_group_init(struct cfs_receiver *r);
 void cfs_receive_group_done(struct cfs_receiver *r);
 /* stream_write.c: a DATA record of some length. */
-int cfs_receive_run_init(struct cfs_receiver *r, struct cfs_err *err);
+void cfs_receive_run_init(struct cfs_receiver *r);
 void cfs_receive_run_done(struct cfs_receiver *r);
 int cfs_receive_run_add(struct cfs_receiver *r,
 			const struct cfs_stream_item *item,

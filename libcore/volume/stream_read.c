@@ -41,13 +41,8 @@ int cfs_stream_reader_new(cfs_stream_item_fn each, void *arg,
 {
 	struct cfs_stream_reader *r = calloc(1, sizeof(*r));
 
-	if (r)
-		r->blocks = cfs_dev_buf_alloc(CFS_STREAM_BLOCKS_MAX *
-					      CFS_BLOCK_BYTES);
-	if (!r || !r->blocks) {
-		free(r);
+	if (!r)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	}
 	r->each = each;
 	r->arg = arg;
 	*ret = r;
@@ -277,6 +272,14 @@ static int front_done(struct cfs_stream_reader *r, struct cfs_err *err)
 				      r->head.front_bytes, err);
 }
 
+static int blocks_have_room(struct cfs_stream_reader *r, struct cfs_err *err)
+{
+	if (!r->blocks)
+		r->blocks = cfs_dev_buf_alloc(CFS_STREAM_BLOCKS_MAX *
+					      CFS_BLOCK_BYTES);
+	return r->blocks ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
+}
+
 /* Where the part under way is collected, and how long it is. */
 static uint8_t *part_of(struct cfs_stream_reader *r, size_t *ret_bytes)
 {
@@ -309,7 +312,7 @@ static int part_done(struct cfs_stream_reader *r, struct cfs_err *err)
 				   "checksum");
 		if (r->head.block_count) {
 			r->part = PART_BLOCKS;
-			return 0;
+			return blocks_have_room(r, err);
 		}
 	}
 	r->part = PART_HEAD;

@@ -369,9 +369,8 @@ int cfs_receiver_new(struct cfs_member *m, uint64_t volume,
 	r->begin = *begin_rec;
 	r->opt = *opt;
 	r->kept_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+	cfs_receive_group_init(r);
 	r2 = begin(r, err);
-	if (r2 == 0)
-		r2 = cfs_receive_group_init(r, err);
 	if (r2 < 0)
 		cfs_receiver_free(r);
 	else

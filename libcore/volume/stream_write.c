@@ -11,19 +11,19 @@
 
 #include <stdlib.h>
 
-int cfs_receive_run_init(struct cfs_receiver *r, struct cfs_err *err)
+void cfs_receive_run_init(struct cfs_receiver *r)
 {
-	struct receive_writer *w = &r->writer;
+	pthread_mutex_init(&r->writer.lock, NULL);
+	pthread_cond_init(&r->writer.turned, NULL);
+}
 
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->turned, NULL);
-	for (unsigned int i = 0; i < 2; i++) {
-		w->runs[i].blocks = cfs_dev_buf_alloc(RECEIVE_RUN_BLOCKS *
-						      CFS_BLOCK_BYTES);
-		if (!w->runs[i].blocks)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-	}
-	return 0;
+/* Many streams have none that is long. */
+static int run_has_room(struct receive_run *run, struct cfs_err *err)
+{
+	if (!run->blocks)
+		run->blocks = cfs_dev_buf_alloc(RECEIVE_RUN_BLOCKS *
+						CFS_BLOCK_BYTES);
+	return run->blocks ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
 }
 
 /* ---- the thread ---------------------------------------------------------- */
@@ -158,6 +158,9 @@ int cfs_receive_run_add(struct cfs_receiver *r,
 	if (ret < 0)
 		return ret;
 	run = &w->runs[w->filling];
+	ret = run_has_room(run, err);
+	if (ret < 0)
+		return ret;
 	if (run->count == 0) {
 		run->ino = item->data.ino;
 		run->offset = item->data.offset;
@@ -192,4 +195,6 @@ void cfs_receive_run_done(struct cfs_receiver *r)
 	}
 	free(w->runs[0].blocks);
 	free(w->runs[1].blocks);
+	pthread_cond_destroy(&w->turned);
+	pthread_mutex_destroy(&w->lock);
 }
