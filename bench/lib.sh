@@ -88,7 +88,7 @@ build_helpers()
 	local flags=(-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -O2 -g
 		-Wall -Wextra -Ilibcore)
 
-	for program in timed peer-bench etcd-bench; do
+	for program in timed peer-bench etcd-bench mount-bench; do
 		"$cc" "${flags[@]}" -o "$OUT/bin/$program" \
 			"bench/$program.c" || return 1
 	done
@@ -104,6 +104,12 @@ build_helpers()
 	rm -f "$OUT/bin/nbd-bench"
 	"$cc" "${flags[@]}" -o "$OUT/bin/nbd-bench" bench/nbd-bench.c -lnbd \
 		2>/dev/null
+	# An example of libfuse's, as its package brings it.
+	rm -f "$OUT/bin/passthrough_ll"
+	"$cc" -O2 -D_FILE_OFFSET_BITS=64 -DHAVE_UTIMENSAT=1 \
+		-I/usr/include/fuse3 -o "$OUT/bin/passthrough_ll" \
+		/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c \
+		-lfuse3 -lpthread 2>/dev/null
 	# With the peer's library, if it is there.
 	rm -f "$OUT/bin/sanlock-bench"
 	"$cc" "${flags[@]}" -o "$OUT/bin/sanlock-bench" \
