@@ -27,10 +27,12 @@ iscsi_run()
 
 	! is_broken "$1" || return 0
 	[ "$OPTIONS" = - ] || options=(-w --flush-interval="$COUNT")
+	# Another order in each round; in order, it would lead over the end.
+	[ "$BYTES" != 4096 ] || options+=(-o $((4096 * $2)))
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	out=$(qemu-img bench -f raw -t none -c "$COUNT" -d "$DEPTH" \
-		-s "$BYTES" -S "$STEP" -o $((4096 * $2)) "${options[@]}" \
+		-s "$BYTES" -S "$STEP" "${options[@]}" \
 		"iscsi://127.0.0.1:$ISCSI_PORT/$3/1" 2>"$WORK/err") || {
 		failed "$1"
 		return

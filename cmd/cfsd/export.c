@@ -82,7 +82,7 @@ static void become_helper(char **argv, int out_fd, pid_t parent)
 static int hear(struct export *x, int fd)
 {
 	const uint64_t end_ns = now() + READY_NS;
-	char line[PATH_MAX + 600];
+	char line[PATH_MAX + 600] = "";
 	size_t used = 0;
 	const char *at;
 

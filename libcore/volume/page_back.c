@@ -129,7 +129,7 @@ static int take_back(struct back *b, struct back_page *p, struct cfs_err *err)
 	if (r == 0)
 		r = cfs_page_dirty(b->v, branch, ino, p->key.offset,
 				   UINT64_MAX, &page, &is_new, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	memcpy(page->data, p->data, CFS_BLOCK_BYTES);
 	cfs_page_touch(b->v, page);
