@@ -330,7 +330,7 @@ export_lun() {
 	client=$!
 	until_true '[ -e there ]'
 	pkill -KILL -P "$client" || true
-	kill -KILL "$client"
+	kill -KILL "$client" 2>/dev/null || true
 	wait "$client" || true
 	run -0 leasectl run --wait 10 "$P:vm0" -- true
 	nbdsh -u "$(uri vm0)" -c 'assert h.pread(1, 0) == b"x"'
