@@ -280,7 +280,8 @@ struct cfs_volume_info {
 	uint64_t	damaged_blocks;
 	uint64_t	inode_count;	/* tree */
 	bool		is_checked;	/* by a setting of its own */
-	/* "clean", "degraded", "read_only", "offline" */
+	/* "clean", "degraded", "read_only", "offline"; "receiving": a stream,
+	 * or it was broken off */
 	const char	*state;
 };
 typedef int (*cfs_volume_each_fn)(void *arg, const struct cfs_volume_info *v);

@@ -7,7 +7,9 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "ondisk/receive.h"
 #include "tree/space.h"
+#include "volume/stream.h"
 
 #include <inttypes.h>
 #include <errno.h>
@@ -81,6 +83,8 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 {
 	struct cfs_space_counts counts;
 	struct cfs_volume_space space;
+	struct cfs_receive_rec receiving;
+	bool is_receiving;
 	int r;
 
 	memset(v, 0, sizeof(*v));
@@ -110,10 +114,12 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	if (r == 0)
 		r = cfs_session_bad_count(m->container, &v->damaged_blocks,
 					  err);
+	is_receiving = cfs_receive_get(m, id, &receiving, NULL) == 0;
 	cfs_container_lock(m->container);
 	cfs_space_counts(m->container, &counts);
 	v->state = !cfs_container_is_writable(m->container) ? "read_only" :
-		   v->damaged_blocks ? "degraded" : "clean";
+		   v->damaged_blocks ? "degraded" :
+		   is_receiving ? "receiving" : "clean";
 	cfs_container_unlock(m->container);
 	v->container_used_bytes = counts.used_blocks * CFS_BLOCK_BYTES;
 	v->slice_count = counts.slice_count;

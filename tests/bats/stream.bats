@@ -145,6 +145,7 @@ content() {
 	[[ $stderr == *"what has come is kept"* ]]
 	[ "$(names vm0)" = "" ]
 	run -4 cfscp --wait 0 -q "$Q:vm0" -
+	[ "$(slicectl ls --json "$Q" | jq -r '.volumes[0].state')" = receiving ]
 	token=$(snapctl recv --token "$Q:vm0")
 	snapctl send --resume "$token" "$P:vm0@a" >rest
 	[ "$(stat -c %s rest)" -lt "$(stat -c %s a)" ]

@@ -35,13 +35,6 @@ static struct cfs_member *member_of(struct heal_pool *h, const char *name)
 	return m;
 }
 
-static inline int receiving(struct cfs_member *m)
-{
-	struct cfs_receive_rec rec;
-
-	return cfs_receive_get(m, CFS_VOLUME_FIRST, &rec, NULL);
-}
-
 /* ---- random histories ---------------------------------------------------- */
 
 static void punch(struct cfs_member *m, uint64_t block, uint32_t count)
