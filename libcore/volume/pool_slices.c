@@ -12,8 +12,7 @@
 
 #define KEPT_PER_CONTAINER	4u
 #define KEPT_MIN		8u
-#define KEPT_LEAST		2u	/* from deletions, too: for container 0 and
-					 * one other */
+#define KEPT_LEAST		1u	/* from deletions, too: for container 0 */
 
 unsigned int cfs_pool_piece_count(const struct cfs_pool *pool)
 {
