@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The containers of a pool: records, opening, making, removing. */
+/* The containers of a pool: records, opening, making. */
+#include "volume/pool_containers_priv.h"
 #include "volume/pool_delegate_priv.h"
 
 #include "base/cleanup.h"
@@ -14,18 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static struct cfs_key container_key(uint64_t id)
-{
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_CONTAINER, id), 0,
-				   0 } };
-}
-
 /* ---- the list ------------------------------------------------------------ */
-
-struct listed {
-	uint64_t	id;
-	struct cfs_container_rec rec;
-};
 
 static int by_name(const void *a, const void *b)
 {
@@ -77,8 +67,8 @@ static int list_locked(struct cfs_pool *pool, struct listed **ret,
 	return 0;
 }
 
-static int list_get(struct cfs_pool *pool, struct listed **ret,
-		    size_t *ret_count, struct cfs_err *err)
+int cfs_pool_container_list(struct cfs_pool *pool, struct listed **ret,
+			    size_t *ret_count, struct cfs_err *err)
 {
 	int r;
 
@@ -93,7 +83,7 @@ int cfs_pool_containers(struct cfs_pool *pool, cfs_container_each_fn each,
 {
 	struct listed *list;
 	size_t count;
-	int r = list_get(pool, &list, &count, err);
+	int r = cfs_pool_container_list(pool, &list, &count, err);
 
 	if (r < 0)
 		return r;
@@ -307,7 +297,7 @@ int cfs_pool_member(struct cfs_pool *pool, const char *name,
 	struct listed *list;
 	size_t count;
 	uint64_t id = 0;
-	int r = list_get(pool, &list, &count, err);
+	int r = cfs_pool_container_list(pool, &list, &count, err);
 
 	if (r < 0)
 		return r;
@@ -441,10 +431,6 @@ static int first_slices(struct cfs_pool *pool, uint64_t id,
 	return r;
 }
 
-static int give_back_all(struct cfs_pool *pool, uint64_t id,
-			 const struct cfs_container_rec *rec,
-			 struct cfs_err *err);
-
 static int member_add(struct cfs_pool *pool, struct member_entry *e,
 		      struct cfs_err *err)
 {
@@ -528,156 +514,6 @@ fail:
 	}
 	/* What was taken goes back; should that fail too, the next opener
 	 * does it. */
-	(void)give_back_all(pool, id, &rec, NULL);
-	return r;
-}
-
-/* ---- removing ------------------------------------------------------------ */
-
-/* The first slice of a container's map; -ENOENT: none is left. */
-static int first_mapped(struct cfs_pool *pool, uint64_t id,
-			uint64_t *ret_lslice, struct cfs_smap_rec *ret,
-			struct cfs_err *err)
-{
-	struct cfs_key from = { { cfs_table_word(CFS_TABLE_SMAP, id), 0, 0 } };
-	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      &from, err);
-
-	if (r < 0)
-		return r;
-	if (cur.key.w[0] != from.w[0])
-		return -ENOENT;
-	*ret_lslice = cur.key.w[1];
-	return cfs_smap_rec_unpack(cur.value, cur.value_bytes, ret, err);
-}
-
-/* One slice at a time; the record of the container goes last. */
-static int give_back_all(struct cfs_pool *pool, uint64_t id,
-			 const struct cfs_container_rec *rec,
-			 struct cfs_err *err)
-{
-	struct cfs_table_change gone = { .key = container_key(id) };
-	struct cfs_smap_rec smap;
-	uint64_t lslice;
-	int r;
-
-	cfs_container_lock(pool->c0);
-	while ((r = first_mapped(pool, id, &lslice, &smap, err)) == 0) {
-		r = cfs_container_ready(pool->c0, err);
-		if (r == 0)
-			r = cfs_pool_slice_return(pool, id, rec->uuid, lslice,
-						  smap.pieces, err);
-		if (r < 0)
-			break;
-	}
-	if (r == -ENOENT)
-		r = cfs_container_ready(pool->c0, err);
-	if (r == 0)
-		r = cfs_container_put_now(pool->c0, &gone, 1, err);
-	if (r == 0) {
-		pool->container_count--;
-		cfs_pool_slices_changed(pool);
-	}
-	cfs_container_unlock(pool->c0);
-	return r;
-}
-
-int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
-			      struct cfs_err *err)
-{
-	struct cfs_container_rec rec = m->rec;
-	struct cfs_lent_counts lent;
-	struct member_entry *e;
-	uint64_t id = m->id;
-	int r;
-
-	/* Its slices would get another life under their hands. */
-	cfs_container_lent_counts(m->container, &lent);
-	if (lent.clients)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " clients may still "
-				   "write to it", lent.clients);
-	rec.state = CFS_OBJECT_DELETING;
-	r = cfs_pool_container_update(pool, m, &rec, err);
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&pool->lock);
-	HASH_FIND(hh, pool->members, &id, sizeof(id), e);
-	if (e)
-		HASH_DEL(pool->members, e);
-	pthread_mutex_unlock(&pool->lock);
-	assert(e);
-	/* Nothing of it needs to be written any more. */
-	cfs_container_drop(e->m.container);
-	cfs_vols_free(e->m.vols);
-	free(e);
-	return give_back_all(pool, id, &rec, err);
-}
-
-struct all_listed {
-	const struct listed *list;
-	size_t		count;
-};
-
-static bool is_live(const void *arg, uint64_t id)
-{
-	const struct all_listed *all = arg;
-
-	for (size_t i = 0; i < all->count; i++)
-		if (all->list[i].id == id)
-			return all->list[i].rec.state == CFS_OBJECT_LIVE;
-	return false;
-}
-
-/*
- * Who made it may be writing to its slices still: then they stay its own until
- * that one is gone.  Its name is free.
- */
-static int finish_one(struct cfs_pool *pool, uint64_t id,
-		      struct cfs_container_rec *rec, struct cfs_err *err)
-{
-	const struct cfs_fence *f = &pool->fence;
-	int r;
-
-	if (rec->epoch >= pool->epoch || !f->is_gone ||
-	    f->is_gone(f->ctx, rec->epoch, pool->epoch - 1))
-		return give_back_all(pool, id, rec, err);
-	if (rec->state == CFS_OBJECT_DELETING)
-		return 0;
-	rec->state = CFS_OBJECT_DELETING;
-	r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
-	if (r < 0)
-		return r;
-	r = put_rec(pool, id, rec, err);
-	if (r < 0) {
-		cfs_op_abort(pool->c0);
-		return r;
-	}
-	cfs_op_end(pool->c0);
-	return cfs_container_sync(pool->c0, err);
-}
-
-/*
- * Containers that were not finished, or whose removal broke off.  What is left
- * of a set of snapshots is undone when its containers are opened.
- */
-int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err)
-{
-	struct listed *list;
-	size_t count;
-	int r = list_get(pool, &list, &count, err);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count && r == 0; i++)
-		if (list[i].rec.state != CFS_OBJECT_LIVE)
-			r = finish_one(pool, list[i].id, &list[i].rec, err);
-	if (r == 0) {
-		const struct all_listed all = { list, count };
-
-		r = cfs_snapset_forget(pool, is_live, &all, err);
-	}
-	free(list);
+	(void)cfs_pool_give_back_all(pool, id, &rec, NULL);
 	return r;
 }

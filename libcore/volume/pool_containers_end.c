@@ -106,6 +106,41 @@ static bool is_live(const void *arg, uint64_t id)
 	return false;
 }
 
+/* Its name is free, and nobody opens it. */
+static int mark_deleting(struct cfs_pool *pool, uint64_t id,
+			 struct cfs_container_rec *rec, struct cfs_err *err)
+{
+	const struct cfs_key key = container_key(id);
+	struct cfs_container_rec_disk disk;
+	int r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
+
+	if (r < 0)
+		return r;
+	rec->state = CFS_OBJECT_DELETING;
+	cfs_container_rec_pack(rec, &disk);
+	r = cfs_container_put(pool->c0, &key, &disk, sizeof(disk), err);
+	if (r < 0) {
+		cfs_op_abort(pool->c0);
+		return r;
+	}
+	cfs_op_end(pool->c0);
+	return cfs_container_sync(pool->c0, err);
+}
+
+/* Who made it may be writing to its slices still: then they stay its own until
+ * that one is gone. */
+static int finish_one(struct cfs_pool *pool, uint64_t id,
+		      struct cfs_container_rec *rec, struct cfs_err *err)
+{
+	const struct cfs_fence *f = &pool->fence;
+
+	if (rec->epoch >= pool->epoch || !f->is_gone ||
+	    f->is_gone(f->ctx, rec->epoch, pool->epoch - 1))
+		return cfs_pool_give_back_all(pool, id, rec, err);
+	return rec->state == CFS_OBJECT_DELETING ? 0 :
+	       mark_deleting(pool, id, rec, err);
+}
+
 /*
  * Containers that were not finished, or whose removal broke off.  What is left
  * of a set of snapshots is undone when its containers are opened.
@@ -120,7 +155,7 @@ int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err)
 		return r;
 	for (size_t i = 0; i < count && r == 0; i++)
 		if (list[i].rec.state != CFS_OBJECT_LIVE)
-			r = cfs_pool_give_back_all(pool, list[i].id, &list[i].rec, err);
+			r = finish_one(pool, list[i].id, &list[i].rec, err);
 	if (r == 0) {
 		const struct all_listed all = { list, count };
 
