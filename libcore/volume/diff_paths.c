@@ -177,7 +177,7 @@ static int see_inode(struct paths *p, const struct cfs_change *c)
 {
 	const bool is_inode = c->kind == CFS_CHANGE_PUT &&
 			      c->word >> CFS_MAP_OFF_BITS == CFS_MAP_INODE;
-	struct cfs_inode old, new;
+	struct cfs_inode old = { .mode = 0 }, new = { .mode = 0 };
 	struct inode_event e = { .ino = c->ino };
 	int r;
 
@@ -187,7 +187,7 @@ static int see_inode(struct paths *p, const struct cfs_change *c)
 	r = load(p->of->to, c->ino, &new, p->err);
 	if (r == 0 && is_inode)
 		r = load(p->of->from, c->ino, &old, p->err);
-	if (r < 0)
+	if (r != 0)
 		return r == -ENOENT ? 0 : r;
 	if (is_inode && !is_other(&old, &new))
 		return 0;

@@ -134,18 +134,16 @@ static int is_changed(struct cfs_member *m, uint64_t volume,
 {
 	struct cfs_volume_rec rec;
 	struct cfs_view head;
-	const struct cfs_diff_of of = { .from = base, .to = &head };
-	struct cfs_diff_of what;
+	struct cfs_diff_of what = { .from = base, .to = &head };
 	CFS_CLEANUP(cfs_diff_freep) struct cfs_diff *d = NULL;
 	struct cfs_change change;
 	int r = cfs_container_commit(m->container, err);
 
 	if (r == 0)
 		r = cfs_volume_get(m, volume, &rec, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	cfs_volume_view(m, &rec, &head);
-	what = of;
 	what.kind = rec.kind;
 	what.ino = rec.ino;
 	r = cfs_diff_new(&what, &d, err);
