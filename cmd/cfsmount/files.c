@@ -522,8 +522,9 @@ static int allocate(struct mnt_file *f, uint64_t off, uint64_t length,
 
 	if (r == 0 && space.free_bytes < length)
 		r = -ENOSPC;
-	if (r == 0)
-		r = cfs_fs_getattr(f->v->fs, f->ino, &inode, NULL);
+	if (r < 0)
+		return r;
+	r = cfs_fs_getattr(f->v->fs, f->ino, &inode, NULL);
 	if (r < 0 || keeps_size || inode.size_bytes >= off + length)
 		return r;
 	return cfs_fs_truncate(f->v->fs, f->ino, off + length, NULL);
