@@ -269,7 +269,7 @@ end_server()
 	local i
 
 	kill "$1"
-	for ((i = 0; i < 30; i++)); do
+	for ((i = 0; i < 200; i++)); do
 		kill -0 "$1" || break
 		sleep 0.1
 	done
