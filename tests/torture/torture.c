@@ -46,7 +46,7 @@ int torture_excuse(struct torture *t, int r, const char *what,
 		   const struct cfs_err *err)
 {
 	switch (r) {
-	case -ENOSPC:		/* the loans of many dead, and six snapshots of everything may not fit */
+	case -ENOSPC:		/* loans of many dead, snapshots of everything */
 		atomic_fetch_add(&t->full, 1);
 		return 0;
 	case -ESTALE:		/* the manager was killed, and the lease gone */
