@@ -290,7 +290,7 @@ check: deps
 	+@rm -f build/count; $(MAKE) --no-print-directory check-all || { \
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
-check-all: all sim-bins crash posix build-san $(torture)
+check-all: mutant-bins posix build-san $(torture)
 	$(RUN_TESTS) unit fuzz model package crash sim mutants torture real \
 		mount bats
 
@@ -306,7 +306,7 @@ check-sim: sim-bins
 	$(RUN_TESTS) sim
 check-model:
 	$(RUN_TESTS) model
-check-mutants: all sim-bins crash
+check-mutants: mutant-bins
 	$(RUN_TESTS) mutants
 check-torture: all $(torture)
 	$(RUN_TESTS) torture
@@ -318,7 +318,7 @@ check-mount: all posix
 	$(RUN_TESTS) mount
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
-check-long: all sim-bins crash posix build-san fuzz $(torture)
+check-long: mutant-bins posix build-san fuzz $(torture)
 	$(RUN_TESTS) --long unit fuzz model package crash sim mutants torture \
 		real mount bats beside
 
@@ -336,7 +336,7 @@ torture: all $(torture)
 	@PATH="$$PWD/$(BIN):$$PATH" $(torture) $(or $(SECONDS),60) $(SEED)
 
 # MUTANT=name: that one alone.
-mutants: all sim-bins crash
+mutants: mutant-bins
 	+@CFS_VARIANT=$(V) contrib/run-mutants $(MUTANT)
 
 check-layers:

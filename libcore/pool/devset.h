@@ -109,6 +109,15 @@ int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err);
 int cfs_devset_add(struct cfs_devset *set, struct cfs_dev *dev,
 		   const struct cfs_label *label, uint32_t *ret_index,
 		   struct cfs_err *err);
+/*
+ * Take over what @newer, another look at the same pool, knows more: devices
+ * that were added, and sizes that have grown.  For who holds no pool but reads
+ * its maps.  Calls for one set come one at a time; others may use it meanwhile.
+ * -EINVAL: another pool's.
+ * @ret_first  index of the first device that is new; the count: none is
+ */
+int cfs_devset_follow(struct cfs_devset *set, struct cfs_devset *newer,
+		      uint32_t *ret_first, struct cfs_err *err);
 /* The name of the pool in memory, for write_labels; cut to what a label has. */
 void cfs_devset_set_name(struct cfs_devset *set, const char *name);
 /* Change the geometry of one device in memory (growth), for write_labels. */

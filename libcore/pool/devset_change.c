@@ -122,3 +122,31 @@ void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,
 	slot->label.size_bytes = size_bytes;
 	slot->label.slice_count = slice_count;
 }
+
+int cfs_devset_follow(struct cfs_devset *set, struct cfs_devset *newer,
+		      uint32_t *ret_first, struct cfs_err *err)
+{
+	const uint32_t old = set->count;
+
+	if (!cfs_uuid_is_equal(set->slots[0]->label.pool_uuid,
+			       newer->slots[0]->label.pool_uuid))
+		return cfs_err_set(err, -EINVAL, "%s: is of another pool",
+				   newer->slots[0]->path);
+	for (uint32_t i = 0; i < old && i < newer->count; i++) {
+		const struct cfs_label *label = &newer->slots[i]->label;
+
+		if (label->slice_count > set->slots[i]->label.slice_count)
+			cfs_devset_set_size(set, i, label->size_bytes,
+					    label->slice_count);
+	}
+	for (uint32_t i = old; i < newer->count; i++) {
+		set->slots[i] = newer->slots[i];
+		newer->slots[i] = NULL;
+	}
+	*ret_first = old;
+	if (newer->count > old) {
+		__atomic_store_n(&set->count, newer->count, __ATOMIC_RELEASE);
+		newer->count = old;
+	}
+	return 0;
+}

@@ -46,6 +46,7 @@ static void direct_free(struct cfs_direct *d)
 	direct_disconnect(d);
 	pthread_cond_destroy(&d->changed);
 	pthread_mutex_destroy(&d->mutex);
+	pthread_mutex_destroy(&d->devices_lock);
 	pthread_cond_destroy(&d->trees_changed);
 	pthread_mutex_destroy(&d->trees_lock);
 	pthread_rwlock_destroy(&d->link);
@@ -64,6 +65,7 @@ static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
 	d->s = s;
 	pthread_rwlock_init(&d->link, NULL);
 	pthread_mutex_init(&d->mutex, NULL);
+	pthread_mutex_init(&d->devices_lock, NULL);
 	pthread_mutex_init(&d->trees_lock, NULL);
 	pthread_cond_init(&d->trees_changed, NULL);
 	pthread_condattr_init(&attr);

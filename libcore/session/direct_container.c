@@ -44,6 +44,35 @@ int direct_ask(struct direct_container *dc, uint16_t type, uint64_t value,
 	return r < 0 ? r : direct_call(dc->d, type, &q, reply, err);
 }
 
+/* It lies where nothing was when the devices were opened. */
+static bool is_beyond(const struct cfs_devset *set,
+		      const struct cfs_piece pieces[CFS_PIECES_MAX])
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pieces[i];
+
+		if (p->flags & CFS_PIECE_USED &&
+		    (p->device_index >= cfs_devset_count(set) ||
+		     p->slice_index >=
+		     cfs_devset_label(set, p->device_index)->slice_count))
+			return true;
+	}
+	return false;
+}
+
+/* Slices that loans or a view (may be NULL) name may lie on new devices. */
+static int follow(struct direct_container *dc, const struct cfs_loans *loans,
+		  const struct cfs_client_view *view, struct cfs_err *err)
+{
+	bool is_needed = false;
+
+	for (size_t i = 0; i < loans->count && !is_needed; i++)
+		is_needed = is_beyond(dc->d->set, loans->items[i].pieces);
+	for (uint32_t i = 0; view && i < view->smap_count && !is_needed; i++)
+		is_needed = is_beyond(dc->d->set, view->smap[i].pieces);
+	return is_needed ? direct_follow_devices(dc->d, err) : 0;
+}
+
 static int source_lend(void *ctx, uint32_t count, struct cfs_loans *loans,
 		       struct cfs_err *err)
 {
@@ -53,8 +82,9 @@ static int source_lend(void *ctx, uint32_t count, struct cfs_loans *loans,
 
 	__atomic_store_n(&dc->is_idle, false, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&dc->d->stats.lends, 1, __ATOMIC_RELAXED);
-	return r < 0 ? r : cfs_loans_unpack(reply.data, reply.bytes, loans,
-					    err);
+	if (r == 0)
+		r = cfs_loans_unpack(reply.data, reply.bytes, loans, err);
+	return r < 0 ? r : follow(dc, loans, NULL, err);
 }
 
 static int source_lend_inos(void *ctx, uint32_t count, uint64_t *ret_first,
@@ -78,10 +108,18 @@ static int source_lend_inos(void *ctx, uint32_t count, uint64_t *ret_first,
 static int take_view(struct direct_container *dc, const struct cfs_buf *reply,
 		     struct cfs_client_view *ret, struct cfs_err *err)
 {
+	int r;
+
 	__atomic_store_n(&dc->viewed_ns,
 			 cfs_clock_elapsed_ns(cfs_clock_system()),
 			 __ATOMIC_RELAXED);
-	return cfs_client_view_unpack(reply->data, reply->bytes, ret, err);
+	r = cfs_client_view_unpack(reply->data, reply->bytes, ret, err);
+	if (r < 0)
+		return r;
+	r = follow(dc, &ret->loans, ret, err);
+	if (r < 0)
+		cfs_client_view_donep(ret);
+	return r;
 }
 
 static int source_view(void *ctx, uint64_t map_change,

@@ -33,7 +33,8 @@ static bool is_fit(struct cfs_direct *d, bool is_here)
 	return true;
 }
 
-static int open_set(struct cfs_direct *d, struct cfs_err *err)
+static int open_set(struct cfs_direct *d, struct cfs_devset **ret,
+		    struct cfs_err *err)
 {
 	const struct cfs_session_options *opt = &d->s->opt;
 	const struct cfs_devset_options set_opt = {
@@ -46,17 +47,34 @@ static int open_set(struct cfs_direct *d, struct cfs_err *err)
 		.arg = opt->arg,
 	};
 
-	return cfs_devset_open(d->s->path, &set_opt, &d->set, err);
+	return cfs_devset_open(d->s->path, &set_opt, ret, err);
 }
 
-static int mark_set(struct cfs_direct *d, struct cfs_err *err)
+/* From device @first on. */
+static int mark_set(struct cfs_direct *d, uint32_t first, struct cfs_err *err)
 {
 	int r = 0;
 
-	for (uint32_t i = 0; i < cfs_devset_count(d->set) && r == 0; i++)
+	for (uint32_t i = first; i < cfs_devset_count(d->set) && r == 0; i++)
 		r = cfs_dev_mark(cfs_devset_dev(d->set, i), d->lease_client,
 				 err);
 	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+int direct_follow_devices(struct cfs_direct *d, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *newer = NULL;
+	uint32_t first;
+	int r;
+
+	pthread_mutex_lock(&d->devices_lock);
+	r = open_set(d, &newer, err);
+	if (r == 0)
+		r = cfs_devset_follow(d->set, newer, &first, err);
+	if (r == 0)
+		r = mark_set(d, first, err);
+	pthread_mutex_unlock(&d->devices_lock);
+	return r;
 }
 
 /* ---- hello --------------------------------------------------------------- */
@@ -157,7 +175,7 @@ static int welcomed(struct cfs_direct *d, struct cfs_err *err)
 	if (is_in_grace)
 		return cfs_err_set(err, -ENOTSUP, "the clients of a former "
 				   "manager may still come back");
-	return mark_set(d, err);
+	return mark_set(d, 0, err);
 }
 
 /* Who is asked: the manager, or whoever owns the one container that this
@@ -194,7 +212,7 @@ static bool is_here(struct cfs_direct *d, const struct cfs_seat *seat)
 int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 {
 	struct cfs_seat seat;
-	int r = open_set(d, err);
+	int r = open_set(d, &d->set, err);
 
 	if (r == 0)
 		r = find_owner(d, &seat, err);

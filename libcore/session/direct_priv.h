@@ -59,6 +59,7 @@ struct cfs_direct {
 	uint64_t	lease_client;
 	struct cfs_direct_locks *locks;
 
+	pthread_mutex_t	devices_lock;	/* while the set follows the pool */
 	pthread_rwlock_t link;		/* read: a call is under way */
 	bool		is_down;	/* with the link written */
 	uint32_t	seat_epoch;	/* of the manager at its other end */
@@ -93,6 +94,8 @@ int direct_volume_open(struct cfs_direct *d, const char *volume,
 
 /* Devices, connection, mark. */
 int direct_connect(struct cfs_direct *d, struct cfs_err *err);
+/* Devices were added, or have grown, since: know them too. */
+int direct_follow_devices(struct cfs_direct *d, struct cfs_err *err);
 void direct_disconnect(struct cfs_direct *d);
 /*
  * Ask the manager, this one or the next; blocks until there is an answer or all

@@ -150,3 +150,19 @@ worked() {
 	cfscp -q src "$P:t:/file"
 	cfscp -q "$P:t:/file" - | cmp - src
 }
+
+@test "a device that is added meanwhile is written to" {
+	mkcfs -q "$P:big" --lun 400M
+	mkfifo pipe
+	cfscp -q - "$P:big" <pipe 3>&- &
+	writer=$!
+	exec 4>pipe
+	head -c 60M /dev/urandom | tee part1 >&4
+	truncate -s 512M second.img
+	slicectl add -q "$P" second.img
+	head -c 280M /dev/urandom | tee part2 >&4
+	exec 4>&-
+	wait "$writer"
+	cat part1 part2 | cmp - <(cfscp -q --length 340M "$P:big" -)
+	cfsck-heal check "$P"
+}

@@ -365,7 +365,6 @@ export_lun() {
 
 @test "a full pool is ENOSPC to the client, and is over when there is space" {
 	need_programs nbdsh
-	not_beside "a client does not learn of devices that are added"
 	mkcfs -q "$P:big" --lun 600M
 	start_nbd "$P"
 	nbdsh -u "$(uri big)" -c - <<-'END'

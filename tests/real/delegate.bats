@@ -8,7 +8,7 @@
 load ../bats/helpers
 load hosts
 
-PERIOD=2
+PERIOD=3
 
 setup() {
 	need_namespaces
