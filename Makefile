@@ -141,6 +141,14 @@ corpus: $(corpus_bins)
 posix: $(posix_bins)
 tests-build: all unit crash sim-bins corpus posix
 
+# What catches mutants: simulations, crash tests, and the unit tests that a
+# patch names.
+mutant_unit := $(addprefix $(V)/tests/,$(shell \
+	sed -n 's/^catch: \(unit\/[a-z_]*\).*/\1/p' tests/mutants/*.patch | \
+	sort -u))
+.PHONY: mutant-bins
+mutant-bins: all sim-bins crash $(mutant_unit)
+
 # ------------------------------------------------------------------- rules
 
 # Everything is made beside its name and moved: two makes may run at once.
