@@ -114,7 +114,7 @@ missing() {
 			[[ $name != - && $verb != '*' ]] || continue
 			[ "$verb" != - ] || verb=
 			# shellcheck disable=SC2086
-			"$tool" $verb --help | grep -qE -- "--$name( |\$)" ||
+			"$tool" $verb --help | grep -qE -- "--$name( |\[|\$)" ||
 				{ echo "$tool $verb --$name"; false; }
 		done < <("$tool" --list-options)
 	done

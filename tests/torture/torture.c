@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POOL_BYTES (UINT64_C(192) << 20)
+#define POOL_BYTES (UINT64_C(1) << 30)
 
 void torture_fail(struct torture *t, const char *fmt, ...)
 {
