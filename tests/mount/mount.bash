@@ -88,5 +88,5 @@ teardown()
 # The pool has no fault.
 check_pool()
 {
-	run -0 timeout 100 cfsck-heal check "$P"
+	run -0 timeout 100 cfsck-heal check --wait 60 "$P"
 }

@@ -58,7 +58,7 @@ gets_on() {
 	local before
 
 	before=$(acks "$1")
-	wait_for "[ \$(acks '$1') -gt $before ]" "${2:-30}"
+	wait_for "[ \$(acks '$1') -gt $before ]" "${2:-90}"
 }
 
 # All stop, the manager too, and the history is judged.
