@@ -11,7 +11,6 @@
 
 #define STAMPS_OF_VIEW		4096u
 #define LOG_BLOCKS_MIN		32u
-#define LOG_RUNS_MAX		64u	/* looked at for a log */
 #define LOG_BLOCKS_USUAL	128u
 #define LOG_BLOCKS_MAX		2048u
 
@@ -147,14 +146,17 @@ int cfs_lend_load(struct cfs_container *c, struct cfs_err *err)
 
 /* ---- making -------------------------------------------------------------- */
 
-/* Blocks of the log or the gravestone that are in use: tagged, zeroed. */
-static int fill_blocks(struct cfs_container *c, uint64_t log_id,
-		       uint32_t offset, uint64_t vaddr, uint32_t count,
-		       struct cfs_err *err)
+/* The next run of the log or the gravestone: in use, tagged, zeroed. */
+static int take_blocks(struct cfs_container *c, uint64_t log_id,
+		       uint32_t offset, uint32_t count, uint64_t *ret_vaddr,
+		       uint32_t *ret_count, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) void *zeroes = NULL;
+	int r = cfs_space_alloc_data(c, count, ret_vaddr, ret_count, err);
 
-	for (uint32_t i = 0; i < count; i++) {
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < *ret_count; i++) {
 		const struct cfs_tag tag = {
 			.type = CFS_TAG_LOG,
 			.ino = log_id,
@@ -162,79 +164,45 @@ static int fill_blocks(struct cfs_container *c, uint64_t log_id,
 			.stamp = c->stamp,
 		};
 
-		cfs_space_set_tag(c, vaddr + i, &tag);
+		cfs_space_set_tag(c, *ret_vaddr + i, &tag);
 	}
-	zeroes = cfs_dev_buf_alloc((size_t)count * CFS_BLOCK_BYTES);
+	zeroes = cfs_dev_buf_alloc((size_t)*ret_count * CFS_BLOCK_BYTES);
 	if (!zeroes)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	return cfs_container_write_now(c, vaddr, count, zeroes, err);
-}
-
-/* Long ones first. */
-static void insert_run(struct cfs_log_extent runs[LOG_RUNS_MAX],
-		       unsigned int count, struct cfs_log_extent run)
-{
-	for (; count && runs[count - 1].block_count < run.block_count; count--)
-		runs[count] = runs[count - 1];
-	runs[count] = run;
-}
-
-/*
- * Where free space is in small pieces the longest are kept, of more than a
- * record has room for; the others are given back.
- */
-static int find_runs(struct cfs_container *c, uint32_t blocks,
-		     struct cfs_client_rec *rec, uint32_t *ret_taken,
-		     struct cfs_err *err)
-{
-	struct cfs_log_extent runs[LOG_RUNS_MAX];
-	unsigned int count = 0;
-	uint32_t taken = 0;
-	int r = 0;
-
-	while (taken < blocks && count < LOG_RUNS_MAX) {
-		struct cfs_log_extent run;
-
-		r = cfs_space_alloc_data(c, blocks - taken, &run.vaddr,
-					 &run.block_count, err);
-		if (r < 0)
-			break;
-		insert_run(runs, count++, run);
-		taken = 0;
-		for (unsigned int i = 0;
-		     i < CFS_MIN(count, CFS_CLIENT_EXTENTS_MAX); i++)
-			taken += runs[i].block_count;
-	}
-	if (r == -ENOSPC && taken >= LOG_BLOCKS_MIN)
-		r = 0;
-	while (count > CFS_CLIENT_EXTENTS_MAX && r == 0) {
-		count--;
-		r = cfs_space_free(c, runs[count].vaddr,
-				   runs[count].block_count, err);
-	}
-	rec->extent_count = count;
-	memcpy(rec->extents, runs, count * sizeof(*runs));
-	*ret_taken = taken;
-	return r;
+	return cfs_container_write_now(c, *ret_vaddr, *ret_count, zeroes, err);
 }
 
 static int take_log(struct cfs_container *c, uint32_t blocks,
 		    struct cfs_client_rec *rec, uint32_t *ret_taken,
 		    struct cfs_err *err)
 {
-	uint32_t offset = 0;
-	int r = find_runs(c, blocks, rec, ret_taken, err);
+	uint32_t taken = 0;
 
-	if (r == 0 && *ret_taken < LOG_BLOCKS_MIN)
-		r = cfs_err_set(err, -ENOSPC, "no room for a client's log");
-	for (uint32_t i = 0; i < rec->extent_count && r == 0; i++) {
-		const struct cfs_log_extent *run = &rec->extents[i];
+	while (taken < blocks) {
+		struct cfs_log_extent *last = rec->extent_count ?
+			&rec->extents[rec->extent_count - 1] : NULL;
+		uint64_t vaddr;
+		uint32_t got;
+		int r;
 
-		r = fill_blocks(c, rec->log_id, offset, run->vaddr,
-				run->block_count, err);
-		offset += run->block_count;
+		if (rec->extent_count == CFS_CLIENT_EXTENTS_MAX)
+			break;
+		r = take_blocks(c, rec->log_id, taken, blocks - taken, &vaddr,
+				&got, err);
+		if (r < 0)
+			return r;
+		taken += got;
+		if (last && last->vaddr + last->block_count == vaddr) {
+			last->block_count += got;
+			continue;
+		}
+		rec->extents[rec->extent_count++] = (struct cfs_log_extent){
+			.vaddr = vaddr, .block_count = got,
+		};
 	}
-	return r;
+	*ret_taken = taken;
+	return taken >= LOG_BLOCKS_MIN ? 0 :
+	       cfs_err_set(err, -ENOSPC, "no room for a client's log");
 }
 
 /* Both slots, alive: whoever reads them finds pages that are valid. */
@@ -257,11 +225,8 @@ static int take_gravestone(struct cfs_container *c, uint32_t offset,
 		};
 		uint32_t got;
 
-		r = cfs_space_alloc_data(c, 1, &rec->grave_vaddr[i], &got,
-					 err);
-		if (r == 0)
-			r = fill_blocks(c, rec->log_id, offset + i,
-					rec->grave_vaddr[i], 1, err);
+		r = take_blocks(c, rec->log_id, offset + i, 1,
+				&rec->grave_vaddr[i], &got, err);
 		if (r < 0)
 			break;
 		head.address = rec->grave_vaddr[i];
@@ -294,7 +259,7 @@ static int make_locked(struct cfs_container *c, uint32_t log_blocks,
 	if (log_blocks == 0)
 		log_blocks = log_blocks_usual(c);
 	rec->log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
-	r = cfs_space_promise(c, log_blocks + LOG_RUNS_MAX + 2, err);
+	r = cfs_space_promise(c, log_blocks + 2, err);
 	if (r == 0)
 		r = take_log(c, log_blocks, rec, &taken, err);
 	if (r == 0)

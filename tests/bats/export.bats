@@ -10,7 +10,8 @@ load nbd
 setup() {
 	cfs_setup
 	unset CFS_TEST_BESIDE
-	export P CFS_RUN=$BATS_TEST_TMPDIR/run
+	CFS_RUN=$(mktemp -d /tmp/cfs-ex.XXXXXX)
+	export P CFS_RUN
 	# Ports of this test's own.
 	PORT=$((20000 + (BASHPID % 1000) * 10))
 	make_pool "$P" 256M
