@@ -84,7 +84,7 @@ worked() {
 	cfscp -q src "$P:a"
 	cfscp -q src "$P:a" 3>&- &
 	for i in 1 2 3; do
-		snapctl take -q "$P:a@s$i"
+		snapctl take -q --wait 60 "$P:a@s$i"
 	done
 	wait "$!"
 	for i in 1 2 3; do
