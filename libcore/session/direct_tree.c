@@ -2,6 +2,7 @@
 #include "session/direct_tree.h"
 
 #include "session/direct_fs.h"
+#include "session/io_local.h"
 #include "volume/fs_open.h"
 #include "volume/volume.h"
 
@@ -137,20 +138,6 @@ bool direct_trees_hold(struct direct_container *dc)
 
 /* ---- life ---------------------------------------------------------------- */
 
-static int tree_space(void *arg, struct cfs_fs_space *ret, struct cfs_err *err)
-{
-	struct cfs_pool_info info;
-	int r = cfs_session_pool_info(arg, &info, err);
-
-	if (r < 0)
-		return r;
-	*ret = (struct cfs_fs_space){
-		.total_bytes = info.capacity_bytes,
-		.free_bytes = info.free_bytes,
-	};
-	return 0;
-}
-
 /* The volume's record and the root, as often as the view is too old. */
 static int open_inner(struct direct_volume *v, struct cfs_fs **ret,
 		      struct cfs_err *err)
@@ -166,7 +153,7 @@ static int open_inner(struct direct_volume *v, struct cfs_fs **ret,
 	} while (r == -EAGAIN && tries++ < AGAIN_MAX &&
 		 cfs_container_client_again(v->dc->c, r, err) == 1);
 	if (r == 0)
-		cfs_fs_set_space(*ret, tree_space, v->d->s);
+		cfs_fs_set_space(*ret, cfs_io_tree_space, v->d->s);
 	return r;
 }
 

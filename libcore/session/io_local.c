@@ -56,8 +56,7 @@ static struct local_volume *of(struct cfs_io_volume *v)
 
 /* ---- trees --------------------------------------------------------------- */
 
-/* What a tree could still hold, for statfs. */
-static int tree_space(void *arg, struct cfs_fs_space *ret, struct cfs_err *err)
+int cfs_io_tree_space(void *arg, struct cfs_fs_space *ret, struct cfs_err *err)
 {
 	struct cfs_pool_info info;
 	int r = cfs_session_pool_info(arg, &info, err);
@@ -77,7 +76,7 @@ static int open_fs(struct local_volume *v, struct cfs_fs **ret,
 	int r = cfs_fs_open(&v->view, v->rec.ino, v->rec.hash_seed, ret, err);
 
 	if (r == 0)
-		cfs_fs_set_space(*ret, tree_space, v->s);
+		cfs_fs_set_space(*ret, cfs_io_tree_space, v->s);
 	return r;
 }
 

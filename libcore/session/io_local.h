@@ -10,5 +10,10 @@ int cfs_local_io_open(struct cfs_session *s, const char *volume,
 		      const char *snap, bool is_writable,
 		      struct cfs_io_volume **ret, struct cfs_err *err);
 
+struct cfs_fs_space;
+
+/* What a tree of the session @arg could still hold: for cfs_fs_set_space. */
+int cfs_io_tree_space(void *arg, struct cfs_fs_space *ret, struct cfs_err *err);
+
 /* Others are answered from now on: trees that are open take leases. */
 int cfs_local_begin_leases(struct cfs_session *s, struct cfs_err *err);

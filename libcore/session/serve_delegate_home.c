@@ -9,6 +9,7 @@
 #include "base/le.h"
 #include "base/uuid.h"
 #include "session/serve_direct.h"
+#include "session/serve_direct_priv.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,25 +28,6 @@ uint64_t away_mark(const uint8_t instance[16])
 
 	memcpy(&number, instance, sizeof(number));
 	return le64_get(number) & ((UINT64_C(1) << 61) - 1);
-}
-
-/* Its marks on all devices could be had. */
-static bool has_let_go(struct cfs_session *s, uint64_t number)
-{
-	const uint32_t count = cfs_devset_count(s->set);
-	uint32_t i;
-	int r = -EOPNOTSUPP;
-
-	for (i = 0; i < count; i++) {
-		struct cfs_dev *dev = cfs_devset_dev(s->set, i);
-
-		r = dev ? cfs_dev_mark(dev, number, NULL) : -ENODEV;
-		if (r < 0)
-			break;
-	}
-	while (i-- > 0)
-		cfs_dev_unmark(cfs_devset_dev(s->set, i), number);
-	return r == 0;
 }
 
 bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
@@ -67,7 +49,7 @@ bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
 						   who->pid,
 						   who->process_start);
 	return !(cfs_devset_label(s->set, 0)->flags & CFS_POOL_FLAG_SHARED) &&
-	       has_let_go(s, away_mark(who->instance));
+	       beside_has_let_go(s, away_mark(who->instance));
 }
 
 struct settle {

@@ -45,8 +45,7 @@ bool beside_set_is_shared(struct cfs_session *s)
 	return cfs_devset_label(s->set, 0)->flags & CFS_POOL_FLAG_SHARED;
 }
 
-/* Its marks on all devices were obtained. */
-static bool has_let_go(struct cfs_session *s, uint64_t lease_id)
+bool beside_has_let_go(struct cfs_session *s, uint64_t number)
 {
 	const uint32_t count = cfs_devset_count(s->set);
 	uint32_t i;
@@ -55,12 +54,12 @@ static bool has_let_go(struct cfs_session *s, uint64_t lease_id)
 	for (i = 0; i < count; i++) {
 		struct cfs_dev *dev = cfs_devset_dev(s->set, i);
 
-		r = dev ? cfs_dev_mark(dev, lease_id, NULL) : -ENODEV;
+		r = dev ? cfs_dev_mark(dev, number, NULL) : -ENODEV;
 		if (r < 0)
 			break;
 	}
 	while (i-- > 0)
-		cfs_dev_unmark(cfs_devset_dev(s->set, i), lease_id);
+		cfs_dev_unmark(cfs_devset_dev(s->set, i), number);
 	return r == 0;
 }
 
@@ -76,7 +75,7 @@ bool beside_is_gone(struct cfs_session *s, bool is_shared, uint64_t lease_id,
 	if (!cfs_uuid_is_equal(who->boot_id, self.boot_id))
 		/* Under our name but of another boot: it has restarted. */
 		return strcmp(who->host, self.host) == 0;
-	return !is_shared && lease_id && has_let_go(s, lease_id);
+	return !is_shared && lease_id && beside_has_let_go(s, lease_id);
 }
 
 /* ---- what it may have changed -------------------------------------------- */

@@ -138,6 +138,9 @@ void beside_instance_set(uint8_t instance[16], uint64_t id);
 bool beside_is_gone(struct cfs_session *s, bool is_shared, uint64_t lease_id,
 		    const struct cfs_client_identity *who);
 bool beside_set_is_shared(struct cfs_session *s);
+/* The marks of the process with this number could be had, on all devices: it
+ * has ended. */
+bool beside_has_let_go(struct cfs_session *s, uint64_t number);
 void *beside_run(void *sd);
 /* All records of clients of all containers. */
 typedef int (*beside_each_fn)(void *arg, struct cfs_member *m,
