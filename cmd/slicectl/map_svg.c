@@ -190,8 +190,8 @@ static void put_grid(FILE *f, const struct map *m, const struct drawn *d,
 	     row++)
 		fprintf(f, "<text x='%u' y='%u' text-anchor='end'>%llu</text>"
 			"\n", left + LEFT - 8, top + row * CELL + 10,
-			(unsigned long long)(row * MAP_COLUMNS *
-					     d->slices_per_cell));
+			(unsigned long long)row * MAP_COLUMNS *
+				d->slices_per_cell);
 	for (size_t i = 0; i < d->cell_count; i++) {
 		if (order == MAP_HILBERT) {
 			hilbert(side, i, &x, &y);

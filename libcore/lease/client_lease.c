@@ -2,6 +2,7 @@
 /* Tokens: what the callers of the client hold. */
 #include "lease/client_priv.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -118,8 +119,10 @@ void cfs_lease_client_release(struct cfs_lease *token)
 		else
 			client_call_free(client, call);
 	} else if (call) {
-		uint64_t id = grant->id;
+		uint64_t id;
 
+		assert(grant);	/* a change is of what is held */
+		id = grant->id;
 		client_cancel_send(client, call->serial);
 		grant = client_grant_find(client, id);
 	}

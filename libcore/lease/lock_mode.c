@@ -4,6 +4,8 @@
 
 #include "base/bits.h"
 
+#include <assert.h>
+
 #define BIT(mode) (1u << (mode))
 
 /* Modes that may stand beside the index. */
@@ -151,6 +153,7 @@ unsigned int cfs_lock_mode_beside(const struct cfs_lock_resource *res,
 				  const struct cfs_lock_resource *other,
 				  unsigned int other_mode)
 {
+	assert(mode < CFS_LOCK_MODE_COUNT);
 	for (unsigned int m = mode; m-- > CFS_LOCK_IS; )
 		if (cfs_lock_mode_covers(mode, m) &&
 		    cfs_lock_resource_is_valid(res, m) &&

@@ -200,7 +200,7 @@ static int store_one(const struct cfs_devset *set, uint32_t device_index,
 	struct cfs_seat_entry there;
 	int r = cfs_seat_page_read(set, device_index, seat_index, &there, err);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (there.is_valid && there.seq > e->seq)
 		return cfs_err_set(err, -EBUSY, "seat %" PRIu32 " was taken "

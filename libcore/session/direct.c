@@ -106,7 +106,7 @@ int cfs_direct_io_open(struct cfs_session *s, const char *volume,
 
 int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
 {
-	struct cfs_err why = CFS_ERR_INIT;
+	struct cfs_err why;
 	int r;
 
 	if (!d)

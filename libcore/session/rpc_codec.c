@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "session/rpc_codec.h"
 
+#include "base/bits.h"
 #include "base/le.h"
 
 #include <pthread.h>
@@ -349,7 +350,7 @@ static int get_list(struct reader *rd, const struct cfs_rpc_field *f,
 	size_t n;
 	int r = get_u32(rd, &count);
 
-	if (r < 0 || count > left(rd) / least_bytes(shape))
+	if (r < 0 || count > left(rd) / CFS_MAX(least_bytes(shape), 1U))
 		return -EPROTO;
 	if (count > 0) {
 		list = arena_get(rd->arena, count, shape->bytes);

@@ -197,7 +197,7 @@ static int take_identity(struct beside_client *c, uint64_t lease_id,
 	r = cfs_msg_hello_unpack(&get, &hello, err);
 	if (r == 0)
 		r = cfs_msg_renew_unpack(&get, &under, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	memset(&who, 0, sizeof(who));
 	beside_instance_set(who.instance, lease_id);
@@ -639,7 +639,7 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 	if (r == 0)
 		r = get_client(sd, request, request->type == CFS_DIRECT_OPEN,
 			       &c, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	cfs_serve_answer(request);
 	r = serve(sd, c, &q, request, reply, err);

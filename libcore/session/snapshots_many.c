@@ -39,7 +39,7 @@ int cfs_session_snap_remove_many(struct cfs_session *s, const char *volume,
 	if (r == 0)
 		r = cfs_snapshot_remove_many(v.member, v.id, snaps, count,
 					     ret_freed_bytes, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	for (size_t i = 0; i < count; i++) {
 		ret_freed_bytes[i] *= CFS_BLOCK_BYTES;

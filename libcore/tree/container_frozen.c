@@ -24,7 +24,7 @@ int cfs_takeover_freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
 		r = cfs_space_allowed_bits(c, key, bits, &was_used, err);
 	if (r == 0)
 		r = cfs_lend_group_new(c, key, 0, bits, &g, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	g->number = loan;
 	g->is_frozen = true;

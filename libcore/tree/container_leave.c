@@ -259,7 +259,7 @@ int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
 	r = begin(c, lslice, leaver != NULL, &f, err);
 	is_begun = lslice < c->slice_room && c->slices[lslice].is_leaving;
 	pthread_mutex_unlock(&c->lock);
-	if (r == 0)
+	if (r == 0 && leaver)
 		r = move_data(c, &f, leaver, err);
 	cfs_container_lock_to_change(c);
 	if (r == 0)

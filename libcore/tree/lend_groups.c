@@ -360,7 +360,7 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 	}
 	if (r == 0 && ch->count == 0)
 		r = cfs_err_set(err, -ENOSPC, "no space left");
-	return r < 0 ? r : lend_chosen(c, e, ch, loans, err);
+	return r != 0 ? r : lend_chosen(c, e, ch, loans, err);
 }
 
 int cfs_lend_more(struct cfs_container *c, struct client_entry *e,

@@ -137,7 +137,7 @@ static void tell(struct tale *t, bool is_returned)
 /* The newest numbers that anybody may have seen written by then. */
 static struct cells known_at(const struct tale *t, size_t event)
 {
-	struct cells cells = t->known[0].cells;
+	struct cells cells;
 	size_t i = 0;
 
 	while (i + 1 < t->known_count && t->known[i + 1].event <= event)
