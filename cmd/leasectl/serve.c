@@ -165,43 +165,30 @@ int leasectl_start(struct cfs_cmd *cmd, const char *pool, int *ret_fd)
 
 /* ---- serving ------------------------------------------------------------- */
 
-/* Those of other processes: this one's own uses are clients too. */
-static bool is_foreign(void *arg, const struct cfs_lease_record *record)
-{
-	bool *is = arg;
-
-	*is = record->kind == CFS_RECORD_CLIENT &&
-	      record->u.client.pid != (uint64_t)getpid();
-	return !*is;
-}
-
-/* @had_one: a connection, be it a short one. */
-static bool is_needed(struct cfs_serve *serve, bool *had_one)
+/* It ends when nobody needs it; but some may be about to come back. */
+static bool ends(struct cfs_serve *serve, uint64_t now_ns, uint64_t first_ns)
 {
 	struct cfs_server_stats stats;
-	struct cfs_owner *owner = cfs_serve_lock(serve);
-	bool is = false;
+	const struct cfs_owner *owner = cfs_serve_lock(serve);
+	const bool is_in_grace = cfs_owner_is_in_grace(owner);
 
-	cfs_owner_each(owner, 0, 0, is_foreign, &is);
-	is |= cfs_owner_is_in_grace(owner);
-	cfs_serve_unlock(serve);
+	cfs_serve_unlock_unchanged(serve);
 	cfs_server_stats(cfs_serve_server(serve), &stats);
-	*had_one = stats.accepted > 0;
-	return is || stats.peers > 0;
+	/* A connection, be it a short one. */
+	if (is_in_grace || (stats.accepted == 0 && now_ns < first_ns))
+		return false;
+	return cfs_serve_end_unneeded(serve);
 }
 
 static void serve_while_needed(struct cfs_serve *serve)
 {
 	struct cfs_clock *clock = cfs_clock_system();
 	uint64_t now_ns = cfs_clock_elapsed_ns(clock);
-	uint64_t first_ns = now_ns + FIRST_NS;
-	bool had_one = false, is = true;
+	const uint64_t first_ns = now_ns + FIRST_NS;
 
-	while (!cfs_cmd_is_stopped(NULL) &&
-	       (is || (!had_one && now_ns < first_ns))) {
+	while (!cfs_cmd_is_stopped(NULL) && !ends(serve, now_ns, first_ns)) {
 		cfs_clock_sleep_until(clock, now_ns + LOOK_NS);
 		now_ns = cfs_clock_elapsed_ns(clock);
-		is = is_needed(serve, &had_one);
 	}
 }
 

@@ -258,6 +258,24 @@ void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms)
 	server->is_started = false;
 }
 
+bool cfs_server_close_idle(struct cfs_server *server)
+{
+	bool is_idle;
+
+	pthread_mutex_lock(&server->lock);
+	is_idle = server->peer_count == 0;
+	server->is_closed |= is_idle;
+	pthread_mutex_unlock(&server->lock);
+	return is_idle;
+}
+
+void cfs_server_open_again(struct cfs_server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->is_closed = false;
+	pthread_mutex_unlock(&server->lock);
+}
+
 int cfs_server_send(struct cfs_server *server, uint64_t peer, const void *msg,
 		    size_t bytes)
 {

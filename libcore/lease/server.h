@@ -164,6 +164,14 @@ int cfs_server_add_link(struct cfs_server *server, struct cfs_link *link,
 void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms);
 
 /*
+ * Before a stop that nobody is to notice: if nobody is connected, no one is let
+ * in any more, and whoever comes is cut off before a hello, as one who came
+ * when all was over.  False: somebody is connected, and nothing has changed.
+ */
+bool cfs_server_close_idle(struct cfs_server *server);
+void cfs_server_open_again(struct cfs_server *server);
+
+/*
  * Queue a packed message for a peer; from any thread.  -ENOTCONN: it is gone;
  * -ENOBUFS: its queue was full, and it is dropped for that; -ENOMEM.
  */

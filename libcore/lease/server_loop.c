@@ -128,6 +128,8 @@ static void take_connection(struct cfs_server *server,
 	r = cfs_link_accept(fd, listener->tls, &link, &err);
 	if (r == 0)
 		r = cfs_peer_new(server, link, &peer, &err);
+	if (r == -ESHUTDOWN)
+		return;
 	if (r != 0) {
 		complain(server, "connection refused", &err);
 		return;

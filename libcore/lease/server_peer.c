@@ -17,15 +17,18 @@
 static void bucket_add(struct cfs_server *server,
 		       struct cfs_server_peer *peer)
 {
+	peer->id = ++server->next_peer;
 	LIST_INSERT_HEAD(&server->peers[peer->id % CFS_SERVER_BUCKETS], peer,
 			 in_bucket);
 	server->peer_count++;
+	server->stats.accepted++;
 }
 
 int cfs_peer_new(struct cfs_server *server, struct cfs_link *link,
 		 struct cfs_server_peer **ret, struct cfs_err *err)
 {
 	struct cfs_server_peer *peer = calloc(1, sizeof(*peer));
+	bool is_let_in;
 
 	if (!peer) {
 		cfs_link_free(link);
@@ -39,10 +42,15 @@ int cfs_peer_new(struct cfs_server *server, struct cfs_link *link,
 	pthread_cond_init(&peer->room, NULL);
 	STAILQ_INIT(&peer->queue);
 	pthread_mutex_lock(&server->lock);
-	peer->id = ++server->next_peer;
-	bucket_add(server, peer);
-	server->stats.accepted++;
+	is_let_in = !server->is_closed;
+	if (is_let_in)
+		bucket_add(server, peer);
 	pthread_mutex_unlock(&server->lock);
+	if (!is_let_in) {
+		peer->refs = 1;
+		cfs_peer_put(peer);
+		return cfs_err_set(err, -ESHUTDOWN, "the manager ends");
+	}
 	*ret = peer;
 	return 0;
 }

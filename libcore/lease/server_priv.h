@@ -127,6 +127,7 @@ struct cfs_server {
 	LIST_HEAD(cfs_peer_list, cfs_server_peer) peers[CFS_SERVER_BUCKETS];
 	uint64_t		next_peer;
 	size_t			peer_count;
+	bool			is_closed;	/* nobody is let in */
 	struct cfs_peer_queue	incoming;	/* by in_new */
 	pthread_cond_t		work;		/* for workers */
 	struct cfs_jobs		queued, running;

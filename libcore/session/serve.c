@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Peers of this process: above all that a server ever counts to. */
 #define LOCAL_PEER	(UINT64_C(1) << 63)
@@ -328,6 +329,33 @@ uint64_t cfs_serve_on_tick(void *arg, uint64_t now_ns)
 		next = own;
 	unlock_quietly(serve);
 	return next;
+}
+
+/* ---- whether anybody needs us -------------------------------------------- */
+
+/* Those of other processes: this one's own uses are clients too. */
+static bool is_foreign(void *arg, const struct cfs_lease_record *record)
+{
+	bool *is = arg;
+
+	*is = record->kind == CFS_RECORD_CLIENT &&
+	      record->u.client.pid != (uint64_t)getpid();
+	return !*is;
+}
+
+bool cfs_serve_end_unneeded(struct cfs_serve *serve)
+{
+	bool has_clients = false;
+
+	/* Who asks only, and has nothing, is seen by its connection alone. */
+	if (!cfs_server_close_idle(serve->server))
+		return false;
+	pthread_mutex_lock(&serve->lock);
+	cfs_owner_each(serve->owner, 0, 0, is_foreign, &has_clients);
+	pthread_mutex_unlock(&serve->lock);
+	if (has_clients)
+		cfs_server_open_again(serve->server);
+	return !has_clients;
 }
 
 /* ---- life ---------------------------------------------------------------- */

@@ -83,6 +83,12 @@ void cfs_serve_set_hooks(struct cfs_serve *serve,
 int cfs_serve_start(struct cfs_serve *serve,
 		    const struct cfs_serve_options *opt, struct cfs_err *err);
 /*
+ * For a manager that ends when nobody needs it: true if no other process is a
+ * client or connected, and then nobody is let in until the stop; whoever comes
+ * meanwhile finds that nobody answers, and waits for the pool.
+ */
+bool cfs_serve_end_unneeded(struct cfs_serve *serve);
+/*
  * The reverse: no new connections, what runs is finished (for at most
  * @grace_ms), clients are told, the address is cleared; and if no client is
  * left, that too stands in the record.  A failure is that of the record; it

@@ -88,5 +88,8 @@ teardown()
 # The pool has no fault.
 check_pool()
 {
-	run -0 timeout 100 cfsck-heal check --wait 60 "$P"
+	run timeout 100 cfsck-heal check --wait 60 "$P"
+	[ "$status" != 0 ] || return 0
+	echo "the check of $P ended with $status: $output"
+	return 1
 }

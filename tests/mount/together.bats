@@ -105,6 +105,32 @@ both() {
 	check_pool
 }
 
+@test "a mount that is gone stays for one who only asks" {
+	local pid asker
+
+	mount_setup
+	mount_at m1
+	pid=$MOUNT_PID
+	leasectl watch "$P" >events 2>&1 3>&- &
+	asker=$!
+	for _ in {1..100}; do
+		CFS_IO=forwarded timeout 30 cfscp -q "$BATS_TEST_FILENAME" \
+			"$P:t:/f"
+		[ ! -s events ] || break
+	done
+	umount m1
+	sleep 0.5
+	[ "$(cat "/proc/$pid/comm")" = cfs-manager ]
+	kill -INT "$asker"
+	wait "$asker" || :
+	for _ in {1..200}; do
+		[ -d "/proc/$pid" ] || break
+		sleep 0.05
+	done
+	[ ! -d "/proc/$pid" ]
+	check_pool
+}
+
 @test "a mount goes on beside cfscp and snapctl" {
 	mount_setup
 	mount_at m1

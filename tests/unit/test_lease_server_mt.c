@@ -314,6 +314,40 @@ static void test_orderly_end(void **state)
 	stop();
 }
 
+/* One that ends when nobody is there: nobody is let in and then turned out. */
+static void test_end_when_idle(void **state)
+{
+	struct cfs_link *link = NULL;
+	struct cfs_conn *conn;
+	struct cfs_err err;
+
+	(void)state;
+	start((struct cfs_server_options){ .hello_ms = 0 });
+	conn = connect_conn(NULL);
+	assert_false(cfs_server_close_idle(w.server));
+	assert_int_equal(cfs_conn_call(conn, ECHO, NULL, 0, NULL, NULL, &err),
+			 0);
+	cfs_conn_free(conn);
+	assert_true(comes(&w.closed, 1));
+	assert_true(cfs_server_close_idle(w.server));
+	/* The socket is still there. */
+	assert_int_equal(cfs_link_connect(&w.address, NULL, 1000, &link, &err),
+			 0);
+	conn = NULL;
+	assert_int_equal(cfs_conn_new(link, &(struct cfs_conn_options){
+				      .calls_max = 0 }, &conn, &err), 0);
+	assert_int_equal(cfs_conn_call(conn, HELLO, NULL, 0, NULL, NULL, &err),
+			 -ECONNRESET);
+	cfs_conn_free(conn);
+	assert_int_equal(w.opened, 1);
+	cfs_server_open_again(w.server);
+	conn = connect_conn(NULL);
+	assert_int_equal(cfs_conn_call(conn, ECHO, NULL, 0, NULL, NULL, &err),
+			 0);
+	cfs_conn_free(conn);
+	stop();
+}
+
 static void test_notices(void **state)
 {
 	struct notes notes = { .messages = 0 };
@@ -379,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_long_work_does_not_count),
 		cmocka_unit_test(test_orderly_end),
+		cmocka_unit_test(test_end_when_idle),
 		cmocka_unit_test(test_notices),
 		cmocka_unit_test(test_links_that_are_handed_over),
 	};
