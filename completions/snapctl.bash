@@ -6,7 +6,7 @@ _snapctl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='take ls clone rollback rm rename hold release tree diff send recv verify'
+	local verbs='take ls clone rollback rm prune rename hold release tree diff send recv verify'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -34,6 +34,8 @@ _snapctl()
 		options='--save --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
 	rm)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	prune)
+		options='--prefix --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
 	rename)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	hold)
@@ -87,6 +89,28 @@ _snapctl()
 	rm,--wait)
 		kind=none ;;
 	rm,--search)
+		kind=dirs ;;
+	prune,--prefix)
+		kind=files ;;
+	prune,--keep-last)
+		kind=none ;;
+	prune,--keep-hourly)
+		kind=none ;;
+	prune,--keep-daily)
+		kind=none ;;
+	prune,--keep-weekly)
+		kind=none ;;
+	prune,--keep-monthly)
+		kind=none ;;
+	prune,--keep-yearly)
+		kind=none ;;
+	prune,--keep-within)
+		kind=none ;;
+	prune,--color)
+		words='auto always never' ;;
+	prune,--wait)
+		kind=none ;;
+	prune,--search)
 		kind=dirs ;;
 	rename,--color)
 		words='auto always never' ;;

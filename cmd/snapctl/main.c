@@ -4,9 +4,9 @@
 
 static const struct cfs_verb *const verbs[] = {
 	&snapctl_take, &snapctl_ls, &snapctl_clone, &snapctl_rollback,
-	&snapctl_rm, &snapctl_rename, &snapctl_hold, &snapctl_release,
-	&snapctl_tree, &snapctl_diff, &snapctl_send, &snapctl_recv,
-	&snapctl_verify, NULL
+	&snapctl_rm, &snapctl_prune, &snapctl_rename, &snapctl_hold,
+	&snapctl_release, &snapctl_tree, &snapctl_diff, &snapctl_send,
+	&snapctl_recv, &snapctl_verify, NULL
 };
 
 static const struct cfs_tool tool = {

@@ -5,12 +5,11 @@
  * that "everything from here to there" is one command.  All questions come
  * before the first snapshot goes.
  */
-#include "snapctl/snapctl.h"
+#include "snapctl/removal.h"
 
 #include "base/cleanup.h"
 #include "base/text.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,17 +21,6 @@ struct range {
 static void range_donep(struct range *range)
 {
 	snapctl_list_donep(&range->list);
-}
-
-static bool is_stuck(const struct cfs_snapshot_info *info)
-{
-	assert(info);
-	return info->is_held || info->clone_count;
-}
-
-static const char *why_stuck(const struct cfs_snapshot_info *info)
-{
-	return info->is_held ? "is held" : "has clones";
 }
 
 /* ------------------------------------------------------------- operands */
@@ -128,7 +116,7 @@ static int ask(struct snapctl_one *one)
 		return r;
 	for (i = range.first; i <= range.last; i++) {
 		info = &range.list.snaps.items[i];
-		count += !is_stuck(info);
+		count += !snapctl_is_stuck(info);
 	}
 	if (!count)
 		return 0;
@@ -145,109 +133,30 @@ static int ask(struct snapctl_one *one)
 
 /* ------------------------------------------------------------- removing */
 
-static int skip(struct snapctl_one *one, const struct cfs_snapshot_info *info)
-{
-	struct snapctl_list *skipped = one->arg;
-
-	if (cfs_vec_push(&skipped->snaps, *info) < 0)
-		return cfs_err_set(&one->cmd->err, -ENOMEM, "out of memory");
-	cfs_cmd_warn(one->cmd, "%s:%s@%s: %s: skipped", one->name->pool,
-		     info->volume, info->name, why_stuck(info));
-	return 0;
-}
-
-/* What goes at once. */
-struct batch {
-	const struct cfs_snapshot_info	*infos[CFS_SNAP_REMOVE_MAX];
-	const char			*names[CFS_SNAP_REMOVE_MAX];
-	unsigned int			count;
-};
-
-static void put_removed(struct snapctl_one *one,
-			const struct cfs_snapshot_info *info, uint64_t freed)
-{
-	struct cfs_cmd *cmd = one->cmd;
-	char text[CFS_TABLE_SIZE_BYTES];
-
-	cfs_cmd_say(cmd, "%s:%s@%s: %sremoved, %s free\n", one->name->pool,
-		    info->volume, info->name, snapctl_would(cmd),
-		    cfs_table_format_size(cmd, freed, text));
-	cfs_out_begin_obj(cmd->out, NULL);
-	cfs_out_str(cmd->out, "volume", info->volume);
-	cfs_out_str(cmd->out, "name", info->name);
-	cfs_out_u64(cmd->out, "freed_bytes", freed);
-	cfs_out_end(cmd->out);
-}
-
-static int remove_batch(struct snapctl_one *one, struct batch *b)
-{
-	uint64_t freed[CFS_SNAP_REMOVE_MAX] = { 0 };
-	unsigned int i, count = b->count;
-	int r;
-
-	b->count = 0;
-	if (count == 0)
-		return 0;
-	if (cfs_cmd_is_stopped(NULL))
-		return cfs_err_set(&one->cmd->err, -EINTR, "stopped before "
-				   "@%s", b->names[0]);
-	r = cfs_session_snap_remove_many(one->s, one->name->volume, b->names,
-					 count, freed, &one->cmd->err);
-	for (i = 0; r == 0 && i < count; i++)
-		put_removed(one, b->infos[i], freed[i]);
-	return r;
-}
-
 static int remove_range(struct snapctl_one *one)
 {
 	CFS_CLEANUP(range_donep) struct range range = { .first = 0 };
-	const struct cfs_snapshot_info *info;
-	struct batch batch = { .count = 0 };
+	struct snapctl_removal *removal = one->arg;
 	bool is_range = false;
-	size_t i;
 	int r = resolve(one, &range, &is_range);
 
 	if (r == 0 && !is_range)
 		r = check_single(&range, &one->cmd->err);
-	for (i = range.first; r == 0 && i <= range.last; i++) {
-		info = &range.list.snaps.items[i];
-		if (is_range && is_stuck(info)) {
-			r = skip(one, info);
-			continue;
-		}
-		batch.infos[batch.count] = info;
-		batch.names[batch.count++] = info->name;
-		if (batch.count == CFS_SNAP_REMOVE_MAX)
-			r = remove_batch(one, &batch);
-	}
-	return r < 0 ? r : remove_batch(one, &batch);
-}
-
-static void out_skipped(struct cfs_cmd *cmd, const struct snapctl_list *list)
-{
-	const struct cfs_snapshot_info *info;
-	size_t i;
-
-	cfs_out_begin_array(cmd->out, "skipped");
-	for (i = 0; i < list->snaps.count; i++) {
-		info = &list->snaps.items[i];
-		cfs_out_begin_obj(cmd->out, NULL);
-		cfs_out_str(cmd->out, "volume", info->volume);
-		cfs_out_str(cmd->out, "name", info->name);
-		cfs_out_bool(cmd->out, "is_held", info->is_held);
-		cfs_out_u64(cmd->out, "clones", info->clone_count);
-		cfs_out_end(cmd->out);
-	}
-	cfs_out_end(cmd->out);
+	for (size_t i = range.first; r == 0 && i <= range.last; i++)
+		r = snapctl_removal_add(removal, one,
+					&range.list.snaps.items[i]);
+	if (r == 0)
+		r = snapctl_removal_flush(removal, one);
+	removal->count = 0;
+	return r;
 }
 
 static int run(struct cfs_cmd *cmd)
 {
 	const unsigned int need = CFS_NAME_VOLUME | CFS_NAME_SNAP;
 	const unsigned int allow = CFS_NAME_CLONE | CFS_NAME_RANGE;
-	CFS_CLEANUP(snapctl_list_donep) struct snapctl_list skipped = {
-		.snaps = CFS_VEC_INIT
-	};
+	CFS_CLEANUP(snapctl_removal_donep) struct snapctl_removal removal =
+		SNAPCTL_REMOVAL_INIT;
 	CFS_CLEANUP(cfs_freep) bool *is_out = NULL;
 	int r = 0;
 
@@ -259,10 +168,9 @@ static int run(struct cfs_cmd *cmd)
 		r = snapctl_each(cmd, false, need, allow, is_out, ask, NULL);
 	if (r == 0)
 		(void)snapctl_each(cmd, true, need, allow, is_out,
-				   remove_range, &skipped);
+				   remove_range, &removal);
 	cfs_out_end(cmd->out);
-	out_skipped(cmd, &skipped);
-	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
+	snapctl_removal_end(&removal, cmd);
 	return 0;		/* what failed was printed */
 }
 
