@@ -215,7 +215,7 @@ static int verb_crowd(char **args)
 {
 	uint64_t clients = parse_count(args[1]), leases = parse_count(args[2]);
 	uint64_t seconds = parse_count(args[3]);
-	struct holder *all = calloc(clients, sizeof(*all));
+	struct holder *all = clients ? calloc(clients, sizeof(*all)) : NULL;
 	struct rlimit files = { .rlim_cur = clients * 6 + 100 };
 	struct cfs_manager_info info;
 	double before, after;
@@ -236,7 +236,7 @@ static int verb_crowd(char **args)
 		return die(args[4]);
 	printf("{\"clients\": %llu, \"leases\": %llu, \"cpu_percent\": %.3f}\n",
 	       (unsigned long long)clients,
-	       (unsigned long long)(clients * leases),
+	       (unsigned long long)clients * leases,
 	       (after - before) / (double)seconds * 100);
 	return 0;	/* the manager sees that all of them are gone */
 }

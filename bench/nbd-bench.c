@@ -105,10 +105,11 @@ static void run(struct job *j, struct slot *slots)
 int main(int argc, char **argv)
 {
 	static struct slot slots[DEPTH_MAX];
-	struct job j = { .nbd = nbd_create() };
+	static struct job j;
 	uint64_t begin, state;
 	double seconds;
 
+	j.nbd = nbd_create();
 	if (argc != 7 || !j.nbd) {
 		fprintf(stderr, "usage: nbd-bench URI WAY BYTES DEPTH SECONDS "
 			"SEED\n");

@@ -348,7 +348,7 @@ static void all_gone(struct whole *w, struct boss *b)
 static void last_look(struct whole *w, struct boss *b)
 {
 	struct file_state files[NAMES];
-	uint64_t value, values[REGS];
+	uint64_t value = 0, values[REGS];
 	size_t at;
 
 	must(w, actor_refresh(&b->a, false), "the LUN's record");

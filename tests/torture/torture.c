@@ -375,7 +375,7 @@ int main(int argc, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
 	unsigned long seconds = argc > 1 ? strtoul(argv[1], NULL, 10) : 20;
-	uint64_t until, slowest = 0, count = 0;
+	uint64_t until, took, slowest = 0, count = 0;
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_rng rng;
 	struct torture *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
@@ -399,7 +399,8 @@ int main(int argc, char **argv)
 	while (!atomic_load(&t->has_failed) &&
 	       cfs_clock_elapsed_ns(cfs_clock_system()) < until) {
 		generation(t, &rng);
-		slowest = CFS_MAX(slowest, judge(t, ++count % 4 == 0));
+		took = judge(t, ++count % 4 == 0);
+		slowest = CFS_MAX(slowest, took);
 	}
 	printf("%sok 1 seed %llu: %llu generations, %llu operations, %u times "
 	       "full, opened in %llu ms at most\n",

@@ -19,6 +19,7 @@
 #include "session/session_priv.h"
 #include "volume/data.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -359,10 +360,17 @@ static inline int worker_rate(struct worker *w, const struct order *o,
 	return r;
 }
 
+/* Orders for a volume are of who has opened one. */
+static inline const struct direct_volume *volume_of(const struct worker *w)
+{
+	assert(w->v);
+	return (const struct direct_volume *)w->v;
+}
+
 /* Write without a lease, and give it back. */
 static inline int worker_lie(struct worker *w, const struct order *o)
 {
-	const struct direct_volume *v = (struct direct_volume *)w->v;
+	const struct direct_volume *v = volume_of(w);
 	uint8_t buf[BLOCK];
 	int r = cfs_op_begin(v->dc->c, CFS_OP_NORMAL, &w->err);
 
@@ -379,7 +387,7 @@ static inline int worker_lie(struct worker *w, const struct order *o)
 /* A request as @o says: type, client (0: ours), value, length of data. */
 static inline int worker_raw(struct worker *w, const struct order *o)
 {
-	const struct direct_volume *v = (struct direct_volume *)w->v;
+	const struct direct_volume *v = volume_of(w);
 	static uint8_t data[CFS_DIRECT_DATA_MAX];
 	const struct cfs_direct_request q = {
 		.container = v->dc->id,
@@ -436,7 +444,7 @@ static inline int worker_do(struct worker *w, const struct order *o,
 	case OP_REVOKE:
 		return worker_revoke(w, o);
 	case OP_STATS:
-		if (!w->s->direct)
+		if (!w->s || !w->s->direct)
 			return -ENOTSUP;
 		cfs_direct_stats(w->s->direct, &a->stats);
 		return 0;

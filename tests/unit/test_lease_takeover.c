@@ -366,7 +366,7 @@ static void test_standing_by_id(void **state)
 	struct cfs_msg_renew renew = { .client_id = 0 };
 	struct cfs_msg_lease lease = { .lease_id = 0 };
 	struct cfs_msg_welcome me;
-	struct cfs_msg_grant grant;
+	struct cfs_msg_grant grant = { .lease_id = 0 };
 	struct cfs_wire_get body;
 
 	(void)state;
@@ -400,7 +400,7 @@ static void test_standing_by_id(void **state)
 static void test_doubles(void **state)
 {
 	struct cfs_msg_welcome me, back;
-	struct cfs_msg_grant grant, again;
+	struct cfs_msg_grant grant = { .lease_id = 0 }, again = grant;
 
 	(void)state;
 	hand_init();
