@@ -327,6 +327,7 @@ check-mount: all posix
 check-fuzz: build-corpus
 	$(RUN_TESTS) fuzz
 check-long: mutant-bins posix build-san fuzz $(torture)
+	-@contrib/install-deps --long
 	$(RUN_TESTS) --long unit fuzz model package crash sim mutants torture \
 		real mount bats beside
 
