@@ -60,6 +60,7 @@ struct mnt_options {
 /* One volume or snapshot that is open; a slot. */
 struct mnt_volume {
 	struct mnt	*m;
+	struct mnt_volume *next;	/* m->open */
 	uint16_t	slot;
 	uint32_t	generation;
 	uint32_t	kind;		/* enum cfs_volume_kind */
@@ -98,6 +99,7 @@ struct mnt_file {
 
 /* In a directory that exists here alone. */
 struct mnt_name {
+	uint64_t	node;
 	char		name[CFS_FILE_NAME_BYTES_MAX + 1];
 	uint16_t	type;		/* DT_* */
 };
@@ -127,7 +129,7 @@ struct mnt {
 
 	pthread_mutex_t	slots_lock;
 	struct mnt_volume *slots[MNT_SLOTS_MAX];
-	unsigned int	slot_count;
+	struct mnt_volume *open;	/* all of them */
 
 	pthread_mutex_t	files_lock;
 	struct mnt_file	*files;
@@ -211,6 +213,17 @@ void mnt_plus_forget(void *buf, size_t bytes);
 /* Look at an answer on its way; @iov[0] is its head. */
 void mnt_raw_answer(struct mnt *m, struct iovec *iov, int count);
 
+/* ---- slots.c ------------------------------------------------------------- */
+
+/* The slot and generation of a volume that was just opened; m->slots_lock. */
+int mnt_slot_take(struct mnt *m, struct mnt_volume *v, struct cfs_err *err);
+/* Whose a slot is that nothing is open in; @snap is empty if of none. */
+int mnt_slot_name(struct mnt *m, unsigned int slot, char name[260],
+		  char snap[128]);
+/* The node that inode @ino has there; @snap NULL: the volume as it is. */
+uint64_t mnt_slot_node(const struct cfs_volume_info *info,
+		       const struct cfs_snapshot_info *snap, uint64_t ino);
+
 /* ---- volumes.c ----------------------------------------------------------- */
 
 /* Open @name (@snap NULL: as it is), or find it open; counted as used. */
@@ -218,6 +231,8 @@ int mnt_volume_get(struct mnt *m, const char *name, const char *snap,
 		   struct mnt_volume **ret, struct cfs_err *err);
 /* A call ends that mnt_volume_get or _of began. */
 void mnt_volume_put(struct mnt_volume *v);
+/* The one with this slot, for a call; opened if it must be.  NULL: none. */
+struct mnt_volume *mnt_volume_at(struct mnt *m, unsigned int slot);
 /* One call more, of one that has one. */
 void mnt_volume_use(struct mnt_volume *v);
 /* The one that a node is of, for a call; NULL: none. */

@@ -82,8 +82,7 @@ static void read_virtual(fuse_req_t req, fuse_ino_t node, size_t size,
 		const char *name = e ? e->name : at ? ".." : ".";
 		const struct fuse_entry_param p = {
 			.attr = {
-				.st_ino = e ? (uint64_t)MNT_SLOT_VIRTUAL <<
-					      MNT_SLOT_SHIFT | at : node,
+				.st_ino = e ? e->node : node,
 				.st_mode = (mode_t)((e ? e->type : DT_DIR)
 						    << 12),
 			},

@@ -493,13 +493,11 @@ void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
 
 int mnt_sync_all(struct mnt *m, struct cfs_err *err)
 {
-	struct mnt_volume *v;
 	int r = 0, r2;
 
 	pthread_mutex_lock(&m->slots_lock);
-	for (unsigned int i = 0; i < m->slot_count; i++) {
-		v = m->slots[i];
-		if (!v || !v->is_writable)
+	for (struct mnt_volume *v = m->open; v; v = v->next) {
+		if (!v->is_writable)
 			continue;
 		r2 = v->fs ? cfs_fs_sync(v->fs, v->root_ino, err) :
 			     cfs_io_sync(v->io, err);

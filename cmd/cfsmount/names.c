@@ -95,6 +95,28 @@ static void find_self(fuse_req_t req, struct mnt_volume *v, uint64_t ino)
 		mnt_reply_entry(req, v, ino, &inode, &keep);
 }
 
+/* The directory, of no tree, that the root of a volume stands in. */
+static void find_above(fuse_req_t req, struct mnt_volume *v)
+{
+	const char *slash = strchr(v->name, '/');
+	struct mnt_volume *of;
+	char name[260];
+
+	if (!v->snap && !slash) {
+		reply_virtual(req, FUSE_ROOT_ID, ".");
+		return;
+	}
+	(void)snprintf(name, sizeof(name), "%.*s", slash && !v->snap ?
+		       (int)(slash - v->name) : (int)sizeof(name) - 1, v->name);
+	if (mnt_volume_get(v->m, name, NULL, &of, NULL) < 0) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	reply_virtual(req, v->snap ? mnt_virtual_snapshots(of) :
+		      mnt_virtual_clones(of), ".");
+	mnt_volume_put(of);
+}
+
 static bool find_special(fuse_req_t req, struct mnt_volume *v,
 			 fuse_ino_t parent, uint64_t ino, const char *name)
 {
@@ -102,15 +124,9 @@ static bool find_special(fuse_req_t req, struct mnt_volume *v,
 		find_self(req, v, ino);
 		return true;
 	}
-	if (strcmp(name, "..") == 0 && v->snap && ino == v->root_ino) {
-		struct mnt_volume *live;
-
-		if (mnt_volume_get(v->m, v->name, NULL, &live, NULL) < 0) {
-			fuse_reply_err(req, ESTALE);
-			return true;
-		}
-		reply_virtual(req, mnt_virtual_snapshots(live), ".");
-		mnt_volume_put(live);
+	if (strcmp(name, "..") == 0 && ino == v->root_ino &&
+	    (v->snap || v->m->is_whole)) {
+		find_above(req, v);
 		return true;
 	}
 	if (mnt_is_snap_root(v, parent, name)) {

@@ -63,18 +63,9 @@ bool mnt_virtual_slot(fuse_ino_t node, unsigned int *ret_slot)
 /* The volume that a directory is of, for a call; NULL: of none. */
 static struct mnt_volume *volume_of(struct mnt *m, fuse_ino_t node)
 {
-	struct mnt_volume *v = NULL;
 	unsigned int slot;
 
-	if (!mnt_virtual_slot(node, &slot))
-		return NULL;
-	pthread_mutex_lock(&m->slots_lock);
-	if (slot < m->slot_count)
-		v = m->slots[slot];
-	if (v && slot)
-		v->calls++;
-	pthread_mutex_unlock(&m->slots_lock);
-	return v;
+	return mnt_virtual_slot(node, &slot) ? mnt_volume_at(m, slot) : NULL;
 }
 
 void mnt_virtual_attr(struct mnt *m, fuse_ino_t node, struct stat *ret)
@@ -147,6 +138,17 @@ static int found_below(struct mnt *m, struct mnt_volume *v, enum kind kind,
 	return found_volume(m, full, NULL, ret);
 }
 
+static int found_parent(struct mnt *m, struct mnt_volume *v, enum kind kind,
+			struct fuse_entry_param *ret)
+{
+	if (kind <= ALL_CLONES)
+		return found_virtual(m, NULL, ROOT, ret);
+	if (m->is_whole)
+		return found_virtual(m, NULL, kind == CLONES ? ALL_CLONES :
+				     ALL_SNAPSHOTS, ret);
+	return found_volume(m, v->name, NULL, ret);
+}
+
 int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 		       struct fuse_entry_param *ret)
 {
@@ -154,11 +156,12 @@ int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 	struct mnt_volume *v;
 	int r = -ENOENT;
 
-	/* A handle's way back to what it is. */
-	if (strcmp(name, ".") == 0) {
+	/* A handle's way back to what it is, and to the root. */
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
 		v = volume_of(m, parent);
 		if (v || kind <= ALL_CLONES)
-			r = found_virtual(m, v, kind, ret);
+			r = name[1] ? found_parent(m, v, kind, ret) :
+				      found_virtual(m, v, kind, ret);
 		mnt_volume_put(v);
 		return r;
 	}
@@ -197,16 +200,20 @@ struct listing {
 	CFS_VEC(struct mnt_name) names;
 };
 
-static int add(struct listing *l, const char *name, uint16_t type)
+static int add(struct listing *l, const char *name, uint16_t type,
+	       uint64_t node)
 {
-	struct mnt_name entry = { .type = type };
+	struct mnt_name entry = { .type = type, .node = node };
 
 	(void)snprintf(entry.name, sizeof(entry.name), "%s", name);
 	return cfs_vec_push(&l->names, entry);
 }
 
+/* The inode number of a tree's root is not known yet. */
 static int add_volume(void *arg, const struct cfs_volume_info *info)
 {
+	const bool is_tree = info->kind == CFS_VOLUME_TREE;
+	const uint64_t node = mnt_slot_node(info, NULL, is_tree ? 0 : 1);
 	const char *slash = strchr(info->name, '/');
 	struct listing *l = arg;
 	size_t n;
@@ -216,52 +223,88 @@ static int add_volume(void *arg, const struct cfs_volume_info *info)
 		if (!slash || (size_t)(slash - info->name) != n ||
 		    memcmp(info->name, l->below, n) != 0)
 			return 0;
-		return add(l, slash + 1, info->kind == CFS_VOLUME_TREE ?
-					 DT_DIR : DT_REG);
+		return add(l, slash + 1, is_tree ? DT_DIR : DT_REG, node);
 	}
 	if (slash || (l->kind == ALL_CLONES && !info->clone_count))
 		return 0;
-	return add(l, info->name, l->kind != ROOT ||
-				  info->kind == CFS_VOLUME_TREE ?
-				  DT_DIR : DT_REG);
+	if (l->kind == ROOT)
+		return add(l, info->name, is_tree ? DT_DIR : DT_REG, node);
+	return add(l, info->name, DT_DIR,
+		   node_of(l->kind == ALL_CLONES ? CLONES : SNAPSHOTS,
+			   (unsigned int)(node >> MNT_SLOT_SHIFT)));
+}
+
+/* Whoever looks for the name of what it has a handle of goes by the numbers. */
+static void find_roots(struct mnt *m, struct listing *l)
+{
+	struct cfs_volume_place place;
+	char name[600];
+
+	for (size_t i = 0; i < l->names.count; i++) {
+		struct mnt_name *e = &l->names.items[i];
+
+		if (e->node & MNT_INO_MASK)
+			continue;
+		(void)snprintf(name, sizeof(name), "%s%s%s",
+			       l->below ? l->below : "", l->below ? "/" : "",
+			       e->name);
+		if (cfs_session_place_find(m->s, name, NULL, &place,
+					   NULL) == 0)
+			e->node |= place.ino;
+	}
+}
+
+static int list_volumes(struct mnt *m, struct listing *l)
+{
+	int r = cfs_session_volumes(m->s, l->below, add_volume, l, NULL);
+
+	if (r == 0)
+		find_roots(m, l);
+	return r;
 }
 
 struct snapshot_listing {
 	struct listing	*l;
-	uint16_t	type;
+	struct mnt_volume *of;
+	struct cfs_volume_info info;
 };
 
 static int add_snapshot(void *arg, const struct cfs_snapshot_info *info)
 {
 	struct snapshot_listing *s = arg;
 
-	return add(s->l, info->name, s->type);
+	return add(s->l, info->name, s->of->fs ? DT_DIR : DT_REG,
+		   mnt_slot_node(&s->info, info, s->of->root_ino));
 }
 
-static int list_into(struct mnt *m, fuse_ino_t dir, struct mnt_volume *v,
-		     struct listing *l)
+static int list_snapshots(struct mnt *m, struct mnt_volume *v,
+			  struct listing *l)
 {
-	struct snapshot_listing s = { .l = l, .type = DT_DIR };
+	struct snapshot_listing s = { .l = l, .of = v };
+	int r = cfs_session_volume(m->s, v->name, &s.info, NULL);
+
+	return r < 0 ? r : cfs_session_snapshots(m->s, v->name, false,
+						 add_snapshot, &s, NULL);
+}
+
+static int list_into(struct mnt *m, struct mnt_volume *v, struct listing *l)
+{
 	int r = 0;
 
-	(void)dir;
 	switch (l->kind) {
 	case ROOT:
-		r = add(l, MNT_SNAPSHOTS, DT_DIR);
+		r = add(l, MNT_SNAPSHOTS, DT_DIR, mnt_virtual_all(true));
 		if (r == 0)
-			r = add(l, CLONES_NAME, DT_DIR);
+			r = add(l, CLONES_NAME, DT_DIR, mnt_virtual_all(false));
 		/* fallthrough */
 	case ALL_SNAPSHOTS:
 	case ALL_CLONES:
-		return r < 0 ? r : cfs_session_volumes(m->s, NULL, add_volume,
-						       l, NULL);
+		return r < 0 ? r : list_volumes(m, l);
 	case CLONES:
 		l->below = v->name;
-		return cfs_session_volumes(m->s, v->name, add_volume, l, NULL);
+		return list_volumes(m, l);
 	case SNAPSHOTS:
-		s.type = v->fs ? DT_DIR : DT_REG;
-		return cfs_session_snapshots(m->s, v->name, false,
-					     add_snapshot, &s, NULL);
+		return list_snapshots(m, v, l);
 	}
 	return -ENOENT;
 }
@@ -273,7 +316,7 @@ int mnt_virtual_list(struct mnt *m, fuse_ino_t dir, struct mnt_name **ret,
 	struct mnt_volume *v = volume_of(m, dir);
 	unsigned int slot;
 	int r = mnt_virtual_slot(dir, &slot) && !v ? -ESTALE :
-		list_into(m, dir, v, &l);
+		list_into(m, v, &l);
 
 	mnt_volume_put(v);
 	if (r < 0) {

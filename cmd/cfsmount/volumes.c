@@ -19,19 +19,6 @@ static uint64_t now_ns(void)
 	return cfs_clock_elapsed_ns(cfs_clock_system());
 }
 
-/* Which volume or snapshot a slot is of, as far as a handle can tell. */
-static uint32_t generation_of(const char *name, const char *snap)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 16777619u;
-	h = (h ^ '@') * 16777619u;
-	for (; snap && *snap; snap++)
-		h = (h ^ (unsigned char)*snap) * 16777619u;
-	return h | 1;
-}
-
 static void volume_free(struct mnt_volume *v)
 {
 	if (!v)
@@ -54,27 +41,10 @@ static bool is_same(const struct mnt_volume *v, const char *name,
 static struct mnt_volume *find(struct mnt *m, const char *name,
 			       const char *snap)
 {
-	for (unsigned int i = 0; i < m->slot_count; i++)
-		if (m->slots[i] && is_same(m->slots[i], name, snap))
-			return m->slots[i];
+	for (struct mnt_volume *v = m->open; v; v = v->next)
+		if (is_same(v, name, snap))
+			return v;
 	return NULL;
-}
-
-/* Where nothing that the kernel still names has been. */
-static int find_slot(struct mnt *m, struct mnt_volume *v, struct cfs_err *err)
-{
-	unsigned int i = m->is_whole ? 1 : 0;
-
-	while (i < m->slot_count && m->slots[i])
-		i++;
-	if (i >= MNT_SLOT_VIRTUAL)
-		return cfs_err_set(err, -EMFILE, "too many volumes are open");
-	v->slot = (uint16_t)i;
-	v->generation = i ? generation_of(v->name, v->snap) : 0;
-	m->slots[i] = v;
-	if (i >= m->slot_count)
-		m->slot_count = i + 1;
-	return 0;
 }
 
 /* With the lock, so that nothing is opened twice. */
@@ -105,32 +75,60 @@ static int volume_open(struct mnt *m, const char *name, const char *snap,
 		r = mnt_cache_watch(v, err);
 	}
 	if (r == 0)
-		r = find_slot(m, v, err);
+		r = mnt_slot_take(m, v, err);
 	if (r < 0) {
 		volume_free(v);
 		return r;
 	}
+	v->next = m->open;
+	m->open = v;
 	*ret = v;
 	return 0;
 }
 
-int mnt_volume_get(struct mnt *m, const char *name, const char *snap,
-		   struct mnt_volume **ret, struct cfs_err *err)
+static int get_locked(struct mnt *m, const char *name, const char *snap,
+		      struct mnt_volume **ret, struct cfs_err *err)
 {
-	struct mnt_volume *v;
-	int r = 0;
+	struct mnt_volume *v = find(m, name, snap);
+	int r = v ? 0 : volume_open(m, name, snap, &v, err);
 
-	pthread_mutex_lock(&m->slots_lock);
-	v = find(m, name, snap);
-	if (!v)
-		r = volume_open(m, name, snap, &v, err);
 	if (r == 0) {
 		v->calls++;
 		v->is_told = false;
 		*ret = v;
 	}
+	return r;
+}
+
+int mnt_volume_get(struct mnt *m, const char *name, const char *snap,
+		   struct mnt_volume **ret, struct cfs_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&m->slots_lock);
+	r = get_locked(m, name, snap, ret, err);
 	pthread_mutex_unlock(&m->slots_lock);
 	return r;
+}
+
+struct mnt_volume *mnt_volume_at(struct mnt *m, unsigned int slot)
+{
+	struct mnt_volume *v = NULL;
+	char name[260], snap[128];
+
+	if (slot >= MNT_SLOTS_MAX)
+		return NULL;
+	pthread_mutex_lock(&m->slots_lock);
+	v = m->slots[slot];
+	if (v) {
+		v->calls++;
+		v->is_told = false;
+	} else if (mnt_slot_name(m, slot, name, snap) < 0 ||
+		   get_locked(m, name, snap[0] ? snap : NULL, &v, NULL) < 0) {
+		v = NULL;
+	}
+	pthread_mutex_unlock(&m->slots_lock);
+	return v;
 }
 
 void mnt_volume_put(struct mnt_volume *v)
@@ -156,7 +154,6 @@ struct mnt_volume *mnt_volume_of(struct mnt *m, fuse_ino_t node,
 				 uint64_t *ret_ino)
 {
 	const unsigned int slot = (unsigned int)(node >> MNT_SLOT_SHIFT);
-	struct mnt_volume *v = NULL;
 
 	if (node == FUSE_ROOT_ID && !m->is_whole) {
 		*ret_ino = m->slots[0]->root_ino;
@@ -165,15 +162,7 @@ struct mnt_volume *mnt_volume_of(struct mnt *m, fuse_ino_t node,
 	*ret_ino = node & MNT_INO_MASK;
 	if (slot == 0)
 		return m->slots[0];	/* NULL in a whole pool */
-	pthread_mutex_lock(&m->slots_lock);
-	if (slot < m->slot_count)
-		v = m->slots[slot];
-	if (v) {
-		v->calls++;
-		v->is_told = false;
-	}
-	pthread_mutex_unlock(&m->slots_lock);
-	return v;
+	return mnt_volume_at(m, slot);
 }
 
 fuse_ino_t mnt_node(const struct mnt_volume *v, uint64_t ino)
@@ -201,7 +190,7 @@ void mnt_volume_forgot(struct mnt *m, fuse_ino_t node, uint64_t count)
 	if (mnt_is_virtual(m, node) && !mnt_virtual_slot(node, &slot))
 		return;
 	pthread_mutex_lock(&m->slots_lock);
-	v = slot < m->slot_count ? m->slots[slot] : NULL;
+	v = slot < MNT_SLOTS_MAX ? m->slots[slot] : NULL;
 	if (v && slot) {
 		v->nodes -= v->nodes < count ? v->nodes : count;
 		v->last_ns = now_ns();
@@ -255,11 +244,9 @@ static bool where_is(struct mnt *m, const struct mnt_volume *v,
 static bool find_idle(struct mnt *m, struct gone *ret)
 {
 	const uint64_t now = now_ns();
-	struct mnt_volume *v;
 
-	for (unsigned int i = 1; i < m->slot_count; i++) {
-		v = m->slots[i];
-		if (!v || v->calls || v->is_told || !v->nodes ||
+	for (struct mnt_volume *v = m->open; v; v = v->next) {
+		if (!v->slot || v->calls || v->is_told || !v->nodes ||
 		    now - v->last_ns < IDLE_NS)
 			continue;
 		v->is_told = true;
@@ -273,13 +260,13 @@ static bool find_idle(struct mnt *m, struct gone *ret)
 static struct mnt_volume *take_unused(struct mnt *m)
 {
 	const uint64_t now = now_ns();
-	struct mnt_volume *v;
+	struct mnt_volume **at = &m->open, *v;
 
-	for (unsigned int i = 1; i < m->slot_count; i++) {
-		v = m->slots[i];
-		if (v && !v->calls && !v->nodes &&
+	for (; (v = *at); at = &v->next) {
+		if (v->slot && !v->calls && !v->nodes &&
 		    (v->is_told || now - v->last_ns >= IDLE_NS)) {
-			m->slots[i] = NULL;
+			m->slots[v->slot] = NULL;
+			*at = v->next;
 			return v;
 		}
 	}
@@ -309,9 +296,11 @@ void mnt_volumes_tidy(struct mnt *m)
 
 void mnt_volumes_close(struct mnt *m)
 {
-	for (unsigned int i = 0; i < m->slot_count; i++) {
-		volume_free(m->slots[i]);
-		m->slots[i] = NULL;
+	struct mnt_volume *v;
+
+	while ((v = m->open)) {
+		m->open = v->next;
+		m->slots[v->slot] = NULL;
+		volume_free(v);
 	}
-	m->slot_count = 0;
 }

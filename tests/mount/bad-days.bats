@@ -170,3 +170,52 @@ load mount
 	[[ $output == *"Stale file handle"* ]]
 	unmount m1
 }
+
+@test "so do those of a mount of the whole pool, also of directories" {
+	local files dirs what handle i
+
+	mount_setup
+	mkcfs -q "$P:lun" --lun 8M
+	mkcfs -q "$P:u" --tree
+	snapctl take -q "$P:t@s0"
+	snapctl take -q "$P:lun@s0"
+	snapctl clone -q "$P:lun@s0" c0
+	mkdir m1
+	timeout 20 cfsmount "$P" m1
+	MOUNTED+=("$PWD/m1")
+	mkdir -p m1/t/d/e
+	echo in-t >m1/t/d/e/f
+	echo in-u >m1/u/f
+	echo in-lun | dd of=m1/lun conv=notrunc,fsync status=none
+	snapctl take -q "$P:t@s1"
+	files=(t/d/e/f u/f lun .snapshots/t/s1/d/e/f .clones/lun/c0
+		.snapshots/lun/s0)
+	dirs=(t/d/e t u .snapshots/t .snapshots/t/s1/d .snapshots/t/s0 .clones
+		.clones/lun .snapshots)
+	for what in "${files[@]}" "${dirs[@]}"; do
+		"$POSIX/handle" "m1/$what" >>handles
+		[ -d "m1/$what" ] || head -c 100 "m1/$what" | md5sum >>sums
+	done
+	unmount m1
+	# Others are opened first, and none by its name.
+	timeout 20 cfsmount "$P" m1
+	for i in "${!files[@]}"; do
+		handle=$(sed -n "$((i + 1))p" handles)
+		timeout 10 "$POSIX/handle" m1 "$handle" | head -c 100 | md5sum
+	done >sums2
+	diff sums sums2
+	for ((i = ${#dirs[@]} - 1; i >= 0; i--)); do
+		handle=$(sed -n "$((i + 1 + ${#files[@]}))p" handles)
+		[ "$(timeout 10 "$POSIX/handle" m1 "$handle")" = \
+			"$PWD/m1/${dirs[i]}" ]
+	done
+	# What nobody uses is closed, and opened by its handle.
+	sleep 4
+	[ "$(timeout 10 "$POSIX/handle" m1 "$(sed -n 2p handles)")" = in-u ]
+	sleep 4
+	timeout 10 slicectl rm -q --yes "$P:u"
+	run ! timeout 10 "$POSIX/handle" m1 "$(sed -n 2p handles)"
+	[[ $output == *"Stale file handle"* ]]
+	unmount m1
+	check_pool
+}

@@ -33,8 +33,9 @@ static int print_handle(const char *path)
 static int open_handle(const char *mount, const char *text)
 {
 	int fd = open(mount, O_RDONLY | O_DIRECTORY), file;
-	char buf[4096], *end;
+	char buf[4096], *end, *path;
 	union room r;
+	struct stat st;
 	ssize_t n;
 
 	memset(&r, 0, sizeof(r));
@@ -49,6 +50,14 @@ static int open_handle(const char *mount, const char *text)
 	if (file < 0) {
 		perror(mount);
 		return 1;
+	}
+	/* Of a directory: where it stands. */
+	if (fstat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
+		(void)snprintf(buf, sizeof(buf), "/proc/self/fd/%d", file);
+		path = realpath(buf, NULL);
+		printf("%s\n", path ? path : strerror(errno));
+		free(path);
+		return 0;
 	}
 	while ((n = read(file, buf, sizeof(buf))) > 0)
 		(void)!fwrite(buf, 1, (size_t)n, stdout);
