@@ -27,6 +27,10 @@ struct cfs_group {
 	uint64_t	lslice;
 	uint32_t	index;			/* of the group in its slice */
 	uint64_t	seq;			/* of the page on the device; 0: none */
+	/* As it was loaded: pieces without this page, by bit; and is the page
+	 * before it damaged, or not the same on all pieces? */
+	unsigned int	stale_pieces;
+	bool		is_uneven;
 	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
 };
 
@@ -51,6 +55,12 @@ int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
  */
 int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
 		    size_t count, int *results, struct cfs_err *err);
+/*
+ * Write the page that was loaded, as it stands, to the pieces that did not have
+ * it.  The next page, which goes over the one before, must wait for a flush.
+ */
+int cfs_group_spread(struct cfs_blocks *b, const struct cfs_group *g,
+		     struct cfs_err *err);
 /*
  * Make the page that writes @g's tags, seq one higher, into @page, and tell
  * where it goes.  g->seq is raised.

@@ -18,8 +18,13 @@ static uint64_t page_vaddr(const struct cfs_blocks *b, uint64_t lslice,
 				cfs_metavolume_geometry(b->mv), index, slot));
 }
 
+#define COPIES_MAX	(2 * CFS_PIECES_MAX)	/* 2 * piece + slot */
+
 /* What one pass over all copies found. */
 struct load_state {
+	uint64_t	seqs[COPIES_MAX];	/* 0: not valid */
+	bool		is_seen[COPIES_MAX];
+	bool		is_damaged[COPIES_MAX];
 	bool		has_valid;
 	bool		has_damage;	/* a page of this life that is not valid */
 	uint64_t	best_seq;
@@ -44,10 +49,12 @@ static bool is_ours_but_damaged(const struct cfs_blocks *b,
 }
 
 static void look_at(const struct cfs_blocks *b,
-		    const struct cfs_page_disk *page, uint64_t address,
-		    uint32_t generation, struct cfs_group *g,
-		    struct load_state *st)
+		    const struct cfs_page_disk *page, unsigned int copy,
+		    struct cfs_group *g, struct load_state *st)
 {
+	const uint64_t address = cfs_vaddr(g->lslice, g->index);
+	const uint32_t generation = cfs_metavolume_generation(b->mv,
+							      g->lslice);
 	const struct cfs_page_expect expect = {
 		.kind = CFS_PAGE_TAGS,
 		.pool_lo = cfs_metavolume_pool_lo(b->mv),
@@ -56,13 +63,15 @@ static void look_at(const struct cfs_blocks *b,
 	};
 	struct cfs_page head;
 
+	st->is_seen[copy] = true;
 	if (cfs_page_unpack(page, &expect, &head, NULL) < 0) {
 		if (is_ours_but_damaged(b, page, address, generation))
-			st->has_damage = true;
+			st->has_damage = st->is_damaged[copy] = true;
 		return;
 	}
 	if (head.generation != generation)
 		return;
+	st->seqs[copy] = head.seq;
 	if (st->has_valid && head.seq <= st->best_seq)
 		return;
 	st->has_valid = true;
@@ -88,13 +97,40 @@ static int judge(const struct load_state *st, const struct cfs_group *g,
 	return -ENOENT;
 }
 
-#define COPIES_MAX	(2 * CFS_PIECES_MAX)
+/*
+ * A crash may have come between the pieces of the newest page, or torn it: then
+ * the newest that is whole is missing in some pieces, or the slot beside it
+ * holds different things.
+ */
+static void compare(const struct load_state *st, struct cfs_group *g)
+{
+	const unsigned int slot = g->seq & 1;
+	bool has_other = false;
+	uint64_t other = 0;
+
+	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
+		const unsigned int newest = 2 * p + slot;
+		const unsigned int before = 2 * p + !slot;
+
+		if (st->is_seen[newest] && st->seqs[newest] != g->seq)
+			g->stale_pieces |= 1u << p;
+		if (!st->is_seen[before])
+			continue;
+		if (st->is_damaged[before] ||
+		    (has_other && st->seqs[before] != other))
+			g->is_uneven = true;
+		other = st->seqs[before];
+		has_other = true;
+	}
+}
+
 #define LOAD_AT_ONCE	64u
 
 /* One slot, on one piece, of groups that follow each other in a slice. */
 struct load_run {
 	size_t		first;
 	uint32_t	count;
+	unsigned int	copy;
 };
 
 /* The reads of many groups' copies, and whose each is. */
@@ -134,7 +170,8 @@ static void plan_reads(const struct cfs_blocks *b,
 		for (unsigned int k = 0; k < COPIES_MAX; k++) {
 			if (!(readable & 1u << k / 2))
 				continue;
-			plan->runs[plan->count] = (struct load_run){ i, n };
+			plan->runs[plan->count] =
+				(struct load_run){ i, n, k };
 			plan->reads[plan->count++] = (struct cfs_mv_read){
 				.vaddr = page_vaddr(b, g->lslice, g->index,
 						    k & 1),
@@ -149,15 +186,14 @@ static void plan_reads(const struct cfs_blocks *b,
 
 /* What was read of one page, or why it was not. */
 static void see_page(const struct cfs_blocks *b, struct cfs_group *g,
-		     const struct cfs_page_disk *page, int result,
-		     struct load_state *st)
+		     const struct cfs_page_disk *page, unsigned int copy,
+		     int result, struct load_state *st)
 {
 	st->copies++;
 	if (result < 0)
 		st->io_error = result;
 	else
-		look_at(b, page, cfs_vaddr(g->lslice, g->index),
-			cfs_metavolume_generation(b->mv, g->lslice), g, st);
+		look_at(b, page, copy, g, st);
 }
 
 /* One read's pages; where several failed together, each for itself. */
@@ -180,8 +216,8 @@ static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
 			if (r < 0)
 				return r;
 		}
-		see_page(b, groups[run->first + i], page, one.result,
-			 &plan->states[run->first + i]);
+		see_page(b, groups[run->first + i], page, run->copy,
+			 one.result, &plan->states[run->first + i]);
 	}
 	return 0;
 }
@@ -195,6 +231,8 @@ static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
 	for (size_t i = 0; i < count; i++) {
 		plan->states[i] = (struct load_state){ .copies = 0 };
 		groups[i]->seq = 0;
+		groups[i]->stale_pieces = 0;
+		groups[i]->is_uneven = false;
 		memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
 	}
 	plan_reads(b, groups, count, plan);
@@ -206,6 +244,8 @@ static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
 		if (!plan->states[i].copies)
 			plan->states[i].io_error = -ENODEV;
 		results[i] = judge(&plan->states[i], groups[i], err);
+		if (results[i] == 0)
+			compare(&plan->states[i], groups[i]);
 	}
 	return r;
 }
@@ -238,6 +278,49 @@ int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 	ret->index = index;
 	r = cfs_groups_load(b, &ret, 1, &result, err);
 	return r < 0 ? r : result;
+}
+
+/* The page that @g was loaded from, of a piece that has it. */
+static int read_newest(struct cfs_blocks *b, const struct cfs_group *g,
+		       struct cfs_page_disk *ret, struct cfs_err *err)
+{
+	const uint64_t vaddr = page_vaddr(b, g->lslice, g->index, g->seq & 1);
+	const unsigned int readable = cfs_metavolume_readable(b->mv,
+							      g->lslice);
+	const struct cfs_page_expect expect = {
+		.kind = CFS_PAGE_TAGS,
+		.pool_lo = cfs_metavolume_pool_lo(b->mv),
+		.owner = cfs_metavolume_container_id(b->mv),
+		.address = cfs_vaddr(g->lslice, g->index),
+	};
+	struct cfs_page head;
+
+	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
+		if ((readable & ~g->stale_pieces & 1u << p) &&
+		    cfs_metavolume_read(b->mv, vaddr, 1, p, ret, err) == 0 &&
+		    cfs_page_unpack(ret, &expect, &head, err) == 0 &&
+		    head.seq == g->seq)
+			return 0;
+	return cfs_err_set(err, -EIO, "slice %" PRIu64 ": tag page %" PRIu32
+			   " cannot be read again", g->lslice, g->index);
+}
+
+int cfs_group_spread(struct cfs_blocks *b, const struct cfs_group *g,
+		     struct cfs_err *err)
+{
+	const uint64_t vaddr = page_vaddr(b, g->lslice, g->index, g->seq & 1);
+	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
+		cfs_dev_buf_alloc(sizeof(*page));
+	int r;
+
+	if (!page)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = read_newest(b, g, page, err);
+	for (unsigned int p = 0; p < CFS_PIECES_MAX && r == 0; p++)
+		if (g->stale_pieces & 1u << p)
+			r = cfs_metavolume_write_piece(b->mv, vaddr, 1, p, page,
+						       err);
+	return r;
 }
 
 void cfs_group_page(struct cfs_blocks *b, struct cfs_group *g, uint64_t stamp,

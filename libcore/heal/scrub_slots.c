@@ -40,12 +40,15 @@ struct bad_slot {
 	uint32_t	cause;
 	bool		is_healed;
 	bool		is_behind;
+	bool		is_away;
 };
 
 /*
- * A page that a crash left behind: of two pieces one was written, and what the
- * write was for did not come to be.  It lacks no tag that anything in use needs;
- * so it is brought up to the other, and is no damage.
+ * A page that is a write behind: of two pieces one was written.  What recovery
+ * takes over it makes the same on both.  What is on loan to somebody else is
+ * written while we look, or as its holder left it when it died, until it comes
+ * back.  Anything else is no damage if it lacks no tag that anything in use
+ * needs, and is brought up to the other.
  */
 static bool is_behind(struct scrub *s, const struct tag_area *area,
 		      uint32_t group, unsigned int piece, unsigned int slot)
@@ -61,6 +64,8 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 	    (ts->state != TAG_SLOT_GOOD ||
 	     ts->seq >= slot_seq(g->head.seq, slot)))
 		return false;
+	if (cfs_repair_is_away(s->c, area->lslice, group))
+		return true;
 	if (cfs_repair_kept(s->c, area->lslice, group, kept, &is_known,
 			    NULL) < 0)
 		return false;
@@ -97,6 +102,7 @@ static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
 			       cfs_geometry_tags_block(s->geo, group, slot));
 	ret->piece = piece;
 	ret->is_behind = is_behind(s, area, group, piece, slot);
+	ret->is_away = cfs_repair_is_away(s->c, area->lslice, group);
 	ret->cause = g->slots[piece][slot].state == TAG_SLOT_UNREADABLE ?
 		     CFS_BAD_UNREADABLE : CFS_BAD_CONTENT;
 	memcpy(page, g->best, sizeof(*page));
@@ -178,7 +184,8 @@ int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area)
 		}
 		cfs_container_unlock(s->c);
 		for (unsigned int k = 0; k < count && r == 0; k++) {
-			if (bad[k].is_behind && (bad[k].is_healed || !s->heals))
+			if (bad[k].is_behind && (bad[k].is_healed ||
+						 bad[k].is_away || !s->heals))
 				continue;
 			r = cfs_scrub_tell_piece(s, "tags", bad[k].cause,
 						 bad[k].vaddr, bad[k].piece,

@@ -126,6 +126,7 @@ struct cfs_container {
 	bool		is_replaying;
 	bool		is_committing;
 	bool		forces_commit;	/* to get held blocks back */
+	bool		has_spread;	/* a page that is not flushed yet */
 	bool		is_sealing;	/* the closing commit: no loans stay */
 
 	/* The operation under way. */

@@ -48,6 +48,14 @@ int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
 {
 	struct open_group *g, *tmp;
 
+	/* A slot is written only when a flush has covered the other one. */
+	if (c->has_spread) {
+		int r = cfs_metavolume_flush(c->mv, err);
+
+		if (r < 0)
+			return r;
+		c->has_spread = false;
+	}
 	HASH_ITER(hh, c->groups, g, tmp) {
 		struct cfs_page_disk *page;
 		uint64_t vaddr;

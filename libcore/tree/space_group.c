@@ -107,7 +107,26 @@ static int group_add(struct cfs_container *c, struct open_group *g,
 	return 0;
 }
 
-/* Bring a group into memory, with its tags, and let reads see them. */
+/*
+ * What a crash that came between the pieces of the group's page has left: it is
+ * made the same on all.  Else the next page would go over the only one that
+ * some piece has whole, and the slot that is behind stay so.  Where a place
+ * cannot be written all is as good as it was.
+ */
+static void group_even_out(struct cfs_container *c, struct open_group *g)
+{
+	if (g->g.stale_pieces) {
+		(void)cfs_group_spread(c->blocks, &g->g, NULL);
+		c->has_spread = true;
+	}
+	/* Written anew with the next commit, in the slot that is not whole. */
+	g->is_dirty |= g->g.is_uneven;
+}
+
+/*
+ * Bring a group into memory, with its tags, and let reads see them.  It is ours
+ * alone: nobody else writes its page.
+ */
 int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 		      struct open_group **ret, struct cfs_err *err)
 {
@@ -126,6 +145,7 @@ int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 		free(g);
 		return r;
 	}
+	group_even_out(c, g);
 	r = group_add(c, g, err);
 	if (r == 0)
 		*ret = g;

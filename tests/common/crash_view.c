@@ -284,3 +284,20 @@ int crash_session_check(struct cfs_session *s, struct cfs_err *err)
 
 	return cfs_session_check(s, NULL, first_problem, err, &result, err);
 }
+
+static int first_damage(void *arg, const struct cfs_damage *d)
+{
+	cfs_err_set(arg, -EUCLEAN, "scrub: %s (%s) on device %u at %llu",
+		    d->kind, d->cause, d->device_index,
+		    (unsigned long long)d->device_offset_bytes);
+	return -EUCLEAN;
+}
+
+int crash_session_scrub(struct cfs_session *s, struct cfs_err *err)
+{
+	const struct cfs_scrub_options opt = { .heals = false };
+	struct cfs_scrub_result result;
+
+	return cfs_session_scrub(s, NULL, &opt, first_damage, err, &result,
+				 err);
+}

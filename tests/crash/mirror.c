@@ -133,6 +133,17 @@ static int lose(const struct crash_story *st, const struct crash_world *w,
 	return r;
 }
 
+/* Nothing is damaged: a crash between the pieces of a page is none. */
+static int scrub(struct crash_world *w, struct cfs_buf *why)
+{
+	struct cfs_err err = CFS_ERR_INIT;
+	int r = crash_session_scrub(w->s, &err);
+
+	if (r < 0)
+		cfs_buf_printf(why, "with both: %s\n", err.msg);
+	return r;
+}
+
 static int judge_lost(const struct crash_story *st, struct crash_world *w,
 		      const struct crash_window *window, struct cfs_buf *why)
 {
@@ -143,6 +154,8 @@ static int judge_lost(const struct crash_story *st, struct crash_world *w,
 		r = lose(st, w, d, window, why);
 	if (r == 0)
 		r = crash_story_look(st, w, &now, "with both", why);
+	if (r == 0)
+		r = scrub(w, why);
 	crash_world_drop(w);
 	for (unsigned int d = 0; r == 0 && d < 2; d++)
 		r = lose(st, w, d, &now, why);

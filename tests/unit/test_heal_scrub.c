@@ -352,6 +352,109 @@ static void test_tag_page_behind(void **state)
 	behind(true);
 }
 
+/* As heal_write, but logged: the blocks are named by a frame, not by a root. */
+static void write_synced(struct cfs_member *m, uint64_t block, uint32_t count,
+			 uint64_t seed)
+{
+	struct cfs_volume_rec rec = heal_volume(m);
+	uint8_t *buf = malloc((size_t)count * HEAL_BLOCK);
+
+	assert_non_null(buf);
+	heal_fill(buf, (size_t)count * HEAL_BLOCK, seed);
+	HEAL_OK(cfs_op_begin(m->container, CFS_OP_NORMAL, &err_));
+	HEAL_OK(cfs_data_write(m->container, (uint16_t)rec.head_branch,
+			       rec.ino, block * HEAL_BLOCK, buf,
+			       (size_t)count * HEAL_BLOCK, &err_));
+	cfs_op_end(m->container);
+	HEAL_OK(cfs_container_sync(m->container, &err_));
+	free(buf);
+}
+
+/* The group with the most tags that its page on the device has not yet. */
+static void find_unwritten(struct cfs_container *c, struct cfs_group *ret)
+{
+	struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
+	unsigned int best = 0;
+
+	for (uint64_t l = 0; l < cfs_metavolume_end(mv); l++)
+		for (uint32_t i = 0; i < geo->group_count; i++) {
+			struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
+			struct cfs_group g;
+			unsigned int n = 0;
+
+			if (!cfs_repair_open_tags(c, l, i, tags) ||
+			    cfs_group_load(cfs_container_blocks(c), l, i, &g,
+					   NULL) < 0 || g.seq < 2)
+				continue;
+			for (unsigned int k = 0; k < CFS_TAGS_PER_PAGE; k++)
+				n += memcmp(&tags[k], &g.tags[k],
+					    sizeof(tags[k])) != 0;
+			if (n <= best)
+				continue;
+			best = n;
+			*ret = g;
+			memcpy(ret->tags, tags, sizeof(tags));
+		}
+	assert_true(best > 0);
+}
+
+/*
+ * Death in a commit: of the pages that it was to write one has come to a single
+ * piece, whole or torn.  Recovery makes both pieces the same, in both slots, so
+ * nothing is left for a scrub; and what one piece alone had is on both before
+ * it is written over.
+ */
+static void died_in_commit(bool is_torn)
+{
+	struct heal_pool h = used_pool(true);
+	struct cfs_container *c = h.lun->container;
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
+	struct tag_area area;
+	struct cfs_group g;
+	uint64_t vaddr;
+
+	for (uint64_t i = 0; i < 4; i++)
+		heal_write(h.lun, 2000 + i, 1, i);
+	write_synced(h.lun, 1000, 40, 77);
+	find_unwritten(c, &g);
+	cfs_group_page(cfs_container_blocks(c), &g, cfs_container_stamp(c),
+		       page, &vaddr);
+	if (is_torn)
+		memset((uint8_t *)page + 2048, 0x5a, 1024);
+	HEAL_OK(cfs_metavolume_write_piece(cfs_container_metavolume(c), vaddr,
+					   1, 0, page, &err_));
+	free(page);
+	cfs_pool_drop(h.pool);
+	heal_open(&h, false);
+	heal_members(&h);
+	c = h.lun->container;
+	HEAL_OK(cfs_tag_area_load(cfs_container_metavolume(c), g.lslice, &area,
+				  &err_));
+	for (unsigned int slot = 0; slot < 2; slot++) {
+		const struct tag_slot *ts = area.groups[g.index].slots[0];
+
+		assert_int_equal(ts[slot].state, TAG_SLOT_GOOD);
+		assert_int_equal(area.groups[g.index].slots[1][slot].seq,
+				 ts[slot].seq);
+		assert_memory_equal(
+			cfs_tag_area_page(&area, 0, slot, g.index),
+			cfs_tag_area_page(&area, 1, slot, g.index),
+			sizeof(*page));
+	}
+	cfs_tag_area_done(&area);
+	assert_int_equal(heal_read(h.lun, 1000, 40, 77), 0);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
+static void test_tag_page_died_in_commit(void **state)
+{
+	(void)state;
+	died_in_commit(false);
+	died_in_commit(true);
+}
+
 /* A container with a tag page in pieces is still written to, elsewhere. */
 static void test_tag_page_lost_writes(void **state)
 {
@@ -625,6 +728,7 @@ int main(void)
 		cmocka_unit_test(test_node_lost),
 		cmocka_unit_test(test_tag_pages),
 		cmocka_unit_test(test_tag_page_behind),
+		cmocka_unit_test(test_tag_page_died_in_commit),
 		cmocka_unit_test(test_tag_page_lost_writes),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_roots),
