@@ -147,7 +147,8 @@ int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
 			      const struct cfs_slice_leaver *leaver,
 			      bool *ret_has_left, struct cfs_err *err);
 /* It is taken out, durably: what is still known of its groups goes with the
- * next commit.  Lock not held. */
+ * next commit, unless a slice is there again, by cfs_container_slice_added.
+ * Lock not held. */
 void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice);
 
 struct cfs_table_change {

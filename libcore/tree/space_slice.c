@@ -96,6 +96,13 @@ void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice)
 	struct cfs_cursor cur;
 
 	cfs_container_lock(c);
+	/* Another thread may have needed one and got it, before we are told: then
+	 * its groups have records of that life, and those that are older say
+	 * "nothing in use" of groups that have no page yet. */
+	if (lslice < c->slice_room && c->slices[lslice].is_mapped) {
+		cfs_container_unlock(c);
+		return;
+	}
 	/* Where that fails, a record that says "nothing in use" stays. */
 	while (!c->is_readonly && cfs_cursor_ge(&cur, tree, &first,
 						NULL) == 0 &&

@@ -444,6 +444,29 @@ static void test_beside_client(void **state)
 	heal_free(&h);
 }
 
+/*
+ * A slice is given back, and before its container has heard that it is gone
+ * another thread of it gets a slice in the same place, and fills it.
+ */
+static void test_slice_there_again(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(8) << 20);
+	struct cfs_container *c = h.lun->container;
+	uint64_t lslice;
+
+	(void)state;
+	heal_write(h.lun, 0, 64, 1);
+	lslice = cfs_vaddr_lslice(heal_block(c, CFS_TAG_DATA, 0, 3, NULL));
+	cfs_container_slice_gone(c, lslice);
+	heal_check_clean(&h);
+	heal_write(h.lun, 0, 64, 2);	/* the first ones are freed */
+	heal_check_clean(&h);
+	heal_reopen(&h);
+	assert_int_equal(heal_read(h.lun, 0, 64, 2), 0);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -468,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_garbled_record),
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_beside_client),
+		cmocka_unit_test(test_slice_there_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
