@@ -11,6 +11,7 @@
 
 #define STAMPS_OF_VIEW		4096u
 #define LOG_BLOCKS_MIN		32u
+#define LOG_RUNS_MORE		256u	/* looked at where they are short */
 #define LOG_BLOCKS_USUAL	128u
 #define LOG_BLOCKS_MAX		2048u
 
@@ -146,17 +147,14 @@ int cfs_lend_load(struct cfs_container *c, struct cfs_err *err)
 
 /* ---- making -------------------------------------------------------------- */
 
-/* The next run of the log or the gravestone: in use, tagged, zeroed. */
-static int take_blocks(struct cfs_container *c, uint64_t log_id,
-		       uint32_t offset, uint32_t count, uint64_t *ret_vaddr,
-		       uint32_t *ret_count, struct cfs_err *err)
+/* Blocks of the log or the gravestone, in use: tagged, zeroed. */
+static int fill_blocks(struct cfs_container *c, uint64_t log_id,
+		       uint32_t offset, uint64_t vaddr, uint32_t count,
+		       struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) void *zeroes = NULL;
-	int r = cfs_space_alloc_data(c, count, ret_vaddr, ret_count, err);
 
-	if (r < 0)
-		return r;
-	for (uint32_t i = 0; i < *ret_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct cfs_tag tag = {
 			.type = CFS_TAG_LOG,
 			.ino = log_id,
@@ -164,45 +162,93 @@ static int take_blocks(struct cfs_container *c, uint64_t log_id,
 			.stamp = c->stamp,
 		};
 
-		cfs_space_set_tag(c, *ret_vaddr + i, &tag);
+		cfs_space_set_tag(c, vaddr + i, &tag);
 	}
-	zeroes = cfs_dev_buf_alloc((size_t)*ret_count * CFS_BLOCK_BYTES);
+	zeroes = cfs_dev_buf_alloc((size_t)count * CFS_BLOCK_BYTES);
 	if (!zeroes)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	return cfs_container_write_now(c, *ret_vaddr, *ret_count, zeroes, err);
+	return cfs_container_write_now(c, vaddr, count, zeroes, err);
 }
 
-static int take_log(struct cfs_container *c, uint32_t blocks,
-		    struct cfs_client_rec *rec, uint32_t *ret_taken,
-		    struct cfs_err *err)
+/* Runs as they come, as many as the record has room for. */
+static int find_runs(struct cfs_container *c, uint32_t blocks,
+		     struct cfs_client_rec *rec, uint32_t *ret_taken,
+		     struct cfs_err *err)
 {
 	uint32_t taken = 0;
 
 	while (taken < blocks) {
 		struct cfs_log_extent *last = rec->extent_count ?
 			&rec->extents[rec->extent_count - 1] : NULL;
-		uint64_t vaddr;
-		uint32_t got;
+		struct cfs_log_extent run;
 		int r;
 
 		if (rec->extent_count == CFS_CLIENT_EXTENTS_MAX)
 			break;
-		r = take_blocks(c, rec->log_id, taken, blocks - taken, &vaddr,
-				&got, err);
+		r = cfs_space_alloc_data(c, blocks - taken, &run.vaddr,
+					 &run.block_count, err);
 		if (r < 0)
 			return r;
-		taken += got;
-		if (last && last->vaddr + last->block_count == vaddr) {
-			last->block_count += got;
-			continue;
-		}
-		rec->extents[rec->extent_count++] = (struct cfs_log_extent){
-			.vaddr = vaddr, .block_count = got,
-		};
+		taken += run.block_count;
+		if (last && last->vaddr + last->block_count == run.vaddr)
+			last->block_count += run.block_count;
+		else
+			rec->extents[rec->extent_count++] = run;
 	}
 	*ret_taken = taken;
-	return taken >= LOG_BLOCKS_MIN ? 0 :
-	       cfs_err_set(err, -ENOSPC, "no room for a client's log");
+	return 0;
+}
+
+/* The next run in place of the shortest; the shorter of them is given back. */
+static int find_longer(struct cfs_container *c, struct cfs_client_rec *rec,
+		       uint32_t *taken, struct cfs_err *err)
+{
+	struct cfs_log_extent *least = &rec->extents[0], run, other;
+	int r = cfs_space_alloc_data(c, LOG_BLOCKS_MIN, &run.vaddr,
+				     &run.block_count, err);
+
+	if (r < 0)
+		return r;
+	for (uint32_t i = 1; i < rec->extent_count; i++)
+		if (rec->extents[i].block_count < least->block_count)
+			least = &rec->extents[i];
+	if (run.block_count > least->block_count) {
+		*taken += run.block_count - least->block_count;
+		other = *least;
+		*least = run;
+		run = other;
+	}
+	return cfs_space_free(c, run.vaddr, run.block_count, err);
+}
+
+/*
+ * Free space in small pieces is no reason to refuse a log: if what comes first
+ * is too little, as many more are looked at as we may.  While it is, what is
+ * looked at in vain is single blocks, so the promise is that many.
+ */
+static int take_log(struct cfs_container *c, uint32_t blocks,
+		    struct cfs_client_rec *rec, uint32_t *ret_taken,
+		    struct cfs_err *err)
+{
+	uint32_t taken = 0, offset = 0;
+	int r = find_runs(c, blocks, rec, &taken, err);
+
+	if (r == 0 && taken < LOG_BLOCKS_MIN)
+		r = cfs_space_promise(c, LOG_RUNS_MORE + LOG_BLOCKS_MIN, err);
+	for (uint32_t i = 0; i < LOG_RUNS_MORE && taken < LOG_BLOCKS_MIN &&
+	     r == 0; i++)
+		r = find_longer(c, rec, &taken, err);
+	if (r == -ENOSPC || (r == 0 && taken < LOG_BLOCKS_MIN))
+		r = cfs_err_set(err, -ENOSPC, "no room for a client's log");
+	for (uint32_t i = 0; i < rec->extent_count && r == 0; i++) {
+		const struct cfs_log_extent *run = &rec->extents[i];
+
+		r = fill_blocks(c, rec->log_id, offset, run->vaddr,
+				run->block_count, err);
+		offset += run->block_count;
+	}
+	*ret_taken = taken;
+	return r;
 }
 
 /* Both slots, alive: whoever reads them finds pages that are valid. */
@@ -225,8 +271,11 @@ static int take_gravestone(struct cfs_container *c, uint32_t offset,
 		};
 		uint32_t got;
 
-		r = take_blocks(c, rec->log_id, offset + i, 1,
-				&rec->grave_vaddr[i], &got, err);
+		r = cfs_space_alloc_data(c, 1, &rec->grave_vaddr[i], &got,
+					 err);
+		if (r == 0)
+			r = fill_blocks(c, rec->log_id, offset + i,
+					rec->grave_vaddr[i], 1, err);
 		if (r < 0)
 			break;
 		head.address = rec->grave_vaddr[i];

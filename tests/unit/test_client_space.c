@@ -410,10 +410,52 @@ static void test_fold_fails(void **state)
 	heal_free(&h);
 }
 
+/*
+ * Free space in single blocks, and here and there three: a client gets a log
+ * in it, of the longer runs, and dies with what it has synced there.
+ */
+static void test_log_in_fragments(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	struct cfs_container *c = h.lun->container;
+	const uint64_t ino = lun_of(&h), period = 16 * HEAL_BLOCK;
+	struct client cl;
+	uint64_t end;
+
+	(void)state;
+	end = fill(c, ino, 0, UINT64_C(128) << 20);
+	HEAL_OK(cfs_container_commit(c, &err_));
+	for (uint64_t at = 0; at + period <= end; at += period) {
+		for (unsigned int i = 0; i < 4; i++)
+			HEAL_OK(client_punch(c, ino, at + i * 2 * HEAL_BLOCK,
+					     HEAL_BLOCK, &err_));
+		HEAL_OK(client_punch(c, ino, at + 9 * HEAL_BLOCK,
+				     3 * HEAL_BLOCK, &err_));
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		HEAL_OK(cfs_container_commit(c, &err_));
+	client_new(&cl, &h, h.lun);
+	print_message("# %u runs\n", cl.rec.extent_count);
+	heal_fill(big, HEAL_BLOCK, 99);
+	HEAL_OK(client_write(cl.c, ino, 0, big, HEAL_BLOCK, &err_));
+	HEAL_OK(cfs_container_sync(cl.c, &err_));
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(cl.owner, cl.id, NULL, &err_));
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	memset(big, 0, HEAL_BLOCK);
+	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, 0, big, HEAL_BLOCK,
+			    &err_));
+	heal_fill(big + HEAL_BLOCK, HEAL_BLOCK, 99);
+	assert_memory_equal(big, big + HEAL_BLOCK, HEAL_BLOCK);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_log_in_fragments),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rewrite_full),
 		cmocka_unit_test(test_give_back),

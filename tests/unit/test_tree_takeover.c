@@ -218,6 +218,117 @@ static void test_silence(void **state)
 }
 
 /*
+ * What is synced and overwritten again is copied to new slices and freed there:
+ * it is no room for what else there is to write, before the commit.
+ */
+static void test_room_for_copies(void **state)
+{
+	(void)state;
+	for (unsigned int n = 1; n <= 24; n++) {
+		struct shared_pool p = shared_new_of(1, false,
+						     UINT64_C(64) << 20);
+		const uint32_t count = 33 + n % 5 * 8;
+		struct cfs_member *lun;
+		struct manager a, b;
+
+		manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+		manager_open(&p, &a, NULL);
+		lun = manager_make_lun(&a);
+		HEAL_OK(cfs_container_commit(lun->container, &err_));
+		for (unsigned int i = 1; i <= n; i++) {
+			assert_int_equal(lun_write(lun, 0, count, i), 0);
+			HEAL_OK(cfs_container_sync(lun->container, &err_));
+		}
+		manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);
+		manager_open(&p, &b, NULL);
+		assert_int_equal(heal_read(manager_lun(&b), 0, count, n), 0);
+		manager_check(&b);
+		manager_drop(&a);
+		manager_close(&b);
+		shared_free(&p);
+	}
+}
+
+/* ---- what it was making -------------------------------------------------- */
+
+struct owned {
+	uint64_t	container_id;
+	unsigned int	slices;
+};
+
+static int count_owned(void *arg, uint32_t device_index, uint64_t slice_index,
+		       const struct cfs_slice_rec *rec, struct cfs_err *err)
+{
+	struct owned *o = arg;
+
+	(void)device_index;
+	(void)slice_index;
+	(void)err;
+	o->slices += rec->container_id == o->container_id;
+	return 0;
+}
+
+static unsigned int slices_of(struct manager *m, uint64_t container_id)
+{
+	struct owned o = { .container_id = container_id };
+
+	HEAL_OK(cfs_pool_slices(m->pool, count_owned, &o, &err_));
+	return o.slices;
+}
+
+/*
+ * A stands still while it makes a container, or removes one: it may be writing
+ * to its slices still.  The name is free at once, the slices when A is gone.
+ */
+static void unfinished(bool is_removed)
+{
+	struct shared_pool p = shared_new(1, false);
+	struct cfs_member *x, *again;
+	struct manager a, b;
+	uint64_t id;
+
+	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
+	manager_open(&p, &a, NULL);
+	HEAL_OK(cfs_pool_container_make(a.pool, "x", CFS_VOLUME_LUN, 0,
+					is_removed ? CFS_OBJECT_DELETING :
+					CFS_OBJECT_MAKING, &x, &err_));
+	id = x->id;
+	HEAL_OK(cfs_container_commit(x->container, &err_));
+	HEAL_OK(cfs_container_sync(cfs_pool_container0(a.pool), &err_));
+	assert_true(slices_of(&a, id) > 0);
+	for (uint8_t boot = 2; boot < 4; boot++) {
+		const unsigned int slices = slices_of(&a, id);
+
+		manager_init(&p, &b, "b", boot, NO_DEVICE, NULL);
+		manager_open(&p, &b, NULL);
+		assert_int_equal(slices_of(&b, id), slices);
+		manager_check(&b);
+		manager_close(&b);
+	}
+	manager_init(&p, &b, "b", 4, NO_DEVICE, NULL);
+	manager_open(&p, &b, NULL);
+	HEAL_OK(cfs_pool_container_make(b.pool, "x", CFS_VOLUME_LUN, 0,
+					CFS_OBJECT_LIVE, &again, &err_));
+	assert_true(slices_of(&b, id) > 0);
+	manager_close(&b);
+	manager_drop(&a);
+	manager_init(&p, &b, "b", 5, NO_DEVICE, NULL);
+	manager_open(&p, &b, "a");
+	assert_int_equal(slices_of(&b, id), 0);
+	assert_int_equal(cfs_pool_member(b.pool, "x", &again, NULL), 0);
+	manager_check(&b);
+	manager_close(&b);
+	shared_free(&p);
+}
+
+static void test_unfinished(void **state)
+{
+	(void)state;
+	unfinished(false);
+	unfinished(true);
+}
+
+/*
  * B does not see all devices that A sees.  It needs most of the seats, and to
  * reach each copy of a gravestone that A might read; or to know that A is gone.
  */
@@ -287,6 +398,8 @@ int main(void)
 		cmocka_unit_test(test_lives),
 		cmocka_unit_test(test_late_beat),
 		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_room_for_copies),
+		cmocka_unit_test(test_unfinished),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
