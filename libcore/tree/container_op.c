@@ -345,15 +345,19 @@ static int undo_tree(struct cfs_container *c, const struct undo_entry *u)
 static void undo_held(struct cfs_container *c, const struct undo_entry *u)
 {
 	struct held_group *h;
+	uint64_t n = 0;
 
 	HASH_FIND(hh, c->held, &u->held_key, sizeof(u->held_key), h);
 	if (!h)
 		return;
 	for (unsigned int i = 0; i < 2; i++) {
-		c->held_blocks -= (uint64_t)
-			__builtin_popcountll(h->now[i] & u->held_mask[i]);
+		n += (uint64_t)
+		     __builtin_popcountll(h->now[i] & u->held_mask[i]);
 		h->now[i] &= ~u->held_mask[i];
 	}
+	c->held_blocks -= n;
+	if (c->slices[cfs_vaddr_lslice(u->held_key)].is_fresh)
+		c->held_fresh -= n;
 }
 
 void cfs_op_abort(struct cfs_container *c)

@@ -150,6 +150,7 @@ struct cfs_container {
 	uint64_t	total_blocks;	/* data blocks of all slices */
 	uint64_t	used_blocks;
 	uint64_t	held_blocks;
+	uint64_t	held_fresh;	/* of these in fresh slices */
 	struct open_group *groups;
 	struct open_group *current[CFS_STREAM_COUNT];
 	struct held_group *held;

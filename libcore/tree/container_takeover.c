@@ -69,6 +69,7 @@ static int seal(struct cfs_container *c, struct takeover *t,
 
 /* ---- new places ---------------------------------------------------------- */
 
+/* What was copied and freed again is no room before the commit. */
 static uint64_t fresh_blocks(const struct cfs_container *c)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
@@ -77,7 +78,7 @@ static uint64_t fresh_blocks(const struct cfs_container *c)
 	for (uint64_t l = 0; l < c->slice_room; l++)
 		if (c->slices[l].is_mapped && c->slices[l].is_fresh)
 			n += geo->data_count - c->slices[l].used_blocks;
-	return n;
+	return n - CFS_MIN(n, c->held_fresh);
 }
 
 /* What the commit will write. */
@@ -340,5 +341,6 @@ int cfs_takeover_open(struct cfs_container *c,
 	c->takeover = NULL;
 	for (uint64_t l = 0; l < c->slice_room; l++)
 		c->slices[l].is_fresh = false;
+	c->held_fresh = 0;
 	return r;
 }

@@ -293,6 +293,8 @@ static int free_in_group(struct cfs_container *c, uint64_t key,
 	h->now[0] |= mask[0];
 	h->now[1] |= mask[1];
 	c->held_blocks += bits_count(mask);
+	if (c->slices[cfs_vaddr_lslice(key)].is_fresh)
+		c->held_fresh += bits_count(mask);
 	return 0;
 }
 
