@@ -195,6 +195,12 @@ int mnt_umount_helper(int argc, char **argv);
 
 /* ---- loop.c -------------------------------------------------------------- */
 
+/* Bytes that one call reads or writes, at most. */
+#define MNT_IO_BYTES_MAX	(UINT32_C(1) << 20)
+
+/* Of this thread, until it answers the next call; aligned to 4096.  NULL: no
+ * memory, or @bytes are more. */
+void *mnt_read_buffer(size_t bytes);
 /* For fuse_session_custom_io. */
 extern const struct fuse_custom_io mnt_io;
 /* Begin to answer. */

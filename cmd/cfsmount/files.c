@@ -392,13 +392,13 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	      struct fuse_file_info *fi)
 {
 	struct mnt_file *f = mnt_file_of(fi);
-	CFS_CLEANUP(cfs_freep) void *buf = NULL;
+	void *buf = mnt_read_buffer(size);
 	struct cfs_err err = CFS_ERR_INIT;
 	size_t got = 0;
 	int r;
 
 	(void)node;
-	if (posix_memalign(&buf, 4096, size ? size : 1) != 0) {
+	if (!buf) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}

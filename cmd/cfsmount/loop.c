@@ -6,7 +6,10 @@
  */
 #include "cfsmount/cfsmount.h"
 
+#include "base/bits.h"
+
 #include <errno.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +23,12 @@
 #define THREADS_MAX	(sizeof(((struct mnt *)0)->threads) / \
 			 sizeof(((struct mnt *)0)->threads[0]))
 
+#define PAGE_BYTES	4096u
+/* What libfuse keeps for the head of a call, and what a write has of it. */
+#define RECEIVE_BYTES	(PAGE_BYTES + MNT_IO_BYTES_MAX)
+#define WRITE_HEAD_BYTES (sizeof(struct fuse_in_header) + \
+			  sizeof(struct fuse_write_in))
+
 /* ---- the descriptor ------------------------------------------------------ */
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *user)
@@ -31,10 +40,37 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *user)
 static ssize_t io_read(int fd, void *buf, size_t bytes, void *user)
 {
 	(void)user;
-	return read(fd, buf, bytes);
+	return read(fd, buf, CFS_MIN(bytes, (size_t)RECEIVE_BYTES));
 }
 
 const struct fuse_custom_io mnt_io = { .writev = io_writev, .read = io_read };
+
+/* ---- a thread's memory --------------------------------------------------- */
+
+/*
+ * Devices are read and written past the page cache, which takes aligned buffers
+ * alone.  So what comes is received in such a place that the bytes of a write,
+ * behind its head, are aligned; and bytes that are read have a buffer that
+ * stays, for those of a thread are given back to the kernel each time.
+ */
+static _Thread_local void *read_buffer;
+
+/* To be freed by its own name, not by where calls are put in it. */
+static void *receive_buffer_new(struct fuse_buf *ret)
+{
+	uint8_t *base = aligned_alloc(PAGE_BYTES, PAGE_BYTES + RECEIVE_BYTES);
+
+	if (base)
+		ret->mem = base + PAGE_BYTES - WRITE_HEAD_BYTES;
+	return base;
+}
+
+void *mnt_read_buffer(size_t bytes)
+{
+	if (!read_buffer && bytes <= MNT_IO_BYTES_MAX)
+		read_buffer = aligned_alloc(PAGE_BYTES, MNT_IO_BYTES_MAX);
+	return bytes <= MNT_IO_BYTES_MAX ? read_buffer : NULL;
+}
 
 /* ---- threads ------------------------------------------------------------- */
 
@@ -126,11 +162,14 @@ static void *work(void *arg)
 	struct fuse_buf buf = { .mem = NULL };
 	struct worker w = *(struct worker *)arg;
 	struct mnt *m = w.m;
+	void *base = receive_buffer_new(&buf);	/* else libfuse has one */
 	bool is_idle;
 
 	free(arg);
 	is_idle = answer_calls(m, &buf);
-	free(buf.mem);
+	free(base ? base : buf.mem);
+	free(read_buffer);
+	read_buffer = NULL;
 	pthread_mutex_lock(&m->loop_lock);
 	m->idle_count -= is_idle;
 	m->thread_count--;

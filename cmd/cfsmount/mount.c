@@ -6,6 +6,7 @@
  */
 #include "cfsmount/cfsmount.h"
 
+#include "base/bits.h"
 #include "base/cleanup.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ static void on_init(void *user, struct fuse_conn_info *conn)
 
 	(void)user;
 	conn->want = wanted & conn->capable;
+	conn->max_write = CFS_MIN(conn->max_write, MNT_IO_BYTES_MAX);
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
 	conn->time_gran = 1;
