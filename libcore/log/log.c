@@ -129,13 +129,12 @@ uint64_t cfs_log_seq(const struct cfs_log *log)
 	return log->head.seq;
 }
 
-int cfs_log_append(struct cfs_log *log, struct cfs_frame *frame, void *buf,
-		   uint32_t block_count, struct cfs_err *err)
+int cfs_log_start(struct cfs_log *log, struct cfs_frame *frame, void *buf,
+		  uint32_t block_count, struct cfs_mv_write *ret,
+		  struct cfs_err *err)
 {
 	struct log_position at;
-	struct cfs_mv_write w;
 	uint64_t blocks;
-	int r;
 
 	if (!cfs_log_place(log, block_count, &at, &blocks) ||
 	    log->used_blocks + blocks > log->total_blocks)
@@ -150,12 +149,11 @@ int cfs_log_append(struct cfs_log *log, struct cfs_frame *frame, void *buf,
 	frame->block_count = block_count;
 	cfs_frame_pack(frame, buf);
 
-	w.vaddr = log->extents[at.extent].vaddr + at.block;
-	w.count = block_count;
-	w.buf = buf;
-	r = cfs_metavolume_write(log->mv, &w, 1, err);
-	if (r < 0)
-		return r;
+	*ret = (struct cfs_mv_write){
+		.vaddr = log->extents[at.extent].vaddr + at.block,
+		.count = block_count,
+		.buf = buf,
+	};
 	log->head = at;
 	log->head.block += block_count;
 	log->head.seq = frame->seq + 1;
@@ -164,9 +162,27 @@ int cfs_log_append(struct cfs_log *log, struct cfs_frame *frame, void *buf,
 	return 0;
 }
 
-void cfs_log_flushed(struct cfs_log *log)
+int cfs_log_append(struct cfs_log *log, struct cfs_frame *frame, void *buf,
+		   uint32_t block_count, struct cfs_err *err)
 {
-	log->durable_seq = log->head.seq - 1;
+	const struct log_position head = log->head;
+	const uint64_t used_blocks = log->used_blocks;
+	struct cfs_mv_write w;
+	int r = cfs_log_start(log, frame, buf, block_count, &w, err);
+
+	if (r < 0)
+		return r;
+	r = cfs_metavolume_write(log->mv, &w, 1, err);
+	if (r < 0) {
+		log->head = head;
+		log->used_blocks = used_blocks;
+	}
+	return r;
+}
+
+void cfs_log_flushed(struct cfs_log *log, uint64_t seq)
+{
+	log->durable_seq = CFS_MAX(log->durable_seq, seq);
 }
 
 void cfs_log_to_root(const struct cfs_log *log, struct cfs_root *root)

@@ -71,8 +71,15 @@ uint64_t cfs_log_used_blocks(const struct cfs_log *log);
  */
 int cfs_log_append(struct cfs_log *log, struct cfs_frame *frame, void *buf,
 		   uint32_t block_count, struct cfs_err *err);
-/* A flush behind the last append has succeeded. */
-void cfs_log_flushed(struct cfs_log *log);
+/*
+ * The same, but the write is the caller's, without any lock; if that fails, or
+ * the flush behind it, nothing may be appended any more.
+ */
+int cfs_log_start(struct cfs_log *log, struct cfs_frame *frame, void *buf,
+		  uint32_t block_count, struct cfs_mv_write *ret,
+		  struct cfs_err *err);
+/* A flush behind the frame with this number has succeeded. */
+void cfs_log_flushed(struct cfs_log *log, uint64_t seq);
 uint64_t cfs_log_seq(const struct cfs_log *log);	/* of the next frame */
 
 /* Put the head into a root: frames before it are covered by that root. */

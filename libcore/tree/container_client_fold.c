@@ -161,7 +161,7 @@ static int bring_home(struct cfs_container *c, struct outgoing *out,
 	if (r == 0)
 		r = cfs_container_write_all(c, err);
 	if (r == 0)
-		cfs_log_flushed(c->log);
+		cfs_log_flushed(c->log, cfs_log_seq(c->log) - 1);
 	return r;
 }
 

@@ -247,7 +247,9 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	c->forces_commit = false;
 	cfs_commit_begin(holds_of(c));
 	c->is_committing = true;
-	r = commit_steps(c, &root, &why);
+	r = cfs_container_frame_wait(c, &why);
+	if (r == 0)
+		r = commit_steps(c, &root, &why);
 	cfs_container_drop_writes(c);
 	if (r == 0) {
 		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)

@@ -285,6 +285,7 @@ static void op_finish(struct cfs_container *c)
 	if (c->hooks && c->hooks->op_done)
 		c->hooks->op_done(c->hooks_ctx);
 	c->in_op = false;
+	c->change_count++;
 	c->undo_count = 0;
 	c->undo_values.bytes = 0;
 }
@@ -534,7 +535,7 @@ bool cfs_container_is_idle(struct cfs_container *c)
 
 	if (pthread_mutex_trylock(&c->lock) != 0)
 		return false;
-	is_idle = c->flight_count == 0;
+	is_idle = c->flight_count == 0 && !c->is_syncing;
 	pthread_mutex_unlock(&c->lock);
 	return is_idle;
 }
@@ -592,7 +593,7 @@ int cfs_container_put_now(struct cfs_container *c,
 	}
 	if (r == 0)
 		r = cfs_container_append_frame(c, &records, (uint32_t)count,
-					       NULL, 0, err);
+					       err);
 	/* Before what it lends, or frees, is used or passed on. */
 	if (r == 0)
 		r = cfs_grave_look(c, 0, err);

@@ -46,6 +46,9 @@ void cfs_container_drop(struct cfs_container *c)
 	free(c->frame_buf);
 	pthread_cond_destroy(&c->thawed);
 	pthread_cond_destroy(&c->landed);
+	pthread_cond_destroy(&c->synced);
+	pthread_mutex_destroy(&c->frame_lock);
+	pthread_cond_destroy(&c->frame_is_back);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -70,6 +73,9 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->thawed, NULL);
 	pthread_cond_init(&c->landed, NULL);
+	pthread_cond_init(&c->synced, NULL);
+	pthread_mutex_init(&c->frame_lock, NULL);
+	pthread_cond_init(&c->frame_is_back, NULL);
 	c->mv = config->mv;
 	c->id = cfs_metavolume_container_id(c->mv);
 	memcpy(c->uuid, config->uuid, sizeof(c->uuid));

@@ -113,6 +113,17 @@ struct cfs_container {
 	unsigned int	flight_count;
 	unsigned int	draining;	/* threads that wait for their end */
 	pthread_cond_t	landed;
+	/* A sync under way, and who waits for one: container_sync.c. */
+	bool		is_syncing;
+	uint64_t	sync_begun, sync_done;
+	uint64_t	change_count;	/* ends of operations */
+	uint64_t	synced_changes;	/* when the last sync began */
+	pthread_cond_t	synced;
+	uint64_t	frame_seq;	/* of the last frame of a sync */
+	pthread_mutex_t	frame_lock;	/* under all others; guards these */
+	pthread_cond_t	frame_is_back;
+	bool		frame_is_out;
+	int		frame_result;
 	struct cfs_root	root;		/* as last made durable */
 	uint64_t	root_seq;
 	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
@@ -203,8 +214,10 @@ void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err);
 /* container_sync.c */
 int cfs_container_append_frame(struct cfs_container *c,
 			       const struct cfs_buf *records,
-			       uint32_t record_count, const void *const *pages,
-			       size_t page_count, struct cfs_err *err);
+			       uint32_t record_count, struct cfs_err *err);
+/* With the lock, which is kept: no frame is on its way to the devices any more.
+ * An error: it did not get there. */
+int cfs_container_frame_wait(struct cfs_container *c, struct cfs_err *err);
 
 /* container_commit.c */
 /* The lock, for whoever changes something: waits while it is frozen. */

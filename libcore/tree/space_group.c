@@ -340,7 +340,7 @@ int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
 	}
 	if (r == 0)
 		r = cfs_container_append_frame(c, &records, (uint32_t)count,
-					       NULL, 0, err);
+					       err);
 	/* A successor that has not seen these loans may lend them too. */
 	if (r == 0)
 		r = cfs_grave_look(c, 0, err);
