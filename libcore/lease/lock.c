@@ -264,11 +264,13 @@ static void run_woken(struct cfs_lock_table *table)
 		struct cfs_lock *w = CFS_CONTAINER_OF(table->woken.next,
 						      struct cfs_lock, watch);
 		struct cfs_lock_blocker b = { NULL, NULL };
+		bool is_held = cfs_lock_table_is_held(table,
+						      w->resource.container);
 
 		cfs_list_del(&w->watch);
-		if (!table->is_on_hold)
+		if (!is_held)
 			b = cfs_lock_find_blocker(w, false);
-		if (b.hold || b.lock || table->is_on_hold)
+		if (b.hold || b.lock || is_held)
 			lock_watch(w, b);
 		else
 			waiter_granted(w);
@@ -406,7 +408,8 @@ int cfs_lock_request(struct cfs_lock_table *table,
 		return r;
 	lock->ticket = table->next_ticket++;
 	b = cfs_lock_find_blocker(lock, is_reclaim);
-	if (!b.hold && !b.lock && (is_reclaim || !table->is_on_hold)) {
+	if (!b.hold && !b.lock && (is_reclaim ||
+	    !cfs_lock_table_is_held(table, req->resource.container))) {
 		lock_grant(lock);
 	} else {
 		r = lock_wait(lock, !is_reclaim &&
@@ -484,7 +487,8 @@ int cfs_lock_upgrade(struct cfs_lock *lock, uint32_t mode, bool wait,
 		if (lock->is_recallable)
 			lock->comps[i].hold->fixed[lock->comps[i].mode]++;
 	b = cfs_lock_find_blocker(u, false);
-	if (b.hold || b.lock || table->is_on_hold) {
+	if (b.hold || b.lock ||
+	    cfs_lock_table_is_held(table, lock->resource.container)) {
 		r = lock_wait(u, wait, b, err);
 		if (r != 0)
 			upgrade_end(lock);
@@ -524,5 +528,37 @@ void cfs_lock_table_set_hold(struct cfs_lock_table *table, bool is_on_hold)
 	table->is_on_hold = is_on_hold;
 	if (!is_on_hold)
 		wake_all(table, &table->held);
+	run_woken(table);
+}
+
+int cfs_lock_table_hold(struct cfs_lock_table *table, uint64_t container)
+{
+	const size_t room = table->held_room ? 2 * table->held_room : 8;
+	uint64_t *more;
+
+	if (table->held_count == table->held_room) {
+		more = reallocarray(table->held_containers, room,
+				    sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		table->held_containers = more;
+		table->held_room = room;
+	}
+	table->held_containers[table->held_count++] = container;
+	return 0;
+}
+
+void cfs_lock_table_unhold(struct cfs_lock_table *table, uint64_t container)
+{
+	size_t i;
+
+	for (i = 0; i < table->held_count; i++)
+		if (table->held_containers[i] == container)
+			break;
+	if (i == table->held_count)
+		return;
+	table->held_containers[i] = table->held_containers[--table->held_count];
+	/* Those of others go back to where they wait. */
+	wake_all(table, &table->held);
 	run_woken(table);
 }

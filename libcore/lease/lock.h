@@ -200,6 +200,9 @@ bool cfs_lock_is_wanted(const struct cfs_lock *lock, uint32_t *ret_wanted);
  * Taking the hold off grants what can be, in order.
  */
 void cfs_lock_table_set_hold(struct cfs_lock_table *table, bool is_on_hold);
+/* The same for one container, beside that.  0, -ENOMEM. */
+int cfs_lock_table_hold(struct cfs_lock_table *table, uint64_t container);
+void cfs_lock_table_unhold(struct cfs_lock_table *table, uint64_t container);
 
 uint32_t cfs_lock_table_count(const struct cfs_lock_table *table);
 uint32_t cfs_lock_table_waiting_count(const struct cfs_lock_table *table);

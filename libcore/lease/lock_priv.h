@@ -97,10 +97,16 @@ struct cfs_lock_table {
 	uint64_t search;		/* number of the last one */
 	uint64_t random;
 	bool	 is_on_hold, is_telling;
+	uint64_t *held_containers;	/* on hold by themselves */
+	size_t	 held_count, held_room;
 	struct cfs_link_node woken;	/* by ticket */
 	struct cfs_link_node held;	/* wait for the hold to end */
 	struct cfs_link_node told;	/* granted, to be told */
 };
+
+/* Is what is asked for in @container not granted now? */
+bool cfs_lock_table_is_held(const struct cfs_lock_table *table,
+			    uint64_t container);
 
 /* lock_mode.c */
 

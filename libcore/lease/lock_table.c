@@ -70,7 +70,18 @@ void cfs_lock_table_free(struct cfs_lock_table *table)
 	cfs_hash_done(&table->nodes);
 	cfs_hash_done(&table->holds);
 	cfs_hash_done(&table->families);
+	free(table->held_containers);
 	free(table);
+}
+
+bool cfs_lock_table_is_held(const struct cfs_lock_table *table,
+			    uint64_t container)
+{
+	bool is_held = table->is_on_hold;
+
+	for (size_t i = 0; i < table->held_count && !is_held; i++)
+		is_held = table->held_containers[i] == container;
+	return is_held;
 }
 
 bool cfs_lock_is_waiting(const struct cfs_lock *lock)
@@ -166,7 +177,9 @@ static const char *check_waiting(const struct cfs_lock_table *table,
 		if (cfs_list_is_empty(&c->lock->watch))
 			return "a waiter watches nothing";
 		b = cfs_lock_find_blocker(c->lock, false);
-		if (!table->is_on_hold && !b.hold && !b.lock)
+		if (!b.hold && !b.lock &&
+		    !cfs_lock_table_is_held(table,
+					    c->lock->resource.container))
 			return "a waiter waits for nothing";
 	}
 	for (unsigned int m = 0; m < CFS_LOCK_MODE_COUNT; m++)

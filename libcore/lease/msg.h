@@ -142,6 +142,8 @@ enum cfs_hello_flags {
 					    * GONE and session requests only */
 	CFS_HELLO_STANDING	= 1u << 1, /* lives on without a connection */
 	CFS_HELLO_DURABLE	= 1u << 2, /* has, or will have, a log */
+	CFS_HELLO_SECONDARY	= 1u << 3, /* will own a container, and have
+					    * clients of its own */
 };
 
 struct cfs_msg_hello {

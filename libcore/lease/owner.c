@@ -50,7 +50,7 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 	o->now_ns = cfs_clock_elapsed_ns(clock);
 	o->next_id = 1;
 	o->next_generation = (config->epoch << 32) + 1;
-	o->grace.kind = OWNER_TIMER_GRACE;
+	cfs_list_init(&o->graces);
 	cfs_list_init(&o->client_list);
 	cfs_list_init(&o->watchers);
 	cfs_list_init(&o->gone_waits);
@@ -73,14 +73,8 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 	}
 	o->period_ns = cfs_period_owner_ns(o->config.period_ns,
 					   o->config.drift_ppm);
-	if (config->grace_ns) {
-		o->is_in_grace = true;
-		o->is_on_hold = true;
-		cfs_lock_table_set_hold(o->table, true);
-		owner_timer_set(o, &o->grace,
-				cfs_deadline_add(o->now_ns,
-						 config->grace_ns));
-	}
+	if (config->grace_ns)
+		owner_grace_start(o, config->grace_ns);
 	*ret = o;
 	return 0;
 }
@@ -122,6 +116,7 @@ void cfs_owner_free(struct cfs_owner *owner)
 	}
 	CFS_LIST_EACH(l, &owner->out)
 		free(CFS_CONTAINER_OF(l, struct owner_out, link));
+	owner_graces_free(owner);
 	cfs_hash_done(&owner->clients);
 	cfs_hash_done(&owner->leases);
 	cfs_hash_done(&owner->peers);
@@ -345,7 +340,7 @@ uint32_t cfs_owner_lease_count(const struct cfs_owner *owner)
 
 bool cfs_owner_is_in_grace(const struct cfs_owner *owner)
 {
-	return owner->is_on_hold;
+	return owner->grace.is_on_hold;
 }
 
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer)
@@ -353,6 +348,16 @@ uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer)
 	const struct owner_peer *p = owner_peer_find(owner, peer);
 
 	return p && p->client ? p->client->id : 0;
+}
+
+static uint32_t count_preloaded(struct cfs_owner *owner)
+{
+	uint32_t count = owner->grace.preloaded_count;
+
+	CFS_LIST_EACH(l, &owner->graces)
+		count += CFS_CONTAINER_OF(l, struct owner_grace,
+					  link)->preloaded_count;
+	return count;
 }
 
 const char *cfs_owner_check(struct cfs_owner *owner)
@@ -387,7 +392,7 @@ const char *cfs_owner_check(struct cfs_owner *owner)
 		leases += count;
 	}
 	if (clients != owner->client_count || leases != owner->lease_count ||
-	    preloaded != owner->preloaded_count)
+	    preloaded != count_preloaded(owner))
 		return "the owner miscounts";
 	return cfs_lock_table_check(owner->table);
 }

@@ -25,6 +25,11 @@
  * sealed.
  * grace_ns is at least the M of the former owner.
  *
+ * A container that another owner had, who has gone, has a grace of its own
+ * (cfs_owner_begin_grace): the clients of that one come back with their ids of
+ * its epoch, reclaim what they had of that container, and nothing else; new
+ * grants of it wait for the end of that, and those of others do not.
+ *
  * What must stay true:
  *  O1 no conflicting lease is granted while the period of a holder may run;
  *  O2 nothing passes on before the seal of whoever did not give it back;
@@ -66,6 +71,8 @@ struct cfs_owner_config {	/* limits and times: 0 is the default */
 	uint32_t waiting_per_client_max;	/* 256 */
 	uint32_t watchers_max;		/* 64 */
 	uint32_t deadlock_steps_max;	/* 4096 */
+	/* Clients that say CFS_HELLO_SECONDARY have cfs_period_short_ns. */
+	bool	 has_short_periods;
 };
 
 /* What the owner wants its caller to do; also how a client ended. */
@@ -74,6 +81,7 @@ enum cfs_owner_end {
 	CFS_OWNER_END_EXPIRED	= 2,
 	CFS_OWNER_END_REVOKED	= 3,	/* the client, or (seal) one lease */
 	CFS_OWNER_END_GONE	= 4,	/* it does not run any more (R8) */
+	CFS_OWNER_END_MOVED	= 5,	/* it has another owner now */
 };
 
 /* All may be NULL but send.  @arg: as given to cfs_owner_new. */
@@ -128,9 +136,20 @@ void cfs_owner_free(struct cfs_owner *owner);
 int cfs_owner_set_period(struct cfs_owner *owner, uint64_t period_ns,
 			 struct cfs_err *err);
 
+/*
+ * @container was owned by somebody else, under @epoch (ondisk/delegation.h),
+ * who is gone or taken over: nothing of it is held here.  Its clients may come
+ * back from now on, for @grace_ns.
+ * 0; -EINVAL: there is such a grace already, or can't be; -ENOMEM.
+ */
+int cfs_owner_begin_grace(struct cfs_owner *owner, uint64_t container,
+			  uint32_t epoch, uint64_t grace_ns,
+			  struct cfs_err *err);
+
 /* A client of the former owner, as durable records tell. */
 struct cfs_owner_known {
 	uint64_t client_id;
+	uint64_t container;	/* of the owner of that; 0: of all */
 	uint8_t	 secret[CFS_LEASE_SECRET_BYTES]; /* all 0: not known, then
 					* the rest has to be the same */
 	char	 host[CFS_MSG_HOST_BYTES];
@@ -139,8 +158,10 @@ struct cfs_owner_known {
 };
 
 /*
- * Before the first message, with a grace.  What the client held is not known:
- * nothing new is granted until it has come back or is sealed.
+ * Before the first message, with a grace; or with the grace of a container,
+ * before anything else reaches the owner behind its beginning.  What
+ * the client held is not known: nothing new is granted, of all or of the
+ * container, until it has come back or is sealed.
  * 0; -EINVAL: no grace runs, or the id is 0 or known already; -ENOMEM.
  */
 int cfs_owner_preload(struct cfs_owner *owner,
@@ -181,6 +202,12 @@ void cfs_owner_sealed(struct cfs_owner *owner, uint64_t client,
 /* Handle what is due.  Returns when to call again (elapsed), or UINT64_MAX. */
 uint64_t cfs_owner_tick(struct cfs_owner *owner);
 
+/*
+ * What the client holds has another owner from now on, who knows it by its id:
+ * nothing is sealed, and it hears nothing more from us.  0 or -ENOENT.
+ */
+int cfs_owner_moved(struct cfs_owner *owner, uint64_t client);
+
 /* As the messages REVOKE and GONE.  0 or -ENOENT. */
 int cfs_owner_revoke_lease(struct cfs_owner *owner, uint64_t lease);
 int cfs_owner_revoke_client(struct cfs_owner *owner, uint64_t client);
@@ -205,7 +232,11 @@ int cfs_owner_lend(struct cfs_owner *owner, uint64_t lease, uint64_t client);
 
 uint32_t cfs_owner_client_count(const struct cfs_owner *owner);
 uint32_t cfs_owner_lease_count(const struct cfs_owner *owner);
+/* That of all, or what comes behind it. */
 bool cfs_owner_is_in_grace(const struct cfs_owner *owner);
+/* The same, or that of @container; 0: of any. */
+bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner,
+			      uint64_t container);
 /* The id of the client behind @peer; 0: none. */
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer);
 

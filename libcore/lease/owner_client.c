@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Clients of the owner: how they come, stay and end; the grace. */
+/* Clients of the owner: how they come, stay and end. */
 #include "lease/owner_priv.h"
 
 #include <assert.h>
@@ -68,8 +68,8 @@ struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
 		(c->hello.flags & CFS_HELLO_STANDING) ? c : NULL;
 }
 
-static struct owner_client *client_new(struct cfs_owner *owner, uint64_t id,
-				       struct cfs_err *err)
+struct owner_client *owner_client_new(struct cfs_owner *owner, uint64_t id,
+				      struct cfs_err *err)
 {
 	struct cfs_link_node *at = owner->client_list.prev;
 	struct owner_client *c;
@@ -136,23 +136,32 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 	return 0;
 }
 
+/* Who owns a container has clients, who have to outlive it by some time. */
+static void client_set_short(struct cfs_owner *owner, struct owner_client *c)
+{
+	c->period_ns = cfs_period_short_ns(owner->config.period_ns);
+	c->owner_period_ns = cfs_period_owner_ns(c->period_ns,
+						 owner->config.drift_ppm);
+}
+
 /* A client that nobody knows: of the former owner, or a new one. */
 static struct owner_client *hello_new(struct cfs_owner *owner,
 				      const struct cfs_msg_hello *m,
 				      uint32_t *flags, struct cfs_err *err)
 {
-	bool is_former = owner->is_in_grace && m->client_id &&
-		m->epoch < owner->config.epoch &&
-		m->client_id >> 32 <= m->epoch && m->client_id >> 32 &&
-		!secret_is_null(m->secret) &&
+	struct owner_grace *grace = owner_grace_for(owner, m);
+	bool is_former = grace && !secret_is_null(m->secret) &&
 		!owner_client_find(owner, m->client_id);
 	uint64_t id = is_former ? m->client_id :
 		owner->config.epoch << 32 | owner->next_id++;
-	struct owner_client *c = client_new(owner, id, err);
+	struct owner_client *c = owner_client_new(owner, id, err);
 
 	if (!c)
 		return NULL;
 	c->hello = *m;
+	c->grace = is_former ? grace : NULL;
+	if (m->flags & CFS_HELLO_SECONDARY && owner->config.has_short_periods)
+		client_set_short(owner, c);
 	c->may_reclaim = is_former;
 	if (is_former) {
 		*flags = CFS_WELCOME_RECLAIM;
@@ -177,12 +186,13 @@ static void welcome(struct owner_request *rq, uint32_t flags)
 		.drift_ppm = owner->config.drift_ppm,
 		.flags = flags,
 	};
+	const struct owner_grace *g = c && c->grace ? c->grace : &owner->grace;
 	struct cfs_wire_put put;
 
-	if (owner->is_on_hold)
+	if (owner->grace.is_on_hold)
 		m.flags |= CFS_WELCOME_GRACE;
-	if (owner->is_in_grace && owner->grace.at_ns > owner->now_ns)
-		m.grace_ns = owner->grace.at_ns - owner->now_ns;
+	if (g->is_in_grace && g->timer.at_ns > owner->now_ns)
+		m.grace_ns = g->timer.at_ns - owner->now_ns;
 	if (c) {
 		m.client_id = c->id;
 		m.last_serial = c->last_serial;
@@ -241,6 +251,10 @@ int owner_hello(struct owner_request *rq, struct cfs_err *err)
 		welcome(rq, 0);
 		return 0;
 	}
+	/* Its owner has gone, or may have: we have not taken over yet. */
+	if (owner_grace_is_to_come(owner, &m))
+		return cfs_err_set(err, -EAGAIN, "the container has another "
+				   "owner, as far as is known here");
 	c = m.client_id ? owner_client_find(owner, m.client_id) : NULL;
 	if (c && (c->state == OWNER_CLIENT_SEALING || c->is_stopped))
 		c = NULL;
@@ -262,28 +276,11 @@ int owner_hello(struct owner_request *rq, struct cfs_err *err)
 
 /* ---- ends ---------------------------------------------------------------- */
 
-static void grace_settle(struct cfs_owner *owner)
-{
-	if (!owner->is_on_hold || owner->is_in_grace ||
-	    owner->preloaded_count)
-		return;
-	owner->is_on_hold = false;
-	cfs_lock_table_set_hold(owner->table, false);
-}
-
 int owner_reclaimed(struct owner_request *rq, struct cfs_err *err)
 {
-	struct owner_client *c = rq->client;
-
 	(void)err;
 	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type, rq->head.id);
-	c->may_reclaim = false;
-	/* Once revoked it is too late: it waits for its seal. */
-	if (c->is_preloaded && !c->is_stopped) {
-		c->is_preloaded = false;
-		rq->owner->preloaded_count--;
-		grace_settle(rq->owner);
-	}
+	owner_client_settled(rq->owner, rq->client);
 	return 0;
 }
 
@@ -301,6 +298,8 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end)
 {
 	struct owner_peer *peer = owner_peer_find(owner, client->peer);
+	struct owner_grace *grace = client->is_preloaded ? client->grace :
+				    NULL;
 	uint64_t id = client->id;
 
 	if (peer)
@@ -312,8 +311,6 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		owner_lease_end(owner, CFS_CONTAINER_OF(client->leases.next,
 							struct owner_lease,
 							link));
-	if (client->is_preloaded)
-		owner->preloaded_count--;
 	owner_timer_set(owner, &client->timer, UINT64_MAX);
 	cfs_hash_del(&owner->clients, &client->hash);
 	cfs_list_del(&client->link);
@@ -323,7 +320,10 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 	if (owner->ops.ended)
 		owner_out_call(owner, OWNER_OUT_ENDED, id, 0, end);
 	owner_gone_settle(owner);
-	grace_settle(owner);
+	if (!grace)
+		return;
+	grace->preloaded_count--;
+	owner_grace_settle(owner, grace);
 }
 
 void owner_client_expire(struct cfs_owner *owner, struct owner_client *client,
@@ -377,67 +377,4 @@ void owner_client_due(struct cfs_owner *owner, struct owner_client *client)
 	}
 	owner_client_expire(owner, client, client->is_stopped ?
 			    CFS_OWNER_END_REVOKED : CFS_OWNER_END_EXPIRED);
-}
-
-/* ---- grace --------------------------------------------------------------- */
-
-void owner_grace_due(struct cfs_owner *owner)
-{
-	owner_timer_set(owner, &owner->grace, UINT64_MAX);
-	owner->is_in_grace = false;
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
-
-		c->may_reclaim = false;
-		if (c->is_preloaded && c->state == OWNER_CLIENT_ALIVE)
-			owner_client_stop(owner, c);
-	}
-	grace_settle(owner);
-}
-
-int cfs_owner_preload(struct cfs_owner *owner,
-		      const struct cfs_owner_known *known,
-		      struct cfs_err *err)
-{
-	struct owner_client *c;
-
-	if (!owner->is_in_grace || known->client_id == 0 ||
-	    known->client_id >> 32 >= owner->config.epoch ||
-	    owner_client_find(owner, known->client_id))
-		return cfs_err_set(err, -EINVAL, "client %llx cannot be known",
-				   (unsigned long long)known->client_id);
-	c = client_new(owner, known->client_id, err);
-	if (!c)
-		return -ENOMEM;
-	memcpy(c->secret, known->secret, sizeof(c->secret));
-	memcpy(c->hello.host, known->host, sizeof(c->hello.host));
-	c->hello.host[sizeof(c->hello.host) - 1] = '\0';
-	memcpy(c->hello.boot_id, known->boot_id, sizeof(c->hello.boot_id));
-	c->hello.pid = known->pid;
-	c->hello.process_start = known->process_start;
-	c->hello.flags = CFS_HELLO_DURABLE;
-	c->state = OWNER_CLIENT_SILENT;
-	c->is_preloaded = true;
-	owner->preloaded_count++;
-	c->deadline_ns = owner->grace.at_ns;
-	owner_timer_set(owner, &c->timer, c->deadline_ns);
-	return 0;
-}
-
-void cfs_owner_end_grace(struct cfs_owner *owner)
-{
-	owner_enter(owner);
-	if (owner->is_in_grace) {
-		CFS_LIST_EACH(l, &owner->client_list) {
-			struct owner_client *c =
-				CFS_CONTAINER_OF(l, struct owner_client, link);
-
-			if (c->state == OWNER_CLIENT_SILENT)
-				owner_client_expire(owner, c,
-						    CFS_OWNER_END_EXPIRED);
-		}
-		owner_grace_due(owner);
-	}
-	owner_leave(owner);
 }

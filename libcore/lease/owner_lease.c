@@ -256,7 +256,9 @@ static int lender_of(const struct cfs_owner *owner,
 	}
 	lease = owner_lease_find(owner, m->lender_lease);
 	if (!lease || !is_granted(lease))
-		return cfs_err_set(err, owner->is_in_grace ? -EAGAIN : -ESTALE,
+		return cfs_err_set(err, cfs_owner_is_in_grace_of(owner,
+						m->resource.container) ?
+				   -EAGAIN : -ESTALE,
 				   "the lease to work under is gone");
 	if (owner_client_by_secret(owner, lease->client->id,
 				   m->lender_secret) != lease->client)
@@ -373,8 +375,7 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 	if (lease && (lease->is_stopped || lease->is_sealing))
 		return cfs_err_set(err, -ESTALE, "that lease is revoked");
 	if (!lease) {
-		if (!owner->is_in_grace || !c->may_reclaim ||
-		    m.lease_id >> 32 >= owner->config.epoch)
+		if (!owner_grace_takes(owner, c, &m))
 			return cfs_err_set(err, -ESTALE,
 					   "too late to reclaim it");
 		r = lease_new(owner, c, m.lease_id, &lease, err);

@@ -44,6 +44,7 @@ struct owner_client {
 	struct cfs_msg_hello hello;	/* identity */
 	enum owner_client_state state;
 	enum cfs_owner_end end;		/* while SEALING */
+	struct owner_grace *grace;	/* in which it came back, or NULL */
 	bool	 may_reclaim;		/* was a client of the former owner */
 	bool	 is_preloaded;		/* and grants wait for it */
 	bool	 is_stopped;		/* revoked: not extended any more */
@@ -54,6 +55,17 @@ struct owner_client {
 	uint32_t lease_count, waiting_count, recalled_count;
 	struct cfs_link_node leases;	/* by id */
 	struct cfs_link_node lenders;	/* leases of others, for it */
+};
+
+/* In which clients of a former owner come back. */
+struct owner_grace {
+	struct cfs_link_node link;	/* owner->graces, but that of all */
+	struct owner_timer timer;
+	uint64_t container;		/* 0: of all */
+	uint32_t epoch;			/* whose they were; 0: a manager's */
+	uint32_t preloaded_count;	/* silent, or being sealed */
+	bool	 is_in_grace;		/* reclaims are taken */
+	bool	 is_on_hold;		/* nothing new is granted */
 };
 
 /* Found by (client, serial): a request that is sent twice. */
@@ -125,13 +137,12 @@ struct cfs_owner {
 	struct cfs_link_node client_list, watchers, gone_waits, out;
 	uint32_t client_count, lease_count, watcher_count;
 	uint32_t gone_wait_count;
-	uint32_t preloaded_count;	/* silent, or being sealed */
+	uint32_t grace_count;		/* in the list */
 	uint64_t next_id, next_generation;
 	struct owner_timer **heap;
 	size_t	 heap_count, heap_room;
-	struct owner_timer grace;
-	bool	 is_in_grace;		/* reclaims are taken */
-	bool	 is_on_hold;		/* nothing new is granted */
+	struct owner_grace grace;	/* of all */
+	struct cfs_link_node graces;
 	bool	 has_told_takeover;
 	unsigned int depth;
 	bool	 is_flushing;
@@ -187,6 +198,9 @@ void owner_run_due(struct cfs_owner *owner);
 
 struct owner_client *owner_client_find(const struct cfs_owner *owner,
 				       uint64_t id);
+/* Not there yet.  NULL: @err says why. */
+struct owner_client *owner_client_new(struct cfs_owner *owner, uint64_t id,
+				      struct cfs_err *err);
 int owner_hello(struct owner_request *rq, struct cfs_err *err);
 int owner_reclaimed(struct owner_request *rq, struct cfs_err *err);
 void owner_client_renew(struct cfs_owner *owner, struct owner_client *client);
@@ -199,7 +213,6 @@ void owner_client_stop(struct cfs_owner *owner, struct owner_client *client);
 /* Off with its locks, and with it. */
 void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end);
-void owner_grace_due(struct cfs_owner *owner);
 /* NULL: the secret is wrong, or it is unknown or sealing. */
 struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
 					    uint64_t id,
@@ -212,6 +225,28 @@ struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
  */
 struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
 					  uint64_t id, const uint8_t *secret);
+
+/* owner_grace.c */
+
+/* Of those whose owner had @epoch; NULL: none. */
+struct owner_grace *owner_grace_find(struct cfs_owner *owner, uint64_t epoch);
+/* In which he who says this may come back as who he was; or NULL. */
+struct owner_grace *owner_grace_for(struct cfs_owner *owner,
+				    const struct cfs_msg_hello *m);
+/* The same, but it has not begun, if it ever will. */
+bool owner_grace_is_to_come(struct cfs_owner *owner,
+			    const struct cfs_msg_hello *m);
+/* May a lease that is not known here be reclaimed? */
+bool owner_grace_takes(const struct cfs_owner *owner,
+		       const struct owner_client *c,
+		       const struct cfs_msg_reclaim *m);
+void owner_grace_start(struct cfs_owner *owner, uint64_t grace_ns);
+void owner_grace_due(struct cfs_owner *owner, struct owner_grace *g);
+/* Take the hold off, and free it, if nothing is waited for. */
+void owner_grace_settle(struct cfs_owner *owner, struct owner_grace *g);
+void owner_graces_free(struct cfs_owner *owner);
+/* It has reclaimed all that it could. */
+void owner_client_settled(struct cfs_owner *owner, struct owner_client *c);
 
 /* owner_lease.c */
 

@@ -161,8 +161,8 @@ int owner_status(struct owner_request *rq, struct cfs_err *err)
 	cfs_wire_put_init(&p->put, p->data, p->put.room_bytes);
 	p->head.epoch = owner->config.epoch;
 	p->head.period_ns = owner->config.period_ns;
-	p->head.grace_ns = owner->is_in_grace ?
-		left_ns(owner, owner->grace.at_ns) : 0;
+	p->head.grace_ns = owner->grace.is_in_grace ?
+		left_ns(owner, owner->grace.timer.at_ns) : 0;
 	p->head.client_count = owner->client_count;
 	p->head.lease_count = owner->lease_count;
 	p->head.waiting_count = cfs_lock_table_waiting_count(owner->table);

@@ -55,7 +55,8 @@ static void heap_down(struct cfs_owner *owner, struct owner_timer *t)
 
 int owner_timer_reserve(struct cfs_owner *owner)
 {
-	size_t need = (size_t)owner->client_count + owner->lease_count + 2;
+	size_t need = (size_t)owner->client_count + owner->lease_count +
+		      owner->grace_count + 2;
 	size_t room = owner->heap_room ? 2 * owner->heap_room : 64;
 	struct owner_timer **heap;
 
@@ -119,7 +120,8 @@ void owner_run_due(struct cfs_owner *owner)
 					struct owner_lease, timer));
 			break;
 		case OWNER_TIMER_GRACE:
-			owner_grace_due(owner);
+			owner_grace_due(owner, CFS_CONTAINER_OF(t,
+					struct owner_grace, timer));
 			break;
 		}
 	}

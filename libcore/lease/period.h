@@ -43,6 +43,14 @@
 uint64_t cfs_period_owner_ns(uint64_t period_ns, uint32_t drift_ppm);
 
 /*
+ * For who has clients with periods of @period_ns: a third of that.  A client
+ * has at least two thirds left when it dies (it renews after one), so the next
+ * one is there before they are over, and the client goes on with what it has.
+ * A disk may be slow for a second, so that it is that at least.
+ */
+uint64_t cfs_period_short_ns(uint64_t period_ns);
+
+/*
  * What an access that lasts @duration_ns of real time takes on a clock that
  * runs fast: D(1+r) rounded up; UINT64_MAX if that overflows.
  */

@@ -25,6 +25,7 @@
 #include "device/overlay.h"
 #include "pool/devset_exclude.h"
 #include "lease/conn_lease.h"
+#include "lease/period.h"
 #include "session/direct.h"
 #include "session/refer.h"
 #include "session/remote.h"
@@ -123,19 +124,6 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
-/*
- * How long a holder may be silent, as the pool's settings say: a third of the
- * period of its leases.  A client has at least two thirds left when a holder
- * dies (it renews after one), so the next holder is there before they are
- * over, and the client goes on with what it has.  A disk may be slow for a
- * second, so that leases are three at least.
- */
-static uint64_t seat_period_ns(uint64_t lease_ns)
-{
-	return CFS_MAX(lease_ns / 3,
-		       CFS_MIN(lease_ns, CFS_SEAT_PERIOD_NS_MIN));
-}
-
 /* While somebody may have leases of another period, the shorter one counts. */
 int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err)
 {
@@ -149,7 +137,7 @@ int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err)
 	r = cfs_pool_rec_get(s->pool, &rec, err);
 	if (r < 0 || !rec.config[CFS_POOL_CONFIG_LEASE_NS])
 		return r;
-	period_ns = seat_period_ns(rec.config[CFS_POOL_CONFIG_LEASE_NS]);
+	period_ns = cfs_period_short_ns(rec.config[CFS_POOL_CONFIG_LEASE_NS]);
 	if (s->seat_period_ns && period_ns >= s->seat_period_ns)
 		return 0;
 	r = cfs_holder_set_period(s->holder, period_ns, (uint32_t)

@@ -59,6 +59,7 @@ struct world {
 	bool	 is_direct;
 	bool	 seals_later;
 	bool	 is_unordered;		/* releases are answered */
+	uint32_t flags;			/* of the HELLO of those to come */
 	bool	 has_own_clocks;	/* clients' clocks are not the owner's */
 	unsigned int seal_count, event_count[CFS_EVENT_LAST + 1];
 	struct { uint64_t client, lease; } seals[64];	/* not done yet */
@@ -301,6 +302,7 @@ static void world_client_new(unsigned int i)
 	snprintf(config.hello.host, sizeof(config.hello.host), "host%u", i);
 	snprintf(config.hello.name, sizeof(config.hello.name), "tool");
 	config.hello.pid = 100 + i;
+	config.hello.flags = world.flags;
 	*c = (struct world_client){ .index = i };
 	cfs_clock_manual_init(&c->own_clock, 1000, 0);
 	assert_int_equal(cfs_lease_client_new(&config, &ops, c,
