@@ -31,16 +31,16 @@ uint64_t cfs_period_owner_ns(uint64_t period_ns, uint32_t drift_ppm)
 	return scale_up(period_bound(period_ns), PPM + r, PPM - r) + 1;
 }
 
-uint64_t cfs_period_short_ns(uint64_t period_ns)
-{
-	return CFS_MAX(period_ns / 3, CFS_MIN(period_ns, CFS_NS_PER_S));
-}
-
 uint64_t cfs_period_access_ns(uint64_t duration_ns, uint32_t drift_ppm)
 {
 	uint64_t r = CFS_MIN(drift_ppm, CFS_DRIFT_PPM_MAX);
 
 	return scale_up(duration_ns, PPM + r, PPM);
+}
+
+uint64_t cfs_period_short_ns(uint64_t period_ns)
+{
+	return CFS_MAX(period_ns / 3, CFS_MIN(period_ns, CFS_NS_PER_S));
 }
 
 void cfs_period_init(struct cfs_period *p)

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct cfs_leaser *get_leaser(void *arg)
 {
@@ -50,18 +51,23 @@ static void direct_free(struct cfs_direct *d)
 	pthread_cond_destroy(&d->trees_changed);
 	pthread_mutex_destroy(&d->trees_lock);
 	pthread_rwlock_destroy(&d->link);
+	free(d->name);
 	free(d);
 }
 
-static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
-		      struct cfs_err *err)
+static int direct_new(struct cfs_session *s, const char *volume,
+		      struct cfs_direct **ret, struct cfs_err *err)
 {
 	struct cfs_direct *d = calloc(1, sizeof(*d));
 	pthread_condattr_t attr;
 	int r;
 
-	if (!d)
+	if (d)
+		d->name = strndup(volume, strcspn(volume, "/"));
+	if (!d || !d->name) {
+		free(d);
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	d->s = s;
 	pthread_rwlock_init(&d->link, NULL);
 	pthread_mutex_init(&d->mutex, NULL);
@@ -80,37 +86,62 @@ static int direct_new(struct cfs_session *s, struct cfs_direct **ret,
 	return r;
 }
 
+/* The one of the container of @volume, with the lock of the session. */
+static struct cfs_direct *find(struct cfs_session *s, const char *volume)
+{
+	const size_t n = strcspn(volume, "/");
+	struct cfs_direct *d;
+
+	for (d = s->direct; d; d = d->next)
+		if (strlen(d->name) == n && memcmp(d->name, volume, n) == 0)
+			break;
+	return d;
+}
+
+static int get(struct cfs_session *s, const char *volume,
+	       struct cfs_direct **ret, struct cfs_err *err)
+{
+	struct cfs_direct *d = find(s, volume);
+	int r;
+
+	if (d && __atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST))
+		return cfs_err_set(err, -ESTALE, "the lease is lost");
+	if (!d) {
+		r = direct_new(s, volume, &d, err);
+		s->is_forwarded |= r < 0;
+		if (r < 0)
+			return r;
+		d->next = s->direct;
+		s->direct = d;
+	}
+	*ret = d;
+	return 0;
+}
+
 int cfs_direct_io_open(struct cfs_session *s, const char *volume,
 		       const char *snap, bool is_writable, uint64_t wait_ns,
 		       struct cfs_io_volume **ret, struct cfs_err *err)
 {
+	struct cfs_direct *d = NULL;
 	uint64_t use = 0;
-	int r = 0;
+	int r;
 
 	if (!s->path)
 		return cfs_err_set(err, -ENOTSUP, "its devices are not known");
 	pthread_mutex_lock(&s->users_lock);
-	if (!s->direct) {
-		r = direct_new(s, &s->direct, err);
-		s->is_forwarded = r < 0;
-	} else if (__atomic_load_n(&s->direct->is_lost, __ATOMIC_SEQ_CST)) {
-		r = cfs_err_set(err, -ESTALE, "the lease is lost");
-	}
+	r = get(s, volume, &d, err);
 	if (r == 0)
-		use = ++s->direct->next_use;
+		use = ++d->next_use;
 	pthread_mutex_unlock(&s->users_lock);
-	return r < 0 ? r : direct_volume_open(s->direct, volume, snap,
-					      is_writable, use, wait_ns, ret,
-					      err);
+	return r < 0 ? r : direct_volume_open(d, volume, snap, is_writable,
+					      use, wait_ns, ret, err);
 }
 
-int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
+static int close_one(struct cfs_direct *d, struct cfs_err *err)
 {
 	struct cfs_err why;
 	int r;
 
-	if (!d)
-		return 0;
 	pthread_mutex_lock(&d->mutex);
 	d->is_ending = true;
 	pthread_cond_broadcast(&d->changed);
@@ -125,6 +156,19 @@ int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
 	if (r < 0 && err)
 		*err = why;
 	return r;
+}
+
+int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
+{
+	struct cfs_direct *next;
+	int first = 0, r;
+
+	for (; d; d = next) {
+		next = d->next;
+		r = close_one(d, first ? NULL : err);
+		first = first ? first : r;
+	}
+	return first;
 }
 
 void cfs_direct_stats(struct cfs_direct *d, struct cfs_direct_stats *ret)

@@ -3,9 +3,10 @@
  * Reading and writing the devices of a pool that another process holds: a LUN
  * is opened, and its bytes never pass through that process.
  *
- * One of these is a client of the lease table, with its own handles of the
- * devices, its own connection, and a container in client mode
- * (tree/container_client.h) for each container that it uses.  What stands
+ * One of these is of one container, which may get another owner
+ * (serve_delegate.h): then it goes there, with all that it has.  It is a client
+ * of the lease table, with its own handles of the devices, its own connection,
+ * and the container in client mode (tree/container_client.h).  What stands
  * between it and the others:
  *
  *   leases	on ranges of the LUN, cached (direct_lock.h); each read is begun
@@ -14,8 +15,9 @@
  *   recall	what was written is folded, then the lease goes
  *   view	before the first access under a new lease a new view is got, so
  *		all that others folded is seen
- *   manager gone	the connection is made anew, to it or to the next one, as long
- *		as the period runs; leases are reclaimed and requests sent again
+ *   owner gone	the connection is made anew, to it or to the next one, as long
+ *		as the period runs (direct_where.c); leases are reclaimed and
+ *		requests sent again
  *   lost	the container is closed for good: everything after that is -ESTALE,
  *		and what was not synced is lost
  *
@@ -41,12 +43,13 @@ int cfs_direct_io_open(struct cfs_session *s, const char *volume,
 		       const char *snap, bool is_writable, uint64_t wait_ns,
 		       struct cfs_io_volume **ret, struct cfs_err *err);
 /*
- * Everything written is folded, given back, and goodbye said; volumes were
- * closed.  The first failure since it was made is returned.  NULL is allowed.
+ * Of all of the session.  Everything written is folded, given back, and goodbye
+ * said; volumes were closed.  The first failure since it was made is returned.
+ * NULL is allowed.
  */
 int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err);
 
-/* For tests and figures. */
+/* For tests and figures; of the one that was made last. */
 struct cfs_direct_stats {
 	uint64_t	sent_bytes, received_bytes;
 	uint64_t	sent_messages, received_messages;

@@ -293,6 +293,7 @@ int direct_container_get(struct cfs_direct *d,
 	*ret = dc;
 	if (dc)
 		return direct_is_lost(dc, err);
+	__atomic_store_n(&d->container, o->container, __ATOMIC_RELAXED);
 	dc = calloc(1, sizeof(*dc));
 	if (!dc)
 		return cfs_err_set(err, -ENOMEM, "out of memory");

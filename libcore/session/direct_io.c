@@ -77,6 +77,7 @@ static int under_lease(struct access *a, struct cfs_direct_lock *lock,
 static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 {
 	struct direct_volume *v = a->v;
+	struct cfs_remote *remote;
 	struct cfs_io_volume *io;
 	int r;
 
@@ -85,7 +86,9 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 		return r;
 	pthread_mutex_lock(&v->forwarded_lock);
 	if (!v->forwarded)
-		r = cfs_remote_io_open(v->d->s->remote, v->name, NULL, true, 0,
+		r = direct_remote(v->d, &remote, err);
+	if (!v->forwarded && r == 0)
+		r = cfs_remote_io_open(remote, v->name, NULL, true, 0,
 				       cfs_session_patience(v->d->s),
 				       &v->forwarded, err);
 	io = v->forwarded;

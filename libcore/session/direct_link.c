@@ -178,23 +178,6 @@ static int welcomed(struct cfs_direct *d, struct cfs_err *err)
 	return mark_set(d, 0, err);
 }
 
-/* Who is asked: the manager, or whoever owns the one container that this
- * session is about. */
-static int find_owner(struct cfs_direct *d, struct cfs_seat *ret,
-		      struct cfs_err *err)
-{
-	const char *at = d->s->at_address;
-	int r = cfs_seat_read(d->set, ret, err);
-
-	if (r < 0 || !at)
-		return r;
-	ret->state = CFS_SEAT_OPEN;
-	memset(ret->address, 0, sizeof(ret->address));
-	memcpy(ret->address, at, CFS_MIN(strlen(at),
-					 sizeof(ret->address) - 1));
-	return 0;
-}
-
 static bool is_here(struct cfs_direct *d, const struct cfs_seat *seat)
 {
 	struct cfs_identity self;
@@ -211,11 +194,12 @@ static bool is_here(struct cfs_direct *d, const struct cfs_seat *seat)
 
 int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 {
+	struct direct_place place;
 	struct cfs_seat seat;
 	int r = open_set(d, &d->set, err);
 
 	if (r == 0)
-		r = find_owner(d, &seat, err);
+		r = direct_place_first(d, &place, &seat, err);
 	if (r < 0)
 		return r;
 	if (!is_fit(d, is_here(d, &seat)))
@@ -227,9 +211,9 @@ int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 		return r;
 	cfs_remote_hello_fill(d->pool_uuid, &d->hello);
 	d->hello.flags = CFS_HELLO_DURABLE;
-	r = cfs_dial(seat.address, &d->s->opt, ANSWER_MS, "its manager",
+	r = cfs_dial(place.address, &d->s->opt, ANSWER_MS, "its manager",
 		     say_hello, d, err);
-	d->seat_epoch = seat.epoch;
+	d->place = place;
 	return r < 0 ? r : welcomed(d, err);
 }
 
@@ -237,6 +221,7 @@ void direct_disconnect(struct cfs_direct *d)
 {
 	cfs_leaser_free(d->leaser, !d->is_lost);
 	d->leaser = NULL;
+	direct_remotes_free(d);
 	cfs_devset_close(d->set);
 	d->set = NULL;
 }
@@ -288,19 +273,9 @@ static bool is_alive(struct cfs_direct *d)
 #define SILENT_NS	(500 * CFS_NS_PER_MS)	/* then we look who has it */
 
 /*
- * On a shared pool a manager that stands still keeps its connections: its seat
- * tells when another one has come.  The link is held.
+ * One that stands still keeps its connections: others tell when another one has
+ * come.
  */
-static bool is_superseded(struct cfs_direct *d)
-{
-	struct cfs_seat seat;
-
-	return cfs_devset_is_shared(d->set) && d->seat_epoch &&
-	       cfs_seat_read(d->set, &seat, NULL) == 0 &&
-	       seat.state == CFS_SEAT_OPEN && seat.address[0] &&
-	       seat.epoch > d->seat_epoch;
-}
-
 struct silence {
 	struct cfs_direct *d;
 	const struct cfs_conn_wait *of;	/* whose wait it is; may be NULL */
@@ -318,7 +293,7 @@ static bool silence_ends(void *arg)
 	if (now_ns < s->look_ns)
 		return false;
 	s->look_ns = now_ns + SILENT_NS;
-	s->is_over = is_superseded(s->d);
+	s->is_over = direct_place_is_old(s->d);
 	return s->is_over;
 }
 
@@ -522,17 +497,15 @@ static int open_again(struct cfs_direct *d, struct cfs_err *err)
 
 static int try_mend(struct cfs_direct *d, struct cfs_err *err)
 {
-	struct cfs_seat seat;
-	int r = find_owner(d, &seat, err);
+	struct direct_place place;
+	int r = direct_place_find(d, &place, err);
 
-	if (r == 0 && (seat.state != CFS_SEAT_OPEN || !seat.address[0]))
-		r = cfs_err_set(err, -EBUSY, "nobody answers");
 	if (r == 0)
-		r = cfs_dial(seat.address, &d->s->opt, ANSWER_MS,
+		r = cfs_dial(place.address, &d->s->opt, ANSWER_MS,
 			     "its manager", say_again, d, err);
 	if (r < 0)
 		return r;
-	d->seat_epoch = seat.epoch;
+	d->place = place;
 	return open_again(d, err);
 }
 
@@ -544,7 +517,7 @@ int direct_mend(struct cfs_direct *d, struct cfs_err *err)
 
 	pthread_rwlock_wrlock(&d->link);
 	conn = cfs_leaser_conn(d->leaser);
-	d->is_down |= !conn || cfs_conn_is_gone(conn) || is_superseded(d);
+	d->is_down |= !conn || cfs_conn_is_gone(conn) || direct_place_is_old(d);
 	while (d->is_down) {
 		if (!is_alive(d)) {
 			direct_lost(d, 0);

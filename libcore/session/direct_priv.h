@@ -49,7 +49,25 @@ struct direct_volume {
 	char		*name;
 };
 
+/* Who is asked. */
+struct direct_place {
+	char		address[CFS_SEAT_ADDRESS_BYTES];
+	uint32_t	seat_epoch;	/* of the manager, then */
+	bool		is_manager;	/* or who owns the container */
+};
+
+/* A connection to where it has gone, for what is forwarded. */
+struct direct_remote {
+	struct direct_remote *next;
+	struct cfs_remote *r;
+};
+
+/* Of one container of a session: it may get another owner. */
 struct cfs_direct {
+	struct cfs_direct *next;	/* of the session */
+	char		*name;		/* of the container, when it was
+					 * opened first */
+	uint64_t	container;	/* 0: not known yet; atomic */
 	struct cfs_session *s;
 	struct cfs_devset *set;
 	uint8_t		pool_uuid[16];
@@ -62,7 +80,7 @@ struct cfs_direct {
 	pthread_mutex_t	devices_lock;	/* while the set follows the pool */
 	pthread_rwlock_t link;		/* read: a call is under way */
 	bool		is_down;	/* with the link written */
-	uint32_t	seat_epoch;	/* of the manager at its other end */
+	struct direct_place place;	/* of its other end */
 	bool		is_lost;	/* atomic */
 
 	pthread_mutex_t	mutex;		/* of what follows */
@@ -74,6 +92,7 @@ struct cfs_direct {
 	int		failed;		/* the first failure, for the close */
 	struct cfs_err	why;
 	uint64_t	next_use;
+	struct direct_remote *remotes;
 
 	/* Of trees; behind the leaser's lock. */
 	pthread_mutex_t	trees_lock;
@@ -114,6 +133,21 @@ void direct_lost(void *d, uint64_t container);
 void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
 /* The data of an OPEN: who we are. */
 int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
+
+/* ---- direct_where.c ------------------------------------------------------ */
+
+/* Where the session says that it is; and who manages the pool. */
+int direct_place_first(struct cfs_direct *d, struct direct_place *ret,
+		       struct cfs_seat *ret_seat, struct cfs_err *err);
+/* Where it is now.  -EBUSY: nobody can tell, or it is on its way. */
+int direct_place_find(struct cfs_direct *d, struct direct_place *ret,
+		      struct cfs_err *err);
+/* It has gone elsewhere, whoever is silent at d->place.  With the link. */
+bool direct_place_is_old(struct cfs_direct *d);
+/* For what is forwarded. */
+int direct_remote(struct cfs_direct *d, struct cfs_remote **ret,
+		  struct cfs_err *err);
+void direct_remotes_free(struct cfs_direct *d);
 
 /* ---- direct_container.c -------------------------------------------------- */
 

@@ -6,7 +6,9 @@
  * its own (volume/pool_delegate.h).  Then it is a session like any that holds a
  * pool, and is served by the same code.
  *
- * Its lease is its period as a client of the manager.  As long as that runs,
+ * Its lease is its period as a client of the manager, a third of that of its own
+ * clients on a shared pool: these live on when it is dead, and go to the manager
+ * (serve_delegate.h).  As long as that runs,
  * nobody has taken the container over.  When it does not, because the manager
  * is away or we were, what has been done counts only if a look at the
  * gravestone behind it finds nothing: syncs (tree/container_grave.h), answers to

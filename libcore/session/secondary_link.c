@@ -88,7 +88,7 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 
 	cfs_remote_hello_fill(cfs_devset_label(sec->set, 0)->pool_uuid,
 			      &config.hello);
-	config.hello.flags = CFS_HELLO_DURABLE;
+	config.hello.flags = CFS_HELLO_DURABLE | CFS_HELLO_SECONDARY;
 	return cfs_leaser_connect(link, &config, &hooks, &answer_wait,
 				  &sec->leaser, err);
 }

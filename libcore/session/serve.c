@@ -163,7 +163,7 @@ static int mark_clients(struct cfs_serve *serve, bool has_clients,
 static bool may_unmark(struct cfs_serve *serve, uint32_t locals)
 {
 	return cfs_owner_client_count(serve->owner) <= locals &&
-	       !cfs_owner_is_in_grace(serve->owner) &&
+	       !cfs_owner_is_in_grace_of(serve->owner, 0) &&
 	       !cfs_serve_direct_has_clients(serve->direct) &&
 	       !cfs_serve_delegate_has_any(serve->delegate);
 }
@@ -380,6 +380,8 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	memcpy(config.pool_uuid, cfs_devset_label(s->set, 0)->pool_uuid, 16);
 	config.period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
+	/* Elsewhere a dead one is known by its mark. */
+	config.has_short_periods = cfs_devset_is_shared(s->set);
 	if (s->seat.has_clients)
 		config.grace_ns = cfs_period_owner_ns(
 			CFS_MAX(config.period_ns,

@@ -89,6 +89,12 @@ bool cfs_serve_delegate_has_any(struct cfs_serve_delegate *sd)
 	return sd && __atomic_load_n(&sd->count, __ATOMIC_SEQ_CST) > 0;
 }
 
+uint64_t away_grace(struct cfs_serve_delegate *sd)
+{
+	return cfs_deadline_add(away_now(), __atomic_load_n(&sd->grace_ns,
+							    __ATOMIC_RELAXED));
+}
+
 uint64_t away_patience(struct cfs_serve_delegate *sd)
 {
 	return cfs_deadline_add(away_now(),
@@ -96,21 +102,28 @@ uint64_t away_patience(struct cfs_serve_delegate *sd)
 						__ATOMIC_RELAXED));
 }
 
+static void raise_to(uint64_t *value, uint64_t ns)
+{
+	if (ns > __atomic_load_n(value, __ATOMIC_RELAXED))
+		__atomic_store_n(value, ns, __ATOMIC_RELAXED);
+}
+
 void away_learn_patience(struct cfs_serve_delegate *sd)
 {
 	struct cfs_pool_rec rec;
 	uint64_t period_ns;
+	uint32_t drift_ppm;
 
 	if (cfs_pool_rec_get(sd->s->pool, &rec, NULL) < 0)
 		return;
-	period_ns = cfs_period_owner_ns(
-		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
-			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
-		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]);
+	drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
+	period_ns = CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
+			    rec.config[CFS_POOL_CONFIG_LONGEST_NS]);
 	/* Those who came before it was made shorter have the longer one. */
-	if (period_ns > __atomic_load_n(&sd->patience_ns, __ATOMIC_RELAXED))
-		__atomic_store_n(&sd->patience_ns, period_ns,
-				 __ATOMIC_RELAXED);
+	raise_to(&sd->grace_ns, cfs_period_owner_ns(period_ns, drift_ppm));
+	if (cfs_devset_is_shared(sd->s->set))
+		period_ns = cfs_period_short_ns(period_ns);
+	raise_to(&sd->patience_ns, cfs_period_owner_ns(period_ns, drift_ppm));
 }
 
 /* ---- taking -------------------------------------------------------------- */
@@ -375,7 +388,7 @@ static void want(struct cfs_serve_delegate *sd, struct away *a)
 	if (a->step != AWAY_OUT)
 		return;
 	if (!a->is_wanted)
-		a->until_ns = away_patience(sd);
+		a->until_ns = away_grace(sd);
 	a->is_wanted = true;
 	pthread_cond_broadcast(&sd->changed);
 	if (!a->peer)
@@ -573,7 +586,6 @@ void cfs_serve_delegate_free(struct cfs_serve_delegate *sd)
 	cfs_serve_delegate_stop(sd);
 	while ((a = sd->list)) {
 		sd->list = a->next;
-		cfs_serve_volume_leave(sd->s, a->use);
 		free(a);
 	}
 	pthread_cond_destroy(&sd->changed);

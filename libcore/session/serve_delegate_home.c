@@ -10,6 +10,7 @@
 #include "base/uuid.h"
 #include "session/serve_direct.h"
 #include "session/serve_direct_priv.h"
+#include "session/serve_run_priv.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #define LOOK_NS_MIN	(10 * CFS_NS_PER_MS)
 #define LOOK_NS_MAX	(500 * CFS_NS_PER_MS)
 #define RETRY_NS	CFS_NS_PER_S
+#define SETTLE_NS	(50 * CFS_NS_PER_MS)
 
 /* ---- gone? --------------------------------------------------------------- */
 
@@ -86,9 +88,56 @@ static void warn(struct cfs_serve_delegate *sd, const struct away *a,
 }
 
 /*
- * Nobody but us, from before the records change until clients of the secondary
- * are silent; they may believe in their leases that long.
+ * Its clients may believe in what it granted for a period.  In that they come
+ * back to us, and nothing of the container is granted that they may have.
  */
+static int begin_grace(struct cfs_serve_delegate *sd, struct away *a,
+		       struct cfs_err *err)
+{
+	struct cfs_owner *owner;
+	int r;
+
+	if (a->has_grace || !a->d.rec.has_clients)
+		return 0;
+	away_learn_patience(sd);
+	owner = cfs_serve_lock(sd->serve);
+	/* The next manager cannot know them by those who were with us. */
+	if (sd->serve->former)
+		cfs_former_add_unknown(sd->serve->former);
+	r = cfs_owner_begin_grace(owner, a->d.container, a->d.epoch,
+				  __atomic_load_n(&sd->grace_ns,
+						  __ATOMIC_RELAXED), err);
+	cfs_serve_unlock(sd->serve);
+	a->has_grace = r == 0;
+	return r;
+}
+
+/* The records, and all that is done before anybody else may have it. */
+static int take_back(struct cfs_serve_delegate *sd, struct away *a,
+		     bool is_gone, struct cfs_err *err)
+{
+	struct cfs_pool *pool = sd->s->pool;
+	struct cfs_member *m;
+	int r;
+
+	if (is_gone)
+		r = cfs_pool_delegation_end(pool, a->d.container, a->d.epoch,
+					    err);
+	else
+		r = cfs_pool_delegation_seal(pool, a->d.container, a->d.epoch,
+					     err);
+	/* The gravestone is set and the log is read with this. */
+	if (r == 0)
+		r = cfs_pool_member_by_id(pool, a->d.container, &m, err);
+	if (r == 0)
+		r = begin_grace(sd, a, err);
+	if (r == 0)
+		r = cfs_serve_direct_adopt(sd->s->beside_us, m, a->has_grace,
+					   err);
+	return r;
+}
+
+/* Nobody but us, from before the records change until it is ready. */
 static int come(struct cfs_serve_delegate *sd, struct away *a,
 		struct cfs_err *err)
 {
@@ -96,60 +145,47 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 		.container = a->d.container, .stamp = CFS_USE_ANY_STAMP,
 		.mode = CFS_USE_ALONE,
 	};
-	struct cfs_pool *pool = sd->s->pool;
 	struct cfs_use *use = NULL;
-	struct cfs_member *m;
 	bool is_gone = a->is_gone || away_is_gone(sd->s, &a->d.rec.who, NULL);
 	int r = cfs_serve_volume_enter(sd->s, &of, &use, err);
 
-	if (r == 0 && is_gone)
-		r = cfs_pool_delegation_end(pool, a->d.container, a->d.epoch,
-					    err);
-	else if (r == 0)
-		r = cfs_pool_delegation_seal(pool, a->d.container, a->d.epoch,
-					     err);
-	/* The gravestone is set and the log is read with this. */
-	if (r == 0)
-		r = cfs_pool_member_by_id(pool, a->d.container, &m, err);
-	if (r < 0) {
-		cfs_serve_volume_leave(sd->s, use);
+	if (r < 0)
 		return r;
-	}
+	r = take_back(sd, a, is_gone, err);
+	cfs_serve_volume_leave(sd->s, use);
+	if (r < 0)
+		return r;
 	cfs_logger_printf(sd->logger, CFS_LOG_DEBUG, "%s: %s", a->d.name,
 			  is_gone ? "it is at home" : "taken over");
 	pthread_mutex_lock(&sd->mutex);
 	a->is_gone = is_gone;
-	a->use = use;
-	a->until_ns = a->d.rec.has_clients ? away_patience(sd) : 0;
+	a->until_ns = 0;
 	away_step(sd, a, AWAY_SETTLING);
 	pthread_mutex_unlock(&sd->mutex);
 	return 0;
 }
 
-/* What its clients have synced is in it, and it is everybody's. */
-static int settle(struct cfs_serve_delegate *sd, struct away *a,
-		  struct cfs_err *err)
+/* Those of its clients that have not come back are sealed.  With the mutex,
+ * which is let go meanwhile. */
+static void settle(struct cfs_serve_delegate *sd, struct away *a)
 {
-	struct cfs_use *use;
-	struct cfs_member *m;
-	int r = cfs_pool_member_by_id(sd->s->pool, a->d.container, &m, err);
+	bool is_in_grace = false;
 
-	if (r == 0)
-		r = cfs_serve_direct_adopt(sd->s->beside_us, m, err);
-	if (r < 0)
-		return r;
+	pthread_mutex_unlock(&sd->mutex);
+	if (a->has_grace) {
+		is_in_grace = cfs_owner_is_in_grace_of(
+				cfs_serve_lock(sd->serve), a->d.container);
+		cfs_serve_unlock_unchanged(sd->serve);
+	}
 	pthread_mutex_lock(&sd->mutex);
-	use = a->use;
-	a->use = NULL;
-	if (a->is_gone) {
+	if (is_in_grace) {
+		a->until_ns = away_now() + SETTLE_NS;
+	} else if (a->is_gone) {
 		away_drop(sd, a);
 	} else {
 		a->look_ns = a->look_step_ns = 0;
 		away_step(sd, a, AWAY_FROZEN);
 	}
-	pthread_mutex_unlock(&sd->mutex);
-	cfs_serve_volume_leave(sd->s, use);
-	return 0;
 }
 
 /*
@@ -251,22 +287,22 @@ static void do_work(struct cfs_serve_delegate *sd, struct away *a,
 		look(sd, a);
 		return;
 	}
+	if (work == WORK_SETTLE) {
+		settle(sd, a);
+		return;
+	}
 	if (a->step == AWAY_OUT) {
 		a->client = 0;
 		away_step(sd, a, AWAY_COMING);
 	}
 	pthread_mutex_unlock(&sd->mutex);
-	r = work == WORK_COME ? come(sd, a, &err) : settle(sd, a, &err);
+	r = come(sd, a, &err);
 	pthread_mutex_lock(&sd->mutex);
 	if (r == 0)
 		return;
 	if (r != -EBUSY)
 		warn(sd, a, &err);
-	if (work == WORK_SETTLE)
-		a->until_ns = away_now() + RETRY_NS;
-	else
-		a->look_ns = away_now() + (r == -EBUSY ? LOOK_NS_MIN :
-							 RETRY_NS);
+	a->look_ns = away_now() + (r == -EBUSY ? LOOK_NS_MIN : RETRY_NS);
 }
 
 static void wait_a_little(struct cfs_serve_delegate *sd)

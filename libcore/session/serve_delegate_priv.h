@@ -11,7 +11,7 @@
 enum away_step {
 	AWAY_OUT,		/* it has the container */
 	AWAY_COMING,		/* to be ended or sealed, and opened */
-	AWAY_SETTLING,		/* open, ours alone until clients are silent */
+	AWAY_SETTLING,		/* open; its clients may come back */
 	AWAY_FROZEN,		/* home; what it had on loan is not */
 };
 
@@ -22,11 +22,11 @@ struct away {
 	uint64_t	client;		/* in the lease table; 0: not bound */
 	uint64_t	peer;		/* its connection; 0: none */
 	uint64_t	until_ns;	/* OUT: unbound, or wanted: silent from
-					 * here on; SETTLING: ours until */
+					 * here on */
 	uint64_t	look_ns, look_step_ns;	/* for its mark */
 	bool		is_wanted;
 	bool		is_gone;	/* COMING: it is known to be */
-	struct cfs_use	*use;		/* SETTLING */
+	bool		has_grace;	/* of its clients; of the thread */
 	unsigned int	users;		/* requests, the thread */
 	bool		is_dropped;
 };
@@ -41,7 +41,8 @@ struct cfs_serve_delegate {
 	pthread_cond_t	changed;
 	struct away	*list;
 	unsigned int	count;		/* not FROZEN; atomic */
-	uint64_t	patience_ns;	/* an owner's period; atomic */
+	uint64_t	patience_ns;	/* an owner's period of it; atomic */
+	uint64_t	grace_ns;	/* and of its clients; atomic */
 	bool		is_ending;
 	pthread_t	thread;
 	bool		has_thread;
@@ -58,8 +59,8 @@ void away_step(struct cfs_serve_delegate *sd, struct away *a,
 void away_put(struct cfs_serve_delegate *sd, struct away *a);
 void away_drop(struct cfs_serve_delegate *sd, struct away *a);
 uint64_t away_now(void);
-/* An owner's period from now; and what that is, which others may not wait
- * for. */
+/* An owner's period of clients like any from now; and of secondaries. */
+uint64_t away_grace(struct cfs_serve_delegate *sd);
 uint64_t away_patience(struct cfs_serve_delegate *sd);
 void away_learn_patience(struct cfs_serve_delegate *sd);
 

@@ -312,9 +312,10 @@ static bool has_use(struct opening *op, bool *ret_is_full)
 	return has;
 }
 
-static bool is_in_grace(struct cfs_serve_direct *sd)
+static bool is_in_grace(struct cfs_serve_direct *sd, uint64_t container)
 {
-	bool is = cfs_owner_is_in_grace(cfs_serve_lock(sd->serve));
+	bool is = cfs_owner_is_in_grace_of(cfs_serve_lock(sd->serve),
+					   container);
 
 	cfs_serve_unlock(sd->serve);
 	return is;
@@ -331,7 +332,7 @@ static int enter_later(struct opening *op, int r)
 	};
 
 	if (r != -EBUSY || !(op->q->flags & CFS_DIRECT_AGAIN) ||
-	    !is_in_grace(op->sd))
+	    !is_in_grace(op->sd, op->o.container))
 		return r;
 	beside_queue(op->sd, &job);
 	return 0;

@@ -40,10 +40,14 @@ void cfs_serve_direct_free(struct cfs_serve_direct *sd);	/* or NULL */
 /* Worker for CFS_DIRECT_TYPE_FIRST to _LAST; @arg: the cfs_serve_direct. */
 int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 			     struct cfs_buf *reply, struct cfs_err *err);
-/* A container has come home: what its clients have synced is read in, and
- * those who may still write are known.  @sd NULL: nobody is. */
+/*
+ * A container has come home: those of its clients who may still write are
+ * known.  @has_grace: the lease table has one of this container, in which they
+ * may come back; else what they have synced is read in, as of those who are
+ * gone.  @sd NULL: nobody is known.
+ */
 int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
-			   struct cfs_err *err);
+			   bool has_grace, struct cfs_err *err);
 /* Is any client of the container known? */
 bool cfs_serve_direct_has_member(struct cfs_serve_direct *sd,
 				 uint64_t container);

@@ -69,12 +69,16 @@ static int take_over_gone(struct left_list *list, struct cfs_err *err)
 	return r;
 }
 
-/* The lease table waits for it to come back, until its period is over. */
+/*
+ * The lease table waits for it to come back, until its period is over.
+ * @container: in the grace of that alone; 0: in that of all.
+ */
 static int preload(struct cfs_serve_direct *sd, const struct left *left,
-		   struct cfs_err *err)
+		   uint64_t container, struct cfs_err *err)
 {
 	struct cfs_owner_known known = {
 		.client_id = left->lease_id,
+		.container = container,
 		.pid = left->info.rec.who.pid,
 		.process_start = left->info.rec.who.process_start,
 	};
@@ -89,13 +93,14 @@ static int preload(struct cfs_serve_direct *sd, const struct left *left,
 	return r;
 }
 
-static int load_one(struct cfs_serve_direct *sd, const struct left *left,
-		    struct cfs_err *err)
+/* With the mutex.  *ret_is_new: nobody has asked whether it may come back. */
+static int know_one(struct cfs_serve_direct *sd, const struct left *left,
+		    bool *ret_is_new, struct cfs_err *err)
 {
 	struct beside_client *c = beside_client_find(sd, left->lease_id);
 	struct beside_member *dm;
-	int r;
 
+	*ret_is_new = !c;
 	if (!c) {
 		c = beside_client_add(sd, left->lease_id);
 		if (!c)
@@ -104,21 +109,68 @@ static int load_one(struct cfs_serve_direct *sd, const struct left *left,
 		strcpy(c->actor.who, "a client of a former manager");
 		c->is_lost = true;
 		c->look_ns = 0;
-		/* Without a grace nobody comes back. */
-		c->has_ended = left->info.rec.state != CFS_CLIENT_OPEN ||
-			       preload(sd, left, NULL) < 0;
 	}
-	dm = beside_member_add(sd, c, left->m, left->info.id);
+	dm = beside_member_find(c, left->m->id, left->info.id);
+	if (!dm)
+		dm = beside_member_add(sd, c, left->m, left->info.id);
 	if (!dm)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	dm->is_sealed = left->info.rec.state == CFS_CLIENT_SEALED;
 	dm->is_settled = dm->is_sealed;
-	if (!c->has_ended || dm->is_sealed)
+	pthread_cond_broadcast(&sd->changed);
+	return 0;
+}
+
+/* Without a grace nobody comes back.  With the mutex; is it to be sealed? */
+static bool note_end(struct cfs_serve_direct *sd, const struct left *left,
+		     bool has_ended)
+{
+	struct beside_client *c = beside_client_find(sd, left->lease_id);
+
+	if (c && has_ended)
+		c->has_ended = true;
+	return c && c->has_ended &&
+	       left->info.rec.state != CFS_CLIENT_SEALED;
+}
+
+static void note_sealed(struct cfs_serve_direct *sd, const struct left *left)
+{
+	struct beside_client *c = beside_client_find(sd, left->lease_id);
+	struct beside_member *dm = c ? beside_member_find(c, left->m->id,
+							  left->info.id) :
+				       NULL;
+
+	if (dm)
+		dm->is_sealed = dm->is_settled = true;
+}
+
+/* It is known here before it can come back. */
+static int load_one(struct cfs_serve_direct *sd, const struct left *left,
+		    uint64_t container, struct cfs_err *err)
+{
+	bool is_new = false, must_seal, has_ended;
+	int r;
+
+	pthread_mutex_lock(&sd->mutex);
+	r = know_one(sd, left, &is_new, err);
+	pthread_mutex_unlock(&sd->mutex);
+	if (r < 0)
+		return r;
+	has_ended = is_new && (left->info.rec.state != CFS_CLIENT_OPEN ||
+			       preload(sd, left, container, NULL) < 0);
+	pthread_mutex_lock(&sd->mutex);
+	must_seal = note_end(sd, left, has_ended);
+	pthread_mutex_unlock(&sd->mutex);
+	if (!must_seal)
 		return 0;
 	r = cfs_container_client_seal(left->m->container, left->info.id,
 				      false, NULL, err);
-	dm->is_sealed = dm->is_settled = r == 0;
-	return r;
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&sd->mutex);
+	note_sealed(sd, left);
+	pthread_mutex_unlock(&sd->mutex);
+	return 0;
 }
 
 static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
@@ -132,7 +184,7 @@ static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
 	if (r == 0)
 		r = take_over_gone(&list, err);
 	for (size_t i = 0; i < list.items.count && r == 0; i++)
-		r = load_one(sd, &list.items.items[i], err);
+		r = load_one(sd, &list.items.items[i], 0, err);
 	cfs_vec_done(&list.items);
 	return r;
 }
@@ -152,37 +204,8 @@ static int add_adopted(void *arg, const struct cfs_client_info *info,
 	return add_left(&a->list, a->m, info, err);
 }
 
-/* Sealed; its mark is looked for from now on. */
-static int adopt_one(struct cfs_serve_direct *sd, const struct left *left,
-		     struct cfs_err *err)
-{
-	struct beside_member *dm = NULL;
-	struct beside_client *c;
-	int r = cfs_container_client_seal(left->m->container, left->info.id,
-					  false, NULL, err);
-
-	if (r < 0)
-		return r;
-	pthread_mutex_lock(&sd->mutex);
-	c = beside_client_find(sd, left->lease_id);
-	if (!c)
-		c = beside_client_add(sd, left->lease_id);
-	if (c)
-		dm = beside_member_add(sd, c, left->m, left->info.id);
-	if (dm) {
-		c->who = left->info.rec.who;
-		strcpy(c->actor.who, "a client of a former owner");
-		c->is_lost = c->has_ended = true;
-		c->look_ns = 0;
-		dm->is_sealed = dm->is_settled = true;
-		pthread_cond_broadcast(&sd->changed);
-	}
-	pthread_mutex_unlock(&sd->mutex);
-	return dm ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
-}
-
 int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
-			   struct cfs_err *err)
+			   bool has_grace, struct cfs_err *err)
 {
 	struct adopting a = { .m = m };
 	int r;
@@ -195,7 +218,8 @@ int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
 	if (r == 0)
 		r = take_over_gone(&a.list, err);
 	for (size_t i = 0; i < a.list.items.count && r == 0; i++)
-		r = adopt_one(sd, &a.list.items.items[i], err);
+		r = load_one(sd, &a.list.items.items[i],
+			     has_grace ? m->id : 0, err);
 	cfs_vec_done(&a.list.items);
 	return r;
 }

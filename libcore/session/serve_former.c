@@ -241,6 +241,11 @@ static bool is_visible(const struct cfs_former *f,
 	       memcmp(hello->boot_id, f->head.boot_id, 16) == 0;
 }
 
+void cfs_former_add_unknown(struct cfs_former *f)
+{
+	set_short(f);
+}
+
 void cfs_former_hello(struct cfs_former *f, const struct cfs_link_peer *peer,
 		      const struct cfs_msg_hello *hello)
 {

@@ -48,6 +48,9 @@ bool cfs_former_are_gone(const struct cfs_former *f);
 /* They are nobody's concern any more. */
 void cfs_former_forget(struct cfs_former *f);
 
+/* There are others, of whom this file does not know. */
+void cfs_former_add_unknown(struct cfs_former *f);
+
 /* Somebody says @hello over the connection @peer, and is to be let in. */
 void cfs_former_hello(struct cfs_former *f, const struct cfs_link_peer *peer,
 		      const struct cfs_msg_hello *hello);

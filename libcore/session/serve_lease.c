@@ -58,7 +58,7 @@ static int name_holder(struct cfs_session *s,
 {
 	struct search q = { .res = res, .mode = mode };
 	struct cfs_owner *owner = cfs_serve_lock(s->serve);
-	bool is_in_grace = cfs_owner_is_in_grace(owner);
+	bool is_in_grace = cfs_owner_is_in_grace_of(owner, res->container);
 
 	cfs_owner_each(owner, 0, 0, look_at, &q);
 	cfs_serve_unlock(s->serve);
@@ -68,8 +68,9 @@ static int name_holder(struct cfs_session *s,
 				   q.client.u.client.pid,
 				   q.client.u.client.host);
 	return cfs_err_set(err, -EBUSY, "%s", is_in_grace ?
-			   "those who had leases of a manager that has died "
-			   "may still come back" : "in use by another process");
+			   "those who had leases of a manager, or of another "
+			   "owner, that has died may still come back" :
+			   "in use by another process");
 }
 
 /* ---- taking -------------------------------------------------------------- */

@@ -64,9 +64,12 @@ static int on_direct(void *arg, struct cfs_server_request *request,
 		     struct cfs_buf *reply, struct cfs_err *err)
 {
 	struct cfs_serve *serve = arg;
+	int r = cfs_serve_direct_request(serve->direct, request, reply, err);
 
-	return answer(serve, cfs_serve_direct_request(serve->direct, request,
-						      reply, err), err);
+	if (r == 0 && answer(serve, r, err) < 0)
+		r = cfs_err_set(err, -ESHUTDOWN, "another process has the "
+				"container: it is to be asked");
+	return r;
 }
 
 int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
@@ -272,7 +275,8 @@ static int find_former(struct cfs_serve *serve,
 	struct cfs_seat *seat = &s->seat;
 	int r;
 
-	if (!opt->run_directory)
+	/* Those of a secondary are told of by the manager's record. */
+	if (!opt->run_directory || s->secondary)
 		return 0;
 	pthread_mutex_lock(&serve->lock);
 	r = cfs_former_open(opt->run_directory,

@@ -122,3 +122,57 @@ verdict() {
 	[ "$(delegations)" = '["frozen"]' ]
 	verdict
 }
+
+# Gamma makes files in $P:t, slowly and directly, under a lease that it has
+# alone; its number in $MAKER.  What comes of it is in made, or in made.errors.
+maker() {
+	mkdir src
+	for i in {1..200}; do
+		head -c $((i * 40)) /dev/zero | tr '\0' "$((i % 10))" >"src/f$i"
+	done
+	tar -C src -cf src.tar .
+	cat >make <<-'END'
+	: >making
+	while dd bs=20K count=1 iflag=fullblock status=none >chunk &&
+		[ -s chunk ]; do
+		cat chunk
+		sleep 0.3
+	done <src.tar | CFS_IO=direct cfscp -q --extract - "$1:t:/" &&
+		: >made
+	END
+	spawn gamma env CFS_TLS_CERT=gamma.crt CFS_TLS_KEY=gamma.key \
+		CFS_TLS_CA=ca.crt sh -c \
+		'exec leasectl run "$1:t" -- sh ./make "$1" 2>made.errors' \
+		sh "$P"
+	MAKER=$SPAWNED
+	wait_for "[ -e making ]"
+	sleep 2
+}
+
+@test "the secondary is killed: its client goes on at the manager, with its lease" {
+	host_make alpha 1
+	host_make beta 2 1000000
+	host_make gamma 3 5000
+	certs alpha beta gamma
+	on alpha mkcfs -q --shared --size 256M "$P"
+	on alpha slicectl set "$P" lease_period=9s
+	on alpha mkcfs -q "$P:t" --tree
+	serve alpha "$P"
+	FIRST=$MANAGER
+	serve beta "$P:t" 20
+	SECOND=$MANAGER
+	maker
+	tree KILL "$SECOND"
+	wait_for '[ "$(delegations)" = "[\"frozen\"]" ]' 30
+	# It is in the middle of it, and nobody else gets in.
+	[ ! -e made ]
+	run -4 with beta on beta leasectl run --wait 0 "$P:t" -- true
+	wait_for '[ -e made ] || ! kill -0 "$MAKER" 2>/dev/null' 60
+	cat made.errors
+	[ -e made ]
+	with beta on beta cfscp -q --wait 40 "$P:t:/" out
+	diff -r src out
+	run -0 with gamma on gamma leasectl gone "$P" beta
+	end TERM "$FIRST"
+	run -0 on gamma cfsck-heal check --wait 30 "$P"
+}

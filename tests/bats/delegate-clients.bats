@@ -1,0 +1,146 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Those who work in a container go on when it gets another owner: its secondary
+# is killed, frozen or ended, or it is delegated under them.
+
+load helpers
+
+# The tests start the processes that they are about.
+setup() {
+	cfs_setup
+	unset CFS_TEST_BESIDE
+	export CFS_RUN=$BATS_TEST_TMPDIR/run
+	PIDS=()
+	make_pool "$P" 256M
+	mkcfs -q "$P:t" --tree
+	# Long beside what a busy machine may take for anything.
+	slicectl set -q "$P" lease_period=8s
+	mkdir -p src/sub
+	for i in {1..150}; do
+		pattern 1 | head -c $((i * 20)) >"src/f$i"
+		echo "$i" >"src/sub/n$i"
+	done
+	tar -C src -cf src.tar .
+	start "$P"
+	MANAGER=$PID
+}
+
+teardown() {
+	for pid in "${PIDS[@]}"; do
+		kill -CONT "$pid" 2>/dev/null || true
+		kill -KILL "$pid" 2>/dev/null || continue
+		wait "$pid" 2>/dev/null || true
+	done
+}
+
+until_true() {
+	local i
+
+	for ((i = 0; i < 600; i++)); do
+		eval "$1" && return 0
+		sleep 0.05
+	done
+	echo "not in thirty seconds: $1"
+	return 1
+}
+
+# cfsd with "$@", ready; its pid in $PID.
+start() {
+	rm -f ready
+	cfsd --json-lines "$@" >ready 2>>errors 3>&- &
+	PID=$!
+	PIDS+=("$PID")
+	until_true "[ -s ready ] || ! kill -0 $PID 2>/dev/null"
+	[ -s ready ] || { cat errors; false; }
+}
+
+# The tree src, into the directory $1, within some seconds; $MAKER.
+maker() {
+	while dd bs=20K count=1 iflag=fullblock status=none >"chunk.$1" &&
+		[ -s "chunk.$1" ]; do
+		cat "chunk.$1"
+		sleep 0.1
+	done <src.tar | CFS_IO=direct cfscp -q --extract - "$P:t:/$1" \
+		2>"errors.$1" 3>&- &
+	MAKER=$!
+	PIDS+=("$MAKER")
+}
+
+# What a maker made is whole, and none of it was lost on the way.
+made() {
+	wait "$MAKER" || { cat "errors.$1"; false; }
+	cfscp -q --wait 30 "$P:t:/$1" "out.$1"
+	diff -r src "out.$1"
+}
+
+# A lease on the LUN, held by $HOLDER until it is told.
+holder() {
+	leasectl run "$P:t" --shared -- sh -c ': >held; exec sleep 1000' \
+		2>errors.holder 3>&- &
+	HOLDER=$!
+	PIDS+=("$HOLDER")
+	until_true '[ -e held ]'
+}
+
+delegations() {
+	leasectl status --json "$P" | jq -c "[.delegations[].state]"
+}
+
+@test "the secondary is killed: who works in it goes on at the manager" {
+	start "$P:t"
+	cfscp -q --mkdir "$P:t:/a"
+	maker a
+	sleep 1
+	kill -KILL "$PID"
+	made a
+	[ "$(delegations)" = "[]" ]
+	run -0 cfsck-heal check "$P"
+}
+
+@test "the secondary is ended: who works in it goes on at the manager" {
+	start "$P:t"
+	cfscp -q --mkdir "$P:t:/a"
+	maker a
+	sleep 1
+	kill -TERM "$PID"
+	wait "$PID"
+	kill -0 "$MAKER"
+	made a
+	run -0 cfsck-heal check "$P"
+}
+
+@test "a lease of a dead secondary is held on, and others wait for it" {
+	start "$P:t"
+	mkcfs -q "$P:vm0" --lun 1M
+	leasectl run "$P:t" -- sh -c ': >held; exec sleep 1000' \
+		2>errors.holder 3>&- &
+	HOLDER=$!
+	PIDS+=("$HOLDER")
+	until_true '[ -e held ]'
+	kill -KILL "$PID"
+	until_true '[ "$(leasectl status --json "$P" | jq ".leases | map(select(.mode == \"exclusive\")) | length")" = 1 ]'
+	run -4 leasectl run --wait 0 "$P:t" -- true
+	# The others are not concerned.
+	run -0 leasectl run --wait 1 "$P:vm0" -- true
+	kill -0 "$HOLDER"
+	[ ! -s errors.holder ]
+}
+
+@test "the secondary and who works in it are killed: what was synced is there" {
+	start "$P:t"
+	cfscp -q src "$P:t:/before"
+	cfscp -q --mkdir "$P:t:/a"
+	maker a
+	sleep 1
+	cfscp -q src "$P:t:/beside"
+	pkill -KILL -P "$MAKER" -x cfscp || kill -KILL "$MAKER"
+	kill -KILL "$PID"
+	for i in before beside; do
+		cfscp -q --wait 30 "$P:t:/$i" "$i"
+		diff -r src "$i"
+	done
+	# Both are gone, and leave nothing.
+	until_true '[ "$(slicectl df --json "$P" | jq .frozen_slices)" = 0 ]'
+	run -0 cfsck-heal check "$P"
+}
