@@ -51,7 +51,8 @@ static bool is_listed(const struct cfs_client_view *view, uint64_t lslice)
 	return lo < view->smap_count && view->smap[lo].lslice == lslice;
 }
 
-static bool is_same_map(const struct cfs_piece *a, const struct cfs_piece *b)
+bool cfs_client_is_same_map(const struct cfs_piece *a,
+			    const struct cfs_piece *b)
 {
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
 		if (a[i].device_index != b[i].device_index ||
@@ -83,7 +84,7 @@ static int install_map(struct cfs_container *c,
 		int r;
 
 		if (cfs_metavolume_get(c->mv, e->lslice, pieces) &&
-		    is_same_map(pieces, e->pieces))
+		    cfs_client_is_same_map(pieces, e->pieces))
 			continue;
 		cfs_blocks_forget(c->blocks, e->lslice);
 		r = cfs_metavolume_set(c->mv, e->lslice, e->pieces, err);

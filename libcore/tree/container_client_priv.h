@@ -73,6 +73,10 @@ bool cfs_client_wants_fold(struct cfs_container *c);
 bool cfs_client_has_changes(struct cfs_container *c);
 
 /* container_client.c */
+struct cfs_piece;
+/* Of one logical slice: CFS_PIECES_MAX each. */
+bool cfs_client_is_same_map(const struct cfs_piece *a,
+			    const struct cfs_piece *b);
 /* Trees from the view's roots; nothing is dirty any more. */
 int cfs_client_install_view(struct cfs_container *c,
 			    const struct cfs_client_view *view,

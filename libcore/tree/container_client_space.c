@@ -31,16 +31,23 @@ static unsigned int bits_count(const uint64_t bits[2])
 
 /* ---- borrowing ----------------------------------------------------------- */
 
-/* The slice of a loan may be new. */
+/*
+ * The slice of a loan may be new, also where our map has one: that one was empty
+ * and went back, and is somebody else's, or nobody's.  Nothing of it is on loan
+ * to us, and what an old view names there does not verify.
+ */
 static int map_loan(struct cfs_container *c, const struct cfs_loan *loan,
 		    struct cfs_err *err)
 {
+	const uint64_t lslice = cfs_vaddr_lslice(loan->key);
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 
-	return cfs_metavolume_get(c->mv, cfs_vaddr_lslice(loan->key),
-				  pieces) ? 0 :
-	       cfs_metavolume_set(c->mv, cfs_vaddr_lslice(loan->key),
-				  loan->pieces, err);
+	if (cfs_metavolume_get(c->mv, lslice, pieces)) {
+		if (cfs_client_is_same_map(pieces, loan->pieces))
+			return 0;
+		cfs_blocks_forget(c->blocks, lslice);
+	}
+	return cfs_metavolume_set(c->mv, lslice, loan->pieces, err);
 }
 
 static int by_key(const void *a, const void *b)

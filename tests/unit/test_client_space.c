@@ -175,6 +175,53 @@ static void test_give_back(void **state)
 	heal_free(&h);
 }
 
+/*
+ * A slice that went back while the client's view had it: the container gets
+ * another in its place, and the old one is somebody else's by then.  The client,
+ * who is lent groups of the new one, must not write to the old.
+ */
+static void test_slice_elsewhere(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct cfs_container *owner = h.lun->container;
+	struct cfs_member *other;
+	uint64_t slices = 0;
+	struct client cl;
+
+	(void)state;
+	HEAL_OK(cfs_pool_container_make(h.pool, "other", CFS_VOLUME_LUN, 0,
+					CFS_OBJECT_LIVE, &other, &err_));
+	HEAL_OK(cfs_volume_make_first(other, CFS_VOLUME_LUN, 64u << 20,
+				      &err_));
+	fill(owner, ino, 0, 32 * CHUNK);
+	HEAL_OK(client_punch(owner, ino, 0, 32 * CHUNK, &err_));
+	HEAL_OK(cfs_container_commit_idle(owner, &err_));
+	client_new(&cl, &h, h.lun);
+	fill(cl.c, ino, 0, CHUNK);
+	HEAL_OK(cfs_container_give_back(cl.c, true, &err_));
+	HEAL_OK(cfs_pool_reclaim(h.pool, h.lun, &slices, &err_));
+	assert_true(slices > 2);
+	/* What was used before is lent again when nothing new is left. */
+	fill(other->container, heal_volume(other).ino, 0, 64u << 20);
+	HEAL_OK(client_punch(other->container, heal_volume(other).ino,
+			     128 * CHUNK, 64u << 20, &err_));
+	HEAL_OK(cfs_container_commit_idle(other->container, &err_));
+	HEAL_OK(cfs_pool_reclaim(h.pool, other, &slices, &err_));
+	fill(owner, ino, 32 * CHUNK, 64 * CHUNK);
+	fill(cl.c, ino, 0, 32 * CHUNK);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	must_be_filled(cl.c, ino, 0, 32 * CHUNK);
+	must_be_filled(owner, ino, 0, 64 * CHUNK);
+	must_be_filled(other->container, heal_volume(other).ino, 0,
+		       128 * CHUNK);
+	heal_check_clean(&h);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
 /* Many small extents: a live tree of many nodes. */
 static void scatter(struct heal_pool *h, uint64_t ino, unsigned int from,
 		    unsigned int to, uint64_t seed)
@@ -459,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rewrite_full),
 		cmocka_unit_test(test_give_back),
+		cmocka_unit_test(test_slice_elsewhere),
 		cmocka_unit_test(test_old_view),
 		cmocka_unit_test(test_stale_view),
 		cmocka_unit_test(test_damage),
