@@ -46,27 +46,49 @@ static int find_left(struct cfs_session *s, struct left_list *list,
 	return beside_each_client(s, add_left, list, err);
 }
 
-/* Those that are known to be gone are taken over, and leave the list. */
-static int take_over_gone(struct left_list *list, struct cfs_err *err)
+/* One round over the list.  *ret_full: some found no room. */
+static int take_over_round(struct left_list *list, bool *ret_full,
+			   struct cfs_err *err)
 {
 	size_t kept = 0;
 	int r = 0;
 
+	*ret_full = false;
 	for (size_t i = 0; i < list->items.count; i++) {
-		const struct left *left = &list->items.items[i];
+		const struct left left = list->items.items[i];
+		bool is_over = false;
 
 		if (r == 0 &&
-		    beside_is_gone(list->s, list->is_shared, left->lease_id,
-				   &left->info.rec.who))
-			r = cfs_container_client_gone(left->m->container,
-						      left->info.id, NULL,
-						      err);
-		else
-			list->items.items[kept++] = *left;
+		    beside_is_gone(list->s, list->is_shared, left.lease_id,
+				   &left.info.rec.who)) {
+			r = cfs_container_client_gone(left.m->container,
+						      left.info.id, NULL, err);
+			is_over = r == 0;
+			*ret_full |= r == -ENOSPC;
+			r = r == -ENOSPC ? 0 : r;
+		}
+		if (!is_over)
+			list->items.items[kept++] = left;
 	}
-	if (r == 0)
-		list->items.count = kept;
+	list->items.count = kept;
 	return r;
+}
+
+/*
+ * Those that are known to be gone are taken over, and leave the list.  What one
+ * has on loan may be the room that another one needs.
+ */
+static int take_over_gone(struct left_list *list, struct cfs_err *err)
+{
+	bool is_full = true;
+	size_t before;
+	int r;
+
+	do {
+		before = list->items.count;
+		r = take_over_round(list, &is_full, err);
+	} while (r == 0 && is_full && list->items.count < before);
+	return r == 0 && is_full ? -ENOSPC : r;
 }
 
 /*

@@ -314,4 +314,6 @@ int cfs_space_mark_used(struct cfs_container *c, uint64_t key,
  * names are cleared. */
 int cfs_space_take_over(struct cfs_container *c, uint64_t key,
 			struct cfs_err *err);
+/* It does not: nothing of it is open, or written, any more. */
+void cfs_space_group_forget(struct cfs_container *c, uint64_t key);
 bool cfs_space_is_unfit(const struct cfs_container *c, uint64_t key);

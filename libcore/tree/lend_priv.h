@@ -18,6 +18,7 @@ struct lent_group {
 	uint64_t	taken[2];	/* named by what is being applied */
 	uint64_t	adopted[2];	/* of these, in use where they stand */
 	uint32_t	free_blocks;	/* that nobody else can have */
+	uint32_t	ours_blocks;	/* that were, and become ours */
 	bool		is_frozen;
 	bool		was_named;	/* a block of it, in this loan */
 	struct cfs_group *tags;		/* as read for what is being applied */

@@ -177,6 +177,33 @@ static int put_loan(struct cfs_container *c, const struct lent_group *g,
 				      sizeof(disk.loan) : sizeof(disk), err);
 }
 
+/*
+ * What is free in a group that becomes ours: the commit that makes it so may
+ * write there, and in a full pool has nowhere else to go.
+ */
+static void claim_ends(struct cfs_container *c, struct lent_group *g)
+{
+	c->lender->lent_blocks -= g->free_blocks;
+	g->ours_blocks += g->free_blocks;
+	g->free_blocks = 0;
+}
+
+/* It did not come to be: the groups are the client's, as they were, and what
+ * became of their tags in memory is nothing to write. */
+static void groups_stay(struct cfs_container *c, const struct client_entry *e)
+{
+	struct lent_group *g, *tmp;
+
+	HASH_ITER(hh, c->lender->groups, g, tmp) {
+		if (g->client_id != e->id)
+			continue;
+		cfs_space_group_forget(c, g->key);
+		c->lender->lent_blocks += g->ours_blocks;
+		g->free_blocks += g->ours_blocks;
+		g->ours_blocks = 0;
+	}
+}
+
 /* All loans of the client: frozen, or ours, with tags of nothing cleared. */
 static int move_loans(struct cfs_container *c, const struct client_entry *e,
 		      bool is_gone, struct cfs_err *err)
@@ -192,6 +219,8 @@ static int move_loans(struct cfs_container *c, const struct client_entry *e,
 			r = cfs_space_take_over(c, g->key, err);
 		if (r < 0)
 			return r;
+		if (is_gone)
+			claim_ends(c, g);
 	}
 	return 0;
 }
@@ -234,6 +263,7 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 	c->is_replaying = false;
 	if (r < 0) {
 		cfs_lend_end(c, false);
+		groups_stay(c, s->e);
 		return r;
 	}
 	*ret_has_ended = true;
@@ -421,6 +451,8 @@ int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
 	if (r == 0)
 		r = forget_client(c, e, err);
 	if (r < 0) {
+		if (e)
+			groups_stay(c, e);
 		cfs_op_abort(c);
 		return r;
 	}

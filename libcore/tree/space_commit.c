@@ -78,6 +78,26 @@ int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
 	return 0;
 }
 
+static void forget_group(struct cfs_container *c, struct open_group *g)
+{
+	for (unsigned int s = 0; s < CFS_STREAM_COUNT; s++)
+		if (c->current[s] == g)
+			c->current[s] = NULL;
+	HASH_DEL(c->groups, g);
+	cfs_blocks_unregister(c->blocks, &g->g);
+	c->slices[g->g.lslice].is_scanned = false;
+	free(g);
+}
+
+void cfs_space_group_forget(struct cfs_container *c, uint64_t key)
+{
+	struct open_group *g;
+
+	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+	if (g)
+		forget_group(c, g);
+}
+
 /* Behind the root: forget groups whose loan is over. */
 void cfs_space_close_groups(struct cfs_container *c)
 {
@@ -92,13 +112,7 @@ void cfs_space_close_groups(struct cfs_container *c)
 		if (cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], &key, NULL, 0,
 				 &(size_t){ 0 }, NULL) != -ENOENT)
 			continue;
-		for (unsigned int s = 0; s < CFS_STREAM_COUNT; s++)
-			if (c->current[s] == g)
-				c->current[s] = NULL;
-		HASH_DEL(c->groups, g);
-		cfs_blocks_unregister(c->blocks, &g->g);
-		c->slices[g->g.lslice].is_scanned = false;
-		free(g);
+		forget_group(c, g);
 	}
 }
 
