@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Containers of direct access: what they ask of the owner goes over the
- * connection; what the manager wants of them, and what is due, is done by a
- * thread.
+ * connection.
  *
  * Locks: a container's own, then the link, then the leaser's, then d->mutex.
  */
@@ -16,10 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define VIEW_NS		(5 * CFS_NS_PER_S)	/* a view is not kept longer */
-#define LOANS_IDLE	1u	/* groups: what one writes to is kept */
 #define STAGE_TRIES	4
 #define PIECE_BYTES	(CFS_DIRECT_DATA_MAX / 4096u * 4096u)
 
@@ -310,6 +306,11 @@ int direct_container_get(struct cfs_direct *d,
 	pthread_mutex_lock(&d->mutex);
 	dc->next = d->containers;
 	d->containers = dc;
+	if (d->early_container == dc->id) {
+		dc->hold_serial = d->early_serial;
+		d->early_container = 0;
+		pthread_cond_broadcast(&d->changed);
+	}
 	pthread_mutex_unlock(&d->mutex);
 	*ret = dc;
 	return 0;
@@ -402,7 +403,7 @@ static struct direct_container *use(struct cfs_direct *d, uint64_t id)
 	return dc;
 }
 
-static void note_failure(struct direct_container *dc,
+void direct_note_failure(struct direct_container *dc,
 			 const struct cfs_err *why)
 {
 	__atomic_store_n(&dc->has_failed, true, __ATOMIC_SEQ_CST);
@@ -433,6 +434,20 @@ static void note_closed(struct direct_container *dc)
 	pthread_mutex_unlock(&dc->d->mutex);
 }
 
+int direct_give_up(struct direct_container *dc, int r)
+{
+	const struct cfs_direct_request q = {
+		.container = dc->id, .client = dc->client,
+	};
+
+	if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
+		r = direct_call(dc->d, CFS_DIRECT_CLOSE, &q, NULL, NULL);
+	if (r == 0)
+		note_closed(dc);
+	__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
+	return r;
+}
+
 /*
  * A lease is wanted back: what was written is the owner's with this.  If it is
  * refused, or there is none any more, the owner reads our log when the lease
@@ -452,155 +467,9 @@ int direct_settle(void *arg, uint64_t container)
 		return 0;
 	r = cfs_container_fold(dc->c, &err);
 	if (r < 0) {
-		const struct cfs_direct_request q = {
-			.container = dc->id, .client = dc->client,
-		};
-
-		note_failure(dc, &err);
-		if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
-			r = direct_call(d, CFS_DIRECT_CLOSE, &q, NULL, NULL);
-		if (r == 0)
-			note_closed(dc);
-		__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
+		direct_note_failure(dc, &err);
+		r = direct_give_up(dc, r);
 	}
 	direct_container_put(dc);
 	return r;
-}
-
-/* ---- what the manager wants ---------------------------------------------- */
-
-void direct_notice(void *arg, const void *msg, size_t bytes)
-{
-	struct cfs_direct *d = arg;
-	struct direct_container *dc;
-	struct cfs_wire_get body;
-	struct cfs_msg_head head;
-	uint64_t container, value;
-
-	if (cfs_msg_open(msg, bytes, &head, &body, NULL) < 0)
-		return;
-	container = cfs_wire_get_u64(&body);
-	value = cfs_wire_get_u64(&body);
-	if (body.is_bad)
-		return;
-	pthread_mutex_lock(&d->mutex);
-	for (dc = d->containers; dc; dc = dc->next) {
-		if (dc->id != container)
-			continue;
-		if (head.type == CFS_DIRECT_HOLD)
-			dc->hold_serial = value;
-		else if (head.type == CFS_DIRECT_RETURN)
-			__atomic_store_n(&dc->must_return, true,
-					 __ATOMIC_SEQ_CST);
-	}
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->mutex);
-}
-
-/* What is to be done for a container, taken off it. */
-struct due {
-	struct direct_container *dc;
-	uint64_t	hold_serial;
-	bool		must_return, must_look, is_idle;
-};
-
-static bool is_due(struct cfs_direct *d, struct due *ret)
-{
-	const uint64_t now = cfs_clock_elapsed_ns(cfs_clock_system());
-	struct direct_container *dc;
-
-	for (dc = d->containers; dc; dc = dc->next) {
-		bool must_look =
-			__atomic_load_n(&dc->viewed_ns, __ATOMIC_RELAXED) +
-			VIEW_NS < now;
-
-		if (__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST) ||
-		    __atomic_load_n(&dc->has_failed, __ATOMIC_SEQ_CST) ||
-		    (!dc->hold_serial && !dc->must_return && !must_look))
-			continue;
-		*ret = (struct due){
-			dc, dc->hold_serial, dc->must_return, must_look,
-			__atomic_load_n(&dc->is_idle, __ATOMIC_RELAXED),
-		};
-		if (must_look)
-			__atomic_store_n(&dc->is_idle, true, __ATOMIC_RELAXED);
-		dc->hold_serial = 0;
-		dc->users++;
-		return true;
-	}
-	return false;
-}
-
-/* What nobody has written to since the last look goes back. */
-static bool has_idle_loans(const struct due *due)
-{
-	struct cfs_client_counts counts;
-
-	if (!due->is_idle)
-		return false;
-	cfs_container_client_counts(due->dc->c, &counts);
-	return counts.loan_count > LOANS_IDLE;
-}
-
-static void do_due(const struct due *due)
-{
-	struct direct_container *dc = due->dc;
-	const struct cfs_direct_request held = {
-		.container = dc->id, .client = dc->client,
-		.value = due->hold_serial,
-	};
-	struct cfs_err err = CFS_ERR_INIT;
-	int r;
-
-	if (due->hold_serial) {
-		r = cfs_container_hold(dc->c, &err);
-		if (r == 0)
-			(void)direct_call(dc->d, CFS_DIRECT_HELD, &held, NULL,
-					  NULL);
-	} else if (due->must_return || has_idle_loans(due)) {
-		r = cfs_container_give_back(dc->c, false, &err);
-		__atomic_store_n(&dc->must_return, false, __ATOMIC_SEQ_CST);
-	} else {
-		__atomic_store_n(&dc->viewed_ns,
-				 cfs_clock_elapsed_ns(cfs_clock_system()),
-				 __ATOMIC_RELAXED);
-		r = cfs_container_refresh(dc->c, &err);
-	}
-	if (r < 0 && !__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
-		note_failure(dc, &err);
-	direct_container_put(dc);
-}
-
-static void wait_a_little(struct cfs_direct *d)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec++;
-	(void)pthread_cond_timedwait(&d->changed, &d->mutex, &at);
-}
-
-void *direct_run(void *arg)
-{
-	struct cfs_direct *d = arg;
-	struct due due;
-
-	pthread_mutex_lock(&d->mutex);
-	while (!d->is_ending) {
-		if (d->is_gone &&
-		    !__atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST)) {
-			d->is_gone = false;
-			pthread_mutex_unlock(&d->mutex);
-			(void)direct_mend(d, NULL);
-		} else if (is_due(d, &due)) {
-			pthread_mutex_unlock(&d->mutex);
-			do_due(&due);
-		} else {
-			wait_a_little(d);
-			continue;
-		}
-		pthread_mutex_lock(&d->mutex);
-	}
-	pthread_mutex_unlock(&d->mutex);
-	return NULL;
 }

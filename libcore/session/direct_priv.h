@@ -86,6 +86,8 @@ struct cfs_direct {
 	pthread_mutex_t	mutex;		/* of what follows */
 	pthread_cond_t	changed;
 	struct direct_container *containers;
+	/* A hold that came for the one that is being opened. */
+	uint64_t	early_container, early_serial;
 	struct direct_volume *volumes;
 	pthread_t	thread;
 	bool		has_thread, is_ending, is_gone;
@@ -167,6 +169,14 @@ int direct_is_lost(struct direct_container *dc, struct cfs_err *err);
 int direct_look(struct direct_container *dc, uint64_t grant,
 		struct cfs_err *err);
 int direct_settle(void *d, uint64_t container);
+void direct_note_failure(struct direct_container *dc,
+			 const struct cfs_err *why);
+/* It can fold no more, for @r: the owner reads its log.  0, or why it is not
+ * known whether it has. */
+int direct_give_up(struct direct_container *dc, int r);
+
+/* ---- direct_due.c -------------------------------------------------------- */
+
 /* Notices of the manager, and what is due; the thread. */
 void direct_notice(void *d, const void *msg, size_t bytes);
 void *direct_run(void *d);

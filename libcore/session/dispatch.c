@@ -216,7 +216,8 @@ int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_take(s, names, count, note, err);
+		return cfs_local_snap_take(s, &s->opt, names, count, note,
+					   err);
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_take(s->remote, names, count, note, err);

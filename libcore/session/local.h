@@ -56,6 +56,7 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
 		       const char *snap, struct cfs_snapshot_info *ret,
 		       struct cfs_err *err);
 int cfs_local_snap_take(struct cfs_session *s,
+			const struct cfs_session_options *calls,
 			const struct cfs_snap_name *names, size_t count,
 			const char *note, struct cfs_err *err);
 int cfs_local_snap_clone(struct cfs_session *s, const char *volume,

@@ -469,7 +469,7 @@ static int make_member(struct opening *op, struct cfs_err *err)
 		pthread_cond_wait(&sd->changed, &sd->mutex);
 	dm = beside_member_add(sd, op->c, op->named.member, 0);
 	if (dm)
-		dm->is_sealed = true;	/* not there yet */
+		dm->is_sealed = dm->is_new = true;	/* not there yet */
 	pthread_mutex_unlock(&sd->mutex);
 	pthread_rwlock_unlock(&sd->gate);
 	if (!dm)

@@ -82,7 +82,7 @@ int beside_view(struct cfs_serve_direct *sd, struct beside_client *c,
 
 	if (r < 0)
 		return r;
-	if (beside_is_holding(sd, q->container))
+	if (!beside_may_look(sd, dm))
 		r = cfs_err_set(err, -EAGAIN, "a snapshot is being taken");
 	else
 		r = cfs_container_view(dm->m->container, dm->id, q->value,

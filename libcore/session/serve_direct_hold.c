@@ -2,11 +2,14 @@
 /* Holding all clients of some containers, for a snapshot. */
 #include "session/serve_direct_priv.h"
 
+#include "base/bits.h"
 #include "base/clock.h"
 
 #include <time.h>
 
 #define PATIENCE_NS	(200 * CFS_NS_PER_MS)	/* while the others wait */
+#define PATIENCE_NS_MAX	(32 * PATIENCE_NS)
+#define AGAIN_NS	CFS_NS_PER_S
 #define LOOK_NS		(10 * CFS_NS_PER_MS)
 
 void beside_notice(struct cfs_serve_direct *sd, const struct beside_client *c,
@@ -35,14 +38,17 @@ static bool is_concerned(const struct cfs_serve_direct *sd, uint64_t container)
 	return false;
 }
 
-bool beside_is_holding(struct cfs_serve_direct *sd, uint64_t container)
+bool beside_may_look(struct cfs_serve_direct *sd, struct beside_member *dm)
 {
-	bool is;
+	bool may;
 
 	pthread_mutex_lock(&sd->mutex);
-	is = sd->is_holding && is_concerned(sd, container);
+	may = !sd->is_holding || !is_concerned(sd, dm->m->id);
+	/* From here on it may write. */
+	if (may)
+		dm->is_new = false;
 	pthread_mutex_unlock(&sd->mutex);
-	return is;
+	return may;
 }
 
 int beside_held(struct cfs_serve_direct *sd, struct beside_client *c,
@@ -61,7 +67,16 @@ int beside_held(struct cfs_serve_direct *sd, struct beside_client *c,
 	return 0;
 }
 
-/* Those that write, and that have not answered. */
+/* It writes, and has not answered; or what it has synced is being read. */
+static bool is_silent(const struct cfs_serve_direct *sd,
+		      const struct beside_member *dm)
+{
+	if (!is_concerned(sd, dm->m->id))
+		return false;
+	return dm->is_sealed ? dm->id && !dm->is_settled :
+			       !dm->is_new && !dm->is_held;
+}
+
 static size_t count_silent(struct cfs_serve_direct *sd)
 {
 	const struct beside_client *c;
@@ -70,26 +85,48 @@ static size_t count_silent(struct cfs_serve_direct *sd)
 
 	for (c = sd->clients; c; c = c->next)
 		for (dm = c->members; dm; dm = dm->next)
-			n += !dm->is_sealed && !dm->is_held &&
-			     is_concerned(sd, dm->m->id);
+			n += is_silent(sd, dm);
 	return n;
 }
 
-static void tell_all(struct cfs_serve_direct *sd, uint16_t type)
+/* Who has not heard it, on a connection that broke, is to hear it again. */
+static void ask_silent(struct cfs_serve_direct *sd)
 {
 	struct beside_client *c;
 	struct beside_member *dm;
 
-	for (c = sd->clients; c; c = c->next) {
-		for (dm = c->members; dm; dm = dm->next) {
-			if (dm->is_sealed || !is_concerned(sd, dm->m->id))
-				continue;
-			if (type == CFS_DIRECT_HOLD)
-				dm->is_held = false;
-			beside_notice(sd, c, type, dm->m->id,
-				      sd->hold_serial);
-		}
-	}
+	for (c = sd->clients; c; c = c->next)
+		for (dm = c->members; dm; dm = dm->next)
+			if (is_silent(sd, dm) && !dm->is_sealed)
+				beside_notice(sd, c, CFS_DIRECT_HOLD,
+					      dm->m->id, sd->hold_serial);
+}
+
+static void ask_all(struct cfs_serve_direct *sd)
+{
+	struct beside_client *c;
+	struct beside_member *dm;
+
+	sd->is_holding = true;
+	sd->hold_serial++;
+	for (c = sd->clients; c; c = c->next)
+		for (dm = c->members; dm; dm = dm->next)
+			dm->is_held = false;
+	ask_silent(sd);
+}
+
+static void let_go(struct cfs_serve_direct *sd)
+{
+	struct beside_client *c;
+	struct beside_member *dm;
+
+	sd->is_holding = false;
+	for (c = sd->clients; c; c = c->next)
+		for (dm = c->members; dm; dm = dm->next)
+			if (!dm->is_sealed && is_concerned(sd, dm->m->id))
+				beside_notice(sd, c, CFS_DIRECT_GO_ON,
+					      dm->m->id, sd->hold_serial);
+	pthread_cond_broadcast(&sd->changed);
 }
 
 static void wait_a_little(struct cfs_serve_direct *sd)
@@ -105,33 +142,42 @@ static void wait_a_little(struct cfs_serve_direct *sd)
 	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &at);
 }
 
-static int wait_for_answers(struct cfs_serve_direct *sd,
+/*
+ * The others go on when it takes longer than @patience_ns.  A silent one is
+ * asked again until it answers, or is sealed when its period is over.
+ */
+static int wait_for_answers(struct cfs_serve_direct *sd, uint64_t patience_ns,
 			    bool (*stop)(void *arg), void *arg,
 			    struct cfs_err *err)
 {
-	const uint64_t late = beside_now() + PATIENCE_NS;
+	const uint64_t late = beside_now() + patience_ns;
+	uint64_t again = late + AGAIN_NS;
 
 	while (count_silent(sd)) {
 		if (stop && stop(arg))
 			return cfs_err_set(err, -EINTR, "stopped while waiting "
 					   "for a client");
-		if (sd->is_holding && beside_now() >= late) {
-			/* The others go on; it is asked again, or sealed when
-			 * its period is over. */
-			sd->is_holding = false;
-			tell_all(sd, CFS_DIRECT_GO_ON);
-			pthread_cond_broadcast(&sd->changed);
+		if (sd->is_holding && beside_now() >= late)
+			let_go(sd);
+		if (beside_now() >= again) {
+			ask_silent(sd);
+			again = beside_now() + AGAIN_NS;
 		}
 		wait_a_little(sd);
 	}
 	return 0;
 }
 
+/*
+ * One that answers late each time, since it has much to write, or its host has
+ * much to do, gets more time with each try: so it ends.
+ */
 int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
 			  struct cfs_member *const *members, size_t count,
 			  bool (*stop)(void *arg), void *arg,
 			  struct cfs_err *err)
 {
+	uint64_t patience_ns = PATIENCE_NS;
 	bool is_held = false;
 	int r = 0;
 
@@ -143,11 +189,10 @@ int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
 	sd->hold_members = members;
 	sd->hold_count = count;
 	while (r == 0 && !is_held) {
-		sd->is_holding = true;
-		sd->hold_serial++;
-		tell_all(sd, CFS_DIRECT_HOLD);
-		r = wait_for_answers(sd, stop, arg, err);
+		ask_all(sd);
+		r = wait_for_answers(sd, patience_ns, stop, arg, err);
 		is_held = sd->is_holding;
+		patience_ns = CFS_MIN(2 * patience_ns, PATIENCE_NS_MAX);
 	}
 	pthread_mutex_unlock(&sd->mutex);
 	if (r < 0)
@@ -161,8 +206,7 @@ void cfs_serve_direct_go_on(struct cfs_serve_direct *sd)
 		return;
 	pthread_mutex_lock(&sd->mutex);
 	if (sd->is_holding)
-		tell_all(sd, CFS_DIRECT_GO_ON);
-	sd->is_holding = false;
+		let_go(sd);
 	sd->hold_members = NULL;
 	sd->hold_count = 0;
 	pthread_cond_broadcast(&sd->changed);

@@ -33,6 +33,7 @@ struct beside_member {
 	uint64_t	id;		/* of the container's client */
 	bool		is_sealed;	/* or about to be: nothing is taken */
 	bool		is_settled;	/* what it synced is in the container */
+	bool		is_new;		/* it has had no view yet */
 	bool		is_held;	/* it has answered the hold */
 	uint8_t		*staged;
 	uint64_t	staged_fold, staged_total, staged_bytes;
@@ -187,8 +188,8 @@ int beside_fold(struct cfs_serve_direct *sd, struct beside_client *c,
 
 int beside_held(struct cfs_serve_direct *sd, struct beside_client *c,
 		const struct cfs_direct_request *q, struct cfs_err *err);
-/* Are those of this container being held? */
-bool beside_is_holding(struct cfs_serve_direct *sd, uint64_t container);
+/* May it have a view?  Not while those of its container are being held. */
+bool beside_may_look(struct cfs_serve_direct *sd, struct beside_member *dm);
 /* With the mutex. */
 void beside_notice(struct cfs_serve_direct *sd, const struct beside_client *c,
 		   uint16_t type, uint64_t container, uint64_t value);

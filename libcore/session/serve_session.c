@@ -167,10 +167,14 @@ static int do_snapshot(struct serve_call *c)
 
 static int do_snap_take(struct serve_call *c)
 {
+	const struct cfs_session_options calls = {
+		.stop = serve_stop, .arg = c,
+	};
+
 	if (c->args.snap_count == 0)
 		return cfs_err_set(c->err, -EINVAL, "no snapshot is named");
-	return cfs_local_snap_take(c->s, c->args.snaps, c->args.snap_count,
-				   c->args.text, c->err);
+	return cfs_local_snap_take(c->s, &calls, c->args.snaps,
+				   c->args.snap_count, c->args.text, c->err);
 }
 
 static int do_snap_clone(struct serve_call *c)

@@ -214,8 +214,10 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
  * Those who write beside us have folded, and begin nothing meanwhile.  One that
  * was not asked in time, or came just then, is -EBUSY, and all is done again.
  */
-static int take_held(struct cfs_session *s, const struct cfs_snapshot_name *list,
-		     size_t count, const char *note, struct cfs_err *err)
+static int take_held(struct cfs_session *s,
+		     const struct cfs_session_options *calls,
+		     const struct cfs_snapshot_name *list, size_t count,
+		     const char *note, struct cfs_err *err)
 {
 	struct cfs_member **members = calloc(count, sizeof(*members));
 	int r, tries = 0;
@@ -226,7 +228,7 @@ static int take_held(struct cfs_session *s, const struct cfs_snapshot_name *list
 		members[i] = list[i].member;
 	do {
 		r = cfs_serve_direct_hold(s->beside_us, members, count,
-					  NULL, NULL, err);
+					  calls->stop, calls->arg, err);
 		if (r < 0)
 			break;
 		r = cfs_snapshot_take(list, count, note, err);
@@ -238,6 +240,7 @@ static int take_held(struct cfs_session *s, const struct cfs_snapshot_name *list
 }
 
 int cfs_local_snap_take(struct cfs_session *s,
+			const struct cfs_session_options *calls,
 			const struct cfs_snap_name *names, size_t count,
 			const char *note, struct cfs_err *err)
 {
@@ -261,7 +264,7 @@ int cfs_local_snap_take(struct cfs_session *s,
 		};
 	}
 	if (r == 0)
-		r = take_held(s, list, count, note, err);
+		r = take_held(s, calls, list, count, note, err);
 	free(list);
 	return r;
 }

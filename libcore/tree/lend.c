@@ -350,6 +350,8 @@ int cfs_container_client_make(struct cfs_container *c,
 	assert(e);
 	e->knows_inos = true;
 	e->stamp_end = c->stamp;
+	/* It begins with a view. */
+	e->is_held = true;
 	r = cfs_op_end_commit(c, err);
 	cfs_container_unlock(c);
 	if (r < 0)

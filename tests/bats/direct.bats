@@ -92,6 +92,21 @@ worked() {
 	done
 }
 
+@test "a snapshot does not wait for one who has just come" {
+	mkcfs -q "$P:a" --lun 4M
+	mkfifo pipe
+	exec 7<>pipe
+	for i in {1..12}; do
+		cfscp -q - "$P:a" <pipe 2>/dev/null 3>&- 7>&- &
+		pid=$!
+		sleep "0.0$((i / 3))"
+		timeout 60 snapctl take -q --wait 50 "$P:a@s$i"
+		kill -TERM "$pid"
+		wait "$pid" || true
+	done
+	exec 7>&-
+}
+
 @test "one who was killed leaves the LUN to the next at once" {
 	mkcfs -q "$P:a" --lun 64M
 	cfscp -q - "$P:a" < <(head -c 8M /dev/zero; sleep 20) 3>&- &

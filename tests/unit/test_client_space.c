@@ -481,8 +481,12 @@ static void test_log_in_fragments(void **state)
 	}
 	for (unsigned int i = 0; i < 3; i++)
 		HEAL_OK(cfs_container_commit(c, &err_));
-	client_new(&cl, &h, h.lun);
+	client_make(&cl, h.lun, 0);
 	print_message("# %u runs\n", cl.rec.extent_count);
+	/* Before it has a view a snapshot need not wait for it. */
+	assert_int_equal(cfs_container_may_pin(c, NULL), 0);
+	client_open_on(&cl, h.set, h.lun, true);
+	assert_int_equal(cfs_container_may_pin(c, NULL), -EBUSY);
 	heal_fill(big, HEAL_BLOCK, 99);
 	HEAL_OK(client_write(cl.c, ino, 0, big, HEAL_BLOCK, &err_));
 	HEAL_OK(cfs_container_sync(cl.c, &err_));
