@@ -18,8 +18,10 @@
 #include <string.h>
 
 #define RING_ENTRIES	128u
+/* Whoever submits waits in the kernel soon: nobody need interrupt it. */
+#define RING_QUIET	IORING_SETUP_COOP_TASKRUN
 #define RING_CQ_ENTRIES	512u	/* also the bound of requests in flight */
-#define RINGS_KEPT	4u
+#define RINGS_KEPT	32u	/* as many threads at a time */
 #define MERGE_BYTES	(UINT64_C(1) << 20)
 #define MERGE_IOS	256u
 #define REQUEST_BYTES	(UINT64_C(1) << 30)
@@ -60,7 +62,7 @@ struct batch {
 static int ring_new(struct cfs_file_dev *file, struct cfs_uring_ring **ret)
 {
 	struct io_uring_params params = {
-		.flags = IORING_SETUP_CQSIZE,
+		.flags = IORING_SETUP_CQSIZE | RING_QUIET,
 		.cq_entries = RING_CQ_ENTRIES,
 	};
 	struct cfs_uring_ring *ring = malloc(sizeof(*ring));
@@ -69,6 +71,14 @@ static int ring_new(struct cfs_file_dev *file, struct cfs_uring_ring **ret)
 	if (!ring)
 		return -ENOMEM;
 	r = io_uring_queue_init_params(RING_ENTRIES, &ring->uring, &params);
+	if (r == -EINVAL) {	/* an older kernel */
+		params = (struct io_uring_params){
+			.flags = IORING_SETUP_CQSIZE,
+			.cq_entries = RING_CQ_ENTRIES,
+		};
+		r = io_uring_queue_init_params(RING_ENTRIES, &ring->uring,
+					       &params);
+	}
 	/* This feature came with the plain read and write requests. */
 	if (r == 0 && !(params.features & IORING_FEAT_RW_CUR_POS)) {
 		io_uring_queue_exit(&ring->uring);
@@ -297,9 +307,12 @@ static void complete(struct batch *batch, struct request *request, int result)
 static void reap(struct batch *batch)
 {
 	static const struct timespec nap = { .tv_nsec = 1000000 };
+	const bool is_last = batch->queued == batch->request_count;
 	struct io_uring *uring = &batch->ring->uring;
 	struct io_uring_cqe *cqe;
-	int r = io_uring_wait_cqe(uring, &cqe);
+	/* With nothing left to hand over, one wait for all. */
+	int r = io_uring_wait_cqe_nr(uring, &cqe, is_last ? batch->submitted -
+				     batch->completed : 1);
 
 	if (r < 0) {
 		/* Still ours to wait for: the buffers are in use. */
