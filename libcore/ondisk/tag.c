@@ -74,11 +74,17 @@ uint64_t cfs_tag_identity_hash(const struct cfs_tag *tag,
 	return cfs_xxh3(identity, sizeof(identity));
 }
 
+uint64_t cfs_tag_csum_of(const struct cfs_tag *tag, uint64_t container_seed,
+			 uint64_t block_hash)
+{
+	uint64_t csum = block_hash ^ cfs_tag_identity_hash(tag, container_seed);
+
+	return csum ? csum : 1;
+}
+
 uint64_t cfs_tag_csum(const struct cfs_tag *tag, uint64_t container_seed,
 		      const void *block)
 {
-	uint64_t csum = cfs_xxh3(block, CFS_BLOCK_BYTES) ^
-			cfs_tag_identity_hash(tag, container_seed);
-
-	return csum ? csum : 1;
+	return cfs_tag_csum_of(tag, container_seed,
+			       cfs_xxh3(block, CFS_BLOCK_BYTES));
 }

@@ -72,3 +72,6 @@ uint64_t cfs_tag_identity_hash(const struct cfs_tag *tag,
 /* The csum that belongs to @block (4096 bytes) under that identity. */
 uint64_t cfs_tag_csum(const struct cfs_tag *tag, uint64_t container_seed,
 		      const void *block);
+/* The same from the block's XXH3, which needs no identity. */
+uint64_t cfs_tag_csum_of(const struct cfs_tag *tag, uint64_t container_seed,
+			 uint64_t block_hash);

@@ -346,6 +346,8 @@ static int write_blocks(struct local_volume *v, uint64_t offset_bytes,
 			struct cfs_err *err)
 {
 	struct cfs_container *c = v->view.container;
+	uint64_t hashes[WRITE_BYTES_MAX / CFS_BLOCK_BYTES];
+	const bool has_hashes = cfs_data_write_hash(buf, length_bytes, hashes);
 	struct cfs_data_flight flight;
 	int r = cfs_op_begin_beside(c, length_bytes / CFS_BLOCK_BYTES * 17 /
 				       16 + 64, err);
@@ -353,7 +355,8 @@ static int write_blocks(struct local_volume *v, uint64_t offset_bytes,
 	if (r < 0)
 		return r;
 	r = cfs_data_write_start(c, v->view.branch, v->rec.ino, offset_bytes,
-				 buf, length_bytes, &flight, err);
+				 buf, length_bytes, has_hashes ? hashes : NULL,
+				 &flight, err);
 	if (r < 0) {
 		cfs_op_abort(c);
 		return r;

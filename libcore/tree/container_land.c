@@ -21,10 +21,10 @@
 
 void cfs_container_drain_locked(struct cfs_container *c)
 {
-	if (c->flight_count == 0)
+	if (atomic_load(&c->flight_count) == 0)
 		return;
 	c->draining++;
-	while (c->flight_count)
+	while (atomic_load(&c->flight_count))
 		pthread_cond_wait(&c->landed, &c->lock);
 	if (--c->draining == 0)
 		pthread_cond_broadcast(&c->landed);
@@ -33,14 +33,19 @@ void cfs_container_drain_locked(struct cfs_container *c)
 void cfs_container_depart(struct cfs_container *c)
 {
 	assert(c->in_op);
-	c->flight_count++;
+	atomic_fetch_add(&c->flight_count, 1);
 }
 
+/* Only the last one has something to tell; who waits has looked under the
+ * lock, so it hears of it. */
 void cfs_container_land(struct cfs_container *c)
 {
+	const unsigned int before = atomic_fetch_sub(&c->flight_count, 1);
+
+	assert(before);
+	if (before > 1)
+		return;
 	pthread_mutex_lock(&c->lock);
-	assert(c->flight_count);
-	if (--c->flight_count == 0)
-		pthread_cond_broadcast(&c->landed);
+	pthread_cond_broadcast(&c->landed);
 	pthread_mutex_unlock(&c->lock);
 }

@@ -535,7 +535,7 @@ bool cfs_container_is_idle(struct cfs_container *c)
 
 	if (pthread_mutex_trylock(&c->lock) != 0)
 		return false;
-	is_idle = c->flight_count == 0 && !c->is_syncing;
+	is_idle = atomic_load(&c->flight_count) == 0 && !c->is_syncing;
 	pthread_mutex_unlock(&c->lock);
 	return is_idle;
 }

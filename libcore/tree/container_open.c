@@ -58,6 +58,18 @@ static void container_dropp(struct cfs_container **c)
 	cfs_container_drop(*c);
 }
 
+/* It is held for microseconds, mostly: whoever comes looks a few times before
+ * it sleeps. */
+static void lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 /* The object with its parts, before any root is known. */
 int cfs_container_object_new(const struct cfs_container_config *config,
 			     struct cfs_container **ret, struct cfs_err *err)
@@ -70,7 +82,7 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 		cfs_metavolume_free(config->mv);
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
-	pthread_mutex_init(&c->lock, NULL);
+	lock_init(&c->lock);
 	pthread_cond_init(&c->thawed, NULL);
 	pthread_cond_init(&c->landed, NULL);
 	pthread_cond_init(&c->synced, NULL);

@@ -18,6 +18,7 @@
 #include "tree/space.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define CFS_STREAM_DATA		0u
 #define CFS_STREAM_META0	1u	/* first copy of nodes */
@@ -110,7 +111,7 @@ struct cfs_container {
 	bool		is_frozen;	/* by one thread, for a look at it all */
 	pthread_t	frozen_by;
 	/* Writes of data whose records are there already: container_land.c. */
-	unsigned int	flight_count;
+	atomic_uint	flight_count;	/* rises under the lock, falls without */
 	unsigned int	draining;	/* threads that wait for their end */
 	pthread_cond_t	landed;
 	/* A sync under way, and who waits for one: container_sync.c. */

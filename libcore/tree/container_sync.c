@@ -279,7 +279,7 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 	while (r == 0 && c->sync_done < need) {
 		if (c->is_syncing)
 			pthread_cond_wait(&c->synced, &c->lock);
-		else if (c->flight_count)
+		else if (atomic_load(&c->flight_count))
 			cfs_container_drain_locked(c);
 		else if (c->is_readonly)
 			r = cfs_err_set(&why, -EROFS, "%s",

@@ -3,6 +3,7 @@
 #include "volume/vols_priv.h"
 
 #include "base/cleanup.h"
+#include "base/xxh.h"
 #include "device/device.h"
 
 #include <assert.h>
@@ -48,10 +49,19 @@ static int write_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return 0;
 }
 
+/* Of the blocks at @data, if they are known. */
+static const uint64_t *hashes_of(const struct cfs_data_flight *flight,
+				 const uint8_t *data)
+{
+	return flight && flight->hashes ?
+	       flight->hashes + (size_t)(data - (const uint8_t *)flight->buf) /
+				CFS_BLOCK_BYTES : NULL;
+}
+
 /* One extent's worth of whole blocks, home at once. */
 static int write_extent(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			struct extent *e, const uint8_t *buf,
-			struct cfs_err *err)
+			const uint64_t *hashes, struct cfs_err *err)
 {
 	const uint64_t seed = cfs_blocks_seed(cfs_container_blocks(v->c));
 	CFS_CLEANUP(cfs_freep) uint64_t *csums = NULL;
@@ -81,7 +91,8 @@ static int write_extent(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	tag.seq = rec.seq = e->seq;
 	for (uint64_t i = 0; i < e->count; i++) {
 		tag.offset = e->offset + i;
-		tag.csum = cfs_tag_csum(&tag, seed, buf + i * CFS_BLOCK_BYTES);
+		tag.csum = hashes ? cfs_tag_csum_of(&tag, seed, hashes[i]) :
+			   cfs_tag_csum(&tag, seed, buf + i * CFS_BLOCK_BYTES);
 		csums[i] = tag.csum;
 		cfs_space_set_tag(v->c, e->vaddr + i, &tag);
 	}
@@ -158,7 +169,8 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			.stamp = cfs_container_stamp(v->c),
 		};
 
-		r = write_extent(v, branch, ino, &e, data, err);
+		r = write_extent(v, branch, ino, &e, data,
+				 hashes_of(flight, data), err);
 	}
 	if (r < 0)
 		return r;
@@ -221,10 +233,22 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			   NULL, err);
 }
 
+bool cfs_data_write_hash(const void *buf, size_t length_bytes, uint64_t *ret)
+{
+	const size_t count = length_bytes / CFS_BLOCK_BYTES;
+	const uint8_t *at = buf;
+
+	if (count < DIRECT_BLOCKS)
+		return false;
+	for (size_t i = 0; i < count; i++, at += CFS_BLOCK_BYTES)
+		ret[i] = cfs_xxh3(at, CFS_BLOCK_BYTES);
+	return true;
+}
+
 int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			 uint64_t offset_bytes, const void *buf,
-			 size_t length_bytes, struct cfs_data_flight *ret,
-			 struct cfs_err *err)
+			 size_t length_bytes, const uint64_t *hashes,
+			 struct cfs_data_flight *ret, struct cfs_err *err)
 {
 	int r;
 
@@ -232,6 +256,8 @@ int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
 	ret->c = c;
 	ret->branch = branch;
 	ret->ino = ino;
+	ret->buf = buf;
+	ret->hashes = hashes;
 	ret->count = 0;
 	r = write_bytes(c, branch, ino, offset_bytes, buf, length_bytes, ret,
 			err);

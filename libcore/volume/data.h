@@ -48,6 +48,8 @@ struct cfs_data_flight {
 	uint64_t	ino;
 	uint16_t	branch;
 	bool		wants_back;	/* call cfs_data_write_back behind it */
+	const void	*buf;
+	const uint64_t	*hashes;	/* of the blocks of buf, or NULL */
 	size_t		count;
 	struct {
 		uint64_t	offset;		/* block */
@@ -56,10 +58,14 @@ struct cfs_data_flight {
 		const void	*buf;
 	} writes[CFS_DATA_FLIGHT_WRITES];
 };
+/* Before the operation: what needs no lock.  @ret has room for the blocks of
+ * @length_bytes.  False: nothing of it would be used. */
+bool cfs_data_write_hash(const void *buf, size_t length_bytes, uint64_t *ret);
+/* @hashes: of that, or NULL. */
 int cfs_data_write_start(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			 uint64_t offset_bytes, const void *buf,
-			 size_t length_bytes, struct cfs_data_flight *ret,
-			 struct cfs_err *err);
+			 size_t length_bytes, const uint64_t *hashes,
+			 struct cfs_data_flight *ret, struct cfs_err *err);
 int cfs_data_write_finish(struct cfs_data_flight *flight, struct cfs_err *err);
 /*
  * Many small writes wait in memory: bring some home, beside others and without

@@ -273,6 +273,7 @@ static void *write_area(void *arg)
 	for (uint64_t i = 1; i <= 400; i++) {
 		uint64_t count = cfs_rng_below(&rng, i % 4 ? 31 : 96) + 1;
 		uint64_t at = cfs_rng_below(&rng, AREA_BLOCKS - count);
+		uint64_t hashes[96];
 		struct cfs_data_flight flight;
 
 		for (size_t k = 0; k < count * HEAL_BLOCK / sizeof(*buf); k++)
@@ -283,7 +284,10 @@ static void *write_area(void *arg)
 		HEAL_OK(cfs_data_write_start(c, w->l->view.branch,
 				w->l->rec.ino,
 				(w->index * AREA_BLOCKS + at) * HEAL_BLOCK,
-				buf, count * HEAL_BLOCK, &flight, &err_));
+				buf, count * HEAL_BLOCK,
+				cfs_data_write_hash(buf, count * HEAL_BLOCK,
+						    hashes) ? hashes : NULL,
+				&flight, &err_));
 		cfs_op_end(c);
 		HEAL_OK(cfs_data_write_finish(&flight, &err_));
 		if (flight.wants_back)
@@ -382,7 +386,7 @@ static void test_write_fails(void **state)
 	HEAL_OK(cfs_data_write_start(l.view.container, l.view.branch,
 				     l.rec.ino, 100 * HEAL_BLOCK,
 				     want + 100 * HEAL_BLOCK, 64 * HEAL_BLOCK,
-				     &flight, &err_));
+				     NULL, &flight, &err_));
 	cfs_op_end(l.view.container);
 	is_lame = true;
 	HEAL_OK(cfs_data_write_finish(&flight, &err_));
@@ -422,7 +426,8 @@ static bool write_small(struct lun *l, uint8_t *model, uint64_t seed)
 		HEAL_OK(cfs_op_begin_beside(c, 1, &err_));
 		HEAL_OK(cfs_data_write_start(c, l->view.branch, l->rec.ino,
 					     block * HEAL_BLOCK, at,
-					     HEAL_BLOCK, &flight, &err_));
+					     HEAL_BLOCK, NULL, &flight,
+					     &err_));
 		cfs_op_end(c);
 		HEAL_OK(cfs_data_write_finish(&flight, &err_));
 		wants_back = flight.wants_back;
