@@ -169,7 +169,12 @@ assert_gone() {
 	mkcfs -q "$P:files" --tree
 	head -c 300000 /dev/urandom >src
 	export CFS_SMB_PASSDB=$PWD/passdb.tdb
+	# As long a path as a manager takes: Samba adds more to it than we do.
+	CFS_RUN=$(mktemp -d "/tmp/cfs-ex.$(printf %046d 0).XXXXXX")
+	[ ${#CFS_RUN} = 65 ]
 	LINES_WANTED=2 start cfsd --smb=127.0.0.1:$PORT "$P"
+	short=$(readlink "$CFS_RUN"/export-smb-*/short)
+	[ -d "$short" ]
 	printf 'secret\nsecret\n' |
 		smbpasswd -c "$CFS_RUN"/export-smb-*/smb.conf -s -a root
 	run -0 smbclient -p $PORT -U root%secret //127.0.0.1/files \
@@ -179,6 +184,17 @@ assert_gone() {
 	end_server
 	[ "$status" = 0 ]
 	assert_gone
+	[ ! -e "$short" ]
+	rmdir "$CFS_RUN"
 	cfscp -q "$P:files:/a" - | cmp - src
 	run -0 cfsck-heal check "$P"
+}
+
+@test "a path that is too long for a socket is told in a line" {
+	need_programs nbdkit
+	CFS_RUN=$(mktemp -d "/tmp/cfs-ex.$(printf %080d 0).XXXXXX")
+	run -2 --separate-stderr cfs-export nbd "$P"
+	[[ $stderr == "cfs-export: $CFS_RUN/"*.nbd": too long a path"* ]]
+	[ "${#stderr_lines[@]}" = 1 ]
+	rmdir "$CFS_RUN"
 }
