@@ -6,7 +6,7 @@ _slicectl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='pools ls show df map set add resize trim rename rm shell'
+	local verbs='pools ls show df map set add evacuate remove replace resize trim rename rm shell'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -35,9 +35,15 @@ _slicectl()
 	map)
 		options='--svg --hilbert --html --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --wait --search' ;;
 	set)
-		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
 	add)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --force -f --wait --search' ;;
+	evacuate)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
+	remove)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --force -f --wait --search' ;;
+	replace)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --yes -y --force -f --wait --search' ;;
 	resize)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
 	trim)
@@ -88,6 +94,8 @@ _slicectl()
 		kind=dirs ;;
 	set,--color)
 		words='auto always never' ;;
+	set,--progress)
+		words='auto always never json' ;;
 	set,--wait)
 		kind=none ;;
 	set,--search)
@@ -97,6 +105,28 @@ _slicectl()
 	add,--wait)
 		kind=none ;;
 	add,--search)
+		kind=dirs ;;
+	evacuate,--color)
+		words='auto always never' ;;
+	evacuate,--progress)
+		words='auto always never json' ;;
+	evacuate,--wait)
+		kind=none ;;
+	evacuate,--search)
+		kind=dirs ;;
+	remove,--color)
+		words='auto always never' ;;
+	remove,--wait)
+		kind=none ;;
+	remove,--search)
+		kind=dirs ;;
+	replace,--color)
+		words='auto always never' ;;
+	replace,--progress)
+		words='auto always never json' ;;
+	replace,--wait)
+		kind=none ;;
+	replace,--search)
 		kind=dirs ;;
 	resize,--color)
 		words='auto always never' ;;

@@ -127,10 +127,14 @@ static int resize_device(struct cfs_cmd *cmd, const struct cfs_name *name)
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	uint64_t old_slices = 0, new_slices = 0;
 	const char *device = cmd->operands[1];
-	int r = slicectl_open(cmd, name->pool, true, &s);
+	struct cfs_session_options opt = {
+		.is_writable = true, .allows_short = true,
+		CFS_CMD_SESSION(cmd)
+	};
+	int r = cfs_session_open(name->pool, &opt, &s, &cmd->err);
 
 	if (r < 0)
-		return r;
+		return cfs_cmd_wrap(cmd, name->pool, r);
 	r = cfs_session_resize_device(s, device, &old_slices, &new_slices,
 				      &cmd->err);
 	r = cfs_cmd_wrap(cmd, device, r);

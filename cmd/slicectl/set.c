@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/vec.h"
+#include "common/progress.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,7 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 		 const struct settings *settings)
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
+	struct cfs_progress *progress;
 	const struct setting *one;
 	size_t i;
 	int r = slicectl_open(cmd, name->pool, true, &s);
@@ -124,8 +126,10 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 	cfs_out_begin_array(cmd->out, "settings");
 	for (i = 0; i < settings->list.count && r == 0; i++) {
 		one = &settings->list.items[i];
+		progress = cfs_progress_begin(cmd, one->key, "bytes", 0);
 		r = cfs_session_set(s, name->volume, one->key, one->value,
 				    &cmd->err);
+		cfs_progress_end(progress);
 		if (r == -EOVERFLOW)	/* a number: misuse all the same */
 			r = cmd->err.code = -EINVAL;
 		if (r < 0) {
@@ -164,13 +168,14 @@ const struct cfs_verb slicectl_set = {
 	.operands = "POOL[:VOLUME] KEY=VALUE...",
 	.help = "change settings of a pool or a volume",
 	.more = "Of a pool: label, cache (SIZE), lease_period (a time), "
-		"clock_drift (parts per million), checked (yes, no); mirror is "
-		"what the pool was made with. Of a volume: limit (SIZE, or "
+		"clock_drift (parts per million), checked (yes, no); mirror=yes "
+		"puts every slice on two devices, for good. Of a volume: limit (SIZE, or "
 		"none), checked.",
 	.examples =
 		"slicectl set pool.img label=lab lease_period=30s\n"
+		"slicectl set pool.img mirror=yes\n"
 		"slicectl set pool.img:vm0 limit=20G",
-	.common = CFS_COMMON_WRITE,
+	.common = CFS_COMMON_WORK,
 	.items = "settings",
 	.min_operands = 2,
 	.max_operands = CFS_OPERANDS_MANY,

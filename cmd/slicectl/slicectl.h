@@ -14,10 +14,13 @@ extern const struct cfs_tool slicectl_tool;
 
 extern const struct cfs_verb slicectl_add;
 extern const struct cfs_verb slicectl_df;
+extern const struct cfs_verb slicectl_evacuate;
 extern const struct cfs_verb slicectl_ls;
 extern const struct cfs_verb slicectl_map;
 extern const struct cfs_verb slicectl_pools;
+extern const struct cfs_verb slicectl_remove;
 extern const struct cfs_verb slicectl_rename;
+extern const struct cfs_verb slicectl_replace;
 extern const struct cfs_verb slicectl_resize;
 extern const struct cfs_verb slicectl_rm;
 extern const struct cfs_verb slicectl_set;

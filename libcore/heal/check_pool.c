@@ -55,7 +55,7 @@ int cfs_check_devices(struct check *k)
 
 		if (dev)
 			check_label(k, set, i, dev);
-		else
+		else if (!cfs_devset_is_removed(set, i))
 			cfs_check_say(k, "device",
 				      "device %" PRIu32 " is missing", i);
 	}

@@ -22,6 +22,21 @@ uint64_t cfs_pool_lo(const uint8_t pool_uuid[16])
 	return le64_get(lo);
 }
 
+bool cfs_label_is_removed(const struct cfs_label *label, uint32_t index)
+{
+	return index < CFS_LABEL_REMOVED_MAX &&
+	       label->removed[index / 8] >> index % 8 & 1;
+}
+
+uint32_t cfs_label_removed_count(const struct cfs_label *label)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < CFS_LABEL_REMOVED_MAX; i++)
+		n += cfs_label_is_removed(label, i);
+	return n;
+}
+
 void cfs_label_pack(const struct cfs_label *label, uint64_t offset_bytes,
 		    struct cfs_page_disk *disk)
 {
@@ -52,6 +67,7 @@ void cfs_label_pack(const struct cfs_label *label, uint64_t offset_bytes,
 	p->device_index = le32_put(label->device_index);
 	p->device_count = le32_put(label->device_count);
 	p->vote_count = le32_put(label->vote_count);
+	memcpy(p->removed, label->removed, sizeof(p->removed));
 	for (unsigned int i = 0; i < CFS_LABEL_HINT_COUNT; i++) {
 		memcpy(p->hints[i].device_uuid, label->hints[i].device_uuid,
 		       sizeof(p->hints[i].device_uuid));
@@ -159,6 +175,9 @@ int cfs_label_unpack(const struct cfs_page_disk *disk, uint64_t offset_bytes,
 		.vote_count = le32_get(p->vote_count),
 	};
 	memcpy(label.pool_uuid, p->pool_uuid, sizeof(label.pool_uuid));
+	/* Else it is a reserved field, and anything may stand there. */
+	if (label.features_incompat & CFS_FEATURE_REMOVED)
+		memcpy(label.removed, p->removed, sizeof(label.removed));
 	memcpy(label.device_uuid, p->device_uuid, sizeof(label.device_uuid));
 	if (!cfs_field_text_get(label.name, p->name, sizeof(p->name)))
 		return cfs_err_set(err, -EUCLEAN, "label: name has no end");

@@ -21,10 +21,16 @@
 #define CFS_POOL_FLAG_MIRROR	0x1u	/* each block on two devices */
 #define CFS_POOL_FLAG_SHARED	0x2u	/* several hosts see the devices */
 
-/* No feature is known to version 1 beyond the base. */
+/* Incompatible: devices were taken out of the pool, and the label says which.
+ * Who does not know that would miss them. */
+#define CFS_FEATURE_REMOVED	UINT64_C(0x1)
+
 #define CFS_FEATURES_COMPAT	UINT64_C(0)
 #define CFS_FEATURES_RO_COMPAT	UINT64_C(0)
-#define CFS_FEATURES_INCOMPAT	UINT64_C(0)
+#define CFS_FEATURES_INCOMPAT	CFS_FEATURE_REMOVED
+
+/* Of so many devices, by index, a label can say that they were taken out. */
+#define CFS_LABEL_REMOVED_MAX	1024u
 
 struct cfs_label_hint_disk {
 	uint8_t	device_uuid[16];
@@ -50,11 +56,13 @@ struct cfs_label_payload_disk {
 	le32	device_index;
 	le32	device_count;		/* when this label was written */
 	le32	vote_count;
-	uint8_t	reserved0[252];
+	uint8_t	removed[CFS_LABEL_REMOVED_MAX / 8]; /* a bit for each index */
+	uint8_t	reserved0[124];
 	struct cfs_label_hint_disk hints[CFS_LABEL_HINT_COUNT]; /* the others */
 };
 CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, features_compat, 112);
 CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, flags, 176);
+CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, removed, 196);
 CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, hints, 448);
 CFS_ASSERT_SIZE(struct cfs_label_payload_disk, 4032);
 
@@ -76,11 +84,19 @@ struct cfs_label {
 	uint32_t	vote_count;	/* shared pools: the first so many devices
 					 * have seats that count, for ever; 0:
 					 * as many as there are, up to three */
+	/* Bit i % 8 of byte i / 8: the device with index i was taken out of the
+	 * pool; no device gets its index again. */
+	uint8_t		removed[CFS_LABEL_REMOVED_MAX / 8];
 	struct {
 		uint8_t	device_uuid[16];
 		char	path[CFS_LABEL_HINT_PATH_BYTES];
 	} hints[CFS_LABEL_HINT_COUNT];	/* a null UUID ends the list */
 };
+
+/* Was the device with that index taken out of the pool? */
+bool cfs_label_is_removed(const struct cfs_label *label, uint32_t index);
+/* How many were. */
+uint32_t cfs_label_removed_count(const struct cfs_label *label);
 
 /* Low 64 bits of a pool's UUID, as every page carries it. */
 uint64_t cfs_pool_lo(const uint8_t pool_uuid[16]);

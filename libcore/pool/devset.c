@@ -9,6 +9,8 @@
  */
 #include "pool/devset_priv.h"
 
+#include "pool/devset_exclude.h"
+
 #include "device/overlay.h"
 
 #include "base/cleanup.h"
@@ -45,6 +47,11 @@ const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
 const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index)
 {
 	return slot_of(set, index)->path;
+}
+
+bool cfs_devset_is_removed(const struct cfs_devset *set, uint32_t index)
+{
+	return cfs_label_is_removed(&slot_of(set, 0)->label, index);
 }
 
 bool cfs_devset_is_writable(const struct cfs_devset *set)
@@ -164,6 +171,8 @@ static struct cfs_devset *set_new(const struct cfs_devset_options *opt)
 	set->is_overlay = opt->is_overlay || !opt->is_writable;
 	set->warn = opt->warn;
 	set->arg = opt->arg;
+	set->without = opt->without;
+	set->allows_short = opt->allows_short;
 	return set;
 }
 
@@ -193,7 +202,9 @@ int cfs_label_compare(const struct cfs_label *a, const char *path_a,
 		what = "the slice size";
 	else if (a->slices_offset_bytes != b->slices_offset_bytes)
 		what = "where slices begin";
-	else if (a->flags != b->flags)
+	/* Whether it is a mirror the newest says: it may become one. */
+	else if ((a->flags ^ b->flags) &
+		 ~(a->seq == b->seq ? 0 : CFS_POOL_FLAG_MIRROR))
 		what = "the kind of pool";
 	else if (a->seat_count != b->seat_count)
 		what = "the number of seats";
@@ -215,7 +226,8 @@ static int check_one(const struct cfs_devset *set, const struct cfs_found *f,
 	uint64_t unknown = f->label.features_ro_compat &
 		~CFS_FEATURES_RO_COMPAT;
 
-	if (cfs_dev_size_bytes(f->dev) < f->label.size_bytes)
+	if (cfs_dev_size_bytes(f->dev) < f->label.size_bytes &&
+	    !set->allows_short)
 		return cfs_err_set(err, -EUCLEAN, "%s: shorter than its label "
 				   "says", f->path);
 	if (unknown && !set->is_overlay)
@@ -330,6 +342,7 @@ static int place_all(struct cfs_devset *set, struct cfs_found_list *list,
 		struct cfs_found *f = &list->found.items[i];
 
 		if (f->label.device_index < set->count &&
+		    !cfs_label_is_removed(master, f->label.device_index) &&
 		    !rival(list, master, f))
 			r = cfs_err_set(err, -EUCLEAN, "%s: another device of "
 					"the pool has the index %" PRIu32
@@ -340,6 +353,7 @@ static int place_all(struct cfs_devset *set, struct cfs_found_list *list,
 		struct cfs_found *f = &list->found.items[i];
 
 		if (f->label.device_index >= set->count ||
+		    cfs_label_is_removed(master, f->label.device_index) ||
 		    rival(list, master, f) != f)
 			r = leave_out(set, f, i == 0, err);
 		else
@@ -392,7 +406,9 @@ static int fill_missing(struct cfs_devset *set, const struct cfs_label *master,
 		slot->label.slice_count = 0;
 		memset(slot->label.device_uuid, 0, 16);
 		memset(slot->label.hints, 0, sizeof(slot->label.hints));
-		if (next_absent_hint(set, master, &hint)) {
+		/* One that was taken out has no hint. */
+		if (!cfs_label_is_removed(master, index) &&
+		    next_absent_hint(set, master, &hint)) {
 			memcpy(slot->label.device_uuid,
 			       master->hints[hint].device_uuid, 16);
 			path = master->hints[hint].path;
@@ -417,7 +433,7 @@ static int report_missing(const struct cfs_devset *set, const char *first,
 		const struct cfs_devset_slot *slot = set->slots[index];
 		const char *path = slot->path[0] ? slot->path : "?";
 
-		if (slot->dev)
+		if (slot->dev || cfs_devset_is_removed(set, index))
 			continue;
 		cfs_uuid_format(slot->label.device_uuid, uuid);
 		if (is_mirror) {
@@ -435,6 +451,36 @@ static int report_missing(const struct cfs_devset *set, const char *first,
 				   note->code ? note->msg : "");
 	}
 	return 0;
+}
+
+/* What the newest label says of the whole pool holds for all. */
+static void agree(struct cfs_devset *set, const struct cfs_label *master)
+{
+	for (uint32_t i = 0; i < set->count; i++) {
+		struct cfs_label *label = &set->slots[i]->label;
+
+		label->flags = master->flags;
+		label->features_incompat = master->features_incompat;
+		memcpy(label->removed, master->removed,
+		       sizeof(label->removed));
+	}
+}
+
+/* The device that is given up, if it is there at all. */
+static int do_without(struct cfs_devset *set, struct cfs_err *err)
+{
+	uint32_t index;
+	int r;
+
+	if (!set->without)
+		return 0;
+	if (!cfs_devset_is_mirror(set))
+		return cfs_err_set(err, -EINVAL, "%s: only a mirror opens "
+				   "without one of its devices", set->without);
+	r = cfs_devset_find(set, set->without, &index, err);
+	if (r == 0)
+		cfs_devset_exclude(set, index);
+	return r;
 }
 
 static int assemble(struct cfs_devset *set, struct cfs_found_list *list,
@@ -456,6 +502,10 @@ static int assemble(struct cfs_devset *set, struct cfs_found_list *list,
 	r = place_all(set, list, &master, err);
 	if (r == 0)
 		r = fill_missing(set, &master, err);
+	if (r == 0)
+		agree(set, &master);
+	if (r == 0)
+		r = do_without(set, err);
 	if (r == 0)
 		r = report_missing(set, first, &list->note, err);
 	return r;

@@ -28,6 +28,14 @@ struct cfs_devset_options {
 	/* For a client, which writes beside the one who holds the pool: it
 	 * takes no lock, nor a block device for itself. */
 	bool			is_beside;
+	/*
+	 * A path, or a UUID in text: this device of a mirror is given up, and
+	 * treated as missing.  May be NULL.
+	 */
+	const char		*without;
+	/* A device may be shorter than its label says: somebody is about to
+	 * make the label say so too. */
+	bool			allows_short;
 	/* For a block device that somebody has open for itself alone. */
 	unsigned int		wait_seconds;
 	bool			(*stop)(void *arg);	/* may be NULL */
@@ -69,6 +77,9 @@ const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
 					 uint32_t index);
 /* Where it was opened (absolute path), or its last known path. */
 const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index);
+/* It was taken out of the pool: its index is nobody's, for ever, and it is
+ * NULL without being missing. */
+bool cfs_devset_is_removed(const struct cfs_devset *set, uint32_t index);
 /* As asked for; with an overlay too (then changes stay in memory). */
 bool cfs_devset_is_writable(const struct cfs_devset *set);
 bool cfs_devset_is_overlay(const struct cfs_devset *set);
@@ -102,6 +113,9 @@ int cfs_label_read(struct cfs_dev *dev, struct cfs_label *ret,
  * pool is opened.
  */
 int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err);
+/* The same if that broke off, as one finds who takes the pool over from a
+ * process that died: some are older than others, or a copy is torn. */
+int cfs_devset_level_labels(struct cfs_devset *set, struct cfs_err *err);
 /*
  * Take a freshly labelled device into the set as the next index; owned by the
  * set on success.  Writes no label of the others.
@@ -120,6 +134,16 @@ int cfs_devset_follow(struct cfs_devset *set, struct cfs_devset *newer,
 		      uint32_t *ret_first, struct cfs_err *err);
 /* The name of the pool in memory, for write_labels; cut to what a label has. */
 void cfs_devset_set_name(struct cfs_devset *set, const char *name);
+/*
+ * In memory, for write_labels: the pool is a mirror from now on; the device
+ * was taken out of it (its label is not written any more, and who calls closes
+ * it with cfs_devset_exclude).  -EINVAL: its index is too high for that.
+ */
+void cfs_devset_set_mirror(struct cfs_devset *set);
+int cfs_devset_set_removed(struct cfs_devset *set, uint32_t index,
+			   struct cfs_err *err);
+/* Forget where a missing device was last seen: something else is there. */
+void cfs_devset_forget_path(struct cfs_devset *set, uint32_t index);
 /* Change the geometry of one device in memory (growth), for write_labels. */
 void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,
 			 uint64_t size_bytes, uint64_t slice_count);

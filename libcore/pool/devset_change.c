@@ -35,6 +35,7 @@ static void hints_put(const struct cfs_devset *set, struct cfs_label *label)
 		const struct cfs_devset_slot *slot = set->slots[index];
 
 		if (index == label->device_index ||
+		    cfs_devset_is_removed(set, index) ||
 		    cfs_uuid_is_null(slot->label.device_uuid))
 			continue;
 		memcpy(label->hints[hint].device_uuid, slot->label.device_uuid,
@@ -56,7 +57,7 @@ int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err)
 		struct cfs_err why = CFS_ERR_INIT;
 		int code;
 
-		if (!slot->dev)
+		if (!slot->dev || cfs_devset_is_removed(set, index))
 			continue;
 		label.seq = seq;
 		label.device_count = set->count;
@@ -71,6 +72,26 @@ int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err)
 		r = r ? r : code;
 	}
 	return r;
+}
+
+int cfs_devset_level_labels(struct cfs_devset *set, struct cfs_err *err)
+{
+	bool is_level = true;
+
+	for (uint32_t i = 0; i < set->count; i++) {
+		struct cfs_dev *dev = set->slots[i]->dev;
+		struct cfs_label label;
+		unsigned int bad = 0;
+
+		/* Its label cannot be written before it says another size. */
+		if (dev && cfs_dev_size_bytes(dev) <
+			   set->slots[i]->label.size_bytes)
+			return 0;
+		if (dev && (cfs_label_read(dev, &label, &bad, NULL) < 0 ||
+			    bad || label.seq < set->label_seq))
+			is_level = false;
+	}
+	return is_level ? 0 : cfs_devset_write_labels(set, err);
 }
 
 int cfs_devset_add(struct cfs_devset *set, struct cfs_dev *dev,
@@ -112,6 +133,33 @@ void cfs_devset_set_name(struct cfs_devset *set, const char *name)
 	for (index = 0; index < set->count; index++)
 		snprintf(set->slots[index]->label.name, CFS_LABEL_NAME_BYTES,
 			 "%s", name);
+}
+
+void cfs_devset_set_mirror(struct cfs_devset *set)
+{
+	for (uint32_t i = 0; i < set->count; i++)
+		set->slots[i]->label.flags |= CFS_POOL_FLAG_MIRROR;
+}
+
+int cfs_devset_set_removed(struct cfs_devset *set, uint32_t index,
+			   struct cfs_err *err)
+{
+	if (index >= CFS_LABEL_REMOVED_MAX)
+		return cfs_err_set(err, -EINVAL, "only the first %u devices of "
+				   "a pool can be taken out",
+				   CFS_LABEL_REMOVED_MAX);
+	for (uint32_t i = 0; i < set->count; i++) {
+		struct cfs_label *label = &set->slots[i]->label;
+
+		label->features_incompat |= CFS_FEATURE_REMOVED;
+		label->removed[index / 8] |= (uint8_t)(1u << index % 8);
+	}
+	return 0;
+}
+
+void cfs_devset_forget_path(struct cfs_devset *set, uint32_t index)
+{
+	set->slots[index]->path[0] = '\0';
 }
 
 void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,

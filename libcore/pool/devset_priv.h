@@ -30,6 +30,8 @@ struct cfs_devset {
 	uint32_t		count;		/* atomic */
 	bool			is_writable;
 	bool			is_overlay;
+	bool			allows_short;
+	const char		*without;	/* while it is put together */
 	uint64_t		label_seq;	/* the highest that was seen */
 	void			(*warn)(void *arg, const char *line);
 	void			*arg;

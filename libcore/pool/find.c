@@ -176,10 +176,11 @@ static int check_known(const struct finder *f, const char *path,
 	return 0;
 }
 
-static int check_size(const struct cfs_dev *dev, const struct cfs_label *label,
-		      struct cfs_err *err)
+static int check_size(const struct finder *f, const struct cfs_dev *dev,
+		      const struct cfs_label *label, struct cfs_err *err)
 {
-	if (cfs_dev_size_bytes(dev) >= label->size_bytes)
+	if (cfs_dev_size_bytes(dev) >= label->size_bytes ||
+	    f->opt->allows_short)
 		return 0;
 	return cfs_err_set(err, -EUCLEAN, "%s: shorter than its label says "
 			   "(%" PRIu64 " of %" PRIu64 " bytes)",
@@ -250,7 +251,7 @@ static int examine(struct finder *f, const char *path, bool is_hinted,
 	r = check_known(f, path, label.device_uuid, st_dev, st_ino, err);
 	if (r)
 		return r;
-	if (check_size(dev, &label, &why) < 0)
+	if (check_size(f, dev, &label, &why) < 0)
 		return note(f, &why);
 	r = take(f, path, &label, &dev, st_dev, st_ino, err);
 	return r < 0 ? r : 1;
@@ -307,7 +308,10 @@ static int follow_hints(struct finder *f, struct cfs_err *err)
 
 static bool is_all_found(const struct cfs_found_list *list)
 {
-	return list->found.count >= cfs_found_master(list)->device_count;
+	const struct cfs_label *master = cfs_found_master(list);
+
+	return list->found.count + cfs_label_removed_count(master) >=
+	       master->device_count;
 }
 
 static int scan_directory(struct finder *f, const char *directory,
@@ -428,7 +432,7 @@ static int open_first(struct finder *f, const char *name, const char *path,
 	r = cfs_label_read(dev, &label, NULL, err);
 	if (r < 0)
 		return explain_foreign(name, path, r, err);
-	r = check_size(dev, &label, err);
+	r = check_size(f, dev, &label, err);
 	if (r < 0)
 		return r;
 	r = cfs_file_identity(path, &st_dev, &st_ino);

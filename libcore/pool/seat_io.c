@@ -93,15 +93,18 @@ int cfs_seat_read_one(struct cfs_dev *dev, const struct cfs_label *label,
 }
 
 /*
- * How many devices may carry a record.  On a mirror others take the place of
- * those that are missing; in any other pool nothing is ever missing.
+ * How many devices, from the first, may carry a record.  On a mirror others
+ * take the place of those that are missing; in any other pool nothing is ever missing.
  */
 static uint32_t reader_count(const struct cfs_devset *set)
 {
-	uint32_t count = cfs_devset_count(set);
+	uint32_t count = cfs_devset_count(set), index, used = 0;
 
-	return cfs_devset_is_mirror(set) ? count :
-		CFS_MIN(count, CFS_SEAT_DEVICES);
+	if (cfs_devset_is_mirror(set))
+		return count;
+	for (index = 0; index < count && used < CFS_SEAT_DEVICES; index++)
+		used += !cfs_devset_is_removed(set, index);
+	return index;
 }
 
 /* Two that each went on without the other cannot be told apart by age. */
@@ -116,7 +119,7 @@ static int check_halves(const struct cfs_devset *set, const struct one *ones,
 			    is_absent(&ones[j].seat, i))
 				return cfs_err_set(err, -EUCLEAN, "%s and %s "
 					"were each used without the other: "
-					"keep one and take the other away",
+					"give one up with slicectl replace -f",
 					cfs_devset_path(set, j),
 					cfs_devset_path(set, i));
 	return 0;
@@ -254,6 +257,7 @@ static uint32_t next_target(const struct cfs_devset *set,
 	uint32_t count = cfs_devset_count(set);
 
 	while (index < count && (!cfs_devset_dev(set, index) ||
+				 cfs_devset_is_removed(set, index) ||
 				 is_absent(seat, index)))
 		index++;
 	return index;

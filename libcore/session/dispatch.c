@@ -5,6 +5,7 @@
  */
 #include "session/here.h"
 #include "base/clock.h"
+#include "session/devices.h"
 #include "session/local.h"
 #include "session/remote.h"
 #include "session/session_priv.h"
@@ -76,6 +77,48 @@ int cfs_here_resize_device(struct cfs_session *s, const char *device,
 		     : cfs_remote_resize_device(s->remote, device,
 						ret_old_slices, ret_new_slices,
 						err);
+}
+
+/* These are done by whoever has the pool to itself, or not at all. */
+static int refuse_to_move(struct cfs_session *s, struct cfs_err *err)
+{
+	return s->remote ? cfs_err_set(err, -EBUSY, "another process serves "
+				       "the pool, and slices are moved only "
+				       "when none does: end it first") : 0;
+}
+
+int cfs_session_evacuate(struct cfs_session *s, const char *device,
+			 struct cfs_move_result *ret, struct cfs_err *err)
+{
+	int r = refuse_to_move(s, err);
+
+	return r < 0 ? r : cfs_local_evacuate(s, device, ret, err);
+}
+
+int cfs_session_remove_device(struct cfs_session *s, const char *device,
+			      bool is_forced, struct cfs_err *err)
+{
+	int r = refuse_to_move(s, err);
+
+	return r < 0 ? r : cfs_local_remove_device(s, device, is_forced, err);
+}
+
+int cfs_session_replace_device(struct cfs_session *s, const char *old,
+			       const char *path, bool is_forced,
+			       struct cfs_move_result *ret, struct cfs_err *err)
+{
+	int r = refuse_to_move(s, err);
+
+	return r < 0 ? r : cfs_local_replace_device(s, old, path, is_forced,
+						    ret, err);
+}
+
+int cfs_session_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
+			    struct cfs_err *err)
+{
+	int r = refuse_to_move(s, err);
+
+	return r < 0 ? r : cfs_local_make_mirror(s, ret, err);
 }
 
 int cfs_here_trim(struct cfs_session *s, const char *container,

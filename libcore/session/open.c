@@ -26,6 +26,7 @@
 #include "pool/devset_exclude.h"
 #include "lease/conn_lease.h"
 #include "lease/period.h"
+#include "session/devices.h"
 #include "session/direct.h"
 #include "session/refer.h"
 #include "session/remote.h"
@@ -93,6 +94,8 @@ static struct cfs_devset_options set_options(const struct cfs_session *s)
 		.warn = s->opt.warn,
 		.arg = s->opt.arg,
 		.stop = s->opt.stop,
+		.without = s->opt.without,
+		.allows_short = s->opt.allows_short,
 	};
 }
 
@@ -161,9 +164,14 @@ static int open_held(struct cfs_session *s, bool was_clean,
 
 	exclude_stale(s);
 	r = note_absent(s, err);
+	if (r == 0 && !was_clean && !cfs_devset_is_overlay(s->set) &&
+	    !cfs_holder_is_shared(s->holder))
+		r = cfs_devset_level_labels(s->set, err);
 	if (r == 0)
 		r = cfs_pool_open(s->set, s->seat.epoch, s->seat.roots, &opt,
 				  &s->pool, err);
+	if (r == 0)
+		r = cfs_session_level_roots(s, err);
 	if (r == 0)
 		r = cfs_session_follow_period(s, err);
 	if (r == 0 && (!s->opt.must_hold || !s->opt.is_writable))

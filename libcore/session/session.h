@@ -72,6 +72,15 @@ struct cfs_session_options {
 	const char		*lease;
 	const char *const	*search;	/* directories */
 	size_t			search_count;
+	/*
+	 * A path, or a UUID in text, of a mirror's device that is not looked at:
+	 * of two halves that were each used without the other, the one that is
+	 * given up.  NULL: none.
+	 */
+	const char		*without;
+	/* A device may be shorter than its label says (cfs_session_resize_device
+	 * is going to be called). */
+	bool			allows_short;
 	/* To reach a holder on another host: PEM files; NULL: none. */
 	const char		*tls_cert, *tls_key, *tls_ca;
 	cfs_stop_fn		stop;		/* may be NULL */
@@ -153,7 +162,9 @@ struct cfs_device_info {
 	uint8_t		uuid[16];
 	char		path[4096];	/* empty: missing */
 	const char	*kind;		/* "file", "block" */
-	const char	*state;		/* "ok", "missing", "out", "stale" */
+	const char	*state;		/* "ok", "missing", "out",
+					 * "evacuating", "evacuated" (empty),
+					 * "removed" (half: to be repeated) */
 	uint64_t	size_bytes;
 	uint64_t	slice_count, used_slices, free_slices, frozen_slices,
 			bad_slices;
@@ -213,6 +224,45 @@ int cfs_session_add_device(struct cfs_session *s, const char *path,
 int cfs_session_resize_device(struct cfs_session *s, const char *device,
 			      uint64_t *ret_old_slices,
 			      uint64_t *ret_new_slices, struct cfs_err *err);
+
+/*
+ * Moving slices between devices.  The pool must be this process's alone: it is
+ * no shared one, no other process serves it, no client may write beside it
+ * (-EBUSY).  All go on where they were broken off when they are
+ * called again.  A dry run fills in what would be needed, and moves nothing.
+ */
+struct cfs_move_result {
+	uint64_t	need_slices, need_bytes;	/* to be moved */
+	uint64_t	free_slices;		/* where they could go */
+	uint64_t	moved_slices, moved_bytes;	/* written, by this call */
+	uint64_t	left_slices;		/* not moved, as it failed */
+	uint64_t	damaged_blocks;		/* moved as they are: no copy of
+						 * them is good */
+};
+/*
+ * Move all slices of a device elsewhere; nothing new comes there.  @device: a
+ * path, or a UUID in text.  @ret is set also when it fails.
+ * -ENOENT; -ENOSPC: no room elsewhere, before anything is moved; -EINTR; -EIO.
+ */
+int cfs_session_evacuate(struct cfs_session *s, const char *device,
+			 struct cfs_move_result *ret, struct cfs_err *err);
+/* Take an empty device out of the pool.  -EBUSY: slices there are in use;
+ * -EPERM: some are frozen, and !is_forced; -ERANGE: it is needed. */
+int cfs_session_remove_device(struct cfs_session *s, const char *device,
+			      bool is_forced, struct cfs_err *err);
+/*
+ * Put the device at @path in the place of @old, which may be missing if the
+ * pool is a mirror; then all its slices have two places again, and @old is
+ * taken out.  @is_forced: as in cfs_session_add_device.
+ */
+int cfs_session_replace_device(struct cfs_session *s, const char *old,
+			       const char *path, bool is_forced,
+			       struct cfs_move_result *ret,
+			       struct cfs_err *err);
+/* Make the pool a mirror; or give those slices of one a second place that have
+ * none.  The same as setting "mirror" to "yes", with the result. */
+int cfs_session_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
+			    struct cfs_err *err);
 
 struct cfs_trim_result {
 	uint64_t	returned_slices;	/* to the pool */

@@ -124,6 +124,7 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 struct cfs_slice_counts {
 	uint64_t	total, used, free, frozen, bad;
 	uint64_t	kept;	/* of all: free ones that only takeovers get */
+	uint64_t	usable;	/* logical slices that there can be more */
 };
 /* Of one device, or of all (UINT32_MAX). */
 int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,

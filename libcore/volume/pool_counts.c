@@ -77,6 +77,29 @@ static int find_frozen(struct cfs_pool *pool, struct count_state *st,
 	return r;
 }
 
+/*
+ * Of one device what is not in use is free; of the pool that is only what can
+ * be had: not on devices that are missing or being evacuated.
+ */
+static void count_free(const struct cfs_pool *pool, uint32_t device_index,
+		       struct cfs_slice_counts *ret)
+{
+	const uint64_t taken = ret->used + ret->frozen + ret->bad;
+
+	if (device_index == UINT32_MAX) {
+		for (uint32_t i = 0; i < pool->device_count; i++)
+			ret->free += cfs_pool_device_free(pool, i);
+		ret->total = taken + ret->free;
+		ret->usable = cfs_pool_slices_free(pool);
+		return;
+	}
+	if (device_index < pool->device_count &&
+	    !pool->devices[device_index].is_removed)
+		ret->total = pool->devices[device_index].slice_count;
+	ret->free = ret->total > taken ? ret->total - taken : 0;
+	ret->usable = cfs_pool_device_free(pool, device_index);
+}
+
 int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
 			  struct cfs_slice_counts *ret, struct cfs_err *err)
 {
@@ -84,15 +107,12 @@ int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	for (uint32_t i = 0; i < pool->device_count; i++)
-		if (device_index == UINT32_MAX || device_index == i)
-			ret->total += pool->devices[i].slice_count;
 	r = find_frozen(pool, &st, err);
 	if (r == 0 && cfs_pool_slices(pool, count_slice, &st, err) < 0)
 		r = -EUCLEAN;
 	cfs_vec_done(&st.frozen);
-	ret->free = ret->total - ret->used - ret->frozen - ret->bad;
 	cfs_container_lock(pool->c0);
+	count_free(pool, device_index, ret);
 	ret->kept = CFS_MIN(cfs_pool_slices_kept(pool) *
 			    cfs_pool_piece_count(pool), ret->free);
 	cfs_container_unlock(pool->c0);

@@ -18,6 +18,7 @@ struct device_slices {
 	uint64_t	free_used;	/* free ones below, used once before */
 	uint64_t	cursor;		/* look for those from here on */
 	bool		is_usable;	/* present, not out, not evacuating */
+	bool		is_removed;
 };
 
 struct member_entry {

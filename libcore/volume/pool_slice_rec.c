@@ -9,6 +9,8 @@
 #include "ondisk/slice_header.h"
 #include "tree/tree.h"
 
+#include <limits.h>
+
 struct cfs_key cfs_pool_slice_key(uint32_t device, uint64_t slice)
 {
 	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SLICE, device),
@@ -25,6 +27,15 @@ int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 			   const uint8_t uuid[16], uint64_t lslice,
 			   const struct cfs_piece *pieces, uint32_t state,
 			   struct cfs_err *err)
+{
+	return cfs_pool_slice_headers_of(pool, container_id, uuid, lslice,
+					 pieces, UINT_MAX, state, err);
+}
+
+int cfs_pool_slice_headers_of(struct cfs_pool *pool, uint64_t container_id,
+			      const uint8_t uuid[16], uint64_t lslice,
+			      const struct cfs_piece *pieces, unsigned int mask,
+			      uint32_t state, struct cfs_err *err)
 {
 	const struct cfs_label *label0 = cfs_devset_label(pool->set, 0);
 	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
@@ -59,7 +70,7 @@ int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
 			.generation = p->generation,
 		};
 
-		if (!(p->flags & CFS_PIECE_USED))
+		if (!(p->flags & CFS_PIECE_USED) || !(mask & 1u << i))
 			continue;
 		dev = cfs_devset_dev(pool->set, p->device_index);
 		if (!dev)

@@ -68,6 +68,7 @@ int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 							   NULL) == 0) {
 			list[i].slice_count = rec.slice_count;
 			list[i].is_usable = rec.state == CFS_DEVICE_OK;
+			list[i].is_removed = rec.state == CFS_DEVICE_REMOVED;
 		} else {
 			list[i].is_usable = true;
 		}
@@ -184,10 +185,11 @@ void cfs_pool_slices_changed(struct cfs_pool *pool)
 			 __ATOMIC_RELAXED);
 }
 
-/* A free slice of a device, used once before: the next behind the cursor. */
+/* A free slice of a device, used once before: the next behind the cursor whose
+ * last life was before @below. */
 static int find_free_used(struct cfs_pool *pool, uint32_t device,
-			  uint64_t *ret_slice, uint32_t *ret_generation,
-			  struct cfs_err *err)
+			  uint32_t below, uint64_t *ret_slice,
+			  uint32_t *ret_generation, struct cfs_err *err)
 {
 	struct device_slices *d = &pool->devices[device];
 
@@ -205,7 +207,8 @@ static int find_free_used(struct cfs_pool *pool, uint32_t device,
 						 &rec, err);
 			if (r < 0)
 				return r;
-			if (rec.use == CFS_SLICE_USE_FREE) {
+			if (rec.use == CFS_SLICE_USE_FREE &&
+			    rec.generation < below) {
 				*ret_slice = cur.key.w[1];
 				*ret_generation = rec.generation;
 				d->cursor = cur.key.w[1] + 1;
@@ -219,8 +222,9 @@ static int find_free_used(struct cfs_pool *pool, uint32_t device,
 	return cfs_err_set(err, -ENOSPC, "no free slice");
 }
 
-/* One slice of @device; it counts as taken from now on. */
-static int take_from(struct cfs_pool *pool, uint32_t device,
+/* One slice of @device, whose last life was before @below; it counts as taken
+ * from now on. */
+static int take_from(struct cfs_pool *pool, uint32_t device, uint32_t below,
 		     struct cfs_piece *ret, struct cfs_err *err)
 {
 	struct device_slices *d = &pool->devices[device];
@@ -230,7 +234,8 @@ static int take_from(struct cfs_pool *pool, uint32_t device,
 	if (d->virgin_from < d->slice_count) {
 		d->virgin_from++;
 	} else {
-		int r = find_free_used(pool, device, &slice, &generation, err);
+		int r = find_free_used(pool, device, below, &slice,
+				       &generation, err);
 
 		if (r < 0)
 			return r;
@@ -290,7 +295,7 @@ int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 
 		if (device == UINT32_MAX)
 			break;
-		r = take_from(pool, device, &pieces[got], err);
+		r = take_from(pool, device, UINT32_MAX, &pieces[got], err);
 		if (r < 0)
 			return r;
 		got++;
@@ -301,6 +306,60 @@ int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 		return cfs_err_set(err, -ENOSPC, "no free slice in the pool");
 	cfs_pool_slices_changed(pool);
 	return 0;
+}
+
+/* The usable device with the most free slices that is not marked. */
+static uint32_t best_unmarked(const struct cfs_pool *pool, const bool *marks)
+{
+	uint32_t best = UINT32_MAX;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < pool->device_count; i++) {
+		if (!marks[i] && device_free(&pool->devices[i]) > most) {
+			most = device_free(&pool->devices[i]);
+			best = i;
+		}
+	}
+	return best;
+}
+
+int cfs_pool_piece_pick(struct cfs_pool *pool,
+			const struct cfs_piece apart[CFS_PIECES_MAX],
+			uint32_t exact, uint32_t floor, struct cfs_piece *ret,
+			struct cfs_err *err)
+{
+	bool *marks = calloc(pool->device_count, sizeof(*marks));
+	int r = -ENOSPC;
+
+	if (!marks)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (apart[i].flags & CFS_PIECE_USED &&
+		    apart[i].device_index < pool->device_count)
+			marks[apart[i].device_index] = true;
+	while (r == -ENOSPC) {
+		const uint32_t device = best_unmarked(pool, marks);
+
+		if (device == UINT32_MAX) {
+			cfs_err_set(err, r, "no free slice on another device");
+			break;
+		}
+		r = take_from(pool, device, exact ? exact : UINT32_MAX, ret,
+			      err);
+		marks[device] = true;
+	}
+	free(marks);
+	if (r == 0)
+		ret->generation = exact ? exact : CFS_MAX(ret->generation,
+							  floor + 1);
+	cfs_pool_slices_changed(pool);
+	return r;
+}
+
+uint64_t cfs_pool_device_free(const struct cfs_pool *pool, uint32_t device)
+{
+	return device < pool->device_count ?
+	       device_free(&pool->devices[device]) : 0;
 }
 
 uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool)

@@ -9,9 +9,9 @@
 
 #include <assert.h>
 
-/* What stands in a slice is of no use: but for its headers, which stay until
- * the tables say otherwise. */
-static void discard(struct cfs_pool *pool, const struct cfs_piece *pieces)
+/* But for its headers, which stay until the tables say otherwise. */
+void cfs_pool_slices_discard(struct cfs_pool *pool,
+			     const struct cfs_piece pieces[CFS_PIECES_MAX])
 {
 	const struct cfs_label *label = cfs_devset_label(pool->set, 0);
 
@@ -28,7 +28,8 @@ static void discard(struct cfs_pool *pool, const struct cfs_piece *pieces)
 	}
 }
 
-static void count_free(struct cfs_pool *pool, const struct cfs_piece *pieces)
+void cfs_pool_slices_came_back(struct cfs_pool *pool,
+			       const struct cfs_piece pieces[CFS_PIECES_MAX])
 {
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
 		if (pieces[i].flags & CFS_PIECE_USED)
@@ -58,7 +59,7 @@ static int return_end(struct cfs_pool *pool, uint64_t container_id,
 					  false, &sc, changes);
 	int r;
 
-	discard(pool, pieces);
+	cfs_pool_slices_discard(pool, pieces);
 	r = cfs_pool_slice_headers(pool, container_id, uuid, lslice, pieces,
 				   CFS_SLICE_FREE, err);
 	if (r == 0)
@@ -67,7 +68,7 @@ static int return_end(struct cfs_pool *pool, uint64_t container_id,
 	if (r == 0)
 		r = cfs_container_put_now(pool->c0, changes, n - 1, err);
 	if (r == 0)
-		count_free(pool, pieces);
+		cfs_pool_slices_came_back(pool, pieces);
 	return r;
 }
 
@@ -86,14 +87,14 @@ int cfs_pool_slice_return(struct cfs_pool *pool, uint64_t container_id,
 	if (pool->is_shared)
 		return return_end(pool, container_id, uuid, lslice, pieces,
 				  err);
-	discard(pool, pieces);
+	cfs_pool_slices_discard(pool, pieces);
 	r = cfs_pool_slice_record(pool, container_id, lslice, pieces, false,
 				  err);
 	if (r == 0)
 		r = cfs_pool_slice_headers(pool, container_id, uuid, lslice,
 					   pieces, CFS_SLICE_FREE, err);
 	if (r == 0)
-		count_free(pool, pieces);
+		cfs_pool_slices_came_back(pool, pieces);
 	return r;
 }
 

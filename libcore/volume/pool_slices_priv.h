@@ -24,7 +24,31 @@ size_t cfs_pool_freeze_changes(const struct cfs_pool *pool,
 			       struct slice_change *sc,
 			       struct cfs_table_change *changes);
 
+/* pool_slice_rec.c: headers of those of @pieces alone that are in @mask. */
+int cfs_pool_slice_headers_of(struct cfs_pool *pool, uint64_t container_id,
+			      const uint8_t uuid[16], uint64_t lslice,
+			      const struct cfs_piece *pieces, unsigned int mask,
+			      uint32_t state, struct cfs_err *err);
+
 /* pool_slices.c */
+/*
+ * A free slice for one piece of a logical slice, on a device that none of
+ * @apart is on.  Its life gets the number @exact if that is not 0 (and all its
+ * lives before were lower), else one above @floor and above its last one.  It
+ * counts as taken from now on.  -ENOSPC.
+ */
+int cfs_pool_piece_pick(struct cfs_pool *pool,
+			const struct cfs_piece apart[CFS_PIECES_MAX],
+			uint32_t exact, uint32_t floor, struct cfs_piece *ret,
+			struct cfs_err *err);
+/* Free slices of one device that can be had; 0 if none is handed out there. */
+uint64_t cfs_pool_device_free(const struct cfs_pool *pool, uint32_t device);
+/* pool_slices_back.c: what stands in them is of no use; their headers stay. */
+void cfs_pool_slices_discard(struct cfs_pool *pool,
+			     const struct cfs_piece pieces[CFS_PIECES_MAX]);
+/* They are free, as the tables say. */
+void cfs_pool_slices_came_back(struct cfs_pool *pool,
+			       const struct cfs_piece pieces[CFS_PIECES_MAX]);
 /* How many logical slices there can be more. */
 uint64_t cfs_pool_slices_free(const struct cfs_pool *pool);
 /* How many of them are kept for takeovers; 0 if the pool is not shared.  And

@@ -413,7 +413,7 @@ static void test_disagreement(void **state)
 			label.slice_count /= 2;
 			break;
 		case 1:
-			label.flags = CFS_POOL_FLAG_MIRROR;
+			label.flags = CFS_POOL_FLAG_SHARED;
 			break;
 		case 2:
 			label.pool_uuid[9] ^= 1;
@@ -604,6 +604,59 @@ static void test_replaced(void **state)
 	}
 }
 
+/* One that was taken out is not missed, nor believed when it is there. */
+static void test_removed(void **state)
+{
+	struct cfs_devset *set;
+
+	(void)state;
+	make_files("a", 3, 0);
+	assert_int_equal(open_set(at("a0"), true, NULL, &set, NULL), 0);
+	assert_int_equal(cfs_devset_set_removed(set, CFS_LABEL_REMOVED_MAX,
+						NULL), -EINVAL);
+	assert_int_equal(cfs_devset_set_removed(set, 1, NULL), 0);
+	assert_int_equal(cfs_devset_write_labels(set, NULL), 0);
+	cfs_devset_close(set);
+	expect_error(at("a1"), NULL, -EUCLEAN, "not, or no longer, a device");
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(open_set(at("a2"), true, NULL, &set, NULL),
+				 0);
+		assert_int_equal(cfs_devset_count(set), 3);
+		assert_null(cfs_devset_dev(set, 1));
+		assert_true(cfs_devset_is_removed(set, 1));
+		assert_false(cfs_devset_is_removed(set, 2));
+		assert_string_equal(cfs_devset_path(set, 2), at("a2"));
+		cfs_devset_close(set);
+		if (i == 0)
+			assert_int_equal(unlink(at("a1")), 0);
+	}
+}
+
+/* A pool that became a mirror, killed before the last label said so. */
+static void test_mirror_by_newest(void **state)
+{
+	struct cfs_devset *set;
+	struct cfs_label label;
+	struct cfs_dev *dev;
+
+	(void)state;
+	make_files("a", 2, 0);
+	assert_int_equal(cfs_dev_open(at("a1"), CFS_DEV_RDWR, &dev, NULL), 0);
+	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL), 0);
+	label.flags |= CFS_POOL_FLAG_MIRROR;
+	assert_int_equal(cfs_label_write(dev, &label, NULL), 0);
+	cfs_dev_close(dev);
+	assert_int_equal(open_set(at("a0"), true, NULL, &set, NULL), 0);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(cfs_devset_label(set, i)->flags, MIRROR);
+	assert_int_equal(cfs_devset_level_labels(set, NULL), 0);
+	cfs_devset_close(set);
+	assert_int_equal(cfs_dev_open(at("a0"), CFS_DEV_RDWR, &dev, NULL), 0);
+	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL), 0);
+	assert_int_equal(label.flags, MIRROR);
+	cfs_dev_close(dev);
+}
+
 static void test_set_size(void **state)
 {
 	struct cfs_devset *set;
@@ -651,6 +704,8 @@ int main(void)
 		T(test_add_broken_off),
 		T(test_labels_half_written),
 		T(test_replaced),
+		T(test_removed),
+		T(test_mirror_by_newest),
 		T(test_set_size),
 	};
 

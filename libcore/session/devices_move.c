@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Evacuating, removing and replacing devices, and making a pool a mirror.
+ *
+ * Each step is durable before the next one begins, and each is found done by
+ * who begins again:
+ *
+ *   evacuate  record: evacuating; slice by slice (volume/pool_move.h)
+ *   remove    record: removed, and no records of its slices; seats of the
+ *             others; their labels, which say that it is none of them; then
+ *             its own labels are wiped
+ *   replace   the new device is added; the old one evacuated; on a mirror each
+ *             slice that has one place gets a second one; the old one removed
+ *   mirror    each slice gets a second place; the labels say so
+ *
+ * A crash in remove leaves a device that the tables do not use and that labels
+ * still name, or one that carries a label which the newest ones do not count:
+ * it is left alone.
+ */
+#include "session/devices.h"
+
+#include "session/local.h"
+#include "session/session_priv.h"
+#include "pool/devset_exclude.h"
+#include "volume/pool_move.h"
+
+#include "base/bits.h"
+#include "base/cleanup.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the seat ------------------------------------------------------------ */
+
+static int store_roots(void *arg,
+		       const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
+		       struct cfs_err *err)
+{
+	struct cfs_session *s = arg;
+	int r;
+
+	pthread_mutex_lock(&s->seat_lock);
+	memcpy(s->seat.roots, roots, sizeof(s->seat.roots));
+	r = cfs_session_store_seat_locked(s, err);
+	pthread_mutex_unlock(&s->seat_lock);
+	return r;
+}
+
+static bool is_same_place(const struct cfs_place *a, const struct cfs_place *b)
+{
+	return a->is_used == b->is_used &&
+	       (!a->is_used || (a->device_index == b->device_index &&
+				a->slot_bytes[0] == b->slot_bytes[0] &&
+				a->vaddr[0] == b->vaddr[0]));
+}
+
+int cfs_session_level_roots(struct cfs_session *s, struct cfs_err *err)
+{
+	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
+	bool is_level = true;
+
+	if (!s->opt.is_writable || s->secondary || s->beside ||
+	    cfs_devset_is_overlay(s->set) ||
+	    cfs_holder_is_shared(s->holder))
+		return 0;
+	cfs_pool_roots(s->pool, roots);
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
+		is_level &= is_same_place(&roots[i], &s->seat.roots[i]);
+	return is_level ? 0 : store_roots(s, roots, err);
+}
+
+/* ---- may it be done? ----------------------------------------------------- */
+
+static int have_to_ourselves(struct cfs_session *s, struct cfs_err *err)
+{
+	int r = cfs_session_may_write(s, err);
+
+	if (r == 0 && (s->remote || s->serve || s->beside_us))
+		r = cfs_err_set(err, -EBUSY, "moving slices needs the pool for "
+				"this command alone: end the process that "
+				"serves it first");
+	return r < 0 ? r : cfs_pool_move_allowed(s->pool, err);
+}
+
+static struct cfs_pool_move_options move_options(struct cfs_session *s)
+{
+	return (struct cfs_pool_move_options){
+		.store_roots = store_roots,
+		.arg = s,
+	};
+}
+
+/* The callbacks of a session have one argument, and we need our own. */
+static bool on_stop(void *arg)
+{
+	struct cfs_session *s = arg;
+
+	return s->opt.stop && s->opt.stop(s->opt.arg);
+}
+
+static void on_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct cfs_session *s = arg;
+
+	if (s->opt.progress)
+		s->opt.progress(s->opt.arg, done, total);
+}
+
+static void add_result(struct cfs_move_result *ret,
+		       const struct cfs_pool_move_result *moved)
+{
+	ret->moved_slices += moved->moved_slices;
+	ret->moved_bytes += moved->moved_bytes;
+	ret->left_slices = moved->left_slices;
+	ret->damaged_blocks += moved->damaged_blocks;
+}
+
+static int check_room(struct cfs_session *s, uint32_t device,
+		      uint64_t extra_slices, struct cfs_move_result *ret,
+		      struct cfs_err *err)
+{
+	struct cfs_pool_room room = { 0, 0 };
+	int r = cfs_pool_move_room(s->pool, device, extra_slices, &room, err);
+
+	ret->need_slices = room.need_slices;
+	ret->need_bytes = room.need_slices *
+			  cfs_devset_label(s->set, 0)->slice_bytes;
+	ret->free_slices = room.free_slices;
+	return r;
+}
+
+/* The device, if it is still one of the pool's. */
+static int find_device(struct cfs_session *s, const char *device,
+		       uint32_t *ret_index, struct cfs_device_rec *ret,
+		       struct cfs_err *err)
+{
+	int r = cfs_devset_find(s->set, device, ret_index, err);
+
+	if (r == 0 && cfs_devset_is_removed(s->set, *ret_index))
+		r = cfs_err_set(err, -ENOENT, "%s: not a device of this pool",
+				device);
+	return r < 0 ? r : cfs_pool_device_rec(s->pool, *ret_index, ret, err);
+}
+
+/* ---- evacuate ------------------------------------------------------------ */
+
+/* Slices without live blocks go back instead of being moved. */
+static int give_back_empty(struct cfs_session *s, struct cfs_err *err)
+{
+	struct cfs_trim_result trimmed;
+	int r;
+
+	/* A mirror's may all be on it. */
+	r = cfs_local_trim(s, NULL, &trimmed, err);
+	/* A container that cannot be opened has none to give. */
+	return r == -EUCLEAN ? 0 : r;
+}
+
+static int begin_evacuation(struct cfs_session *s, uint32_t index,
+			    struct cfs_device_rec *rec, struct cfs_err *err)
+{
+	if (rec->state == CFS_DEVICE_EVACUATING)
+		return 0;
+	rec->state = CFS_DEVICE_EVACUATING;
+	rec->cursor = 0;
+	return cfs_pool_device_update(s->pool, index, rec, err);
+}
+
+static int move_off(struct cfs_session *s, uint32_t index,
+		    struct cfs_move_result *ret, struct cfs_err *err)
+{
+	struct cfs_pool_move_options opt = move_options(s);
+	struct cfs_pool_move_result moved = { 0 };
+	int r;
+
+	opt.stop = on_stop;
+	opt.progress = on_progress;
+	r = cfs_pool_evacuate(s->pool, index, &opt, &moved, err);
+	add_result(ret, &moved);
+	return r;
+}
+
+static int fill(struct cfs_session *s, struct cfs_move_result *ret,
+		struct cfs_err *err)
+{
+	struct cfs_pool_move_options opt = move_options(s);
+	struct cfs_pool_move_result moved = { 0 };
+	int r;
+
+	opt.stop = on_stop;
+	opt.progress = on_progress;
+	r = cfs_pool_fill_mirror(s->pool, &opt, &moved, err);
+	add_result(ret, &moved);
+	return r;
+}
+
+int cfs_local_evacuate(struct cfs_session *s, const char *device,
+		       struct cfs_move_result *ret, struct cfs_err *err)
+{
+	struct cfs_device_rec rec;
+	uint32_t index = 0;
+	int r = have_to_ourselves(s, err);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0)
+		r = find_device(s, device, &index, &rec, err);
+	if (r == 0 && rec.state == CFS_DEVICE_REMOVED)
+		return 0;
+	if (r == 0)
+		r = give_back_empty(s, err);
+	if (r == 0)
+		r = check_room(s, index, 0, ret, err);
+	if (r < 0 || s->opt.is_dry_run)
+		return r;
+	r = begin_evacuation(s, index, &rec, err);
+	return r < 0 ? r : move_off(s, index, ret, err);
+}
+
+/* ---- remove -------------------------------------------------------------- */
+
+/* How many there are beside @index. */
+static uint32_t others(const struct cfs_session *s, uint32_t index)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < cfs_devset_count(s->set); i++)
+		n += i != index && !cfs_devset_is_removed(s->set, i);
+	return n;
+}
+
+static int may_remove(const struct cfs_session *s, uint32_t index,
+		      struct cfs_err *err)
+{
+	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
+			       CFS_POOL_FLAG_MIRROR;
+	const uint32_t left = others(s, index);
+
+	if (index >= CFS_LABEL_REMOVED_MAX)
+		return cfs_err_set(err, -ERANGE, "only the first %u devices of "
+				   "a pool can be taken out",
+				   CFS_LABEL_REMOVED_MAX);
+	if (left == 0)
+		return cfs_err_set(err, -ERANGE, "is the pool's only device");
+	if (is_mirror && left < 2)
+		return cfs_err_set(err, -ERANGE, "a mirror has two devices at "
+				   "least: replace it by another one");
+	return 0;
+}
+
+/* It is not left out any more: there is no such device. */
+static int forget_absent(struct cfs_session *s, uint32_t index,
+			 struct cfs_err *err)
+{
+	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
+	uint32_t n = 0;
+	int r;
+
+	cfs_pool_roots(s->pool, roots);
+	pthread_mutex_lock(&s->seat_lock);
+	for (uint32_t i = 0; i < s->seat.absent_count; i++)
+		if (s->seat.absent[i].device_index != index)
+			s->seat.absent[n++] = s->seat.absent[i];
+	s->seat.absent_count = n;
+	memcpy(s->seat.roots, roots, sizeof(s->seat.roots));
+	r = cfs_session_store_seat_locked(s, err);
+	pthread_mutex_unlock(&s->seat_lock);
+	return r;
+}
+
+/* Nobody is to take it for one of ours: its labels and its seat. */
+static int wipe(struct cfs_session *s, uint32_t index, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) void *zeroes = cfs_dev_buf_alloc(CFS_PAGE_BYTES);
+	const uint64_t size = cfs_devset_label(s->set, index)->size_bytes;
+	struct cfs_dev *dev = cfs_devset_dev(s->set, index);
+	int r = 0;
+
+	if (!zeroes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (unsigned int copy = 0; r == 0 && copy < CFS_LABEL_COPIES; copy++)
+		r = cfs_dev_write(dev, cfs_label_offset_bytes(copy, size),
+				  zeroes, CFS_PAGE_BYTES, err);
+	for (unsigned int slot = 0; r == 0 && slot < 2; slot++)
+		r = cfs_dev_write(dev, cfs_seat_offset_bytes(0, slot), zeroes,
+				  CFS_PAGE_BYTES, err);
+	return r < 0 ? r : cfs_dev_flush(dev, err);
+}
+
+static void warn_not_wiped(struct cfs_session *s, uint32_t index,
+			   const struct cfs_err *why)
+{
+	char line[CFS_ERR_BYTES];
+
+	snprintf(line, sizeof(line), "%s: is taken out of the pool, but its "
+		 "label could not be wiped: %s",
+		 cfs_devset_path(s->set, index), why->msg);
+	if (s->opt.warn)
+		s->opt.warn(s->opt.arg, line);
+}
+
+static int take_out(struct cfs_session *s, uint32_t index, bool is_forced,
+		    struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	int r = cfs_pool_device_remove(s->pool, index, is_forced, err);
+
+	if (r == 0)
+		r = cfs_devset_set_removed(s->set, index, err);
+	if (r == 0)
+		r = forget_absent(s, index, err);
+	if (r == 0)
+		r = cfs_devset_write_labels(s->set, err);
+	if (r < 0)
+		return r;
+	/* A device that fails is out all the same. */
+	if (cfs_devset_dev(s->set, index)) {
+		if (wipe(s, index, &why) < 0)
+			warn_not_wiped(s, index, &why);
+		cfs_devset_exclude(s->set, index);
+	}
+	return 0;
+}
+
+int cfs_local_remove_device(struct cfs_session *s, const char *device,
+			    bool is_forced, struct cfs_err *err)
+{
+	struct cfs_device_rec rec;
+	uint32_t index = 0;
+	int r = have_to_ourselves(s, err);
+
+	if (r == 0)
+		r = find_device(s, device, &index, &rec, err);
+	if (r == 0)
+		r = may_remove(s, index, err);
+	return r < 0 ? r : take_out(s, index, is_forced, err);
+}
+
+/* ---- mirrors ------------------------------------------------------------- */
+
+int cfs_local_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
+			  struct cfs_err *err)
+{
+	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
+			       CFS_POOL_FLAG_MIRROR;
+	int r = have_to_ourselves(s, err);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0 && others(s, UINT32_MAX) < 2)
+		r = cfs_err_set(err, -EINVAL, "a mirror needs two devices: "
+				"add one");
+	if (r == 0)
+		r = check_room(s, CFS_POOL_NO_DEVICE, 0, ret, err);
+	if (r < 0 || s->opt.is_dry_run)
+		return r;
+	r = fill(s, ret, err);
+	if (r < 0 || is_mirror)
+		return r;
+	/* Seats on all of them, before one may be missing. */
+	r = cfs_session_store_seat(s, err);
+	if (r < 0)
+		return r;
+	cfs_devset_set_mirror(s->set);
+	return cfs_devset_write_labels(s->set, err);
+}
+
+/* ---- replace ------------------------------------------------------------- */
+
+/* What the new one has room for; 0: it is one of the pool's already. */
+static int look_at_new(struct cfs_session *s, uint32_t old, const char *path,
+		       bool *ret_is_ours, uint64_t *ret_slices,
+		       struct cfs_err *err)
+{
+	const struct cfs_label *label = cfs_devset_label(s->set, 0);
+	struct cfs_probe probe;
+	uint32_t index;
+	int r;
+
+	*ret_slices = 0;
+	*ret_is_ours = cfs_devset_find(s->set, path, &index, NULL) == 0;
+	if (*ret_is_ours && index != old &&
+	    !cfs_devset_is_removed(s->set, index))
+		return 0;
+	if (*ret_is_ours && cfs_devset_dev(s->set, index))
+		return cfs_err_set(err, -EINVAL, "%s: is the device that is to "
+				   "be replaced", path);
+	/* One that missed writes comes back as a new one. */
+	*ret_is_ours = false;
+	r = cfs_probe_device(path, &probe, err);
+	if (r == 0 && !probe.exists)
+		r = cfs_err_set(err, -ENOENT, "%s: no such file or device",
+				path);
+	if (r == 0)
+		*ret_slices = cfs_device_slice_count(
+			cfs_align_down(probe.size_bytes, CFS_BLOCK_BYTES),
+			label->slices_offset_bytes, label->slice_bytes);
+	return r;
+}
+
+/* For all that is on the old one, and for what has lost its second place. */
+static int room_to_replace(struct cfs_session *s, uint32_t old,
+			   uint64_t extra_slices, bool is_mirror,
+			   struct cfs_move_result *ret, struct cfs_err *err)
+{
+	struct cfs_move_result single = { 0 };
+	int r = check_room(s, old, extra_slices, ret, err);
+
+	if (r < 0 || !is_mirror)
+		return r;
+	r = check_room(s, CFS_POOL_NO_DEVICE, extra_slices, &single, err);
+	if (r < 0)
+		return r;
+	ret->need_slices += single.need_slices;
+	ret->need_bytes += single.need_bytes;
+	if (ret->need_slices > ret->free_slices)
+		return cfs_err_set(err, -ENOSPC, "%" PRIu64 " bytes must have "
+				   "room on other devices, and %" PRIu64
+				   " are free there", ret->need_bytes,
+				   ret->free_slices *
+				   cfs_devset_label(s->set, 0)->slice_bytes);
+	return 0;
+}
+
+int cfs_local_replace_device(struct cfs_session *s, const char *old,
+			     const char *path, bool is_forced,
+			     struct cfs_move_result *ret, struct cfs_err *err)
+{
+	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
+			       CFS_POOL_FLAG_MIRROR;
+	uint64_t slices = 0;
+	struct cfs_device_rec rec;
+	bool is_ours = false;
+	uint32_t index = 0;
+	int r = have_to_ourselves(s, err);
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0)
+		r = find_device(s, old, &index, &rec, err);
+	if (r == 0)
+		r = look_at_new(s, index, path, &is_ours, &slices, err);
+	if (r == 0 && index >= CFS_LABEL_REMOVED_MAX)
+		r = may_remove(s, index, err);
+	if (r == 0)
+		r = room_to_replace(s, index, slices, is_mirror, ret, err);
+	if (r < 0 || s->opt.is_dry_run)
+		return r;
+	if (!is_ours) {
+		if (!cfs_devset_dev(s->set, index))
+			cfs_devset_forget_path(s->set, index);
+		r = cfs_local_add_device(s, path, is_forced, &slices, err);
+	}
+	if (r == 0 && rec.state != CFS_DEVICE_REMOVED)
+		r = begin_evacuation(s, index, &rec, err);
+	if (r == 0)
+		r = move_off(s, index, ret, err);
+	if (r == 0 && is_mirror)
+		r = fill(s, ret, err);
+	return r < 0 ? r : take_out(s, index, true, err);
+}

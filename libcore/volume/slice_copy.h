@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Copying a slice to another place, block by block, with each block judged by
+ * its tag: where one piece has it bad or unreadable, another one's is taken.
+ * What is bad everywhere is copied as it is, so that it stays known as damage;
+ * what cannot be read anywhere becomes zeroes, which do not verify either.
+ *
+ * Tag pages name the life of the slice in which they count.  Those of the
+ * source's present life are written with that of the target; what else stands
+ * in their places is not taken along, or it could come to count.
+ *
+ * The caller sees to it that nothing is written to the slice meanwhile.
+ */
+#pragma once
+
+#include "ondisk/root.h"
+#include "pool/devset.h"
+
+struct cfs_container;
+
+struct cfs_slice_copy {
+	struct cfs_devset *set;
+	uint64_t	container_id;
+	uint8_t		uuid[16];	/* of the container */
+	uint64_t	lslice;
+	const struct cfs_piece *from;	/* CFS_PIECES_MAX of them */
+	uint32_t	from_generation;	/* which tag pages count there */
+	uint32_t	to_generation;
+	/* Open, and nothing of it is only in memory; NULL: it cannot be opened,
+	 * and what of it is in use is not known. */
+	struct cfs_container *c;
+	uint64_t	damaged_blocks;	/* adds to it: in use, bad everywhere */
+};
+
+/*
+ * Make @to, a slice that is nobody's, the same as the pieces of @copy; @prefer
+ * is looked at first.  Its headers are not touched.  Flushed on return.
+ * -EIO and the like: of the target; -ENODEV: no piece can be read at all.
+ */
+int cfs_slice_copy(struct cfs_slice_copy *copy, const struct cfs_piece *to,
+		   unsigned int prefer, struct cfs_err *err);
