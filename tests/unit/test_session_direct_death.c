@@ -10,9 +10,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <poll.h>
+
 #include "direct_fixture.h"
 
 #define HALF		(BLOCKS / 2)
+/* Much less than the period of 60 s, and much more than a busy host needs. */
+#define SOON_NS		(40 * CFS_NS_PER_S)
 
 static void load(const struct process *p, uint32_t number, uint32_t first,
 		 uint32_t count)
@@ -66,7 +70,7 @@ static void test_client_killed(void **state)
 	uint64_t begin, took;
 
 	(void)state;
-	make_pool("10s");
+	make_pool("60s");
 	m = start_manager();
 	for (unsigned int i = 0; i < 3; i++) {
 		a = start_client(CFS_IO_MODE_DIRECT);
@@ -78,7 +82,7 @@ static void test_client_killed(void **state)
 				 CFS_IO_MODE_DIRECT);
 		check_all(&b);
 		took = now_ns() - begin;
-		assert_true(took < 5 * CFS_NS_PER_S);
+		assert_true(took < SOON_NS);
 		/* What was found is what there is from now on. */
 		check_all(&b);
 		stop_client(&b);
@@ -96,7 +100,7 @@ static void test_both_killed(void **state)
 	uint64_t begin;
 
 	(void)state;
-	make_pool("10s");
+	make_pool("60s");
 	m = start_manager();
 	a = start_client(CFS_IO_MODE_DIRECT);
 	load(&a, 0, 0, BLOCKS);
@@ -106,7 +110,7 @@ static void test_both_killed(void **state)
 	begin = now_ns();
 	b = start_client(CFS_IO_MODE_ANY);
 	check_all(&b);
-	assert_true(now_ns() - begin < 5 * CFS_NS_PER_S);
+	assert_true(now_ns() - begin < SOON_NS);
 	stop_client(&b);
 }
 
@@ -120,7 +124,7 @@ static void test_both_killed_and_served(void **state)
 	uint64_t begin;
 
 	(void)state;
-	make_pool("10s");
+	make_pool("60s");
 	for (unsigned int i = 0; i < 3; i++) {
 		m = start_manager();
 		a = start_client(CFS_IO_MODE_DIRECT);
@@ -150,7 +154,7 @@ static void test_both_killed_and_served(void **state)
 			     .is_writable = true);
 		}
 		check_all(&b);
-		assert_true(now_ns() - begin < 6 * CFS_NS_PER_S);
+		assert_true(now_ns() - begin < SOON_NS);
 		stop_client(&b);
 		stop_manager(&m);
 	}
@@ -461,10 +465,11 @@ static void test_snapshot_beside_silent(void **state)
 {
 	struct order snap = { .op = OP_SNAPSHOT, .name = "s" };
 	struct process m, a, b, c;
+	struct pollfd answer = { .events = POLLIN };
 	uint64_t begin;
 
 	(void)state;
-	make_pool("3s");
+	make_pool("10s");
 	m = start_manager();
 	a = start_client(CFS_IO_MODE_DIRECT);
 	b = start_client(CFS_IO_MODE_DIRECT);
@@ -480,13 +485,11 @@ static void test_snapshot_beside_silent(void **state)
 	begin = now_ns();
 	send_order(&c, &snap);
 	usleep(500000);
-	/* The others were let go long ago. */
-	for (unsigned int i = 0; i < 3; i++) {
-		uint64_t now = now_ns();
-
-		must_go_on(&b, 1);
-		assert_true(now_ns() - now < 2 * CFS_NS_PER_S);
-	}
+	/* The others go on long before. */
+	must_go_on(&b, 1);
+	must_go_on(&b, 1);
+	answer.fd = c.fd;
+	assert_int_equal(poll(&answer, 1, 0), 0);
 	assert_int_equal(take_answer(&c).code, 0);
 	assert_true(now_ns() - begin > CFS_NS_PER_S);
 	kill(a.pid, SIGCONT);
