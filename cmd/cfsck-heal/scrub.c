@@ -31,6 +31,7 @@ static void out_result(struct cfs_out *out,
 	cfs_out_u64(out, "bad_blocks", result->bad_blocks);
 	cfs_out_u64(out, "healed_blocks", result->healed_blocks);
 	cfs_out_u64(out, "left_blocks", result->left_blocks);
+	cfs_out_u64(out, "skipped_groups", result->skipped_groups);
 	cfs_out_time_ns(out, "started_at", result->started_ns);
 	cfs_out_time_ns(out, "ended_at", result->ended_ns);
 	cfs_out_bool(out, "is_dry_run", is_dry_run);
@@ -54,6 +55,12 @@ static void put(struct cfs_cmd *cmd, const struct cfs_scrub_result *result)
 			    (unsigned long long)result->healed_blocks,
 			    cmd->is_dry_run ? "would be " : "",
 			    (unsigned long long)result->left_blocks);
+	if (result->skipped_groups)
+		cfs_cmd_say(cmd, "%llu %s left out, which others may be "
+			    "writing\n",
+			    (unsigned long long)result->skipped_groups,
+			    cfs_plural(result->skipped_groups,
+				       "tag page", "tag pages"));
 	if (result->left_blocks)
 		cfs_cmd_raise(cmd, CFS_FSCK_DAMAGE_LEFT);
 	else if (result->bad_blocks)

@@ -35,6 +35,7 @@ struct cfs_scrub_options {
 struct cfs_scrub_result {
 	uint64_t	read_bytes, verified_blocks;
 	uint64_t	bad_blocks, healed_blocks, left_blocks;
+	uint64_t	skipped_groups;	/* whose tag pages another may write */
 	uint64_t	started_ns, ended_ns;
 };
 

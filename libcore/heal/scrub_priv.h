@@ -70,6 +70,9 @@ int cfs_scrub_slice(struct scrub *s, uint64_t lslice, uint32_t block);
 int cfs_scrub_roots(struct scrub *s);
 
 /* scrub_slots.c */
+/* May a client that lives be writing the tag page of this group?  The lock is
+ * held. */
+bool cfs_scrub_is_written(struct scrub *s, uint64_t lslice, uint32_t group);
 int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area);
 
 /* scrub_resolve.c: what other pieces did not have. */

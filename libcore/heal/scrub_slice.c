@@ -34,9 +34,46 @@ static bool header_is_good(struct scrub *s, const struct header_place *at,
 	       memcmp(h.container_uuid, want->container_uuid, 16) == 0;
 }
 
-static int scrub_headers(struct scrub *s, uint64_t lslice)
+/* A late one must not hit the slice's next life: it has none while a group of
+ * it is on loan to us, or frozen. */
+static bool header_heal(struct scrub *s, const struct header_place *at,
+			const struct cfs_slice_header *want)
 {
 	const struct cfs_devset *set = cfs_pool_devset(s->pool);
+	uint32_t group;
+	bool is_healed;
+
+	if (!s->heals || !cfs_repair_hold_slice(s->c, want->lslice, &group))
+		return false;
+	is_healed = cfs_header_write(set, at, cfs_pool_epoch(s->pool), want,
+				     NULL) == 0 &&
+		    cfs_dev_flush(cfs_devset_dev(set, at->device), NULL) == 0 &&
+		    header_is_good(s, at, want);
+	cfs_repair_release(s->c, want->lslice, group);
+	return is_healed;
+}
+
+/* Bad, and with the lock held still so, and still the slice's header? */
+static bool header_look_again(struct scrub *s, const struct header_place *at,
+			      const struct cfs_slice_header *want,
+			      bool *ret_is_healed)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	bool is_bad;
+
+	cfs_container_lock(s->c);
+	is_bad = cfs_metavolume_get(s->mv, want->lslice, pieces) &&
+		 pieces[want->piece].device_index == at->device &&
+		 pieces[want->piece].slice_index == at->slice &&
+		 pieces[want->piece].generation == at->generation &&
+		 !header_is_good(s, at, want);
+	*ret_is_healed = is_bad && header_heal(s, at, want);
+	cfs_container_unlock(s->c);
+	return is_bad;
+}
+
+static int scrub_headers(struct scrub *s, uint64_t lslice)
+{
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 	struct cfs_slice_header want = {
 		.container_id = cfs_container_id(s->c),
@@ -60,17 +97,9 @@ static int scrub_headers(struct scrub *s, uint64_t lslice)
 
 		want.piece = i;
 		if (!(cfs_metavolume_readable(s->mv, lslice) & 1u << i) ||
-		    header_is_good(s, &at, &want))
+		    header_is_good(s, &at, &want) ||
+		    !header_look_again(s, &at, &want, &is_healed))
 			continue;
-		cfs_container_lock(s->c);
-		/* A late one would hit the slice's next life. */
-		is_healed = s->heals && !cfs_repair_is_shared(s->c) &&
-			    cfs_header_write(set, &at, cfs_pool_epoch(s->pool),
-					     &want, NULL) == 0 &&
-			    cfs_dev_flush(cfs_devset_dev(set, at.device),
-					  NULL) == 0 &&
-			    header_is_good(s, &at, &want);
-		cfs_container_unlock(s->c);
 		r = cfs_scrub_tell_piece(s, "header", CFS_BAD_CONTENT,
 				cfs_vaddr(lslice, cfs_geometry_header_block(
 						s->geo, at.generation & 1)),
@@ -341,7 +370,9 @@ static int find_untagged(struct scrub *s, const struct tag_area *area,
 			continue;
 		cfs_container_lock(s->c);
 		r = cfs_repair_used(s->c, w->lslice, group, used, s->err);
+		/* Of a client that lives both slots may be under way. */
 		if (r == 0 && (used[in / 64] >> (in % 64) & 1) &&
+		    !cfs_scrub_is_written(s, w->lslice, group) &&
 		    (cfs_block_tag(cfs_container_blocks(s->c), vaddr, &tag,
 				   NULL) < 0 || cfs_tag_is_free(&tag)))
 			r = note_group(s, w->lslice, group,

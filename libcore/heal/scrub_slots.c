@@ -2,6 +2,15 @@
 /*
  * Scrub of tag pages: each group's, in both slots of each piece.  The newest
  * good one is what the others are measured by.
+ *
+ * The page of a group that a living client has on loan is its own: which slot
+ * is to hold what nobody else knows, and each may be half written when it is
+ * read.  It is counted, and not judged; the blocks that the trees name have their
+ * tags in the slot that is not being written, since a slot is written only when
+ * the other is durable, and a fold comes behind that.  Where the holder is
+ * silent and may come back (a frozen group), a page that stays the same is
+ * judged: behind the other piece it is as the holder left it, and counted; what
+ * is damaged is told, and left until the holder is gone.
  */
 #include "heal/scrub_priv.h"
 
@@ -101,6 +110,7 @@ static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
 	ret->vaddr = cfs_vaddr(area->lslice,
 			       cfs_geometry_tags_block(s->geo, group, slot));
 	ret->piece = piece;
+	ret->is_healed = false;
 	ret->is_behind = is_behind(s, area, group, piece, slot);
 	ret->is_away = cfs_repair_is_away(s->c, area->lslice, group);
 	ret->cause = g->slots[piece][slot].state == TAG_SLOT_UNREADABLE ?
@@ -125,6 +135,58 @@ static bool group_is_good(const struct tag_group *g)
 					  slot))
 				return false;
 	return g->best != NULL;
+}
+
+bool cfs_scrub_is_written(struct scrub *s, uint64_t lslice, uint32_t group)
+{
+	return cfs_repair_is_away(s->c, lslice, group) &&
+	       !cfs_repair_is_frozen(s->c, lslice, group);
+}
+
+/* Did a slot change between two looks at it? */
+static bool has_changed(const struct tag_area *before,
+			const struct tag_area *now, uint32_t group)
+{
+	for (unsigned int i = 0; i < 2 * CFS_PIECES_MAX; i++) {
+		const struct tag_slot *a =
+			&before->groups[group].slots[i / 2][i & 1];
+		const struct tag_slot *b =
+			&now->groups[group].slots[i / 2][i & 1];
+
+		if (a->state != b->state || a->seq != b->seq)
+			return true;
+		if (a->state != TAG_SLOT_GONE &&
+		    a->state != TAG_SLOT_UNREADABLE &&
+		    memcmp(cfs_tag_area_page(before, i / 2, i & 1, group),
+			   cfs_tag_area_page(now, i / 2, i & 1, group),
+			   CFS_PAGE_BYTES) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* What of a frozen group is wrong only because its holder stopped there. */
+static bool is_as_left(struct scrub *s, const struct tag_area *now,
+		       uint32_t group)
+{
+	const struct tag_group *g = &now->groups[group];
+
+	for (unsigned int i = 0; g->best && i < 2 * CFS_PIECES_MAX; i++)
+		if (!slot_is_good(&g->slots[i / 2][i & 1], g->head.seq,
+				  i & 1) &&
+		    !is_behind(s, now, group, i / 2, i & 1))
+			return false;
+	return g->best != NULL;
+}
+
+/* Is the group not to be judged, as another may be writing its page?  The lock
+ * is held. */
+static bool is_anothers(struct scrub *s, const struct tag_area *before,
+			const struct tag_area *now, uint32_t group)
+{
+	if (!cfs_repair_is_frozen(s->c, now->lslice, group))
+		return false;
+	return has_changed(before, now, group) || is_as_left(s, now, group);
 }
 
 /*
@@ -164,6 +226,23 @@ static bool is_left_alone(const struct tag_group *g)
 	return group_is_good(g) || (!g->best && !g->is_doubtful);
 }
 
+static int look_at_group(struct scrub *s, const struct tag_area *before,
+			 uint32_t group, struct bad_slot *ret,
+			 unsigned int *ret_count)
+{
+	struct tag_area now;
+	int r = cfs_tag_area_load(s->mv, before->lslice, &now, s->err);
+
+	if (r < 0)
+		return r;
+	if (is_anothers(s, before, &now, group))
+		s->result->skipped_groups++;
+	else if (!is_left_alone(&now.groups[group]))
+		r = scrub_group(s, &now, group, ret, ret_count);
+	cfs_tag_area_done(&now);
+	return r;
+}
+
 int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area)
 {
 	struct bad_slot bad[2 * CFS_PIECES_MAX];
@@ -171,17 +250,12 @@ int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area)
 
 	for (uint32_t i = 0; i < area->group_count && r == 0; i++) {
 		unsigned int count = 0;
-		struct tag_area now;
 
-		if (is_left_alone(&area->groups[i]))
-			continue;
 		cfs_container_lock(s->c);
-		r = cfs_tag_area_load(s->mv, area->lslice, &now, s->err);
-		if (r == 0) {
-			if (!is_left_alone(&now.groups[i]))
-				r = scrub_group(s, &now, i, bad, &count);
-			cfs_tag_area_done(&now);
-		}
+		if (cfs_scrub_is_written(s, area->lslice, i))
+			s->result->skipped_groups++;
+		else if (!is_left_alone(&area->groups[i]))
+			r = look_at_group(s, area, i, bad, &count);
 		cfs_container_unlock(s->c);
 		for (unsigned int k = 0; k < count && r == 0; k++) {
 			if (bad[k].is_behind && (bad[k].is_healed ||

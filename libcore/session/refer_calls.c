@@ -490,6 +490,7 @@ static int scrub_at(void *arg, struct cfs_session *at, const char *container,
 	e->sum->bad_blocks += one.bad_blocks;
 	e->sum->healed_blocks += one.healed_blocks;
 	e->sum->left_blocks += one.left_blocks;
+	e->sum->skipped_groups += one.skipped_groups;
 	e->sum->ended_ns = CFS_MAX(e->sum->ended_ns, one.ended_ns);
 	return r;
 }

@@ -99,8 +99,8 @@ CFS_RPC_SHAPE(scrub_options, T,
 CFS_RPC_SHAPE(scrub_result, T,
 	CFS_RPC_F(T, read_bytes), CFS_RPC_F(T, verified_blocks),
 	CFS_RPC_F(T, bad_blocks), CFS_RPC_F(T, healed_blocks),
-	CFS_RPC_F(T, left_blocks), CFS_RPC_F(T, started_ns),
-	CFS_RPC_F(T, ended_ns));
+	CFS_RPC_F(T, left_blocks), CFS_RPC_F(T, skipped_groups),
+	CFS_RPC_F(T, started_ns), CFS_RPC_F(T, ended_ns));
 #undef T
 
 struct seen_by {

@@ -116,9 +116,13 @@ bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
 	return cfs_lend_has_group(c, cfs_vaddr(lslice, group));
 }
 
-bool cfs_repair_is_shared(const struct cfs_container *c)
+bool cfs_repair_is_frozen(struct cfs_container *c, uint64_t lslice,
+			  uint32_t group)
 {
-	return c->fence != NULL;
+	const struct lent_group *g =
+		cfs_lend_group(c, cfs_vaddr(lslice, group));
+
+	return g && g->is_frozen;
 }
 
 bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group)
@@ -132,6 +136,20 @@ bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group)
 	       (!c->is_readonly &&
 		cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE) &&
 		cfs_space_lend(c, &cand, 1, NULL) == 0);
+}
+
+bool cfs_repair_hold_slice(struct cfs_container *c, uint64_t lslice,
+			   uint32_t *ret_group)
+{
+	const uint32_t count = cfs_metavolume_geometry(c->mv)->group_count;
+
+	for (uint32_t g = 0; g < count; g++) {
+		if (cfs_repair_is_away(c, lslice, g))
+			continue;
+		*ret_group = g;
+		return cfs_repair_hold(c, lslice, g);
+	}
+	return false;
 }
 
 void cfs_repair_release(struct cfs_container *c, uint64_t lslice,

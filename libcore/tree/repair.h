@@ -54,6 +54,10 @@ bool cfs_repair_lends_to(struct cfs_container *c, uint64_t key,
 /* Is it on loan to any client?  Then its tag page is not ours to write. */
 bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
 			uint32_t group);
+/* And is that client, or the owner before us whose it was, silent: sealed, and
+ * not known to be gone? */
+bool cfs_repair_is_frozen(struct cfs_container *c, uint64_t lslice,
+			  uint32_t group);
 /* Blocks in use of a slice as the allocator counts them, and of all. */
 uint64_t cfs_repair_used_blocks(const struct cfs_container *c);
 
@@ -67,8 +71,11 @@ uint64_t cfs_repair_used_blocks(const struct cfs_container *c);
 bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group);
 void cfs_repair_release(struct cfs_container *c, uint64_t lslice,
 			uint32_t group);
-/* Are there hosts that may take it over? */
-bool cfs_repair_is_shared(const struct cfs_container *c);
+/* The same for the header of a slice, by any group of it: while one of them is
+ * frozen, a slice is not given to anybody else.  Ends with cfs_repair_release of
+ * that group.  False: all of them are on loan. */
+bool cfs_repair_hold_slice(struct cfs_container *c, uint64_t lslice,
+			   uint32_t *ret_group);
 /* The node of which a copy stands there is written elsewhere by the next commit.
  * -ENOENT: no node is known there. */
 int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,

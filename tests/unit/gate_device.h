@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/rng.h"
 #include "device/device_priv.h"
+#include "gate_kinds.h"
 
 #define GATE_WRITES_MAX	4096u
 
@@ -37,6 +38,7 @@ struct gate_world {
 	bool		is_holding, has_stopped;
 	struct gate_write late[GATE_WRITES_MAX];
 	size_t		late_count;
+	unsigned int	landed[GATE_KINDS];	/* late, by what it was */
 };
 
 struct gate {
@@ -64,6 +66,8 @@ static inline size_t gate_release(struct gate_world *w)
 	size_t n = w->late_count;
 
 	for (size_t i = 0; i < n; i++) {
+		gate_count(w->landed, w->late[i].data,
+			   w->late[i].length_bytes);
 		(void)gate_land(&w->late[i]);
 		free(w->late[i].data);
 	}
