@@ -39,6 +39,7 @@ struct gate_world {
 	struct gate_write late[GATE_WRITES_MAX];
 	size_t		late_count;
 	unsigned int	landed[GATE_KINDS];	/* late, by what it was */
+	struct gate_plan *plan;			/* notes what is written; or NULL */
 };
 
 struct gate {
@@ -127,6 +128,8 @@ static inline int gate_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 		return gate_read(g, offset_bytes, buf, length_bytes);
 	if (g->w->has_stopped)
 		return -EIO;
+	if (g->w->plan)
+		gate_note(g->w->plan, g->w->flushes + 1, buf, length_bytes);
 	if (g->w->is_holding)
 		return gate_keep(g, offset_bytes, buf, length_bytes);
 	return cfs_dev_write(g->under, offset_bytes, buf, length_bytes, NULL);
@@ -159,6 +162,8 @@ static inline int gate_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 
 	if (g->w->has_stopped)
 		return -EIO;
+	if (g->w->plan)
+		gate_note(g->w->plan, g->w->flushes + 1, NULL, length_bytes);
 	if (g->w->is_holding)
 		return gate_keep(g, offset_bytes, NULL, length_bytes);
 	return cfs_dev_discard(g->under, offset_bytes, length_bytes, NULL);

@@ -15,6 +15,12 @@
 
 #include "delegate_cells.h"
 
+/* What a secondary writes; slices it asks for, and gives back, by messages. */
+#define KINDS	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_FRAME |	\
+		 1u << GATE_TAGS | 1u << GATE_ROOT)
+
+static unsigned int landed[GATE_KINDS];	/* late, in all stories */
+
 struct story {
 	struct shared_pool p;
 	struct gate_world w;
@@ -151,6 +157,7 @@ static unsigned int sleeps(unsigned int stop_at, bool wakes_up, bool is_again,
 	live(st);
 	n = st->w.flushes;
 	end(st);
+	gate_add(landed, st->w.landed);
 	free(st);
 	return n;
 }
@@ -165,6 +172,8 @@ static void sweep(bool is_shared, unsigned int devices)
 		for (unsigned int how = 0; how < 4; how++)
 			sleeps(at + (at + how) % step, how & 1, how & 2,
 			       is_shared, devices);
+	gate_must_have(landed, KINDS);
+	memset(landed, 0, sizeof(landed));
 }
 
 static void test_one_host(void **state)
