@@ -8,6 +8,7 @@
 
 #include "device/sim.h"
 #include "gate_device.h"
+#include "heal/scrub.h"
 #include "heal_fixture.h"
 #include "pool/shared.h"
 #include "pool_hosts.h"
@@ -230,4 +231,22 @@ static inline void manager_check(struct manager *m)
 
 	HEAL_OK(cfs_pool_check(m->pool, &opt, &result, &err_));
 	assert_int_equal(result.problems, 0);
+}
+
+static inline int print_damage(void *arg, const struct cfs_damage *d)
+{
+	(void)arg;
+	print_message("# %s: %s in %s\n", d->kind, d->cause, d->container);
+	return 0;
+}
+
+/* There is nothing bad, whatever may be left out as others write it. */
+static inline void manager_scrub(struct manager *m)
+{
+	const struct cfs_scrub_options opt = { .heals = true };
+	const struct cfs_scrub_calls calls = { .each = print_damage };
+	struct cfs_scrub_result result;
+
+	HEAL_OK(cfs_pool_scrub(m->pool, NULL, &opt, &calls, &result, &err_));
+	assert_int_equal(result.bad_blocks, 0);
 }

@@ -78,14 +78,6 @@ static void touch_copy(struct shared_pool *p, struct cfs_member *lun,
 	cfs_dev_close(dev);
 }
 
-static int print_damage(void *arg, const struct cfs_damage *d)
-{
-	(void)arg;
-	print_message("# %s: %s, healed %d\n", d->kind, d->cause,
-		      d->is_healed);
-	return 0;
-}
-
 static uint64_t scrub(struct manager *m, uint64_t bad, uint64_t left)
 {
 	const struct cfs_scrub_options opt = { .heals = true };

@@ -116,6 +116,7 @@ static void end(struct story *st)
 	cells_look(&st->cells, manager_lun(&st->a), "gone");
 	work(st, manager_lun(&st->a));
 	manager_check(&st->a);
+	manager_scrub(&st->a);
 	{
 		struct cfs_slice_counts counts;
 
