@@ -247,6 +247,76 @@ int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+struct slice_list {
+	uint64_t	*slices;
+	size_t		count, room;
+};
+
+static int list_slice(struct slice_list *list, uint64_t lslice)
+{
+	size_t i = 0;
+
+	while (i < list->count && list->slices[i] != lslice)
+		i++;
+	if (i < list->count)
+		return 0;
+	if (list->count == list->room) {
+		const size_t room = CFS_MAX(2 * list->room, 16);
+		uint64_t *more = reallocarray(list->slices, room,
+					      sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		list->slices = more;
+		list->room = room;
+	}
+	list->slices[list->count++] = lslice;
+	return 0;
+}
+
+static int list_retired(struct cfs_container *c, struct slice_list *list,
+			struct cfs_err *err)
+{
+	const struct cfs_key key = {
+		{ cfs_table_word(CFS_TABLE_RETIRED, 0), 0, 0 }
+	};
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &key, err);
+
+	while (r == 0 && cur.key.w[0] == key.w[0]) {
+		struct cfs_retired_rec rec;
+
+		r = cfs_retired_rec_unpack(cur.value, cur.value_bytes, &rec,
+					   err);
+		if (r == 0 && list_slice(list, cfs_vaddr_lslice(rec.vaddr)) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+int cfs_container_anothers_slices(struct cfs_container *c, uint64_t **ret,
+				  size_t *ret_count, struct cfs_err *err)
+{
+	struct slice_list list = { .slices = NULL };
+	int r = cfs_container_frozen_slices(c, &list.slices, &list.count, err);
+
+	if (r < 0)
+		return r;
+	list.room = list.count;
+	cfs_container_lock(c);
+	r = list_retired(c, &list, err);
+	cfs_container_unlock(c);
+	if (r < 0) {
+		free(list.slices);
+		return r;
+	}
+	*ret = list.slices;
+	*ret_count = list.count;
+	return 0;
+}
+
 #define GONE_AT_ONCE	128u	/* groups, in one frame */
 
 struct gone {

@@ -66,6 +66,14 @@ struct cfs_container_move {
 int cfs_container_take_gone(struct cfs_container *c, bool *ret_is_any,
 			    struct cfs_err *err);
 
+/*
+ * Slices in which somebody before us may still write: with frozen groups, or with
+ * the root, log or gravestone of one that is not known to be gone.  *ret is
+ * owned by the caller.
+ */
+int cfs_container_anothers_slices(struct cfs_container *c, uint64_t **ret,
+				  size_t *ret_count, struct cfs_err *err);
+
 /* Who asks for slices: a takeover, from one that may still write; a deletion. */
 bool cfs_container_is_taking(const struct cfs_container *c);
 bool cfs_container_is_freeing(const struct cfs_container *c);

@@ -308,6 +308,18 @@ int cfs_pool_delegate_opened(struct cfs_pool *pool, uint64_t id,
 	return r;
 }
 
+bool cfs_pool_delegate_is_left(struct cfs_pool *pool, uint64_t id)
+{
+	struct delegation_list list = { CFS_VEC_INIT };
+	bool is_left;
+
+	if (pool->lender)
+		return false;
+	is_left = list_all(pool, id, &list, NULL) < 0 || list.v.count > 0;
+	cfs_vec_done(&list.v);
+	return is_left;
+}
+
 /* ---- going --------------------------------------------------------------- */
 
 /* A number that no delegation ever had, and the records, in one frame. */

@@ -16,6 +16,8 @@ bool cfs_pool_delegate_has_fence(struct cfs_pool *pool, uint64_t id,
 /* It was opened in place: what is known to be gone had its groups given back.*/
 int cfs_pool_delegate_opened(struct cfs_pool *pool, uint64_t id,
 			     struct cfs_err *err);
+/* Has any delegation of it a record still, whose holder may write? */
+bool cfs_pool_delegate_is_left(struct cfs_pool *pool, uint64_t id);
 /* For the fence. */
 bool cfs_pool_delegate_is_gone(struct cfs_pool *pool, uint32_t epoch);
 

@@ -12,10 +12,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "../sim/worn_pool.h"
 #include "delegate_cells.h"
 #include "heal/header_priv.h"
 
-#define BLOCKS	400u
+#define BLOCKS	1000u		/* some slices with nothing else in them */
+#define FEW		100u
+#define LATER_MAX	80u
 
 /* What is repaired: nodes elsewhere, the rest in place. */
 #define KINDS	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_TAGS |	\
@@ -26,6 +29,8 @@ struct story {
 	struct gate_world w;
 	struct manager	a, b;		/* A scrubs */
 	bool		is_taken;
+	unsigned int	later;		/* volumes that B made, */
+	unsigned int	small;		/* and from which on they are small */
 };
 
 static unsigned int landed[GATE_KINDS];	/* late, in all stories */
@@ -77,7 +82,7 @@ static void spoil_all(struct story *st, struct cfs_member *x)
 {
 	struct cfs_container *c = x->container;
 	const uint64_t data = heal_block(c, CFS_TAG_DATA, 0, 5, NULL);
-	const uint64_t far = heal_block(c, CFS_TAG_DATA, 0, BLOCKS - 5, NULL);
+	const uint64_t far = heal_block(c, CFS_TAG_DATA, 0, BLOCKS / 2, NULL);
 
 	spoil_at(st, c, data);
 	spoil_at(st, c, far);
@@ -93,37 +98,27 @@ static void spoil_all(struct story *st, struct cfs_member *x)
 
 /* ---- the story ------------------------------------------------------------- */
 
+/* A volume with some blocks of @seed; NULL: there is no space for it. */
 static struct cfs_member *make(struct manager *m, const char *name,
-			       uint64_t seed)
+			       uint32_t blocks, uint64_t seed)
 {
 	struct cfs_member *x;
 
-	HEAL_OK(cfs_pool_container_make(m->pool, name, CFS_VOLUME_LUN, 0,
-					CFS_OBJECT_LIVE, &x, &err_));
-	HEAL_OK(cfs_volume_make_first(x, CFS_VOLUME_LUN, LUN_BYTES, &err_));
-	assert_int_equal(lun_write(x, 0, BLOCKS, seed), 0);
+	if (cfs_pool_container_make(m->pool, name, CFS_VOLUME_LUN, 0,
+				    CFS_OBJECT_LIVE, &x, NULL) < 0)
+		return NULL;
+	if (cfs_volume_make_first(x, CFS_VOLUME_LUN, LUN_BYTES, NULL) < 0 ||
+	    lun_write(x, 0, blocks, seed) < 0) {
+		HEAL_OK(cfs_pool_container_remove(m->pool, x, &err_));
+		return NULL;
+	}
 	HEAL_OK(cfs_container_commit_idle(x->container, &err_));
 	return x;
 }
 
-static void world_goes_on(void *arg)
+static void name_of(unsigned int i, char ret[16])
 {
-	struct story *st = arg;
-	struct cfs_member *x;
-
-	manager_init(&st->p, &st->b, "b", 2, NO_DEVICE, NULL);
-	manager_open(&st->p, &st->b, NULL);
-	st->is_taken = true;
-	HEAL_OK(cfs_pool_member(st->b.pool, "x", &x, &err_));
-	assert_int_equal(heal_read(x, 0, BLOCKS, 1), 0);
-	HEAL_OK(cfs_pool_container_remove(st->b.pool, x, &err_));
-	for (uint64_t i = 0; i < 8; i++) {
-		char name[8];
-
-		(void)snprintf(name, sizeof(name), "y%u", (unsigned int)i);
-		(void)make(&st->b, name, 10 + i);
-	}
-	manager_check(&st->b);
+	(void)snprintf(ret, 16, "y%u", i);
 }
 
 static void scrub(struct manager *m)
@@ -135,36 +130,75 @@ static void scrub(struct manager *m)
 	(void)cfs_pool_scrub(m->pool, NULL, &opt, &calls, &result, NULL);
 }
 
-static void look(struct manager *m)
+/* The former volume's slices are somebody else's where that may be. */
+static void world_goes_on(void *arg)
 {
-	for (uint64_t i = 0; i < 8; i++) {
-		struct cfs_member *y;
-		char name[8];
+	struct story *st = arg;
+	struct cfs_member *x;
+	char name[16];
 
-		(void)snprintf(name, sizeof(name), "y%u", (unsigned int)i);
+	manager_init(&st->p, &st->b, "b", 2, NO_DEVICE, NULL);
+	manager_open(&st->p, &st->b, NULL);
+	st->is_taken = true;
+	HEAL_OK(cfs_pool_member(st->b.pool, "x", &x, &err_));
+	assert_int_equal(heal_read(x, 0, BLOCKS, 1), 0);
+	scrub(&st->b);		/* headers stay until A is gone */
+	HEAL_OK(cfs_pool_container_remove(st->b.pool, x, &err_));
+	for (; st->later < LATER_MAX; st->later++) {
+		name_of(st->later, name);
+		if (!st->small &&
+		    !make(&st->b, name, BLOCKS, 10 + st->later))
+			st->small = st->later;
+		if (st->small && !make(&st->b, name, FEW, 10 + st->later))
+			break;
+	}
+	assert_in_range(st->later, 4, LATER_MAX - 1);
+	manager_check(&st->b);
+}
+
+static void look(struct story *st, struct manager *m)
+{
+	for (unsigned int i = 0; i < st->later; i++) {
+		struct cfs_member *y;
+		char name[16];
+
+		name_of(i, name);
 		HEAL_OK(cfs_pool_member(m->pool, name, &y, &err_));
-		assert_int_equal(heal_read(y, 0, BLOCKS, 10 + i), 0);
+		assert_int_equal(heal_read(y, 0, i < st->small ? BLOCKS : FEW,
+					   10 + i), 0);
 	}
 	manager_check(m);
 	manager_scrub(m);
 }
 
+static uint64_t free_slices(struct manager *m)
+{
+	struct cfs_slice_counts counts;
+
+	HEAL_OK(cfs_pool_slice_counts(m->pool, UINT32_MAX, &counts, &err_));
+	return counts.free;
+}
+
 static void end(struct story *st)
 {
 	struct manager c;
+	uint64_t before;
 
 	(void)gate_release(&st->w);
 	if (!st->is_taken)
 		world_goes_on(st);
-	look(&st->b);
+	look(st, &st->b);
 	cfs_pool_drop(st->a.pool);
 	(void)cfs_holder_release(st->a.holder, false, NULL);
 	cfs_devset_close(st->a.set);
 	manager_free_gates(&st->a);
+	before = free_slices(&st->b);
 	manager_close(&st->b);
 	manager_init(&st->p, &c, "c", 3, NO_DEVICE, NULL);
 	manager_open(&st->p, &c, "a");
-	look(&c);
+	look(st, &c);
+	/* What was kept of the former volume has come back. */
+	assert_true(free_slices(&c) > before);
 	manager_close(&c);
 	shared_free(&st->p);
 }
@@ -184,7 +218,9 @@ static unsigned int sleeps(unsigned int stop_at, bool wakes_up)
 	cfs_rng_init(&st->w.rng, stop_at);
 	manager_init(&st->p, &st->a, "a", 1, NO_DEVICE, &st->w);
 	manager_open(&st->p, &st->a, NULL);
-	x = make(&st->a, "x", 1);
+	x = make(&st->a, "x", BLOCKS, 1);
+	pool_wear(&st->a);	/* what is given back is soon used again */
+	assert_non_null(x);
 	spoil_all(st, x);
 	st->w.flushes = 0;
 	st->w.stop_at = stop_at;
