@@ -70,10 +70,13 @@ static bool group_is_lost(const struct scrub *s, uint64_t vaddr)
 		       by_group);
 }
 
+/* @vaddr comes from a record, and may be nowhere. */
 static bool is_asked(const struct scrub *s, uint64_t vaddr)
 {
 	size_t i = bad_from(s, vaddr);
 
+	if (!cfs_geometry_is_data(s->geo, cfs_vaddr_block(vaddr)))
+		return false;
 	return (i < s->bad.count && s->bad.items[i].vaddr == vaddr) ||
 	       group_is_lost(s, vaddr);
 }

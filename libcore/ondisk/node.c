@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/xxh.h"
+#include "ondisk/tag.h"
 
 #define HEADER_BYTES	sizeof(struct cfs_node_header_disk)
 #define CSUM_OFFSET	offsetof(struct cfs_node_header_disk, csum)
@@ -143,5 +144,8 @@ int cfs_node_verify(const void *node, unsigned int tree_id, int level,
 	if (h->key_words != key_words || key_words < 1 ||
 	    key_words > CFS_KEY_WORDS_MAX || h->flags & ~CFS_NODE_FLAG_NO_HIGH)
 		return cfs_err_set(err, -EUCLEAN, "node: bad keys or flags");
+	if (le64_get(h->number) > CFS_OFF_MAX ||
+	    le64_get(h->stamp) > CFS_STAMP_MAX)
+		return cfs_err_set(err, -EUCLEAN, "node: bad number or stamp");
 	return records_verify(node, err);
 }

@@ -51,8 +51,9 @@ CFS_ASSERT_SIZE(struct cfs_node_header_disk, 96);
 
 /*
  * Verify a node as read: magic, checksum, version, tree, level and key words
- * as expected (@level: -1 takes any), slots and records inside the node and
- * not overlapping the header, keys strictly rising and inside [low, high).
+ * as expected (@level: -1 takes any), number and stamp as a tag can hold them,
+ * slots and records inside the node and not overlapping the header, keys
+ * strictly rising and inside [low, high).
  * Returns 0, -EUCLEAN or -ENOTSUP.
  */
 int cfs_node_verify(const void *node, unsigned int tree_id, int level,

@@ -108,7 +108,8 @@ static int trees_unpack(const struct cfs_root_payload_disk *p,
 			return cfs_err_set(err, -EUCLEAN,
 					   "root: tree %u has level %u", i + 1,
 					   tree->level);
-		if (tree->next_node > CFS_OFF_MAX)
+		/* Far from it: a sound pool never comes even near. */
+		if (tree->next_node > CFS_OFF_MAX / 2)
 			return cfs_err_set(err, -EUCLEAN,
 					   "root: tree %u is out of node "
 					   "numbers", i + 1);

@@ -84,8 +84,24 @@ struct cfs_devset *cfs_metavolume_devset(const struct cfs_metavolume *mv)
 	return mv->set;
 }
 
-static int pieces_check(const struct cfs_metavolume *mv, uint64_t lslice,
-			const struct cfs_piece *pieces, struct cfs_err *err)
+/*
+ * Numbers are given from the lowest that is free, and tables in memory are as
+ * long as the highest: one far beyond what the pool has slices for (and it may
+ * have had many more) is nobody's.
+ */
+static uint64_t lslice_end(const struct cfs_devset *set)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
+		if (cfs_devset_dev(set, i))
+			count += cfs_devset_label(set, i)->slice_count;
+	return CFS_MIN(CFS_LSLICE_MAX + 1, (count + LSLICES_GROW) * 64);
+}
+
+int cfs_pieces_check(const struct cfs_devset *set, uint64_t lslice,
+		     const struct cfs_piece pieces[CFS_PIECES_MAX],
+		     struct cfs_err *err)
 {
 	bool is_mapped = false;
 
@@ -96,15 +112,15 @@ static int pieces_check(const struct cfs_metavolume *mv, uint64_t lslice,
 			continue;
 		is_mapped = true;
 		/* Of a missing device no geometry is known. */
-		if (p->device_index >= cfs_devset_count(mv->set) ||
-		    (cfs_devset_dev(mv->set, p->device_index) &&
+		if (p->device_index >= cfs_devset_count(set) ||
+		    (cfs_devset_dev(set, p->device_index) &&
 		     p->slice_index >=
-		     cfs_devset_label(mv->set, p->device_index)->slice_count))
+		     cfs_devset_label(set, p->device_index)->slice_count))
 			return cfs_err_set(err, -EUCLEAN,
 				"slice map: slice %" PRIu64
 				" lies outside the pool", lslice);
 	}
-	if (!is_mapped || lslice > CFS_LSLICE_MAX)
+	if (!is_mapped || lslice >= lslice_end(set))
 		return cfs_err_set(err, -EUCLEAN,
 				   "slice map: slice %" PRIu64
 				   " makes no sense", lslice);
@@ -115,7 +131,7 @@ int cfs_metavolume_set(struct cfs_metavolume *mv, uint64_t lslice,
 		       const struct cfs_piece pieces[CFS_PIECES_MAX],
 		       struct cfs_err *err)
 {
-	int r = pieces_check(mv, lslice, pieces, err);
+	int r = cfs_pieces_check(mv->set, lslice, pieces, err);
 
 	if (r < 0)
 		return r;

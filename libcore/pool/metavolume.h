@@ -35,6 +35,14 @@ cfs_metavolume_geometry(const struct cfs_metavolume *mv);
 struct cfs_devset *cfs_metavolume_devset(const struct cfs_metavolume *mv);
 
 /*
+ * Can @pieces, of a record, stand for @lslice: is each that is used on a device
+ * of the set, and inside its slices?  -EUCLEAN if not, or if none is used.
+ */
+int cfs_pieces_check(const struct cfs_devset *set, uint64_t lslice,
+		     const struct cfs_piece pieces[CFS_PIECES_MAX],
+		     struct cfs_err *err);
+
+/*
  * Map @lslice to @pieces (unused ones have flags 0).  Each must lie on a device
  * of the set and inside its slices.  -EUCLEAN if not, -ENOMEM.
  */

@@ -47,6 +47,19 @@ static void c0_gathered(void *ctx, bool is_durable)
 	(void)is_durable;
 }
 
+/* Its map has to stand in its root. */
+static int has_own_room(struct cfs_pool *pool, uint64_t lslice,
+			struct cfs_err *err)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+
+	if (cfs_metavolume_get(pool->c0_mv, lslice, pieces) ||
+	    cfs_metavolume_slice_count(pool->c0_mv) < CFS_ROOT_SMAP_MAX)
+		return 0;
+	return cfs_err_set(err, -EUCLEAN, "slice map: the pool's own container "
+			   "has more slices than its root can name");
+}
+
 /* Its own slice map follows the records; see pool.h. */
 static void c0_table_changed(void *ctx, const struct cfs_key *key,
 			     const void *value, size_t value_bytes)
@@ -62,6 +75,7 @@ static void c0_table_changed(void *ctx, const struct cfs_key *key,
 		if (pool->c0)
 			cfs_container_slice_went(pool->c0, key->w[1]);
 	} else if (cfs_smap_rec_unpack(value, value_bytes, &rec, &err) < 0 ||
+		   has_own_room(pool, key->w[1], &err) < 0 ||
 		   cfs_metavolume_set(pool->c0_mv, key->w[1], rec.pieces,
 				      &err) < 0) {
 		pool->c0_error = err;

@@ -17,10 +17,12 @@ void cfs_pool_slices_discard(struct cfs_pool *pool,
 
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
 		const struct cfs_piece *p = &pieces[i];
-		struct cfs_dev *dev = cfs_devset_dev(pool->set,
-						     p->device_index);
+		struct cfs_dev *dev;
 
-		if (p->flags & CFS_PIECE_USED && dev)
+		if (!(p->flags & CFS_PIECE_USED))
+			continue;
+		dev = cfs_devset_dev(pool->set, p->device_index);
+		if (dev)
 			(void)cfs_dev_discard(dev, label->slices_offset_bytes +
 					p->slice_index * label->slice_bytes +
 					CFS_BLOCK_BYTES, label->slice_bytes -
@@ -80,8 +82,10 @@ int cfs_pool_slice_return(struct cfs_pool *pool, uint64_t container_id,
 			  const uint8_t uuid[16], uint64_t lslice,
 			  struct cfs_piece *pieces, struct cfs_err *err)
 {
-	int r = return_begin(pool, container_id, lslice, pieces, err);
+	int r = cfs_pieces_check(pool->set, lslice, pieces, err);
 
+	if (r == 0)
+		r = return_begin(pool, container_id, lslice, pieces, err);
 	if (r < 0)
 		return r;
 	if (pool->is_shared)
