@@ -47,8 +47,8 @@ static int find_left(struct cfs_session *s, struct left_list *list,
 }
 
 /* One round over the list.  *ret_full: some found no room. */
-static int take_over_round(struct left_list *list, bool *ret_full,
-			   struct cfs_err *err)
+static int take_over_round(struct left_list *list, bool is_last,
+			   bool *ret_full, struct cfs_err *err)
 {
 	size_t kept = 0;
 	int r = 0;
@@ -56,13 +56,16 @@ static int take_over_round(struct left_list *list, bool *ret_full,
 	*ret_full = false;
 	for (size_t i = 0; i < list->items.count; i++) {
 		const struct left left = list->items.items[i];
+		struct cfs_container *c = left.m->container;
 		bool is_over = false;
 
 		if (r == 0 &&
 		    beside_is_gone(list->s, list->is_shared, left.lease_id,
 				   &left.info.rec.who)) {
-			r = cfs_container_client_gone(left.m->container,
-						      left.info.id, NULL, err);
+			r = is_last ? cfs_container_client_left(c, left.info.id,
+								true, err) :
+				      cfs_container_client_gone(c, left.info.id,
+								NULL, err);
 			is_over = r == 0;
 			*ret_full |= r == -ENOSPC;
 			r = r == -ENOSPC ? 0 : r;
@@ -76,9 +79,11 @@ static int take_over_round(struct left_list *list, bool *ret_full,
 
 /*
  * Those that are known to be gone are taken over, and leave the list.  What one
- * has on loan may be the room that another one needs.
+ * has on loan may be the room that another one needs; @is_opening: and in the
+ * end it is tried whether there is room or not.
  */
-static int take_over_gone(struct left_list *list, struct cfs_err *err)
+static int take_over_gone(struct left_list *list, bool is_opening,
+			  struct cfs_err *err)
 {
 	bool is_full = true;
 	size_t before;
@@ -86,8 +91,10 @@ static int take_over_gone(struct left_list *list, struct cfs_err *err)
 
 	do {
 		before = list->items.count;
-		r = take_over_round(list, &is_full, err);
+		r = take_over_round(list, false, &is_full, err);
 	} while (r == 0 && is_full && list->items.count < before);
+	if (r == 0 && is_full && is_opening)
+		r = take_over_round(list, true, &is_full, err);
 	return r == 0 && is_full ? -ENOSPC : r;
 }
 
@@ -204,7 +211,7 @@ static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
 		return 0;
 	r = find_left(sd->s, &list, err);
 	if (r == 0)
-		r = take_over_gone(&list, err);
+		r = take_over_gone(&list, true, err);
 	for (size_t i = 0; i < list.items.count && r == 0; i++)
 		r = load_one(sd, &list.items.items[i], 0, err);
 	cfs_vec_done(&list.items);
@@ -238,7 +245,7 @@ int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
 	a.list.is_shared = sd->is_shared;
 	r = cfs_container_clients(m->container, add_adopted, &a, err);
 	if (r == 0)
-		r = take_over_gone(&a.list, err);
+		r = take_over_gone(&a.list, false, err);
 	for (size_t i = 0; i < a.list.items.count && r == 0; i++)
 		r = load_one(sd, &a.list.items.items[i],
 			     has_grace ? m->id : 0, err);
@@ -270,9 +277,12 @@ static int seal_all(struct left_list *list, bool is_gone, struct cfs_err *err)
 	for (size_t i = 0; i < list->items.count && r == 0; i++) {
 		const struct left *left = &list->items.items[i];
 
-		r = cfs_container_client_seal(left->m->container,
-					      left->info.id, is_gone, NULL,
-					      err);
+		r = is_gone ? cfs_container_client_left(left->m->container,
+							left->info.id, false,
+							err) :
+			      cfs_container_client_seal(left->m->container,
+							left->info.id, false,
+							NULL, err);
 	}
 	return r;
 }
@@ -300,7 +310,7 @@ static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
 			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
 		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
-	while ((r = take_over_gone(list, err)) == 0 && has_open(list) &&
+	while ((r = take_over_gone(list, true, err)) == 0 && has_open(list) &&
 	       now < end) {
 		if (opt->stop && opt->stop(opt->arg))
 			return cfs_err_set(err, -EINTR, "stopped while waiting "

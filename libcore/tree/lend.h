@@ -139,3 +139,11 @@ int cfs_container_client_seal(struct cfs_container *c, uint64_t client_id,
 int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
 			      const struct cfs_fold_rules *rules,
 			      struct cfs_err *err);
+/*
+ * The same (@ends false: only sealed) while the pool is being opened, and nobody
+ * else is at work: where the room that its commit may need cannot be promised
+ * the commit is tried, since without it there is no pool.  Should it fail
+ * nothing is lost, and the container is closed for writing.
+ */
+int cfs_container_client_left(struct cfs_container *c, uint64_t client_id,
+			      bool ends, struct cfs_err *err);

@@ -79,6 +79,7 @@ struct seal {
 	struct cfs_container *c;
 	struct client_entry *e;
 	bool		is_gone;
+	bool		is_opening;	/* cfs_container_client_left */
 	uint64_t	stop_seq;	/* frames from here on do not count */
 	bool		is_lie;		/* the frame at stop_seq was one */
 };
@@ -260,6 +261,8 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 	/* What was read is in memory, and must find room in the commit. */
 	if (r == 0)
 		r = cfs_space_ensure(c, 0, CFS_OP_FREEING, err);
+	if (r == -ENOSPC && s->is_opening)
+		r = 0;
 	c->is_replaying = false;
 	if (r < 0) {
 		cfs_lend_end(c, false);
@@ -276,13 +279,32 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 	return r;
 }
 
+/*
+ * An operation that frees.  @has_more: it finds out itself whether there is room
+ * for its commit, since it brings some.
+ */
+static int begin_op(struct cfs_container *c, bool has_more, struct cfs_err *err)
+{
+	int r = cfs_op_begin(c, CFS_OP_FREEING, err);
+
+	if (r != -ENOSPC || !has_more)
+		return r;
+	cfs_container_lock_to_change(c);
+	if (c->is_readonly) {
+		cfs_container_unlock(c);
+		return r;
+	}
+	cfs_op_start_locked(c);
+	return 0;
+}
+
 /* Once; -EPERM: a frame lies, again without it. */
 static int seal_once(struct seal *s, uint64_t client_id,
 		     const struct cfs_fold_rules *rules, struct cfs_err *err)
 {
 	struct cfs_container *c = s->c;
 	bool has_ended = false;
-	int r = cfs_op_begin(c, CFS_OP_FREEING, err);
+	int r = begin_op(c, s->is_gone, err);
 
 	if (r < 0)
 		return r;
@@ -324,26 +346,34 @@ static int begin_seal(struct cfs_container *c, uint64_t client_id,
 	return r;
 }
 
+static int seal(struct seal *s, uint64_t client_id,
+		const struct cfs_fold_rules *rules, struct cfs_err *err)
+{
+	bool is_done = false;
+	int r = begin_seal(s->c, client_id, &is_done, err);
+
+	if (r < 0 || is_done)
+		return r;
+	s->stop_seq = UINT64_MAX;
+	for (unsigned int i = 0; i < READS_MAX; i++) {
+		s->is_lie = false;
+		r = seal_once(s, client_id, rules, err);
+		/* Who still writes may do so between two looks at the log. */
+		if (r != -EIO && !s->is_lie)
+			break;
+		if (r == -EIO && s->is_gone)
+			break;
+	}
+	return r;
+}
+
 int cfs_container_client_seal(struct cfs_container *c, uint64_t client_id,
 			      bool is_gone, const struct cfs_fold_rules *rules,
 			      struct cfs_err *err)
 {
-	struct seal s = { .c = c, .is_gone = is_gone, .stop_seq = UINT64_MAX };
-	bool is_done = false;
-	int r = begin_seal(c, client_id, &is_done, err);
+	struct seal s = { .c = c, .is_gone = is_gone };
 
-	if (r < 0 || is_done)
-		return r;
-	for (unsigned int i = 0; i < READS_MAX; i++) {
-		s.is_lie = false;
-		r = seal_once(&s, client_id, rules, err);
-		/* Who still writes may do so between two looks at the log. */
-		if (r != -EIO && !s.is_lie)
-			break;
-		if (r == -EIO && is_gone)
-			break;
-	}
-	return r;
+	return seal(&s, client_id, rules, err);
 }
 
 /* ---- gone ---------------------------------------------------------------- */
@@ -433,16 +463,16 @@ static int clear_log(struct cfs_container *c, const struct cfs_client_rec *rec,
 	return r;
 }
 
-int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
-			      const struct cfs_fold_rules *rules,
-			      struct cfs_err *err)
+static int end_client(struct seal *s, uint64_t client_id,
+		      const struct cfs_fold_rules *rules, struct cfs_err *err)
 {
+	struct cfs_container *c = s->c;
 	struct cfs_client_rec rec;
 	struct client_entry *e;
-	int r = cfs_container_client_seal(c, client_id, true, rules, err);
+	int r = seal(s, client_id, rules, err);
 
 	if (r == 0)
-		r = cfs_op_begin(c, CFS_OP_FREEING, err);
+		r = begin_op(c, s->is_opening, err);
 	if (r < 0)
 		return r;
 	e = cfs_lend_entry(c, client_id);
@@ -464,4 +494,22 @@ int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r < 0 ? r : clear_log(c, &rec, err);
+}
+
+int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
+			      const struct cfs_fold_rules *rules,
+			      struct cfs_err *err)
+{
+	struct seal s = { .c = c, .is_gone = true };
+
+	return end_client(&s, client_id, rules, err);
+}
+
+int cfs_container_client_left(struct cfs_container *c, uint64_t client_id,
+			      bool ends, struct cfs_err *err)
+{
+	struct seal s = { .c = c, .is_gone = true, .is_opening = true };
+
+	return ends ? end_client(&s, client_id, NULL, err) :
+	       seal(&s, client_id, NULL, err);
 }

@@ -424,28 +424,37 @@ uint64_t cfs_space_reserve(const struct cfs_container *c)
 	return CFS_MAX(c->total_blocks / 64, 96);
 }
 
+/* Records to a new leaf, about: those of live and history together. */
+#define RECORDS_PER_NEW_NODE	12u
+
 /* Nodes that the commit will write, at most about. */
 static uint64_t commit_need(struct cfs_container *c)
 {
-	uint64_t nodes = 24, blocks = 0, records = 0;
-	struct cfs_tree_root live, space;
+	uint64_t nodes = 24, all = 16, blocks = 0, records = 0;
+	struct cfs_tree_root roots[CFS_TREE_COUNT] = { { .node_count = 0 } };
+	const struct cfs_tree_root *live = &roots[CFS_TREE_LIVE - 1];
+	const struct cfs_tree_root *space = &roots[CFS_TREE_SPACE - 1];
 
 	if (c->hooks)
 		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
-	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
-		if (c->trees[i])
-			nodes += cfs_tree_dirty_count(c->trees[i]);
-	cfs_tree_root(c->trees[CFS_TREE_SPACE - 1], &space);
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++) {
+		if (!c->trees[i])
+			continue;
+		nodes += cfs_tree_dirty_count(c->trees[i]);
+		cfs_tree_root(c->trees[i], &roots[i]);
+		all += roots[i].node_count;
+	}
 	if (records) {
-		cfs_tree_root(c->trees[CFS_TREE_LIVE - 1], &live);
 		/* Live and history: a leaf each at worst, never more than
 		 * there are, and what splitting adds. */
-		nodes += 2 * (CFS_MIN(records, live.node_count) +
-			      records / 24 + 4);
-		nodes += CFS_MIN(records, space.node_count);
+		nodes += 2 * (CFS_MIN(records, live->node_count) + 4) +
+			 records / RECORDS_PER_NEW_NODE;
+		nodes += CFS_MIN(records, space->node_count);
 	}
 	/* Where the nodes go, and come from, is in the space tree too. */
-	nodes += CFS_MIN(2 * nodes, space.node_count);
+	nodes += CFS_MIN(2 * nodes, space->node_count);
+	/* Each once, and new ones. */
+	nodes = CFS_MIN(nodes, all + records / RECORDS_PER_NEW_NODE);
 	return blocks + nodes * c->copies;
 }
 

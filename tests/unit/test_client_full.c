@@ -11,9 +11,10 @@
 #include <cmocka.h>
 
 #include "client_fixture.h"
+#include "tree/space.h"
 
 #define LUN_BYTES	(UINT64_C(128) << 20)
-#define SPREAD		3000u	/* extents */
+#define SPREAD		8000u	/* extents */
 #define SYNCED		100u	/* blocks, each in another leaf's range */
 
 static uint8_t big[64 * HEAL_BLOCK];
@@ -142,11 +143,77 @@ static void test_two_died(void **state)
 	heal_free(&h);
 }
 
+#define EATEN		220u
+
+/* Blocks in use that nothing names: as if deletions had eaten the reserve. */
+static void eat(struct cfs_container *c, uint64_t vaddrs[EATEN])
+{
+	HEAL_OK(cfs_op_begin(c, CFS_OP_FREEING, &err_));
+	for (unsigned int i = 0; i < EATEN; i++) {
+		uint32_t count;
+
+		HEAL_OK(cfs_space_alloc_data(c, 1, &vaddrs[i], &count, &err_));
+	}
+	cfs_op_end(c);
+}
+
+static void give(struct cfs_container *c, const uint64_t vaddrs[EATEN])
+{
+	HEAL_OK(cfs_op_begin(c, CFS_OP_FREEING, &err_));
+	for (unsigned int i = 0; i < EATEN; i++)
+		HEAL_OK(cfs_space_free(c, vaddrs[i], 1, &err_));
+	cfs_op_end(c);
+	HEAL_OK(cfs_container_commit(c, &err_));
+}
+
+/*
+ * Not even what it has on loan is room enough for all that its commit may need.
+ * That is refused, and leaves it as it was; whoever opens the pool tries it all
+ * the same, and since not every record is in a leaf of its own it succeeds.
+ */
+static void test_died_tight(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct cfs_container *owner = h.lun->container;
+	const uint64_t ino = lun_of(&h);
+	uint64_t eaten[EATEN];
+	struct cfs_lent_counts before, after;
+	struct client cl;
+
+	(void)state;
+	scatter(owner, ino);
+	client_new(&cl, &h, h.lun);
+	fill(owner, ino);
+	HEAL_OK(client_punch(owner, ino, 2 * SPREAD * HEAL_BLOCK,
+			     250 * HEAL_BLOCK, &err_));
+	HEAL_OK(cfs_container_commit_idle(owner, &err_));
+	sync_some(&cl, ino, 7000);
+	fill(owner, ino);
+	client_kill(&cl);
+	eat(owner, eaten);
+	cfs_container_lent_counts(owner, &before);
+	assert_int_equal(cfs_container_client_gone(owner, cl.id, NULL, NULL),
+			 -ENOSPC);
+	HEAL_OK(cfs_container_commit(owner, &err_));
+	cfs_container_lent_counts(owner, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	HEAL_OK(cfs_container_client_left(owner, cl.id, true, &err_));
+	give(owner, eaten);
+	must_be_synced(owner, ino, 7000);
+	heal_check_clean(&h);
+	heal_reopen(&h);
+	must_be_synced(h.lun->container, ino, 7000);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_died),
 		cmocka_unit_test(test_two_died),
+		cmocka_unit_test(test_died_tight),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
