@@ -27,6 +27,11 @@ int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 
 	if (!b)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	b->ahead = cfs_ahead_new();
+	if (!b->ahead) {
+		free(b);
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	}
 	b->mv = mv;
 	b->seed = cfs_tag_container_seed(container_uuid);
 	pthread_mutex_init(&b->lock, NULL);
@@ -49,6 +54,7 @@ void cfs_blocks_free(struct cfs_blocks *b)
 		HASH_DEL(b->open, o);
 		free(o);
 	}
+	cfs_ahead_free(b->ahead);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }

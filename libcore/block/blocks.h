@@ -96,6 +96,8 @@ struct cfs_block_read {
 	void		*buf;
 	uint32_t	bad_index;	/* out: the first block that is bad */
 	int		result;		/* out, of cfs_block_read_many */
+	bool		may_ahead;	/* more may be read, and kept for who
+					 * goes on behind it */
 };
 /*
  * Read and verify.  A block that does not verify is read from the other

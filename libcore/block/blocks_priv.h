@@ -19,8 +19,11 @@ struct open_entry {
 	UT_hash_handle	hh;
 };
 
+struct cfs_ahead;
+
 struct cfs_blocks {
 	struct cfs_metavolume *mv;
+	struct cfs_ahead *ahead;
 	uint64_t	seed;
 	uint32_t	epoch;
 	pthread_mutex_t	lock;		/* guards what follows */
@@ -34,3 +37,8 @@ struct cfs_blocks {
 int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		     uint32_t first, uint32_t count, uint64_t *ret,
 		     struct cfs_err *err);
+
+/* ahead.c: the bytes of @rd, not verified; false: read them from the device. */
+struct cfs_ahead *cfs_ahead_new(void);
+void cfs_ahead_free(struct cfs_ahead *a);
+bool cfs_ahead_read(struct cfs_blocks *b, const struct cfs_block_read *rd);

@@ -125,6 +125,17 @@ static int read_singly(struct cfs_blocks *b, struct cfs_block_read *rd,
 	return 0;
 }
 
+static bool all_match(const struct cfs_blocks *b,
+		      const struct cfs_block_read *rd, const uint64_t *csums)
+{
+	for (uint32_t i = 0; i < rd->count; i++)
+		if (!block_matches(b, rd, i, csums[i],
+				   (const uint8_t *)rd->buf +
+				   (size_t)i * CFS_BLOCK_BYTES))
+			return false;
+	return true;
+}
+
 int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 		   uint32_t *ret_healed, struct cfs_err *err)
 {
@@ -145,6 +156,8 @@ int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 	r = gather_csums(b, rd, csums, err);
 	if (r < 0)
 		return r;
+	if (cfs_ahead_read(b, rd) && all_match(b, rd, csums))
+		return 0;
 	r = cfs_metavolume_read_any(b->mv, rd->vaddr, rd->count, rd->buf,
 				    &piece, err);
 	if (r < 0) {
@@ -222,6 +235,8 @@ int cfs_block_read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *raw = NULL;
 	unsigned int piece;
 
+	if (count == 1 && cfs_ahead_read(b, reads) && verify_read(b, reads))
+		return 0;
 	if (count == 1)
 		return cfs_metavolume_read_any(b->mv, reads->vaddr,
 					       reads->count, reads->buf,

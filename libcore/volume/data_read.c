@@ -49,6 +49,8 @@ static struct cfs_block_read read_of(const struct read_state *st,
 		},
 		.csum = s->csum,
 		.buf = buf,
+		/* Of a client's view, the device has to tell that it is old. */
+		.may_ahead = !cfs_container_is_client(st->view->container),
 	};
 }
 
