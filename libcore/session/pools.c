@@ -34,10 +34,16 @@ const char *cfs_pool_state_name(enum cfs_pool_state state)
 
 /* ---- space --------------------------------------------------------------- */
 
+/* An operation wants a few blocks more than it writes; and the trees grow with
+ * what is written in large pieces by one in so many. */
+#define OP_MARGIN_BLOCKS	32u
+#define BLOCKS_PER_NODE		2048u
+
 struct sum {
 	struct cfs_session *s;
 	struct cfs_pool_info *info;
 	uint64_t	left_blocks;
+	uint64_t	largest_blocks;	/* of one container */
 };
 
 static void add_container(struct sum *sum, struct cfs_container *c)
@@ -48,8 +54,26 @@ static void add_container(struct sum *sum, struct cfs_container *c)
 	cfs_space_counts(c, &counts);
 	cfs_container_unlock(c);
 	sum->info->used_bytes += counts.used_blocks * CFS_BLOCK_BYTES;
-	if (cfs_container_id(c) != 0)
-		sum->left_blocks += counts.left_blocks;
+	if (cfs_container_id(c) == 0)
+		return;
+	sum->left_blocks += counts.left_blocks -
+			    CFS_MIN(counts.left_blocks, OP_MARGIN_BLOCKS);
+	sum->largest_blocks = CFS_MAX(sum->largest_blocks,
+				      counts.total_blocks);
+}
+
+/*
+ * How many blocks of data the free slices take.  A container that grows keeps
+ * more in reserve, for deletions; most where it is large already.
+ */
+static uint64_t takes_blocks(const struct sum *sum, uint64_t free_blocks)
+{
+	const uint64_t reserve =
+		cfs_space_reserve_of(sum->largest_blocks + free_blocks) -
+		cfs_space_reserve_of(sum->largest_blocks);
+	const uint64_t lost = reserve + free_blocks / BLOCKS_PER_NODE;
+
+	return free_blocks - CFS_MIN(free_blocks, lost);
 }
 
 static int sum_container(void *arg, uint64_t id,
@@ -149,8 +173,8 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 		add_container(&sum, cfs_pool_container0(s->pool));
 	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
 	slices.usable -= CFS_MIN(slices.usable, slices.kept / pieces);
-	ret->free_bytes = (slices.usable * geo.data_count + sum.left_blocks) *
-			  CFS_BLOCK_BYTES;
+	ret->free_bytes = (takes_blocks(&sum, slices.usable * geo.data_count) +
+			   sum.left_blocks) * CFS_BLOCK_BYTES;
 	ret->state = state_of(ret);
 	return r;
 }

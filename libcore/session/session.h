@@ -183,7 +183,9 @@ struct cfs_pool_info {
 			bad_slices;
 	uint64_t	capacity_bytes;		/* data that fits in all */
 	uint64_t	used_bytes;		/* data and metadata in use */
-	uint64_t	free_bytes;		/* writes fail after so many */
+	/* Writes fail after so many, over all volumes, made in large pieces
+	 * and with nothing deleted or snapshotted meanwhile. */
+	uint64_t	free_bytes;
 	uint64_t	damaged_blocks;
 	uint64_t	container_count;
 	uint64_t	epoch;

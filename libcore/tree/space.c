@@ -419,9 +419,14 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 
 /* ---- counts and promises ------------------------------------------------- */
 
+uint64_t cfs_space_reserve_of(uint64_t total_blocks)
+{
+	return CFS_MAX(total_blocks / 64, 96);
+}
+
 uint64_t cfs_space_reserve(const struct cfs_container *c)
 {
-	return CFS_MAX(c->total_blocks / 64, 96);
+	return cfs_space_reserve_of(c->total_blocks);
 }
 
 /* Records to a new leaf, about: those of live and history together. */

@@ -52,6 +52,9 @@ int cfs_space_promise(struct cfs_container *c, uint64_t blocks,
 int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
 			      struct cfs_err *err);
 
+/* What a container with so many blocks keeps for deletions. */
+uint64_t cfs_space_reserve_of(uint64_t total_blocks);
+
 struct cfs_space_counts {
 	uint64_t	total_blocks;	/* of the slices it has */
 	uint64_t	used_blocks;
