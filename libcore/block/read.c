@@ -229,26 +229,62 @@ static int read_raw(struct cfs_blocks *b, const struct cfs_block_read *reads,
 	return cfs_metavolume_read_batch(b->mv, raw, count, err);
 }
 
+/* Neighbours on the device and in memory are one request. */
+static size_t merge_reads(const struct cfs_blocks *b,
+			  const struct cfs_block_read *reads, size_t count,
+			  struct cfs_mv_read *ret)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct cfs_mv_read *last = n ? &ret[n - 1] : NULL;
+
+		if (last && last->vaddr + last->count == reads[i].vaddr &&
+		    (uint8_t *)last->buf + (size_t)last->count *
+						   CFS_BLOCK_BYTES ==
+			    (uint8_t *)reads[i].buf) {
+			last->count += reads[i].count;
+			continue;
+		}
+		ret[n++] = (struct cfs_mv_read){
+			.vaddr = reads[i].vaddr,
+			.count = reads[i].count,
+			.piece = first_piece(b, reads[i].vaddr),
+			.buf = reads[i].buf,
+		};
+	}
+	return n;
+}
+
 int cfs_block_read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 			  size_t count)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *raw = NULL;
+	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *many = NULL;
+	struct cfs_mv_read few[16], *raw = few;
 	unsigned int piece;
+	size_t n;
+	int r;
 
+	if (count > CFS_ARRAY_COUNT(few)) {
+		many = calloc(count, sizeof(*many));
+		if (!many)
+			return -EAGAIN;
+		raw = many;
+	}
 	if (count == 1 && cfs_ahead_read(b, reads) && verify_read(b, reads))
 		return 0;
-	if (count == 1)
-		return cfs_metavolume_read_any(b->mv, reads->vaddr,
-					       reads->count, reads->buf,
-					       &piece, NULL) == 0 &&
-		       verify_read(b, reads) ? 0 : -EAGAIN;
-	raw = calloc(count, sizeof(*raw));
-	if (!raw || read_raw(b, reads, raw, count, NULL) < 0)
-		return -EAGAIN;
-	for (size_t i = 0; i < count; i++)
-		if (raw[i].result < 0 || !verify_read(b, &reads[i]))
-			return -EAGAIN;
-	return 0;
+	n = merge_reads(b, reads, count, raw);
+	if (n == 1)
+		r = cfs_metavolume_read_any(b->mv, raw->vaddr, raw->count,
+					    raw->buf, &piece, NULL);
+	else
+		r = cfs_metavolume_read_batch(b->mv, raw, n, NULL);
+	for (size_t i = 0; i < n && n > 1 && r == 0; i++)
+		r = raw[i].result;
+	for (size_t i = 0; i < count && r == 0; i++)
+		if (!verify_read(b, &reads[i]))
+			r = -EAGAIN;
+	return r == 0 ? 0 : -EAGAIN;
 }
 
 int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
