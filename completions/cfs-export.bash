@@ -8,7 +8,9 @@ _cfs_export()
 	if [ "$COMP_CWORD" = 1 ]; then
 		mapfile -t COMPREPLY < <(compgen -W \
 			'nbd iscsi nfs smb status --help --version' -- "$cur")
-	elif [ "$COMP_CWORD" = 2 ]; then
+	elif [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W '--chap --list' -- "$cur")
+	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	fi
 }

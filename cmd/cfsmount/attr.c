@@ -145,33 +145,13 @@ void mnt_stat(struct mnt_volume *v, uint64_t ino,
 		ret->st_size = (off_t)inode->entry_count;
 }
 
-static void stat_lun(struct mnt_volume *v, struct stat *ret)
-{
-	*ret = (struct stat){
-		.st_ino = mnt_node(v, v->root_ino),
-		.st_mode = S_IFREG | (v->is_writable ? 0600 : 0400),
-		.st_nlink = 1,
-		.st_size = (off_t)cfs_io_size_bytes(v->io),
-		.st_blksize = 4096,
-		.st_blocks = (blkcnt_t)(cfs_io_size_bytes(v->io) / 512),
-		.st_atim = v->m->since, .st_mtim = v->m->since,
-		.st_ctim = v->m->since,
-	};
-	if (atomic_load(&v->writes)) {
-		pthread_mutex_lock(&v->m->slots_lock);
-		ret->st_mtim = v->changed;
-		pthread_mutex_unlock(&v->m->slots_lock);
-		ret->st_ctim = ret->st_mtim;
-	}
-}
-
 int mnt_stat_of(struct mnt_volume *v, uint64_t ino, struct stat *ret)
 {
 	struct cfs_inode inode;
 	int r;
 
 	if (!v->fs) {
-		stat_lun(v, ret);
+		mnt_lun_stat(v, ret);
 		return ino == v->root_ino ? 0 : -ESTALE;
 	}
 	r = cfs_fs_getattr(v->fs, ino, &inode, NULL);

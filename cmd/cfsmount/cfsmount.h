@@ -75,6 +75,7 @@ struct mnt_volume {
 	uint64_t	calls;		/* under way, and open files */
 	uint64_t	last_ns;	/* the end of the last one */
 	bool		is_told;	/* the kernel was asked to forget it */
+	atomic_uint_fast64_t lun_bytes;	/* as far as we know */
 	atomic_uint_fast64_t writes;	/* of a LUN: what its times rise by */
 	struct timespec	changed;
 };
@@ -395,6 +396,20 @@ void mnt_statfs(fuse_req_t req, fuse_ino_t node);
 void mnt_drop_caps(struct mnt_volume *v, uint64_t ino);
 /* All of the volumes durable. */
 int mnt_sync_all(struct mnt *m, struct cfs_err *err);
+
+/* ---- lun.c --------------------------------------------------------------- */
+
+/* What is told of a LUN as a file; asks how large it is now. */
+void mnt_lun_stat(struct mnt_volume *v, struct stat *ret);
+/* Its size; asked anew if what is known ends before @end. */
+uint64_t mnt_lun_size(struct mnt_volume *v, uint64_t end);
+int mnt_lun_read(struct mnt_volume *v, uint64_t off, void *buf, size_t size,
+		 size_t *ret);
+/* Bytes written, or a negative errno. */
+ssize_t mnt_lun_write(struct mnt_volume *v, const void *buf, size_t size,
+		      uint64_t off);
+int mnt_lun_allocate(struct mnt_volume *v, int mode, uint64_t off,
+		     uint64_t length);
 
 /* ---- dirs.c -------------------------------------------------------------- */
 

@@ -372,17 +372,6 @@ static void note_read(struct mnt_file *f)
 		(void)cfs_fs_setattr(f->v->fs, f->ino, &attr, NULL, NULL);
 }
 
-static int read_lun(struct mnt_file *f, uint64_t off, void *buf, size_t size,
-		    size_t *ret)
-{
-	const uint64_t end = cfs_io_size_bytes(f->v->io);
-	const size_t n = off >= end ? 0 :
-			 (size_t)CFS_MIN((uint64_t)size, end - off);
-
-	*ret = 0;
-	return n ? cfs_io_read(f->v->io, off, buf, n, ret, NULL) : 0;
-}
-
 /*
  * Of what is damaged nothing is handed out.  A buffered read that came back
  * short would look like the end of the file: it fails, and the kernel tries
@@ -405,32 +394,13 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	note_read(f);
 	r = f->v->fs ? cfs_fs_read(f->v->fs, f->ino, (uint64_t)off, buf, size,
 				   &got, &err) :
-		       read_lun(f, (uint64_t)off, buf, size, &got);
+		       mnt_lun_read(f->v, (uint64_t)off, buf, size, &got);
 	if (r < 0)
 		mnt_note(mnt_of(req), "read", &err);
 	if (r < 0 && !(got && (fi->flags & O_DIRECT || !f->v->fs)))
 		reply_node_err(req, r);
 	else
 		fuse_reply_buf(req, buf, got);
-}
-
-static ssize_t write_lun(struct mnt_file *f, const void *buf, size_t size,
-			 uint64_t off)
-{
-	const uint64_t end = cfs_io_size_bytes(f->v->io);
-	int r;
-
-	if (off >= end)		/* also behind the end */
-		return size ? -ENOSPC : 0;
-	size = (size_t)CFS_MIN((uint64_t)size, end - off);
-	r = cfs_io_write(f->v->io, off, buf, size, NULL);
-	if (r < 0)
-		return r;
-	atomic_fetch_add(&f->v->writes, 1);
-	pthread_mutex_lock(&f->v->m->slots_lock);
-	clock_gettime(CLOCK_REALTIME, &f->v->changed);
-	pthread_mutex_unlock(&f->v->m->slots_lock);
-	return (ssize_t)size;
 }
 
 ssize_t mnt_write_bytes(struct mnt *m, struct mnt_file *f, const void *buf,
@@ -443,7 +413,7 @@ ssize_t mnt_write_bytes(struct mnt *m, struct mnt_file *f, const void *buf,
 	if (!f->v->is_writable)
 		return -EROFS;
 	if (!f->v->fs)
-		return write_lun(f, buf, size, off);
+		return mnt_lun_write(f->v, buf, size, off);
 	r = cfs_fs_write(f->v->fs, f->ino, off, buf, size, &written, &err);
 	if (r < 0)
 		mnt_note(m, "write", &err);
@@ -528,19 +498,6 @@ static int allocate(struct mnt_file *f, uint64_t off, uint64_t length,
 	return cfs_fs_truncate(f->v->fs, f->ino, off + length, NULL);
 }
 
-static int allocate_lun(struct mnt_file *f, int mode, uint64_t off,
-			uint64_t length)
-{
-	const uint64_t end = cfs_io_size_bytes(f->v->io);
-
-	if (off + length > end && !(mode & FALLOC_FL_KEEP_SIZE))
-		return -ENOSPC;
-	if (!(mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) ||
-	    off >= end)
-		return 0;
-	return cfs_io_discard(f->v->io, off, CFS_MIN(length, end - off), NULL);
-}
-
 static int allocate_file(struct mnt_file *f, int mode, uint64_t off,
 			 uint64_t length)
 {
@@ -579,7 +536,7 @@ void mnt_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset,
 	if (r == 0)
 		r = f->v->fs ? allocate_file(f, mode, (uint64_t)offset,
 					     (uint64_t)length) :
-			       allocate_lun(f, mode, (uint64_t)offset,
+			       mnt_lun_allocate(f->v, mode, (uint64_t)offset,
 					    (uint64_t)length);
 	if (r < 0)
 		reply_node_err(req, r);
@@ -602,7 +559,7 @@ void mnt_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
 	if (f->v->fs)
 		r = cfs_fs_seek(f->v->fs, f->ino, (uint64_t)off,
 				whence == SEEK_DATA, &found, NULL);
-	else if ((uint64_t)off >= cfs_io_size_bytes(f->v->io))
+	else if ((uint64_t)off >= mnt_lun_size(f->v, (uint64_t)off))
 		r = -ENXIO;
 	else
 		r = cfs_io_seek(f->v->io, (uint64_t)off, whence == SEEK_DATA,

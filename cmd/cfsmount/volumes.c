@@ -71,6 +71,8 @@ static int volume_open(struct mnt *m, const char *name, const char *snap,
 		v->kind = cfs_io_kind(v->io);
 		v->fs = cfs_io_fs(v->io);
 		v->root_ino = v->fs ? cfs_fs_root_ino(v->fs) : 1;
+		atomic_store(&v->lun_bytes,
+			     v->fs ? 0 : cfs_io_size_bytes(v->io));
 		clock_gettime(CLOCK_REALTIME, &v->changed);
 		r = mnt_cache_watch(v, err);
 	}

@@ -24,7 +24,7 @@ teardown() {
 		kill -TERM "$pid" 2>/dev/null || continue
 		wait "$pid" 2>/dev/null || true
 	done
-	! mount | grep -q "$BATS_TEST_TMPDIR" || { mount; false; }
+	! grep "$BATS_TEST_TMPDIR" /proc/mounts
 }
 
 # "$@" in the background, until its file out has $LINES_WANTED lines.
@@ -140,6 +140,28 @@ assert_gone() {
 	end_server
 	[ "$status" = 0 ]
 	assert_gone
+}
+
+@test "--list says what clients call each volume" {
+	mkcfs -q "$P:vm0" --lun 16M
+	mkcfs -q "$P:files" --tree
+	snapctl take -q "$P:vm0@a"
+	snapctl clone -q "$P:vm0@a" c1
+	snapctl take -q "$P:files@a"
+	snapctl clone -q "$P:files@a" c2
+	run -0 --separate-stderr timeout 20 cfs-export nbd --list "$P"
+	[ "$output" = $'vm0\tvm0\nvm0@a\tvm0@a\nvm0/c1\tvm0/c1' ]
+	run -0 cfs-export iscsi -l "$P"
+	uuid=$(slicectl show --json "$P" | jq -r .pool.uuid)
+	[ "${lines[1]}" = "iqn.2026-11.io.cfs:$uuid:vm0:c1"$'\tvm0/c1' ]
+	run -0 cfs-export nfs --list "$P"
+	[ "$output" = $'/files\tfiles\n/files:c2\tfiles/c2' ]
+	run -0 cfs-export smb --list "$P"
+	[ "$output" = $'files\tfiles\nfiles-c2\tfiles/c2' ]
+	run --separate-stderr -2 timeout 20 cfs-export nbd --list "$P" unix:x
+	says 'cfs-export: --list takes a pool alone'
+	run --separate-stderr -2 timeout 20 cfs-export nbd --lost "$P"
+	says 'cfs-export: --lost: unknown: try --help'
 }
 
 @test "trees over NFS" {

@@ -28,7 +28,7 @@ teardown() {
 		wait "$pid" 2>/dev/null || true
 	done
 	rm -rf --one-file-system "${CFS_RUN:?}"
-	! mount | grep -q "$BATS_TEST_TMPDIR" || { mount; false; }
+	! grep "$BATS_TEST_TMPDIR" /proc/mounts
 }
 
 # cfs-export "$@", until it says where.

@@ -25,7 +25,7 @@ teardown() {
 		kill -TERM "$pid" 2>/dev/null || continue
 		wait "$pid" 2>/dev/null || true
 	done
-	! mount | grep -q "$BATS_TEST_TMPDIR" || { mount; false; }
+	! grep "$BATS_TEST_TMPDIR" /proc/mounts
 }
 
 start_iscsi() {
@@ -131,6 +131,55 @@ url() {
 	[[ $output != *"verification failed"* ]]
 }
 
+@test "a new size is seen by who logs in when nobody else is" {
+	mkcfs -q "$P:vm0" --lun 32M
+	start_iscsi
+	blocks() {
+		iscsi-readcapacity16 "$(url vm0)" |
+			sed -n 's/^RETURNED LOGICAL BLOCK ADDRESS://p'
+	}
+	[ "$(blocks)" = 65535 ]
+	serial=$(iscsi-inq -e 1 -c 128 "$(url vm0)" | grep -i serial)
+	qemu-io -f raw -c 'write -P 1 0 32M' -c 'sleep 7000' \
+		-c 'write -P 2 0 1M' -c flush "$(url vm0)" >io.log 2>&1 3>&- &
+	pid=$!
+	until_true 'grep -q wrote io.log'
+	slicectl resize -q "$P:vm0" 48M
+	# The one that is logged in goes on with what it knows.
+	wait "$pid"
+	! grep -i 'fail\|error' io.log
+	until_true '[ "$(blocks)" = 98303 ]'
+	run -0 qemu-io -f raw -c 'write -P 3 47M 1M' -c 'read -P 3 47M 1M' \
+		-c 'read -P 2 0 1M' -c 'read -P 1 1M 31M' -c flush "$(url vm0)"
+	[[ $output != *"verification failed"* ]]
+	[ "$(iscsi-inq -e 1 -c 128 "$(url vm0)" | grep -i serial)" = "$serial" ]
+	end_iscsi
+	cfscp -q --offset 47M --length 1M "$P:vm0" - | tr -d '\3' |
+		cmp - /dev/null
+}
+
+@test "with --chap nobody logs in who does not know the secret" {
+	mkcfs -q "$P:vm0" --lun 16M
+	printf 'alice secret-of-alice\ntarget secret-of-target\n' >chap
+	run --separate-stderr -1 timeout 20 cfs-export iscsi --chap chap "$P"
+	says 'cfs-export: chap: others may read it: chmod 600'
+	chmod 600 chap
+	CFS_ISCSI_CHAP=$PWD/chap start_iscsi
+	with() {
+		url vm0 | sed "s#//#//$1@#"
+	}
+	run ! iscsi-inq "$(url vm0)"
+	run ! iscsi-inq "$(with alice%wrong-secret-x)"
+	run -0 iscsi-inq "$(with alice%secret-of-alice)"
+	[[ $output == *"Vendor:CFS"* ]]
+	run -0 iscsi-inq "$(with alice%secret-of-alice)?target_user=target&target_password=secret-of-target"
+	run ! iscsi-inq "$(with alice%secret-of-alice)?target_user=target&target_password=another-secret"
+	end_iscsi
+	echo 'too many words' >chap
+	run --separate-stderr -1 timeout 20 cfs-export iscsi --chap=chap "$P"
+	says 'cfs-export: chap: not one or two lines of a name and a secret'
+}
+
 # What libiscsi's suite says of the LUN at $1: of each test how many there are,
 # were run, have passed, have failed.
 judge() {
@@ -150,14 +199,22 @@ judge() {
 		ALL.Verify10 ALL.Verify12 ALL.Verify16 ALL.TestUnitReady
 		ALL.Prefetch10 ALL.Prefetch16 ALL.ProutRegister
 		ALL.ProutReserve ALL.ModeSense6 ALL.ReadCapacity10
-		ALL.ReportSupportedOpcodes ALL.StartStopUnit ALL.OrWrite)
+		ALL.ReportSupportedOpcodes ALL.StartStopUnit ALL.OrWrite
+		ALL.ExtendedCopy ALL.MandatorySBC ALL.Mandatory
+		ALL.NoMedia ALL.PrinReadKeys ALL.PrinReportCapabilities
+		ALL.PrinServiceactionRange ALL.ReadDefectData10
+		ALL.ReadDefectData12 ALL.ReadOnly ALL.Reserve6 ALL.Sanitize
+		ALL.WriteAtomic16 ALL.WriteVerify10 ALL.WriteVerify12
+		ALL.WriteVerify16 ALL.MultipathIO ALL.iSCSIResiduals
+		ALL.iSCSICmdSn ALL.iSCSITMF ALL.iSCSISendTargets
+		ALL.iSCSINop ALL.iSCSIdatasn)
 	mkcfs -q "$P:vm0" --lun 64M
 	start_iscsi
 	truncate -s 64M plain
 	tgt=(tgtadm -C "$(cat "$CFS_RUN"/export-iscsi-*/control)" --lld iscsi)
 	"${tgt[@]}" --mode target --op new --tid 99 -T iqn.2026-11.io.cfs:plain
 	"${tgt[@]}" --mode logicalunit --op new --tid 99 --lun 1 \
-		-b "$PWD/plain" --bstype rdwr --bsoflags direct --blocksize 512
+		-b "$PWD/plain" --bstype rdwr --blocksize 512
 	"${tgt[@]}" --mode logicalunit --op update --tid 99 --lun 1 \
 		--params vendor_id=CFS,product_id=LUN,scsi_sn=plain
 	"${tgt[@]}" --mode logicalunit --op update --tid 99 --lun 1 \

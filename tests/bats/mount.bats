@@ -183,6 +183,29 @@ unmount() {
 	unmount
 }
 
+@test "a LUN's new size is seen at once, and its blocks are those in use" {
+	make_lun disk 16M 64
+	cfsmount "$P" m
+	exec 5<>m/disk
+	[ "$(stat -c %b m/disk)" = 512 ]
+	slicectl resize -q "$P:disk" 32M
+	[ "$(stat -c %s m/disk)" = $((32 << 20)) ]
+	printf end | dd bs=1 seek=$(((32 << 20) - 3)) conv=notrunc \
+		status=none of=/dev/fd/5
+	[ "$(tail -c 3 m/disk)" = end ]
+	exec 5>&-
+	unmount
+	make_lun other 16M
+	cfsmount "$P" m
+	LOOP=$(losetup -f --show m/other) || skip "no loop devices"
+	slicectl resize -q "$P:other" 24M
+	losetup -c "$LOOP"
+	[ "$(blockdev --getsize64 "$LOOP")" = $((24 << 20)) ]
+	losetup -d "$LOOP"
+	LOOP=
+	unmount
+}
+
 @test "a LUN alone is mounted on a file" {
 	make_lun disk 16M 64
 	: >file
