@@ -300,7 +300,7 @@ check: deps
 .PHONY: check-all
 check-all: mutant-bins posix build-san $(torture)
 	$(RUN_TESTS) unit fuzz model package crash sim mutants torture real \
-		mount bats
+		mount bats beside-some
 
 check-unit: build-unit
 	$(RUN_TESTS) unit
