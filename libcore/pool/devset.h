@@ -105,6 +105,8 @@ int cfs_label_write(struct cfs_dev *dev, const struct cfs_label *label,
  */
 int cfs_label_read(struct cfs_dev *dev, struct cfs_label *ret,
 		   unsigned int *ret_bad_copies, struct cfs_err *err);
+/* Are all four copies valid, of one seq, and that not below @seq? */
+bool cfs_label_is_level(struct cfs_dev *dev, uint64_t seq);
 
 /*
  * Rewrite the labels of all present devices with the set's present count,

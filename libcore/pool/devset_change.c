@@ -80,15 +80,12 @@ int cfs_devset_level_labels(struct cfs_devset *set, struct cfs_err *err)
 
 	for (uint32_t i = 0; i < set->count; i++) {
 		struct cfs_dev *dev = set->slots[i]->dev;
-		struct cfs_label label;
-		unsigned int bad = 0;
 
 		/* Its label cannot be written before it says another size. */
 		if (dev && cfs_dev_size_bytes(dev) <
 			   set->slots[i]->label.size_bytes)
 			return 0;
-		if (dev && (cfs_label_read(dev, &label, &bad, NULL) < 0 ||
-			    bad || label.seq < set->label_seq))
+		if (dev && !cfs_label_is_level(dev, set->label_seq))
 			is_level = false;
 	}
 	return is_level ? 0 : cfs_devset_write_labels(set, err);

@@ -25,6 +25,7 @@ struct reader {
 	struct cfs_label	best;
 	bool			has_best;
 	bool			is_good[CFS_LABEL_COPIES];
+	uint64_t		seqs[CFS_LABEL_COPIES];	/* of those */
 	uint64_t		sizes[SIZES_MAX];	/* of valid labels */
 	size_t			size_count;
 	int			code;		/* worst that was met */
@@ -84,6 +85,7 @@ static void read_copy(struct reader *rd, unsigned int copy,
 		return;
 	}
 	rd->is_good[copy] = true;
+	rd->seqs[copy] = label.seq;
 	note_size(rd, label.size_bytes);
 	if (!rd->has_best || label.seq > rd->best.seq)
 		rd->best = label;
@@ -122,13 +124,14 @@ static int verdict(const struct reader *rd, struct cfs_err *err)
 	return cfs_err_set(err, rd->code, "%s", rd->why.msg);
 }
 
+/* @ret_old_copies: valid ones that are older than the best; NULL as below. */
 static int read_label(struct cfs_dev *dev, bool is_quick,
 		      struct cfs_label *ret, unsigned int *ret_bad_copies,
-		      struct cfs_err *err)
+		      unsigned int *ret_old_copies, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) void *page = cfs_dev_buf_alloc(CFS_PAGE_BYTES);
 	struct reader rd = { .dev = dev, .page = page };
-	unsigned int copy, bad = 0;
+	unsigned int copy, bad = 0, old = 0;
 	size_t i;
 	int r;
 
@@ -145,24 +148,37 @@ static int read_label(struct cfs_dev *dev, bool is_quick,
 	r = verdict(&rd, err);
 	if (r < 0)
 		return r;
-	for (copy = 0; copy < CFS_LABEL_COPIES; copy++)
+	for (copy = 0; copy < CFS_LABEL_COPIES; copy++) {
 		bad += !rd.is_good[copy];
+		old += rd.is_good[copy] && rd.seqs[copy] != rd.best.seq;
+	}
 	*ret = rd.best;
 	if (ret_bad_copies)
 		*ret_bad_copies = bad;
+	if (ret_old_copies)
+		*ret_old_copies = old;
 	return 0;
 }
 
 int cfs_label_read(struct cfs_dev *dev, struct cfs_label *ret,
 		   unsigned int *ret_bad_copies, struct cfs_err *err)
 {
-	return read_label(dev, false, ret, ret_bad_copies, err);
+	return read_label(dev, false, ret, ret_bad_copies, NULL, err);
+}
+
+bool cfs_label_is_level(struct cfs_dev *dev, uint64_t seq)
+{
+	struct cfs_label label;
+	unsigned int bad = 0, old = 0;
+
+	return read_label(dev, false, &label, &bad, &old, NULL) == 0 && !bad &&
+	       !old && label.seq >= seq;
 }
 
 int cfs_label_peek(struct cfs_dev *dev, struct cfs_label *ret,
 		   struct cfs_err *err)
 {
-	return read_label(dev, true, ret, NULL, err);
+	return read_label(dev, true, ret, NULL, NULL, err);
 }
 
 int cfs_label_store(struct cfs_dev *dev, const struct cfs_label *label,

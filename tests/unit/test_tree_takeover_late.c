@@ -29,11 +29,11 @@ struct cell {
 	unsigned int	count;
 };
 
-/* What a manager writes; labels only where devices come and go. */
+/* What a manager writes. */
 #define HOLDER_KINDS	(1u << GATE_DATA | 1u << GATE_NODE |		\
 			 1u << GATE_FRAME | 1u << GATE_TABLE |		\
 			 1u << GATE_TAGS | 1u << GATE_ROOT |		\
-			 1u << GATE_GRAVE |				\
+			 1u << GATE_GRAVE | 1u << GATE_LABEL |		\
 			 1u << GATE_HEADER | 1u << GATE_DISCARD)
 #define SUCCESSOR_KINDS	(HOLDER_KINDS | 1u << GATE_SEAT)
 
@@ -176,6 +176,13 @@ static void use(struct story *s, struct cfs_member *lun)
 	}
 }
 
+/* As slicectl does when a pool gets another name, or device. */
+static int name_it(struct manager *m, const char *name)
+{
+	cfs_devset_set_name(m->set, name);
+	return cfs_devset_write_labels(m->set, NULL);
+}
+
 /* The one before is silent, and then it is somebody else's pool. */
 static void take(struct story *s, struct manager *m, const char *name,
 		 uint8_t boot)
@@ -194,6 +201,7 @@ static void take(struct story *s, struct manager *m, const char *name,
 	}
 	look(s, lun);
 	use(s, lun);
+	assert_int_equal(name_it(m, name), 0);
 	manager_check(m);
 }
 
@@ -219,6 +227,7 @@ static void live(struct story *s)
 		synced(s, cfs_container_sync(s->lun->container, NULL));
 		(void)write_numbers(s, s->lun, 2, 3);
 		synced(s, cfs_container_commit(s->lun->container, NULL));
+		(void)name_it(&s->a, "a");
 		if (cfs_pool_container_make(s->a.pool, "x", CFS_VOLUME_LUN, 0,
 					    CFS_OBJECT_LIVE, &x, NULL) < 0)
 			continue;
@@ -241,6 +250,8 @@ static void gone(struct story *s, const char *name)
 	s->who = name ? name : "d";
 	manager_init(&s->p, &d, "d", 4, NO_DEVICE, NULL);
 	manager_open(&s->p, &d, name);
+	/* As a session does: copies of labels that differ are made one. */
+	HEAL_OK(cfs_devset_level_labels(d.set, &err_));
 	lun = manager_lun(&d);
 	look(s, lun);
 	manager_check(&d);
