@@ -142,3 +142,14 @@ missing() {
 			{ echo "-$letter"; false; }
 	done
 }
+
+@test "every test and model that cfs(7) names is there" {
+	local named path
+
+	named=$(grep -oE '(tests|contrib)/[a-z_/-]+(\.(c|bats|pml))?' man/cfs.7 |
+		sort -u)
+	[ "$(wc -l <<<"$named")" -gt 20 ]
+	while read -r path; do
+		[ -e "$path" ] || { echo "no $path"; return 1; }
+	done <<<"$named"
+}
