@@ -147,6 +147,19 @@ static void *worker(void *arg)
 	return NULL;
 }
 
+/* One that was woken counts as idle until it runs: so each job that may run
+ * needs one of its own. */
+static bool are_enough_idle(const struct cfs_server *server)
+{
+	const struct cfs_job *job;
+	size_t n = 0;
+
+	TAILQ_FOREACH(job, &server->queued, link)
+		if (may_run(server, job) && ++n > server->idle_count)
+			return false;
+	return server->idle_count > 0;
+}
+
 /* Somebody for what was queued.  With the lock. */
 static void start_worker(struct cfs_server *server)
 {
@@ -154,7 +167,7 @@ static void start_worker(struct cfs_server *server)
 	pthread_t *at = &server->workers[server->worker_count];
 	char name[16];
 
-	if (server->idle_count || server->worker_count >= most ||
+	if (are_enough_idle(server) || server->worker_count >= most ||
 	    (server->workers_end && server->worker_count)) {
 		pthread_cond_signal(&server->work);
 		return;

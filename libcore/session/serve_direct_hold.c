@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Holding all clients of some containers, for a snapshot. */
 #include "session/serve_direct_priv.h"
+#include "session/serve_use.h"
 
 #include "base/bits.h"
 #include "base/clock.h"
@@ -142,6 +143,13 @@ static void wait_a_little(struct cfs_serve_direct *sd)
 	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &at);
 }
 
+static int has_stopped(bool (*stop)(void *arg), void *arg, struct cfs_err *err)
+{
+	if (!cfs_serve_is_cancelled() && !(stop && stop(arg)))
+		return 0;
+	return cfs_err_set(err, -EINTR, "stopped while waiting for a client");
+}
+
 /*
  * The others go on when it takes longer than @patience_ns.  A silent one is
  * asked again until it answers, or is sealed when its period is over.
@@ -154,9 +162,10 @@ static int wait_for_answers(struct cfs_serve_direct *sd, uint64_t patience_ns,
 	uint64_t again = late + AGAIN_NS;
 
 	while (count_silent(sd)) {
-		if (stop && stop(arg))
-			return cfs_err_set(err, -EINTR, "stopped while waiting "
-					   "for a client");
+		int r = has_stopped(stop, arg, err);
+
+		if (r < 0)
+			return r;
 		if (sd->is_holding && beside_now() >= late)
 			let_go(sd);
 		if (beside_now() >= again) {
@@ -183,9 +192,17 @@ int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
 
 	if (!sd)
 		return 0;
+	/* For requests of theirs, which need threads. */
+	(void)cfs_serve_will_wait();
 	pthread_mutex_lock(&sd->mutex);
-	while (sd->hold_members)	/* somebody else's snapshot */
+	while (sd->hold_members && r == 0) {	/* somebody else's snapshot */
 		wait_a_little(sd);
+		r = has_stopped(stop, arg, err);
+	}
+	if (r < 0) {
+		pthread_mutex_unlock(&sd->mutex);
+		return r;
+	}
 	sd->hold_members = members;
 	sd->hold_count = count;
 	while (r == 0 && !is_held) {

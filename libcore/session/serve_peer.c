@@ -78,11 +78,11 @@ static void handle_free(struct serve_handle *h)
  * a scrub looks at just now, or a client has open who is not known to be gone,
  * is left until the next connection, or client, ends.
  */
-static void remove_all(struct cfs_serve_rpc *rpc, struct serve_unfinished *all)
+static void remove_locked(struct cfs_serve_rpc *rpc,
+			  struct serve_unfinished *all)
 {
 	struct serve_unfinished **at = &all, *u;
 
-	pthread_rwlock_wrlock(&rpc->structure);
 	while (*at)
 		at = &(*at)->next;
 	*at = rpc->orphans;
@@ -97,12 +97,23 @@ static void remove_all(struct cfs_serve_rpc *rpc, struct serve_unfinished *all)
 			free(u);
 		}
 	}
+}
+
+static void remove_all(struct cfs_serve_rpc *rpc, struct serve_unfinished *all)
+{
+	pthread_rwlock_wrlock(&rpc->structure);
+	remove_locked(rpc, all);
 	pthread_rwlock_unlock(&rpc->structure);
 }
 
+/* A request that looks at the structure may wait for the very thread that calls
+ * this: then it is left to the end of the connection that asked for that. */
 void cfs_serve_rpc_sweep(struct cfs_serve_rpc *rpc)
 {
-	remove_all(rpc, NULL);
+	if (pthread_rwlock_trywrlock(&rpc->structure) != 0)
+		return;
+	remove_locked(rpc, NULL);
+	pthread_rwlock_unlock(&rpc->structure);
 }
 
 /* ---- dry runs ------------------------------------------------------------ */

@@ -234,6 +234,39 @@ static void test_shares(void **state)
 	stop();
 }
 
+/* Two come at once, and one thread is idle: the second waits not for the first. */
+static void test_one_is_idle(void **state)
+{
+	struct cfs_conn *conn, *other;
+	struct cfs_err err;
+
+	(void)state;
+	start((struct cfs_server_options){ .workers_max = 4 });
+	other = connect_conn(NULL);
+	for (unsigned int i = 0; i < 50; i++) {
+		const struct cfs_conn_wait wait = {
+			.timeout_ns = 30 * CFS_NS_PER_S,
+		};
+		uint8_t slow[CFS_MSG_HEAD_BYTES];
+
+		conn = connect_conn(NULL);
+		/* One at least has nothing to do now. */
+		assert_int_equal(cfs_conn_call(other, ECHO, NULL, 0, NULL,
+					       NULL, &err), 0);
+		make_msg(slow, SLOW, cfs_conn_next_id(conn), 0);
+		assert_int_equal(cfs_conn_send(conn, slow, sizeof(slow), &err),
+				 0);
+		assert_int_equal(cfs_conn_call(other, ECHO, NULL, 0, &wait,
+					       NULL, &err), 0);
+		assert_true(comes(&w.slow_running, i + 1));
+		/* It is cancelled by that. */
+		cfs_conn_free(conn);
+		assert_true(comes(&w.slow_ended, i + 1));
+	}
+	cfs_conn_free(other);
+	stop();
+}
+
 static void test_long_work_does_not_count(void **state)
 {
 	struct slow_call calls[6];
@@ -411,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_cancelling),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_one_is_idle),
 		cmocka_unit_test(test_long_work_does_not_count),
 		cmocka_unit_test(test_orderly_end),
 		cmocka_unit_test(test_end_when_idle),
