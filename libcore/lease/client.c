@@ -168,7 +168,7 @@ static void welcome_take(struct cfs_lease_client *client,
 	if (!is_ours && had_id)
 		client_lose_all(client);
 	if (is_ours && (m->flags & CFS_WELCOME_RECLAIM) &&
-	    m->epoch != client->hello.epoch)
+	    (m->epoch != client->hello.epoch || m->flags & CFS_WELCOME_ANEW))
 		reclaim_all(client);
 	client->is_reclaiming = is_ours && (m->flags & CFS_WELCOME_RECLAIM);
 	if (!is_ours)

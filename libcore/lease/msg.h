@@ -164,6 +164,9 @@ enum cfs_welcome_flags {
 	CFS_WELCOME_RECLAIM	= 1u << 1, /* new owner: the id is good, each
 					    * lease has to be reclaimed */
 	CFS_WELCOME_GRACE	= 1u << 2, /* nothing new is granted yet */
+	CFS_WELCOME_ANEW	= 1u << 3, /* with RECLAIM: this owner had the
+					    * client, gave it to another one,
+					    * and has nothing of it */
 };
 
 struct cfs_msg_welcome {

@@ -253,7 +253,8 @@ int cfs_owner_touch(struct cfs_owner *owner, uint64_t peer_id,
 	} else if (peer && peer->is_observer) {
 		*ret_client = 0;
 	} else {
-		r = peer && peer->was_client ? -ESTALE : -ENOTCONN;
+		r = peer && peer->is_moved ? -ESHUTDOWN :
+		    peer && peer->was_client ? -ESTALE : -ENOTCONN;
 	}
 	owner_leave(owner);
 	return r;

@@ -73,6 +73,9 @@ struct cfs_owner_config {	/* limits and times: 0 is the default */
 	uint32_t deadlock_steps_max;	/* 4096 */
 	/* Clients that say CFS_HELLO_SECONDARY have cfs_period_short_ns. */
 	bool	 has_short_periods;
+	/* Nobody has anything but those who are told of by preload: the grace
+	 * ends with the last of them. */
+	bool	 knows_clients;
 };
 
 /* What the owner wants its caller to do; also how a client ended. */
@@ -187,7 +190,7 @@ int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
  * A request of another kind (session, data) came from @peer: it renews, as any
  * does.  Call it before the request is handled.
  * 0, and the client's id in *ret_client (0: an observer); -ENOTCONN: no HELLO
- * was made; -ESTALE: its period is over.
+ * was made; -ESTALE: its period is over; -ESHUTDOWN: it has another owner.
  */
 int cfs_owner_touch(struct cfs_owner *owner, uint64_t peer,
 		    uint64_t *ret_client);
@@ -202,6 +205,10 @@ void cfs_owner_sealed(struct cfs_owner *owner, uint64_t client,
 /* Handle what is due.  Returns when to call again (elapsed), or UINT64_MAX. */
 uint64_t cfs_owner_tick(struct cfs_owner *owner);
 
+/* Nothing more is granted in @container, until it is taken off.  -ENOMEM. */
+int cfs_owner_hold(struct cfs_owner *owner, uint64_t container,
+		   struct cfs_err *err);
+void cfs_owner_unhold(struct cfs_owner *owner, uint64_t container);
 /*
  * What the client holds has another owner from now on, who knows it by its id:
  * nothing is sealed, and it hears nothing more from us.  0 or -ENOENT.

@@ -132,6 +132,10 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 		c->may_reclaim = true;
 	}
 	*flags = c->may_reclaim ? CFS_WELCOME_RECLAIM : CFS_WELCOME_KNOWN;
+	/* The epoch does not tell him. */
+	if (c->may_reclaim && m->epoch == owner->config.epoch &&
+	    !c->has_claimed)
+		*flags |= CFS_WELCOME_ANEW;
 	owner_event(owner, CFS_EVENT_RENEW, c, NULL);
 	return 0;
 }

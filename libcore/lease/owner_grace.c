@@ -88,6 +88,11 @@ void owner_grace_settle(struct cfs_owner *owner, struct owner_grace *g)
 {
 	const uint64_t container = g->container;
 
+	if (!container && g->is_in_grace && !g->preloaded_count &&
+	    owner->config.knows_clients) {
+		owner_grace_due(owner, g);
+		return;
+	}
 	if (!g->is_on_hold || g->is_in_grace || g->preloaded_count)
 		return;
 	g->is_on_hold = false;
@@ -194,13 +199,35 @@ void cfs_owner_end_grace(struct cfs_owner *owner)
 	owner_leave(owner);
 }
 
+int cfs_owner_hold(struct cfs_owner *owner, uint64_t container,
+		   struct cfs_err *err)
+{
+	int r;
+
+	owner_enter(owner);
+	r = cfs_lock_table_hold(owner->table, container);
+	owner_leave(owner);
+	return r < 0 ? cfs_err_set(err, r, "owner: no memory") : 0;
+}
+
+void cfs_owner_unhold(struct cfs_owner *owner, uint64_t container)
+{
+	owner_enter(owner);
+	cfs_lock_table_unhold(owner->table, container);
+	owner_leave(owner);
+}
+
 int cfs_owner_moved(struct cfs_owner *owner, uint64_t id)
 {
 	struct owner_client *c;
+	struct owner_peer *peer;
 
 	owner_enter(owner);
 	c = owner_client_find(owner, id);
 	if (c) {
+		peer = owner_peer_find(owner, c->peer);
+		if (peer)
+			peer->is_moved = true;
 		owner_client_stop(owner, c);
 		owner_event(owner, CFS_EVENT_LEAVE, c, NULL);
 		owner_client_end(owner, c, CFS_OWNER_END_MOVED);
@@ -256,6 +283,7 @@ int cfs_owner_preload(struct cfs_owner *owner,
 void owner_client_settled(struct cfs_owner *owner, struct owner_client *c)
 {
 	c->may_reclaim = false;
+	c->has_claimed = true;
 	/* Once revoked it is too late: it waits for its seal. */
 	if (!c->is_preloaded || c->is_stopped)
 		return;

@@ -369,6 +369,7 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 
 	if (r != 0)
 		return r;
+	c->has_claimed = true;
 	lease = owner_lease_find(owner, m.lease_id);
 	if (lease && (lease->client != c || lease->is_waiting))
 		return cfs_err_set(err, -ESTALE, "that lease is another's");

@@ -47,6 +47,7 @@ struct owner_client {
 	struct owner_grace *grace;	/* in which it came back, or NULL */
 	bool	 may_reclaim;		/* was a client of the former owner */
 	bool	 is_preloaded;		/* and grants wait for it */
+	bool	 has_claimed;		/* since it is known here */
 	bool	 is_stopped;		/* revoked: not extended any more */
 	uint64_t deadline_ns;
 	uint64_t period_ns, owner_period_ns;	/* T and M, as it was told */
@@ -105,6 +106,7 @@ struct owner_peer {
 	bool	 is_observer;
 	bool	 was_client;		/* if it has none now, that expired */
 	bool	 is_broken;		/* it gets nothing more */
+	bool	 is_moved;		/* its client is another owner's */
 	uint64_t hello_message;		/* id of its HELLO: a double */
 	uint64_t watch_message;		/* id of its WATCH */
 };

@@ -219,7 +219,7 @@ int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 
 void direct_disconnect(struct cfs_direct *d)
 {
-	cfs_leaser_free(d->leaser, !d->is_lost);
+	cfs_leaser_free(d->leaser, !d->is_lost && !d->keeps_leases);
 	d->leaser = NULL;
 	direct_remotes_free(d);
 	cfs_devset_close(d->set);

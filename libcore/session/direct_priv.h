@@ -82,6 +82,7 @@ struct cfs_direct {
 	bool		is_down;	/* with the link written */
 	struct direct_place place;	/* of its other end */
 	bool		is_lost;	/* atomic */
+	bool		keeps_leases;	/* to the end of the period; atomic */
 
 	pthread_mutex_t	mutex;		/* of what follows */
 	pthread_cond_t	changed;

@@ -48,10 +48,16 @@ static int tree_settle(void *arg, struct cfs_err *err)
 		.container = t->dc->id, .client = t->dc->client,
 	};
 
+	int r;
+
 	if (__atomic_load_n(&t->d->is_lost, __ATOMIC_SEQ_CST))
 		return cfs_err_set(err, -ESTALE, "the lease is lost");
 	direct_lost(t->d, t->dc->id);
-	return direct_call(t->d, CFS_DIRECT_CLOSE, &q, NULL, err);
+	r = direct_call(t->d, CFS_DIRECT_CLOSE, &q, NULL, err);
+	/* Its leases do not go, and nobody says goodbye with some. */
+	if (r < 0)
+		__atomic_store_n(&t->d->keeps_leases, true, __ATOMIC_SEQ_CST);
+	return r;
 }
 
 static struct direct_tree *find(struct cfs_direct *d,

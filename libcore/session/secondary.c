@@ -8,6 +8,7 @@
 #include "lease/wire.h"
 #include "pool/devset_exclude.h"
 #include "session/remote.h"
+#include "tree/lend.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,7 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 		/* It was closed by whoever had it, or we would not have it. */
 		.was_clean = true, .warn = s->opt.warn, .arg = s->opt.arg,
 	};
+	struct cfs_lent_counts lent;
 	struct cfs_pool_grant grant;
 	struct cfs_member *m;
 	int r = cfs_pool_grant_unpack(said->data, said->bytes, &grant, err);
@@ -237,8 +239,14 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 	r = cfs_pool_open_delegated(sec->set, &grant, &lender, &opt, &s->pool,
 				    err);
 	cfs_pool_grant_donep(&grant);
-	return r < 0 ? r : cfs_pool_member_by_id(s->pool, sec->container, &m,
-						 err);
+	if (r == 0)
+		r = cfs_pool_member_by_id(s->pool, sec->container, &m, err);
+	if (r < 0)
+		return r;
+	/* They were handed over with it, and are all that there are. */
+	cfs_container_lent_counts(m->container, &lent);
+	s->seat.has_clients = sec->has_clients = lent.clients > 0;
+	return 0;
 }
 
 static int open_steps(struct cfs_secondary *sec, const char *pool,

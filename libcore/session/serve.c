@@ -381,6 +381,7 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	/* Elsewhere a dead one is known by its mark. */
+	config.knows_clients = s->secondary;
 	config.has_short_periods = cfs_devset_is_shared(s->set);
 	if (s->seat.has_clients)
 		config.grace_ns = cfs_period_owner_ns(

@@ -180,39 +180,92 @@ static int find_away(struct cfs_serve_delegate *sd, const char *name,
 	return r;
 }
 
-/* Nobody uses it, and no request looks at it: the structure is ours. */
+static int find_member(struct cfs_serve_delegate *sd, const char *name,
+		       struct cfs_member **ret, struct cfs_err *err)
+{
+	int r = cfs_pool_member(sd->s->pool, name, ret, err);
+
+	if (r == 0 && !cfs_session_may_see(sd->s, *ret))
+		r = cfs_err_set(err, -ENOENT, "no such volume");
+	return r;
+}
+
+/*
+ * Nobody uses it but those who go with it, and no request looks at it: the
+ * structure is ours.  *ret_again: it stays, but is another object now.
+ */
 static int delegate(struct cfs_serve_delegate *sd,
 		    const struct cfs_delegate_request *q,
-		    struct cfs_delegation *ret, struct cfs_err *err)
+		    uint64_t container, struct cfs_delegation *ret,
+		    struct cfs_member **ret_again, struct cfs_err *err)
 {
 	struct cfs_delegation d = { .rec = { .who = q->who } };
-	struct cfs_use_of of = {
-		.stamp = CFS_USE_ANY_STAMP, .mode = CFS_USE_ALONE,
-	};
-	struct cfs_use *use = NULL;
-	struct cfs_member *m;
-	int r = cfs_pool_member(sd->s->pool, q->name, &m, err);
+	struct cfs_member *m = NULL;
+	int r = find_member(sd, q->name, &m, err);
 
-	if (r == 0 && !cfs_session_may_see(sd->s, m))
-		r = cfs_err_set(err, -ENOENT, "no such volume");
+	if (r == 0 && m->id != container)
+		r = cfs_err_set(err, -EBUSY, "it is being renamed");
 	if (r < 0)
 		return r;
-	of.container = d.container = m->id;
-	strcpy(d.name, m->rec.name);
+	d.container = m->id;
 	d.rec.since_ns = (uint64_t)cfs_clock_realtime_ns(cfs_clock_system());
-	away_learn_patience(sd);
-	r = cfs_serve_volume_enter(sd->s, &of, &use, err);
+	d.rec.has_clients =
+		cfs_serve_direct_move_count(sd->s->beside_us) > 0;
+	r = cfs_pool_delegate(sd->s->pool, m, &d.rec, SPARE_SLICES, &d.epoch,
+			      err);
+	if (r < 0 && cfs_pool_member_by_id(sd->s->pool, d.container, &m,
+					   NULL) == 0)
+		*ret_again = m;
+	return r < 0 ? r : cfs_pool_delegation_find(sd->s->pool, d.container,
+						    ret, err);
+}
+
+static int note_away(struct cfs_serve_delegate *sd,
+		     const struct cfs_delegation *d,
+		     const struct cfs_server_request *request,
+		     struct cfs_err *err)
+{
+	struct away *a;
+
+	pthread_mutex_lock(&sd->mutex);
+	a = away_add(sd, d);
+	if (a)
+		bind_to(a, request);
+	pthread_mutex_unlock(&sd->mutex);
+	return a ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+/* Those who work in it go with it (serve_direct.h). */
+static int hand_over(struct cfs_serve_delegate *sd,
+		     const struct cfs_delegate_request *q,
+		     const struct cfs_server_request *request,
+		     struct cfs_delegation *ret, struct cfs_err *err)
+{
+	struct cfs_serve_direct *beside = sd->s->beside_us;
+	struct cfs_member *m, *again = NULL;
+	uint64_t container = 0;
+	bool has_hold;
+	int r;
+
+	pthread_rwlock_rdlock(sd->structure);
+	r = find_member(sd, q->name, &m, err);
+	if (r == 0)
+		container = m->id;
+	pthread_rwlock_unlock(sd->structure);
+	if (r == 0)
+		r = cfs_serve_direct_move_begin(beside, container, err);
 	if (r < 0)
 		return r;
-	if (cfs_serve_direct_has_member(sd->s->beside_us, d.container))
-		r = cfs_err_set(err, -EBUSY, "clients may still write to it");
-	else
-		r = cfs_pool_delegate(sd->s->pool, m, &d.rec, SPARE_SLICES,
-				      &d.epoch, err);
-	cfs_serve_volume_leave(sd->s, use);
+	pthread_rwlock_wrlock(sd->structure);
+	away_learn_patience(sd);
+	r = cfs_serve_direct_move_check(beside, err);
+	has_hold = r == 0;
 	if (r == 0)
-		r = cfs_pool_delegation_find(sd->s->pool, d.container, ret,
-					     err);
+		r = delegate(sd, q, container, ret, &again, err);
+	if (r == 0)
+		r = note_away(sd, ret, request, err);
+	cfs_serve_direct_move_end(beside, has_hold, r == 0, again);
+	pthread_rwlock_unlock(sd->structure);
 	return r;
 }
 
@@ -222,26 +275,12 @@ static int do_take(struct cfs_serve_delegate *sd,
 		   struct cfs_err *err)
 {
 	struct cfs_delegation d = { .container = 0 };
-	struct away *a;
 	int r = find_away(sd, q->name, q, request, &d.container, &d.epoch);
 
 	if (r == -EBUSY)
 		return cfs_err_set(err, r, "another process serves it");
-	if (r == 0)
-		return answer_grant(sd, d.container, d.epoch, request, reply,
-				    err);
-	pthread_rwlock_wrlock(sd->structure);
-	r = delegate(sd, q, &d, err);
-	if (r == 0) {
-		pthread_mutex_lock(&sd->mutex);
-		a = away_add(sd, &d);
-		if (a)
-			bind_to(a, request);
-		pthread_mutex_unlock(&sd->mutex);
-		if (!a)
-			r = cfs_err_set(err, -ENOMEM, "out of memory");
-	}
-	pthread_rwlock_unlock(sd->structure);
+	if (r == -ENOENT)
+		r = hand_over(sd, q, request, &d, err);
 	return r < 0 ? r : answer_grant(sd, d.container, d.epoch, request,
 					reply, err);
 }

@@ -91,24 +91,29 @@ static void warn(struct cfs_serve_delegate *sd, const struct away *a,
  * Its clients may believe in what it granted for a period.  In that they come
  * back to us, and nothing of the container is granted that they may have.
  */
-static int begin_grace(struct cfs_serve_delegate *sd, struct away *a,
-		       struct cfs_err *err)
+static int adopt(struct cfs_serve_delegate *sd, struct away *a,
+		 struct cfs_member *m, struct cfs_err *err)
 {
-	struct cfs_owner *owner;
+	struct cfs_direct_grace grace = {
+		.container = a->d.container, .epoch = a->d.epoch,
+	};
 	int r;
 
+	cfs_serve_direct_forget(sd->s->beside_us, a->d.container);
 	if (a->has_grace || !a->d.rec.has_clients)
-		return 0;
+		return cfs_serve_direct_adopt(sd->s->beside_us, m, NULL, err);
 	away_learn_patience(sd);
-	owner = cfs_serve_lock(sd->serve);
+	grace.grace_ns = __atomic_load_n(&sd->grace_ns, __ATOMIC_RELAXED);
 	/* The next manager cannot know them by those who were with us. */
+	(void)cfs_serve_lock(sd->serve);
 	if (sd->serve->former)
 		cfs_former_add_unknown(sd->serve->former);
-	r = cfs_owner_begin_grace(owner, a->d.container, a->d.epoch,
-				  __atomic_load_n(&sd->grace_ns,
-						  __ATOMIC_RELAXED), err);
-	cfs_serve_unlock(sd->serve);
-	a->has_grace = r == 0;
+	cfs_serve_unlock_unchanged(sd->serve);
+	r = cfs_serve_direct_adopt(sd->s->beside_us, m, &grace, err);
+	/* What failed behind its beginning is tried again. */
+	a->has_grace = cfs_owner_is_in_grace_of(cfs_serve_lock(sd->serve),
+						a->d.container);
+	cfs_serve_unlock_unchanged(sd->serve);
 	return r;
 }
 
@@ -129,12 +134,7 @@ static int take_back(struct cfs_serve_delegate *sd, struct away *a,
 	/* The gravestone is set and the log is read with this. */
 	if (r == 0)
 		r = cfs_pool_member_by_id(pool, a->d.container, &m, err);
-	if (r == 0)
-		r = begin_grace(sd, a, err);
-	if (r == 0)
-		r = cfs_serve_direct_adopt(sd->s->beside_us, m, a->has_grace,
-					   err);
-	return r;
+	return r < 0 ? r : adopt(sd, a, m, err);
 }
 
 /* Nobody but us, from before the records change until it is ready. */
@@ -210,6 +210,7 @@ static int thaw(struct cfs_serve_delegate *sd, struct away *a,
 	if (cfs_serve_volume_enter(sd->s, &of, &use, NULL) == 0 &&
 	    !cfs_serve_direct_has_member(sd->s->beside_us, a->d.container) &&
 	    cfs_pool_member_by_id(sd->s->pool, a->d.container, &m, err) == 0) {
+		cfs_serve_direct_forget(sd->s->beside_us, a->d.container);
 		r = cfs_pool_member_close(sd->s->pool, m, err);
 		if (r == 0)
 			r = cfs_pool_member_by_id(sd->s->pool, a->d.container,

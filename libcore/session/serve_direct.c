@@ -66,7 +66,9 @@ static void client_free(struct cfs_serve_direct *sd, struct beside_client *c)
 
 void beside_client_put(struct cfs_serve_direct *sd, struct beside_client *c)
 {
-	if (--c->users == 0 && c->has_ended && !c->members && !c->uses)
+	if (--c->users == 0 && sd->moving)
+		pthread_cond_broadcast(&sd->changed);
+	if (c->users == 0 && c->has_ended && !c->members && !c->uses)
 		client_free(sd, c);
 }
 
@@ -148,7 +150,8 @@ static void name_actor(struct beside_client *c,
 
 /* Its entry, with one more user; made if it opens something. */
 static int get_client(struct cfs_serve_direct *sd,
-		      const struct cfs_server_request *request, bool makes,
+		      const struct cfs_server_request *request,
+		      const struct cfs_direct_request *q, bool makes,
 		      struct beside_client **ret, struct cfs_err *err)
 {
 	struct beside_client *c;
@@ -157,6 +160,11 @@ static int get_client(struct cfs_serve_direct *sd,
 		return cfs_err_set(err, -EPERM, "only for clients");
 	pthread_mutex_lock(&sd->mutex);
 	c = beside_client_find(sd, request->client);
+	if (beside_is_moving(sd, c, q->container) || (makes && sd->moving)) {
+		pthread_mutex_unlock(&sd->mutex);
+		return cfs_err_set(err, -ESHUTDOWN, "the container is being "
+				   "given to another process");
+	}
 	if (!c && makes) {
 		c = beside_client_add(sd, request->client);
 		if (c)
@@ -530,13 +538,27 @@ static int open_steps(struct opening *op, struct cfs_err *err)
 static int try_open(void *arg, struct cfs_err *err)
 {
 	struct opening *op = arg;
-	int r;
+	int r = 0;
 
 	memset(&op->o, 0, sizeof(op->o));
 	op->use = NULL;
+	/* It may look at a container that is about to go. */
+	pthread_mutex_lock(&op->sd->mutex);
+	if (op->sd->moving)
+		r = cfs_err_set(err, -ESHUTDOWN, "a container is being given "
+				"to another process");
+	else
+		op->sd->opening++;
+	pthread_mutex_unlock(&op->sd->mutex);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&op->c->opening);
 	r = open_steps(op, err);
 	pthread_mutex_unlock(&op->c->opening);
+	pthread_mutex_lock(&op->sd->mutex);
+	op->sd->opening--;
+	pthread_cond_broadcast(&op->sd->changed);
+	pthread_mutex_unlock(&op->sd->mutex);
 	return r;
 }
 
@@ -638,8 +660,8 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 	r = cfs_direct_request_unpack(request->body, request->body_bytes, &q,
 				      err);
 	if (r == 0)
-		r = get_client(sd, request, request->type == CFS_DIRECT_OPEN,
-			       &c, err);
+		r = get_client(sd, request, &q,
+			       request->type == CFS_DIRECT_OPEN, &c, err);
 	if (r != 0)
 		return r;
 	cfs_serve_answer(request);

@@ -42,15 +42,40 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 			     struct cfs_buf *reply, struct cfs_err *err);
 /*
  * A container has come home: those of its clients who may still write are
- * known.  @has_grace: the lease table has one of this container, in which they
- * may come back; else what they have synced is read in, as of those who are
- * gone.  @sd NULL: nobody is known.
+ * known.  With @grace, they may come back in that, which begins now; else (NULL)
+ * what they have synced is read in, as of those who are gone.  @sd NULL: nobody
+ * is known.
  */
+struct cfs_direct_grace {
+	uint64_t	container;
+	uint32_t	epoch;		/* of its last owner */
+	uint64_t	grace_ns;
+};
 int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
-			   bool has_grace, struct cfs_err *err);
+			   const struct cfs_direct_grace *grace,
+			   struct cfs_err *err);
+/* The container is closed, or was another process's: what is known of its
+ * object, and of locks that passed in it, is void.  @sd NULL: nothing. */
+void cfs_serve_direct_forget(struct cfs_serve_direct *sd, uint64_t container);
 /* Is any client of the container known? */
 bool cfs_serve_direct_has_member(struct cfs_serve_direct *sd,
 				 uint64_t container);
+/*
+ * @container is to get another owner (serve_direct_move.c), one at a time; for
+ * each that has begun there is an end.  With the structure of requests for us
+ * alone, but begin, which waits.  @sd NULL: there are no clients.
+ * -EBUSY, in words.  check: it puts the container on hold, if it can go.
+ */
+int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd,
+				uint64_t container, struct cfs_err *err);
+int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
+				struct cfs_err *err);
+/* How many go with it. */
+uint64_t cfs_serve_direct_move_count(struct cfs_serve_direct *sd);
+/* @has_hold: check was done; @m: it was closed and opened again, and stays; may
+ * be NULL. */
+void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
+			       bool is_done, struct cfs_member *m);
 /* Some client may still write: the next manager has to look. */
 bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd);
 

@@ -390,9 +390,12 @@ static bool do_job(struct cfs_serve_direct *sd, const struct beside_job *job)
 	pthread_mutex_lock(&sd->mutex);
 	for (c = sd->clients; c && !is_meant(c, job); c = c->next)
 		;
-	if (c)
+	is_again = c && beside_is_moving(sd, c, 0);
+	if (c && !is_again)
 		c->users++;
 	pthread_mutex_unlock(&sd->mutex);
+	if (is_again)
+		return true;
 	is_again = c && !job->client;	/* a host may have had many */
 	if (c && job->kind == JOB_SEAL)
 		r = do_seal(sd, c, job, &err);
@@ -425,7 +428,8 @@ static struct beside_client *next_look(struct cfs_serve_direct *sd,
 	struct beside_client *c;
 
 	for (c = sd->clients; c; c = c->next)
-		if (c->is_lost && c->members && c->look_ns <= now)
+		if (c->is_lost && c->members && c->look_ns <= now &&
+		    !c->is_moving)
 			break;
 	if (c) {
 		c->users++;
@@ -471,7 +475,7 @@ static uint64_t next_due(struct cfs_serve_direct *sd)
 	for (const struct beside_job *j = sd->jobs; j; j = j->next)
 		at = CFS_MIN(at, j->at_ns);
 	for (const struct beside_client *c = sd->clients; c; c = c->next)
-		if (c->is_lost && c->members)
+		if (c->is_lost && c->members && !c->is_moving)
 			at = CFS_MIN(at, c->look_ns);
 	return at;
 }

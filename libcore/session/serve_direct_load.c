@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/vec.h"
 #include "lease/period.h"
+#include "session/serve_run_priv.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@ struct left {
 	struct cfs_member *m;
 	struct cfs_client_info info;
 	uint64_t	lease_id;
+	bool		is_new;		/* it was not known here */
+	bool		is_awaited;	/* it may come back */
 };
 
 struct left_list {
@@ -99,11 +102,11 @@ static int take_over_gone(struct left_list *list, bool is_opening,
 }
 
 /*
- * The lease table waits for it to come back, until its period is over.
- * @container: in the grace of that alone; 0: in that of all.
+ * The lease table waits for it to come back, until its period is over: in the
+ * grace of its container alone, or (0) in that of all.  With the table's lock.
  */
-static int preload(struct cfs_serve_direct *sd, const struct left *left,
-		   uint64_t container, struct cfs_err *err)
+static bool preload(struct cfs_serve_direct *sd, const struct left *left,
+		    uint64_t container)
 {
 	struct cfs_owner_known known = {
 		.client_id = left->lease_id,
@@ -111,25 +114,23 @@ static int preload(struct cfs_serve_direct *sd, const struct left *left,
 		.pid = left->info.rec.who.pid,
 		.process_start = left->info.rec.who.process_start,
 	};
-	int r;
 
+	if (left->info.rec.state != CFS_CLIENT_OPEN)
+		return false;
 	memcpy(known.host, left->info.rec.who.host, sizeof(known.host));
 	known.host[sizeof(known.host) - 1] = '\0';
 	memcpy(known.boot_id, left->info.rec.who.boot_id,
 	       sizeof(known.boot_id));
-	r = cfs_owner_preload(cfs_serve_lock(sd->serve), &known, err);
-	cfs_serve_unlock(sd->serve);
-	return r;
+	return cfs_owner_preload(sd->serve->owner, &known, NULL) == 0;
 }
 
-/* With the mutex.  *ret_is_new: nobody has asked whether it may come back. */
-static int know_one(struct cfs_serve_direct *sd, const struct left *left,
-		    bool *ret_is_new, struct cfs_err *err)
+static int know_one(struct cfs_serve_direct *sd, struct left *left,
+		    struct cfs_err *err)
 {
 	struct beside_client *c = beside_client_find(sd, left->lease_id);
 	struct beside_member *dm;
 
-	*ret_is_new = !c;
+	left->is_new = !c;
 	if (!c) {
 		c = beside_client_add(sd, left->lease_id);
 		if (!c)
@@ -150,13 +151,12 @@ static int know_one(struct cfs_serve_direct *sd, const struct left *left,
 	return 0;
 }
 
-/* Without a grace nobody comes back.  With the mutex; is it to be sealed? */
-static bool note_end(struct cfs_serve_direct *sd, const struct left *left,
-		     bool has_ended)
+/* Who is not awaited has ended.  With the mutex; is it to be sealed? */
+static bool note_end(struct cfs_serve_direct *sd, const struct left *left)
 {
 	struct beside_client *c = beside_client_find(sd, left->lease_id);
 
-	if (c && has_ended)
+	if (c && left->is_new && !left->is_awaited)
 		c->has_ended = true;
 	return c && c->has_ended &&
 	       left->info.rec.state != CFS_CLIENT_SEALED;
@@ -173,22 +173,14 @@ static void note_sealed(struct cfs_serve_direct *sd, const struct left *left)
 		dm->is_sealed = dm->is_settled = true;
 }
 
-/* It is known here before it can come back. */
-static int load_one(struct cfs_serve_direct *sd, const struct left *left,
-		    uint64_t container, struct cfs_err *err)
+static int end_one(struct cfs_serve_direct *sd, const struct left *left,
+		   struct cfs_err *err)
 {
-	bool is_new = false, must_seal, has_ended;
+	bool must_seal;
 	int r;
 
 	pthread_mutex_lock(&sd->mutex);
-	r = know_one(sd, left, &is_new, err);
-	pthread_mutex_unlock(&sd->mutex);
-	if (r < 0)
-		return r;
-	has_ended = is_new && (left->info.rec.state != CFS_CLIENT_OPEN ||
-			       preload(sd, left, container, NULL) < 0);
-	pthread_mutex_lock(&sd->mutex);
-	must_seal = note_end(sd, left, has_ended);
+	must_seal = note_end(sd, left);
 	pthread_mutex_unlock(&sd->mutex);
 	if (!must_seal)
 		return 0;
@@ -202,6 +194,35 @@ static int load_one(struct cfs_serve_direct *sd, const struct left *left,
 	return 0;
 }
 
+/* They are known here before any of them can come back. */
+static int know_all(struct cfs_serve_direct *sd, struct left_list *list,
+		    const struct cfs_direct_grace *grace, struct cfs_err *err)
+{
+	struct cfs_owner *owner;
+	int r = 0;
+
+	pthread_mutex_lock(&sd->mutex);
+	for (size_t i = 0; i < list->items.count && r == 0; i++)
+		r = know_one(sd, &list->items.items[i], err);
+	pthread_mutex_unlock(&sd->mutex);
+	if (r < 0)
+		return r;
+	owner = cfs_serve_lock(sd->serve);
+	if (grace)
+		r = cfs_owner_begin_grace(owner, grace->container,
+					  grace->epoch, grace->grace_ns, err);
+	for (size_t i = 0; i < list->items.count && r == 0; i++) {
+		struct left *left = &list->items.items[i];
+
+		left->is_awaited = left->is_new &&
+			preload(sd, left, grace ? grace->container : 0);
+	}
+	cfs_serve_unlock(sd->serve);
+	for (size_t i = 0; i < list->items.count && r == 0; i++)
+		r = end_one(sd, &list->items.items[i], err);
+	return r;
+}
+
 static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
 {
 	struct left_list list = { .items = CFS_VEC_INIT };
@@ -212,8 +233,8 @@ static int load(struct cfs_serve_direct *sd, struct cfs_err *err)
 	r = find_left(sd->s, &list, err);
 	if (r == 0)
 		r = take_over_gone(&list, true, err);
-	for (size_t i = 0; i < list.items.count && r == 0; i++)
-		r = load_one(sd, &list.items.items[i], 0, err);
+	if (r == 0)
+		r = know_all(sd, &list, NULL, err);
 	cfs_vec_done(&list.items);
 	return r;
 }
@@ -234,7 +255,8 @@ static int add_adopted(void *arg, const struct cfs_client_info *info,
 }
 
 int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
-			   bool has_grace, struct cfs_err *err)
+			   const struct cfs_direct_grace *grace,
+			   struct cfs_err *err)
 {
 	struct adopting a = { .m = m };
 	int r;
@@ -246,9 +268,8 @@ int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
 	r = cfs_container_clients(m->container, add_adopted, &a, err);
 	if (r == 0)
 		r = take_over_gone(&a.list, false, err);
-	for (size_t i = 0; i < a.list.items.count && r == 0; i++)
-		r = load_one(sd, &a.list.items.items[i],
-			     has_grace ? m->id : 0, err);
+	if (r == 0)
+		r = know_all(sd, &a.list, grace, err);
 	cfs_vec_done(&a.list.items);
 	return r;
 }

@@ -55,6 +55,7 @@ struct beside_client {
 	unsigned int	users;		/* requests, jobs */
 	bool		has_ended;	/* the lease table knows it no more */
 	bool		is_lost;	/* its connection is; look for its mark */
+	bool		is_moving;	/* to another owner: see sd->moving */
 	uint64_t	look_ns, look_step_ns;
 };
 
@@ -85,6 +86,8 @@ struct cfs_serve_direct {
 	pthread_t	thread;
 	bool		has_thread;
 
+	uint64_t	moving;		/* a container that goes; 0: none */
+	unsigned int	opening;	/* of whom it is not known where */
 	bool		is_holding;	/* a snapshot is being taken */
 	uint64_t	hold_serial;
 	struct cfs_member *const *hold_members;
@@ -129,6 +132,13 @@ void beside_queue(struct cfs_serve_direct *sd, const struct beside_job *job);
  * 0 also for a use that is gone. */
 int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
 		 uint64_t number, struct cfs_err *err);
+
+/* ---- serve_direct_move.c ------------------------------------------------- */
+
+/* Is it, or (@c NULL) somebody of whom nothing is known but that, refused for
+ * now?  With the mutex. */
+bool beside_is_moving(const struct cfs_serve_direct *sd,
+		      const struct beside_client *c, uint64_t container);
 
 /* ---- serve_direct_end.c -------------------------------------------------- */
 

@@ -48,10 +48,10 @@ void beside_trees_done(struct cfs_serve_direct *sd)
 	sd->passes = NULL;
 }
 
-static const struct beside_numbered *
+static struct beside_numbered *
 find_numbered(const struct cfs_serve_direct *sd, uint64_t id)
 {
-	const struct beside_numbered *n;
+	struct beside_numbered *n;
 
 	for (n = sd->numbered; n && n->id != id; n = n->next)
 		;
@@ -66,7 +66,8 @@ int beside_tree_number(struct cfs_serve_direct *sd, uint64_t id,
 	int r = 0;
 
 	(void)cfs_serve_lock(sd->serve);
-	if (!find_numbered(sd, id)) {
+	n = find_numbered(sd, id);
+	if (!n) {
 		n = malloc(sizeof(*n));
 		if (n) {
 			n->id = id;
@@ -79,6 +80,25 @@ int beside_tree_number(struct cfs_serve_direct *sd, uint64_t id,
 	}
 	cfs_serve_unlock(sd->serve);
 	return r;
+}
+
+void cfs_serve_direct_forget(struct cfs_serve_direct *sd, uint64_t container)
+{
+	struct beside_numbered **at, *n;
+
+	if (!sd)
+		return;
+	(void)cfs_serve_lock(sd->serve);
+	for (at = &sd->numbered; *at && (*at)->id != container;
+	     at = &(*at)->next)
+		;
+	n = *at;
+	if (n)
+		*at = n->next;
+	free(n);
+	if (sd->passes)
+		cfs_tree_passes_forget(sd->passes, container);
+	cfs_serve_unlock(sd->serve);
 }
 
 uint64_t beside_generation(void *arg, uint64_t client,

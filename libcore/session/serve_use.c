@@ -92,6 +92,25 @@ static const struct cfs_use *find_conflict(const struct cfs_session *s,
 	return NULL;
 }
 
+int cfs_serve_volume_is_free(struct cfs_session *s, uint64_t container,
+			     bool (*is_mine)(void *arg, const void *actor),
+			     void *arg, struct cfs_err *err)
+{
+	const struct cfs_use use = {
+		.of = { .container = container, .stamp = CFS_USE_ANY_STAMP,
+			.mode = CFS_USE_ALONE },
+		.id = &use,
+	};
+	int r = 0;
+
+	pthread_mutex_lock(&s->lock);
+	for (const struct cfs_use *u = s->uses; u && r == 0; u = u->next)
+		if (conflict(&use, u) && !is_mine(arg, u->id))
+			r = cfs_err_set(err, -EBUSY, "in use by %s", u->who);
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 static int enter(struct cfs_session *s, struct cfs_use *use,
 		 struct cfs_err *err)
 {

@@ -75,6 +75,11 @@ bool cfs_serve_is_cancelled(void);
 /* -EBUSY: @err names who has it; -ENOMEM; as cfs_serve_lease_take. */
 int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 			   struct cfs_use **ret, struct cfs_err *err);
+/* As if @container were entered alone, but for those of whom @is_mine says that
+ * they do not count.  -EBUSY: @err names who has it. */
+int cfs_serve_volume_is_free(struct cfs_session *s, uint64_t container,
+			     bool (*is_mine)(void *arg, const void *actor),
+			     void *arg, struct cfs_err *err);
 /* It was entered for this client of the lock table (cfs_owner_lend). */
 void cfs_serve_volume_lend(struct cfs_session *s, struct cfs_use *use,
 			   uint64_t client);

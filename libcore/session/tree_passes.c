@@ -51,6 +51,19 @@ static void forget(struct cfs_tree_passes *p)
 	p->knows_all = false;
 }
 
+void cfs_tree_passes_forget(struct cfs_tree_passes *p, uint64_t container)
+{
+	struct pass *pass, *tmp;
+
+	HASH_ITER(hh, p->passes, pass, tmp) {
+		if (pass->key.container != container)
+			continue;
+		HASH_DEL(p->passes, pass);
+		free(pass);
+	}
+	p->knows_all = false;
+}
+
 void cfs_tree_passes_free(struct cfs_tree_passes *p)
 {
 	if (!p)

@@ -28,6 +28,9 @@ int cfs_tree_passes_new(bool knows_all, struct cfs_tree_passes **ret,
 			struct cfs_err *err);
 void cfs_tree_passes_free(struct cfs_tree_passes *p);
 
+/* Another process had the container: what passed there is not known. */
+void cfs_tree_passes_forget(struct cfs_tree_passes *p, uint64_t container);
+
 /* @client gets @resource in @mode; @root_seq: of the container's last commit. */
 uint64_t cfs_tree_passes_granted(struct cfs_tree_passes *p, uint64_t client,
 				 const struct cfs_lock_resource *resource,

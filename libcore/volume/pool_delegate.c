@@ -403,7 +403,7 @@ int cfs_pool_member_close(struct cfs_pool *pool, struct cfs_member *m,
 }
 
 static int may_go(struct cfs_pool *pool, struct cfs_member *m,
-		  struct cfs_err *err)
+		  bool has_clients, struct cfs_err *err)
 {
 	struct cfs_lent_counts lent;
 
@@ -413,7 +413,7 @@ static int may_go(struct cfs_pool *pool, struct cfs_member *m,
 	if (m->rec.state != CFS_OBJECT_LIVE)
 		return cfs_err_set(err, -EBUSY, "it is being made or removed");
 	cfs_container_lent_counts(m->container, &lent);
-	if (lent.clients)
+	if (lent.clients && !has_clients)
 		return cfs_err_set(err, -EBUSY, "%" PRIu64 " clients may still "
 				   "write to it", lent.clients);
 	return 0;
@@ -426,7 +426,7 @@ int cfs_pool_delegate(struct cfs_pool *pool, struct cfs_member *m,
 {
 	struct cfs_delegation_rec first = *rec;
 	const uint64_t id = m->id;
-	int r = may_go(pool, m, err), r2;
+	int r = may_go(pool, m, rec->has_clients, err), r2;
 
 	if (r == 0)
 		r = cfs_container_make_graves(m->container, err);

@@ -87,8 +87,8 @@ int cfs_pool_delegation_find(struct cfs_pool *pool, uint64_t container,
 /*
  * Delegate a container, with some free slices, to @who.  @m is used by nobody,
  * and not there any more behind this, also if it fails.
- * @rec: who, since and address; the rest is filled in.
- * -EBUSY: it has clients that may write.
+ * @rec: who, since, address, and whether its clients go with it; the rest is
+ * filled in.  -EBUSY: it has clients that may write, and do not.
  */
 int cfs_pool_delegate(struct cfs_pool *pool, struct cfs_member *m,
 		      const struct cfs_delegation_rec *rec,

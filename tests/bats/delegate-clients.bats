@@ -15,7 +15,7 @@ setup() {
 	make_pool "$P" 256M
 	mkcfs -q "$P:t" --tree
 	# Long beside what a busy machine may take for anything.
-	slicectl set -q "$P" lease_period=8s
+	slicectl set -q "$P" lease_period=6s
 	mkdir -p src/sub
 	for i in {1..150}; do
 		pattern 1 | head -c $((i * 20)) >"src/f$i"
@@ -55,12 +55,12 @@ start() {
 	[ -s ready ] || { cat errors; false; }
 }
 
-# The tree src, into the directory $1, within some seconds; $MAKER.
+# The tree src, into the directory $1, in steps of $2 seconds; $MAKER.
 maker() {
 	while dd bs=20K count=1 iflag=fullblock status=none >"chunk.$1" &&
 		[ -s "chunk.$1" ]; do
 		cat "chunk.$1"
-		sleep 0.1
+		sleep "${2:-0.1}"
 	done <src.tar | CFS_IO=direct cfscp -q --extract - "$P:t:/$1" \
 		2>"errors.$1" 3>&- &
 	MAKER=$!
@@ -142,5 +142,58 @@ delegations() {
 	done
 	# Both are gone, and leave nothing.
 	until_true '[ "$(slicectl df --json "$P" | jq .frozen_slices)" = 0 ]'
+	run -0 cfsck-heal check "$P"
+}
+
+@test "it is delegated while they work in it: they go on at the secondary" {
+	cfscp -q --mkdir "$P:t:/a"
+	cfscp -q --mkdir "$P:t:/b"
+	maker a
+	A=$MAKER
+	maker b
+	sleep 1
+	start "$P:t"
+	kill -0 "$A"
+	kill -0 "$MAKER"
+	made b
+	MAKER=$A
+	made a
+	[ "$(delegations)" = '["held"]' ]
+	# They were there, and not at the manager, to the end.
+	! grep -q . errors.a errors.b
+	kill -TERM "$PID"
+	wait "$PID"
+	run -0 cfsck-heal check "$P"
+}
+
+@test "it goes there and back, and there again, under one who works in it" {
+	cfscp -q --mkdir "$P:t:/a"
+	maker a 1
+	for i in 1 2; do
+		sleep 1
+		start "$P:t" --wait 30
+		kill -0 "$MAKER"
+		sleep 1
+		if [ "$i" = 2 ]; then
+			kill -KILL "$PID"
+		else
+			kill -TERM "$PID"
+		fi
+		wait "$PID" || true
+		# It is nobody's to be delegated while its clients come back.
+		until_true '[ "$(delegations)" = "[]" ]'
+	done
+	made a
+	run -0 cfsck-heal check "$P"
+}
+
+@test "a secondary that dies before it serves gives its clients back" {
+	cfscp -q --mkdir "$P:t:/a"
+	maker a
+	sleep 1
+	# It has the container when it looks for its socket's directory.
+	: >nodir
+	run ! env CFS_RUN="$PWD/nodir" cfsd "$P:t"
+	made a
 	run -0 cfsck-heal check "$P"
 }

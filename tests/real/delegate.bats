@@ -124,7 +124,7 @@ verdict() {
 }
 
 # Gamma makes files in $P:t, slowly and directly, under a lease that it has
-# alone; its number in $MAKER.  What comes of it is in made, or in made.errors.
+# alone (MAKER_LEASE=none: without); its number in $MAKER.  What comes of it is in made, or in made.errors.
 maker() {
 	mkdir src
 	for i in {1..200}; do
@@ -142,8 +142,8 @@ maker() {
 	END
 	spawn gamma env CFS_TLS_CERT=gamma.crt CFS_TLS_KEY=gamma.key \
 		CFS_TLS_CA=ca.crt sh -c \
-		'exec leasectl run "$1:t" -- sh ./make "$1" 2>made.errors' \
-		sh "$P"
+		'${2:+leasectl run "$1:t" --} sh ./make "$1" 2>made.errors' \
+		sh "$P" "$([ -n "${MAKER_LEASE-}" ] || echo alone)"
 	MAKER=$SPAWNED
 	wait_for "[ -e making ]"
 	sleep 2
@@ -173,6 +173,34 @@ maker() {
 	with beta on beta cfscp -q --wait 40 "$P:t:/" out
 	diff -r src out
 	run -0 with gamma on gamma leasectl gone "$P" beta
+	end TERM "$FIRST"
+	run -0 on gamma cfsck-heal check --wait 30 "$P"
+}
+
+@test "the container goes to another host and back under a client on a third" {
+	host_make alpha 1
+	host_make beta 2 1000000
+	host_make gamma 3 5000
+	certs alpha beta gamma
+	on alpha mkcfs -q --shared --size 256M "$P"
+	on alpha slicectl set "$P" lease_period=9s
+	on alpha mkcfs -q "$P:t" --tree
+	serve alpha "$P"
+	FIRST=$MANAGER
+	MAKER_LEASE=none maker
+	serve beta "$P:t" 20
+	SECOND=$MANAGER
+	[ "$(delegations)" = '["held"]' ]
+	[ ! -e made ]
+	sleep 1
+	end TERM "$SECOND"
+	[ "$status" = 0 ]
+	[ "$(delegations)" = '[]' ]
+	wait_for '[ -e made ] || ! kill -0 "$MAKER" 2>/dev/null' 60
+	cat made.errors
+	[ -e made ]
+	with beta on beta cfscp -q --wait 40 "$P:t:/" out
+	diff -r src out
 	end TERM "$FIRST"
 	run -0 on gamma cfsck-heal check --wait 30 "$P"
 }

@@ -335,6 +335,75 @@ static void test_two_graces(void **state)
 	world_done();
 }
 
+/*
+ * Given to another owner, who dies before its clients have found it: to them
+ * the owner is the same, and it has nothing of theirs.
+ */
+static void test_given_and_back(void **state)
+{
+	struct cfs_owner_known known = { .container = 1, .host = "host0",
+					 .pid = 100 };
+	struct cfs_lease *a, *b;
+
+	(void)state;
+	world_init(2);
+	a = world_file(0, 5, X, 0);
+	known.client_id = cfs_lease_client_id(world.clients[0].client);
+	assert_int_equal(cfs_owner_hold(world.owner, 1, NULL), 0);
+	b = world_file(1, 6, X, 0);
+	assert_false(is_held(b));
+	assert_int_equal(cfs_owner_moved(world.owner, known.client_id), 0);
+	cfs_owner_unhold(world.owner, 1);
+	world_run();
+	assert_true(is_held(b));
+	world_disconnect(0);
+	assert_int_equal(begin_grace(), 0);
+	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), 0);
+	/* The first WELCOME is lost. */
+	world.clients[0].is_deaf = true;
+	world_connect(0);
+	world_disconnect(0);
+	world.clients[0].is_deaf = false;
+	world_connect(0);
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_int_equal(cfs_owner_lease_count(world.owner), 2);
+	/* Once more is no other matter. */
+	world_disconnect(0);
+	world_connect(0);
+	assert_int_equal(cfs_owner_lease_count(world.owner), 2);
+	world_pass(3 * T_NS);
+	assert_true(cfs_lease_client_still_holds(a));
+	world_done();
+}
+
+/* An owner who knows all waits for nobody when they are there. */
+static void test_all_are_known(void **state)
+{
+	struct cfs_owner_known known = { .host = "host0", .pid = 100 };
+	struct cfs_lease *a, *b;
+
+	(void)state;
+	world_init(1);
+	a = world_file(0, 5, X, 0);
+	known.client_id = cfs_lease_client_id(world.clients[0].client);
+	world_disconnect(0);
+	cfs_owner_free(world.owner);
+	world.config.knows_clients = true;
+	world_owner(SECONDARY, grace_ns());
+	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), 0);
+	stranger(1);
+	b = world_file(1, 6, X, 0);
+	world_pass(CFS_NS_PER_S);
+	assert_false(is_held(b));
+	world_connect(0);
+	assert_true(is_held(b));
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_int_equal(cfs_lease_state_of(world_file(1, 5, X, 0)),
+			 CFS_LEASE_ASKED);
+	assert_false(cfs_owner_is_in_grace(world.owner));
+	world_done();
+}
+
 #define TEST(fn) cmocka_unit_test(fn)
 
 int main(void)
@@ -344,6 +413,7 @@ int main(void)
 		TEST(test_only_its_own), TEST(test_silent),
 		TEST(test_preloaded_returns), TEST(test_from_owner_to_owner),
 		TEST(test_short_period), TEST(test_two_graces),
+		TEST(test_given_and_back), TEST(test_all_are_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
