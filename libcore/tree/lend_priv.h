@@ -97,6 +97,12 @@ bool cfs_lend_views_passed(struct cfs_container *c);
 /* For the commits until it is taken back: no view is waited for. */
 void cfs_lend_forget_views(struct cfs_container *c, bool forgets);
 
+/* lend_seal.c */
+/* The tags of a log whose blocks were freed; lock not held, so others may have
+ * got some of them meanwhile. */
+int cfs_lend_clear_log(struct cfs_container *c,
+		       const struct cfs_client_rec *rec, struct cfs_err *err);
+
 /* lend_groups.c */
 struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key);
 static inline bool cfs_lend_has_group(const struct cfs_container *c,

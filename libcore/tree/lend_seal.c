@@ -378,21 +378,35 @@ int cfs_container_client_seal(struct cfs_container *c, uint64_t client_id,
 
 /* ---- gone ---------------------------------------------------------------- */
 
+/* The tag of a block of its log, or of its gravestone, as it was made. */
+static bool is_log_tag(const struct cfs_tag_disk *disk, uint64_t log_id)
+{
+	struct cfs_tag tag;
+
+	cfs_tag_unpack(disk, &tag);
+	return tag.type == CFS_TAG_LOG && tag.ino == log_id;
+}
+
 /*
  * Tags of the log say nothing any more: where the group is not lent they are
- * cleared, behind the commit that freed the blocks.
+ * cleared, behind the commit that freed the blocks.  Others may have had the
+ * container since, and the blocks be in use again: then they have other tags.
  */
-static int clear_tags(struct cfs_container *c, uint64_t vaddr, uint32_t count,
-		      struct cfs_err *err)
+static int clear_tags(struct cfs_container *c, const struct cfs_client_rec *rec,
+		      uint64_t vaddr, uint32_t count, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	const struct cfs_tag none = { .type = CFS_TAG_FREE };
+	const uint64_t lslice = cfs_vaddr_lslice(vaddr);
 
+	/* The slice may have gone back. */
+	if (lslice >= c->slice_room || !c->slices[lslice].is_mapped)
+		return 0;
 	for (uint32_t i = 0; i < count; i++) {
+		const uint32_t block = cfs_vaddr_block(vaddr + i);
 		struct cfs_candidate cand = {
-			.key = cfs_vaddr(cfs_vaddr_lslice(vaddr + i),
-					 cfs_geometry_group(geo,
-						cfs_vaddr_block(vaddr + i))),
+			.key = cfs_vaddr(lslice, cfs_geometry_group(geo,
+								    block)),
 		};
 		struct open_group *g = cfs_space_group(c, vaddr + i);
 		int r = 0;
@@ -407,13 +421,22 @@ static int clear_tags(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		}
 		if (r < 0)
 			return r;
-		cfs_space_set_tag(c, vaddr + i, &none);
+		if (is_log_tag(&g->g.tags[cfs_geometry_index(geo, block)],
+			       rec->log_id))
+			cfs_space_set_tag(c, vaddr + i, &none);
 	}
 	return 0;
 }
 
-typedef int (*run_fn)(struct cfs_container *c, uint64_t vaddr, uint32_t count,
-		      struct cfs_err *err);
+static int free_run(struct cfs_container *c, const struct cfs_client_rec *rec,
+		    uint64_t vaddr, uint32_t count, struct cfs_err *err)
+{
+	(void)rec;
+	return cfs_space_free(c, vaddr, count, err);
+}
+
+typedef int (*run_fn)(struct cfs_container *c, const struct cfs_client_rec *rec,
+		      uint64_t vaddr, uint32_t count, struct cfs_err *err);
 
 /* All blocks of its log and gravestone. */
 static int each_run(struct cfs_container *c, const struct cfs_client_rec *rec,
@@ -422,10 +445,10 @@ static int each_run(struct cfs_container *c, const struct cfs_client_rec *rec,
 	int r = 0;
 
 	for (uint32_t i = 0; i < rec->extent_count && r == 0; i++)
-		r = fn(c, rec->extents[i].vaddr, rec->extents[i].block_count,
-		       err);
+		r = fn(c, rec, rec->extents[i].vaddr,
+		       rec->extents[i].block_count, err);
 	for (unsigned int i = 0; i < 2 && r == 0; i++)
-		r = fn(c, rec->grave_vaddr[i], 1, err);
+		r = fn(c, rec, rec->grave_vaddr[i], 1, err);
 	return r;
 }
 
@@ -440,14 +463,14 @@ static int forget_client(struct cfs_container *c, const struct client_entry *e,
 	r = move_loans(c, e, true, err);
 	c->is_replaying = false;
 	if (r == 0)
-		r = each_run(c, &e->rec, cfs_space_free, err);
+		r = each_run(c, &e->rec, free_run, err);
 	if (r == 0)
 		r = cfs_container_tree_del(c, CFS_TREE_TABLE, &key, err);
 	return r;
 }
 
-static int clear_log(struct cfs_container *c, const struct cfs_client_rec *rec,
-		     struct cfs_err *err)
+int cfs_lend_clear_log(struct cfs_container *c,
+		       const struct cfs_client_rec *rec, struct cfs_err *err)
 {
 	int r = cfs_op_begin(c, CFS_OP_FREEING, err);
 
@@ -493,7 +516,7 @@ static int end_client(struct seal *s, uint64_t client_id,
 		cfs_lend_entry_drop(c, e);
 	}
 	pthread_mutex_unlock(&c->lock);
-	return r < 0 ? r : clear_log(c, &rec, err);
+	return r < 0 ? r : cfs_lend_clear_log(c, &rec, err);
 }
 
 int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "client_fixture.h"
+#include "tree/lend_priv.h"
 #include "tree/space.h"
 
 #define LUN_BYTES	(UINT64_C(128) << 20)
@@ -208,12 +209,43 @@ static void test_died_tight(void **state)
 	heal_free(&h);
 }
 
+/*
+ * The tags of a dead client's log are cleared when its blocks are free already;
+ * another thread may have had the container in between, and used them.
+ */
+static void test_log_used_again(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct cfs_container *owner = h.lun->container;
+	const uint64_t ino = lun_of(&h);
+	struct cfs_client_rec rec;
+	struct client cl;
+
+	(void)state;
+	scatter(owner, ino);
+	client_new(&cl, &h, h.lun);
+	rec = cl.rec;
+	sync_some(&cl, ino, 7000);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(owner, cl.id, NULL, &err_));
+	HEAL_OK(cfs_container_commit_idle(owner, &err_));
+	fill(owner, ino);
+	HEAL_OK(cfs_lend_clear_log(owner, &rec, &err_));
+	must_be_synced(owner, ino, 7000);
+	heal_check_clean(&h);
+	heal_reopen(&h);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_died),
 		cmocka_unit_test(test_two_died),
 		cmocka_unit_test(test_died_tight),
+		cmocka_unit_test(test_log_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
