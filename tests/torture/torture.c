@@ -7,8 +7,14 @@
  *
  *   torture [SECONDS [SEED]]     20 seconds, a seed of the clock
  *
- * Prints TAP.  A seed gives the same operations, but not the same moments of
- * death; a pool that was found wrong is kept, and its place is told.
+ * Prints TAP.  A seed gives the same pool and the same operations, but not the
+ * same moments of death: what one run has met takes others many, and a loaded
+ * machine.  A pool that was found wrong is kept in $TMPDIR, and its place told;
+ * contrib/run-tests gives each job a $TMPDIR that goes away with it, so run the
+ * line that is printed with it by hand, from the source tree.
+ *
+ * Pools are from 64 to 192 MiB, so that some are full most of the time, some now
+ * and then, and some never.
  */
 #include "torture.h"
 
@@ -29,7 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POOL_BYTES (UINT64_C(1) << 30)
+#define POOL_BYTES_MIN	(UINT64_C(64) << 20)
+#define POOL_BYTES_STEP	(UINT64_C(32) << 20)
+#define POOL_STEPS	5u
 
 void torture_fail(struct torture *t, const char *fmt, ...)
 {
@@ -257,7 +265,8 @@ static void generation(struct torture *t, struct cfs_rng *rng)
 	uint64_t ms = 20 + cfs_rng_below(rng, 1 + cfs_rng_below(rng, 600));
 	pid_t a, b, manager;
 
-	if (cfs_rng_below(rng, 3)) {
+	t->is_beside = cfs_rng_below(rng, 3) == 0;
+	if (!t->is_beside) {
 		a = start(t, all, seed);
 		pause_ms(ms + 20);
 		end(a);
@@ -333,8 +342,7 @@ static int make_pool(struct torture *t, const char *dir, struct cfs_rng *rng,
 	const char *devices[2] = { t->pool, second };
 	struct cfs_format_options opt = {
 		.devices = devices, .device_count = 1,
-		.size_bytes = POOL_BYTES, .slice_bytes = 1 << 20,
-		.is_forced = true,
+		.slice_bytes = 1 << 20, .is_forced = true,
 	};
 	const struct cfs_session_options open = { .is_writable = true };
 	struct cfs_format_result made;
@@ -347,6 +355,11 @@ static int make_pool(struct torture *t, const char *dir, struct cfs_rng *rng,
 		opt.device_count = 2;
 		opt.is_mirror = cfs_rng_below(rng, 2);
 	}
+	opt.size_bytes = POOL_BYTES_MIN +
+			 cfs_rng_below(rng, POOL_STEPS) * POOL_BYTES_STEP;
+	(void)snprintf(t->shape, sizeof(t->shape), "%zu of %u MiB%s",
+		       opt.device_count, (unsigned int)(opt.size_bytes >> 20),
+		       opt.is_mirror ? ", mirrored" : "");
 	r = cfs_pool_format(&opt, &made, err);
 	if (r == 0)
 		r = cfs_session_open(t->pool, &open, &s, err);
@@ -410,8 +423,12 @@ int main(int argc, char **argv)
 	       atomic_load(&t->full),
 	       (unsigned long long)slowest);
 	if (atomic_load(&t->has_failed)) {
-		printf("# generation %llu: %s\n# the pool is in %s\n",
-		       (unsigned long long)count, t->failure, dir);
+		printf("# generation %llu: %s\n# devices: %s; it had worked %s\n"
+		       "# the pool is in %s\n# again: make torture "
+		       "SECONDS=%lu SEED=%llu\n",
+		       (unsigned long long)count, t->failure, t->shape,
+		       t->is_beside ? "beside a manager" : "alone", dir,
+		       seconds, (unsigned long long)t->seed);
 		return 1;
 	}
 	/* All kinds of operations were tried, or it proves little. */

@@ -84,6 +84,8 @@ struct tree_logs {
 struct torture {
 	uint64_t	seed;
 	char		pool[4096];
+	char		shape[64];	/* of the pool, in words */
+	bool		is_beside;	/* this generation has a manager */
 	struct lun_state luns[LUNS];
 	struct tree_logs tree;
 	atomic_ullong	done;		/* operations */
