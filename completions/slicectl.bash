@@ -6,7 +6,7 @@ _slicectl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='pools ls show df map set add evacuate remove replace resize trim rename rm shell'
+	local verbs='pools ls show df map set add evacuate remove replace resize provision trim rename rm shell'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -46,6 +46,8 @@ _slicectl()
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --yes -y --force -f --wait --search' ;;
 	resize)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	provision)
+		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	trim)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
 	rename)
@@ -133,6 +135,12 @@ _slicectl()
 	resize,--wait)
 		kind=none ;;
 	resize,--search)
+		kind=dirs ;;
+	provision,--color)
+		words='auto always never' ;;
+	provision,--wait)
+		kind=none ;;
+	provision,--search)
 		kind=dirs ;;
 	trim,--color)
 		words='auto always never' ;;

@@ -126,6 +126,7 @@ void slicectl_out_volume(struct cfs_out *out,
 		cfs_out_u64(out, "limit_bytes", info->limit_bytes);
 	else
 		cfs_out_null(out, "limit_bytes");
+	cfs_out_u64(out, "provision_bytes", info->provision_bytes);
 	cfs_out_bool(out, "is_checked", info->is_checked);
 	cfs_out_str(out, "state", info->state);
 	cfs_out_u64(out, "damaged_blocks", info->damaged_blocks);

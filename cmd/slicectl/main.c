@@ -5,7 +5,8 @@
 static const struct cfs_verb *const verbs[] = {
 	&slicectl_pools, &slicectl_ls, &slicectl_show, &slicectl_df,
 	&slicectl_map, &slicectl_set, &slicectl_add, &slicectl_evacuate,
-	&slicectl_remove, &slicectl_replace, &slicectl_resize, &slicectl_trim,
+	&slicectl_remove, &slicectl_replace, &slicectl_resize,
+	&slicectl_provision, &slicectl_trim,
 	&slicectl_rename, &slicectl_rm, &slicectl_shell,
 	NULL
 };

@@ -142,6 +142,8 @@ static void put_volume(struct cfs_table *t, const struct cfs_volume_info *v)
 		cfs_table_size(t, v->limit_bytes);
 	else
 		cfs_table_str(t, "none");
+	if (v->provision_bytes)
+		put_size(t, "At hand:", v->provision_bytes);
 	put_str(t, "Checked:", v->is_checked ? "yes" : "no");
 	if (v->kind == CFS_VOLUME_TREE)
 		put_u64(t, "Inodes:", v->inode_count);

@@ -18,6 +18,7 @@ extern const struct cfs_verb slicectl_evacuate;
 extern const struct cfs_verb slicectl_ls;
 extern const struct cfs_verb slicectl_map;
 extern const struct cfs_verb slicectl_pools;
+extern const struct cfs_verb slicectl_provision;
 extern const struct cfs_verb slicectl_remove;
 extern const struct cfs_verb slicectl_rename;
 extern const struct cfs_verb slicectl_replace;

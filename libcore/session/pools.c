@@ -410,10 +410,14 @@ int cfs_local_set(struct cfs_session *s, const char *volume, const char *key,
 		return r < 0 ? r : cfs_session_set_checked(s, volume,
 							   is_checked, err);
 	}
-	if (strcmp(key, "limit") != 0)
+	if (strcmp(key, "limit") != 0 && strcmp(key, "provision") != 0)
 		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
 				   "volume", key);
 	if (strcmp(value, "none") != 0)
 		r = cfs_size_parse(value, &n, err);
-	return r < 0 ? r : cfs_session_set_limit(s, volume, n, err);
+	if (r < 0)
+		return r;
+	return strcmp(key, "limit") == 0 ?
+	       cfs_session_set_limit(s, volume, n, err) :
+	       cfs_session_set_provision(s, volume, n, err);
 }

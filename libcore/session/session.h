@@ -213,7 +213,7 @@ int cfs_pools_scan(const char *const *places, size_t place_count,
 		   cfs_pool_each_fn each, void *arg, struct cfs_err *err);
 
 /* KEY=VALUE of a pool: label, cache, lease_period (ns), clock_drift (ppm),
- * checked, mirror; of a volume: limit, checked.  -EINVAL: no such key, or no
+ * checked, mirror; of a volume: limit, provision, checked.  -EINVAL: no such key, or no
  * such value. */
 int cfs_session_set(struct cfs_session *s, const char *volume /* or NULL */,
 		    const char *key, const char *value, struct cfs_err *err);
@@ -324,6 +324,7 @@ struct cfs_volume_info {
 	uint64_t	used_bytes;	/* blocks that it alone or with others uses */
 	uint64_t	shared_bytes;	/* of them, seen by a snapshot or parent too */
 	uint64_t	limit_bytes;	/* 0: none */
+	uint64_t	provision_bytes; /* kept at hand for its container */
 	uint64_t	created_ns;
 	uint64_t	snapshot_count, clone_count;
 	char		origin[400];	/* clone: "vm0@a"; else empty */

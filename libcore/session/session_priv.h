@@ -103,6 +103,8 @@ int cfs_session_store_seat_locked(struct cfs_session *s, struct cfs_err *err);
 int cfs_session_may_write(const struct cfs_session *s, struct cfs_err *err);
 int cfs_session_set_limit(struct cfs_session *s, const char *volume,
 			  uint64_t limit_bytes, struct cfs_err *err);
+int cfs_session_set_provision(struct cfs_session *s, const char *volume,
+			      uint64_t bytes, struct cfs_err *err);
 int cfs_session_set_checked(struct cfs_session *s, const char *volume,
 			    bool is_checked, struct cfs_err *err);
 /* A device to be added: open as the set's others are. */

@@ -95,6 +95,8 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	v->volume_id = id;
 	v->created_ns = rec->created_ns;
 	v->is_checked = m->rec.flags & CFS_CONTAINER_CHECKED;
+	v->provision_bytes = id == CFS_VOLUME_FIRST ? m->rec.provision_bytes :
+						      0;
 	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes :
 						  rec->limit_bytes;
 	r = cfs_volume_space(m, id, &space, err);
@@ -590,6 +592,15 @@ int cfs_session_set_limit(struct cfs_session *s, const char *volume,
 	rec = v.member->rec;
 	rec.limit_bytes = limit_bytes;
 	return cfs_pool_container_update(s->pool, v.member, &rec, err);
+}
+
+int cfs_session_set_provision(struct cfs_session *s, const char *volume,
+			      uint64_t bytes, struct cfs_err *err)
+{
+	struct cfs_named v = { 0 };
+	int r = find_container(s, volume, "provision", &v, err);
+
+	return r < 0 ? r : cfs_pool_provision(s->pool, v.member, bytes, err);
 }
 
 int cfs_session_set_checked(struct cfs_session *s, const char *volume,

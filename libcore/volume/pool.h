@@ -136,7 +136,15 @@ typedef int (*cfs_slice_rec_each_fn)(void *arg, uint32_t device_index,
 /* Every slice with a record; locks container 0 meanwhile. */
 int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 		    void *arg, struct cfs_err *err);
-/* Return the empty slices of a container to the pool. */
+/*
+ * The container has room for @bytes, data, metadata and log, from now on,
+ * whatever others take; what it uses already counts.  0: no longer.
+ * -ENOSPC: with the bytes that lack; -EINVAL: more than its limit.
+ */
+int cfs_pool_provision(struct cfs_pool *pool, struct cfs_member *m,
+		       uint64_t bytes, struct cfs_err *err);
+/* Return the empty slices of a container to the pool, but for those that it is
+ * to have at hand. */
 int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 		     uint64_t *ret_slices, struct cfs_err *err);
 /*

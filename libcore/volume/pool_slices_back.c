@@ -174,14 +174,18 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 		     uint64_t *ret_slices, struct cfs_err *err)
 {
 	struct cfs_container *c = m->container;
+	const struct cfs_metavolume *mv = cfs_container_metavolume(c);
+	const uint64_t keep = cfs_pool_provision_slices(pool,
+						m->rec.provision_bytes);
 	uint64_t end, done = 0;
 	int r;
 
 	cfs_container_spare_empty(c);
 	/* Two commits: what was freed is named by no root any more. */
 	r = cfs_container_commit_idle(c, err);
-	end = cfs_metavolume_end(cfs_container_metavolume(c));
-	for (uint64_t l = 0; r == 0 && l < end; l++) {
+	end = cfs_metavolume_end(mv);
+	for (uint64_t l = 0; r == 0 && l < end &&
+			     cfs_metavolume_slice_count(mv) > keep; l++) {
 		bool is_given;
 
 		r = cfs_container_give_slice(c, l, &is_given, err);

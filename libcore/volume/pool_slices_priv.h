@@ -49,6 +49,9 @@ void cfs_pool_slices_discard(struct cfs_pool *pool,
 /* They are free, as the tables say. */
 void cfs_pool_slices_came_back(struct cfs_pool *pool,
 			       const struct cfs_piece pieces[CFS_PIECES_MAX]);
+/* pool_provision.c: how many slices a container has that is to have so much
+ * at hand. */
+uint64_t cfs_pool_provision_slices(const struct cfs_pool *pool, uint64_t bytes);
 /* How many logical slices there can be more. */
 uint64_t cfs_pool_slices_free(const struct cfs_pool *pool);
 /* How many of them are kept for takeovers; 0 if the pool is not shared.  And

@@ -104,6 +104,42 @@ is_about() {
 	is_about "$said" 10
 }
 
+@test "what is provisioned is there when others have filled the pool" {
+	make_pool
+	mkcfs -q "$P:v" --lun 1G
+	mkcfs -q "$P:w" --lun 1G
+	run -0 slicectl provision --json "$P:v" 16M
+	[ "$(jq_output .provision_bytes)" = 16777216 ]
+	run -0 slicectl trim "$P"
+	fill w
+	[ "$(slicectl df --json "$P" | jq .free_slices)" = 0 ]
+	head -c 14M /dev/urandom >src
+	run -0 cfscp -q src "$P:v"
+	cfscp -q --length 14M "$P:v" - | cmp - src
+	run -0 slicectl show --json "$P:v"
+	[ "$(jq_output .volume.provision_bytes)" = 16777216 ]
+	run -6 --separate-stderr slicectl provision "$P:w" 200M
+	[[ $stderr =~ "$P:w: "[0-9]+" bytes ("[0-9]+" slices) more are needed, and "[0-9]+" are free" ]]
+	run -2 slicectl provision "$P" 1M
+}
+
+@test "what is provisioned and given up goes back" {
+	make_pool
+	mkcfs -q "$P:v" --lun 1G
+	before=$(slicectl df --json "$P" | jq .free_slices)
+	run -0 slicectl provision "$P:v" 30M
+	[ "$(slicectl df --json "$P" | jq .free_slices)" -le $((before - 28)) ]
+	run -0 slicectl provision "$P:v" 10M
+	mid=$(slicectl df --json "$P" | jq .free_slices)
+	[ "$mid" -gt $((before - 14)) ]
+	run -0 slicectl provision "$P:v" none
+	[ "$(slicectl df --json "$P" | jq .free_slices)" -ge "$before" ]
+	run -0 slicectl provision -n "$P:v" 30M
+	[ "$(slicectl df --json "$P" | jq .free_slices)" -ge "$before" ]
+	run -0 slicectl set "$P:v" limit=20M
+	run -2 slicectl provision "$P:v" 30M
+}
+
 @test "a limit is what a container takes of the pool, and where writes fail" {
 	make_pool
 	mkcfs -q "$P:v" --lun 1G --limit 16M
