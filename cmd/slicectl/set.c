@@ -169,8 +169,8 @@ const struct cfs_verb slicectl_set = {
 	.help = "change settings of a pool or a volume",
 	.more = "Of a pool: label, cache (SIZE), lease_period (a time), "
 		"clock_drift (parts per million), checked (yes, no); mirror=yes "
-		"puts every slice on two devices, for good. Of a volume: limit (SIZE, or "
-		"none), checked.",
+		"puts every slice on two devices, for good. Of a volume: limit "
+		"(SIZE, or none), checked.",
 	.examples =
 		"slicectl set pool.img label=lab lease_period=30s\n"
 		"slicectl set pool.img mirror=yes\n"
