@@ -65,6 +65,7 @@ void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk)
 	p->clients_epoch = le32_put(seat->clients_epoch);
 	p->base_epoch = le32_put(seat->base_epoch);
 	p->period_ns = le64_put(seat->period_ns);
+	p->silent_ns = le64_put(seat->silent_ns);
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		place_pack(&seat->plan[i], &p->plan[i]);
 }
@@ -108,6 +109,7 @@ int cfs_seat_unpack(const struct cfs_page_disk *disk, struct cfs_seat *ret,
 		.clients_epoch = le32_get(p->clients_epoch),
 		.base_epoch = le32_get(p->base_epoch),
 		.period_ns = le64_get(p->period_ns),
+		.silent_ns = le64_get(p->silent_ns),
 	};
 	int r;
 

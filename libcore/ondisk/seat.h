@@ -63,7 +63,8 @@ struct cfs_seat_payload_disk {
 	le32	clients_epoch;
 	le64	period_ns;		/* silent for so long, and it is over */
 	struct cfs_place_disk plan[CFS_ROOT_PLACES_MAX];
-	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 848 -
+	le64	silent_ns;		/* of the boot clock of the host */
+	uint8_t	reserved[CFS_PAGE_PAYLOAD_BYTES - 856 -
 			 40 * CFS_ROOT_PLACES_MAX];
 };
 CFS_ASSERT_SIZE(struct cfs_seat_payload_disk, CFS_PAGE_PAYLOAD_BYTES);
@@ -108,6 +109,9 @@ struct cfs_seat {
 	/* Of the holder whose clients they are, and who has kept a list of
 	 * them; 0: there is none. */
 	uint32_t	clients_epoch;
+	/* Nobody has renewed their leases since then, by the clock of the host
+	 * @boot_id that counts sleep; 0: not known, or somebody does. */
+	uint64_t	silent_ns;
 };
 
 void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk);

@@ -243,6 +243,12 @@ static int make_ours(struct cfs_holder *h, struct cfs_err *err)
 				   cfs_devset_path(h->set, 0));
 	seat->epoch++;
 	seat->state = CFS_SEAT_OPEN;
+	/* From the first who found those clients without a manager on. */
+	if (!seat->has_clients)
+		seat->silent_ns = 0;
+	else if (!seat->silent_ns ||
+		 !cfs_uuid_is_equal(seat->boot_id, h->self.boot_id))
+		seat->silent_ns = cfs_clock_elapsed_ns(h->clock);
 	memcpy(seat->boot_id, h->self.boot_id, sizeof(seat->boot_id));
 	memcpy(seat->host, h->self.host, sizeof(seat->host));
 	memset(seat->address, 0, sizeof(seat->address));

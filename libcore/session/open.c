@@ -127,6 +127,13 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
+uint64_t cfs_session_silent_ns(const struct cfs_session *s)
+{
+	const uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+
+	return s->seat.silent_ns ? CFS_MIN(s->seat.silent_ns, now_ns) : now_ns;
+}
+
 /* While somebody may have leases of another period, the shorter one counts. */
 int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err)
 {

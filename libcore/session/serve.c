@@ -360,6 +360,16 @@ bool cfs_serve_end_unneeded(struct cfs_serve *serve)
 
 /* ---- life ---------------------------------------------------------------- */
 
+/* What is left of it, if others have waited before us; at least a moment, as
+ * there is no grace without. */
+static uint64_t grace_left_ns(const struct cfs_session *s, uint64_t grace_ns)
+{
+	const uint64_t gone_ns = cfs_clock_elapsed_ns(cfs_clock_system()) -
+				 cfs_session_silent_ns(s);
+
+	return gone_ns < grace_ns ? grace_ns - gone_ns : CFS_NS_PER_MS;
+}
+
 static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 {
 	const struct cfs_owner_ops ops = {
@@ -384,10 +394,10 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.knows_clients = s->secondary;
 	config.has_short_periods = cfs_devset_is_shared(s->set);
 	if (s->seat.has_clients)
-		config.grace_ns = cfs_period_owner_ns(
+		config.grace_ns = grace_left_ns(s, cfs_period_owner_ns(
 			CFS_MAX(config.period_ns,
 				rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
-			config.drift_ppm);
+			config.drift_ppm));
 	return cfs_owner_new(&config, &ops, serve, &serve->clock.clock,
 			     &serve->owner, err);
 }

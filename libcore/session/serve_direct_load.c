@@ -7,9 +7,12 @@
 #include "lease/period.h"
 #include "session/serve_run_priv.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define WAIT_SLACK_NS	CFS_NS_PER_S
 
 /* ---- what was left ------------------------------------------------------- */
 
@@ -316,26 +319,54 @@ static bool has_open(const struct left_list *list)
 	return false;
 }
 
-/* Until the period of a former manager's clients is over, or all are gone. */
+/* When the period of a former manager's clients is over. */
+static int find_end(struct cfs_session *s, uint64_t *ret_ns,
+		    struct cfs_err *err)
+{
+	struct cfs_pool_rec rec;
+	int r = cfs_pool_rec_get(s->pool, &rec, err);
+
+	if (r < 0)
+		return r;
+	*ret_ns = cfs_deadline_add(cfs_session_silent_ns(s),
+				   cfs_period_owner_ns(
+		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
+			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
+		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
+	return 0;
+}
+
+/* Whoever comes next goes on with the wait where we leave it. */
+static int still_in_grace(uint64_t left_ns, struct cfs_err *err)
+{
+	return cfs_err_set(err, -EBUSY, "in grace for another %" PRIu64 " s: "
+			   "clients of a manager that has died may still have "
+			   "leases", (left_ns + CFS_NS_PER_S - 1) /
+			   CFS_NS_PER_S);
+}
+
+/* Until that, or until all are gone. */
 static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 {
 	const struct cfs_session_options *opt = &list->s->opt;
 	struct cfs_clock *clock = cfs_clock_system();
-	struct cfs_pool_rec rec;
-	uint64_t now = beside_now(), end;
-	int r = cfs_pool_rec_get(list->s->pool, &rec, err);
+	uint64_t now = beside_now(), end = 0, give_up;
+	int r = find_end(list->s, &end, err);
 
 	if (r < 0)
 		return r;
-	end = cfs_deadline_add(now, cfs_period_owner_ns(
-		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
-			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
-		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
+	/* Nobody is sent away for the margin of the periods.  Where the record
+	 * does not tell when it began, the next one would begin anew. */
+	give_up = !list->s->seat.silent_ns ? UINT64_MAX :
+		  cfs_deadline_add(now, opt->wait_seconds * CFS_NS_PER_S +
+				   WAIT_SLACK_NS);
 	while ((r = take_over_gone(list, true, err)) == 0 && has_open(list) &&
 	       now < end) {
 		if (opt->stop && opt->stop(opt->arg))
 			return cfs_err_set(err, -EINTR, "stopped while waiting "
 					   "for clients");
+		if (now >= give_up)
+			return still_in_grace(end - now, err);
 		cfs_clock_sleep_until(clock, CFS_MIN(end, now +
 						     20 * CFS_NS_PER_MS));
 		now = beside_now();

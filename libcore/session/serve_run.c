@@ -302,6 +302,9 @@ static int store_address(struct cfs_serve *serve, const char *address,
 	pthread_mutex_lock(&s->seat_lock);
 	memset(s->seat.address, 0, sizeof(s->seat.address));
 	memcpy(s->seat.address, address, strlen(address));
+	/* Leases are renewed from now on, or no more. */
+	s->seat.silent_ns = address[0] || !s->seat.has_clients ? 0 :
+			    cfs_clock_elapsed_ns(cfs_clock_system());
 	r = cfs_session_store_seat_locked(s, err);
 	pthread_mutex_unlock(&s->seat_lock);
 	return r;

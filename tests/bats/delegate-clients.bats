@@ -197,3 +197,36 @@ delegations() {
 	made a
 	run -0 cfsck-heal check "$P"
 }
+
+# How many seconds a tool says that are left, with --wait $1.
+left() {
+	run -4 --separate-stderr mkcfs -q --wait "$1" "$P:x" --lun 1M
+	[[ $stderr =~ "in grace for another "([0-9]+)" s: clients of a manager" ]]
+	LEFT=${BASH_REMATCH[1]}
+}
+
+@test "without a manager the next tool goes on with the wait of the last" {
+	slicectl set -q "$P" lease_period=40s
+	cfscp -q --mkdir "$P:t:/a"
+	maker a 1
+	sleep 1.5
+	# It lives, and does not find that there is nobody.
+	kill -STOP "$MAKER"
+	kill -KILL "$MANAGER"
+	wait "$MANAGER" || true
+	left 0
+	first=$LEFT
+	[ "$first" -le 40 ]
+	left 3
+	[ "$LEFT" -lt "$first" ]
+	second=$LEFT
+	left 3
+	[ "$LEFT" -lt "$second" ]
+	# A manager goes on with it, too.
+	start "$P"
+	[ "$(leasectl status --json "$P" | jq '.manager.grace_ns / 1e9 | floor')" \
+		-lt "$second" ]
+	kill -CONT "$MAKER"
+	made a
+	run -0 cfsck-heal check --wait 60 "$P"
+}

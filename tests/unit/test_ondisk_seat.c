@@ -75,6 +75,7 @@ static struct cfs_seat seat_make(void)
 	s.absent_count = 2;
 	s.base_epoch = 0xbbbb;
 	s.period_ns = 0xcccc;
+	s.silent_ns = 0xdddd;
 	s.plan[3].is_used = true;
 	s.plan[3].device_index = 5;
 	s.plan[3].slot_bytes[0] = 0x30000;
