@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "client_fixture.h"
+#include "volume/pool_move.h"
 #include "heal/rebuild.h"
 
 #define LUN_BYTES	(UINT64_C(16) << 20)
@@ -191,7 +192,8 @@ static void test_lost_answer(void **state)
 	heal_free(&h);
 }
 
-/* A container goes only when nobody can write to it any more. */
+/* A container goes, and its slices move, only when nobody can write to it any
+ * more. */
 static void test_remove(void **state)
 {
 	struct heal_pool h = heal_new(false, LUN_BYTES);
@@ -202,13 +204,16 @@ static void test_remove(void **state)
 	fill_and_write(cl.c, heal_volume(h.lun).ino, 0, 64 * HEAL_BLOCK, 1);
 	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
 			 -EBUSY);
+	assert_int_equal(cfs_pool_move_allowed(h.pool, NULL), -EBUSY);
 	HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id, false, NULL,
 					  &err_));
 	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
 			 -EBUSY);
+	assert_int_equal(cfs_pool_move_allowed(h.pool, NULL), -EBUSY);
 	client_kill(&cl);
 	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
 					  &err_));
+	HEAL_OK(cfs_pool_move_allowed(h.pool, &err_));
 	HEAL_OK(cfs_pool_container_remove(h.pool, h.lun, &err_));
 	heal_check_clean(&h);
 	heal_free(&h);

@@ -136,6 +136,28 @@ static void test_rewrite_full(void **state)
 }
 
 /* What is lent is not promised to the owner, and comes back on request. */
+/* However much one asks for, seven eighths are left for others. */
+static void test_fair(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	struct cfs_loans loans = { .count = 0 };
+	struct client cl, other;
+	uint64_t most;
+
+	(void)state;
+	client_new(&cl, &h, h.lun);
+	client_new(&other, &h, h.lun);
+	most = (UINT64_C(128) << 20) / HEAL_BLOCK / CFS_TAGS_PER_PAGE / 8 + 4;
+	HEAL_OK(cfs_container_lend(h.lun->container, cl.id, 4096, &loans,
+				   &err_));
+	assert_in_range(loans.count, 1, most);
+	cfs_loans_donep(&loans);
+	client_close(&other);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 static void test_give_back(void **state)
 {
 	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
@@ -509,6 +531,7 @@ int main(void)
 		cmocka_unit_test(test_log_in_fragments),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rewrite_full),
+		cmocka_unit_test(test_fair),
 		cmocka_unit_test(test_give_back),
 		cmocka_unit_test(test_slice_elsewhere),
 		cmocka_unit_test(test_old_view),
