@@ -209,7 +209,7 @@ static int look(struct cfs_cmd *cmd, const char *pool, const char *old,
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	struct find f = { .path = path };
-	struct cfs_err why = CFS_ERR_INIT;
+	struct cfs_err why;
 	int r = open_without(cmd, pool, false, NULL, &s);
 
 	if (r == -EUCLEAN && cmd->is_force) {

@@ -83,7 +83,9 @@ static int label_for(struct cfs_session *s, struct cfs_dev *dev,
 	l->seq = 0;
 	r = cfs_uuid_new(l->device_uuid, err);
 	l->device_index = cfs_devset_count(s->set);
-	l->device_count = l->device_index + 1;
+	/* Without itself: should this be as far as it comes, no label counts
+	 * it, whatever their seq. */
+	l->device_count = l->device_index;
 	l->size_bytes = cfs_align_down(cfs_dev_size_bytes(dev),
 				       CFS_BLOCK_BYTES);
 	l->slice_count = cfs_device_slice_count(l->size_bytes,

@@ -199,7 +199,7 @@ static int fill(struct cfs_session *s, struct cfs_move_result *ret,
 int cfs_local_evacuate(struct cfs_session *s, const char *device,
 		       struct cfs_move_result *ret, struct cfs_err *err)
 {
-	struct cfs_device_rec rec;
+	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	uint32_t index = 0;
 	int r = have_to_ourselves(s, err);
 
@@ -326,7 +326,7 @@ static int take_out(struct cfs_session *s, uint32_t index, bool is_forced,
 int cfs_local_remove_device(struct cfs_session *s, const char *device,
 			    bool is_forced, struct cfs_err *err)
 {
-	struct cfs_device_rec rec;
+	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	uint32_t index = 0;
 	int r = have_to_ourselves(s, err);
 
@@ -429,7 +429,7 @@ int cfs_local_replace_device(struct cfs_session *s, const char *old,
 	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
 			       CFS_POOL_FLAG_MIRROR;
 	uint64_t slices = 0;
-	struct cfs_device_rec rec;
+	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	bool is_ours = false;
 	uint32_t index = 0;
 	int r = have_to_ourselves(s, err);
