@@ -469,3 +469,6 @@ void mnt_flock(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi,
 	       int op);
 /* A process has closed the file: its byte ranges go. */
 void mnt_locks_closed(struct mnt_file *f, uint64_t owner, bool is_flock);
+/* Nobody has the open file any more: so go the byte ranges that were its own
+ * (F_OFD_SETLK), of which the kernel tells us nothing. */
+void mnt_locks_released(struct mnt_file *f);

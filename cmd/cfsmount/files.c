@@ -343,6 +343,7 @@ void mnt_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	(void)node;
 	if (fi->flock_release)
 		mnt_locks_closed(f, fi->lock_owner, true);
+	mnt_locks_released(f);
 	mnt_file_free(f);
 	fuse_reply_err(req, 0);
 }

@@ -30,6 +30,7 @@ struct range_lock {
 	uint64_t	start, end;	/* both in it */
 	bool		is_exclusive;
 	pid_t		pid;
+	const struct mnt_file *file;	/* by which it was set */
 	struct cfs_held	*held;
 };
 
@@ -322,6 +323,7 @@ static void want_of(struct mnt_file *f, const struct fuse_file_info *fi,
 		.end = lock->l_len ? (uint64_t)lock->l_start +
 				     (uint64_t)lock->l_len - 1 : UINT64_MAX,
 		.is_exclusive = lock->l_type == F_WRLCK, .pid = lock->l_pid,
+		.file = f,
 	};
 }
 
@@ -365,6 +367,37 @@ void mnt_locks_closed(struct mnt_file *f, uint64_t owner, bool is_flock)
 
 	if (l && __atomic_load_n(&l->all, __ATOMIC_RELAXED))
 		(void)unset(l, &all);
+}
+
+/* Of one that was set by @f in the end; false: there is none. */
+static bool find_left(struct mnt_locks *l, const struct mnt_file *f,
+		      struct range_lock *ret)
+{
+	const struct range_lock *r;
+
+	pthread_mutex_lock(&l->lock);
+	for (r = l->all; r; r = r->next)
+		if (r->file == f && r->kind == CFS_IO_LOCK_BYTES)
+			break;
+	if (r)
+		*ret = *r;
+	pthread_mutex_unlock(&l->lock);
+	return r;
+}
+
+void mnt_locks_released(struct mnt_file *f)
+{
+	struct mnt_locks *l = f->v ? f->v->m->locks : NULL;
+	struct range_lock left;
+
+	if (!l || !__atomic_load_n(&l->all, __ATOMIC_RELAXED))
+		return;
+	while (find_left(l, f, &left)) {
+		left.start = 0;
+		left.end = UINT64_MAX;
+		if (unset(l, &left) < 0)
+			return;
+	}
 }
 
 /* ---- asking -------------------------------------------------------------- */

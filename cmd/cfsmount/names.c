@@ -197,7 +197,7 @@ static void ghost_add(struct mnt_volume *v, uint64_t ino)
 	mnt_volume_use(v);
 	pthread_mutex_lock(&v->m->ghosts_lock);
 	g->next = v->m->ghosts;
-	v->m->ghosts = g;
+	__atomic_store_n(&v->m->ghosts, g, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&v->m->ghosts_lock);
 }
 

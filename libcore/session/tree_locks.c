@@ -160,7 +160,7 @@ static int try_upgrade(struct cfs_tree_locks *l, struct cfs_err *err)
 	all->is_pending = true;
 	l->tries_whole = false;
 	l->whole_ns = tree_now_ns() + RETRY_NS;
-	l->counts.asked++;
+	__atomic_add_fetch(&l->counts.asked, 1, __ATOMIC_RELAXED);
 	is_alone = l->config.writes && !l->opens && !all->users;
 	pthread_mutex_unlock(&l->mutex);
 	r = cfs_leaser_change(all->held, whole_mode(l), false,

@@ -83,6 +83,32 @@ static void test_closing(void)
 	IS(other("f", F_WRLCK, 0, 1) == 0);
 }
 
+/* Those of an open file are its own, and go with it. */
+static void test_open_file(void)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = 10, .l_len = 20 };
+	int fd = open_new("ofd"), fd2, fd3;
+
+	OK(fd2 = open("ofd", O_RDWR));
+	OK(fcntl(fd, F_OFD_SETLK, &lock));
+	FAILS(EAGAIN, fcntl(fd2, F_OFD_SETLK, &lock));
+	OK(fd3 = dup(fd));
+	close(fd);
+	FAILS(EAGAIN, fcntl(fd2, F_OFD_SETLK, &lock));
+	lock.l_start = 15;
+	lock.l_len = 5;
+	lock.l_type = F_UNLCK;
+	OK(fcntl(fd3, F_OFD_SETLK, &lock));
+	IS(other("ofd", F_WRLCK, 15, 5) == 0);
+	IS(other("ofd", F_WRLCK, 14, 1) == EAGAIN);
+	close(fd3);
+	/* FUSE says so a moment later. */
+	for (int i = 0; i < 500 && other("ofd", F_WRLCK, 10, 20); i++)
+		usleep(10000);
+	IS(other("ofd", F_WRLCK, 0, 0) == 0);
+	close(fd2);
+}
+
 static void test_not_inherited(void)
 {
 	int fd = open_new("f"), status;
@@ -249,6 +275,7 @@ static void test_modes(void)
 static const struct posix_test tests[] = {
 	{ "ranges are cut and joined", test_ranges, false },
 	{ "a close lets go", test_closing, false },
+	{ "those of an open file go with it", test_open_file, false },
 	{ "a child does not inherit them", test_not_inherited, false },
 	{ "F_GETLK names who has it", test_get, false },
 	{ "F_SETLKW waits", test_waiting, false },
