@@ -364,8 +364,10 @@ bool cfs_serve_end_unneeded(struct cfs_serve *serve)
  * there is no grace without. */
 static uint64_t grace_left_ns(const struct cfs_session *s, uint64_t grace_ns)
 {
-	const uint64_t gone_ns = cfs_clock_elapsed_ns(cfs_clock_system()) -
-				 cfs_session_silent_ns(s);
+	/* In this order: it is not in the future. */
+	const uint64_t silent_ns = cfs_session_silent_ns(s);
+	const uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
+	const uint64_t gone_ns = now_ns - silent_ns;
 
 	return gone_ns < grace_ns ? grace_ns - gone_ns : CFS_NS_PER_MS;
 }

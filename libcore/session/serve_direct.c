@@ -148,6 +148,17 @@ static void name_actor(struct beside_client *c,
 		strcpy(c->actor.who, "another process");
 }
 
+static bool was_moved(struct cfs_serve_direct *sd,
+		      const struct cfs_server_request *request)
+{
+	uint64_t client = 0;
+	int r = cfs_owner_touch(cfs_serve_lock(sd->serve), request->peer,
+				&client);
+
+	cfs_serve_unlock_unchanged(sd->serve);
+	return r == -ESHUTDOWN || r == -ENOTCONN;
+}
+
 /* Its entry, with one more user; made if it opens something. */
 static int get_client(struct cfs_serve_direct *sd,
 		      const struct cfs_server_request *request,
@@ -176,9 +187,14 @@ static int get_client(struct cfs_serve_direct *sd,
 		c->is_lost = false;
 	}
 	pthread_mutex_unlock(&sd->mutex);
+	if (!c && makes)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	/* It came before he was handed over, and is looked at behind that. */
+	if (!c && was_moved(sd, request))
+		return cfs_err_set(err, -ESHUTDOWN, "the container was given "
+				   "to another process");
 	if (!c)
-		return makes ? cfs_err_set(err, -ENOMEM, "out of memory") :
-		       cfs_err_set(err, -ESTALE, "the client's log is closed");
+		return cfs_err_set(err, -ESTALE, "the client's log is closed");
 	*ret = c;
 	return 0;
 }
