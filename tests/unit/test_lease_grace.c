@@ -120,12 +120,13 @@ static void test_comes_home(void **state)
 /* What it says that it had of other containers it does not get. */
 static void test_nothing_else(void **state)
 {
-	struct cfs_lease *a, *b, *c;
+	struct cfs_lease *a, *b, *c, *d;
 
 	(void)state;
 	secondary_init(1);
 	a = world_file(0, 5, X, 0);
 	b = of_container(0, 3, 5, X);
+	d = of_container(0, 3, 6, X);	/* which nobody else wants */
 	secondary_dies(1);
 	stranger(1);
 	c = of_container(1, 3, 5, X);
@@ -133,6 +134,7 @@ static void test_nothing_else(void **state)
 	world_connect(0);
 	assert_true(cfs_lease_client_still_holds(a));
 	assert_int_equal(cfs_lease_state_of(b), CFS_LEASE_LOST);
+	assert_int_equal(cfs_lease_state_of(d), CFS_LEASE_LOST);
 	assert_true(is_held(c));
 	world_done();
 }
