@@ -29,12 +29,12 @@
 #define FRAGMENT_BATCH 1024u
 
 struct target {
-	struct cfs_session	*session;
-	struct cfs_io_volume	*volume;
-	uint64_t		block_count;
-	void			*buf;
-	uint64_t		open_ns;
-	struct cfs_err		err;
+	struct cfs_session *session;
+	struct cfs_io_volume *volume;
+	uint64_t block_count;
+	void *buf;
+	uint64_t open_ns;
+	struct cfs_err err;
 };
 
 static int die(const struct target *t)
@@ -79,8 +79,8 @@ static int target_close(struct target *t)
 
 static int write_block(struct target *t, uint64_t block)
 {
-	return cfs_io_write(t->volume, block * BLOCK_BYTES, t->buf,
-			    BLOCK_BYTES, &t->err);
+	return cfs_io_write(t->volume, block * BLOCK_BYTES, t->buf, BLOCK_BYTES,
+			    &t->err);
 }
 
 static int write_durable(struct target *t, uint64_t block)
@@ -122,8 +122,8 @@ static int verb_sync(char **args)
 	uint64_t begin;
 
 	if (target_open(&t, args[0], args[1]) ||
-	    sync_for(&t, parse_count(args[2]) * NS_PER_S,
-		     parse_count(args[3]), &s, &elapsed_ns))
+	    sync_for(&t, parse_count(args[2]) * NS_PER_S, parse_count(args[3]),
+		     &s, &elapsed_ns))
 		return die(&t);
 	begin = now_ns();
 	if (target_close(&t))
@@ -166,7 +166,8 @@ static int raw_writes(int fd, const void *buf, uint64_t block_count,
 		uint64_t block = next_random(seed) % block_count;
 
 		if (pwrite(fd, buf, BLOCK_BYTES,
-			   (off_t)(block * BLOCK_BYTES)) != (ssize_t)BLOCK_BYTES)
+			   (off_t)(block * BLOCK_BYTES)) !=
+		    (ssize_t)BLOCK_BYTES)
 			return errno ? -errno : -EIO;
 		if (fdatasync(fd) < 0)
 			return -errno;
@@ -199,8 +200,8 @@ static int snapshot_round(struct target *t, const char *volume, int fd,
 	if (r)
 		return r;
 	snap_ns = now_ns() - begin;
-	printf("{\"raw_us\": %.2f, \"snap_us\": %.2f}\n",
-	       (double)raw_ns / 1e3, (double)snap_ns / 1e3);
+	printf("{\"raw_us\": %.2f, \"snap_us\": %.2f}\n", (double)raw_ns / 1e3,
+	       (double)snap_ns / 1e3);
 	return 0;
 }
 
@@ -219,8 +220,8 @@ static int verb_snapshot(char **args)
 	if (target_open(&t, args[0], args[1]))
 		return die(&t);
 	for (uint64_t i = 0; i < rounds; i++) {
-		if (snapshot_round(&t, args[1], fd,
-				   (uint64_t)end / BLOCK_BYTES, &seed))
+		if (snapshot_round(&t, args[1], fd, (uint64_t)end / BLOCK_BYTES,
+				   &seed))
 			return die(&t);
 	}
 	close(fd);
@@ -232,7 +233,8 @@ static int format_round(struct target *t, uint64_t size_bytes)
 {
 	const char *name = "simulated device";
 	const struct cfs_format_options opt = {
-		.devices = &name, .device_count = 1,
+		.devices = &name,
+		.device_count = 1,
 	};
 	struct cfs_format_result result;
 	struct cfs_sim *sim = NULL;
@@ -267,9 +269,9 @@ static int verb_format(char **args)
 }
 
 static const struct {
-	const char	*name;
-	int		arg_count;
-	int		(*run)(char **args);
+	const char *name;
+	int arg_count;
+	int (*run)(char **args);
 } verbs[] = {
 	{ "sync", 4, verb_sync },
 	{ "fragment", 3, verb_fragment },

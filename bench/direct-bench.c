@@ -25,9 +25,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define PIECE_BYTES	(UINT64_C(1) << 20)
-#define SYNC_PIECES	64u
-#define MB_64		64e6
+#define PIECE_BYTES (UINT64_C(1) << 20)
+#define SYNC_PIECES 64u
+#define MB_64       64e6
 
 static struct cfs_err err;
 
@@ -41,10 +41,10 @@ static int die(const char *what)
 /* ---- the manager --------------------------------------------------------- */
 
 struct manager {
-	struct cfs_conn	*conn;
-	const char	*pid;
+	struct cfs_conn *conn;
+	const char *pid;
 	struct cfs_server_stats before;
-	double		cpu_before;
+	double cpu_before;
 };
 
 static int connect_manager(const char *pool, struct cfs_conn **ret)
@@ -86,8 +86,10 @@ static double cpu_of(const char *pid)
 	f = fopen(path, "re");
 	if (!f)
 		return 0;
-	if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
-		   "%*u %llu %llu", &user, &system) != 2)
+	if (fscanf(f,
+		   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+		   "%*u %llu %llu",
+		   &user, &system) != 2)
 		user = system = 0;
 	fclose(f);
 	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
@@ -114,8 +116,7 @@ static int manager_end(struct manager *m, double seconds, double bytes)
 	messages = after.received_messages - m->before.received_messages - 1;
 	printf(", \"messages_per_64mb\": %.3f, \"messages\": %llu, "
 	       "\"cpu_percent\": %.3f",
-	       (double)messages / (bytes / MB_64),
-	       (unsigned long long)messages,
+	       (double)messages / (bytes / MB_64), (unsigned long long)messages,
 	       (cpu_of(m->pid) - m->cpu_before) / seconds * 100);
 	return r;
 }
@@ -179,9 +180,10 @@ static int verb_stream(char **args)
 {
 	const bool writes = strcmp(args[3], "write") == 0;
 	const struct cfs_session_options opt = {
-		.is_writable = true, .wait_seconds = 10,
-		.io_mode = strcmp(args[4], "0") ? CFS_IO_MODE_DIRECT :
-						  CFS_IO_MODE_ANY,
+		.is_writable = true,
+		.wait_seconds = 10,
+		.io_mode = strcmp(args[4], "0") ? CFS_IO_MODE_DIRECT
+						: CFS_IO_MODE_ANY,
 	};
 	struct manager m = { .pid = args[4] };
 	struct cfs_io_volume *io = NULL;
@@ -203,7 +205,8 @@ static int verb_stream(char **args)
 static int verb_die(char **args)
 {
 	const struct cfs_session_options opt = {
-		.is_writable = true, .wait_seconds = 10,
+		.is_writable = true,
+		.wait_seconds = 10,
 		.io_mode = CFS_IO_MODE_DIRECT,
 	};
 	uint64_t count = parse_count(args[2]), seed = 1;

@@ -43,17 +43,18 @@ static const char *ask(int fd, const char *path, const char *body)
 	char request[2048];
 	const char *at, *end = NULL;
 	size_t have = 0, length = 0;
-	int n = snprintf(request, sizeof(request), "POST %s HTTP/1.1\r\n"
+	int n = snprintf(request, sizeof(request),
+			 "POST %s HTTP/1.1\r\n"
 			 "Host: localhost\r\nContent-Type: application/json\r\n"
-			 "Content-Length: %zu\r\n\r\n%s", path, strlen(body),
-			 body);
+			 "Content-Length: %zu\r\n\r\n%s",
+			 path, strlen(body), body);
 
 	errno = 0;
 	if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
 		return NULL;
 	while (!end || have < (size_t)(end + 4 - answer) + length) {
-		ssize_t got = recv(fd, answer + have,
-				   sizeof(answer) - 1 - have, 0);
+		ssize_t got = recv(fd, answer + have, sizeof(answer) - 1 - have,
+				   0);
 
 		if (got <= 0)
 			return NULL;

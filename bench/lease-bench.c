@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 /* About as long as a request for a lease and its answer. */
-#define MESSAGE_BYTES	96u
-#define WARM_UP		2000u
+#define MESSAGE_BYTES 96u
+#define WARM_UP       2000u
 
 static struct cfs_err err;
 
@@ -80,7 +80,7 @@ static bool round_trips(int fd, uint64_t count)
 /* ---- grants -------------------------------------------------------------- */
 
 struct holder {
-	struct cfs_leaser	*leaser;
+	struct cfs_leaser *leaser;
 	struct cfs_lease_request request;
 };
 
@@ -116,8 +116,7 @@ static int take_and_give(struct holder *h, uint64_t count)
 	return 0;
 }
 
-static int open_volume(const char *pool, const char *volume,
-		       struct holder *ret)
+static int open_volume(const char *pool, const char *volume, struct holder *ret)
 {
 	const struct cfs_session_options opt = { .wait_seconds = 10 };
 	const struct cfs_lease_place place = { .volume = volume };
@@ -183,12 +182,14 @@ static double cpu_of(const char *pid)
 	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
 	f = fopen(path, "re");
 	if (f) {
-		n = fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u "
-			   "%*u %*u %*u %llu %llu", &user, &system);
+		n = fscanf(f,
+			   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u "
+			   "%*u %*u %*u %llu %llu",
+			   &user, &system);
 		fclose(f);
 	}
-	return n == 2 ? (double)(user + system) /
-			(double)sysconf(_SC_CLK_TCK) : -1;
+	return n == 2 ? (double)(user + system) / (double)sysconf(_SC_CLK_TCK)
+		      : -1;
 }
 
 /* Ranges of a megabyte of one file each, so that none meets another. */
@@ -238,13 +239,13 @@ static int verb_crowd(char **args)
 	       (unsigned long long)clients,
 	       (unsigned long long)clients * leases,
 	       (after - before) / (double)seconds * 100);
-	return 0;	/* the manager sees that all of them are gone */
+	return 0; /* the manager sees that all of them are gone */
 }
 
 static const struct {
-	const char	*name;
-	int		arg_count;
-	int		(*run)(char **args);
+	const char *name;
+	int arg_count;
+	int (*run)(char **args);
 } verbs[] = {
 	{ "grant", 4, verb_grant },
 	{ "crowd", 5, verb_crowd },

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#define BLOCK_BYTES	4096u
-#define NS_PER_S	UINT64_C(1000000000)
+#define BLOCK_BYTES         4096u
+#define NS_PER_S            UINT64_C(1000000000)
 /* A snapshot may take as long as this many durable writes of a block. */
 #define WRITES_PER_SNAPSHOT 3u
 
@@ -89,9 +89,9 @@ static inline uint64_t *scattered_blocks(uint64_t block_count, uint64_t count,
 
 /* Latencies in the order of time; percentiles sort them. */
 struct samples {
-	uint64_t	*ns;
-	size_t		count;
-	size_t		room;
+	uint64_t *ns;
+	size_t count;
+	size_t room;
 };
 
 static inline bool samples_add(struct samples *s, uint64_t ns)

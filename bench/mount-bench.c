@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PER_DIRECTORY	100u
+#define PER_DIRECTORY 100u
 
 static const char *top;
 static char data[1 << 20];
@@ -87,10 +87,10 @@ static int directories(const char *phase, unsigned int count)
 
 static int run(const char *phase, unsigned int count)
 {
-	int (*one)(const char *path) =
-		strcmp(phase, "create") == 0 ? create :
-		strcmp(phase, "read") == 0 ? read_it :
-		strcmp(phase, "delete") == 0 ? unlink : look;
+	int (*one)(const char *path) = strcmp(phase, "create") == 0   ? create
+				       : strcmp(phase, "read") == 0   ? read_it
+				       : strcmp(phase, "delete") == 0 ? unlink
+								      : look;
 	char path[4096];
 	double begin;
 
@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 
 	if (argc < 4) {
 		fprintf(stderr, "usage: mount-bench DIR COUNT BYTES "
-			"[PHASE...]\n");
+				"[PHASE...]\n");
 		return 2;
 	}
 	top = argv[1];

@@ -2,7 +2,8 @@
 /*
  * An NBD client that keeps so many requests in flight, for all servers alike.
  *
- *   nbd-bench URI randread|randwrite|read|write|durable BYTES DEPTH SECONDS SEED
+ *   nbd-bench URI randread|randwrite|read|write|durable BYTES DEPTH SECONDS
+ * SEED
  *
  * Random offsets are multiples of BYTES.  read and write go once through the
  * export, or for SECONDS if that is sooner.  What was written is flushed, and
@@ -13,7 +14,7 @@
 
 #include <libnbd.h>
 
-#define DEPTH_MAX	64u
+#define DEPTH_MAX 64u
 
 enum way { RANDREAD, RANDWRITE, READ, WRITE, DURABLE };
 static const char *const ways[] = { "randread", "randwrite", "read", "write",
@@ -21,15 +22,15 @@ static const char *const ways[] = { "randread", "randwrite", "read", "write",
 
 struct job {
 	struct nbd_handle *nbd;
-	enum way	way;
-	uint64_t	bytes, depth, size_bytes, end_ns, state, next, done;
-	unsigned int	in_flight;
+	enum way way;
+	uint64_t bytes, depth, size_bytes, end_ns, state, next, done;
+	unsigned int in_flight;
 };
 
 struct slot {
-	struct job	*job;
-	unsigned char	*buf;
-	bool		is_busy, is_flush;
+	struct job *job;
+	unsigned char *buf;
+	bool is_busy, is_flush;
 };
 
 static void die(const char *what)
@@ -63,8 +64,10 @@ static bool is_over(const struct job *j)
 static void submit(struct job *j, struct slot *s)
 {
 	const uint64_t count = j->size_bytes / j->bytes;
-	const uint64_t at = j->bytes * (j->way == READ || j->way == WRITE ?
-				j->next : next_random(&j->state) % count);
+	const uint64_t at = j->bytes *
+			    (j->way == READ || j->way == WRITE
+				     ? j->next
+				     : next_random(&j->state) % count);
 	const nbd_completion_callback cb = { .callback = on_done,
 					     .user_data = s };
 	int64_t r;
@@ -112,7 +115,7 @@ int main(int argc, char **argv)
 	j.nbd = nbd_create();
 	if (argc != 7 || !j.nbd) {
 		fprintf(stderr, "usage: nbd-bench URI WAY BYTES DEPTH SECONDS "
-			"SEED\n");
+				"SEED\n");
 		return 2;
 	}
 	for (j.way = RANDREAD; strcmp(ways[j.way], argv[2]) != 0; j.way++)

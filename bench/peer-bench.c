@@ -113,7 +113,7 @@ static int verb_raw(char **args)
 	if (!buf || fd < 0)
 		return die(args[0]);
 	fill_random(buf, BLOCK_BYTES, &seed);
-	if (write_durable(fd, buf, 0) < 0)	/* warm */
+	if (write_durable(fd, buf, 0) < 0) /* warm */
 		return die(args[0]);
 	for (uint64_t i = 0; i < rounds; i++) {
 		uint64_t begin = now_ns();
@@ -207,14 +207,12 @@ static int verb_subvol(char **args)
 }
 
 static const struct {
-	const char	*name;
-	int		arg_count;
-	int		(*run)(char **args);
+	const char *name;
+	int arg_count;
+	int (*run)(char **args);
 } verbs[] = {
-	{ "sync", 3, verb_sync },
-	{ "raw", 3, verb_raw },
-	{ "fragment", 2, verb_fragment },
-	{ "reflink", 2, verb_reflink },
+	{ "sync", 3, verb_sync },         { "raw", 3, verb_raw },
+	{ "fragment", 2, verb_fragment }, { "reflink", 2, verb_reflink },
 	{ "subvol", 2, verb_subvol },
 };
 
@@ -225,6 +223,7 @@ int main(int argc, char **argv)
 		    strcmp(argv[1], verbs[i].name) == 0)
 			return verbs[i].run(argv + 2);
 	}
-	fprintf(stderr, "peer-bench: wrong usage: see the head of its source\n");
+	fprintf(stderr,
+		"peer-bench: wrong usage: see the head of its source\n");
 	return 2;
 }

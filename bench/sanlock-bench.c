@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 
 	if (!count) {
 		fprintf(stderr, "usage: sanlock-bench LOCKSPACE RESOURCE FILE "
-			"COUNT\n");
+				"COUNT\n");
 		return 2;
 	}
 	snprintf(one.r.lockspace_name, SANLK_NAME_LEN, "%s", argv[1]);

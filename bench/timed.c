@@ -99,7 +99,8 @@ int main(int argc, char **argv)
 		return die(path);
 	durable = now_ns();
 	printf("{\"wall_ms\": %.4f, \"durable_ms\": %.4f, "
-	       "\"written_bytes\": %ld}\n", (double)(end - begin) / 1e6,
-	       (double)(durable - begin) / 1e6, usage.ru_oublock * 512);
+	       "\"written_bytes\": %ld}\n",
+	       (double)(end - begin) / 1e6, (double)(durable - begin) / 1e6,
+	       usage.ru_oublock * 512);
 	return 0;
 }

@@ -38,10 +38,10 @@ int cfsck_find(struct cfs_cmd *cmd, struct cfs_session *s,
 
 /* What a check has found, while it runs and for its end. */
 struct cfsck_report {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
-	uint64_t		left;		/* problems */
-	uint64_t		healed;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
+	uint64_t left; /* problems */
+	uint64_t healed;
 };
 
 /*

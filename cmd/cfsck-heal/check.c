@@ -74,7 +74,7 @@ int cfsck_check_pool(struct cfsck_report *report, const char *pool,
 		cfs_progress_end(progress);
 	}
 	if (r == -EUCLEAN && report->left > before)
-		r = 0;		/* it is in the list already */
+		r = 0; /* it is in the list already */
 	r = take_damage(report, container, r);
 	return cfsck_close(cmd, pool, &s, r);
 }
@@ -83,8 +83,8 @@ static void say_clean(struct cfs_cmd *cmd,
 		      const struct cfs_check_result *result)
 {
 	const struct {
-		uint64_t	count;
-		const char	*one, *many;
+		uint64_t count;
+		const char *one, *many;
 	} parts[] = {
 		{ result->containers, "container", "containers" },
 		{ result->nodes, "node", "nodes" },
@@ -157,9 +157,8 @@ const struct cfs_verb cfsck_check = {
 	.help = "check metadata, connectivity and allocation",
 	.more = "Changes nothing. Data blocks are not read: that is what "
 		"scrub does.",
-	.examples =
-		"cfsck-heal check pool.img\n"
-		"cfsck-heal check --json pool.img:vm0 | jq .problems",
+	.examples = "cfsck-heal check pool.img\n"
+		    "cfsck-heal check --json pool.img:vm0 | jq .problems",
 	.common = CFS_COMMON_READ | CFS_COMMON_PROGRESS,
 	.items = "problems",
 	.min_operands = 1,

@@ -5,9 +5,8 @@
 int cfsck_open(struct cfs_cmd *cmd, const char *pool, bool is_writable,
 	       struct cfs_session **ret)
 {
-	struct cfs_session_options opt = {
-		.is_writable = is_writable, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = is_writable,
+					   CFS_CMD_SESSION(cmd) };
 	int r;
 
 	opt.ignores_damage = true;
@@ -43,7 +42,7 @@ int cfsck_find(struct cfs_cmd *cmd, struct cfs_session *s,
 struct cfs_table *cfsck_damage_table(struct cfs_cmd *cmd)
 {
 	return cfs_table_new(cmd, "KIND|DEVICE|>AT|VOLUME|PATH|>OFFSET|"
-			     ">LENGTH|SNAPSHOTS|STATE");
+				  ">LENGTH|SNAPSHOTS|STATE");
 }
 
 static void put_row(struct cfs_table *t, const struct cfs_damage *d)
@@ -68,8 +67,8 @@ static void put_row(struct cfs_table *t, const struct cfs_damage *d)
 	cfs_table_str(t, list);
 	cfs_table_str(t, d->is_healed ? "healed" : d->cause);
 	if (d->is_healed || d->cause[0])
-		cfs_table_color(t, d->is_healed ? CFS_COLOR_GOOD :
-				CFS_COLOR_BAD);
+		cfs_table_color(t,
+				d->is_healed ? CFS_COLOR_GOOD : CFS_COLOR_BAD);
 }
 
 void cfsck_put_damage(struct cfs_cmd *cmd, struct cfs_table *table,

@@ -15,7 +15,7 @@
 #include <string.h>
 
 struct pool_id {
-	uint8_t	uuid[CFS_UUID_BYTES];
+	uint8_t uuid[CFS_UUID_BYTES];
 };
 
 struct seen {
@@ -103,24 +103,38 @@ static const struct cfs_verb fsck = {
 	.more = "Options are those of fsck(8). The pools are checked and "
 		"nothing is changed, whichever of them is given: healing is "
 		"cfsck-heal scrub.",
-	.examples =
-		"fsck.cfs -a /dev/sdb\n"
-		"fsck -t cfs -C /dev/sdb",
+	.examples = "fsck.cfs -a /dev/sdb\n"
+		    "fsck -t cfs -C /dev/sdb",
 	.opts = CFS_OPTS(
-		{ .name = "auto", .letter = 'a', .is_letter_only = true,
+		{ .name = "auto",
+		  .letter = 'a',
+		  .is_letter_only = true,
 		  .help = "no questions (there are none)" },
-		{ .name = "preen", .letter = 'p', .is_letter_only = true,
+		{ .name = "preen",
+		  .letter = 'p',
+		  .is_letter_only = true,
 		  .help = "the same" },
-		{ .name = "all-yes", .letter = 'y', .is_letter_only = true,
+		{ .name = "all-yes",
+		  .letter = 'y',
+		  .is_letter_only = true,
 		  .help = "the same" },
-		{ .name = "no-change", .letter = 'n', .is_letter_only = true,
+		{ .name = "no-change",
+		  .letter = 'n',
+		  .is_letter_only = true,
 		  .help = "change nothing (nothing is)" },
-		{ .name = "always", .letter = 'f', .is_letter_only = true,
+		{ .name = "always",
+		  .letter = 'f',
+		  .is_letter_only = true,
 		  .help = "check also what looks clean (it always is)" },
-		{ .name = "title", .letter = 'T', .is_letter_only = true,
+		{ .name = "title",
+		  .letter = 'T',
+		  .is_letter_only = true,
 		  .help = "ignored" },
-		{ .name = "meter", .letter = 'C', .is_letter_only = true,
-		  .type = CFS_OPT_STRING, .argument = "FD",
+		{ .name = "meter",
+		  .letter = 'C',
+		  .is_letter_only = true,
+		  .type = CFS_OPT_STRING,
+		  .argument = "FD",
 		  .help = "draw progress if standard error is a terminal" }),
 	.common = CFS_COMMON_READ | CFS_COMMON_PROGRESS,
 	.items = "problems",

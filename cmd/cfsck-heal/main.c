@@ -4,9 +4,8 @@
 
 #include <string.h>
 
-static const struct cfs_verb *const verbs[] = {
-	&cfsck_check, &cfsck_scrub, &cfsck_trace, NULL
-};
+static const struct cfs_verb *const verbs[] = { &cfsck_check, &cfsck_scrub,
+						&cfsck_trace, NULL };
 
 static const struct cfs_tool tool = {
 	.name = "cfsck-heal",
@@ -14,10 +13,9 @@ static const struct cfs_tool tool = {
 	.more = "Exit status: 0 clean; 1 damage was found and all of it "
 		"healed; 4 damage is left; 8 an operational error; 16 wrong "
 		"usage; 32 cancelled. They add up.",
-	.examples =
-		"cfsck-heal check pool.img\n"
-		"cfsck-heal scrub pool.img\n"
-		"cfsck-heal trace pool.img --bad",
+	.examples = "cfsck-heal check pool.img\n"
+		    "cfsck-heal scrub pool.img\n"
+		    "cfsck-heal trace pool.img --bad",
 	.verbs = verbs,
 	.is_fsck = true,
 };

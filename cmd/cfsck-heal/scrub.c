@@ -9,9 +9,9 @@
 #include "base/text.h"
 
 struct scrub {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
-	size_t			count;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
+	size_t count;
 };
 
 static int add(void *arg, const struct cfs_damage *damage)
@@ -42,8 +42,7 @@ static void put(struct cfs_cmd *cmd, const struct cfs_scrub_result *result)
 	char text[CFS_TABLE_SIZE_BYTES];
 
 	out_result(cmd->out, result, cmd->is_dry_run);
-	cfs_cmd_say(cmd, "%s: %llu %s verified, %s read: ",
-		    cmd->operands[0],
+	cfs_cmd_say(cmd, "%s: %llu %s verified, %s read: ", cmd->operands[0],
 		    (unsigned long long)result->verified_blocks,
 		    cfs_plural(result->verified_blocks, "block", "blocks"),
 		    cfs_table_format_size(cmd, result->read_bytes, text));
@@ -56,11 +55,12 @@ static void put(struct cfs_cmd *cmd, const struct cfs_scrub_result *result)
 			    cmd->is_dry_run ? "would be " : "",
 			    (unsigned long long)result->left_blocks);
 	if (result->skipped_groups)
-		cfs_cmd_say(cmd, "%llu %s left out, which others may be "
+		cfs_cmd_say(cmd,
+			    "%llu %s left out, which others may be "
 			    "writing\n",
 			    (unsigned long long)result->skipped_groups,
-			    cfs_plural(result->skipped_groups,
-				       "tag page", "tag pages"));
+			    cfs_plural(result->skipped_groups, "tag page",
+				       "tag pages"));
 	if (result->left_blocks)
 		cfs_cmd_raise(cmd, CFS_FSCK_DAMAGE_LEFT);
 	else if (result->bad_blocks)
@@ -84,7 +84,8 @@ static int do_scrub(struct scrub *scrub, struct cfs_session *s,
 	cfs_out_end(cmd->out);
 	cfs_progress_end(progress);
 	if (r == -EINTR)
-		return cfs_err_set(&cmd->err, r, "stopped: scrub --continue "
+		return cfs_err_set(&cmd->err, r,
+				   "stopped: scrub --continue "
 				   "goes on from here");
 	if (r == 0 && scrub->count)
 		r = cfs_table_print(scrub->table, cmd);
@@ -126,19 +127,19 @@ const struct cfs_verb cfsck_scrub = {
 		"What cannot be healed is listed, stays readable around the "
 		"damage, and makes the exit status 4; 1 says that all damage "
 		"was healed.",
-	.examples =
-		"cfsck-heal scrub pool.img\n"
-		"cfsck-heal scrub --rate 50M --no-heal pool.img:vm0\n"
-		"cfsck-heal scrub --json pool.img | jq '.damage[].path'",
-	.opts = CFS_OPTS(
-		{ .name = "rate", .type = CFS_OPT_SIZE,
-		  .argument = "BYTES/S", .min = 1,
-		  .help = "read no more than this in a second" },
-		{ .name = "no-heal", .help = "only find damage" },
-		{ .name = "full",
-		  .help = "check connectivity too, as check does" },
-		{ .name = "continue",
-		  .help = "go on where the last scrub stopped" }),
+	.examples = "cfsck-heal scrub pool.img\n"
+		    "cfsck-heal scrub --rate 50M --no-heal pool.img:vm0\n"
+		    "cfsck-heal scrub --json pool.img | jq '.damage[].path'",
+	.opts = CFS_OPTS({ .name = "rate",
+			   .type = CFS_OPT_SIZE,
+			   .argument = "BYTES/S",
+			   .min = 1,
+			   .help = "read no more than this in a second" },
+			 { .name = "no-heal", .help = "only find damage" },
+			 { .name = "full",
+			   .help = "check connectivity too, as check does" },
+			 { .name = "continue",
+			   .help = "go on where the last scrub stopped" }),
 	.common = CFS_COMMON_WORK,
 	.items = "damage",
 	.min_operands = 1,

@@ -11,9 +11,9 @@
 #include <string.h>
 
 struct trace {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
-	uint64_t		left;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
+	uint64_t left;
 };
 
 static int add(void *arg, const struct cfs_damage *damage)
@@ -92,15 +92,16 @@ const struct cfs_verb cfsck_trace = {
 	.more = "--at names what stands at a byte of a device. --bad lists "
 		"the damage that is known, and the exit status is 4 if there "
 		"is any.",
-	.examples =
-		"cfsck-heal trace pool.img --bad\n"
-		"cfsck-heal trace pool.img --at /dev/sdb:7340032",
-	.opts = CFS_OPTS(
-		{ .name = "at", .type = CFS_OPT_STRING,
-		  .argument = "DEVICE:OFFSET", .conflicts = "bad",
-		  .help = "what stands at this byte of a device" },
-		{ .name = "bad", .conflicts = "at",
-		  .help = "all damage that is known" }),
+	.examples = "cfsck-heal trace pool.img --bad\n"
+		    "cfsck-heal trace pool.img --at /dev/sdb:7340032",
+	.opts = CFS_OPTS({ .name = "at",
+			   .type = CFS_OPT_STRING,
+			   .argument = "DEVICE:OFFSET",
+			   .conflicts = "bad",
+			   .help = "what stands at this byte of a device" },
+			 { .name = "bad",
+			   .conflicts = "at",
+			   .help = "all damage that is known" }),
 	.one_of = "at bad",
 	.common = CFS_COMMON_READ,
 	.items = "damage",

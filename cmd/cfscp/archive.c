@@ -23,7 +23,7 @@ static int need_tree(struct cp *cp, const struct cp_operand *op)
 /* -------------------------------------------------------------- archive */
 
 struct file_writer {
-	int	fd;
+	int fd;
 };
 
 static int write_file(void *arg, const void *bytes, size_t length_bytes,
@@ -133,12 +133,11 @@ static int archive(struct cp *cp)
 	if ((src->kind != CP_LUN && src->kind != CP_TREE) ||
 	    (dst->kind != CP_STDIO && dst->kind != CP_HOST))
 		return cfs_cmd_usage(cmd, "--archive takes POOL:TREE:/path "
-				     "and '-' or a file");
+					  "and '-' or a file");
 	if (dst->kind == CP_STDIO && isatty(STDOUT_FILENO) && !cmd->is_dry_run)
 		return cfs_cmd_usage(cmd, "an archive is not written to a "
-				     "terminal");
-	r = cfs_export_check_format(cfs_cmd_str(cmd, "archive", ""),
-				    &cmd->err);
+					  "terminal");
+	r = cfs_export_check_format(cfs_cmd_str(cmd, "archive", ""), &cmd->err);
 	if (r < 0)
 		return cfs_cmd_usage(cmd, "--archive: %s", cmd->err.msg);
 	r = cp_open(cp, src, false);
@@ -177,10 +176,10 @@ int cp_run_archive(struct cfs_cmd *cmd)
 /* -------------------------------------------------------------- extract */
 
 struct target {
-	struct cfs_fs	*fs;
-	uint64_t	ino;
-	struct cp_place	place;
-	bool		is_made;
+	struct cfs_fs *fs;
+	uint64_t ino;
+	struct cp_place place;
+	bool is_made;
 };
 
 /* The directory at DST; it is made if there is nothing of its name. */
@@ -228,9 +227,8 @@ static int import(struct cp *cp, const struct cp_operand *src, int fd,
 	why = *err;
 	if (t->is_made)
 		(void)cfs_transfer_remove(t->fs, t->place.dir_ino,
-					  t->place.name,
-					  strlen(t->place.name), true, NULL,
-					  NULL, err);
+					  t->place.name, strlen(t->place.name),
+					  true, NULL, NULL, err);
 	*err = why;
 	if (!t->is_made && outcome.entries.entries && !cp->cmd->is_dry_run)
 		(void)cfs_err_set(err, r, "%s: %llu %s", why.msg,
@@ -240,8 +238,9 @@ static int import(struct cp *cp, const struct cp_operand *src, int fd,
 					     "stays",
 					     "entries were extracted before "
 					     "and stay"));
-	return cfs_cmd_wrap(cp->cmd, src->kind == CP_STDIO ? "standard input"
-							   : src->text, r);
+	return cfs_cmd_wrap(
+		cp->cmd, src->kind == CP_STDIO ? "standard input" : src->text,
+		r);
 }
 
 static int extract(struct cp *cp)
@@ -254,7 +253,7 @@ static int extract(struct cp *cp)
 	if ((dst->kind != CP_LUN && dst->kind != CP_TREE) ||
 	    (src->kind != CP_STDIO && src->kind != CP_HOST))
 		return cfs_cmd_usage(cmd, "--extract takes an archive or '-', "
-				     "and POOL:TREE:/path");
+					  "and POOL:TREE:/path");
 	if (src->kind == CP_HOST)
 		fd = open(src->path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)

@@ -19,15 +19,15 @@
 #include <unistd.h>
 
 struct copy {
-	struct cp		*cp;
-	struct cp_operand	*src, *dst;
-	struct cfs_bytes_end	from, to;
-	uint64_t		length_bytes;	/* UINT64_MAX: all */
-	uint64_t		capacity_bytes;
-	struct cp_place		place;
-	struct cp_host_file	file;
-	bool			has_inode;	/* in a tree, to.ino */
-	int			src_fd, dst_fd;	/* to be closed */
+	struct cp *cp;
+	struct cp_operand *src, *dst;
+	struct cfs_bytes_end from, to;
+	uint64_t length_bytes; /* UINT64_MAX: all */
+	uint64_t capacity_bytes;
+	struct cp_place place;
+	struct cp_host_file file;
+	bool has_inode;     /* in a tree, to.ino */
+	int src_fd, dst_fd; /* to be closed */
 };
 
 static int fail(struct copy *c, const struct cp_operand *op, int code)
@@ -42,8 +42,8 @@ static int open_host_source(struct copy *c)
 	struct cfs_err *err = &c->cp->cmd->err;
 	struct stat st;
 
-	c->from.fd = c->src_fd = open(c->src->path, O_RDONLY | O_CLOEXEC |
-				      O_NOCTTY);
+	c->from.fd = c->src_fd = open(c->src->path,
+				      O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (c->src_fd < 0 || fstat(c->src_fd, &st) < 0)
 		return cfs_err_errno(err, -errno, "%s", c->src->text);
 	if (S_ISDIR(st.st_mode))
@@ -181,13 +181,11 @@ static int open_destination(struct copy *c, bool must_be_directory)
 		c->to.write_arg = c->cp->cmd;
 		return 0;
 	}
-	base = c->src->kind == CP_STDIO ? strdup("")
-					: cp_operand_base(c->src);
+	base = c->src->kind == CP_STDIO ? strdup("") : cp_operand_base(c->src);
 	if (!base)
 		return cfs_err_set(&c->cp->cmd->err, -ENOMEM, "out of memory");
-	return c->dst->kind == CP_HOST
-		       ? open_host(c, base, must_be_directory)
-		       : open_tree(c, base, must_be_directory);
+	return c->dst->kind == CP_HOST ? open_host(c, base, must_be_directory)
+				       : open_tree(c, base, must_be_directory);
 }
 
 /* Complete, or not: the new file gets its name, or goes away. */
@@ -229,10 +227,13 @@ static int explain(struct copy *c, const struct cfs_bytes_result *ret, int r)
 	if (c->src->kind == CP_STDIO && object == c->src->text)
 		object = "standard input";
 	if (is_in_place(c) && copied)
-		(void)cfs_err_set(err, r, "%s: the first %llu bytes were "
-				  "copied, up to offset %llu of %s", why.msg,
-				  copied, (unsigned long long)
-				  (c->to.offset_bytes + copied), c->dst->text);
+		(void)cfs_err_set(
+			err, r,
+			"%s: the first %llu bytes were "
+			"copied, up to offset %llu of %s",
+			why.msg, copied,
+			(unsigned long long)(c->to.offset_bytes + copied),
+			c->dst->text);
 	else if (is_in_place(c))
 		(void)cfs_err_set(err, r, "%s: nothing was copied", why.msg);
 	if (ret->is_source)
@@ -249,16 +250,16 @@ static int check_length(struct copy *c, uint64_t *ret)
 		return fail(c, c->src, r);
 	if (c->from.offset_bytes && *ret == 0 &&
 	    c->from.offset_bytes > cfs_io_size_bytes(c->src->io))
-		return cfs_err_set(err, -EINVAL,
-				   "%s: offset %llu is behind its end",
-				   c->src->text, (unsigned long long)
-				   c->from.offset_bytes);
+		return cfs_err_set(
+			err, -EINVAL, "%s: offset %llu is behind its end",
+			c->src->text, (unsigned long long)c->from.offset_bytes);
 	*ret = CFS_MIN(*ret, c->length_bytes);
 	if (*ret != UINT64_MAX && *ret > c->capacity_bytes)
 		return cfs_err_set(err, -EFBIG,
 				   "%s: %llu bytes, but %s has room for %llu: "
-				   "nothing was copied", c->src->text,
-				   (unsigned long long)*ret, c->dst->text,
+				   "nothing was copied",
+				   c->src->text, (unsigned long long)*ret,
+				   c->dst->text,
 				   (unsigned long long)c->capacity_bytes);
 	return 0;
 }
@@ -270,12 +271,11 @@ static int move(struct copy *c, uint64_t length_bytes,
 	struct cfs_progress *progress;
 	int r;
 
-	progress = cfs_progress_begin(c->cp->cmd, "copy", "bytes",
-				      length_bytes == UINT64_MAX
-					      ? 0
-					      : length_bytes);
-	r = cfs_bytes_copy(&c->from, &c->to, c->length_bytes,
-			   c->capacity_bytes, &opt, ret, &c->cp->cmd->err);
+	progress = cfs_progress_begin(
+		c->cp->cmd, "copy", "bytes",
+		length_bytes == UINT64_MAX ? 0 : length_bytes);
+	r = cfs_bytes_copy(&c->from, &c->to, c->length_bytes, c->capacity_bytes,
+			   &opt, ret, &c->cp->cmd->err);
 	cfs_progress_end(progress);
 	return r < 0 ? explain(c, ret, r) : 0;
 }
@@ -302,15 +302,18 @@ static int copy(struct copy *c, bool must_be_directory)
 	return r < 0 ? r : cp_add_outcome(cp, &outcome);
 }
 
-int cp_copy_bytes(struct cp *cp, struct cp_operand *src,
-		  struct cp_operand *dst, bool must_be_directory)
+int cp_copy_bytes(struct cp *cp, struct cp_operand *src, struct cp_operand *dst,
+		  bool must_be_directory)
 {
 	struct copy c = {
-		.cp = cp, .src = src, .dst = dst,
+		.cp = cp,
+		.src = src,
+		.dst = dst,
 		.length_bytes = cfs_cmd_u64(cp->cmd, "length", UINT64_MAX),
 		.capacity_bytes = UINT64_MAX,
 		.place = { .dir_fd = -1 },
-		.src_fd = -1, .dst_fd = -1,
+		.src_fd = -1,
+		.dst_fd = -1,
 	};
 	int r;
 

@@ -21,7 +21,8 @@ static int check_operands(struct cp *cp)
 
 	for (i = 0; i + 1 < cp->operand_count; i++) {
 		if (!is_volume(&cp->operands[i]) && !is_volume(dst))
-			return cfs_cmd_usage(cmd, "neither '%s' nor '%s' is a "
+			return cfs_cmd_usage(cmd,
+					     "neither '%s' nor '%s' is a "
 					     "volume: name one as POOL:VOLUME",
 					     cp->operands[i].text, dst->text);
 		stdin_count += cp->operands[i].kind == CP_STDIO;
@@ -42,7 +43,7 @@ static int check_range(struct cp *cp)
 		if (cp->operands[i].kind == CP_LUN)
 			return 0;
 	return cfs_cmd_usage(cp->cmd, "--offset and --length are a range of a "
-			     "LUN, and none is named");
+				      "LUN, and none is named");
 }
 
 /* Something of the host that takes bytes in place: a device, a fifo. */
@@ -72,8 +73,10 @@ static int copy_one(struct cp *cp, struct cp_operand *src,
 static int check_several(struct cp *cp, const struct cp_operand *dst)
 {
 	if (cp->operand_count > 2 && dst->kind == CP_LUN)
-		return cfs_cmd_usage(cp->cmd, "'%s' is a LUN: it takes one "
-				     "source", dst->text);
+		return cfs_cmd_usage(cp->cmd,
+				     "'%s' is a LUN: it takes one "
+				     "source",
+				     dst->text);
 	if (cp->operand_count > 2 && dst->kind == CP_STDIO)
 		return cfs_cmd_usage(cp->cmd,
 				     "standard output takes one source");
@@ -127,7 +130,6 @@ int cp_run_copy(struct cfs_cmd *cmd)
 		return r;
 	r = cp_close(&cp, copy_all(&cp));
 	if (r == 0)
-		cp_put_outcomes(&cp,
-				cmd->operands[cmd->operand_count - 1]);
+		cp_put_outcomes(&cp, cmd->operands[cmd->operand_count - 1]);
 	return r;
 }

@@ -17,17 +17,17 @@
 #include <unistd.h>
 
 struct copy {
-	struct cp		*cp;
-	struct cp_operand	*src, *dst;
-	struct cp_place		place;
-	bool			is_directory;	/* the source is one */
-	uint64_t		total_bytes;	/* of a file; 0: not known */
+	struct cp *cp;
+	struct cp_operand *src, *dst;
+	struct cp_place place;
+	bool is_directory;    /* the source is one */
+	uint64_t total_bytes; /* of a file; 0: not known */
 	/* A source of the host: what it is called in a directory. */
-	int			src_dir_fd;
-	char			*src_name;
+	int src_dir_fd;
+	char *src_name;
 	/* In a tree. */
-	struct cfs_fs		*src_fs;
-	uint64_t		src_ino;
+	struct cfs_fs *src_fs;
+	uint64_t src_ino;
 };
 
 static int out_of_memory(struct copy *c)
@@ -78,10 +78,10 @@ static int open_tree_source(struct copy *c)
 	int r;
 
 	c->src_fs = cfs_io_fs(c->src->io);
-	r = cfs_fs_resolve(c->src_fs, cfs_fs_root_ino(c->src_fs), c->src->path,
-			   n, is_slashed ? CFS_FS_FOLLOW_ALL
-					 : CFS_FS_FOLLOW_MIDDLE,
-			   &c->src_ino, err);
+	r = cfs_fs_resolve(
+		c->src_fs, cfs_fs_root_ino(c->src_fs), c->src->path, n,
+		is_slashed ? CFS_FS_FOLLOW_ALL : CFS_FS_FOLLOW_MIDDLE,
+		&c->src_ino, err);
 	if (r == 0)
 		r = cfs_fs_getattr(c->src_fs, c->src_ino, &inode, err);
 	if (r != 0)
@@ -126,9 +126,10 @@ static int check_itself(struct copy *c)
 		return 0;
 	if (!c->is_directory)
 		return c->place.is_there && c->place.ino == c->src_ino
-			       ? cfs_err_set(err, -EEXIST, "%s and %s are the "
-					     "same file", c->src->text,
-					     c->dst->text)
+			       ? cfs_err_set(err, -EEXIST,
+					     "%s and %s are the "
+					     "same file",
+					     c->src->text, c->dst->text)
 			       : 0;
 	r = is_below(c->src_fs, c->place.dir_ino, c->src_ino, err);
 	if (r == 0 && c->place.is_there && c->place.ino == c->src_ino)
@@ -153,9 +154,9 @@ static int move(struct copy *c, struct cfs_transfer_result *ret)
 		return cfs_export_path(c->src_fs, c->src_ino, c->place.dir_fd,
 				       name, !c->is_directory, &opt, ret, err);
 	if (c->src->kind == CP_HOST)
-		return cfs_import_path(cfs_io_fs(c->dst->io),
-				       c->place.dir_ino, name, c->src_dir_fd,
-				       c->src_name, &opt, ret, err);
+		return cfs_import_path(cfs_io_fs(c->dst->io), c->place.dir_ino,
+				       name, c->src_dir_fd, c->src_name, &opt,
+				       ret, err);
 	return cfs_transfer_tree(cfs_io_fs(c->dst->io), c->place.dir_ino, name,
 				 c->src_fs, c->src_ino, &opt, ret, err);
 }
@@ -170,13 +171,12 @@ static void take_back(struct copy *c, const struct cfs_transfer_result *ret)
 		return;
 	if (!c->place.is_there && c->place.name[0])
 		r = c->dst->kind == CP_HOST
-			    ? cfs_export_remove(c->place.dir_fd,
-						c->place.name, err)
-			    : cfs_transfer_remove(cfs_io_fs(c->dst->io),
-						  c->place.dir_ino,
-						  c->place.name,
-						  strlen(c->place.name), true,
-						  NULL, NULL, err);
+			    ? cfs_export_remove(c->place.dir_fd, c->place.name,
+						err)
+			    : cfs_transfer_remove(
+				      cfs_io_fs(c->dst->io), c->place.dir_ino,
+				      c->place.name, strlen(c->place.name),
+				      true, NULL, NULL, err);
 	*err = why;
 	if (r < 0 && r != -ENOENT && ret->entries)
 		(void)cfs_err_set(err, why.code, "%s: %llu %s", why.msg,
@@ -204,14 +204,13 @@ static int copy(struct copy *c, bool must_be_directory)
 
 	if (!base)
 		return out_of_memory(c);
-	r = c->src->kind == CP_HOST ? open_host_source(c)
-				    : open_tree_source(c);
+	r = c->src->kind == CP_HOST ? open_host_source(c) : open_tree_source(c);
 	if (r == 0)
 		r = c->dst->kind == CP_HOST
-			    ? cp_place_host(cp, c->dst, base,
-					    must_be_directory, &c->place)
-			    : cp_place_tree(cp, c->dst, base,
-					    must_be_directory, &c->place);
+			    ? cp_place_host(cp, c->dst, base, must_be_directory,
+					    &c->place)
+			    : cp_place_tree(cp, c->dst, base, must_be_directory,
+					    &c->place);
 	if (r == 0 && !c->is_directory)
 		r = cp_place_check_file(cp, c->dst, &c->place);
 	if (r == 0)
@@ -224,9 +223,9 @@ static int copy(struct copy *c, bool must_be_directory)
 	cfs_progress_end(progress);
 	if (r < 0) {
 		take_back(c, &outcome.entries);
-		r = cfs_cmd_wrap(cp->cmd, is_of_destination(r) ? c->dst->text
-							       : c->src->text,
-				 r);
+		r = cfs_cmd_wrap(
+			cp->cmd,
+			is_of_destination(r) ? c->dst->text : c->src->text, r);
 	}
 	cp->prefix = "";
 	return r < 0 ? r : cp_add_outcome(cp, &outcome);
@@ -236,7 +235,10 @@ int cp_copy_entries(struct cp *cp, struct cp_operand *src,
 		    struct cp_operand *dst, bool must_be_directory)
 {
 	struct copy c = {
-		.cp = cp, .src = src, .dst = dst, .src_dir_fd = -1,
+		.cp = cp,
+		.src = src,
+		.dst = dst,
+		.src_dir_fd = -1,
 		.place = { .dir_fd = -1 },
 	};
 	int r;

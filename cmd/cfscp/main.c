@@ -34,12 +34,12 @@ static const struct cfs_verb cfscp = {
 		"A directory goes whole: into DST if that is a directory, "
 		"else it becomes DST. A LUN must exist; a shorter source "
 		"leaves the rest of it alone, a longer one is refused.",
-	.examples =
-		"cfscp disk.img pool.img:vm0\n"
-		"cfscp /etc pool.img:backup:/monday\n"
-		"cfscp --archive tar.zst pool.img:backup@a:/ - >a.tar.zst",
+	.examples = "cfscp disk.img pool.img:vm0\n"
+		    "cfscp /etc pool.img:backup:/monday\n"
+		    "cfscp --archive tar.zst pool.img:backup@a:/ - >a.tar.zst",
 	.opts = CFS_OPTS(
-		{ .name = "archive", .type = CFS_OPT_STRING,
+		{ .name = "archive",
+		  .type = CFS_OPT_STRING,
 		  .argument = "FORMAT[.FILTER]",
 		  .conflicts = "extract list mkdir remove offset length "
 			       "sparse recursive",
@@ -58,15 +58,19 @@ static const struct cfs_verb cfscp = {
 		{ .name = "remove",
 		  .conflicts = "offset length sparse skip-damaged",
 		  .help = "remove a file or an empty directory of a tree" },
-		{ .name = "recursive", .letter = 'r',
+		{ .name = "recursive",
+		  .letter = 'r',
 		  .needs = "list remove",
 		  .help = "with all that is below" },
-		{ .name = "offset", .type = CFS_OPT_SIZE, .argument = "SIZE",
+		{ .name = "offset",
+		  .type = CFS_OPT_SIZE,
+		  .argument = "SIZE",
 		  .help = "begin there in the LUN (of two, in both)" },
-		{ .name = "length", .type = CFS_OPT_SIZE, .argument = "SIZE",
+		{ .name = "length",
+		  .type = CFS_OPT_SIZE,
+		  .argument = "SIZE",
 		  .help = "copy so much at most" },
-		{ .name = "sparse",
-		  .help = "make holes of zeroes" },
+		{ .name = "sparse", .help = "make holes of zeroes" },
 		{ .name = "skip-damaged",
 		  .help = "go on over damage, write zeroes there, list it" }),
 	.common = CFS_COMMON_WORK,

@@ -43,7 +43,8 @@ char *cp_base_name(const char *path)
 		begin--;
 	path += begin;
 	n -= begin;
-	if ((n == 1 && path[0] == '.') || (n == 2 && strncmp(path, "..", 2) == 0))
+	if ((n == 1 && path[0] == '.') ||
+	    (n == 2 && strncmp(path, "..", 2) == 0))
 		n = 0;
 	return strndup(path, n);
 }
@@ -134,9 +135,8 @@ static int split_host(struct cp *cp, const struct cp_operand *dst,
 	return look_at(cp, dst, place);
 }
 
-int cp_place_host(struct cp *cp, const struct cp_operand *dst,
-		  const char *base, bool must_be_directory,
-		  struct cp_place *ret)
+int cp_place_host(struct cp *cp, const struct cp_operand *dst, const char *base,
+		  bool must_be_directory, struct cp_place *ret)
 {
 	CFS_CLEANUP(cp_place_donep) struct cp_place place = { .dir_fd = -1 };
 	CFS_CLEANUP(cfs_freep) char *real = NULL;
@@ -200,11 +200,10 @@ static int split_tree(struct cp *cp, const struct cp_operand *dst,
 	size_t name_bytes;
 	int r;
 
-	r = cfs_fs_resolve_parent(cfs_io_fs(dst->io),
-				  cfs_fs_root_ino(cfs_io_fs(dst->io)),
-				  dst->path, trimmed(dst->path),
-				  CFS_FS_FOLLOW_ALL, &place->dir_ino, &name,
-				  &name_bytes, &cp->cmd->err);
+	r = cfs_fs_resolve_parent(
+		cfs_io_fs(dst->io), cfs_fs_root_ino(cfs_io_fs(dst->io)),
+		dst->path, trimmed(dst->path), CFS_FS_FOLLOW_ALL,
+		&place->dir_ino, &name, &name_bytes, &cp->cmd->err);
 	if (r < 0)
 		return tree_error(cp, dst, r);
 	place->name = strndup(name, name_bytes);
@@ -214,9 +213,8 @@ static int split_tree(struct cp *cp, const struct cp_operand *dst,
 	return look_in(cp, dst, place);
 }
 
-int cp_place_tree(struct cp *cp, const struct cp_operand *dst,
-		  const char *base, bool must_be_directory,
-		  struct cp_place *ret)
+int cp_place_tree(struct cp *cp, const struct cp_operand *dst, const char *base,
+		  bool must_be_directory, struct cp_place *ret)
 {
 	CFS_CLEANUP(cp_place_donep) struct cp_place place = { .dir_fd = -1 };
 	struct cfs_fs *fs = cfs_io_fs(dst->io);
@@ -264,8 +262,10 @@ int cp_host_file_open(struct cp_host_file *f, const struct cp_place *place,
 	while (f->fd < 0 && count < 100) {
 		(void)snprintf(f->temp, sizeof(f->temp), ".cfscp-%ld-%u",
 			       (long)getpid(), count++);
-		f->fd = openat(place->dir_fd, f->temp, O_RDWR | O_CREAT |
-			       O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		f->fd = openat(place->dir_fd, f->temp,
+			       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+				       O_CLOEXEC,
+			       0666);
 		if (f->fd < 0 && errno != EEXIST)
 			break;
 	}

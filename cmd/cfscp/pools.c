@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 
 struct find_uuid {
-	uint8_t	uuid[16];
-	bool	has_uuid;
+	uint8_t uuid[16];
+	bool has_uuid;
 };
 
 static int on_pool(void *arg, const struct cfs_pool_info *info,
@@ -65,9 +65,10 @@ static int add_pool(struct cp *cp, const char *name, size_t *ret)
 
 static int hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0'
+	return c >= '0' && c <= '9'   ? c - '0'
 	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : -1;
 }
 
 /* A file of the host may be written as file:PATH or file:///PATH. */
@@ -88,8 +89,10 @@ static int decode_uri(struct cp *cp, struct cp_operand *op)
 		int low = high >= 0 ? hex_digit(from[2]) : -1;
 
 		if (*from == '%' && (low < 0 || (high == 0 && low == 0)))
-			return cfs_cmd_usage(cp->cmd, "'%s': '%%' is followed "
-					     "by no code of a byte", op->text);
+			return cfs_cmd_usage(cp->cmd,
+					     "'%s': '%%' is followed "
+					     "by no code of a byte",
+					     op->text);
 		*to++ = *from == '%' ? (char)(high * 16 + low) : *from;
 		from += *from == '%' ? 3 : 1;
 	}
@@ -114,7 +117,8 @@ static int read_operand(struct cp *cp, unsigned int index, bool is_dst,
 		op->kind = CP_HOST;
 		return decode_uri(cp, op);
 	}
-	r = cfs_cmd_name(cmd, index, CFS_NAME_VOLUME, CFS_NAME_ANY_PATH, &op->name);
+	r = cfs_cmd_name(cmd, index, CFS_NAME_VOLUME, CFS_NAME_ANY_PATH,
+			 &op->name);
 	if (r < 0)
 		return r;
 	/* What it is shows when it is opened. */
@@ -139,8 +143,10 @@ int cp_init(struct cp *cp, struct cfs_cmd *cmd, size_t dst_index,
 	if (!cp->operands)
 		return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
 	for (i = 0; i < cmd->operand_count && r == 0; i++)
-		r = read_operand(cp, i, i == dst_index ||
-				 (all_volumes && dst_index == 0), all_volumes);
+		r = read_operand(cp, i,
+				 i == dst_index ||
+					 (all_volumes && dst_index == 0),
+				 all_volumes);
 	return r;
 }
 
@@ -228,8 +234,7 @@ static bool is_same(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static struct cp_volume *find_volume(struct cp *cp,
-				     const struct cp_operand *op)
+static struct cp_volume *find_volume(struct cp *cp, const struct cp_operand *op)
 {
 	size_t i;
 
@@ -269,9 +274,10 @@ static int settle_kind(struct cp *cp, struct cp_operand *op)
 	bool is_tree = cfs_io_kind(op->io) == CFS_VOLUME_TREE;
 
 	if (!is_tree && op->name.path)
-		return cfs_err_set(&cp->cmd->err, -ENOTDIR,
-				   "%s: a LUN, which has no files: leave %s out",
-				   op->text, op->name.path);
+		return cfs_err_set(
+			&cp->cmd->err, -ENOTDIR,
+			"%s: a LUN, which has no files: leave %s out", op->text,
+			op->name.path);
 	op->kind = is_tree ? CP_TREE : CP_LUN;
 	op->path = !is_tree ? NULL : op->name.path ? op->name.path : "/";
 	return 0;

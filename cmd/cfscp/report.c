@@ -58,8 +58,10 @@ void cp_hint_damage(const struct cp *cp, struct cfs_err *err)
 	if (err->code != -EUCLEAN || cfs_cmd_has(cp->cmd, "skip-damaged") ||
 	    (op->kind != CP_LUN && op->kind != CP_TREE))
 		return;
-	(void)cfs_err_set(err, why.code, "%s: --skip-damaged goes on, with "
-			  "zeroes there", why.msg);
+	(void)cfs_err_set(err, why.code,
+			  "%s: --skip-damaged goes on, with "
+			  "zeroes there",
+			  why.msg);
 }
 
 static void on_failed(void *arg, const char *path, const struct cfs_err *err)
@@ -137,9 +139,10 @@ void cp_tell_damage(struct cp *cp)
 	for (i = begin; i < cp->damages.count; i++) {
 		const struct cp_damage *d = &cp->damages.items[i];
 
-		cfs_cmd_warn(cp->cmd, "%s: offset %llu: %llu damaged bytes: "
-			     "zeroes are written in their place", d->object,
-			     (unsigned long long)d->offset_bytes,
+		cfs_cmd_warn(cp->cmd,
+			     "%s: offset %llu: %llu damaged bytes: "
+			     "zeroes are written in their place",
+			     d->object, (unsigned long long)d->offset_bytes,
 			     (unsigned long long)d->length_bytes);
 	}
 	cp->told_damages = cp->damages.count;
@@ -218,19 +221,21 @@ static void put_outcome(struct cfs_cmd *cmd, const struct cp_outcome *o,
 			    o->entries.damaged_bytes);
 	}
 	cfs_out_end(cmd->out);
-	cfs_table_format_size(cmd, o->is_bytes ? o->bytes.copied_bytes
-					       : o->entries.bytes, size);
+	cfs_table_format_size(
+		cmd, o->is_bytes ? o->bytes.copied_bytes : o->entries.bytes,
+		size);
 	if (!cmd->is_dry_run)
 		return;
 	if (o->is_bytes)
 		cfs_cmd_print(cmd, "would copy %s from %s to %s\n", size,
 			      o->source->text, dst);
 	else
-		cfs_cmd_print(cmd, "would copy %s to %s: %llu %s, %s\n",
-			      o->source->text, dst,
-			      (unsigned long long)o->entries.entries,
-			      cfs_plural(o->entries.entries, "entry",
-					 "entries"), size);
+		cfs_cmd_print(
+			cmd, "would copy %s to %s: %llu %s, %s\n",
+			o->source->text, dst,
+			(unsigned long long)o->entries.entries,
+			cfs_plural(o->entries.entries, "entry", "entries"),
+			size);
 }
 
 void cp_put_outcomes(struct cp *cp, const char *dst)

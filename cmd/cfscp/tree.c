@@ -17,7 +17,8 @@
 /* Do @act with each operand, all of which are in trees; each is tried. */
 static int each(struct cp *cp, bool is_writable,
 		int (*act)(struct cp *cp, const struct cp_operand *op,
-			   void *arg), void *arg)
+			   void *arg),
+		void *arg)
 {
 	size_t i;
 	int r;
@@ -43,8 +44,8 @@ static int each(struct cp *cp, bool is_writable,
 /* ----------------------------------------------------------------- list */
 
 struct listing {
-	struct cfs_table	*table;
-	bool			is_recursive;
+	struct cfs_table *table;
+	bool is_recursive;
 };
 
 static const char *type_of(uint32_t mode)
@@ -75,14 +76,17 @@ static void mode_text(uint32_t mode, char ret[11])
 		int at;
 		char set, also;
 	} special[] = {
-		{ S_ISUID, 3, 'S', 's' }, { S_ISGID, 6, 'S', 's' },
+		{ S_ISUID, 3, 'S', 's' },
+		{ S_ISGID, 6, 'S', 's' },
 		{ S_ISVTX, 9, 'T', 't' },
 	};
 	const char *type = type_of(mode);
 	size_t i;
 
-	ret[0] = S_ISREG(mode) ? '-' : S_ISFIFO(mode) ? 'p'
-		 : S_ISLNK(mode) ? 'l' : type[0];
+	ret[0] = S_ISREG(mode)    ? '-'
+		 : S_ISFIFO(mode) ? 'p'
+		 : S_ISLNK(mode)  ? 'l'
+				  : type[0];
 	for (i = 0; i < 9; i++)
 		ret[i + 1] = mode & (0400u >> i) ? letters[i] : '-';
 	for (i = 0; i < 3; i++)
@@ -140,10 +144,10 @@ static int put_text(struct listing *l, const char *path, size_t path_bytes,
 		    const struct cfs_inode *inode, const char *target,
 		    size_t target_bytes)
 {
-	CFS_CLEANUP(cfs_freep) char *name = cfs_text_escape_dup(path,
-								path_bytes);
-	CFS_CLEANUP(cfs_freep) char *to =
-		target ? cfs_text_escape_dup(target, target_bytes) : NULL;
+	CFS_CLEANUP(cfs_freep)
+	char *name = cfs_text_escape_dup(path, path_bytes);
+	CFS_CLEANUP(cfs_freep)
+	char *to = target ? cfs_text_escape_dup(target, target_bytes) : NULL;
 	char when[CFS_TIME_TEXT_BYTES], mode[11];
 
 	if (!name)
@@ -160,8 +164,7 @@ static int put_text(struct listing *l, const char *path, size_t path_bytes,
 		cfs_table_size(l->table, inode->size_bytes);
 	/* Without the fraction. */
 	cfs_table_fmt(l->table, "%.19sZ", format_time(inode->mtime_ns, when));
-	cfs_table_fmt(l->table, "%s%s%s", name, to ? " -> " : "",
-		      to ? to : "");
+	cfs_table_fmt(l->table, "%s%s%s", name, to ? " -> " : "", to ? to : "");
 	return 0;
 }
 
@@ -179,8 +182,8 @@ static int put_inode(struct cp *cp, struct listing *l, struct cfs_fs *fs,
 				    &target_bytes, &cp->cmd->err);
 	if (r < 0)
 		return r;
-	put_json(cp->cmd, path, path_bytes, ino, inode,
-		 is_link ? target : NULL, target_bytes);
+	put_json(cp->cmd, path, path_bytes, ino, inode, is_link ? target : NULL,
+		 target_bytes);
 	r = put_text(l, path, path_bytes, inode, is_link ? target : NULL,
 		     target_bytes);
 	return r < 0 ? cfs_err_set(&cp->cmd->err, r, "out of memory") : 0;
@@ -188,16 +191,16 @@ static int put_inode(struct cp *cp, struct listing *l, struct cfs_fs *fs,
 
 /* Directories that are still to be listed, and their paths. */
 struct todo {
-	uint64_t	ino;
-	char		*path;
+	uint64_t ino;
+	char *path;
 };
 
 struct walk {
-	struct cp		*cp;
-	struct cfs_fs		*fs;
-	struct listing		*l;
-	const struct cp_operand	*op;
-	CFS_VEC(struct todo)	todo;
+	struct cp *cp;
+	struct cfs_fs *fs;
+	struct listing *l;
+	const struct cp_operand *op;
+	CFS_VEC(struct todo) todo;
 	CFS_VEC(struct cfs_fs_entry) entries;
 };
 
@@ -212,7 +215,7 @@ static int by_name(const void *a, const void *b)
 static int read_entries(struct walk *w, uint64_t ino)
 {
 	struct cfs_err *err = &w->cp->cmd->err;
-	uint64_t cookie = 2;	/* behind "." and ".." */
+	uint64_t cookie = 2; /* behind "." and ".." */
 	size_t count;
 	int r;
 
@@ -252,11 +255,11 @@ static int list_entry(struct walk *w, const struct cfs_fs_entry *entry,
 		return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
 	r = cfs_fs_getattr(w->fs, entry->ino, &inode, &cmd->err);
 	if (r == 0)
-		r = put_inode(w->cp, w->l, w->fs, entry->ino, &inode,
-			      todo.path, strlen(todo.path));
+		r = put_inode(w->cp, w->l, w->fs, entry->ino, &inode, todo.path,
+			      strlen(todo.path));
 	if (r < 0 && r != -ENOMEM) {
-		CFS_CLEANUP(cfs_freep) char *object =
-			cp_tree_object(w->op, todo.path);
+		CFS_CLEANUP(cfs_freep)
+		char *object = cp_tree_object(w->op, todo.path);
 
 		(void)cfs_cmd_fail(cmd, object, &cmd->err);
 		r = 0;
@@ -285,7 +288,10 @@ static int list_directory(struct walk *w, uint64_t ino, const char *path)
 static int list_one(struct cp *cp, const struct cp_operand *op, void *arg)
 {
 	struct walk w = {
-		.cp = cp, .fs = cfs_io_fs(op->io), .l = arg, .op = op,
+		.cp = cp,
+		.fs = cfs_io_fs(op->io),
+		.l = arg,
+		.op = op,
 	};
 	struct cfs_err *err = &cp->cmd->err;
 	struct cfs_inode inode;
@@ -426,10 +432,10 @@ static int remove_one(struct cp *cp, const struct cp_operand *op, void *arg)
 	*total += count;
 	if (r < 0 && count) {
 		why = *err;
-		return cfs_err_set(err, r, "%s: %llu %s removed before",
-				   why.msg, (unsigned long long)count,
-				   cfs_plural(count, "entry was",
-					      "entries were"));
+		return cfs_err_set(
+			err, r, "%s: %llu %s removed before", why.msg,
+			(unsigned long long)count,
+			cfs_plural(count, "entry was", "entries were"));
 	}
 	if (r == 0)
 		put_path(cp->cmd, op, "removed");

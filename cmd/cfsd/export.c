@@ -17,15 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define READY_NS	(30 * CFS_NS_PER_S)
-#define STOP_NS		(30 * CFS_NS_PER_S)
-#define LOOK_NS		(200 * CFS_NS_PER_MS)
+#define READY_NS     (30 * CFS_NS_PER_S)
+#define STOP_NS      (30 * CFS_NS_PER_S)
+#define LOOK_NS      (200 * CFS_NS_PER_MS)
 /* One that ends is started again, ever more slowly while it keeps ending. */
-#define PAUSE_MIN_NS	CFS_NS_PER_S
-#define PAUSE_MAX_NS	(60 * CFS_NS_PER_S)
+#define PAUSE_MIN_NS CFS_NS_PER_S
+#define PAUSE_MAX_NS (60 * CFS_NS_PER_S)
 
-static const char *const kinds[EXPORT_KINDS] = { "nbd", "iscsi", "nfs",
-						 "smb" };
+static const char *const kinds[EXPORT_KINDS] = { "nbd", "iscsi", "nfs", "smb" };
 
 static uint64_t now(void)
 {
@@ -142,7 +141,8 @@ int exports_start(struct cfs_cmd *cmd, struct exports *e)
 		if (r == -ETIMEDOUT && cfs_cmd_is_stopped(NULL))
 			return cfs_err_set(&cmd->err, -EINTR, "stopped");
 		if (r < 0)
-			return cfs_err_set(&cmd->err, -ECHILD, "--%s: the "
+			return cfs_err_set(&cmd->err, -ECHILD,
+					   "--%s: the "
 					   "server did not start",
 					   e->all[i].kind);
 	}
@@ -162,8 +162,10 @@ static void look_at(struct cfs_cmd *cmd, struct exports *e, struct export *x)
 			x->pause_ns = PAUSE_MIN_NS;
 		x->next_ns = now() + x->pause_ns;
 		x->pause_ns = CFS_MIN(2 * x->pause_ns, PAUSE_MAX_NS);
-		cfs_cmd_warn(cmd, "%s: --%s: the server has ended, and is "
-			     "started again", e->pool, x->kind);
+		cfs_cmd_warn(cmd,
+			     "%s: --%s: the server has ended, and is "
+			     "started again",
+			     e->pool, x->kind);
 	} else if (now() >= x->next_ns) {
 		(void)start_one(e, x);
 	}

@@ -12,20 +12,21 @@
 
 enum { EXPORT_KINDS = 4 };
 
-struct export {
-	const char	*kind;		/* "nbd", which is the option's name */
-	const char	*address;	/* as given; "": the usual one */
-	pid_t		pid;		/* 0: does not run */
-	char		shown[512];	/* where it answers */
-	uint64_t	started_ns;
-	uint64_t	pause_ns;	/* before the next start */
-	uint64_t	next_ns;	/* when that is */
+struct export
+{
+	const char *kind;    /* "nbd", which is the option's name */
+	const char *address; /* as given; "": the usual one */
+	pid_t pid;           /* 0: does not run */
+	char shown[512];     /* where it answers */
+	uint64_t started_ns;
+	uint64_t pause_ns; /* before the next start */
+	uint64_t next_ns;  /* when that is */
 };
 
 struct exports {
-	const char	*pool;
-	struct export	all[EXPORT_KINDS];
-	size_t		count;
+	const char *pool;
+	struct export all[EXPORT_KINDS];
+	size_t count;
 };
 
 /* What the options ask for. */

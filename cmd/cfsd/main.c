@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* What still runs at the end may take so long; systemd waits 90 s. */
-#define GRACE_MS	60000u
+#define GRACE_MS 60000u
 
 static void on_log(void *arg, enum cfs_log_level level, const char *line)
 {
@@ -152,7 +152,8 @@ static int take(struct cfs_cmd *cmd, const struct cfs_name *name,
 		struct cfs_session_options *opt, struct cfs_session **ret)
 {
 	const struct cfs_secondary_options own = {
-		.wanted = on_wanted, .arg = cmd,
+		.wanted = on_wanted,
+		.arg = cmd,
 	};
 
 	if (name->volume)
@@ -215,7 +216,7 @@ static int run(struct cfs_cmd *cmd)
 		opt.tls = &tls;
 	r = cfs_cmd_run_directory(cmd, directory);
 	if (r < 0 && opt.listen_count) {
-		opt.run_directory = NULL;	/* it has another place */
+		opt.run_directory = NULL; /* it has another place */
 		r = 0;
 	}
 	if (r == 0)
@@ -223,8 +224,9 @@ static int run(struct cfs_cmd *cmd)
 	/* Asked to stop while it stood by: that too is a clean end. */
 	if (r == -EINTR && cfs_cmd_is_stopped(NULL))
 		return 0;
-	return r == -EINVAL && cmd->is_usage ? r :
-	       cfs_cmd_wrap(cmd, cmd->operands[0], r);
+	return r == -EINVAL && cmd->is_usage
+		       ? r
+		       : cfs_cmd_wrap(cmd, cmd->operands[0], r);
 }
 
 static const struct cfs_verb serve_verb = {
@@ -248,34 +250,48 @@ static const struct cfs_verb serve_verb = {
 		"(cfs-export), at ADDRESS: HOST:PORT, for --nbd also "
 		"unix:PATH. Without an address other hosts are not answered. "
 		"`cfs-export status` shows who is connected.",
-	.examples =
-		"cfsd pool.img\n"
-		"cfsd --nbd --iscsi=10.0.0.5:3260 /dev/sdb\n"
-		"cfsd --wait 30 --listen tcp:127.0.0.1:7010 /dev/sdb\n"
-		"cfsd pool.img:vm0\n"
-		"cfsd --listen tcp:0.0.0.0:7010 --tls-cert a.crt "
-		"--tls-key a.key --tls-ca ca.crt /dev/sdb",
+	.examples = "cfsd pool.img\n"
+		    "cfsd --nbd --iscsi=10.0.0.5:3260 /dev/sdb\n"
+		    "cfsd --wait 30 --listen tcp:127.0.0.1:7010 /dev/sdb\n"
+		    "cfsd pool.img:vm0\n"
+		    "cfsd --listen tcp:0.0.0.0:7010 --tls-cert a.crt "
+		    "--tls-key a.key --tls-ca ca.crt /dev/sdb",
 	.opts = CFS_OPTS(
-		{ .name = "nbd", .type = CFS_OPT_STRING, .is_optional = true,
+		{ .name = "nbd",
+		  .type = CFS_OPT_STRING,
+		  .is_optional = true,
 		  .argument = "ADDRESS",
 		  .help = "export LUNs over NBD" },
-		{ .name = "iscsi", .type = CFS_OPT_STRING, .is_optional = true,
+		{ .name = "iscsi",
+		  .type = CFS_OPT_STRING,
+		  .is_optional = true,
 		  .argument = "ADDRESS",
 		  .help = "export LUNs over iSCSI" },
-		{ .name = "nfs", .type = CFS_OPT_STRING, .is_optional = true,
+		{ .name = "nfs",
+		  .type = CFS_OPT_STRING,
+		  .is_optional = true,
 		  .argument = "ADDRESS",
 		  .help = "export trees over NFS" },
-		{ .name = "smb", .type = CFS_OPT_STRING, .is_optional = true,
+		{ .name = "smb",
+		  .type = CFS_OPT_STRING,
+		  .is_optional = true,
 		  .argument = "ADDRESS",
 		  .help = "export trees over SMB" },
-		{ .name = "listen", .type = CFS_OPT_STRING,
-		  .argument = "ADDRESS", .max_count = 15,
+		{ .name = "listen",
+		  .type = CFS_OPT_STRING,
+		  .argument = "ADDRESS",
+		  .max_count = 15,
 		  .help = "answer here too: unix:PATH or tcp:HOST:PORT" },
-		{ .name = "tls-cert", .type = CFS_OPT_STRING,
-		  .argument = "FILE", .help = "our certificate (PEM)" },
-		{ .name = "tls-key", .type = CFS_OPT_STRING,
-		  .argument = "FILE", .help = "its private key (PEM)" },
-		{ .name = "tls-ca", .type = CFS_OPT_STRING,
+		{ .name = "tls-cert",
+		  .type = CFS_OPT_STRING,
+		  .argument = "FILE",
+		  .help = "our certificate (PEM)" },
+		{ .name = "tls-key",
+		  .type = CFS_OPT_STRING,
+		  .argument = "FILE",
+		  .help = "its private key (PEM)" },
+		{ .name = "tls-ca",
+		  .type = CFS_OPT_STRING,
 		  .argument = "FILE",
 		  .help = "certificates of who signs the clients' (PEM)" }),
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH,

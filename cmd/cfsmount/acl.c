@@ -14,23 +14,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define VERSION		2u
-#define HEAD_BYTES	4u
+#define VERSION    2u
+#define HEAD_BYTES 4u
 
 enum tag {
-	USER_OBJ = 0x01, USER = 0x02, GROUP_OBJ = 0x04, GROUP = 0x08,
-	MASK = 0x10, OTHER = 0x20,
+	USER_OBJ = 0x01,
+	USER = 0x02,
+	GROUP_OBJ = 0x04,
+	GROUP = 0x08,
+	MASK = 0x10,
+	OTHER = 0x20,
 };
 
 struct entry {
-	le16	tag, perm;
-	le32	id;
+	le16 tag, perm;
+	le32 id;
 };
 
 /* What stands for the three classes; NULL: there is none. */
 struct classes {
-	struct entry	*user, *group, *mask, *other;
-	bool		is_more;	/* than three classes */
+	struct entry *user, *group, *mask, *other;
+	bool is_more; /* than three classes */
 };
 
 static bool sort(struct entry *e, struct classes *c)
@@ -128,7 +132,7 @@ static int inherit(struct mnt_acl_new *a, uint32_t *mode)
 	cut(c.mask ? c.mask : c.group, mode, 3);
 	cut(c.other, mode, 0);
 	if (!c.is_more)
-		a->access_bytes = 0;	/* the permissions say it all */
+		a->access_bytes = 0; /* the permissions say it all */
 	return 0;
 }
 
@@ -141,8 +145,8 @@ int mnt_acl_inherit(struct mnt_volume *v, uint64_t dir_ino, uint32_t umask,
 	ret->own_default = malloc(MNT_ACL_BYTES_MAX);
 	if (!ret->own_default)
 		return -ENOMEM;
-	r = cfs_fs_xattr_get(v->fs, dir_ino, MNT_ACL_DEFAULT,
-			     ret->own_default, MNT_ACL_BYTES_MAX, &n, NULL);
+	r = cfs_fs_xattr_get(v->fs, dir_ino, MNT_ACL_DEFAULT, ret->own_default,
+			     MNT_ACL_BYTES_MAX, &n, NULL);
 	if (r == -ENODATA) {
 		*mode &= ~(umask & 0777);
 		return 0;
@@ -171,22 +175,21 @@ int mnt_acl_chmod(struct mnt_volume *v, uint64_t ino, uint32_t mode)
 	uint8_t *acl;
 	struct classes c;
 	size_t n = 0;
-	int r = cfs_fs_xattr_get(v->fs, ino, MNT_ACL_ACCESS, NULL, 0, &n,
-				 NULL);
+	int r = cfs_fs_xattr_get(v->fs, ino, MNT_ACL_ACCESS, NULL, 0, &n, NULL);
 
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
 	acl = malloc(MNT_ACL_BYTES_MAX);
 	if (!acl)
 		return -ENOMEM;
-	r = cfs_fs_xattr_get(v->fs, ino, MNT_ACL_ACCESS, acl,
-			     MNT_ACL_BYTES_MAX, &n, NULL);
+	r = cfs_fs_xattr_get(v->fs, ino, MNT_ACL_ACCESS, acl, MNT_ACL_BYTES_MAX,
+			     &n, NULL);
 	if (r == 0)
 		r = find_classes(acl, n, &c);
 	if (r == 0) {
 		c.user->perm = le16_put((uint16_t)(mode >> 6 & 7));
-		(c.mask ? c.mask : c.group)->perm =
-			le16_put((uint16_t)(mode >> 3 & 7));
+		(c.mask ? c.mask : c.group)->perm = le16_put(
+			(uint16_t)(mode >> 3 & 7));
 		c.other->perm = le16_put((uint16_t)(mode & 7));
 		r = cfs_fs_xattr_set(v->fs, ino, MNT_ACL_ACCESS, acl, n, 0,
 				     NULL);

@@ -9,9 +9,9 @@
 
 /* What a count of blocks costs is in proportion to the extents: of a file that
  * has many it is not counted more often than this. */
-#define BLOCKS_NS	(CFS_NS_PER_S / 2)
-#define BLOCKS_LARGE	(UINT64_C(16) << 20)
-#define BLOCKS_KEPT	256u
+#define BLOCKS_NS    (CFS_NS_PER_S / 2)
+#define BLOCKS_LARGE (UINT64_C(16) << 20)
+#define BLOCKS_KEPT  256u
 
 struct mnt *mnt_of(fuse_req_t req)
 {
@@ -34,7 +34,7 @@ int mnt_errno(int r)
 	case EAGAIN:
 	case EBADF:
 	case ETIMEDOUT:
-	case ESTALE:	/* the lease; a node that is gone is told elsewhere */
+	case ESTALE: /* the lease; a node that is gone is told elsewhere */
 		return EIO;
 	case ENOTSUP:
 		return EOPNOTSUPP;
@@ -71,7 +71,7 @@ static struct timespec time_of(int64_t ns)
 
 struct blocks {
 	const struct mnt_volume *v;
-	uint64_t	ino, change, count, at_ns;
+	uint64_t ino, change, count, at_ns;
 };
 
 static struct blocks kept[BLOCKS_KEPT];
@@ -109,8 +109,8 @@ static uint64_t blocks_of(struct mnt_volume *v, uint64_t ino,
 		return (inode->size_bytes + 4095) / 4096;
 	if (is_large) {
 		pthread_mutex_lock(&kept_lock);
-		kept[ino % BLOCKS_KEPT] = (struct blocks){
-			v, ino, inode->change, count, now };
+		kept[ino % BLOCKS_KEPT] =
+			(struct blocks){ v, ino, inode->change, count, now };
 		pthread_mutex_unlock(&kept_lock);
 	}
 	return count;
@@ -118,8 +118,8 @@ static uint64_t blocks_of(struct mnt_volume *v, uint64_t ino,
 
 /* ---- attributes ---------------------------------------------------------- */
 
-void mnt_stat(struct mnt_volume *v, uint64_t ino,
-	      const struct cfs_inode *inode, struct stat *ret)
+void mnt_stat(struct mnt_volume *v, uint64_t ino, const struct cfs_inode *inode,
+	      struct stat *ret)
 {
 	const uint64_t slot = (uint64_t)v->slot << MNT_SLOT_SHIFT;
 	const bool is_dev = S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
@@ -163,18 +163,17 @@ int mnt_stat_of(struct mnt_volume *v, uint64_t ino, struct stat *ret)
 /* ---- entries ------------------------------------------------------------- */
 
 void mnt_fill_entry(struct mnt_volume *v, uint64_t ino,
-		    const struct cfs_inode *inode,
-		    struct fuse_entry_param *ret)
+		    const struct cfs_inode *inode, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){
-		.ino = mnt_node(v, ino), .generation = v->generation,
+		.ino = mnt_node(v, ino),
+		.generation = v->generation,
 	};
 	mnt_stat(v, ino, inode, &ret->attr);
 }
 
 void mnt_reply_entry(fuse_req_t req, struct mnt_volume *v, uint64_t ino,
-		     const struct cfs_inode *inode,
-		     const struct mnt_keep *keep)
+		     const struct cfs_inode *inode, const struct mnt_keep *keep)
 {
 	struct fuse_entry_param e;
 

@@ -30,23 +30,23 @@
 #include <uthash.h>
 
 /* A kind of notice that this header may not have yet. */
-#define NOTIFY_INC_EPOCH	8
-#define KEEP_SECONDS		60.0
-#define KEEP_SECONDS_OLD	0.5	/* a kernel without epochs */
+#define NOTIFY_INC_EPOCH 8
+#define KEEP_SECONDS     60.0
+#define KEEP_SECONDS_OLD 0.5 /* a kernel without epochs */
 
 struct known {
-	UT_hash_handle	hh;
-	uint64_t	ino;
+	UT_hash_handle hh;
+	uint64_t ino;
 };
 
 struct mnt_cache {
-	struct mnt	*m;
-	pthread_rwlock_t gate;		/* read: an answer is being sent */
-	atomic_uint_fast64_t ends;	/* how often it was all made invalid */
-	bool		has_epoch;
-	atomic_uint_fast64_t until_ns;	/* names are kept no longer */
-	pthread_mutex_t	lock;		/* of known */
-	struct known	*known;		/* of slot 0 */
+	struct mnt *m;
+	pthread_rwlock_t gate;     /* read: an answer is being sent */
+	atomic_uint_fast64_t ends; /* how often it was all made invalid */
+	bool has_epoch;
+	atomic_uint_fast64_t until_ns; /* names are kept no longer */
+	pthread_mutex_t lock;          /* of known */
+	struct known *known;           /* of slot 0 */
 };
 
 int mnt_cache_new(struct mnt *m, struct mnt_cache **ret, struct cfs_err *err)
@@ -119,7 +119,8 @@ void mnt_cache_forgot(struct mnt_volume *v, uint64_t ino)
 static int notify_epoch(struct mnt *m)
 {
 	struct fuse_out_header head = {
-		.len = sizeof(head), .error = NOTIFY_INC_EPOCH,
+		.len = sizeof(head),
+		.error = NOTIFY_INC_EPOCH,
 	};
 
 	return write(m->fd, &head, sizeof(head)) < 0 ? -errno : 0;
@@ -133,8 +134,8 @@ static void drop_attributes(struct mnt_cache *c)
 	(void)fuse_lowlevel_notify_inval_inode(c->m->se, FUSE_ROOT_ID, -1, 0);
 	pthread_mutex_lock(&c->lock);
 	HASH_ITER(hh, c->known, k, tmp)
-		(void)fuse_lowlevel_notify_inval_inode(c->m->se,
-			mnt_node(c->m->slots[0], k->ino), -1, 0);
+		(void)fuse_lowlevel_notify_inval_inode(
+			c->m->se, mnt_node(c->m->slots[0], k->ino), -1, 0);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -202,14 +203,15 @@ double mnt_cache_enter(struct mnt_volume *v, const struct mnt_keep *keep)
 
 	pthread_rwlock_rdlock(&c->gate);
 	if (v->snap)
-		return 1;	/* it never changes; but it may be removed */
+		return 1; /* it never changes; but it may be removed */
 	if (!keep->may || keep->ends != atomic_load(&c->ends))
 		return 0;
 	seconds = (double)keep->ns / 1e9;
 	if (c->has_epoch)
 		return CFS_MIN(seconds, KEEP_SECONDS);
-	atomic_store(&c->until_ns, cfs_clock_elapsed_ns(cfs_clock_system()) +
-		     (uint64_t)(KEEP_SECONDS_OLD * 1.1e9));
+	atomic_store(&c->until_ns,
+		     cfs_clock_elapsed_ns(cfs_clock_system()) +
+			     (uint64_t)(KEEP_SECONDS_OLD * 1.1e9));
 	return CFS_MIN(seconds, KEEP_SECONDS_OLD);
 }
 

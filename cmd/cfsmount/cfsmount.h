@@ -34,123 +34,123 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define MNT_SLOT_SHIFT		48
-#define MNT_SLOT_VIRTUAL	0xffffu
-#define MNT_SLOTS_MAX		0xffffu
-#define MNT_INO_MASK		((UINT64_C(1) << MNT_SLOT_SHIFT) - 1)
-#define MNT_SNAPSHOTS		".snapshots"
+#define MNT_SLOT_SHIFT   48
+#define MNT_SLOT_VIRTUAL 0xffffu
+#define MNT_SLOTS_MAX    0xffffu
+#define MNT_INO_MASK     ((UINT64_C(1) << MNT_SLOT_SHIFT) - 1)
+#define MNT_SNAPSHOTS    ".snapshots"
 
 enum mnt_snapdir {
-	MNT_SNAPDIR_HIDDEN,	/* there, but not listed */
+	MNT_SNAPDIR_HIDDEN, /* there, but not listed */
 	MNT_SNAPDIR_VISIBLE,
 	MNT_SNAPDIR_OFF,
 };
 
 struct mnt_options {
-	bool		is_read_only;
-	bool		is_foreground;
-	bool		is_fake;	/* mount -f */
-	bool		has_no_other;	/* only who mounts it may use it */
-	bool		has_relatime;
-	bool		has_cache;	/* the kernel may keep what it read */
+	bool is_read_only;
+	bool is_foreground;
+	bool is_fake;      /* mount -f */
+	bool has_no_other; /* only who mounts it may use it */
+	bool has_relatime;
+	bool has_cache; /* the kernel may keep what it read */
 	enum mnt_snapdir snapdir;
-	char		*fuse;		/* for libfuse, separated by commas */
+	char *fuse; /* for libfuse, separated by commas */
 };
 
 /* One volume or snapshot that is open; a slot. */
 struct mnt_volume {
-	struct mnt	*m;
-	struct mnt_volume *next;	/* m->open */
-	uint16_t	slot;
-	uint32_t	generation;
-	uint32_t	kind;		/* enum cfs_volume_kind */
-	bool		is_writable;
+	struct mnt *m;
+	struct mnt_volume *next; /* m->open */
+	uint16_t slot;
+	uint32_t generation;
+	uint32_t kind; /* enum cfs_volume_kind */
+	bool is_writable;
 	struct cfs_io_volume *io;
-	struct cfs_fs	*fs;		/* tree */
-	uint64_t	root_ino;	/* LUN: 1 */
-	char		*name;		/* "NAME" or "NAME/CLONE" */
-	char		*snap;		/* NULL: the volume as it is */
+	struct cfs_fs *fs; /* tree */
+	uint64_t root_ino; /* LUN: 1 */
+	char *name;        /* "NAME" or "NAME/CLONE" */
+	char *snap;        /* NULL: the volume as it is */
 	/* Of slots but 0; m->slots_lock. */
-	uint64_t	nodes;		/* that the kernel knows */
-	uint64_t	calls;		/* under way, and open files */
-	uint64_t	last_ns;	/* the end of the last one */
-	bool		is_told;	/* the kernel was asked to forget it */
-	atomic_uint_fast64_t lun_bytes;	/* as far as we know */
-	atomic_uint_fast64_t writes;	/* of a LUN: what its times rise by */
-	struct timespec	changed;
+	uint64_t nodes;                 /* that the kernel knows */
+	uint64_t calls;                 /* under way, and open files */
+	uint64_t last_ns;               /* the end of the last one */
+	bool is_told;                   /* the kernel was asked to forget it */
+	atomic_uint_fast64_t lun_bytes; /* as far as we know */
+	atomic_uint_fast64_t writes;    /* of a LUN: what its times rise by */
+	struct timespec changed;
 };
 
 /* A file or directory that somebody has open. */
 struct mnt_file {
 	struct mnt_volume *v;
-	uint64_t	ino;
-	atomic_bool	has_caps;	/* file capabilities, which a write
-					 * takes away */
-	bool		reads_atime;	/* not looked at yet */
+	uint64_t ino;
+	atomic_bool has_caps; /* file capabilities, which a write
+			       * takes away */
+	bool reads_atime;     /* not looked at yet */
 	/* Directory. */
-	pthread_mutex_t	lock;
+	pthread_mutex_t lock;
 	struct cfs_fs_entry *entries;
-	size_t		count, next;
-	uint64_t	cookie;		/* of entries[next] */
-	struct mnt_name	*names;		/* virtual */
-	size_t		name_count;
-	struct mnt_file	*after;		/* m->files */
-	struct mnt_file	**before;
+	size_t count, next;
+	uint64_t cookie;        /* of entries[next] */
+	struct mnt_name *names; /* virtual */
+	size_t name_count;
+	struct mnt_file *after; /* m->files */
+	struct mnt_file **before;
 };
 
 /* In a directory that exists here alone. */
 struct mnt_name {
-	uint64_t	node;
-	char		name[CFS_FILE_NAME_BYTES_MAX + 1];
-	uint16_t	type;		/* DT_* */
+	uint64_t node;
+	char name[CFS_FILE_NAME_BYTES_MAX + 1];
+	uint16_t type; /* DT_* */
 };
 
 /* What may be told with an answer: how long it stays true. */
 struct mnt_keep {
-	uint64_t	serial;
-	uint64_t	ns;
-	uint64_t	ends;		/* of what was kept before; cache.c */
-	bool		may;
+	uint64_t serial;
+	uint64_t ns;
+	uint64_t ends; /* of what was kept before; cache.c */
+	bool may;
 };
 
 struct mnt {
-	struct cfs_cmd	*cmd;
+	struct cfs_cmd *cmd;
 	struct mnt_options opt;
 	struct cfs_session *s;
-	struct cfs_serve *serve;	/* NULL: somebody else's pool */
-	struct cfs_name	name;
-	char		*pool;		/* absolute */
-	char		*mountpoint;	/* absolute */
+	struct cfs_serve *serve; /* NULL: somebody else's pool */
+	struct cfs_name name;
+	char *pool;       /* absolute */
+	char *mountpoint; /* absolute */
 	struct fuse_session *se;
-	struct fuse_session *mounted;	/* knows how to unmount */
-	int		fd;
-	struct timespec	since;
-	bool		is_whole;	/* the whole pool */
-	bool		has_killpriv;	/* the kernel leaves that to us */
+	struct fuse_session *mounted; /* knows how to unmount */
+	int fd;
+	struct timespec since;
+	bool is_whole;     /* the whole pool */
+	bool has_killpriv; /* the kernel leaves that to us */
 
-	pthread_mutex_t	slots_lock;
+	pthread_mutex_t slots_lock;
 	struct mnt_volume *slots[MNT_SLOTS_MAX];
-	struct mnt_volume *open;	/* all of them */
+	struct mnt_volume *open; /* all of them */
 
-	pthread_mutex_t	files_lock;
-	struct mnt_file	*files;
+	pthread_mutex_t files_lock;
+	struct mnt_file *files;
 
 	/* Removed directories that the kernel still knows. */
-	pthread_mutex_t	ghosts_lock;
+	pthread_mutex_t ghosts_lock;
 	struct mnt_ghost *ghosts;
 
 	struct mnt_cache *cache;
 	struct mnt_locks *locks;
 
 	/* loop.c */
-	pthread_mutex_t	loop_lock;
-	pthread_cond_t	loop_changed;
-	pthread_t	threads[64];
-	bool		is_running[64];
-	unsigned int	thread_count, idle_count;
-	atomic_bool	is_ending;
-	atomic_uint_fast64_t calls;	/* of the kernel, so far */
-	uint64_t	init_unique;
+	pthread_mutex_t loop_lock;
+	pthread_cond_t loop_changed;
+	pthread_t threads[64];
+	bool is_running[64];
+	unsigned int thread_count, idle_count;
+	atomic_bool is_ending;
+	atomic_uint_fast64_t calls; /* of the kernel, so far */
+	uint64_t init_unique;
 };
 
 /* ---- options.c ----------------------------------------------------------- */
@@ -170,8 +170,7 @@ extern const struct cfs_verb cfsmount_verb;
 typedef void (*mnt_ready_fn)(void *arg, int code, const struct cfs_err *err);
 
 /* Open the pool and what is to be mounted, mount it, answer until the end. */
-int mnt_run(struct mnt *m, mnt_ready_fn ready, void *arg,
-	    struct cfs_err *err);
+int mnt_run(struct mnt *m, mnt_ready_fn ready, void *arg, struct cfs_err *err);
 /* m->se and m->fd for the open volumes. */
 int mnt_mount(struct mnt *m, struct cfs_err *err);
 /* No more new calls; those who have something open keep what they have. */
@@ -189,7 +188,7 @@ void mnt_linger(struct mnt *m);
 /* ---- helper.c ------------------------------------------------------------ */
 
 /* An attribute of the root that is not listed: the number of our process. */
-#define MNT_PID_NAME	"trusted.cfs.pid"
+#define MNT_PID_NAME "trusted.cfs.pid"
 
 int mnt_mount_helper(const struct cfs_tool *tool, int argc, char **argv);
 int mnt_umount_helper(int argc, char **argv);
@@ -197,7 +196,7 @@ int mnt_umount_helper(int argc, char **argv);
 /* ---- loop.c -------------------------------------------------------------- */
 
 /* Bytes that one call reads or writes, at most. */
-#define MNT_IO_BYTES_MAX	(UINT32_C(1) << 20)
+#define MNT_IO_BYTES_MAX (UINT32_C(1) << 20)
 
 /* Of this thread, until it answers the next call; aligned to 4096.  NULL: no
  * memory, or @bytes are more. */
@@ -257,8 +256,9 @@ void mnt_volumes_close(struct mnt *m);
 
 static inline bool mnt_is_virtual(const struct mnt *m, fuse_ino_t node)
 {
-	return node == FUSE_ROOT_ID ? m->is_whole :
-	       node >> MNT_SLOT_SHIFT == MNT_SLOT_VIRTUAL;
+	return node == FUSE_ROOT_ID
+		       ? m->is_whole
+		       : node >> MNT_SLOT_SHIFT == MNT_SLOT_VIRTUAL;
 }
 
 /* The directory of a tree's snapshots. */
@@ -281,8 +281,8 @@ int mnt_virtual_exists(struct mnt *m, fuse_ino_t node);
 
 /* A negative errno of libcore as a positive one of POSIX. */
 int mnt_errno(int r);
-void mnt_stat(struct mnt_volume *v, uint64_t ino,
-	      const struct cfs_inode *inode, struct stat *ret);
+void mnt_stat(struct mnt_volume *v, uint64_t ino, const struct cfs_inode *inode,
+	      struct stat *ret);
 /* As above, with a look at the blocks. */
 int mnt_stat_of(struct mnt_volume *v, uint64_t ino, struct stat *ret);
 void mnt_reply_err(fuse_req_t req, int r);
@@ -324,9 +324,9 @@ void mnt_cache_forgot(struct mnt_volume *v, uint64_t ino);
 
 /* What a directory gives to what is made in it. */
 struct mnt_parent {
-	uint32_t	gid;
-	bool		is_setgid;
-	bool		has_default;	/* a default ACL */
+	uint32_t gid;
+	bool is_setgid;
+	bool has_default; /* a default ACL */
 };
 int mnt_parent_look(struct mnt_volume *v, uint64_t dir_ino,
 		    struct mnt_parent *ret);
@@ -341,8 +341,8 @@ void mnt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void mnt_forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
 void mnt_forget_multi(fuse_req_t req, size_t count,
 		      struct fuse_forget_data *all);
-void mnt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
-	       mode_t mode, dev_t rdev);
+void mnt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       dev_t rdev);
 void mnt_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 	       mode_t mode);
 void mnt_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
@@ -359,9 +359,9 @@ void mnt_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t new_parent,
 void mnt_readlink(fuse_req_t req, fuse_ino_t node);
 /* A file without a name, open; for raw.c.  Returns 0 or a positive errno. */
 struct mnt_new {
-	uint32_t	mode, uid, gid, umask;
-	uint64_t	rdev;
-	const char	*target;
+	uint32_t mode, uid, gid, umask;
+	uint64_t rdev;
+	const char *target;
 };
 int mnt_tmpfile(struct mnt *m, fuse_ino_t parent, const struct mnt_new *what,
 		struct fuse_entry_param *ret, struct mnt_file **ret_file);
@@ -372,8 +372,8 @@ int mnt_file_new(struct mnt_volume *v, uint64_t ino, struct mnt_file **ret);
 void mnt_file_free(struct mnt_file *f);
 struct mnt_file *mnt_file_of(const struct fuse_file_info *fi);
 void mnt_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
-void mnt_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr,
-		 int to_set, struct fuse_file_info *fi);
+void mnt_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set,
+		 struct fuse_file_info *fi);
 void mnt_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	      struct fuse_file_info *fi);
@@ -418,8 +418,7 @@ void mnt_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 		 struct fuse_file_info *fi);
 void mnt_readdirplus(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 		     struct fuse_file_info *fi);
-void mnt_releasedir(fuse_req_t req, fuse_ino_t node,
-		    struct fuse_file_info *fi);
+void mnt_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 
 /* ---- xattrs.c ------------------------------------------------------------ */
 
@@ -432,8 +431,8 @@ void mnt_removexattr(fuse_req_t req, fuse_ino_t node, const char *name);
 
 /* ---- acl.c --------------------------------------------------------------- */
 
-#define MNT_ACL_ACCESS	"system.posix_acl_access"
-#define MNT_ACL_DEFAULT	"system.posix_acl_default"
+#define MNT_ACL_ACCESS    "system.posix_acl_access"
+#define MNT_ACL_DEFAULT   "system.posix_acl_default"
 #define MNT_ACL_BYTES_MAX 65536u
 
 /*
@@ -443,8 +442,8 @@ void mnt_removexattr(fuse_req_t req, fuse_ino_t node, const char *name);
  * it gets none.
  */
 struct mnt_acl_new {
-	uint8_t		*access, *own_default;
-	size_t		access_bytes, default_bytes;
+	uint8_t *access, *own_default;
+	size_t access_bytes, default_bytes;
 };
 int mnt_acl_inherit(struct mnt_volume *v, uint64_t dir_ino, uint32_t umask,
 		    uint32_t *mode, struct mnt_acl_new *ret);

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH		64u	/* entries asked for at a time */
-#define UNCLOSED	__attribute__((cleanup(put_volume)))
+#define BATCH    64u /* entries asked for at a time */
+#define UNCLOSED __attribute__((cleanup(put_volume)))
 
 static void put_volume(struct mnt_volume **v)
 {
@@ -30,19 +30,19 @@ void mnt_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 
 	if (mnt_is_virtual(m, node)) {
 		f = calloc(1, sizeof(*f));
-		r = f ? mnt_virtual_list(m, node, &f->names, &f->name_count) :
-			-ENOMEM;
+		r = f ? mnt_virtual_list(m, node, &f->names, &f->name_count)
+		      : -ENOMEM;
 	} else {
 		v = mnt_volume_of(m, node, &ino);
-		r = !v ? -ENOENT : !v->fs ? -ENOTDIR :
-		    mnt_file_new(v, ino, &f);
+		r = !v ? -ENOENT : !v->fs ? -ENOTDIR : mnt_file_new(v, ino, &f);
 	}
 	if (r < 0) {
 		if (f)
 			free(f->names);
 		free(f);
-		fuse_reply_err(req, r == -ENOENT || r == -ESTALE ? ESTALE :
-			       mnt_errno(r));
+		fuse_reply_err(req, r == -ENOENT || r == -ESTALE
+					    ? ESTALE
+					    : mnt_errno(r));
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)f;
@@ -50,8 +50,7 @@ void mnt_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 		mnt_file_free(f);
 }
 
-void mnt_releasedir(fuse_req_t req, fuse_ino_t node,
-		    struct fuse_file_info *fi)
+void mnt_releasedir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct mnt_file *f = mnt_file_of(fi);
 
@@ -88,11 +87,11 @@ static void read_virtual(fuse_req_t req, fuse_ino_t node, size_t size,
 			},
 		};
 
-		n = is_plus ?
-		    fuse_add_direntry_plus(req, buf + used, size - used, name,
-					   &p, (off_t)at + 1) :
-		    fuse_add_direntry(req, buf + used, size - used, name,
-				      &p.attr, (off_t)at + 1);
+		n = is_plus ? fuse_add_direntry_plus(req, buf + used,
+						     size - used, name, &p,
+						     (off_t)at + 1)
+			    : fuse_add_direntry(req, buf + used, size - used,
+						name, &p.attr, (off_t)at + 1);
 		if (n > size - used)
 			break;
 		used += n;
@@ -115,13 +114,13 @@ static uint64_t cookie_in(uint64_t cookie)
 }
 
 struct filling {
-	fuse_req_t	req;
-	struct mnt_file	*f;
-	char		*buf;
-	size_t		size, used;
-	bool		is_plus;
-	struct mnt_keep	keep;
-	double		seconds;
+	fuse_req_t req;
+	struct mnt_file *f;
+	char *buf;
+	size_t size, used;
+	bool is_plus;
+	struct mnt_keep keep;
+	double seconds;
 };
 
 /* False: there is no room. */
@@ -162,8 +161,10 @@ static bool add_snapshots(struct filling *fill)
 {
 	struct mnt_volume *v = fill->f->v;
 	struct cfs_fs_entry e = {
-		.ino = mnt_virtual_snapshots(v), .next_cookie = 3,
-		.type = DT_DIR, .name = MNT_SNAPSHOTS,
+		.ino = mnt_virtual_snapshots(v),
+		.next_cookie = 3,
+		.type = DT_DIR,
+		.name = MNT_SNAPSHOTS,
 	};
 	struct fuse_entry_param p = {
 		.attr = { .st_ino = e.ino, .st_mode = S_IFDIR },
@@ -171,9 +172,10 @@ static bool add_snapshots(struct filling *fill)
 	size_t left = fill->size - fill->used, n;
 	char *at = fill->buf + fill->used;
 
-	n = fill->is_plus ?
-	    fuse_add_direntry_plus(fill->req, at, left, e.name, &p, 3) :
-	    fuse_add_direntry(fill->req, at, left, e.name, &p.attr, 3);
+	n = fill->is_plus
+		    ? fuse_add_direntry_plus(fill->req, at, left, e.name, &p, 3)
+		    : fuse_add_direntry(fill->req, at, left, e.name, &p.attr,
+					3);
 	fill->used += n <= left ? n : 0;
 	return n <= left;
 }
@@ -247,7 +249,10 @@ static void read_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	CFS_CLEANUP(cfs_freep) char *buf = NULL;
 	struct mnt *m = mnt_of(req);
 	struct filling fill = {
-		.req = req, .f = f, .size = size, .is_plus = is_plus,
+		.req = req,
+		.f = f,
+		.size = size,
+		.is_plus = is_plus,
 	};
 	int r;
 

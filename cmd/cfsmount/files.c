@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CAPS_NAME	"security.capability"
-#define UNCLOSED	__attribute__((cleanup(put_volume)))
+#define CAPS_NAME "security.capability"
+#define UNCLOSED  __attribute__((cleanup(put_volume)))
 
 static void put_volume(struct mnt_volume **v)
 {
@@ -179,8 +179,10 @@ static void attr_of(const struct stat *attr, int to_set,
 		    struct cfs_fs_attr *ret)
 {
 	*ret = (struct cfs_fs_attr){
-		.mode = attr->st_mode & 07777, .uid = attr->st_uid,
-		.gid = attr->st_gid, .atime_ns = ns_of(&attr->st_atim),
+		.mode = attr->st_mode & 07777,
+		.uid = attr->st_uid,
+		.gid = attr->st_gid,
+		.atime_ns = ns_of(&attr->st_atim),
 		.mtime_ns = ns_of(&attr->st_mtim),
 	};
 	if (to_set & FUSE_SET_ATTR_MODE)
@@ -251,13 +253,13 @@ static int change(struct mnt_volume *v, uint64_t ino, const struct stat *attr,
 		return r;
 	if (change.mask & (CFS_FS_SET_MODE | CFS_FS_SET_GID))
 		mnt_parent_changed();
-	return change.mask || !(to_set & FUSE_SET_ATTR_SIZE) ?
-	       cfs_fs_setattr(v->fs, ino, &change, ret, NULL) :
-	       cfs_fs_getattr(v->fs, ino, ret, NULL);
+	return change.mask || !(to_set & FUSE_SET_ATTR_SIZE)
+		       ? cfs_fs_setattr(v->fs, ino, &change, ret, NULL)
+		       : cfs_fs_getattr(v->fs, ino, ret, NULL);
 }
 
-void mnt_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr,
-		 int to_set, struct fuse_file_info *fi)
+void mnt_setattr(fuse_req_t req, fuse_ino_t node, struct stat *attr, int to_set,
+		 struct fuse_file_info *fi)
 {
 	UNCLOSED struct mnt_volume *v = NULL;
 	struct mnt *m = mnt_of(req);
@@ -369,7 +371,8 @@ static void note_read(struct mnt_file *f)
 	if (inode.atime_ns <= inode.mtime_ns ||
 	    inode.atime_ns <= inode.ctime_ns ||
 	    (int64_t)cfs_clock_realtime_ns(cfs_clock_system()) -
-	    inode.atime_ns >= day)
+			    inode.atime_ns >=
+		    day)
 		(void)cfs_fs_setattr(f->v->fs, f->ino, &attr, NULL, NULL);
 }
 
@@ -394,8 +397,8 @@ void mnt_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
 	}
 	note_read(f);
 	r = f->v->fs ? cfs_fs_read(f->v->fs, f->ino, (uint64_t)off, buf, size,
-				   &got, &err) :
-		       mnt_lun_read(f->v, (uint64_t)off, buf, size, &got);
+				   &got, &err)
+		     : mnt_lun_read(f->v, (uint64_t)off, buf, size, &got);
 	if (r < 0)
 		mnt_note(mnt_of(req), "read", &err);
 	if (r < 0 && !(got && (fi->flags & O_DIRECT || !f->v->fs)))
@@ -454,9 +457,9 @@ void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
 		fuse_reply_err(req, 0);
 		return;
 	}
-	r = !f->v->is_writable ? 0 :
-	    f->v->fs ? cfs_fs_sync(f->v->fs, f->ino, &err) :
-		       cfs_io_sync(f->v->io, &err);
+	r = !f->v->is_writable ? 0
+	    : f->v->fs         ? cfs_fs_sync(f->v->fs, f->ino, &err)
+			       : cfs_io_sync(f->v->io, &err);
 	if (r < 0)
 		mnt_note(mnt_of(req), "fsync", &err);
 	mnt_reply_err(req, r);
@@ -470,8 +473,8 @@ int mnt_sync_all(struct mnt *m, struct cfs_err *err)
 	for (struct mnt_volume *v = m->open; v; v = v->next) {
 		if (!v->is_writable)
 			continue;
-		r2 = v->fs ? cfs_fs_sync(v->fs, v->root_ino, err) :
-			     cfs_io_sync(v->io, err);
+		r2 = v->fs ? cfs_fs_sync(v->fs, v->root_ino, err)
+			   : cfs_io_sync(v->io, err);
 		r = r < 0 ? r : r2;
 	}
 	pthread_mutex_unlock(&m->slots_lock);
@@ -510,8 +513,8 @@ static int allocate_file(struct mnt_file *f, int mode, uint64_t off,
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		r = cfs_fs_punch_hole(f->v->fs, f->ino, off, length, NULL);
 	else if (mode & FALLOC_FL_ZERO_RANGE)
-		r = cfs_fs_zero_range(f->v->fs, f->ino, off, length,
-				      keeps_size, NULL);
+		r = cfs_fs_zero_range(f->v->fs, f->ino, off, length, keeps_size,
+				      NULL);
 	else
 		r = allocate(f, off, length, keeps_size);
 	if (r == 0 && f->v->m->has_killpriv)
@@ -536,9 +539,9 @@ void mnt_fallocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset,
 		r = -EROFS;
 	if (r == 0)
 		r = f->v->fs ? allocate_file(f, mode, (uint64_t)offset,
-					     (uint64_t)length) :
-			       mnt_lun_allocate(f->v, mode, (uint64_t)offset,
-					    (uint64_t)length);
+					     (uint64_t)length)
+			     : mnt_lun_allocate(f->v, mode, (uint64_t)offset,
+						(uint64_t)length);
 	if (r < 0)
 		reply_node_err(req, r);
 	else
@@ -583,8 +586,9 @@ static void limit_space(struct mnt *m, const struct mnt_volume *v,
 	if (!v || cfs_session_volume(m->s, v->name, &info, NULL) < 0 ||
 	    !info.limit_bytes)
 		return;
-	left = info.limit_bytes > info.container_used_bytes ?
-	       info.limit_bytes - info.container_used_bytes : 0;
+	left = info.limit_bytes > info.container_used_bytes
+		       ? info.limit_bytes - info.container_used_bytes
+		       : 0;
 	space->total_bytes = CFS_MIN(space->total_bytes, info.limit_bytes);
 	space->free_bytes = CFS_MIN(space->free_bytes, left);
 }
@@ -596,7 +600,8 @@ void mnt_statfs(fuse_req_t req, fuse_ino_t node)
 	struct cfs_fs_space space = { .total_bytes = 0 };
 	struct cfs_pool_info info;
 	struct statvfs st = {
-		.f_bsize = 4096, .f_frsize = 4096,
+		.f_bsize = 4096,
+		.f_frsize = 4096,
 		.f_namemax = CFS_FILE_NAME_BYTES_MAX,
 	};
 	uint64_t ino;

@@ -22,9 +22,9 @@
 #include <unistd.h>
 
 /* Of mount(8) and umount(8). */
-#define STATUS_USAGE	1
-#define STATUS_FAILED	32
-#define LOOK_MS		50
+#define STATUS_USAGE  1
+#define STATUS_FAILED 32
+#define LOOK_MS       50
 
 static bool is_flags(const char *word, const char *letters)
 {
@@ -42,8 +42,8 @@ int mnt_mount_helper(const struct cfs_tool *tool, int argc, char **argv)
 	if (!words)
 		return STATUS_FAILED;
 	for (int i = 0; i < argc; i++) {
-		if (i > 0 && (strcmp(argv[i], "-t") == 0 ||
-			      strcmp(argv[i], "-N") == 0))
+		if (i > 0 &&
+		    (strcmp(argv[i], "-t") == 0 || strcmp(argv[i], "-N") == 0))
 			i++;
 		else if (i > 0 && is_flags(argv[i], "sfnv"))
 			is_fake |= strchr(argv[i], 'f') != NULL;

@@ -10,7 +10,7 @@
 
 #include <sys/prctl.h>
 
-#define LOOK_NS		(50 * CFS_NS_PER_MS)
+#define LOOK_NS (50 * CFS_NS_PER_MS)
 
 void mnt_linger(struct mnt *m)
 {
@@ -22,6 +22,6 @@ void mnt_linger(struct mnt *m)
 	/* Whoever waits for the mount's end need not wait for this. */
 	(void)prctl(PR_SET_NAME, MNT_LINGERS_NAME);
 	while (!cfs_cmd_is_stopped(NULL) && !cfs_serve_end_unneeded(m->serve))
-		cfs_clock_sleep_until(clock, cfs_clock_elapsed_ns(clock) +
-					     LOOK_NS);
+		cfs_clock_sleep_until(clock,
+				      cfs_clock_elapsed_ns(clock) + LOOK_NS);
 }

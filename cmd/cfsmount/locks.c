@@ -20,25 +20,25 @@
 #include <stdlib.h>
 #include <sys/file.h>
 
-#define WAITING_MAX	4096u
+#define WAITING_MAX 4096u
 
 struct range_lock {
 	struct range_lock *next;
 	struct mnt_volume *v;
-	uint64_t	ino, owner;
+	uint64_t ino, owner;
 	enum cfs_io_lock_kind kind;
-	uint64_t	start, end;	/* both in it */
-	bool		is_exclusive;
-	pid_t		pid;
-	const struct mnt_file *file;	/* by which it was set */
-	struct cfs_held	*held;
+	uint64_t start, end; /* both in it */
+	bool is_exclusive;
+	pid_t pid;
+	const struct mnt_file *file; /* by which it was set */
+	struct cfs_held *held;
 };
 
 struct mnt_locks {
-	pthread_mutex_t	lock;
-	pthread_cond_t	changed;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
 	struct range_lock *all;
-	unsigned int	waiting;
+	unsigned int waiting;
 };
 
 int mnt_locks_new(struct mnt *m, struct mnt_locks **ret, struct cfs_err *err)
@@ -94,13 +94,16 @@ static int acquire(const struct range_lock *r, bool waits, fuse_req_t req,
 		   struct cfs_held **ret)
 {
 	const struct cfs_io_lock_want want = {
-		.ino = r->ino, .kind = r->kind, .offset_bytes = r->start,
-		.length_bytes = r->end == UINT64_MAX ?
-				UINT64_MAX - r->start :
-				r->end - r->start + 1,
-		.is_exclusive = r->is_exclusive, .waits = waits,
+		.ino = r->ino,
+		.kind = r->kind,
+		.offset_bytes = r->start,
+		.length_bytes = r->end == UINT64_MAX ? UINT64_MAX - r->start
+						     : r->end - r->start + 1,
+		.is_exclusive = r->is_exclusive,
+		.waits = waits,
 		.key = r->owner,
-		.stop = waits ? is_interrupted : NULL, .arg = req,
+		.stop = waits ? is_interrupted : NULL,
+		.arg = req,
 	};
 	int code;
 
@@ -127,7 +130,7 @@ static int keep_parts(const struct range_lock *r, const struct range_lock *cut,
 		      struct range_lock **list)
 {
 	struct range_lock part[2] = { *r, *r }, *new;
-	bool has[2] = { r->start < cut->start, r->end > cut->end };
+	bool has[2] = { r->start<cut->start, r->end> cut->end };
 	int code;
 
 	part[0].end = cut->start - 1;
@@ -231,7 +234,7 @@ static int unset(struct mnt_locks *l, const struct range_lock *want)
 }
 
 struct waiter {
-	fuse_req_t	req;
+	fuse_req_t req;
 	struct mnt_locks *l;
 	struct range_lock want;
 };
@@ -306,7 +309,7 @@ static void lock_or_unlock(fuse_req_t req, const struct range_lock *want,
 	if (r == -EAGAIN && sleep) {
 		r = begin_waiting(l, want, req);
 		if (r == 0)
-			return;		/* it answers */
+			return; /* it answers */
 	}
 	if (r == -EAGAIN)
 		fuse_reply_err(req, EAGAIN);
@@ -318,11 +321,16 @@ static void want_of(struct mnt_file *f, const struct fuse_file_info *fi,
 		    const struct flock *lock, struct range_lock *ret)
 {
 	*ret = (struct range_lock){
-		.v = f->v, .ino = f->ino, .owner = fi->lock_owner,
-		.kind = CFS_IO_LOCK_BYTES, .start = (uint64_t)lock->l_start,
+		.v = f->v,
+		.ino = f->ino,
+		.owner = fi->lock_owner,
+		.kind = CFS_IO_LOCK_BYTES,
+		.start = (uint64_t)lock->l_start,
 		.end = lock->l_len ? (uint64_t)lock->l_start +
-				     (uint64_t)lock->l_len - 1 : UINT64_MAX,
-		.is_exclusive = lock->l_type == F_WRLCK, .pid = lock->l_pid,
+					     (uint64_t)lock->l_len - 1
+				   : UINT64_MAX,
+		.is_exclusive = lock->l_type == F_WRLCK,
+		.pid = lock->l_pid,
 		.file = f,
 	};
 }
@@ -342,8 +350,11 @@ void mnt_flock(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi,
 {
 	struct mnt_file *f = mnt_file_of(fi);
 	const struct range_lock want = {
-		.v = f->v, .ino = f->ino, .owner = fi->lock_owner,
-		.kind = CFS_IO_LOCK_FILE, .end = UINT64_MAX,
+		.v = f->v,
+		.ino = f->ino,
+		.owner = fi->lock_owner,
+		.kind = CFS_IO_LOCK_FILE,
+		.end = UINT64_MAX,
 		.is_exclusive = (op & ~LOCK_NB) == LOCK_EX,
 	};
 	const int what = op & ~LOCK_NB;
@@ -352,14 +363,19 @@ void mnt_flock(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi,
 	/* From one kind to the other flock lets go in between (flock(2)). */
 	if (what != LOCK_UN)
 		(void)unset(mnt_of(req)->locks, &want);
-	lock_or_unlock(req, &want, what == LOCK_UN ? F_UNLCK :
-		       what == LOCK_EX ? F_WRLCK : F_RDLCK, !(op & LOCK_NB));
+	lock_or_unlock(req, &want,
+		       what == LOCK_UN   ? F_UNLCK
+		       : what == LOCK_EX ? F_WRLCK
+					 : F_RDLCK,
+		       !(op & LOCK_NB));
 }
 
 void mnt_locks_closed(struct mnt_file *f, uint64_t owner, bool is_flock)
 {
 	const struct range_lock all = {
-		.v = f->v, .ino = f->ino, .owner = owner,
+		.v = f->v,
+		.ino = f->ino,
+		.owner = owner,
 		.kind = is_flock ? CFS_IO_LOCK_FILE : CFS_IO_LOCK_BYTES,
 		.end = UINT64_MAX,
 	};
@@ -418,9 +434,11 @@ static bool find_here(struct mnt_locks *l, const struct range_lock *want,
 	if (r)
 		*ret = (struct flock){
 			.l_type = r->is_exclusive ? F_WRLCK : F_RDLCK,
-			.l_whence = SEEK_SET, .l_start = (off_t)r->start,
-			.l_len = r->end == UINT64_MAX ? 0 :
-				 (off_t)(r->end - r->start + 1),
+			.l_whence = SEEK_SET,
+			.l_start = (off_t)r->start,
+			.l_len = r->end == UINT64_MAX
+					 ? 0
+					 : (off_t)(r->end - r->start + 1),
 			.l_pid = r->pid,
 		};
 	pthread_mutex_unlock(&l->lock);

@@ -17,17 +17,18 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#define IDLE_MAX	4u
-#define TIDY_MS		500
-#define SYNC_TURNS	10u	/* of those */
-#define THREADS_MAX	(sizeof(((struct mnt *)0)->threads) / \
-			 sizeof(((struct mnt *)0)->threads[0]))
+#define IDLE_MAX   4u
+#define TIDY_MS    500
+#define SYNC_TURNS 10u /* of those */
+#define THREADS_MAX                                                            \
+	(sizeof(((struct mnt *)0)->threads) /                                  \
+	 sizeof(((struct mnt *)0)->threads[0]))
 
-#define PAGE_BYTES	4096u
+#define PAGE_BYTES    4096u
 /* What libfuse keeps for the head of a call, and what a write has of it. */
-#define RECEIVE_BYTES	(PAGE_BYTES + MNT_IO_BYTES_MAX)
-#define WRITE_HEAD_BYTES (sizeof(struct fuse_in_header) + \
-			  sizeof(struct fuse_write_in))
+#define RECEIVE_BYTES (PAGE_BYTES + MNT_IO_BYTES_MAX)
+#define WRITE_HEAD_BYTES                                                       \
+	(sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 
 /* ---- the descriptor ------------------------------------------------------ */
 
@@ -75,8 +76,8 @@ void *mnt_read_buffer(size_t bytes)
 /* ---- threads ------------------------------------------------------------- */
 
 struct worker {
-	struct mnt	*m;
-	unsigned int	index;
+	struct mnt *m;
+	unsigned int index;
 };
 
 static void *work(void *arg);
@@ -144,7 +145,7 @@ static bool answer_calls(struct mnt *m, struct fuse_buf *buf)
 		if (n == -EINTR || n == -EAGAIN || n == -ENOENT)
 			continue;
 		if (n <= 0 || fuse_session_exited(m->se)) {
-			end_loop(m);	/* unmounted */
+			end_loop(m); /* unmounted */
 			break;
 		}
 		work_begins(m);
@@ -162,7 +163,7 @@ static void *work(void *arg)
 	struct fuse_buf buf = { .mem = NULL };
 	struct worker w = *(struct worker *)arg;
 	struct mnt *m = w.m;
-	void *base = receive_buffer_new(&buf);	/* else libfuse has one */
+	void *base = receive_buffer_new(&buf); /* else libfuse has one */
 	bool is_idle;
 
 	free(arg);

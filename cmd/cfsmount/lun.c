@@ -41,7 +41,8 @@ void mnt_lun_stat(struct mnt_volume *v, struct stat *ret)
 		.st_blksize = 4096,
 		.st_blocks = (blkcnt_t)((is_known ? info.used_bytes : size) /
 					512),
-		.st_atim = v->m->since, .st_mtim = v->m->since,
+		.st_atim = v->m->since,
+		.st_mtim = v->m->since,
 		.st_ctim = v->m->since,
 	};
 	if (atomic_load(&v->writes)) {
@@ -56,8 +57,9 @@ int mnt_lun_read(struct mnt_volume *v, uint64_t off, void *buf, size_t size,
 		 size_t *ret)
 {
 	const uint64_t end = mnt_lun_size(v, off + size);
-	const size_t n = off >= end ? 0 :
-			 (size_t)CFS_MIN((uint64_t)size, end - off);
+	const size_t n = off >= end
+				 ? 0
+				 : (size_t)CFS_MIN((uint64_t)size, end - off);
 
 	*ret = 0;
 	return n ? cfs_io_read(v->io, off, buf, n, ret, NULL) : 0;
@@ -69,10 +71,10 @@ ssize_t mnt_lun_write(struct mnt_volume *v, const void *buf, size_t size,
 	uint64_t end;
 	int r;
 
-	if (off > INT64_MAX)	/* the end, where it is */
+	if (off > INT64_MAX) /* the end, where it is */
 		off = mnt_lun_size(v, UINT64_MAX);
 	end = mnt_lun_size(v, off + size);
-	if (off >= end)		/* also behind the end */
+	if (off >= end) /* also behind the end */
 		return size ? -ENOSPC : 0;
 	size = (size_t)CFS_MIN((uint64_t)size, end - off);
 	r = cfs_io_write(v->io, off, buf, size, NULL);

@@ -24,14 +24,14 @@
 
 /* What the child says through the pipe. */
 struct word {
-	int		code;
-	char		msg[CFS_ERR_BYTES];
+	int code;
+	char msg[CFS_ERR_BYTES];
 };
 
 struct teller {
-	struct cfs_cmd	*cmd;
-	int		fd;		/* -1: in the foreground */
-	bool		is_told;
+	struct cfs_cmd *cmd;
+	int fd; /* -1: in the foreground */
+	bool is_told;
 };
 
 static void tell(void *arg, int code, const struct cfs_err *err)
@@ -133,8 +133,7 @@ static int take_paths(struct cfs_cmd *cmd, struct mnt *m)
 	for (size_t i = 0; i < cmd->search_count; i++) {
 		cmd->search[i] = absolute(cmd->search[i]);
 		if (!cmd->search[i])
-			return cfs_err_set(&cmd->err, -ENOMEM,
-					   "out of memory");
+			return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
 	}
 	return 0;
 }
@@ -153,8 +152,8 @@ static int take_options(struct cfs_cmd *cmd, struct mnt *m)
 	if (is_root)
 		r = mnt_options_add(cmd, &m->opt, "suid,dev");
 	for (size_t i = 0; i < cfs_cmd_count(cmd, "options") && r == 0; i++)
-		r = mnt_options_parse(cmd, cfs_cmd_value(cmd, "options",
-							 i)->text, &m->opt);
+		r = mnt_options_parse(
+			cmd, cfs_cmd_value(cmd, "options", i)->text, &m->opt);
 	return r;
 }
 
@@ -196,7 +195,7 @@ static int mount_and_answer(struct cfs_cmd *cmd, struct mnt *m)
 		return r;
 	(void)cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	tell(&t, r, &cmd->err);
-	_exit(1);	/* the parent says it */
+	_exit(1); /* the parent says it */
 }
 
 static int run(struct cfs_cmd *cmd)
@@ -216,8 +215,8 @@ static int run(struct cfs_cmd *cmd)
 		return r;
 	m->is_whole = !m->name.volume;
 	r = mount_and_answer(cmd, m);
-	return r < 0 && !cmd->is_usage ?
-	       cfs_cmd_wrap(cmd, cmd->operands[0], r) : r;
+	return r < 0 && !cmd->is_usage ? cfs_cmd_wrap(cmd, cmd->operands[0], r)
+				       : r;
 }
 
 const struct cfs_verb cfsmount_verb = {
@@ -233,16 +232,18 @@ const struct cfs_verb cfsmount_verb = {
 		"OPTIONS, separated by commas: ro; snapdir=hidden|visible|off; "
 		"noatime; nocache; noallow_other; and suid, dev, exec, sync "
 		"and their like, as mount(8) has them.",
-	.examples =
-		"cfsmount pool.img:home /mnt\n"
-		"cfsmount pool.img:home@monday /mnt\n"
-		"mount -t fuse.cfs -o noatime /dev/sdb:home /home",
-	.opts = CFS_OPTS(
-		{ .name = "options", .letter = 'o', .type = CFS_OPT_STRING,
-		  .argument = "OPTIONS", .max_count = CFS_OPT_MANY,
-		  .help = "as mount(8) has them; may be repeated" },
-		{ .name = "foreground", .letter = 'f',
-		  .help = "stay in the foreground" }),
+	.examples = "cfsmount pool.img:home /mnt\n"
+		    "cfsmount pool.img:home@monday /mnt\n"
+		    "mount -t fuse.cfs -o noatime /dev/sdb:home /home",
+	.opts = CFS_OPTS({ .name = "options",
+			   .letter = 'o',
+			   .type = CFS_OPT_STRING,
+			   .argument = "OPTIONS",
+			   .max_count = CFS_OPT_MANY,
+			   .help = "as mount(8) has them; may be repeated" },
+			 { .name = "foreground",
+			   .letter = 'f',
+			   .help = "stay in the foreground" }),
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH,
 	.flags = CFS_VERB_NO_JSON,
 	.min_operands = 2,

@@ -39,13 +39,13 @@ static const char *what_it_said(void)
 
 static void on_init(void *user, struct fuse_conn_info *conn)
 {
-	const unsigned int wanted = FUSE_CAP_ASYNC_READ |
-		FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS |
-		FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_DONT_MASK |
-		FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS |
-		FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ASYNC_DIO |
-		FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
-		FUSE_CAP_CACHE_SYMLINKS;
+	const unsigned int wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_POSIX_LOCKS |
+		FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_EXPORT_SUPPORT |
+		FUSE_CAP_DONT_MASK | FUSE_CAP_AUTO_INVAL_DATA |
+		FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+		FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS;
 
 	(void)user;
 	conn->want = wanted & conn->capable;
@@ -104,9 +104,11 @@ static int check_place(struct mnt *m, struct cfs_err *err)
 	if (stat(m->mountpoint, &st) < 0)
 		return cfs_err_errno(err, -errno, "%s", m->mountpoint);
 	if (is_file && !S_ISREG(st.st_mode))
-		return cfs_err_set(err, -EISDIR, "%s: a LUN is mounted on a "
+		return cfs_err_set(err, -EISDIR,
+				   "%s: a LUN is mounted on a "
 				   "file, not on a directory: mount the pool "
-				   "for a directory of LUNs", m->mountpoint);
+				   "for a directory of LUNs",
+				   m->mountpoint);
 	if (!is_file && !S_ISDIR(st.st_mode))
 		return cfs_err_set(err, -ENOTDIR, "%s: not a directory",
 				   m->mountpoint);
@@ -185,8 +187,9 @@ static int mount_it(struct mnt *m, struct cfs_err *err)
 		return 0;
 	fuse_session_destroy(m->mounted);
 	m->mounted = NULL;
-	return cfs_err_set(err, errno == EPERM || errno == EACCES ? -EPERM :
-			   -EIO, "%s: %s", m->mountpoint, what_it_said());
+	return cfs_err_set(err,
+			   errno == EPERM || errno == EACCES ? -EPERM : -EIO,
+			   "%s: %s", m->mountpoint, what_it_said());
 }
 
 int mnt_mount(struct mnt *m, struct cfs_err *err)
@@ -217,7 +220,7 @@ void mnt_unmount(struct mnt *m)
 void mnt_mount_free(struct mnt *m)
 {
 	if (m->se)
-		fuse_session_destroy(m->se);	/* closes m->fd */
+		fuse_session_destroy(m->se); /* closes m->fd */
 	if (m->mounted) {
 		/* Nothing, if it is unmounted; but it forgets the place. */
 		fuse_session_unmount(m->mounted);

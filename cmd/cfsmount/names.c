@@ -13,10 +13,10 @@
 struct mnt_ghost {
 	struct mnt_ghost *next;
 	struct mnt_volume *v;
-	uint64_t	ino;
+	uint64_t ino;
 };
 
-#define UNCLOSED	__attribute__((cleanup(put_volume)))
+#define UNCLOSED __attribute__((cleanup(put_volume)))
 
 static void put_volume(struct mnt_volume **v)
 {
@@ -36,10 +36,11 @@ static struct mnt_volume *to_change(fuse_req_t req, fuse_ino_t parent,
 		return NULL;
 	}
 	v = mnt_volume_of(m, parent, ret_ino);
-	if (!v || !v->fs || !v->is_writable || mnt_is_snap_root(v, parent,
-								name)) {
-		fuse_reply_err(req, !v || !v->fs ? ESTALE :
-			       !v->is_writable ? EROFS : EPERM);
+	if (!v || !v->fs || !v->is_writable ||
+	    mnt_is_snap_root(v, parent, name)) {
+		fuse_reply_err(req, !v || !v->fs      ? ESTALE
+				    : !v->is_writable ? EROFS
+						      : EPERM);
 		mnt_volume_put(v);
 		return NULL;
 	}
@@ -73,7 +74,8 @@ static void find_self(fuse_req_t req, struct mnt_volume *v, uint64_t ino)
 {
 	const struct mnt_keep keep = { .may = false };
 	struct fuse_entry_param e = {
-		.ino = mnt_node(v, ino), .generation = v->generation,
+		.ino = mnt_node(v, ino),
+		.generation = v->generation,
 	};
 	struct cfs_inode inode;
 	int r;
@@ -106,14 +108,18 @@ static void find_above(fuse_req_t req, struct mnt_volume *v)
 		reply_virtual(req, FUSE_ROOT_ID, ".");
 		return;
 	}
-	(void)snprintf(name, sizeof(name), "%.*s", slash && !v->snap ?
-		       (int)(slash - v->name) : (int)sizeof(name) - 1, v->name);
+	(void)snprintf(name, sizeof(name), "%.*s",
+		       slash && !v->snap ? (int)(slash - v->name)
+					 : (int)sizeof(name) - 1,
+		       v->name);
 	if (mnt_volume_get(v->m, name, NULL, &of, NULL) < 0) {
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	reply_virtual(req, v->snap ? mnt_virtual_snapshots(of) :
-		      mnt_virtual_clones(of), ".");
+	reply_virtual(req,
+		      v->snap ? mnt_virtual_snapshots(of)
+			      : mnt_virtual_clones(of),
+		      ".");
 	mnt_volume_put(of);
 }
 
@@ -263,7 +269,9 @@ static struct mnt_new new_of(fuse_req_t req, mode_t mode)
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
 	return (struct mnt_new){
-		.mode = mode, .uid = ctx->uid, .gid = ctx->gid,
+		.mode = mode,
+		.uid = ctx->uid,
+		.gid = ctx->gid,
 		.umask = ctx->umask,
 	};
 }
@@ -280,9 +288,11 @@ static int spec_of(struct mnt_volume *v, uint64_t dir_ino,
 	if (r < 0)
 		return r;
 	*spec = (struct cfs_fs_spec){
-		.mode = what->mode, .uid = what->uid,
+		.mode = what->mode,
+		.uid = what->uid,
 		.gid = parent.is_setgid ? parent.gid : what->gid,
-		.rdev = what->rdev, .target = what->target,
+		.rdev = what->rdev,
+		.target = what->target,
 		.target_bytes = what->target ? strlen(what->target) : 0,
 		.xattrs = xattrs,
 	};
@@ -299,11 +309,12 @@ static int spec_of(struct mnt_volume *v, uint64_t dir_ino,
 		spec->mode |= S_ISGID;
 	if (acl->access_bytes)
 		xattrs[spec->xattr_count++] = (struct cfs_fs_xattr){
-			MNT_ACL_ACCESS, acl->access, acl->access_bytes };
+			MNT_ACL_ACCESS, acl->access, acl->access_bytes
+		};
 	if (acl->default_bytes && is_dir)
 		xattrs[spec->xattr_count++] = (struct cfs_fs_xattr){
-			MNT_ACL_DEFAULT, acl->own_default,
-			acl->default_bytes };
+			MNT_ACL_DEFAULT, acl->own_default, acl->default_bytes
+		};
 	return 0;
 }
 
@@ -346,8 +357,8 @@ static void make_and_reply(fuse_req_t req, fuse_ino_t parent, const char *name,
 		mnt_reply_entry(req, v, ino, &inode, &keep);
 }
 
-void mnt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
-	       mode_t mode, dev_t rdev)
+void mnt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       dev_t rdev)
 {
 	struct mnt_new what = new_of(req, mode);
 
@@ -356,8 +367,7 @@ void mnt_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
 	make_and_reply(req, parent, name, &what);
 }
 
-void mnt_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
-	       mode_t mode)
+void mnt_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	const struct mnt_new what = new_of(req, S_IFDIR | (mode & 07777));
 
@@ -478,8 +488,7 @@ void mnt_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	v = to_change(req, parent, name, &dir_ino);
 	if (!v)
 		return;
-	r = cfs_fs_lookup(v->fs, dir_ino, name, strlen(name), &ino, NULL,
-			  NULL);
+	r = cfs_fs_lookup(v->fs, dir_ino, name, strlen(name), &ino, NULL, NULL);
 	if (r == 0)
 		r = cfs_fs_open_ino(v->fs, ino, NULL);
 	if (r < 0) {
@@ -497,8 +506,7 @@ void mnt_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 /* ---- moving and linking -------------------------------------------------- */
 
 void mnt_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
-		fuse_ino_t new_parent, const char *new_name,
-		unsigned int flags)
+		fuse_ino_t new_parent, const char *new_name, unsigned int flags)
 {
 	UNCLOSED struct mnt_volume *v = NULL;
 	UNCLOSED struct mnt_volume *to = NULL;
@@ -540,8 +548,10 @@ static int link_or_name(struct mnt_volume *v, uint64_t ino, uint64_t dir_ino,
 		r = cfs_fs_link(v->fs, ino, dir_ino, name, n, NULL);
 	} else {
 		r = cfs_fs_lookup(v->fs, dir_ino, name, n, &other, NULL, NULL);
-		r = r == 0 ? -EEXIST : r != -ENOENT ? r :
-		    cfs_fs_name(v->fs, ino, dir_ino, name, n, NULL);
+		r = r == 0 ? -EEXIST
+		    : r != -ENOENT
+			    ? r
+			    : cfs_fs_name(v->fs, ino, dir_ino, name, n, NULL);
 	}
 	return r < 0 ? r : cfs_fs_getattr(v->fs, ino, ret, NULL);
 }

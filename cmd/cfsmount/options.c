@@ -14,16 +14,35 @@
 
 /* Handed on to libfuse and the kernel. */
 static const char *const handed_on[] = {
-	"suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async",
-	"dirsync", "nodiratime", NULL,
+	"suid", "nosuid", "dev",     "nodev",      "exec", "noexec",
+	"sync", "async",  "dirsync", "nodiratime", NULL,
 };
 
 /* Of mount(8), systemd and their like; x-... as well. */
 static const char *const ignored[] = {
-	"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser",
-	"users", "owner", "group", "lazytime", "nolazytime", "diratime",
-	"default_permissions", "nostrictatime", "iversion", "noiversion",
-	"mand", "nomand", "rw", "loud", "silent", NULL,
+	"defaults",
+	"auto",
+	"noauto",
+	"nofail",
+	"_netdev",
+	"user",
+	"nouser",
+	"users",
+	"owner",
+	"group",
+	"lazytime",
+	"nolazytime",
+	"diratime",
+	"default_permissions",
+	"nostrictatime",
+	"iversion",
+	"noiversion",
+	"mand",
+	"nomand",
+	"rw",
+	"loud",
+	"silent",
+	NULL,
 };
 
 static bool is_in(const char *const *list, const char *word)
@@ -57,8 +76,10 @@ static int set_snapdir(struct cfs_cmd *cmd, const char *value,
 	else if (strcmp(value, "off") == 0)
 		ret->snapdir = MNT_SNAPDIR_OFF;
 	else
-		return cfs_cmd_usage(cmd, "-o snapdir=%s: not one of hidden, "
-				     "visible, off", value);
+		return cfs_cmd_usage(cmd,
+				     "-o snapdir=%s: not one of hidden, "
+				     "visible, off",
+				     value);
 	return 0;
 }
 

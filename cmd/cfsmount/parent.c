@@ -8,11 +8,11 @@
 
 #include <sys/stat.h>
 
-#define KEPT	64u
+#define KEPT 64u
 
 struct kept {
 	const struct mnt_volume *v;
-	uint64_t	ino, serial, changes;
+	uint64_t ino, serial, changes;
 	struct mnt_parent parent;
 };
 
@@ -43,7 +43,9 @@ int mnt_parent_look(struct mnt_volume *v, uint64_t dir_ino,
 {
 	const struct mnt_keep keep = mnt_cache_look(v);
 	struct kept new = {
-		.v = v, .ino = dir_ino, .serial = keep.serial,
+		.v = v,
+		.ino = dir_ino,
+		.serial = keep.serial,
 		.changes = atomic_load(&changes),
 	};
 	struct cfs_inode inode;
@@ -56,7 +58,7 @@ int mnt_parent_look(struct mnt_volume *v, uint64_t dir_ino,
 	if (r < 0)
 		return r;
 	new.parent.gid = inode.gid;
-	new.parent.is_setgid = inode.mode & S_ISGID;
+	new.parent.is_setgid = inode.mode &S_ISGID;
 	r = cfs_fs_xattr_get(v->fs, dir_ino, MNT_ACL_DEFAULT, NULL, 0, &n,
 			     NULL);
 	if (r < 0 && r != -ENODATA)

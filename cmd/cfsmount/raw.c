@@ -21,36 +21,36 @@
 #include <sys/uio.h>
 
 /* Younger than the header. */
-#define OP_STATX	52
-#define ALLOW_MMAP	(UINT64_C(1) << 36)	/* FUSE_DIRECT_IO_ALLOW_MMAP */
+#define OP_STATX   52
+#define ALLOW_MMAP (UINT64_C(1) << 36) /* FUSE_DIRECT_IO_ALLOW_MMAP */
 
 struct statx_time {
-	int64_t		seconds;
-	uint32_t	nanoseconds;
-	int32_t		unused;
+	int64_t seconds;
+	uint32_t nanoseconds;
+	int32_t unused;
 };
 
 /* struct fuse_statx and what stands around it. */
 struct statx_out {
-	uint64_t	valid_seconds;
-	uint32_t	valid_nanoseconds;
-	uint32_t	flags;
-	uint64_t	spare[2];
-	uint32_t	mask, block_bytes;
-	uint64_t	attributes;
-	uint32_t	nlink, uid, gid;
-	uint16_t	mode, unused;
-	uint64_t	ino, size, blocks, attributes_mask;
+	uint64_t valid_seconds;
+	uint32_t valid_nanoseconds;
+	uint32_t flags;
+	uint64_t spare[2];
+	uint32_t mask, block_bytes;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, unused;
+	uint64_t ino, size, blocks, attributes_mask;
 	struct statx_time atime, btime, ctime, mtime;
-	uint32_t	rdev_major, rdev_minor, dev_major, dev_minor;
-	uint64_t	unused2[14];
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t unused2[14];
 };
 
 _Static_assert(sizeof(struct statx_out) == 32 + 256, "as the kernel has it");
 
 /* ---- the first exchange -------------------------------------------------- */
 
-static uint64_t init_wants;	/* of what the kernel offers */
+static uint64_t init_wants; /* of what the kernel offers */
 
 static void note_init(struct mnt *m, const struct fuse_in_header *in,
 		      size_t bytes)
@@ -59,8 +59,7 @@ static void note_init(struct mnt *m, const struct fuse_in_header *in,
 
 	m->init_unique = in->unique;
 	init_wants = FUSE_HANDLE_KILLPRIV_V2 & init->flags;
-	if (bytes >= sizeof(*in) + sizeof(*init) &&
-	    init->flags & FUSE_INIT_EXT)
+	if (bytes >= sizeof(*in) + sizeof(*init) && init->flags & FUSE_INIT_EXT)
 		init_wants |= (uint64_t)init->flags2 << 32 & ALLOW_MMAP;
 }
 
@@ -84,12 +83,13 @@ void mnt_raw_answer(struct mnt *m, struct iovec *iov, int count)
 
 /* ---- answers ------------------------------------------------------------- */
 
-static void answer(struct mnt *m, uint64_t unique, int error,
-		   const void *body, size_t bytes)
+static void answer(struct mnt *m, uint64_t unique, int error, const void *body,
+		   size_t bytes)
 {
 	struct fuse_out_header head = {
 		.len = (uint32_t)(sizeof(head) + (error ? 0 : bytes)),
-		.error = -error, .unique = unique,
+		.error = -error,
+		.unique = unique,
 	};
 	struct iovec iov[2] = {
 		{ &head, sizeof(head) },
@@ -97,7 +97,7 @@ static void answer(struct mnt *m, uint64_t unique, int error,
 	};
 	ssize_t n = writev(m->fd, iov, error || !bytes ? 1 : 2);
 
-	(void)n;	/* an interrupted request has nobody who waits */
+	(void)n; /* an interrupted request has nobody who waits */
 }
 
 static int errno_of(ssize_t r)
@@ -119,11 +119,12 @@ static void do_write(struct mnt *m, const struct fuse_in_header *in,
 	}
 	/* Where the file ends is not for the kernel to say: others append,
 	 * too.  But pages of its cache go where they belong. */
-	n = mnt_write_bytes(m, (struct mnt_file *)(uintptr_t)w->fh, w + 1,
-			    w->size, w->flags & O_APPEND &&
-				     !(w->write_flags & FUSE_WRITE_CACHE) ?
-				     CFS_FS_APPEND : w->offset,
-			    w->write_flags & FUSE_WRITE_KILL_SUIDGID);
+	n = mnt_write_bytes(
+		m, (struct mnt_file *)(uintptr_t)w->fh, w + 1, w->size,
+		w->flags & O_APPEND && !(w->write_flags & FUSE_WRITE_CACHE)
+			? CFS_FS_APPEND
+			: w->offset,
+		w->write_flags & FUSE_WRITE_KILL_SUIDGID);
 	if (n >= 0)
 		out.size = (uint32_t)n;
 	answer(m, in->unique, errno_of(n), &out, sizeof(out));
@@ -132,7 +133,8 @@ static void do_write(struct mnt *m, const struct fuse_in_header *in,
 static void fill_attr(const struct stat *st, struct fuse_attr *ret)
 {
 	*ret = (struct fuse_attr){
-		.ino = st->st_ino, .size = (uint64_t)st->st_size,
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
 		.blocks = (uint64_t)st->st_blocks,
 		.atime = (uint64_t)st->st_atim.tv_sec,
 		.mtime = (uint64_t)st->st_mtim.tv_sec,
@@ -140,8 +142,10 @@ static void fill_attr(const struct stat *st, struct fuse_attr *ret)
 		.atimensec = (uint32_t)st->st_atim.tv_nsec,
 		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
 		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
-		.mode = st->st_mode, .nlink = (uint32_t)st->st_nlink,
-		.uid = st->st_uid, .gid = st->st_gid,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
 		.blksize = (uint32_t)st->st_blksize,
 	};
 }
@@ -150,7 +154,10 @@ static void do_tmpfile(struct mnt *m, const struct fuse_in_header *in,
 		       size_t bytes)
 {
 	const struct fuse_create_in *c = (const void *)(in + 1);
-	struct { struct fuse_entry_out entry; struct fuse_open_out open; } out;
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out;
 	struct mnt_new what = { .uid = in->uid, .gid = in->gid };
 	struct fuse_entry_param e;
 	struct mnt_file *f = NULL;
@@ -191,9 +198,12 @@ static void fill_statx(const struct stat *st, const struct cfs_inode *inode,
 {
 	*out = (struct statx_out){
 		.mask = STATX_BASIC_STATS | STATX_BTIME,
-		.block_bytes = 4096, .nlink = (uint32_t)st->st_nlink,
-		.uid = st->st_uid, .gid = st->st_gid,
-		.mode = (uint16_t)st->st_mode, .ino = st->st_ino,
+		.block_bytes = 4096,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.mode = (uint16_t)st->st_mode,
+		.ino = st->st_ino,
 		.size = (uint64_t)st->st_size,
 		.blocks = (uint64_t)st->st_blocks,
 		.atime = statx_time(inode->atime_ns),
@@ -275,7 +285,8 @@ void mnt_plus_forget(void *buf, size_t bytes)
 	uint8_t *at = buf, *end = at + bytes;
 
 	while (end - at >= (ptrdiff_t)FUSE_NAME_OFFSET_DIRENTPLUS) {
-		struct fuse_direntplus *d = (struct fuse_direntplus *)(void *)at;
+		struct fuse_direntplus *d =
+			(struct fuse_direntplus *)(void *)at;
 
 		d->entry_out.entry_valid = 0;
 		d->entry_out.entry_valid_nsec = 0;

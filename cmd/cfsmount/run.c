@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 /* What others have asked for may end. */
-#define GRACE_MS	10000u
+#define GRACE_MS 10000u
 
 static void on_log(void *arg, enum cfs_log_level level, const char *line)
 {
@@ -45,9 +45,10 @@ static int serve(struct mnt *m, struct cfs_err *err)
 		return r;
 	}
 	logger = (struct cfs_logger){
-		.write = on_log, .context = m->cmd,
-		.max_level = m->cmd->is_verbose ? CFS_LOG_DEBUG :
-						  CFS_LOG_WARNING,
+		.write = on_log,
+		.context = m->cmd,
+		.max_level = m->cmd->is_verbose ? CFS_LOG_DEBUG
+						: CFS_LOG_WARNING,
 	};
 	r = cfs_serve_new(m->s, &logger, &m->serve, err);
 	return r < 0 ? r : cfs_serve_start(m->serve, &opt, err);
@@ -56,13 +57,12 @@ static int serve(struct mnt *m, struct cfs_err *err)
 /* Writable even to read a volume, where that can be: so others are answered. */
 static int open_pool(struct mnt *m, struct cfs_err *err)
 {
-	struct cfs_session_options opt = {
-		.is_writable = true, CFS_CMD_SESSION(m->cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = true,
+					   CFS_CMD_SESSION(m->cmd) };
 	int r = cfs_session_open(m->pool, &opt, &m->s, err);
 
-	if (m->opt.is_read_only && (r == -EROFS || r == -EACCES ||
-				    r == -EPERM)) {
+	if (m->opt.is_read_only &&
+	    (r == -EROFS || r == -EACCES || r == -EPERM)) {
 		opt.is_writable = false;
 		r = cfs_session_open(m->pool, &opt, &m->s, err);
 	}

@@ -18,11 +18,11 @@
 #include <string.h>
 
 /* Of clones and snapshots, and containers with high numbers. */
-#define HASHED_MIN	0x8000u
+#define HASHED_MIN 0x8000u
 
 struct identity {
-	unsigned int	slot;
-	uint32_t	generation;
+	unsigned int slot;
+	uint32_t generation;
 };
 
 static struct identity identify(const struct cfs_volume_info *info,
@@ -30,7 +30,8 @@ static struct identity identify(const struct cfs_volume_info *info,
 {
 	const bool is_plain = !snap && !strchr(info->name, '/');
 	const uint64_t numbers[] = {
-		is_plain ? 0 : info->volume_id, snap ? snap->stamp : 0,
+		is_plain ? 0 : info->volume_id,
+		snap ? snap->stamp : 0,
 		snap ? 1 : 0,
 	};
 	const uint64_t seed = cfs_xxh3(info->container_uuid,
@@ -80,11 +81,11 @@ int mnt_slot_take(struct mnt *m, struct mnt_volume *v, struct cfs_err *err)
 /* ---- the way back -------------------------------------------------------- */
 
 struct search {
-	unsigned int	slot;
+	unsigned int slot;
 	CFS_VEC(struct cfs_volume_info) volumes;
-	const struct cfs_volume_info *of;	/* the one that is looked at */
-	char		name[260];		/* empty: not found yet */
-	char		snap[128];
+	const struct cfs_volume_info *of; /* the one that is looked at */
+	char name[260];                   /* empty: not found yet */
+	char snap[128];
 };
 
 static int keep_volume(void *arg, const struct cfs_volume_info *info)

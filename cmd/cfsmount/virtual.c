@@ -16,14 +16,14 @@
 #include <string.h>
 
 enum kind {
-	ROOT,			/* of a pool */
-	ALL_SNAPSHOTS,		/* .snapshots of a pool */
+	ROOT,          /* of a pool */
+	ALL_SNAPSHOTS, /* .snapshots of a pool */
 	ALL_CLONES,
-	SNAPSHOTS,		/* of a volume */
+	SNAPSHOTS, /* of a volume */
 	CLONES,
 };
 
-#define CLONES_NAME	".clones"
+#define CLONES_NAME ".clones"
 
 static fuse_ino_t node_of(enum kind kind, unsigned int slot)
 {
@@ -35,8 +35,7 @@ static fuse_ino_t node_of(enum kind kind, unsigned int slot)
 
 static enum kind kind_of(fuse_ino_t node)
 {
-	return node == FUSE_ROOT_ID ? ROOT :
-	       (enum kind)(node >> 16 & 0xffff);
+	return node == FUSE_ROOT_ID ? ROOT : (enum kind)(node >> 16 & 0xffff);
 }
 
 fuse_ino_t mnt_virtual_snapshots(const struct mnt_volume *v)
@@ -71,8 +70,12 @@ static struct mnt_volume *volume_of(struct mnt *m, fuse_ino_t node)
 void mnt_virtual_attr(struct mnt *m, fuse_ino_t node, struct stat *ret)
 {
 	*ret = (struct stat){
-		.st_ino = node, .st_mode = S_IFDIR | 0555, .st_nlink = 2,
-		.st_blksize = 4096, .st_atim = m->since, .st_mtim = m->since,
+		.st_ino = node,
+		.st_mode = S_IFDIR | 0555,
+		.st_nlink = 2,
+		.st_blksize = 4096,
+		.st_atim = m->since,
+		.st_mtim = m->since,
 		.st_ctim = m->since,
 	};
 }
@@ -85,7 +88,8 @@ static int found_virtual(struct mnt *m, struct mnt_volume *v, enum kind kind,
 	*ret = (struct fuse_entry_param){
 		.ino = node_of(kind, v ? v->slot : 0),
 		.generation = v ? v->generation : 0,
-		.attr_timeout = 1, .entry_timeout = 1,
+		.attr_timeout = 1,
+		.entry_timeout = 1,
 	};
 	mnt_virtual_attr(m, ret->ino, &ret->attr);
 	if (v)
@@ -103,7 +107,8 @@ static int found_volume(struct mnt *m, const char *name, const char *snap,
 	if (r < 0)
 		return r;
 	*ret = (struct fuse_entry_param){
-		.ino = mnt_node(v, v->root_ino), .generation = v->generation,
+		.ino = mnt_node(v, v->root_ino),
+		.generation = v->generation,
 		.entry_timeout = 1,
 	};
 	r = mnt_stat_of(v, v->root_ino, &ret->attr);
@@ -144,8 +149,9 @@ static int found_parent(struct mnt *m, struct mnt_volume *v, enum kind kind,
 	if (kind <= ALL_CLONES)
 		return found_virtual(m, NULL, ROOT, ret);
 	if (m->is_whole)
-		return found_virtual(m, NULL, kind == CLONES ? ALL_CLONES :
-				     ALL_SNAPSHOTS, ret);
+		return found_virtual(
+			m, NULL, kind == CLONES ? ALL_CLONES : ALL_SNAPSHOTS,
+			ret);
 	return found_volume(m, v->name, NULL, ret);
 }
 
@@ -160,8 +166,8 @@ int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
 		v = volume_of(m, parent);
 		if (v || kind <= ALL_CLONES)
-			r = name[1] ? found_parent(m, v, kind, ret) :
-				      found_virtual(m, v, kind, ret);
+			r = name[1] ? found_parent(m, v, kind, ret)
+				    : found_virtual(m, v, kind, ret);
 		mnt_volume_put(v);
 		return r;
 	}
@@ -173,8 +179,9 @@ int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 			return found_virtual(m, NULL, ALL_SNAPSHOTS, ret);
 		if (strcmp(name, CLONES_NAME) == 0)
 			return found_virtual(m, NULL, ALL_CLONES, ret);
-		return cfs_name_check("", name, NULL) < 0 ? -ENOENT :
-		       found_volume(m, name, NULL, ret);
+		return cfs_name_check("", name, NULL) < 0
+			       ? -ENOENT
+			       : found_volume(m, name, NULL, ret);
 	case ALL_SNAPSHOTS:
 		return found_for(m, name, SNAPSHOTS, ret);
 	case ALL_CLONES:
@@ -184,8 +191,9 @@ int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 		v = volume_of(m, parent);
 		if (!v)
 			return -ESTALE;
-		r = cfs_name_check("", name, NULL) < 0 ? -ENOENT :
-		    found_below(m, v, kind, name, ret);
+		r = cfs_name_check("", name, NULL) < 0
+			    ? -ENOENT
+			    : found_below(m, v, kind, name, ret);
 		mnt_volume_put(v);
 		return r;
 	}
@@ -195,8 +203,8 @@ int mnt_virtual_lookup(struct mnt *m, fuse_ino_t parent, const char *name,
 /* ---- listing ------------------------------------------------------------- */
 
 struct listing {
-	enum kind	kind;
-	const char	*below;		/* CLONES */
+	enum kind kind;
+	const char *below; /* CLONES */
 	CFS_VEC(struct mnt_name) names;
 };
 
@@ -248,8 +256,7 @@ static void find_roots(struct mnt *m, struct listing *l)
 		(void)snprintf(name, sizeof(name), "%s%s%s",
 			       l->below ? l->below : "", l->below ? "/" : "",
 			       e->name);
-		if (cfs_session_place_find(m->s, name, NULL, &place,
-					   NULL) == 0)
+		if (cfs_session_place_find(m->s, name, NULL, &place, NULL) == 0)
 			e->node |= place.ino;
 	}
 }
@@ -264,7 +271,7 @@ static int list_volumes(struct mnt *m, struct listing *l)
 }
 
 struct snapshot_listing {
-	struct listing	*l;
+	struct listing *l;
 	struct mnt_volume *of;
 	struct cfs_volume_info info;
 };
@@ -283,8 +290,9 @@ static int list_snapshots(struct mnt *m, struct mnt_volume *v,
 	struct snapshot_listing s = { .l = l, .of = v };
 	int r = cfs_session_volume(m->s, v->name, &s.info, NULL);
 
-	return r < 0 ? r : cfs_session_snapshots(m->s, v->name, false,
-						 add_snapshot, &s, NULL);
+	return r < 0 ? r
+		     : cfs_session_snapshots(m->s, v->name, false, add_snapshot,
+					     &s, NULL);
 }
 
 static int list_into(struct mnt *m, struct mnt_volume *v, struct listing *l)
@@ -315,8 +323,8 @@ int mnt_virtual_list(struct mnt *m, fuse_ino_t dir, struct mnt_name **ret,
 	struct listing l = { .kind = kind_of(dir) };
 	struct mnt_volume *v = volume_of(m, dir);
 	unsigned int slot;
-	int r = mnt_virtual_slot(dir, &slot) && !v ? -ESTALE :
-		list_into(m, v, &l);
+	int r = mnt_virtual_slot(dir, &slot) && !v ? -ESTALE
+						   : list_into(m, v, &l);
 
 	mnt_volume_put(v);
 	if (r < 0) {

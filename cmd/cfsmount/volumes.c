@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IDLE_NS		(2 * CFS_NS_PER_S)
+#define IDLE_NS (2 * CFS_NS_PER_S)
 
 static uint64_t now_ns(void)
 {
@@ -163,7 +163,7 @@ struct mnt_volume *mnt_volume_of(struct mnt *m, fuse_ino_t node,
 	}
 	*ret_ino = node & MNT_INO_MASK;
 	if (slot == 0)
-		return m->slots[0];	/* NULL in a whole pool */
+		return m->slots[0]; /* NULL in a whole pool */
 	return mnt_volume_at(m, slot);
 }
 
@@ -210,14 +210,13 @@ static void ask_to_forget(struct mnt *m, fuse_ino_t parent, const char *name)
 	if (parent != FUSE_ROOT_ID)
 		return;
 	for (int i = 0; i < 2; i++)
-		(void)fuse_lowlevel_notify_inval_entry(m->se,
-						       mnt_virtual_all(i == 0),
-						       name, strlen(name));
+		(void)fuse_lowlevel_notify_inval_entry(
+			m->se, mnt_virtual_all(i == 0), name, strlen(name));
 }
 
 struct gone {
-	fuse_ino_t	parent;
-	char		name[CFS_FILE_NAME_BYTES_MAX + 1];
+	fuse_ino_t parent;
+	char name[CFS_FILE_NAME_BYTES_MAX + 1];
 };
 
 /* What the kernel found it as; false: it cannot be known. */
@@ -235,10 +234,13 @@ static bool where_is(struct mnt *m, const struct mnt_volume *v,
 		of = find(m, name, NULL);
 	if ((v->snap || slash) && !of)
 		return false;
-	ret->parent = v->snap ? mnt_virtual_snapshots(of) :
-		      slash ? mnt_virtual_clones(of) : FUSE_ROOT_ID;
+	ret->parent = v->snap ? mnt_virtual_snapshots(of)
+		      : slash ? mnt_virtual_clones(of)
+			      : FUSE_ROOT_ID;
 	(void)snprintf(ret->name, sizeof(ret->name), "%s",
-		       v->snap ? v->snap : slash ? slash + 1 : v->name);
+		       v->snap ? v->snap
+		       : slash ? slash + 1
+			       : v->name);
 	return true;
 }
 

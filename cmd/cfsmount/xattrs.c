@@ -13,8 +13,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define UNCLOSED	__attribute__((cleanup(put_volume)))
-#define GROUPS_MAX	1024
+#define UNCLOSED   __attribute__((cleanup(put_volume)))
+#define GROUPS_MAX 1024
 
 static void put_volume(struct mnt_volume **v)
 {
@@ -106,8 +106,8 @@ static int set_access(fuse_req_t req, struct mnt_volume *v, uint64_t ino,
 		return r;
 	if (attr.mode & S_ISGID && !is_in_group(req, inode.gid))
 		attr.mode &= ~(uint32_t)S_ISGID;
-	r2 = r == 1 ? cfs_fs_xattr_remove(v->fs, ino, MNT_ACL_ACCESS, NULL) :
-		      cfs_fs_xattr_set(v->fs, ino, MNT_ACL_ACCESS, value, size,
+	r2 = r == 1 ? cfs_fs_xattr_remove(v->fs, ino, MNT_ACL_ACCESS, NULL)
+		    : cfs_fs_xattr_set(v->fs, ino, MNT_ACL_ACCESS, value, size,
 				       0, NULL);
 	if (r2 < 0 && r2 != -ENODATA)
 		return r2;
@@ -208,8 +208,9 @@ void mnt_getxattr(fuse_req_t req, fuse_ino_t node, const char *name,
 		return;
 	}
 	buf = size ? malloc(size) : NULL;
-	r = size && !buf ? -ENOMEM :
-	    cfs_fs_xattr_get(v->fs, ino, name, buf, size, &n, NULL);
+	r = size && !buf
+		    ? -ENOMEM
+		    : cfs_fs_xattr_get(v->fs, ino, name, buf, size, &n, NULL);
 	if (r < 0)
 		reply_node_err(req, r);
 	else if (!size)
@@ -253,9 +254,9 @@ void mnt_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
 	v = begin(req, node, false, &ino);
 	if (!v)
 		return;
-	r = !buf ? -ENOMEM :
-	    cfs_fs_xattr_list(v->fs, ino, buf, CFS_FS_XATTR_LIST_BYTES_MAX,
-			      &n, NULL);
+	r = !buf ? -ENOMEM
+		 : cfs_fs_xattr_list(v->fs, ino, buf,
+				     CFS_FS_XATTR_LIST_BYTES_MAX, &n, NULL);
 	if (r < 0) {
 		reply_node_err(req, r);
 		return;
@@ -278,8 +279,8 @@ void mnt_removexattr(fuse_req_t req, fuse_ino_t node, const char *name)
 	v = begin(req, node, true, &ino);
 	if (!v)
 		return;
-	r = is_known(name) ? cfs_fs_xattr_remove(v->fs, ino, name, NULL) :
-			     -EOPNOTSUPP;
+	r = is_known(name) ? cfs_fs_xattr_remove(v->fs, ino, name, NULL)
+			   : -EOPNOTSUPP;
 	if (is_acl(name)) {
 		mnt_parent_changed();
 		r = r == -ENODATA ? 0 : r;

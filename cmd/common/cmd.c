@@ -33,8 +33,8 @@ static const char *env(const char *name)
 
 static bool wants_color(const struct cfs_cmd *cmd)
 {
-	const char *how = is_set(cmd, "color") ?
-			  cfs_cmd_str(cmd, "color", NULL) : "auto";
+	const char *how = is_set(cmd, "color") ? cfs_cmd_str(cmd, "color", NULL)
+					       : "auto";
 	const char *term = env("TERM");
 
 	if (env("NO_COLOR") || !strcmp(how, "never"))
@@ -119,8 +119,8 @@ int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err)
 	cmd->is_bytes = is_set(cmd, "bytes");
 	cmd->has_color = wants_color(cmd);
 	cmd->has_wait = is_set(cmd, "wait");
-	cmd->wait_ns = cmd->has_wait ? cfs_cmd_u64(cmd, "wait", 0) :
-				       WAIT_NS_DEFAULT;
+	cmd->wait_ns = cmd->has_wait ? cfs_cmd_u64(cmd, "wait", 0)
+				     : WAIT_NS_DEFAULT;
 	cmd->wait_seconds = (unsigned int)CFS_MIN(
 		cfs_div_up(cmd->wait_ns, CFS_NS_PER_S), (uint64_t)UINT_MAX);
 	cmd->env_pool = env("CFS_POOL");
@@ -198,7 +198,7 @@ int cfs_cmd_size(struct cfs_cmd *cmd, unsigned int index, uint64_t *ret)
 {
 	int r = cfs_size_parse(cmd->operands[index], ret, &cmd->err);
 
-	if (r < 0)		/* also -EOVERFLOW: it is misuse all the same */
+	if (r < 0) /* also -EOVERFLOW: it is misuse all the same */
 		return cmd->err.code = -EINVAL;
 	return 0;
 }
@@ -251,8 +251,8 @@ static void print_error(const struct cfs_cmd *cmd, const char *object,
 		return;
 	}
 	shown = cfs_text_escape_dup(object, strlen(object));
-	cfs_stderr_line("%s: %s: %s", cmd->tool->name,
-			shown ? shown : "?", msg);
+	cfs_stderr_line("%s: %s: %s", cmd->tool->name, shown ? shown : "?",
+			msg);
 	free(shown);
 }
 
@@ -266,13 +266,13 @@ int cfs_cmd_fail(struct cfs_cmd *cmd, const char *object,
 	cmd->has_failed = true;
 	cmd->last_code = code;
 	if (code == -EPIPE && cmd->is_pipe_closed)
-		return code;	/* the reader went away: not an error */
+		return code; /* the reader went away: not an error */
 	if (cmd->is_usage) {
 		print_usage(cmd, err->msg);
 		cmd->is_usage = false;
 	} else {
-		print_error(cmd, object, err->msg[0] ? err->msg :
-			    strerror(-code));
+		print_error(cmd, object,
+			    err->msg[0] ? err->msg : strerror(-code));
 	}
 	status = cfs_status_of(code, is_fsck);
 	cmd->status = cfs_status_join(cmd->status, status, is_fsck);
@@ -303,13 +303,14 @@ int cfs_cmd_wrap(struct cfs_cmd *cmd, const char *object, int r)
 int cfs_cmd_taken(struct cfs_cmd *cmd, const char *name, int r)
 {
 	if (r == -EEXIST)
-		(void)cfs_err_set(&cmd->err, r, "%s exists already: choose "
-				  "another name", name);
+		(void)cfs_err_set(&cmd->err, r,
+				  "%s exists already: choose "
+				  "another name",
+				  name);
 	return r;
 }
 
 void cfs_cmd_raise(struct cfs_cmd *cmd, int status)
 {
-	cmd->status = cfs_status_join(cmd->status, status,
-				      cmd->tool->is_fsck);
+	cmd->status = cfs_status_join(cmd->status, status, cmd->tool->is_fsck);
 }

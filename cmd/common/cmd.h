@@ -23,54 +23,54 @@
 #include <stdio.h>
 
 struct cfs_cmd {
-	const struct cfs_tool	*tool;
-	const struct cfs_verb	*verb;
-	struct cfs_args		args;
-	char			**operands;	/* as args.operands */
-	unsigned int		operand_count;
-	void			*context;	/* of a shell; else NULL */
+	const struct cfs_tool *tool;
+	const struct cfs_verb *verb;
+	struct cfs_args args;
+	char **operands; /* as args.operands */
+	unsigned int operand_count;
+	void *context; /* of a shell; else NULL */
 
 	/* The common options. */
-	bool		is_json;	/* also with --json-lines */
-	bool		is_json_lines;
-	bool		is_quiet;
-	bool		is_verbose;
-	bool		is_dry_run;
-	bool		is_yes;
-	bool		is_force;
-	bool		is_bytes;	/* plain numbers, no IEC units */
-	bool		has_color;	/* on standard output */
-	bool		has_wait;	/* --wait was given */
-	uint64_t	wait_ns;	/* 10 s if not */
-	unsigned int	wait_seconds;	/* the same, rounded up */
+	bool is_json; /* also with --json-lines */
+	bool is_json_lines;
+	bool is_quiet;
+	bool is_verbose;
+	bool is_dry_run;
+	bool is_yes;
+	bool is_force;
+	bool is_bytes;             /* plain numbers, no IEC units */
+	bool has_color;            /* on standard output */
+	bool has_wait;             /* --wait was given */
+	uint64_t wait_ns;          /* 10 s if not */
+	unsigned int wait_seconds; /* the same, rounded up */
 	/* --search, then $CFS_SEARCH; ends with NULL */
-	const char	**search;
-	size_t		search_count;
-	const char	*env_pool;	/* $CFS_POOL or NULL */
-	const char	*env_run;	/* $CFS_RUN or NULL */
-	const char	*env_lease;	/* $CFS_LEASE or NULL */
-	unsigned int	io_mode;	/* $CFS_IO: enum cfs_io_mode */
+	const char **search;
+	size_t search_count;
+	const char *env_pool;  /* $CFS_POOL or NULL */
+	const char *env_run;   /* $CFS_RUN or NULL */
+	const char *env_lease; /* $CFS_LEASE or NULL */
+	unsigned int io_mode;  /* $CFS_IO: enum cfs_io_mode */
 	/* $CFS_TLS_CERT, _KEY, _CA or NULL */
-	const char	*env_tls_cert, *env_tls_key, *env_tls_ca;
+	const char *env_tls_cert, *env_tls_key, *env_tls_ca;
 
 	/* For results and for what run() returns. */
-	struct cfs_err	err;
-	struct cfs_out	*out;		/* the JSON document, an open object */
-	FILE		*text;		/* in memory */
+	struct cfs_err err;
+	struct cfs_out *out; /* the JSON document, an open object */
+	FILE *text;          /* in memory */
 
 	/* Of the files of this folder. */
-	struct cfs_progress *progress;	/* the one that has begun; NULL */
-	char		*search_text;
-	char		*text_buf;
-	size_t		text_bytes;
-	int		status;
-	int		last_code;
-	bool		has_failed;
-	bool		keeps_output;	/* may be set: see KEEPS_OUTPUT */
-	const char	*items;		/* may be set: instead of the verb's */
-	bool		owns_stdout;
-	bool		is_pipe_closed;
-	bool		is_usage;
+	struct cfs_progress *progress; /* the one that has begun; NULL */
+	char *search_text;
+	char *text_buf;
+	size_t text_bytes;
+	int status;
+	int last_code;
+	bool has_failed;
+	bool keeps_output; /* may be set: see KEEPS_OUTPUT */
+	const char *items; /* may be set: instead of the verb's */
+	bool owns_stdout;
+	bool is_pipe_closed;
+	bool is_usage;
 };
 
 /* ---------------------------------------------------------------- input */
@@ -117,8 +117,7 @@ void cfs_cmd_say(struct cfs_cmd *cmd, const char *fmt, ...) CFS_PRINTF(2, 3);
 
 /* A line on standard error: a warning, unless --quiet; only with --verbose. */
 void cfs_cmd_warn(struct cfs_cmd *cmd, const char *fmt, ...) CFS_PRINTF(2, 3);
-void cfs_cmd_detail(struct cfs_cmd *cmd, const char *fmt, ...)
-	CFS_PRINTF(2, 3);
+void cfs_cmd_detail(struct cfs_cmd *cmd, const char *fmt, ...) CFS_PRINTF(2, 3);
 
 /* The warning of a library: one line.  A callback; @cmd is a struct cfs_cmd. */
 void cfs_cmd_warn_line(void *cmd, const char *line);
@@ -174,8 +173,8 @@ void cfs_cmd_raise(struct cfs_cmd *cmd, int status);
  * volume vm0 and its 3 snapshots").  Asks on a terminal.  Returns 0: go on,
  * also with --yes or --dry-run; CFS_REFUSED with cmd->err set.
  */
-int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object,
-		    const char *fmt, ...) CFS_PRINTF(3, 4);
+int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object, const char *fmt,
+		    ...) CFS_PRINTF(3, 4);
 
 /*
  * Whether SIGINT or SIGTERM asked to stop.  A callback for libcore, which
@@ -189,20 +188,14 @@ bool cfs_cmd_is_stopped(void *unused);
  *		.is_writable = true, CFS_CMD_SESSION(cmd)
  *	};
  */
-#define CFS_CMD_SESSION(cmd) \
-	.is_dry_run = (cmd)->is_dry_run, \
-	.wait_seconds = (cmd)->wait_seconds, \
-	.search = (cmd)->search, \
-	.search_count = (cmd)->search_count, \
-	.tls_cert = (cmd)->env_tls_cert, \
-	.tls_key = (cmd)->env_tls_key, \
-	.tls_ca = (cmd)->env_tls_ca, \
-	.lease = (cmd)->env_lease, \
-	.io_mode = (enum cfs_io_mode)(cmd)->io_mode, \
-	.stop = cfs_cmd_is_stopped, \
-	.progress = cfs_cmd_progress, \
-	.warn = cfs_cmd_warn_line, \
-	.arg = (cmd)
+#define CFS_CMD_SESSION(cmd)                                                   \
+	.is_dry_run = (cmd)->is_dry_run, .wait_seconds = (cmd)->wait_seconds,  \
+	.search = (cmd)->search, .search_count = (cmd)->search_count,          \
+	.tls_cert = (cmd)->env_tls_cert, .tls_key = (cmd)->env_tls_key,        \
+	.tls_ca = (cmd)->env_tls_ca, .lease = (cmd)->env_lease,                \
+	.io_mode = (enum cfs_io_mode)(cmd)->io_mode,                           \
+	.stop = cfs_cmd_is_stopped, .progress = cfs_cmd_progress,              \
+	.warn = cfs_cmd_warn_line, .arg = (cmd)
 
 /*
  * Done so far, for the progress that cfs_progress_begin began (progress.h);

@@ -109,8 +109,8 @@ static int render_json(const struct cfs_cmd *cmd, bool is_lines, char **ret,
 	if (!f)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	if (is_lines)
-		r = cfs_out_dump_lines(cmd->out,
-				       cmd->items ? cmd->items : "", f, err);
+		r = cfs_out_dump_lines(cmd->out, cmd->items ? cmd->items : "",
+				       f, err);
 	else
 		r = cfs_out_dump(cmd->out, false, f, err);
 	if (fclose(f) && r == 0)
@@ -201,7 +201,7 @@ void cfs_cmd_finish(struct cfs_cmd *cmd)
 		return;
 	r = flush(cmd, cmd->is_json_lines);
 	if (r == -EPIPE)
-		cmd->is_pipe_closed = false;	/* the work itself is done */
+		cmd->is_pipe_closed = false; /* the work itself is done */
 	else if (r < 0)
 		cfs_cmd_fail(cmd, NULL, &cmd->err);
 }

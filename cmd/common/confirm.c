@@ -34,8 +34,8 @@ static int read_answer(char *ret)
 	return 0;
 }
 
-int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object,
-		    const char *fmt, ...)
+int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object, const char *fmt,
+		    ...)
 {
 	char what[CFS_ERR_BYTES / 2], question[CFS_ERR_BYTES];
 	struct cfs_err line = CFS_ERR_INIT;
@@ -49,8 +49,10 @@ int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object,
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
 	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-		return cfs_err_set(&cmd->err, CFS_REFUSED, "%s: this destroys "
-				   "%s: give --yes to do it", object, what);
+		return cfs_err_set(&cmd->err, CFS_REFUSED,
+				   "%s: this destroys "
+				   "%s: give --yes to do it",
+				   object, what);
 	/* As an error, so that control characters do no harm. */
 	(void)cfs_err_set(&line, CFS_REFUSED, "%s: this destroys %s", object,
 			  what);
@@ -59,10 +61,14 @@ int cfs_cmd_confirm(struct cfs_cmd *cmd, const char *object,
 	(void)cfs_write_all(STDERR_FILENO, question, strlen(question));
 	r = read_answer(&answer);
 	if (r < 0)
-		return cfs_err_set(&cmd->err, r, "%s: stopped, nothing was "
-				   "changed", object);
+		return cfs_err_set(&cmd->err, r,
+				   "%s: stopped, nothing was "
+				   "changed",
+				   object);
 	if (answer != 'y' && answer != 'Y')
-		return cfs_err_set(&cmd->err, CFS_REFUSED, "%s: not done, "
-				   "nothing was changed", object);
+		return cfs_err_set(&cmd->err, CFS_REFUSED,
+				   "%s: not done, "
+				   "nothing was changed",
+				   object);
 	return 0;
 }

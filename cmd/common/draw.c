@@ -22,10 +22,10 @@ static const struct lines box = { "├─ ", "└─ ", "│  ", "   " };
 static const struct lines ascii = { "|- ", "`- ", "|  ", "   " };
 
 struct drawing {
-	const struct cfs_draw_node	*nodes;
-	size_t				count;
-	const struct lines		*lines;
-	FILE				*to;
+	const struct cfs_draw_node *nodes;
+	size_t count;
+	const struct lines *lines;
+	FILE *to;
 };
 
 static bool is_root(const struct drawing *d, size_t i)
@@ -88,7 +88,9 @@ void cfs_draw_tree(struct cfs_cmd *cmd, const struct cfs_draw_node *nodes,
 		   size_t count)
 {
 	struct drawing d = {
-		.nodes = nodes, .count = count, .to = cmd->text,
+		.nodes = nodes,
+		.count = count,
+		.to = cmd->text,
 		.lines = has_utf8() ? &box : &ascii,
 	};
 	size_t i;

@@ -8,14 +8,14 @@
 #include <ctype.h>
 #include <string.h>
 
-#define COLUMNS 79u
+#define COLUMNS     79u
 #define HELP_COLUMN 26u
 
 bool cfs_opt_argument(const struct cfs_opt *opt, struct cfs_opt_argument *ret)
 {
 	static const char *const names[] = {
-		[CFS_OPT_STRING] = "TEXT", [CFS_OPT_U64] = "N",
-		[CFS_OPT_SIZE] = "SIZE", [CFS_OPT_DURATION] = "TIME",
+		[CFS_OPT_STRING] = "TEXT",   [CFS_OPT_U64] = "N",
+		[CFS_OPT_SIZE] = "SIZE",     [CFS_OPT_DURATION] = "TIME",
 		[CFS_OPT_RANGE] = "OFF:LEN",
 	};
 	const char *from = opt->argument;
@@ -24,8 +24,8 @@ bool cfs_opt_argument(const struct cfs_opt *opt, struct cfs_opt_argument *ret)
 	if (opt->type == CFS_OPT_FLAG || opt->is_optional)
 		return false;
 	if (!from)
-		from = opt->type == CFS_OPT_CHOICE ? opt->choices :
-		       names[opt->type];
+		from = opt->type == CFS_OPT_CHOICE ? opt->choices
+						   : names[opt->type];
 	(void)snprintf(ret->text, sizeof(ret->text), "%s", from);
 	for (p = ret->text; opt->type == CFS_OPT_CHOICE && *p; p++) {
 		if (*p == ' ')
@@ -109,21 +109,23 @@ static void put_option(FILE *to, const struct cfs_opt *opt, bool has_letter)
 		n = snprintf(left, sizeof(left), "  -%c%s%s", opt->letter,
 			     has_arg ? " " : "", has_arg ? arg.text : "");
 	else if (has_letter)
-		n = snprintf(left, sizeof(left), "  -%c, --%s%s%s",
-			     opt->letter, opt->name, has_arg ? " " : "",
+		n = snprintf(left, sizeof(left), "  -%c, --%s%s%s", opt->letter,
+			     opt->name, has_arg ? " " : "",
 			     has_arg ? arg.text : "");
 	else
 		n = snprintf(left, sizeof(left), "      --%s%s%s%s", opt->name,
-			     opt->is_optional ? "[=" : has_arg ? " " : "",
-			     opt->is_optional ? opt->argument :
-			     has_arg ? arg.text : "",
+			     opt->is_optional ? "[="
+			     : has_arg        ? " "
+					      : "",
+			     opt->is_optional ? opt->argument
+			     : has_arg        ? arg.text
+					      : "",
 			     opt->is_optional ? "]" : "");
 	if (n + 2 > (int)HELP_COLUMN)
 		fprintf(to, "%s\n%*s", left, (int)HELP_COLUMN, "");
 	else
 		fprintf(to, "%-*s", (int)HELP_COLUMN, left);
-	put_wrapped(to, opt->help, strlen(opt->help), HELP_COLUMN,
-		    HELP_COLUMN);
+	put_wrapped(to, opt->help, strlen(opt->help), HELP_COLUMN, HELP_COLUMN);
 }
 
 /* Whether a letter still leads to @opt: a verb's own options come first. */

@@ -16,8 +16,8 @@
 #include <string.h>
 
 static const char *const type_names[] = {
-	[CFS_OPT_FLAG] = "flag", [CFS_OPT_STRING] = "string",
-	[CFS_OPT_U64] = "number", [CFS_OPT_SIZE] = "size",
+	[CFS_OPT_FLAG] = "flag",         [CFS_OPT_STRING] = "string",
+	[CFS_OPT_U64] = "number",        [CFS_OPT_SIZE] = "size",
 	[CFS_OPT_DURATION] = "duration", [CFS_OPT_CHOICE] = "choice",
 	[CFS_OPT_RANGE] = "range",
 };
@@ -141,7 +141,7 @@ static int list_verb(FILE *to, struct cfs_out *out, const char *name,
 		letter = args.opts[i]->letter;
 		for (k = 0; k < i; k++) {
 			if (args.opts[k]->letter == letter)
-				letter = 0;	/* taken by the verb's own */
+				letter = 0; /* taken by the verb's own */
 		}
 		if (to)
 			put_option(to, name, args.opts[i], letter);
@@ -152,8 +152,8 @@ static int list_verb(FILE *to, struct cfs_out *out, const char *name,
 	return r;
 }
 
-int cfs_list_options(FILE *to, struct cfs_out *out,
-		     const struct cfs_tool *tool, struct cfs_err *err)
+int cfs_list_options(FILE *to, struct cfs_out *out, const struct cfs_tool *tool,
+		     struct cfs_err *err)
 {
 	const struct cfs_verb *verb;
 	size_t i;

@@ -90,13 +90,15 @@ static int check_bytes(const char *what, const char *name, size_t length,
 		if (is_name_char(name[i]))
 			continue;
 		if (name[i] > ' ' && name[i] < 0x7f)
-			return cfs_err_set(err, -EINVAL,
+			return cfs_err_set(
+				err, -EINVAL,
 				"%s has a '%c': only A-Z a-z 0-9 . _ - are "
-				"allowed", what, name[i]);
+				"allowed",
+				what, name[i]);
 		return cfs_err_set(err, -EINVAL,
 				   "%s has a byte 0x%02x: only A-Z a-z 0-9 . "
-				   "_ - are allowed", what,
-				   (unsigned int)(unsigned char)name[i]);
+				   "_ - are allowed",
+				   what, (unsigned int)(unsigned char)name[i]);
 	}
 	return 0;
 }
@@ -106,8 +108,7 @@ int cfs_name_check(const char *what, const char *name, struct cfs_err *err)
 	return check_bytes(what, name, strlen(name), err);
 }
 
-int cfs_name_parse_snap(const char *text, const char **ret,
-			struct cfs_err *err)
+int cfs_name_parse_snap(const char *text, const char **ret, struct cfs_err *err)
 {
 	const char *name = text[0] == '@' ? text + 1 : text;
 	int r;
@@ -160,7 +161,8 @@ static int parse_pool(const char *text, const char *env_pool,
 	if (!text[0])
 		return cfs_err_set(err, -EINVAL, "the name is empty");
 	if (!env_pool || !env_pool[0])
-		return cfs_err_set(err, -EINVAL, "a name that begins with ':' "
+		return cfs_err_set(err, -EINVAL,
+				   "a name that begins with ':' "
 				   "needs a pool in $CFS_POOL");
 	name->is_env_pool = true;
 	return copy(env_pool, strlen(env_pool), &name->pool, err);
@@ -175,10 +177,12 @@ static int parse_volume(const char *text, size_t length, unsigned int allow,
 	int r;
 
 	if (!length)
-		return cfs_err_set(err, -EINVAL, "no volume is named behind "
+		return cfs_err_set(err, -EINVAL,
+				   "no volume is named behind "
 				   "the ':'");
 	if (slash == text)
-		return cfs_err_set(err, -EINVAL, "a path needs a volume before "
+		return cfs_err_set(err, -EINVAL,
+				   "a path needs a volume before "
 				   "it: POOL:VOLUME:/path");
 	r = check_bytes("volume name", text, head, err);
 	if (r == 0 && slash)
@@ -187,7 +191,8 @@ static int parse_volume(const char *text, size_t length, unsigned int allow,
 	if (r < 0)
 		return r;
 	if (slash && !(allow & CFS_NAME_CLONE))
-		return cfs_err_set(err, -EINVAL, "a container is wanted here, "
+		return cfs_err_set(err, -EINVAL,
+				   "a container is wanted here, "
 				   "not a clone");
 	r = copy(text, length, &name->volume, err);
 	if (r == 0)

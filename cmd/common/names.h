@@ -20,16 +20,16 @@
 
 /* Which parts an operand may have, and which it must. */
 enum cfs_name_part {
-	CFS_NAME_VOLUME	= 1u << 0,
-	CFS_NAME_CLONE	= 1u << 1,	/* "/CLONE" may stand in VOLUME */
-	CFS_NAME_SNAP	= 1u << 2,
-	CFS_NAME_PATH	= 1u << 3,
-	CFS_NAME_RANGE	= 1u << 4,	/* SNAP may be FIRST..LAST */
+	CFS_NAME_VOLUME = 1u << 0,
+	CFS_NAME_CLONE = 1u << 1, /* "/CLONE" may stand in VOLUME */
+	CFS_NAME_SNAP = 1u << 2,
+	CFS_NAME_PATH = 1u << 3,
+	CFS_NAME_RANGE = 1u << 4, /* SNAP may be FIRST..LAST */
 };
 
-#define CFS_NAME_ANY_VOLUME	(CFS_NAME_VOLUME | CFS_NAME_CLONE)
-#define CFS_NAME_ANY_SNAP	(CFS_NAME_ANY_VOLUME | CFS_NAME_SNAP)
-#define CFS_NAME_ANY_PATH	(CFS_NAME_ANY_SNAP | CFS_NAME_PATH)
+#define CFS_NAME_ANY_VOLUME (CFS_NAME_VOLUME | CFS_NAME_CLONE)
+#define CFS_NAME_ANY_SNAP   (CFS_NAME_ANY_VOLUME | CFS_NAME_SNAP)
+#define CFS_NAME_ANY_PATH   (CFS_NAME_ANY_SNAP | CFS_NAME_PATH)
 
 /*
  * A name in its parts.  All strings are its own; NULL: the part is not there.
@@ -38,18 +38,21 @@ enum cfs_name_part {
  * name: whoever knows the snapshots may look for that first).
  */
 struct cfs_name {
-	char	*pool;		/* device path or URI, never empty */
-	char	*volume;
-	char	*container;
-	char	*clone;
-	char	*snap;
-	char	*range_first;
-	char	*range_last;
-	char	*path;		/* begins with '/' */
-	bool	is_env_pool;	/* the pool came from $CFS_POOL */
+	char *pool; /* device path or URI, never empty */
+	char *volume;
+	char *container;
+	char *clone;
+	char *snap;
+	char *range_first;
+	char *range_last;
+	char *path;       /* begins with '/' */
+	bool is_env_pool; /* the pool came from $CFS_POOL */
 };
 
-#define CFS_NAME_INIT { .pool = NULL }
+#define CFS_NAME_INIT                                                          \
+	{                                                                      \
+		.pool = NULL                                                   \
+	}
 
 /*
  * Take @text apart.

@@ -17,8 +17,8 @@
 #include <string.h>
 
 struct cfs_opt_values {
-	struct cfs_opt_value	*items;
-	size_t			count;
+	struct cfs_opt_value *items;
+	size_t count;
 };
 
 /* Room for "--name" or "-x" in a message. */
@@ -142,8 +142,8 @@ static int parse_range(const char *text, struct cfs_opt_value *value,
 	int r;
 
 	if (text[n] != ':' || n >= sizeof(head))
-		return cfs_err_set(err, -EINVAL,
-				   "'%s' is not OFFSET:LENGTH", text);
+		return cfs_err_set(err, -EINVAL, "'%s' is not OFFSET:LENGTH",
+				   text);
 	memcpy(head, text, n);
 	head[n] = '\0';
 	r = cfs_size_parse(head, &value->number, err);
@@ -187,8 +187,8 @@ static int convert(const struct cfs_opt *opt, struct cfs_opt_value *value,
 	case CFS_OPT_CHOICE:
 		if (list_has(opt->choices, text, strlen(text), &value->number))
 			return 0;
-		return cfs_err_set(err, -EINVAL, "'%s' is not one of: %s",
-				   text, opt->choices);
+		return cfs_err_set(err, -EINVAL, "'%s' is not one of: %s", text,
+				   opt->choices);
 	case CFS_OPT_RANGE:
 		return parse_range(text, value, err);
 	case CFS_OPT_U64:
@@ -201,7 +201,7 @@ static int convert(const struct cfs_opt *opt, struct cfs_opt_value *value,
 		r = cfs_duration_parse(text, &value->number, err);
 		break;
 	}
-	if (r < 0)		/* also -EOVERFLOW: it is misuse all the same */
+	if (r < 0) /* also -EOVERFLOW: it is misuse all the same */
 		return -EINVAL;
 	return check_limits(opt, text, value->number, err);
 }
@@ -248,7 +248,8 @@ static int parse_long(struct cfs_args *args, int argc, char **argv, int *at,
 				   (int)length, word);
 	if (args->opts[index]->type == CFS_OPT_FLAG) {
 		if (word[length] == '=')
-			return cfs_err_set(err, -EINVAL, "option '--%.*s' "
+			return cfs_err_set(err, -EINVAL,
+					   "option '--%.*s' "
 					   "takes no argument",
 					   (int)length, word);
 		return add_value(args, index, "", err);
@@ -347,8 +348,10 @@ int cfs_args_check(const struct cfs_args *args, const char *one_of,
 		if (!opt->needs || find_given(args, opt->needs))
 			continue;
 		show_list(opt->needs, list, sizeof(list));
-		return cfs_err_set(err, -EINVAL, "%s needs one of these "
-				   "options: %s", show(opt).text, list);
+		return cfs_err_set(err, -EINVAL,
+				   "%s needs one of these "
+				   "options: %s",
+				   show(opt).text, list);
 	}
 	if (!one_of || find_given(args, one_of))
 		return 0;
@@ -398,7 +401,9 @@ static int option_words(const struct cfs_args *args, const char *word)
 		if (index < 0)
 			return 0;
 		return args->opts[index]->type == CFS_OPT_FLAG ||
-		       word[2 + length] ? 1 : 2;
+				       word[2 + length]
+			       ? 1
+			       : 2;
 	}
 	for (word++; *word; word++) {
 		index = find_letter(args, *word);

@@ -21,25 +21,25 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define FIRST_NS	CFS_NS_PER_S
-#define LINE_EVERY_NS	(200 * CFS_NS_PER_MS)
-#define JSON_EVERY_NS	CFS_NS_PER_S
+#define FIRST_NS      CFS_NS_PER_S
+#define LINE_EVERY_NS (200 * CFS_NS_PER_MS)
+#define JSON_EVERY_NS CFS_NS_PER_S
 
 enum how { HOW_SILENT, HOW_LINE, HOW_JSON };
 
 struct cfs_progress {
-	struct cfs_cmd		*cmd;
-	const char		*tool;
-	const char		*task;
-	const char		*unit;
-	enum how		how;
-	bool			is_always;	/* no second of grace */
-	bool			is_terminal;
-	bool			is_bytes;	/* --bytes */
-	uint64_t		begin_ns;
-	_Atomic uint64_t	next_ns;	/* when to draw again */
-	_Atomic uint64_t	done;
-	_Atomic uint64_t	total;
+	struct cfs_cmd *cmd;
+	const char *tool;
+	const char *task;
+	const char *unit;
+	enum how how;
+	bool is_always; /* no second of grace */
+	bool is_terminal;
+	bool is_bytes; /* --bytes */
+	uint64_t begin_ns;
+	_Atomic uint64_t next_ns; /* when to draw again */
+	_Atomic uint64_t done;
+	_Atomic uint64_t total;
 };
 
 /* Guards standard error and what is drawn there. */
@@ -128,8 +128,10 @@ static void put_line(FILE *to, const struct cfs_progress *p)
 	if (total) {
 		fputs(" of ", to);
 		put_count(to, p, total);
-		fprintf(to, ", %u %%", done >= total ? 100u :
-			(unsigned int)((double)done * 100 / (double)total));
+		fprintf(to, ", %u %%",
+			done >= total ? 100u
+				      : (unsigned int)((double)done * 100 /
+						       (double)total));
 	}
 	fputs(", ", to);
 	put_count(to, p, rate(p, elapsed_ns));
@@ -244,7 +246,7 @@ struct cfs_progress *cfs_progress_begin(struct cfs_cmd *cmd, const char *task,
 	p->begin_ns = now_ns();
 	p->next_ns = p->begin_ns + (p->is_always ? 0 : FIRST_NS);
 	p->total = total;
-	(void)cfs_signals_take_usr1();	/* asked before there was an answer */
+	(void)cfs_signals_take_usr1(); /* asked before there was an answer */
 	cmd->progress = p;
 	return p;
 }
@@ -271,8 +273,9 @@ void cfs_progress_update(void *progress, uint64_t done, uint64_t total)
 		pthread_mutex_lock(&stderr_lock);
 	else if (pthread_mutex_trylock(&stderr_lock) != 0)
 		return;
-	p->next_ns = now + (p->how == HOW_LINE && p->is_terminal ?
-			    LINE_EVERY_NS : JSON_EVERY_NS);
+	p->next_ns = now + (p->how == HOW_LINE && p->is_terminal
+				    ? LINE_EVERY_NS
+				    : JSON_EVERY_NS);
 	draw_locked(p, is_asked, false);
 	pthread_mutex_unlock(&stderr_lock);
 }

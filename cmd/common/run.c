@@ -26,7 +26,8 @@ int cfs_run_directory(const char *run, char ret[CFS_RUN_DIRECTORY_BYTES],
 	else if (own && *own)
 		n = snprintf(ret, CFS_RUN_DIRECTORY_BYTES, "%s/cfs", own);
 	else
-		return cfs_err_set(err, -ENOENT, "no directory for the "
+		return cfs_err_set(err, -ENOENT,
+				   "no directory for the "
 				   "socket: set CFS_RUN");
 	if (n < 0 || (size_t)n >= CFS_RUN_DIRECTORY_BYTES)
 		return cfs_err_errno(err, -ENAMETOOLONG, "CFS_RUN");
@@ -52,14 +53,14 @@ void cfs_cmd_notify(const char *state)
 		return;
 	memcpy(to.sun_path, path, n);
 	if (path[0] == '@')
-		to.sun_path[0] = '\0';	/* not a file's name */
+		to.sun_path[0] = '\0'; /* not a file's name */
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
 	sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL,
 		      (const struct sockaddr *)&to,
 		      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
-	(void)sent;	/* nobody is there to be told */
+	(void)sent; /* nobody is there to be told */
 	close(fd);
 }
 

@@ -13,21 +13,21 @@
 #include <readline/history.h>
 #include <readline/readline.h>
 
-#define WORDS_MAX	256u
-#define HISTORY_MAX	1000
+#define WORDS_MAX   256u
+#define HISTORY_MAX 1000
 
 struct words {
-	char		*text;			/* the line, cut up */
-	char		*argv[WORDS_MAX + 2];	/* with tool, pool, NULL */
-	size_t		count;
+	char *text;                /* the line, cut up */
+	char *argv[WORDS_MAX + 2]; /* with tool, pool, NULL */
+	size_t count;
 };
 
 /* What completion may ask; one shell a process. */
 static struct {
 	const struct cfs_shell *config;
-	struct cfs_cmd	*cmd;
-	const char	*pool;
-	CFS_VEC(char *)	names;
+	struct cfs_cmd *cmd;
+	const char *pool;
+	CFS_VEC(char *) names;
 } shell;
 
 static const char *const own_verbs[] = { "help", "exit", NULL };
@@ -61,7 +61,7 @@ static int cut(struct cfs_cmd *cmd, const char *line, struct words *ret)
 	ret->text = strdup(line);
 	if (!ret->text)
 		return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
-	for (at = ret->text; at[strspn(at, " \t")]; ) {
+	for (at = ret->text; at[strspn(at, " \t")];) {
 		at += strspn(at, " \t");
 		if (*at == '#')
 			break;
@@ -278,7 +278,7 @@ static void run_terminal(struct cfs_cmd *cmd)
 
 	rl_readline_name = "cfs";
 	rl_attempted_completion_function = complete;
-	rl_completer_word_break_characters = (char *)(uintptr_t)" \t";
+	rl_completer_word_break_characters = (char *)(uintptr_t) " \t";
 	rl_signal_event_hook = on_signal;
 	using_history();
 	stifle_history(HISTORY_MAX);

@@ -19,8 +19,8 @@
 typedef int (*cfs_shell_add_fn)(const char *name);
 
 struct cfs_shell {
-	const struct cfs_tool	*tool;
-	const struct cfs_verb	*verb;	/* that is the shell: not offered */
+	const struct cfs_tool *tool;
+	const struct cfs_verb *verb; /* that is the shell: not offered */
 	/*
 	 * Give every name of the pool that begins with @text (":vm", ":vm0@a"),
 	 * or more.  Completion is a help and no promise: it does not wait, and

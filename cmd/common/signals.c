@@ -28,8 +28,8 @@ static void on_stop(int signal)
 	if (atomic_compare_exchange_strong(&stop_signal, &none, signal))
 		return;
 	/* The second one: unblocked when the handler returns. */
-	(void)sigaction(signal,
-			&(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+	(void)sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL },
+			NULL);
 	(void)raise(signal);
 }
 
@@ -49,7 +49,7 @@ void cfs_signals_install(void)
 	(void)sigaction(SIGINT, &act, &old_int);
 	(void)sigaction(SIGTERM, &act, &old_term);
 	act.sa_handler = on_usr1;
-	act.sa_flags = SA_RESTART;	/* a look at progress disturbs nothing */
+	act.sa_flags = SA_RESTART; /* a look at progress disturbs nothing */
 	(void)sigaction(SIGUSR1, &act, &old_usr1);
 	act.sa_handler = SIG_IGN;
 	act.sa_flags = 0;
@@ -71,8 +71,8 @@ void cfs_signals_die(int signal)
 {
 	sigset_t set;
 
-	(void)sigaction(signal,
-			&(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+	(void)sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL },
+			NULL);
 	sigemptyset(&set);
 	sigaddset(&set, signal);
 	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);

@@ -15,8 +15,8 @@ static int plain_status(int code)
 	case EBUSY:
 	case EAGAIN:
 	case ETXTBSY:
-	case ETIMEDOUT:		/* a holder that did not let go in time */
-	case ESTALE:		/* our lease was lost to somebody */
+	case ETIMEDOUT: /* a holder that did not let go in time */
+	case ESTALE:    /* our lease was lost to somebody */
 		return CFS_STATUS_BUSY;
 	case ECANCELED:
 		return CFS_STATUS_REFUSED;

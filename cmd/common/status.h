@@ -10,26 +10,26 @@
 #include <stdbool.h>
 
 enum cfs_status {
-	CFS_STATUS_DONE		= 0,
-	CFS_STATUS_FAILED	= 1,	/* also: it exists already */
-	CFS_STATUS_USAGE	= 2,
-	CFS_STATUS_ABSENT	= 3,
-	CFS_STATUS_BUSY		= 4,
-	CFS_STATUS_REFUSED	= 5,	/* without --yes or --force */
-	CFS_STATUS_NO_SPACE	= 6,
-	CFS_STATUS_DAMAGED	= 7,
-	CFS_STATUS_NOT_CFS	= 8,	/* or too new */
-	CFS_STATUS_DEVICE	= 9,
-	CFS_STATUS_DENIED	= 10,
+	CFS_STATUS_DONE = 0,
+	CFS_STATUS_FAILED = 1, /* also: it exists already */
+	CFS_STATUS_USAGE = 2,
+	CFS_STATUS_ABSENT = 3,
+	CFS_STATUS_BUSY = 4,
+	CFS_STATUS_REFUSED = 5, /* without --yes or --force */
+	CFS_STATUS_NO_SPACE = 6,
+	CFS_STATUS_DAMAGED = 7,
+	CFS_STATUS_NOT_CFS = 8, /* or too new */
+	CFS_STATUS_DEVICE = 9,
+	CFS_STATUS_DENIED = 10,
 };
 
 enum cfs_fsck_status {
-	CFS_FSCK_CLEAN		= 0,
-	CFS_FSCK_HEALED		= 1,	/* all of it */
-	CFS_FSCK_DAMAGE_LEFT	= 4,
-	CFS_FSCK_FAILED		= 8,
-	CFS_FSCK_USAGE		= 16,
-	CFS_FSCK_CANCELLED	= 32,
+	CFS_FSCK_CLEAN = 0,
+	CFS_FSCK_HEALED = 1, /* all of it */
+	CFS_FSCK_DAMAGE_LEFT = 4,
+	CFS_FSCK_FAILED = 8,
+	CFS_FSCK_USAGE = 16,
+	CFS_FSCK_CANCELLED = 32,
 };
 
 /*

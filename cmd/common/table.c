@@ -14,29 +14,29 @@
 #include <string.h>
 
 struct cell {
-	char		*text;		/* escaped */
-	enum cfs_color	color;
+	char *text; /* escaped */
+	enum cfs_color color;
 };
 
 struct cfs_table {
 	const struct cfs_cmd *cmd;
-	struct cell	*cells;		/* the first row is the header */
-	size_t		count;
-	size_t		room;
-	size_t		columns;
-	bool		*is_right;	/* of each column */
-	bool		has_header;
-	bool		is_bad;		/* out of memory */
+	struct cell *cells; /* the first row is the header */
+	size_t count;
+	size_t room;
+	size_t columns;
+	bool *is_right; /* of each column */
+	bool has_header;
+	bool is_bad; /* out of memory */
 };
 
 static const char *const colors[] = {
-	[CFS_COLOR_NONE] = "", [CFS_COLOR_GOOD] = "\033[32m",
+	[CFS_COLOR_NONE] = "",         [CFS_COLOR_GOOD] = "\033[32m",
 	[CFS_COLOR_WARN] = "\033[33m", [CFS_COLOR_BAD] = "\033[31m",
 	[CFS_COLOR_DIM] = "\033[2m",
 };
 
-#define COLOR_HEADER	"\033[1m"
-#define COLOR_END	"\033[0m"
+#define COLOR_HEADER "\033[1m"
+#define COLOR_END    "\033[0m"
 
 /* Characters, of UTF-8 that is known to be well formed. */
 static size_t width(const char *text)
@@ -72,8 +72,7 @@ static void add(struct cfs_table *table, const char *text, size_t length)
 		table->is_bad = true;
 }
 
-struct cfs_table *cfs_table_new(const struct cfs_cmd *cmd,
-				const char *columns)
+struct cfs_table *cfs_table_new(const struct cfs_cmd *cmd, const char *columns)
 {
 	struct cfs_table *table = calloc(1, sizeof(*table));
 	size_t n;
@@ -175,8 +174,8 @@ void cfs_table_size(struct cfs_table *table, uint64_t bytes)
 	char text[CFS_TABLE_SIZE_BYTES];
 
 	if (table)
-		cfs_table_str(table, cfs_table_format_size(table->cmd, bytes,
-							   text));
+		cfs_table_str(table,
+			      cfs_table_format_size(table->cmd, bytes, text));
 }
 
 void cfs_table_time(struct cfs_table *table, uint64_t realtime_ns)

@@ -26,13 +26,12 @@ enum cfs_color {
  * column to the right.  Returns NULL if there is no memory, which all others
  * accept.  Units and colours are as @cmd says.
  */
-struct cfs_table *cfs_table_new(const struct cfs_cmd *cmd,
-				const char *columns);
+struct cfs_table *cfs_table_new(const struct cfs_cmd *cmd, const char *columns);
 void cfs_table_free(struct cfs_table *table);
 void cfs_table_freep(struct cfs_table **table);
 
 /* Cells from left to right, row after row. */
-void cfs_table_str(struct cfs_table *table, const char *text);	/* NULL: - */
+void cfs_table_str(struct cfs_table *table, const char *text); /* NULL: - */
 void cfs_table_fmt(struct cfs_table *table, const char *fmt, ...)
 	CFS_PRINTF(2, 3);
 void cfs_table_u64(struct cfs_table *table, uint64_t n);
@@ -58,8 +57,8 @@ char *cfs_table_format_size(const struct cfs_cmd *cmd, uint64_t bytes,
 
 /* A node of a tree that is drawn. */
 struct cfs_draw_node {
-	const char	*label;
-	size_t		parent;	/* index, below this node's; itself: a root */
+	const char *label;
+	size_t parent; /* index, below this node's; itself: a root */
 };
 
 /*

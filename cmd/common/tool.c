@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 struct end {
-	int	status;
-	int	signal;		/* 0: none */
+	int status;
+	int signal; /* 0: none */
 };
 
 const struct cfs_verb *cfs_tool_find(const struct cfs_tool *tool,
@@ -30,8 +30,8 @@ const struct cfs_verb *cfs_tool_find(const struct cfs_tool *tool,
 
 	for (i = 0; tool->verbs[i]; i++) {
 		verb = tool->verbs[i];
-		if (name ? verb->name && !strcmp(verb->name, name) :
-			   !verb->name)
+		if (name ? verb->name && !strcmp(verb->name, name)
+			 : !verb->name)
 			return verb;
 	}
 	return NULL;
@@ -59,8 +59,8 @@ static int answer_list(struct cfs_cmd *cmd, bool is_verbs)
 	r = cfs_cmd_set_schema(cmd, is_verbs ? "list-verbs" : "list-options");
 	out = cmd->is_json ? cmd->out : NULL;
 	if (r == 0)
-		r = is_verbs ? cfs_list_verbs(to, out, tool) :
-			       cfs_list_options(to, out, tool, &cmd->err);
+		r = is_verbs ? cfs_list_verbs(to, out, tool)
+			     : cfs_list_options(to, out, tool, &cmd->err);
 	if (r < 0)
 		cfs_cmd_fail(cmd, NULL, &cmd->err);
 	return 1;
@@ -73,8 +73,8 @@ static int try_answer(struct cfs_cmd *cmd)
 
 	if (cfs_cmd_has(cmd, "help")) {
 		cmd->is_json = false;
-		if (!cmd->verb || (!cmd->verb->name &&
-				   has_named_verbs(cmd->tool)))
+		if (!cmd->verb ||
+		    (!cmd->verb->name && has_named_verbs(cmd->tool)))
 			cfs_help_tool(cmd->text, cmd->tool, args);
 		else
 			cfs_help_verb(cmd->text, cmd->tool, cmd->verb, args);
@@ -104,8 +104,8 @@ static int check_operands(struct cfs_cmd *cmd)
 	unsigned int count = cmd->operand_count;
 
 	if (count < verb->min_operands)
-		return cfs_cmd_usage(cmd, count ? "an operand is missing" :
-				     "no operand is given");
+		return cfs_cmd_usage(cmd, count ? "an operand is missing"
+						: "no operand is given");
 	if (count > verb->max_operands)
 		return cfs_cmd_usage(cmd, "'%s' is one operand too many",
 				     cmd->operands[verb->max_operands]);
@@ -156,9 +156,8 @@ static int run_none(struct cfs_cmd *cmd, int argc, char **argv)
  * Find the verb of @argv and take its name out: common options may stand
  * before it.  @argv[@argc] stays NULL.
  */
-static const struct cfs_verb *take_verb(const struct cfs_tool *tool,
-					int *argc, char **argv,
-					struct cfs_err *err)
+static const struct cfs_verb *take_verb(const struct cfs_tool *tool, int *argc,
+					char **argv, struct cfs_err *err)
 {
 	const struct cfs_verb *verb = NULL;
 	struct cfs_args args;

@@ -11,7 +11,9 @@ extern const struct cfs_opt cfs_common_opts[];
 unsigned int cfs_common_mask(const struct cfs_verb *verb);
 
 /* What an option's argument is called; NULL for a flag. */
-struct cfs_opt_argument { char text[64]; };
+struct cfs_opt_argument {
+	char text[64];
+};
 bool cfs_opt_argument(const struct cfs_opt *opt, struct cfs_opt_argument *ret);
 
 /*
@@ -28,8 +30,8 @@ void cfs_help_tool(FILE *to, const struct cfs_tool *tool,
  * whichever is not NULL.
  */
 int cfs_list_verbs(FILE *to, struct cfs_out *out, const struct cfs_tool *tool);
-int cfs_list_options(FILE *to, struct cfs_out *out,
-		     const struct cfs_tool *tool, struct cfs_err *err);
+int cfs_list_options(FILE *to, struct cfs_out *out, const struct cfs_tool *tool,
+		     struct cfs_err *err);
 
 /* Set up a command from parsed options; what it owns is freed by done. */
 int cfs_cmd_init(struct cfs_cmd *cmd, struct cfs_err *err);

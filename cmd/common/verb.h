@@ -65,50 +65,49 @@ struct cfs_cmd;
  */
 enum cfs_common {
 	/* These three are set by tool.c, not by a verb. */
-	CFS_COMMON_ALL		= 1u << 0,
-	CFS_COMMON_TOOL		= 1u << 1,	/* --list-verbs ... */
-	CFS_COMMON_JSON		= 1u << 2,
-	CFS_COMMON_BYTES	= 1u << 3,
-	CFS_COMMON_PROGRESS	= 1u << 4,
-	CFS_COMMON_DRY_RUN	= 1u << 5,
-	CFS_COMMON_YES		= 1u << 6,
-	CFS_COMMON_FORCE	= 1u << 7,
-	CFS_COMMON_WAIT		= 1u << 8,
-	CFS_COMMON_SEARCH	= 1u << 9,
+	CFS_COMMON_ALL = 1u << 0,
+	CFS_COMMON_TOOL = 1u << 1, /* --list-verbs ... */
+	CFS_COMMON_JSON = 1u << 2,
+	CFS_COMMON_BYTES = 1u << 3,
+	CFS_COMMON_PROGRESS = 1u << 4,
+	CFS_COMMON_DRY_RUN = 1u << 5,
+	CFS_COMMON_YES = 1u << 6,
+	CFS_COMMON_FORCE = 1u << 7,
+	CFS_COMMON_WAIT = 1u << 8,
+	CFS_COMMON_SEARCH = 1u << 9,
 };
 
 /* Opens a pool: to look; to change something; to do that for long. */
-#define CFS_COMMON_READ \
-	(CFS_COMMON_BYTES | CFS_COMMON_WAIT | CFS_COMMON_SEARCH)
-#define CFS_COMMON_WRITE	(CFS_COMMON_READ | CFS_COMMON_DRY_RUN)
-#define CFS_COMMON_WORK		(CFS_COMMON_WRITE | CFS_COMMON_PROGRESS)
+#define CFS_COMMON_READ    (CFS_COMMON_BYTES | CFS_COMMON_WAIT | CFS_COMMON_SEARCH)
+#define CFS_COMMON_WRITE   (CFS_COMMON_READ | CFS_COMMON_DRY_RUN)
+#define CFS_COMMON_WORK    (CFS_COMMON_WRITE | CFS_COMMON_PROGRESS)
 /* Put beside one of these two for what destroys data. */
-#define CFS_COMMON_DESTROY	CFS_COMMON_YES
+#define CFS_COMMON_DESTROY CFS_COMMON_YES
 
 enum cfs_verb_flags {
-	CFS_VERB_NO_JSON	= 1u << 0,	/* a shell, a console */
-	CFS_VERB_HIDDEN		= 1u << 1,
+	CFS_VERB_NO_JSON = 1u << 0, /* a shell, a console */
+	CFS_VERB_HIDDEN = 1u << 1,
 	/* the document is written also when the command has failed */
-	CFS_VERB_KEEPS_OUTPUT	= 1u << 2,
+	CFS_VERB_KEEPS_OUTPUT = 1u << 2,
 };
 
 #define CFS_OPERANDS_MANY UINT32_MAX
 
 struct cfs_verb {
-	const char	*name;		/* NULL: of a tool without verbs */
-	const char	*operands;	/* behind TOOL VERB [OPTION...]; one
-					   form a line; "" or NULL: none */
-	const char	*help;		/* one line: no capital, no full stop */
-	const char	*more;		/* paragraphs, each one line; NULL */
-	const char	*examples;	/* two or three commands, one a line */
-	const struct cfs_opt *opts;	/* CFS_OPTS(...) or NULL */
-	const char	*one_of;	/* at least one of these options */
-	unsigned int	common;		/* enum cfs_common */
-	unsigned int	flags;		/* enum cfs_verb_flags */
-	const char	*items;		/* JSON: the list that --json-lines
-					   prints; NULL: the whole document */
-	unsigned int	min_operands;
-	unsigned int	max_operands;
+	const char *name;           /* NULL: of a tool without verbs */
+	const char *operands;       /* behind TOOL VERB [OPTION...]; one
+				       form a line; "" or NULL: none */
+	const char *help;           /* one line: no capital, no full stop */
+	const char *more;           /* paragraphs, each one line; NULL */
+	const char *examples;       /* two or three commands, one a line */
+	const struct cfs_opt *opts; /* CFS_OPTS(...) or NULL */
+	const char *one_of;         /* at least one of these options */
+	unsigned int common;        /* enum cfs_common */
+	unsigned int flags;         /* enum cfs_verb_flags */
+	const char *items;          /* JSON: the list that --json-lines
+				       prints; NULL: the whole document */
+	unsigned int min_operands;
+	unsigned int max_operands;
 	/*
 	 * Returns 0; or a negative errno with cmd->err set, which is then
 	 * printed; or a positive exit status, which becomes the tool's if
@@ -118,17 +117,17 @@ struct cfs_verb {
 };
 
 struct cfs_tool {
-	const char	*name;
-	const char	*help;		/* one line */
-	const char	*more;		/* paragraphs, each one line; NULL */
-	const char	*examples;	/* of a tool with verbs */
+	const char *name;
+	const char *help;     /* one line */
+	const char *more;     /* paragraphs, each one line; NULL */
+	const char *examples; /* of a tool with verbs */
 	/*
 	 * Ends with NULL.  One without a name is what runs when the first
 	 * operand is not the name of another: mkcfs has only that one, hvrun
 	 * has both kinds.
 	 */
 	const struct cfs_verb *const *verbs;
-	bool		is_fsck;	/* exit status in bits, see status.h */
+	bool is_fsck; /* exit status in bits, see status.h */
 };
 
 /*

@@ -20,8 +20,8 @@ static void out_lease(struct cfs_cmd *cmd, const struct leasectl_want *want,
 	cfs_out_begin_obj(cmd->out, "lease");
 	cfs_out_str(cmd->out, "id", id);
 	leasectl_want_out(cmd, want);
-	cfs_out_str(cmd->out, "client", leasectl_id(name->client_id, 0,
-						    client));
+	cfs_out_str(cmd->out, "client",
+		    leasectl_id(name->client_id, 0, client));
 	cfs_out_u64(cmd->out, "period_ns", period_ns);
 	cfs_out_end(cmd->out);
 	cfs_cmd_print(cmd, "%s\n", id);
@@ -69,8 +69,8 @@ static int plan(struct cfs_cmd *cmd, struct leasectl_want *want)
 
 static int run_acquire(struct cfs_cmd *cmd)
 {
-	CFS_CLEANUP(leasectl_want_donep) struct leasectl_want want =
-		LEASECTL_WANT_INIT;
+	CFS_CLEANUP(leasectl_want_donep)
+	struct leasectl_want want = LEASECTL_WANT_INIT;
 	struct leasectl_join j = {
 		.name = "leasectl acquire",
 		.flags = CFS_HELLO_STANDING,
@@ -95,8 +95,7 @@ static int run_acquire(struct cfs_cmd *cmd)
 /* ---- by their ids -------------------------------------------------------- */
 
 typedef int (*lease_fn)(struct cfs_manager *m,
-			const struct cfs_lease_name *name,
-			struct cfs_err *err);
+			const struct cfs_lease_name *name, struct cfs_err *err);
 
 static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
 {
@@ -118,12 +117,12 @@ static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
 		r = fn(m, &lease, &cmd->err);
 	if (r == 1 || r == none)
 		return cfs_err_set(&cmd->err, none, "%s: %s", id,
-				   none == -ESTALE ? "the lease is lost" :
-				   "no such lease");
+				   none == -ESTALE ? "the lease is lost"
+						   : "no such lease");
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, id, r);
-	cfs_cmd_say(cmd, "%s: %s%s\n", id,
-		    cmd->is_dry_run ? "would be " : "", done);
+	cfs_cmd_say(cmd, "%s: %s%s\n", id, cmd->is_dry_run ? "would be " : "",
+		    done);
 	cfs_out_begin_obj(cmd->out, "lease");
 	cfs_out_str(cmd->out, "id", id);
 	cfs_out_end(cmd->out);
@@ -137,7 +136,7 @@ static int run_renew(struct cfs_cmd *cmd)
 }
 
 struct rest {
-	uint64_t	client, lease;
+	uint64_t client, lease;
 };
 
 static int find_rest(void *arg, const struct cfs_lease_record *record)
@@ -161,8 +160,9 @@ static int release(struct cfs_manager *m, const struct cfs_lease_name *name,
 	struct cfs_msg_status_head head;
 	int r = cfs_manager_release(m, name, err);
 
-	if (r == 0 && cfs_manager_status(m, find_rest, &rest, &head,
-					 NULL) == 0 && rest.lease) {
+	if (r == 0 &&
+	    cfs_manager_status(m, find_rest, &rest, &head, NULL) == 0 &&
+	    rest.lease) {
 		also.lease_id = rest.lease;
 		(void)cfs_manager_release(m, &also, NULL);
 	}
@@ -197,8 +197,7 @@ const struct cfs_verb leasectl_renew = {
 	.name = "renew",
 	.operands = "POOL LEASE",
 	.help = "let a lease run for another period from now",
-	.examples =
-		"leasectl renew pool.img \"$lease\" || exit",
+	.examples = "leasectl renew pool.img \"$lease\" || exit",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
 	.max_operands = 2,
@@ -209,8 +208,7 @@ const struct cfs_verb leasectl_release = {
 	.name = "release",
 	.operands = "POOL LEASE",
 	.help = "give a lease back",
-	.examples =
-		"leasectl release pool.img \"$lease\"",
+	.examples = "leasectl release pool.img \"$lease\"",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
 	.max_operands = 2,

@@ -27,18 +27,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOOK_MS		100
-#define KILL_NS		CFS_NS_PER_S	/* behind SIGTERM */
+#define LOOK_MS 100
+#define KILL_NS CFS_NS_PER_S /* behind SIGTERM */
 
 struct command {
-	pid_t		pid;		/* and its process group */
-	pid_t		guard;
-	int		guard_fd;	/* its end: we are gone */
-	int		signal_fd;
-	int		tty;		/* -1: not ours to give */
-	sigset_t	before;
-	bool		is_ending;
-	uint64_t	kill_ns;
+	pid_t pid; /* and its process group */
+	pid_t guard;
+	int guard_fd; /* its end: we are gone */
+	int signal_fd;
+	int tty; /* -1: not ours to give */
+	sigset_t before;
+	bool is_ending;
+	uint64_t kill_ns;
 };
 
 static const int passed_on[] = {
@@ -83,7 +83,7 @@ static int start_guard(struct command *c)
 		return -errno;
 	c->guard = fork();
 	if (c->guard == 0) {
-		(void)setpgid(0, 0);	/* not hit by what hits our group */
+		(void)setpgid(0, 0); /* not hit by what hits our group */
 		(void)close(fds[1]);
 		/* Open files, a terminal or a pipe, are not kept by it. */
 		if (fds[0] != 0 && dup2(fds[0], 0) < 0)
@@ -125,7 +125,7 @@ static void block_signals(struct command *c)
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(passed_on); i++)
 		sigaddset(&set, passed_on[i]);
 	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTTOU);	/* giving the terminal away */
+	sigaddset(&set, SIGTTOU); /* giving the terminal away */
 	pthread_sigmask(SIG_BLOCK, &set, &c->before);
 	sigdelset(&set, SIGTTOU);
 	c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -159,7 +159,7 @@ static int start(struct command *c, char *const *argv)
 		if (write(go[1], "", 1) != 1)
 			r = -EIO;
 	}
-	close(go[1]);		/* without a word it ends */
+	close(go[1]); /* without a word it ends */
 	if (r < 0 && c->pid > 0)
 		(void)waitpid(c->pid, NULL, 0);
 	return r;
@@ -257,8 +257,8 @@ static int finish(struct command *c)
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	give_terminal(c, getpgrp());
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
-				     WEXITSTATUS(status);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+				   : WEXITSTATUS(status);
 }
 
 int leasectl_command(struct cfs_cmd *cmd, const struct leasectl_command *what,

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PAUSE_NS	(50 * CFS_NS_PER_MS)
-#define ANSWER_MS_MIN	1000u
+#define PAUSE_NS      (50 * CFS_NS_PER_MS)
+#define ANSWER_MS_MIN 1000u
 /* A manager that nobody needs ends within this. */
-#define ENDS_MS		3000
+#define ENDS_MS       3000
 
 struct cfs_session_options leasectl_options(struct cfs_cmd *cmd)
 {
@@ -40,8 +40,9 @@ uint64_t leasectl_deadline(const struct cfs_cmd *cmd)
 unsigned int leasectl_left_ms(uint64_t deadline_ns, unsigned int least_ms)
 {
 	uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
-	uint64_t left_ms = deadline_ns > now_ns ?
-			   (deadline_ns - now_ns) / CFS_NS_PER_MS : 0;
+	uint64_t left_ms = deadline_ns > now_ns
+				   ? (deadline_ns - now_ns) / CFS_NS_PER_MS
+				   : 0;
 
 	if (left_ms > UINT32_MAX / 2)
 		left_ms = UINT32_MAX / 2;
@@ -65,17 +66,18 @@ static int find(struct cfs_cmd *cmd, const char *pool,
 {
 	const struct cfs_session_options opt = leasectl_options(cmd);
 
-	return cfs_cmd_wrap(cmd, pool, cfs_manager_find(pool, &opt, ret,
-							&cmd->err));
+	return cfs_cmd_wrap(cmd, pool,
+			    cfs_manager_find(pool, &opt, ret, &cmd->err));
 }
 
 /* Who holds it and does not answer. */
 static int silent(struct cfs_cmd *cmd, const char *pool,
 		  const struct cfs_manager_info *info)
 {
-	return cfs_err_set(&cmd->err, -EBUSY, "%s: in use by process %llu on "
-			   "%s, which does not answer", pool,
-			   (unsigned long long)info->pid,
+	return cfs_err_set(&cmd->err, -EBUSY,
+			   "%s: in use by process %llu on "
+			   "%s, which does not answer",
+			   pool, (unsigned long long)info->pid,
 			   info->is_here ? "this host" : info->host);
 }
 
@@ -84,7 +86,8 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 		     struct cfs_manager **ret)
 {
 	const struct cfs_session_options opt = leasectl_options(cmd);
-	struct cfs_manager_info own = { .pid = 0 }, *info = ret_info ? ret_info : &own;
+	struct cfs_manager_info own = { .pid = 0 },
+				*info = ret_info ? ret_info : &own;
 	int r;
 
 	for (;;) {
@@ -95,10 +98,10 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 			return 1;
 		r = -EBUSY;
 		if (info->address[0])
-			r = cfs_manager_connect(info, "leasectl", &opt,
-						leasectl_left_ms(deadline_ns,
-								 ANSWER_MS_MIN),
-						ret, &cmd->err);
+			r = cfs_manager_connect(
+				info, "leasectl", &opt,
+				leasectl_left_ms(deadline_ns, ANSWER_MS_MIN),
+				ret, &cmd->err);
 		if (r != -EBUSY)
 			return cfs_cmd_wrap(cmd, pool, r);
 		r = leasectl_pause(cmd, deadline_ns);
@@ -126,8 +129,8 @@ int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
 	if (r == 0 && strcmp(owner.address, info.address) != 0) {
 		cfs_manager_close(m);
 		m = NULL;
-		r = cfs_manager_connect(&owner, "leasectl", &opt,
-					ANSWER_MS_MIN, &m, &cmd->err);
+		r = cfs_manager_connect(&owner, "leasectl", &opt, ANSWER_MS_MIN,
+					&m, &cmd->err);
 	}
 	if (r == 0)
 		*ret = m;
@@ -157,10 +160,10 @@ static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 	if (!j->info.is_held || !j->info.address[0])
 		return silent(cmd, j->pool, &j->info);
 	if (j->volume)
-		r = cfs_manager_refer(&j->info, j->volume, 0, &opt,
-				      leasectl_left_ms(j->deadline_ns,
-						       ANSWER_MS_MIN),
-				      &cmd->err);
+		r = cfs_manager_refer(
+			&j->info, j->volume, 0, &opt,
+			leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
+			&cmd->err);
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, j->pool, r);
 	r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks, &opt,
@@ -189,8 +192,8 @@ int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 }
 
 struct others {
-	uint64_t	manager_pid;	/* its own uses keep it from nothing */
-	unsigned int	count;
+	uint64_t manager_pid; /* its own uses keep it from nothing */
+	unsigned int count;
 };
 
 static int count_other(void *arg, const struct cfs_lease_record *record)
@@ -210,8 +213,8 @@ static bool has_others(struct cfs_cmd *cmd, const struct leasectl_join *j)
 	struct cfs_msg_status_head head;
 	struct cfs_manager_info info = j->info;
 	struct others others = { .manager_pid = info.pid };
-	int r = cfs_manager_connect(&info, "leasectl", &opt, ANSWER_MS_MIN,
-				    &m, NULL);
+	int r = cfs_manager_connect(&info, "leasectl", &opt, ANSWER_MS_MIN, &m,
+				    NULL);
 
 	if (r == 0)
 		r = cfs_manager_status(m, count_other, &others, &head, NULL);

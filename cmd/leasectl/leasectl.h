@@ -58,16 +58,16 @@ int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
 /* Become a client, of a manager that is started if there is none; or of the
  * process that serves the container of the volume in its place. */
 struct leasectl_join {
-	const char		*pool;
-	const char		*volume;	/* that it is about */
-	const char		*name;		/* what it is called there */
-	uint32_t		flags;		/* CFS_HELLO_STANDING or 0 */
+	const char *pool;
+	const char *volume; /* that it is about */
+	const char *name;   /* what it is called there */
+	uint32_t flags;     /* CFS_HELLO_STANDING or 0 */
 	const struct cfs_leaser_hooks *hooks;
-	uint64_t		deadline_ns;
-	struct cfs_manager_info	info;		/* results */
-	struct cfs_leaser	*leaser;
-	struct cfs_held		*tree;		/* beside that on a file */
-	int			manager_fd;	/* that was started; -1: none */
+	uint64_t deadline_ns;
+	struct cfs_manager_info info; /* results */
+	struct cfs_leaser *leaser;
+	struct cfs_held *tree; /* beside that on a file */
+	int manager_fd;        /* that was started; -1: none */
 };
 int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j);
 /*
@@ -89,13 +89,16 @@ int leasectl_start(struct cfs_cmd *cmd, const char *pool, int *ret_fd);
 
 /* What is asked for on the command line. */
 struct leasectl_want {
-	struct cfs_name		name;
-	struct cfs_lease_place	place;
-	bool			is_shared;
+	struct cfs_name name;
+	struct cfs_lease_place place;
+	bool is_shared;
 	struct cfs_lock_resource resource;
-	char			path[4096];	/* resolved; empty: none */
+	char path[4096]; /* resolved; empty: none */
 };
-#define LEASECTL_WANT_INIT { .name = CFS_NAME_INIT }
+#define LEASECTL_WANT_INIT                                                     \
+	{                                                                      \
+		.name = CFS_NAME_INIT                                          \
+	}
 void leasectl_want_donep(struct leasectl_want *want);
 
 /* Operand 0, --shared and --range. */
@@ -112,8 +115,7 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want);
 
 #define LEASECTL_ID_BYTES 40u
-char *leasectl_id(uint64_t client, uint64_t lease,
-		  char ret[LEASECTL_ID_BYTES]);
+char *leasectl_id(uint64_t client, uint64_t lease, char ret[LEASECTL_ID_BYTES]);
 /* CLIENT-LEASE, or with a secret behind it.  -EINVAL names @text. */
 int leasectl_id_parse(struct cfs_cmd *cmd, const char *text,
 		      struct cfs_lease_name *ret);
@@ -133,21 +135,21 @@ char *leasectl_place_text(const struct cfs_lock_resource *resource,
 			  char ret[LEASECTL_PLACE_BYTES]);
 
 /* The options of whoever takes a lease, for CFS_OPTS. */
-#define LEASECTL_WANT_OPTS \
-	{ .name = "shared", \
-	  .help = "for readers: others may have it too" }, \
-	{ .name = "range", .type = CFS_OPT_RANGE, .argument = "OFF:LEN", \
-	  .min = 1, \
-	  .help = "only these bytes of the LUN or the file" }
+#define LEASECTL_WANT_OPTS                                                     \
+	{ .name = "shared", .help = "for readers: others may have it too" },   \
+	{                                                                      \
+		.name = "range", .type = CFS_OPT_RANGE, .argument = "OFF:LEN", \
+		.min = 1, .help = "only these bytes of the LUN or the file"    \
+	}
 
 /* ---- COMMAND (command.c) ------------------------------------------------- */
 
 /* While COMMAND runs, every tenth of a second: false ends it. */
 struct leasectl_command {
-	char	*const *argv;
-	bool	(*goes_on)(void *arg);
-	void	*arg;
-	int	wake_fd;	/* an eventfd: ask at once */
+	char *const *argv;
+	bool (*goes_on)(void *arg);
+	void *arg;
+	int wake_fd; /* an eventfd: ask at once */
 };
 /*
  * Run it in a process group of its own, which gets the signals that we get.

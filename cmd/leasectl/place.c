@@ -80,9 +80,9 @@ int leasectl_want_find(struct cfs_cmd *cmd, struct leasectl_want *want)
 
 struct search {
 	const struct cfs_lease_request *req;
-	uint64_t	self;			/* our client */
-	struct cfs_lease_record client;		/* of the leases that follow */
-	bool		is_found;
+	uint64_t self;                  /* our client */
+	struct cfs_lease_record client; /* of the leases that follow */
+	bool is_found;
 };
 
 /* Both in one container, and neither is its own only in what it is below. */
@@ -134,19 +134,20 @@ static int name_holder(struct cfs_cmd *cmd, const struct leasectl_join *j,
 
 	q.self = cfs_lease_client_id(cfs_leaser_lock(j->leaser));
 	cfs_leaser_unlock(j->leaser);
-	if (cfs_manager_connect(&j->info, "leasectl", &opt, 1000, &m,
-				NULL) == 0)
+	if (cfs_manager_connect(&j->info, "leasectl", &opt, 1000, &m, NULL) ==
+	    0)
 		(void)cfs_manager_status(m, look_at, &q, &head, NULL);
 	if (q.is_found)
-		return cfs_err_set(&cmd->err, code, "%s: leased by %s, "
+		return cfs_err_set(&cmd->err, code,
+				   "%s: leased by %s, "
 				   "process %" PRIu64 " on %s",
 				   cmd->operands[0], q.client.u.client.name,
 				   q.client.u.client.pid,
 				   q.client.u.client.host);
 	return cfs_err_set(&cmd->err, code, "%s: %s", cmd->operands[0],
 			   head.grace_ns ? "those who had leases of a manager "
-			   "that has died may still come back" :
-			   "others wait for it too");
+					   "that has died may still come back"
+					 : "others wait for it too");
 }
 
 /* Whoever has the whole tree gives that back in a moment. */
@@ -166,8 +167,7 @@ static int take_tree(struct cfs_cmd *cmd, const struct leasectl_want *want,
 	if (!cfs_lease_whole_tree(&of->resource, want->place.path, of->mode,
 				  &req.resource, &req.mode))
 		return 0;
-	return cfs_leaser_acquire(j->leaser, &req, &wait, &j->tree,
-				  &cmd->err);
+	return cfs_leaser_acquire(j->leaser, &req, &wait, &j->tree, &cmd->err);
 }
 
 int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
@@ -191,8 +191,7 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 	int r = take_tree(cmd, want, j, &req);
 
 	if (r == 0)
-		r = cfs_leaser_acquire(j->leaser, &req, &wait, ret,
-				       &cmd->err);
+		r = cfs_leaser_acquire(j->leaser, &req, &wait, ret, &cmd->err);
 	if (r == -ETIMEDOUT || r == -EBUSY)
 		return name_holder(cmd, j, &req, r);
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
@@ -214,12 +213,11 @@ void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want)
 
 /* ---- ids ----------------------------------------------------------------- */
 
-char *leasectl_id(uint64_t client, uint64_t lease,
-		  char ret[LEASECTL_ID_BYTES])
+char *leasectl_id(uint64_t client, uint64_t lease, char ret[LEASECTL_ID_BYTES])
 {
 	if (lease)
-		(void)snprintf(ret, LEASECTL_ID_BYTES,
-			       "%" PRIx64 "-%" PRIx64, client, lease);
+		(void)snprintf(ret, LEASECTL_ID_BYTES, "%" PRIx64 "-%" PRIx64,
+			       client, lease);
 	else
 		(void)snprintf(ret, LEASECTL_ID_BYTES, "%" PRIx64, client);
 	return ret;
@@ -279,8 +277,8 @@ int leasectl_id_parse(struct cfs_cmd *cmd, const char *text,
 
 const char *leasectl_mode(unsigned int mode)
 {
-	return mode == CFS_LOCK_X || mode == CFS_LOCK_SIX ? "exclusive" :
-							    "shared";
+	return mode == CFS_LOCK_X || mode == CFS_LOCK_SIX ? "exclusive"
+							  : "shared";
 }
 
 void leasectl_place_out(struct cfs_out *out,
@@ -314,9 +312,8 @@ char *leasectl_place_text(const struct cfs_lock_resource *resource,
 				resource->ino);
 	if (cfs_lock_resource_is_range(resource) && used > 0 &&
 	    (size_t)used < LEASECTL_PLACE_BYTES)
-		(void)snprintf(ret + used,
-			       LEASECTL_PLACE_BYTES - (size_t)used,
-			       " %" PRIu64 ":%" PRIu64,
-			       resource->offset_bytes, resource->length_bytes);
+		(void)snprintf(ret + used, LEASECTL_PLACE_BYTES - (size_t)used,
+			       " %" PRIu64 ":%" PRIu64, resource->offset_bytes,
+			       resource->length_bytes);
 	return ret;
 }

@@ -9,20 +9,20 @@
 
 /* Members of "ended": what it was about. */
 struct target {
-	uint64_t	lease, client;
-	const char	*host;		/* NULL: none */
+	uint64_t lease, client;
+	const char *host; /* NULL: none */
 };
 
-static void say(struct cfs_cmd *cmd, const struct target *t,
-		const char *what, const char *done)
+static void say(struct cfs_cmd *cmd, const struct target *t, const char *what,
+		const char *done)
 {
 	char id[LEASECTL_ID_BYTES];
 
-	cfs_cmd_say(cmd, "%s: %s%s\n", what,
-		    cmd->is_dry_run ? "would be " : "", done);
+	cfs_cmd_say(cmd, "%s: %s%s\n", what, cmd->is_dry_run ? "would be " : "",
+		    done);
 	cfs_out_str(cmd->out, "lease", t->lease ? what : NULL);
-	cfs_out_str(cmd->out, "client", t->client ?
-		    leasectl_id(t->client, 0, id) : NULL);
+	cfs_out_str(cmd->out, "client",
+		    t->client ? leasectl_id(t->client, 0, id) : NULL);
 	cfs_out_str(cmd->out, "host", t->host);
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
 }
@@ -35,8 +35,10 @@ static int reach(struct cfs_cmd *cmd, const char *pool, uint64_t client,
 				    ret);
 
 	if (r == 1)
-		return cfs_err_set(&cmd->err, -ENOENT, "%s: nobody manages "
-				   "the pool", cmd->operands[1]);
+		return cfs_err_set(&cmd->err, -ENOENT,
+				   "%s: nobody manages "
+				   "the pool",
+				   cmd->operands[1]);
 	return r;
 }
 
@@ -73,17 +75,17 @@ static int run_revoke(struct cfs_cmd *cmd)
  */
 static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *host)
 {
-	struct cfs_session_options opt = {
-		.is_writable = true, .must_hold = true, .gone_host = host,
-		CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = true,
+					   .must_hold = true,
+					   .gone_host = host,
+					   CFS_CMD_SESSION(cmd) };
 	const struct cfs_session_options look = leasectl_options(cmd);
 	struct cfs_manager_info info;
 	struct cfs_session *s = NULL;
 	int r = cfs_manager_find(pool, &look, &info, &cmd->err);
 
-	if (r == 0 && (!info.is_held || info.is_here ||
-		       strcmp(info.host, host) != 0))
+	if (r == 0 &&
+	    (!info.is_held || info.is_here || strcmp(info.host, host) != 0))
 		return 1;
 	if (r < 0 || cmd->is_dry_run)
 		return r;
@@ -100,8 +102,7 @@ static int run_gone(struct cfs_cmd *cmd)
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
 	if (r == 0 && strlen(who) >= CFS_MSG_HOST_BYTES)
-		return cfs_cmd_usage(cmd, "'%s' is no client and no host",
-				     who);
+		return cfs_cmd_usage(cmd, "'%s' is no client and no host", who);
 	if (r == 0)
 		r = free_pool(cmd, name.pool, who);
 	if (r < 0)
@@ -119,13 +120,14 @@ static int run_gone(struct cfs_cmd *cmd)
 	t.client = 0;
 	r = leasectl_client_parse(who, &t.client);
 	if (r == 0)
-		r = cmd->is_dry_run ? 0 :
-		    cfs_manager_gone(m, t.client, NULL, &cmd->err);
+		r = cmd->is_dry_run
+			    ? 0
+			    : cfs_manager_gone(m, t.client, NULL, &cmd->err);
 	if (r == -ENOENT || r == -EINVAL) {
 		t.client = 0;
 		t.host = who;
-		r = cmd->is_dry_run ? 0 :
-		    cfs_manager_gone(m, 0, who, &cmd->err);
+		r = cmd->is_dry_run ? 0
+				    : cfs_manager_gone(m, 0, who, &cmd->err);
 	}
 	if (r == -ENOENT)
 		return cfs_err_set(&cmd->err, r, "%s: no such client or host",
@@ -142,9 +144,8 @@ const struct cfs_verb leasectl_revoke = {
 	.help = "end a lease, or all of a client, against its will",
 	.more = "Its holder is told, and may go on until the period that it "
 		"knows of is over; nobody else gets the lease before that.",
-	.examples =
-		"leasectl revoke pool.img 200000001-200000002\n"
-		"leasectl revoke pool.img 200000001",
+	.examples = "leasectl revoke pool.img 200000001-200000002\n"
+		    "leasectl revoke pool.img 200000001",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
 	.max_operands = 2,
@@ -157,9 +158,8 @@ const struct cfs_verb leasectl_gone = {
 	.help = "say that a client or a host is dead",
 	.more = "What it had on loan comes back at once. If it still runs "
 		"and writes, data is lost: be sure.",
-	.examples =
-		"leasectl gone pool.img 200000001\n"
-		"leasectl gone pool.img node7",
+	.examples = "leasectl gone pool.img 200000001\n"
+		    "leasectl gone pool.img node7",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
 	.max_operands = 2,

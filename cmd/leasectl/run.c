@@ -24,20 +24,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define REJOIN_MS	500u
-#define REJOIN_NS	(200 * CFS_NS_PER_MS)
+#define REJOIN_MS 500u
+#define REJOIN_NS (200 * CFS_NS_PER_MS)
 
 struct run {
-	struct cfs_cmd		*cmd;
-	struct leasectl_want	want;
-	struct leasectl_join	join;
-	struct cfs_held		*held;
-	int			wake_fd;
-	atomic_bool		is_revoked;
-	atomic_bool		is_gone;	/* the connection */
-	uint64_t		rejoin_ns;	/* when to try again */
-	uint64_t		margin_ns;	/* of the period, kept back */
-	const char		*why;
+	struct cfs_cmd *cmd;
+	struct leasectl_want want;
+	struct leasectl_join join;
+	struct cfs_held *held;
+	int wake_fd;
+	atomic_bool is_revoked;
+	atomic_bool is_gone; /* the connection */
+	uint64_t rejoin_ns;  /* when to try again */
+	uint64_t margin_ns;  /* of the period, kept back */
+	const char *why;
 };
 
 /* ---- what the manager says ----------------------------------------------- */
@@ -47,7 +47,7 @@ static void wake(struct run *run)
 	const uint64_t one = 1;
 	ssize_t n = write(run->wake_fd, &one, sizeof(one));
 
-	(void)n;	/* full: it is awake */
+	(void)n; /* full: it is awake */
 }
 
 static void on_recall(void *arg, struct cfs_held *held, uint64_t grant_id,
@@ -114,8 +114,7 @@ static void rejoin(struct run *run)
 		r = cfs_manager_refer(&j->info, j->volume, 0, &opt, REJOIN_MS,
 				      NULL);
 	if (r == 0 && j->info.is_held && j->info.address[0] &&
-	    cfs_manager_rejoin(j->leaser, &j->info, &opt, REJOIN_MS,
-			       NULL) == 0)
+	    cfs_manager_rejoin(j->leaser, &j->info, &opt, REJOIN_MS, NULL) == 0)
 		atomic_store(&run->is_gone, false);
 }
 
@@ -185,7 +184,8 @@ static int command(struct run *run, char *const *argv)
 	else
 		(void)unsetenv("CFS_LEASE");
 	if (r >= 0 && was_ended)
-		return cfs_err_set(&run->cmd->err, -ESTALE, "%s: %s, and "
+		return cfs_err_set(&run->cmd->err, -ESTALE,
+				   "%s: %s, and "
 				   "the command was ended",
 				   run->cmd->operands[0], run->why);
 	return r;
@@ -199,8 +199,7 @@ static int take_and_run(struct run *run, char *const *argv)
 	if (r == 0)
 		r = leasectl_want_find(cmd, &run->want);
 	if (r == 0)
-		r = leasectl_want_take(cmd, &run->want, &run->join,
-				       &run->held);
+		r = leasectl_want_take(cmd, &run->want, &run->join, &run->held);
 	if (r == 0)
 		r = command(run, argv);
 	cfs_leaser_release(run->held);
@@ -246,7 +245,9 @@ static int run_verb(struct cfs_cmd *cmd)
 		.want = LEASECTL_WANT_INIT,
 	};
 	const struct cfs_leaser_hooks hooks = {
-		.recall = on_recall, .lost = on_lost, .gone = on_gone,
+		.recall = on_recall,
+		.lost = on_lost,
+		.gone = on_gone,
 		.arg = &run,
 	};
 	char **argv = cmd->operands + 1;
@@ -286,14 +287,16 @@ const struct cfs_verb leasectl_run = {
 		"gets SIGTERM and after a second SIGKILL.\n"
 		"Tools that COMMAND starts work under the lease "
 		"($CFS_LEASE); all others are kept out.",
-	.examples =
-		"leasectl run pool.img:vm0 -- backup.sh\n"
-		"leasectl run --wait 0 -E 75 pool.img:vm0 -- true\n"
-		"leasectl run --shared --range 0:1M pool.img:vm0 -- sum.sh",
+	.examples = "leasectl run pool.img:vm0 -- backup.sh\n"
+		    "leasectl run --wait 0 -E 75 pool.img:vm0 -- true\n"
+		    "leasectl run --shared --range 0:1M pool.img:vm0 -- sum.sh",
 	.opts = CFS_OPTS(LEASECTL_WANT_OPTS,
-		{ .name = "conflict-exit-code", .letter = 'E',
-		  .type = CFS_OPT_U64, .argument = "STATUS", .max = 255,
-		  .help = "the status instead of 4" }),
+			 { .name = "conflict-exit-code",
+			   .letter = 'E',
+			   .type = CFS_OPT_U64,
+			   .argument = "STATUS",
+			   .max = 255,
+			   .help = "the status instead of 4" }),
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
 	.max_operands = CFS_OPERANDS_MANY,

@@ -25,20 +25,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define READY_FD	3
-#define LOOK_NS		(50 * CFS_NS_PER_MS)
+#define READY_FD 3
+#define LOOK_NS  (50 * CFS_NS_PER_MS)
 /* So long for the first client to come. */
-#define FIRST_NS	(5 * CFS_NS_PER_S)
+#define FIRST_NS (5 * CFS_NS_PER_S)
 /* What others have asked for may end. */
-#define GRACE_MS	10000u
+#define GRACE_MS 10000u
 
 /* ---- starting ------------------------------------------------------------ */
 
 /* "--search DIR" each, POOL, and what stands around them. */
 struct command_line {
-	char	exe[PATH_MAX];
-	char	**argv;
-	size_t	count;
+	char exe[PATH_MAX];
+	char **argv;
+	size_t count;
 };
 
 /* A path that is good in another directory; a URI stays as it is. */
@@ -129,8 +129,10 @@ static int hear(struct cfs_cmd *cmd, const char *pool, int fd)
 	line[strcspn(line, "\n")] = '\0';
 	code = strtol(line, &end, 10);
 	if (end == line || code < 0 || code > 4095)
-		return cfs_err_set(&cmd->err, -ECHILD, "%s: the manager that "
-				   "was started has ended at once", pool);
+		return cfs_err_set(&cmd->err, -ECHILD,
+				   "%s: the manager that "
+				   "was started has ended at once",
+				   pool);
 	if (code == 0)
 		return 0;
 	cfs_err_set(&cmd->err, -(int)code, "%s", *end ? end + 1 : end);
@@ -200,8 +202,8 @@ static void tell(int code, const struct cfs_err *err)
 
 	if (fstat(READY_FD, &st) < 0 || !S_ISFIFO(st.st_mode))
 		return;
-	n = code ? snprintf(line, sizeof(line), "%d %s\n", -code, err->msg) :
-		   snprintf(line, sizeof(line), "0\n");
+	n = code ? snprintf(line, sizeof(line), "%d %s\n", -code, err->msg)
+		 : snprintf(line, sizeof(line), "0\n");
 	while (n > 0 && write(READY_FD, line, (size_t)n) < 0 && errno == EINTR)
 		;
 }
@@ -228,9 +230,9 @@ static int serve_pool(struct cfs_cmd *cmd, struct cfs_session *s,
 
 static int run(struct cfs_cmd *cmd)
 {
-	struct cfs_session_options opt = {
-		.is_writable = true, .must_hold = true, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = true,
+					   .must_hold = true,
+					   CFS_CMD_SESSION(cmd) };
 	char run_directory[CFS_RUN_DIRECTORY_BYTES];
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_session *s = NULL;

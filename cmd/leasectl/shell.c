@@ -40,9 +40,9 @@ static int run(struct cfs_cmd *cmd)
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
 	if (r == 0)
-		r = cfs_cmd_wrap(cmd, name.pool,
-				 cfs_manager_find(name.pool, &opt, &info,
-						  &cmd->err));
+		r = cfs_cmd_wrap(
+			cmd, name.pool,
+			cfs_manager_find(name.pool, &opt, &info, &cmd->err));
 	return r < 0 ? r : cfs_shell_run(&shell, cmd, name.pool);
 }
 
@@ -53,9 +53,8 @@ const struct cfs_verb leasectl_shell = {
 	.more = "The pool is left out: 'status', 'renew LEASE', 'acquire "
 		":vm0'. Lines come from standard input if that is no "
 		"terminal.",
-	.examples =
-		"leasectl shell pool.img\n"
-		"echo status | leasectl shell pool.img",
+	.examples = "leasectl shell pool.img\n"
+		    "echo status | leasectl shell pool.img",
 	.common = CFS_COMMON_SEARCH,
 	.flags = CFS_VERB_NO_JSON,
 	.min_operands = 1,

@@ -14,12 +14,12 @@
 #include <inttypes.h>
 
 struct status {
-	struct cfs_cmd		*cmd;
-	struct cfs_manager_info	info;
+	struct cfs_cmd *cmd;
+	struct cfs_manager_info info;
 	struct cfs_msg_status_head head;
 	CFS_VEC(struct cfs_lease_record) records;
-	struct cfs_lease_names	*names;
-	struct cfs_session	*s;		/* NULL: names are not known */
+	struct cfs_lease_names *names;
+	struct cfs_session *s; /* NULL: names are not known */
 	CFS_VEC(struct cfs_delegation_info) delegations;
 };
 
@@ -34,7 +34,7 @@ static void status_donep(struct status *st)
 /* It is not shown, so its client, which came before it, has one less. */
 static void not_counted(struct status *st, uint64_t client)
 {
-	for (size_t i = st->records.count; i-- > 0; ) {
+	for (size_t i = st->records.count; i-- > 0;) {
 		struct cfs_lease_record *r = &st->records.items[i];
 
 		if (r->kind != CFS_RECORD_CLIENT || r->client_id != client)
@@ -145,11 +145,11 @@ static void out_lease(struct status *st, const struct cfs_lease_record *l)
 	char id[LEASECTL_ID_BYTES], client[LEASECTL_ID_BYTES];
 
 	cfs_out_begin_obj(out, NULL);
-	cfs_out_str(out, "id", leasectl_id(l->client_id, l->u.lease.lease_id,
-					   id));
-	leasectl_place_out(out, &l->u.lease.resource, l->u.lease.mode,
-			   cfs_lease_names_find(st->names, st->s,
-						&l->u.lease.resource));
+	cfs_out_str(out, "id",
+		    leasectl_id(l->client_id, l->u.lease.lease_id, id));
+	leasectl_place_out(
+		out, &l->u.lease.resource, l->u.lease.mode,
+		cfs_lease_names_find(st->names, st->s, &l->u.lease.resource));
 	cfs_out_str(out, "client", leasectl_id(l->client_id, 0, client));
 	cfs_out_u64(out, "ends_in_ns", l->ends_in_ns);
 	cfs_out_bool(out, "is_waiting", l->flags & CFS_LEASE_WAITING);
@@ -160,8 +160,10 @@ static void out_lease(struct status *st, const struct cfs_lease_record *l)
 
 static const char *delegation_state(const struct cfs_delegation_info *d)
 {
-	return !d->is_held ? "frozen" : d->is_wanted ? "wanted" :
-	       d->client_id ? "held" : "away";
+	return !d->is_held    ? "frozen"
+	       : d->is_wanted ? "wanted"
+	       : d->client_id ? "held"
+			      : "away";
 }
 
 static void out_delegation(struct cfs_out *out,
@@ -173,8 +175,8 @@ static void out_delegation(struct cfs_out *out,
 	cfs_out_str(out, "volume", d->name);
 	cfs_out_str(out, "host", d->host);
 	cfs_out_u64(out, "pid", d->pid);
-	cfs_out_str(out, "client", d->client_id ?
-		    leasectl_id(d->client_id, 0, id) : NULL);
+	cfs_out_str(out, "client",
+		    d->client_id ? leasectl_id(d->client_id, 0, id) : NULL);
 	cfs_out_u64_str(out, "epoch", d->epoch);
 	cfs_out_str(out, "address", d->address[0] ? d->address : NULL);
 	cfs_out_time_ns(out, "since", d->since_ns);
@@ -224,8 +226,8 @@ static int print_manager(struct status *st)
 	cfs_table_fmt(t, "%" PRIu64, info->epoch);
 	if (st->head.period_ns) {
 		cfs_table_str(t, "Period:");
-		cfs_table_str(t, cfs_duration_format(st->head.period_ns,
-						     period));
+		cfs_table_str(t,
+			      cfs_duration_format(st->head.period_ns, period));
 	}
 	if (st->head.grace_ns) {
 		cfs_table_str(t, "Grace:");
@@ -247,7 +249,7 @@ static int print_clients(struct status *st)
 	CFS_CLEANUP(cfs_table_freep) struct cfs_table *t = NULL;
 
 	t = cfs_table_new(st->cmd, "CLIENT|NAME|HOST|>PID|>LEASES|>ENDS IN|"
-			  "STATE");
+				   "STATE");
 	for (size_t i = 0; i < st->records.count; i++) {
 		const struct cfs_lease_record *c = &st->records.items[i];
 		char id[LEASECTL_ID_BYTES];
@@ -260,20 +262,21 @@ static int print_clients(struct status *st)
 		cfs_table_u64(t, c->u.client.pid);
 		cfs_table_u64(t, c->u.client.lease_count);
 		ends_in(t, c->ends_in_ns);
-		cfs_table_str(t, c->flags & CFS_CLIENT_SEALING ? "ending" :
-			      c->flags & CFS_CLIENT_CONNECTED ? "connected" :
-			      c->flags & CFS_CLIENT_STANDING ? "standing" :
-			      "away");
+		cfs_table_str(t, c->flags & CFS_CLIENT_SEALING     ? "ending"
+				 : c->flags & CFS_CLIENT_CONNECTED ? "connected"
+				 : c->flags & CFS_CLIENT_STANDING  ? "standing"
+								   : "away");
 	}
 	return cfs_table_print(t, st->cmd);
 }
 
 static const char *lease_state(uint32_t flags)
 {
-	return flags & CFS_LEASE_WAITING ? "waits" :
-	       flags & (CFS_LEASE_STOPPED | CFS_LEASE_SEALING) ? "ending" :
-	       flags & CFS_LEASE_RECALLED ? "recalled" :
-	       flags & CFS_LEASE_BORROWED ? "borrowed" : "held";
+	return flags & CFS_LEASE_WAITING                         ? "waits"
+	       : flags & (CFS_LEASE_STOPPED | CFS_LEASE_SEALING) ? "ending"
+	       : flags & CFS_LEASE_RECALLED                      ? "recalled"
+	       : flags & CFS_LEASE_BORROWED                      ? "borrowed"
+								 : "held";
 }
 
 static int print_leases(struct status *st)
@@ -289,15 +292,16 @@ static int print_leases(struct status *st)
 
 		if (l->kind != CFS_RECORD_LEASE)
 			continue;
-		cfs_table_str(t, leasectl_id(l->client_id, l->u.lease.lease_id,
-					     id));
+		cfs_table_str(
+			t, leasectl_id(l->client_id, l->u.lease.lease_id, id));
 		cfs_table_str(t, leasectl_mode(l->u.lease.mode));
 		ends_in(t, l->ends_in_ns);
 		cfs_table_str(t, lease_state(l->flags));
-		cfs_table_color(t, l->flags & CFS_LEASE_WAITING ?
-				CFS_COLOR_WARN : CFS_COLOR_NONE);
-		leasectl_place_text(res, cfs_lease_names_find(st->names, st->s,
-							      res), text);
+		cfs_table_color(t, l->flags & CFS_LEASE_WAITING
+					   ? CFS_COLOR_WARN
+					   : CFS_COLOR_NONE);
+		leasectl_place_text(
+			res, cfs_lease_names_find(st->names, st->s, res), text);
 		cfs_table_str(t, text);
 	}
 	return cfs_table_print(t, st->cmd);
@@ -309,13 +313,12 @@ static int print_delegations(struct status *st)
 
 	t = cfs_table_new(st->cmd, "DELEGATED|CLIENT|HOST|>PID|STATE|ADDRESS");
 	for (size_t i = 0; i < st->delegations.count; i++) {
-		const struct cfs_delegation_info *d =
-			&st->delegations.items[i];
+		const struct cfs_delegation_info *d = &st->delegations.items[i];
 		char id[LEASECTL_ID_BYTES];
 
 		cfs_table_str(t, d->name);
-		cfs_table_str(t, d->client_id ?
-			      leasectl_id(d->client_id, 0, id) : NULL);
+		cfs_table_str(t, d->client_id ? leasectl_id(d->client_id, 0, id)
+					      : NULL);
 		cfs_table_str(t, d->host);
 		cfs_table_u64(t, d->pid);
 		cfs_table_str(t, delegation_state(d));
@@ -367,9 +370,8 @@ const struct cfs_verb leasectl_status = {
 		"renewed. STATE 'waits' is one that is asked for. Containers "
 		"that another process serves are listed with it; to have one "
 		"back, revoke its CLIENT.",
-	.examples =
-		"leasectl status pool.img\n"
-		"leasectl status --json pool.img | jq '.leases[].volume'",
+	.examples = "leasectl status pool.img\n"
+		    "leasectl status --json pool.img | jq '.leases[].volume'",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH,
 	.items = "leases",
 	.min_operands = 1,

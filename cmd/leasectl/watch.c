@@ -24,35 +24,35 @@
 #include <unistd.h>
 
 /* Between two looks for a manager; and once its socket has been made. */
-#define LOOK_MS		100
-#define LOOK_SOON_MS	5
-#define SOON_COUNT	20u
+#define LOOK_MS      100
+#define LOOK_SOON_MS 5
+#define SOON_COUNT   20u
 
 struct held {
-	struct cfs_lease_event	event;		/* of its grant */
-	bool			is_stopped;
+	struct cfs_lease_event event; /* of its grant */
+	bool is_stopped;
 };
 
 struct watch {
-	struct cfs_cmd		*cmd;
-	const char		*pool;
-	struct cfs_manager	*m;
-	struct cfs_session	*s;
-	struct cfs_lease_names	*names;
-	uint64_t		epoch;		/* of the last one; 0: none */
-	bool			is_another;	/* than the one before */
-	bool			has_waited;	/* for a manager */
-	CFS_VEC(struct held)	held;
-	int			notify_fd;	/* of the sockets; or -1 */
-	unsigned int		soon;		/* looks at short intervals */
+	struct cfs_cmd *cmd;
+	const char *pool;
+	struct cfs_manager *m;
+	struct cfs_session *s;
+	struct cfs_lease_names *names;
+	uint64_t epoch;  /* of the last one; 0: none */
+	bool is_another; /* than the one before */
+	bool has_waited; /* for a manager */
+	CFS_VEC(struct held) held;
+	int notify_fd;     /* of the sockets; or -1 */
+	unsigned int soon; /* looks at short intervals */
 	/* What kept it from telling, -EPIPE perhaps. */
-	int			broken;
+	int broken;
 };
 
 static const char *name_of(const struct cfs_lease_event *e)
 {
-	return cfs_lease_event_name(e->kind == CFS_EVENT_STOP ?
-				    CFS_EVENT_REVOKE : e->kind);
+	return cfs_lease_event_name(e->kind == CFS_EVENT_STOP ? CFS_EVENT_REVOKE
+							      : e->kind);
 }
 
 static void out_event(struct watch *w, const struct cfs_lease_event *e,
@@ -64,8 +64,8 @@ static void out_event(struct watch *w, const struct cfs_lease_event *e,
 	cfs_out_str(out, "event", name_of(e));
 	cfs_out_time_ns(out, "at", e->realtime_ns);
 	cfs_out_u64_str(out, "epoch", e->epoch);
-	cfs_out_str(out, "client", e->client_id ?
-		    leasectl_id(e->client_id, 0, id) : NULL);
+	cfs_out_str(out, "client",
+		    e->client_id ? leasectl_id(e->client_id, 0, id) : NULL);
 	cfs_out_str(out, "name", e->name[0] ? e->name : NULL);
 	cfs_out_str(out, "host", e->host[0] ? e->host : NULL);
 	if (!e->lease_id) {
@@ -93,8 +93,7 @@ static void print_event(struct watch *w, const struct cfs_lease_event *e,
 			      leasectl_mode(e->mode),
 			      leasectl_place_text(&e->resource, name, text));
 	else if (e->client_id)
-		cfs_cmd_print(w->cmd, "  %s",
-			      leasectl_id(e->client_id, 0, id));
+		cfs_cmd_print(w->cmd, "  %s", leasectl_id(e->client_id, 0, id));
 	if (e->kind == CFS_EVENT_TAKEOVER)
 		cfs_cmd_print(w->cmd, "  epoch %llu",
 			      (unsigned long long)e->epoch);
@@ -142,8 +141,8 @@ static int take_one(struct watch *w, struct cfs_lease_event e)
 	case CFS_EVENT_CHANGE:
 		if (h)
 			h->event = e;
-		else if (cfs_vec_push(&w->held,
-				      (struct held){ .event = e }) < 0)
+		else if (cfs_vec_push(&w->held, (struct held){ .event = e }) <
+			 0)
 			return cfs_err_set(&w->cmd->err, -ENOMEM,
 					   "out of memory");
 		break;
@@ -173,7 +172,7 @@ static int take_client(struct watch *w, const struct cfs_lease_event *e)
 	bool has_one = false;
 	int r = 0;
 
-	for (size_t i = w->held.count; r == 0 && i-- > 0; ) {
+	for (size_t i = w->held.count; r == 0 && i-- > 0;) {
 		struct cfs_lease_event one = w->held.items[i].event;
 
 		if (one.client_id != e->client_id)
@@ -223,11 +222,12 @@ static int take_held(void *arg, const struct cfs_lease_record *record)
 	e.mode = record->u.lease.mode;
 	e.generation = record->u.lease.generation;
 	if (find(w, &e))
-		return 0;	/* it went on */
+		return 0; /* it went on */
 	if (w->has_waited)
 		return take_one(w, e);
-	return cfs_vec_push(&w->held, (struct held){ .event = e }) < 0 ?
-		cfs_err_set(&w->cmd->err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&w->held, (struct held){ .event = e }) < 0
+		       ? cfs_err_set(&w->cmd->err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 static int tell_takeover(struct watch *w)
@@ -254,8 +254,7 @@ static int begin(struct watch *w)
 	if (w->is_another)
 		r = tell_takeover(w);
 	if (r == 0)
-		r = cfs_manager_status(w->m, take_held, w, &head,
-				       &w->cmd->err);
+		r = cfs_manager_status(w->m, take_held, w, &head, &w->cmd->err);
 	return r;
 }
 
@@ -293,7 +292,9 @@ static int watch_one(struct watch *w)
 	w->has_waited = true;
 	/* It has ended, or has no room: the next one. */
 	return r == -ECONNRESET || r == -EPROTO || r == -EAGAIN ||
-	       r == -ESHUTDOWN ? 0 : r;
+			       r == -ESHUTDOWN
+		       ? 0
+		       : r;
 }
 
 /* Where sockets are made, so that little is missed of a short manager. */
@@ -351,9 +352,8 @@ const struct cfs_verb leasectl_watch = {
 	.operands = "POOL",
 	.help = "show what happens to leases, until a signal ends it",
 	.more = "Where nobody manages the pool it waits for somebody.",
-	.examples =
-		"leasectl watch pool.img\n"
-		"leasectl watch --json-lines pool.img | jq -c .event",
+	.examples = "leasectl watch pool.img\n"
+		    "leasectl watch --json-lines pool.img | jq -c .event",
 	.common = CFS_COMMON_SEARCH,
 	.min_operands = 1,
 	.max_operands = 1,

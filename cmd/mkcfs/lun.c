@@ -15,11 +15,14 @@ static int copy(struct cfs_cmd *cmd, struct cfs_io_volume *lun,
 		const struct mkcfs_image *image, struct cfs_bytes_result *ret)
 {
 	const struct cfs_bytes_end from = {
-		.kind = CFS_BYTES_FD, .fd = image->fd,
+		.kind = CFS_BYTES_FD,
+		.fd = image->fd,
 		.offset_bytes = image->base_bytes,
 	};
 	const struct cfs_bytes_end to = {
-		.kind = CFS_BYTES_LUN, .lun = lun, .is_fresh = true,
+		.kind = CFS_BYTES_LUN,
+		.lun = lun,
+		.is_fresh = true,
 	};
 	const struct cfs_transfer_options opt = {
 		.is_sparse = true,
@@ -30,10 +33,11 @@ static int copy(struct cfs_cmd *cmd, struct cfs_io_volume *lun,
 	};
 	int r;
 
-	r = cfs_bytes_copy(&from, &to, UINT64_MAX, cfs_io_size_bytes(lun),
-			   &opt, ret, &cmd->err);
+	r = cfs_bytes_copy(&from, &to, UINT64_MAX, cfs_io_size_bytes(lun), &opt,
+			   ret, &cmd->err);
 	if (r == -EFBIG)
-		return cfs_err_set(&cmd->err, -ENOSPC, "the image is larger "
+		return cfs_err_set(&cmd->err, -ENOSPC,
+				   "the image is larger "
 				   "than the LUN");
 	return r < 0 && ret->is_source ? cfs_cmd_wrap(cmd, image->name, r) : r;
 }
@@ -46,7 +50,8 @@ static int cut(struct cfs_cmd *cmd, struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!end_bytes)
-		return cfs_err_set(&cmd->err, -EINVAL, "the image is empty: "
+		return cfs_err_set(&cmd->err, -EINVAL,
+				   "the image is empty: "
 				   "give a size");
 	r = cfs_session_resize_volume(s, volume, size, &cmd->err);
 	if (r == 0)

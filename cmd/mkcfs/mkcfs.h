@@ -17,11 +17,11 @@ int mkcfs_make_volume(struct cfs_cmd *cmd);
 
 /* A raw image, open. */
 struct mkcfs_image {
-	const char	*name;		/* for messages */
-	int		fd;		/* -1: none */
-	bool		has_size;	/* else its end says it: a pipe */
-	uint64_t	base_bytes;	/* where it begins */
-	uint64_t	size_bytes;
+	const char *name;    /* for messages */
+	int fd;              /* -1: none */
+	bool has_size;       /* else its end says it: a pipe */
+	uint64_t base_bytes; /* where it begins */
+	uint64_t size_bytes;
 };
 
 /*

@@ -19,7 +19,7 @@ static bool is_same(const char *a, const char *b)
 	CFS_CLEANUP(cfs_freep) char *real_a = realpath(a, NULL);
 	CFS_CLEANUP(cfs_freep) char *real_b = realpath(b, NULL);
 
-	if (!real_a || !real_b)		/* not there yet */
+	if (!real_a || !real_b) /* not there yet */
 		return !strcmp(a, b);
 	return !strcmp(real_a, real_b);
 }
@@ -48,12 +48,16 @@ static int check_devices(struct cfs_cmd *cmd)
 	for (i = 0; i < cmd->operand_count && r == 0; i++) {
 		path = cmd->operands[i];
 		if (cfs_name_is_volume(path))
-			return cfs_cmd_usage(cmd, "'%s' is a volume: give "
-					     "--lun or --tree", path);
+			return cfs_cmd_usage(cmd,
+					     "'%s' is a volume: give "
+					     "--lun or --tree",
+					     path);
 		for (k = 0; k < i; k++) {
 			if (is_same(path, cmd->operands[k]))
-				return cfs_cmd_usage(cmd, "'%s' is given "
-						     "twice", path);
+				return cfs_cmd_usage(cmd,
+						     "'%s' is given "
+						     "twice",
+						     path);
 		}
 		if (cmd->is_force)
 			r = ask_about(cmd, path);
@@ -71,8 +75,9 @@ static void put(struct cfs_cmd *cmd, const struct cfs_format_options *opt,
 	size_t i;
 
 	cfs_cmd_say(cmd, "%s: pool %s%s: %llu slices of %s, room for %s\n",
-		    cmd->operands[0], cmd->is_dry_run ? "would be made" :
-		    cfs_uuid_format(result->pool_uuid, uuid),
+		    cmd->operands[0],
+		    cmd->is_dry_run ? "would be made"
+				    : cfs_uuid_format(result->pool_uuid, uuid),
 		    opt->is_mirror ? ", mirrored" : "",
 		    (unsigned long long)result->slice_count,
 		    cfs_table_format_size(cmd, result->slice_bytes, slice),
@@ -122,8 +127,9 @@ int mkcfs_make_pool(struct cfs_cmd *cmd)
 	if (r == -EEXIST)
 		r = cmd->err.code = CFS_REFUSED;
 	if (r < 0)
-		return cmd->operand_count == 1 ?
-			cfs_cmd_wrap(cmd, cmd->operands[0], r) : r;
+		return cmd->operand_count == 1
+			       ? cfs_cmd_wrap(cmd, cmd->operands[0], r)
+			       : r;
 	put(cmd, &opt, &result);
 	return 0;
 }

@@ -14,14 +14,14 @@
 #include <string.h>
 
 struct plan {
-	struct cfs_name		name;
-	uint32_t		kind;
-	const char		*from;		/* NULL: empty */
-	bool			is_auto;	/* as large as the image */
-	uint64_t		size_bytes;	/* of a LUN */
-	uint64_t		limit_bytes;
-	uint64_t		copied_bytes;
-	struct mkcfs_image	image;
+	struct cfs_name name;
+	uint32_t kind;
+	const char *from;    /* NULL: empty */
+	bool is_auto;        /* as large as the image */
+	uint64_t size_bytes; /* of a LUN */
+	uint64_t limit_bytes;
+	uint64_t copied_bytes;
+	struct mkcfs_image image;
 };
 
 static void plan_donep(struct plan *plan)
@@ -42,8 +42,10 @@ static int plan_lun(struct cfs_cmd *cmd, struct plan *plan)
 	if (plan->is_auto && !plan->from)
 		return cfs_cmd_usage(cmd, "--lun auto needs --from");
 	if (plan->size_bytes % CFS_BLOCK_BYTES)
-		return cfs_cmd_usage(cmd, "--lun %s: not a multiple of 4096 "
-				     "bytes", lun->text);
+		return cfs_cmd_usage(cmd,
+				     "--lun %s: not a multiple of 4096 "
+				     "bytes",
+				     lun->text);
 	if (!plan->from)
 		return 0;
 	r = mkcfs_image_open(plan->from, image, &cmd->err);
@@ -55,15 +57,19 @@ static int plan_lun(struct cfs_cmd *cmd, struct plan *plan)
 		return 0;
 	}
 	if (!plan->is_auto && image->size_bytes > plan->size_bytes)
-		return cfs_err_set(&cmd->err, -ENOSPC, "%s: %llu bytes do not "
-				   "fit the LUN", image->name,
+		return cfs_err_set(&cmd->err, -ENOSPC,
+				   "%s: %llu bytes do not "
+				   "fit the LUN",
+				   image->name,
 				   (unsigned long long)image->size_bytes);
 	if (plan->is_auto)
 		plan->size_bytes = cfs_align_up(image->size_bytes,
 						CFS_BLOCK_BYTES);
 	if (plan->is_auto && !plan->size_bytes)
-		return cfs_err_set(&cmd->err, -EINVAL, "%s: the image is "
-				   "empty: give a size", image->name);
+		return cfs_err_set(&cmd->err, -EINVAL,
+				   "%s: the image is "
+				   "empty: give a size",
+				   image->name);
 	return 0;
 }
 
@@ -80,8 +86,7 @@ static int make_plan(struct cfs_cmd *cmd, struct plan *plan)
 				     cmd->operands[1]);
 	plan->from = cfs_cmd_str(cmd, "from", NULL);
 	plan->limit_bytes = cfs_cmd_u64(cmd, "limit", 0);
-	plan->kind = cfs_cmd_has(cmd, "lun") ? CFS_VOLUME_LUN :
-					       CFS_VOLUME_TREE;
+	plan->kind = cfs_cmd_has(cmd, "lun") ? CFS_VOLUME_LUN : CFS_VOLUME_TREE;
 	return plan->kind == CFS_VOLUME_LUN ? plan_lun(cmd, plan) : 0;
 }
 
@@ -111,7 +116,7 @@ static int make(struct cfs_cmd *cmd, struct cfs_session *s, struct plan *plan)
 	r = fill(cmd, s, plan);
 	if (r == 0 && plan->from)
 		r = cfs_session_finish_volume(s, volume, &cmd->err);
-	if (r < 0 && plan->from)	/* else the next opener removes it */
+	if (r < 0 && plan->from) /* else the next opener removes it */
 		(void)cfs_session_remove_volume(s, volume, true, NULL);
 	return r;
 }
@@ -121,13 +126,14 @@ static void put(struct cfs_cmd *cmd, const struct plan *plan)
 	bool is_lun = plan->kind == CFS_VOLUME_LUN;
 	/* A plan does not read a pipe. */
 	bool has_size = is_lun && (plan->size_bytes < MKCFS_LUN_BYTES_MAX ||
-				  !plan->is_auto);
+				   !plan->is_auto);
 	char size[CFS_TABLE_SIZE_BYTES];
 
 	cfs_cmd_say(cmd, "%s: %s%s%s%s %smade\n", cmd->operands[0],
 		    is_lun ? "LUN" : "tree", has_size ? " of " : "",
-		    has_size ? cfs_table_format_size(cmd, plan->size_bytes,
-						     size) : "",
+		    has_size
+			    ? cfs_table_format_size(cmd, plan->size_bytes, size)
+			    : "",
 		    plan->from ? ", filled," : "",
 		    cmd->is_dry_run ? "would be " : "");
 	cfs_out_begin_obj(cmd->out, "volume");
@@ -154,9 +160,8 @@ static void put(struct cfs_cmd *cmd, const struct plan *plan)
 static int make_in_pool(struct cfs_cmd *cmd, struct plan *plan)
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
-	struct cfs_session_options opt = {
-		.is_writable = true, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = true,
+					   CFS_CMD_SESSION(cmd) };
 	struct cfs_err err = CFS_ERR_INIT;
 	int r, r2;
 
@@ -174,8 +179,10 @@ static int make_in_pool(struct cfs_cmd *cmd, struct plan *plan)
 
 int mkcfs_make_volume(struct cfs_cmd *cmd)
 {
-	CFS_CLEANUP(plan_donep) struct plan plan = {
-		.name = CFS_NAME_INIT, .image = { .fd = -1 },
+	CFS_CLEANUP(plan_donep)
+	struct plan plan = {
+		.name = CFS_NAME_INIT,
+		.image = { .fd = -1 },
 	};
 	int r = make_plan(cmd, &plan);
 

@@ -20,10 +20,10 @@
 #include <sys/socket.h>
 
 struct client {
-	struct client	*next;
+	struct client *next;
 	const struct export *e;
-	char		*name;		/* of the export */
-	char		peer[INET6_ADDRSTRLEN + 32];
+	char *name; /* of the export */
+	char peer[INET6_ADDRSTRLEN + 32];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

@@ -19,11 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGN_BYTES	4096u
-#define PIECE_BYTES	(UINT32_C(1) << 20)
+#define ALIGN_BYTES 4096u
+#define PIECE_BYTES (UINT32_C(1) << 20)
 
-static const uint8_t zeroes[PIECE_BYTES]
-	__attribute__((aligned(ALIGN_BYTES)));
+static const uint8_t zeroes[PIECE_BYTES] __attribute__((aligned(ALIGN_BYTES)));
 
 /* ---- a thread's buffer --------------------------------------------------- */
 
@@ -84,8 +83,8 @@ static int errno_of(int r)
 }
 
 /* 0, or -1 with the error told. */
-static int end(const struct export *e, const char *what, uint64_t offset,
-	       int r, const struct cfs_err *err)
+static int end(const struct export *e, const char *what, uint64_t offset, int r,
+	       const struct cfs_err *err)
 {
 	if (r == 0)
 		return 0;
@@ -108,8 +107,7 @@ int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset,
 
 	(void)flags;
 	while (r == 0 && count > 0) {
-		const uint32_t n = bounce ? CFS_MIN(count, PIECE_BYTES) :
-					    count;
+		const uint32_t n = bounce ? CFS_MIN(count, PIECE_BYTES) : count;
 
 		r = cfs_io_read(export_io(e), offset, bounce ? bounce : to, n,
 				NULL, &err);
@@ -127,8 +125,9 @@ int io_pread(void *handle, void *buf, uint32_t count, uint64_t offset,
 static int sync_if(const struct export *e, uint32_t flags, int r,
 		   struct cfs_err *err)
 {
-	return r == 0 && (flags & NBDKIT_FLAG_FUA) ?
-	       cfs_io_sync(export_io(e), err) : r;
+	return r == 0 && (flags & NBDKIT_FLAG_FUA)
+		       ? cfs_io_sync(export_io(e), err)
+		       : r;
 }
 
 int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset,
@@ -138,13 +137,13 @@ int io_pwrite(void *handle, const void *buf, uint32_t count, uint64_t offset,
 	struct cfs_err err = CFS_ERR_INIT;
 	const uint8_t *from = buf;
 	/* Short ones are copied into pages anyway. */
-	uint8_t *bounce = is_aligned(buf) || count < 2 * ALIGN_BYTES ? NULL :
-							thread_buffer();
+	uint8_t *bounce = is_aligned(buf) || count < 2 * ALIGN_BYTES
+				  ? NULL
+				  : thread_buffer();
 	int r = 0;
 
 	while (r == 0 && count > 0) {
-		const uint32_t n = bounce ? CFS_MIN(count, PIECE_BYTES) :
-					    count;
+		const uint32_t n = bounce ? CFS_MIN(count, PIECE_BYTES) : count;
 
 		if (bounce)
 			memcpy(bounce, from, n);
@@ -229,8 +228,9 @@ int io_extents(void *handle, uint32_t count, uint64_t offset, uint32_t flags,
 		if (r < 0)
 			break;
 		if (nbdkit_add_extent(extents, offset, length,
-				      is_data ? 0 : NBDKIT_EXTENT_HOLE |
-						    NBDKIT_EXTENT_ZERO) < 0)
+				      is_data ? 0
+					      : NBDKIT_EXTENT_HOLE |
+							NBDKIT_EXTENT_ZERO) < 0)
 			return -1;
 		if (flags & NBDKIT_FLAG_REQ_ONE)
 			break;

@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+#define THREAD_MODEL      NBDKIT_THREAD_MODEL_PARALLEL
 
-#define WAIT_SECONDS	10u
+#define WAIT_SECONDS      10u
 /* nbdkit takes no more. */
-#define EXPORTS_MAX	10000u
+#define EXPORTS_MAX       10000u
 #define REQUEST_BYTES_MAX (UINT32_C(32) << 20)
 
 /* ---- parameters ---------------------------------------------------------- */
@@ -33,8 +33,8 @@ static bool is_uri(const char *text)
 /* nbdkit changes to another directory before the pool is opened. */
 static int take_path(const char *value, char **ret)
 {
-	char *path = is_uri(value) ? strdup(value) :
-				     nbdkit_absolute_path(value);
+	char *path = is_uri(value) ? strdup(value)
+				   : nbdkit_absolute_path(value);
 
 	if (!path) {
 		nbdkit_error("%s: %m", value);
@@ -48,8 +48,8 @@ static int take_path(const char *value, char **ret)
 static int add_search(const char *value)
 {
 	struct pool_config *c = &pool_config;
-	const char **list = realloc(c->search, (c->search_count + 2) *
-					       sizeof(*list));
+	const char **list = realloc(c->search,
+				    (c->search_count + 2) * sizeof(*list));
 	char *path = NULL;
 
 	if (!list) {
@@ -167,9 +167,9 @@ static void dump_plugin(void)
 /* ---- exports ------------------------------------------------------------- */
 
 struct listing {
-	struct nbdkit_exports *exports;	/* NULL: the first LUN is looked for */
-	unsigned int	count;
-	char		first[260];
+	struct nbdkit_exports *exports; /* NULL: the first LUN is looked for */
+	unsigned int count;
+	char first[260];
 };
 
 static int list_lun(void *arg, const struct cfs_volume_info *v)
@@ -181,8 +181,8 @@ static int list_lun(void *arg, const struct cfs_volume_info *v)
 	if (l->count++ == 0)
 		memcpy(l->first, v->name, sizeof(l->first));
 	return l->exports ? nbdkit_add_export(l->exports, v->name,
-					      *v->origin ? v->origin : NULL) :
-			    0;
+					      *v->origin ? v->origin : NULL)
+			  : 0;
 }
 
 /* Snapshots of LUNs have a size, those of trees none. */

@@ -24,13 +24,13 @@
 /* ---- pool.c -------------------------------------------------------------- */
 
 struct pool_config {
-	char		*pool;		/* a path that is good anywhere, or a
-					 * URI */
-	char		*volume;	/* the default export, or NULL */
-	char		*clients;	/* where they are listed, or NULL */
-	const char	**search;	/* ends with NULL */
-	size_t		search_count;
-	unsigned int	wait_seconds;
+	char *pool;          /* a path that is good anywhere, or a
+			      * URI */
+	char *volume;        /* the default export, or NULL */
+	char *clients;       /* where they are listed, or NULL */
+	const char **search; /* ends with NULL */
+	size_t search_count;
+	unsigned int wait_seconds;
 };
 extern struct pool_config pool_config;
 
@@ -54,10 +54,11 @@ void pool_end(void);
 /* ---- volume.c ------------------------------------------------------------ */
 
 /* A connection to an export. */
-struct export {
-	struct volume	*volume;
-	uint64_t	size_bytes;	/* when the client came */
-	bool		is_writable;
+struct export
+{
+	struct volume *volume;
+	uint64_t size_bytes; /* when the client came */
+	bool is_writable;
 };
 
 /* @name: "VOLUME" or "VOLUME@SNAP".  -ENOENT, -EBUSY, -EINVAL (a tree). */

@@ -23,14 +23,14 @@
 #include <string.h>
 
 /* What others have asked for may end. */
-#define GRACE_MS	10000u
+#define GRACE_MS 10000u
 
 struct pool {
 	struct cfs_session *s;
-	struct cfs_serve *serve;	/* NULL: another process holds it */
+	struct cfs_serve *serve; /* NULL: another process holds it */
 	struct cfs_logger logger;
-	unsigned int	users;
-	bool		is_broken;
+	unsigned int users;
+	bool is_broken;
 };
 
 struct pool_config pool_config;
@@ -51,8 +51,8 @@ static enum cfs_io_mode io_mode(void)
 
 	if (value && strcmp(value, "direct") == 0)
 		return CFS_IO_MODE_DIRECT;
-	return value && strcmp(value, "forwarded") == 0 ?
-	       CFS_IO_MODE_FORWARDED : CFS_IO_MODE_ANY;
+	return value && strcmp(value, "forwarded") == 0 ? CFS_IO_MODE_FORWARDED
+							: CFS_IO_MODE_ANY;
 }
 
 static void warn(void *arg, const char *line)
@@ -190,7 +190,7 @@ int pool_get(struct pool **ret, struct cfs_err *err)
 	if (!current) {
 		r = pool_new(&current, err);
 		if (r == 0)
-			current->users = 1;	/* ours, until pool_end */
+			current->users = 1; /* ours, until pool_end */
 	}
 	if (r == 0) {
 		current->users++;

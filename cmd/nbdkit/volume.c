@@ -16,12 +16,12 @@
 #include <string.h>
 
 struct volume {
-	struct volume	*next;
-	struct pool	*pool;
+	struct volume *next;
+	struct pool *pool;
 	struct cfs_io_volume *io;
-	char		*name;		/* of the export */
-	bool		is_writable;
-	unsigned int	users;
+	char *name; /* of the export */
+	bool is_writable;
+	unsigned int users;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -78,8 +78,8 @@ static int volume_new(struct pool *p, const char *name, bool is_writable,
 	v->name = strdup(name);
 	v->is_writable = is_writable;
 	v->users = 1;
-	r = v->name ? open_io(p, v->name, is_writable, &v->io, err) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
+	r = v->name ? open_io(p, v->name, is_writable, &v->io, err)
+		    : cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
 		volume_free(v);
 		return r;

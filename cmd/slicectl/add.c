@@ -41,10 +41,10 @@ static int check_is_other(void *arg, const struct cfs_device_info *d)
 	for (i = 1; i < cmd->operand_count; i++) {
 		if (stat(cmd->operands[i], &st) < 0)
 			continue;
-		if (S_ISBLK(st.st_mode) ? S_ISBLK(own.st_mode) &&
-					  st.st_rdev == own.st_rdev
-					: st.st_dev == own.st_dev &&
-					  st.st_ino == own.st_ino)
+		if (S_ISBLK(st.st_mode)
+			    ? S_ISBLK(own.st_mode) && st.st_rdev == own.st_rdev
+			    : st.st_dev == own.st_dev &&
+				      st.st_ino == own.st_ino)
 			return cfs_err_set(&cmd->err, -EBUSY,
 					   "%s: is device %u of this pool",
 					   cmd->operands[i], d->index);

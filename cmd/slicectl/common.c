@@ -10,9 +10,8 @@
 int slicectl_open(struct cfs_cmd *cmd, const char *pool, bool is_writable,
 		  struct cfs_session **ret)
 {
-	struct cfs_session_options opt = {
-		.is_writable = is_writable, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = is_writable,
+					   CFS_CMD_SESSION(cmd) };
 	int r = cfs_session_open(pool, &opt, ret, &cmd->err);
 
 	return cfs_cmd_wrap(cmd, pool, r);

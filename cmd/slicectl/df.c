@@ -8,8 +8,8 @@
 #include <string.h>
 
 struct listing {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
 };
 
 static int add(void *arg, const struct cfs_device_info *info)
@@ -72,7 +72,7 @@ static int count(struct cfs_cmd *cmd, struct cfs_session *s)
 	if (r < 0)
 		return r;
 	table = cfs_table_new(cmd, "DEVICE|UUID|STATE|>SIZE|>SLICES|>FREE|"
-			      ">LENT|>FROZEN|>DAMAGED");
+				   ">LENT|>FROZEN|>DAMAGED");
 	l.table = table;
 	cfs_out_begin_array(cmd->out, "devices");
 	r = cfs_session_devices(s, add, &l, &cmd->err);
@@ -106,9 +106,8 @@ const struct cfs_verb slicectl_df = {
 	.more = "A lent slice belongs to a container. A frozen one was on "
 		"loan to a writer that is not yet known to be gone: it is "
 		"read, but not written. A damaged one is not used again.",
-	.examples =
-		"slicectl df pool.img\n"
-		"slicectl df --json pool.img | jq .free_bytes",
+	.examples = "slicectl df pool.img\n"
+		    "slicectl df --json pool.img | jq .free_bytes",
 	.common = CFS_COMMON_READ,
 	.items = "devices",
 	.min_operands = 1,

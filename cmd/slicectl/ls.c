@@ -7,10 +7,10 @@
 #include <string.h>
 
 struct listing {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
-	const char		*only;	/* NULL: all */
-	size_t			count;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
+	const char *only; /* NULL: all */
+	size_t count;
 };
 
 static int add(void *arg, const struct cfs_volume_info *info)
@@ -46,7 +46,7 @@ static int list(struct cfs_cmd *cmd, const struct cfs_name *name)
 	if (r < 0)
 		return r;
 	table = cfs_table_new(cmd, "NAME|KIND|>SIZE|>USED|>SHARED|>SNAPSHOTS|"
-			      "ORIGIN|STATE");
+				   "ORIGIN|STATE");
 	l.table = table;
 	l.only = name->clone ? name->volume : NULL;
 	cfs_out_begin_array(cmd->out, "volumes");

@@ -52,11 +52,11 @@ static int add_device(void *arg, const struct cfs_device_info *info)
 	struct drawn d = { .info = *info };
 
 	slicectl_out_device(m->cmd->out, info);
-	d.slices_per_cell = cfs_div_up(info->slice_count, MAP_COLUMNS * MAP_ROWS);
+	d.slices_per_cell = cfs_div_up(info->slice_count,
+				       MAP_COLUMNS * MAP_ROWS);
 	if (!d.slices_per_cell)
 		d.slices_per_cell = 1;
-	d.cell_count = (size_t)cfs_div_up(info->slice_count,
-					  d.slices_per_cell);
+	d.cell_count = (size_t)cfs_div_up(info->slice_count, d.slices_per_cell);
 	d.cells = calloc(d.cell_count + 1, sizeof(*d.cells));
 	if (!d.cells || cfs_vec_push(&m->devices, d) < 0) {
 		free(d.cells);
@@ -136,7 +136,7 @@ static int add_slice(void *arg, const struct cfs_slice_info *i)
 	c->block_count += i->block_count;
 	if (i->block_count && !strcmp(i->use, "container"))
 		m->fill_counts[CFS_MIN(i->used_blocks * MAP_FILL_CLASSES /
-				       i->block_count,
+					       i->block_count,
 				       MAP_FILL_CLASSES - 1)]++;
 	if (i->container[0]) {
 		c->owner = owner_of(m, i);
@@ -202,7 +202,8 @@ static void draw_device(struct map *m, const struct glyphs *g,
 			cfs_cmd_print(m->cmd, "%12llu ",
 				      (unsigned long long)first);
 		put_cell(m, g, &d->cells[i]);
-		if (i % MAP_COLUMNS == MAP_COLUMNS - 1 || i + 1 == d->cell_count)
+		if (i % MAP_COLUMNS == MAP_COLUMNS - 1 ||
+		    i + 1 == d->cell_count)
 			cfs_cmd_print(m->cmd, "\n");
 	}
 	cfs_cmd_print(m->cmd, "\n");
@@ -210,10 +211,11 @@ static void draw_device(struct map *m, const struct glyphs *g,
 
 static void put_legend(struct map *m, const struct glyphs *g)
 {
-	cfs_cmd_print(m->cmd, "%s free   %s%s%s%s lent, by how full   "
-		      "%s pool   %s frozen   %s damaged\n", g->free,
-		      g->fill[0], g->fill[1], g->fill[2], g->fill[3], g->pool,
-		      g->frozen, g->damaged);
+	cfs_cmd_print(m->cmd,
+		      "%s free   %s%s%s%s lent, by how full   "
+		      "%s pool   %s frozen   %s damaged\n",
+		      g->free, g->fill[0], g->fill[1], g->fill[2], g->fill[3],
+		      g->pool, g->frozen, g->damaged);
 }
 
 static int put_owners(struct map *m)
@@ -230,9 +232,12 @@ static int put_owners(struct map *m)
 		o = &m->owners.items[i];
 		cfs_table_str(table, o->name);
 		cfs_table_u64(table, o->slices);
-		cfs_table_fmt(table, "%llu %%", (unsigned long long)
-			      (o->block_count ?
-			       o->used_blocks * 100 / o->block_count : 0));
+		cfs_table_fmt(
+			table, "%llu %%",
+			(unsigned long long)(o->block_count
+						     ? o->used_blocks * 100 /
+							       o->block_count
+						     : 0));
 	}
 	return cfs_table_print(table, m->cmd);
 }
@@ -293,8 +298,9 @@ static int draw_file(struct map *m, struct cfs_session *s, const char *path,
 	if (is_html)
 		r = map_put_html(f, m, s);
 	else
-		map_put_svg(f, m, cfs_cmd_has(m->cmd, "hilbert") ?
-			    MAP_HILBERT : MAP_LINEAR);
+		map_put_svg(f, m,
+			    cfs_cmd_has(m->cmd, "hilbert") ? MAP_HILBERT
+							   : MAP_LINEAR);
 	if (fclose(f) != 0 && r == 0)
 		r = cfs_err_set(&m->cmd->err, -ENOMEM, "out of memory");
 	return r < 0 ? r : map_write_file(m, path, text, n);
@@ -338,19 +344,23 @@ const struct cfs_verb slicectl_map = {
 	.more = "A line begins with the index of its first slice. With NAME "
 		"only the slices of that container are drawn. The JSON has "
 		"every slice that was ever used; the others are free.",
-	.examples =
-		"slicectl map pool.img\n"
-		"slicectl map --svg map.svg --hilbert pool.img\n"
-		"slicectl map --html report.html pool.img\n"
-		"slicectl map --json pool.img:vm0 | jq '.slices | length'",
+	.examples = "slicectl map pool.img\n"
+		    "slicectl map --svg map.svg --hilbert pool.img\n"
+		    "slicectl map --html report.html pool.img\n"
+		    "slicectl map --json pool.img:vm0 | jq '.slices | length'",
 	.opts = CFS_OPTS(
-		{ .name = "svg", .type = CFS_OPT_STRING, .argument = "FILE",
+		{ .name = "svg",
+		  .type = CFS_OPT_STRING,
+		  .argument = "FILE",
 		  .help = "draw it as SVG into FILE, '-' for standard "
 			  "output" },
-		{ .name = "hilbert", .type = CFS_OPT_FLAG,
+		{ .name = "hilbert",
+		  .type = CFS_OPT_FLAG,
 		  .help = "along a curve that keeps neighbours together, not "
 			  "in rows" },
-		{ .name = "html", .type = CFS_OPT_STRING, .argument = "FILE",
+		{ .name = "html",
+		  .type = CFS_OPT_STRING,
+		  .argument = "FILE",
 		  .help = "write a report of the pool with its map into "
 			  "FILE" }),
 	.common = CFS_COMMON_READ,

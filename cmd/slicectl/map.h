@@ -6,40 +6,40 @@
 #include "slicectl/slicectl.h"
 
 #define MAP_COLUMNS 64u
-#define MAP_ROWS 16u
+#define MAP_ROWS    16u
 
 struct cell {
-	uint64_t	lent, pool, frozen, damaged;	/* slices */
-	uint64_t	used_blocks, block_count;
-	uint32_t	owner;		/* index of a container, from 1 */
+	uint64_t lent, pool, frozen, damaged; /* slices */
+	uint64_t used_blocks, block_count;
+	uint32_t owner; /* index of a container, from 1 */
 };
 
-struct drawn {			/* a device */
-	struct cfs_device_info	info;
-	uint64_t		slices_per_cell;
-	size_t			cell_count;
-	struct cell		*cells;
+struct drawn { /* a device */
+	struct cfs_device_info info;
+	uint64_t slices_per_cell;
+	size_t cell_count;
+	struct cell *cells;
 };
 
 struct owner {
-	char		name[128];
-	uint64_t	slices, used_blocks, block_count;
+	char name[128];
+	uint64_t slices, used_blocks, block_count;
 };
 
 #define MAP_FILL_CLASSES 10u
 
 struct map {
-	struct cfs_cmd		*cmd;
-	struct cfs_pool_info	info;
-	CFS_VEC(struct drawn)	devices;
-	CFS_VEC(struct owner)	owners;
+	struct cfs_cmd *cmd;
+	struct cfs_pool_info info;
+	CFS_VEC(struct drawn) devices;
+	CFS_VEC(struct owner) owners;
 	/* Lent slices by how full they are: [0] up to 10 %, ... */
-	uint64_t		fill_counts[MAP_FILL_CLASSES];
+	uint64_t fill_counts[MAP_FILL_CLASSES];
 };
 
 enum map_order {
-	MAP_LINEAR,	/* rows, as in the terminal: offsets can be read */
-	MAP_HILBERT,	/* a curve: what is near on the device is near here */
+	MAP_LINEAR,  /* rows, as in the terminal: offsets can be read */
+	MAP_HILBERT, /* a curve: what is near on the device is near here */
 };
 
 /* map_svg.c */
@@ -58,7 +58,8 @@ void map_put_svg(FILE *f, const struct map *m, enum map_order order);
 
 /* map_html.c */
 
-/* A report of the pool that @s has open.  0 or a negative errno, in cmd->err. */
+/* A report of the pool that @s has open.  0 or a negative errno, in cmd->err.
+ */
 int map_put_html(FILE *f, struct map *m, struct cfs_session *s);
 
 /* map_file.c */

@@ -16,17 +16,17 @@
 #include <string.h>
 
 /* More of them would be a list nobody reads: those that keep most are shown. */
-#define SNAPSHOTS_SHOWN	100u
+#define SNAPSHOTS_SHOWN 100u
 
 struct snapshot {
-	char		name[400];
-	uint64_t	created_ns, exclusive_bytes, shared_bytes;
+	char name[400];
+	uint64_t created_ns, exclusive_bytes, shared_bytes;
 };
 
 struct report {
-	FILE		*f;
-	struct map	*m;
-	uint64_t	most_bytes;	/* the widest bar of a table */
+	FILE *f;
+	struct map *m;
+	uint64_t most_bytes; /* the widest bar of a table */
 	CFS_VEC(struct cfs_volume_info) volumes;
 	CFS_VEC(struct snapshot) snapshots;
 };
@@ -93,8 +93,7 @@ static void put_part(const struct report *rp, uint64_t part, uint64_t whole,
 	fputs("\"></i>", rp->f);
 }
 
-static void put_key(const struct report *rp, const char *fill,
-		    const char *word)
+static void put_key(const struct report *rp, const char *fill, const char *word)
 {
 	fprintf(rp->f, "<span class=key style=\"background:%s\"></span>%s",
 		fill, word);
@@ -111,11 +110,10 @@ static void put_head(const struct report *rp)
 	map_put_escaped(rp->f, info->name[0] ? info->name : "cfs pool");
 	fprintf(rp->f, "</title>\n<style>\n%s</style></head><body>\n<h1>",
 		style);
-	map_put_escaped(rp->f, info->name[0] ? info->name :
-			rp->m->cmd->operands[0]);
+	map_put_escaped(rp->f,
+			info->name[0] ? info->name : rp->m->cmd->operands[0]);
 	fprintf(rp->f, "</h1>\n<p class=soft>cfs pool, %s, %u %s, %s; as of ",
-		cfs_pool_state_name(info->state),
-		info->device_count,
+		cfs_pool_state_name(info->state), info->device_count,
 		cfs_plural(info->device_count, "device", "devices"),
 		info->is_mirror ? "mirrored" : "not mirrored");
 	put_time(rp, cfs_clock_realtime_ns(cfs_clock_system()));
@@ -133,8 +131,9 @@ static void put_numbers(const struct report *rp)
 	put_size(rp, info->used_bytes);
 	fprintf(rp->f, " of ");
 	put_size(rp, info->capacity_bytes);
-	fprintf(rp->f, " are used, %llu %%. ", (unsigned long long)
-		(100 * CFS_MIN(info->used_bytes, room) / room));
+	fprintf(rp->f, " are used, %llu %%. ",
+		(unsigned long long)(100 * CFS_MIN(info->used_bytes, room) /
+				     room));
 	if (info->damaged_blocks)
 		fprintf(rp->f, "<b class=bad>%llu damaged %s known.</b>",
 			(unsigned long long)info->damaged_blocks,
@@ -176,15 +175,16 @@ static void put_space(const struct report *rp)
 
 static void put_maps(const struct report *rp, enum map_order order)
 {
-	fprintf(rp->f, "<div class=%s>\n", order == MAP_HILBERT ? "hilbert" :
-								  "linear");
+	fprintf(rp->f, "<div class=%s>\n",
+		order == MAP_HILBERT ? "hilbert" : "linear");
 	for (size_t i = 0; i < rp->m->devices.count; i++) {
 		const struct drawn *d = &rp->m->devices.items[i];
 
 		fprintf(rp->f, "<p>device %u: ", d->info.index);
-		map_put_escaped(rp->f, d->info.path[0] ? d->info.path :
-							 "missing");
-		fprintf(rp->f, "<span class=soft>, %llu %s, %llu a cell"
+		map_put_escaped(rp->f,
+				d->info.path[0] ? d->info.path : "missing");
+		fprintf(rp->f,
+			"<span class=soft>, %llu %s, %llu a cell"
 			"</span></p>\n",
 			(unsigned long long)d->info.slice_count,
 			cfs_plural(d->info.slice_count, "slice", "slices"),
@@ -197,23 +197,28 @@ static void put_maps(const struct report *rp, enum map_order order)
 static void put_map(const struct report *rp)
 {
 	fputs("<h2>Slices</h2>\n<svg width=0 height=0 "
-	      "style=\"position:absolute\">", rp->f);
+	      "style=\"position:absolute\">",
+	      rp->f);
 	map_put_patterns(rp->f);
 	fputs("</svg><div>\n"
 	      "<input type=radio name=order id=linear checked>"
 	      "<label for=linear>in rows</label>"
 	      "<input type=radio name=order id=hilbert>"
-	      "<label for=hilbert>along a Hilbert curve</label>\n", rp->f);
+	      "<label for=hilbert>along a Hilbert curve</label>\n",
+	      rp->f);
 	put_maps(rp, MAP_LINEAR);
 	put_maps(rp, MAP_HILBERT);
 	fputs("<p class=soft>", rp->f);
 	for (size_t i = 0; i < rp->m->owners.count; i++) {
-		fprintf(rp->f, "<span class=key style=\"background:%s\">"
-			"</span>", map_owner_color(i));
+		fprintf(rp->f,
+			"<span class=key style=\"background:%s\">"
+			"</span>",
+			map_owner_color(i));
 		map_put_escaped(rp->f, rp->m->owners.items[i].name);
 	}
 	fputs("; the paler, the emptier. A cell says more when it is pointed "
-	      "at.</p></div>\n", rp->f);
+	      "at.</p></div>\n",
+	      rp->f);
 }
 
 /* Space in slices that are neither full nor empty is what fragments. */
@@ -226,7 +231,8 @@ static void put_fill(const struct report *rp)
 		most = CFS_MAX(most, counts[i]);
 	fputs("<h2>How full lent slices are</h2>\n<div class=cols>", rp->f);
 	for (size_t i = 0; i < MAP_FILL_CLASSES; i++)
-		fprintf(rp->f, "<div style=\"height:%.1f%%\" title=\"%llu %s, "
+		fprintf(rp->f,
+			"<div style=\"height:%.1f%%\" title=\"%llu %s, "
 			"%zu to %zu %% full\"></div>",
 			100.0 * (double)counts[i] / (double)most,
 			(unsigned long long)counts[i],
@@ -287,22 +293,21 @@ static void put_shared_key(const struct report *rp)
 static void put_volumes(struct report *rp)
 {
 	fputs("<h2>Volumes</h2>\n<table><tr><th>Name<th>Kind<th class=n>Size"
-	      "<th class=n>Used<th class=n>Snapshots<th></tr>\n", rp->f);
+	      "<th class=n>Used<th class=n>Snapshots<th></tr>\n",
+	      rp->f);
 	rp->most_bytes = 1;
 	for (size_t i = 0; i < rp->volumes.count; i++)
 		rp->most_bytes = CFS_MAX(rp->most_bytes,
 					 rp->volumes.items[i].used_bytes);
 	for (size_t i = 0; i < rp->volumes.count; i++) {
 		const struct cfs_volume_info *v = &rp->volumes.items[i];
-		const uint64_t shared = CFS_MIN(v->shared_bytes,
-						v->used_bytes);
+		const uint64_t shared = CFS_MIN(v->shared_bytes, v->used_bytes);
 
 		fputs("<tr><td>", rp->f);
 		map_put_escaped(rp->f, v->name);
 		if (strcmp(v->state, "clean") != 0)
 			fprintf(rp->f, " <b class=bad>%s</b>", v->state);
-		fprintf(rp->f, "</td><td>%s</td>",
-			slicectl_kind_name(v->kind));
+		fprintf(rp->f, "</td><td>%s</td>", slicectl_kind_name(v->kind));
 		put_bytes(rp, v->size_bytes);
 		put_bytes(rp, v->used_bytes);
 		fprintf(rp->f, "<td class=n>%llu</td>",
@@ -318,9 +323,10 @@ static int by_exclusive(const void *a, const void *b)
 {
 	const struct snapshot *x = a, *y = b;
 
-	return x->exclusive_bytes < y->exclusive_bytes ? 1 :
-	       x->exclusive_bytes > y->exclusive_bytes ? -1 :
-	       strcmp(x->name, y->name);
+	return x->exclusive_bytes < y->exclusive_bytes ? 1
+	       : x->exclusive_bytes > y->exclusive_bytes
+		       ? -1
+		       : strcmp(x->name, y->name);
 }
 
 static void put_snapshots(struct report *rp)
@@ -333,10 +339,12 @@ static void put_snapshots(struct report *rp)
 	      sizeof(*rp->snapshots.items), by_exclusive);
 	rp->most_bytes = 1;
 	for (size_t i = 0; i < shown; i++)
-		rp->most_bytes = CFS_MAX(rp->most_bytes,
+		rp->most_bytes = CFS_MAX(
+			rp->most_bytes,
 			rp->snapshots.items[i].exclusive_bytes +
-			rp->snapshots.items[i].shared_bytes);
-	fprintf(rp->f, "<h2>Snapshots</h2>\n<p class=soft>%zu of %zu, those "
+				rp->snapshots.items[i].shared_bytes);
+	fprintf(rp->f,
+		"<h2>Snapshots</h2>\n<p class=soft>%zu of %zu, those "
 		"first that would give back most</p>\n<table><tr><th>Name<th>"
 		"Taken<th class=n>Its own<th class=n>Shared<th></tr>\n",
 		shown, rp->snapshots.count);

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL	12u		/* pixels, with a gap of 1 */
-#define LEFT	110u
-#define LINE	18u
+#define CELL 12u /* pixels, with a gap of 1 */
+#define LEFT 110u
+#define LINE 18u
 
 /* Okabe and Ito's, without the red one: that is for damage. */
 static const char *const fills[] = {
@@ -29,7 +29,7 @@ static const struct {
 	const char *word, *fill;
 } looks[] = {
 	[LOOK_FREE] = { "free", "#e6e6e6" },
-	[LOOK_LENT] = { "lent", NULL },		/* its container's */
+	[LOOK_LENT] = { "lent", NULL }, /* its container's */
 	[LOOK_POOL] = { "pool", "#4d4d4d" },
 	[LOOK_FROZEN] = { "frozen", "url(#frozen)" },
 	[LOOK_DAMAGED] = { "damaged", "url(#damaged)" },
@@ -37,8 +37,8 @@ static const struct {
 
 void map_put_escaped(FILE *f, const char *bytes)
 {
-	CFS_CLEANUP(cfs_freep) char *text =
-		cfs_text_escape_dup(bytes, strlen(bytes));
+	CFS_CLEANUP(cfs_freep)
+	char *text = cfs_text_escape_dup(bytes, strlen(bytes));
 
 	for (const char *p = text ? text : "?"; *p; p++) {
 		if (*p == '&')
@@ -70,7 +70,8 @@ void map_put_patterns(FILE *f)
 	      "patternUnits='userSpaceOnUse'><rect width='6' height='6' "
 	      "fill='#d55e00'/><path d='M0 0L6 6M6 0L0 6' stroke='#fff' "
 	      "stroke-width='1'/></pattern>"
-	      "</defs>\n", f);
+	      "</defs>\n",
+	      f);
 }
 
 /* ---- cells --------------------------------------------------------------- */
@@ -78,8 +79,11 @@ void map_put_patterns(FILE *f)
 /* What is worst in it. */
 static enum look look_of(const struct cell *c)
 {
-	return c->damaged ? LOOK_DAMAGED : c->frozen ? LOOK_FROZEN :
-	       c->lent ? LOOK_LENT : c->pool ? LOOK_POOL : LOOK_FREE;
+	return c->damaged  ? LOOK_DAMAGED
+	       : c->frozen ? LOOK_FROZEN
+	       : c->lent   ? LOOK_LENT
+	       : c->pool   ? LOOK_POOL
+			   : LOOK_FREE;
 }
 
 static unsigned int side_of(const struct drawn *d)
@@ -124,8 +128,8 @@ static void put_title(FILE *f, const struct map *m, const struct drawn *d,
 	const struct cell *c = &d->cells[i];
 	enum look look = look_of(c);
 	uint64_t first = i * d->slices_per_cell;
-	uint64_t last = CFS_MIN(first + d->slices_per_cell,
-				d->info.slice_count) - 1;
+	uint64_t last =
+		CFS_MIN(first + d->slices_per_cell, d->info.slice_count) - 1;
 
 	fprintf(f, "<title>slice %llu", (unsigned long long)first);
 	if (last > first)
@@ -136,8 +140,9 @@ static void put_title(FILE *f, const struct map *m, const struct drawn *d,
 		map_put_escaped(f, m->owners.items[c->owner - 1].name);
 	}
 	if (look == LOOK_LENT && c->block_count)
-		fprintf(f, ", %llu %% full", (unsigned long long)
-			(c->used_blocks * 100 / c->block_count));
+		fprintf(f, ", %llu %% full",
+			(unsigned long long)(c->used_blocks * 100 /
+					     c->block_count));
 	fputs("</title>", f);
 }
 
@@ -150,11 +155,11 @@ static void put_cell(FILE *f, const struct map *m, const struct drawn *d,
 
 	if (look == LOOK_LENT && c->block_count)
 		opacity = 0.25 + 0.75 * (double)c->used_blocks /
-				 (double)c->block_count;
-	fprintf(f, "<rect x='%u' y='%u' width='%u' height='%u' fill='%s'",
-		x, y, CELL - 1, CELL - 1, look == LOOK_LENT ?
-		map_owner_color(c->owner ? c->owner - 1 : 0) :
-		looks[look].fill);
+					 (double)c->block_count;
+	fprintf(f, "<rect x='%u' y='%u' width='%u' height='%u' fill='%s'", x, y,
+		CELL - 1, CELL - 1,
+		look == LOOK_LENT ? map_owner_color(c->owner ? c->owner - 1 : 0)
+				  : looks[look].fill);
 	/* For a report in the dark. */
 	if (look == LOOK_FREE)
 		fputs(" class='free'", f);
@@ -172,8 +177,8 @@ static unsigned int rows_of(const struct drawn *d)
 
 static unsigned int width_of(const struct drawn *d, enum map_order order)
 {
-	return order == MAP_HILBERT ? side_of(d) * CELL :
-				      LEFT + MAP_COLUMNS * CELL;
+	return order == MAP_HILBERT ? side_of(d) * CELL
+				    : LEFT + MAP_COLUMNS * CELL;
 }
 
 static unsigned int height_of(const struct drawn *d, enum map_order order)
@@ -188,8 +193,10 @@ static void put_grid(FILE *f, const struct map *m, const struct drawn *d,
 
 	for (unsigned int row = 0; order == MAP_LINEAR && row < rows_of(d);
 	     row++)
-		fprintf(f, "<text x='%u' y='%u' text-anchor='end'>%llu</text>"
-			"\n", left + LEFT - 8, top + row * CELL + 10,
+		fprintf(f,
+			"<text x='%u' y='%u' text-anchor='end'>%llu</text>"
+			"\n",
+			left + LEFT - 8, top + row * CELL + 10,
 			(unsigned long long)row * MAP_COLUMNS *
 				d->slices_per_cell);
 	for (size_t i = 0; i < d->cell_count; i++) {
@@ -209,9 +216,10 @@ void map_put_cells(FILE *f, const struct map *m, const struct drawn *d,
 {
 	unsigned int width = width_of(d, order), height = height_of(d, order);
 
-	fprintf(f, "<svg role='img' viewBox='0 0 %u %u' style='width:%upx' "
-		"font-family='monospace' font-size='11'>\n", width, height,
-		width);
+	fprintf(f,
+		"<svg role='img' viewBox='0 0 %u %u' style='width:%upx' "
+		"font-family='monospace' font-size='11'>\n",
+		width, height, width);
 	put_grid(f, m, d, order, 0, 0);
 	fputs("</svg>\n", f);
 }
@@ -223,8 +231,7 @@ static unsigned int put_device(FILE *f, const struct map *m,
 			       const struct drawn *d, enum map_order order,
 			       unsigned int top)
 {
-	fprintf(f, "<text x='10' y='%u'>device %u  ", top + 12,
-		d->info.index);
+	fprintf(f, "<text x='10' y='%u'>device %u  ", top + 12, d->info.index);
 	map_put_escaped(f, d->info.path[0] ? d->info.path : "missing");
 	fprintf(f, "  %llu %s, %llu a cell</text>\n",
 		(unsigned long long)d->info.slice_count,
@@ -237,9 +244,10 @@ static unsigned int put_device(FILE *f, const struct map *m,
 static void put_key(FILE *f, unsigned int x, unsigned int y, const char *fill,
 		    const char *word)
 {
-	fprintf(f, "<rect x='%u' y='%u' width='%u' height='%u' fill='%s'/>"
-		"<text x='%u' y='%u'>", x, y, CELL - 1, CELL - 1, fill,
-		x + 18, y + 10);
+	fprintf(f,
+		"<rect x='%u' y='%u' width='%u' height='%u' fill='%s'/>"
+		"<text x='%u' y='%u'>",
+		x, y, CELL - 1, CELL - 1, fill, x + 18, y + 10);
 	map_put_escaped(f, word);
 }
 
@@ -277,10 +285,12 @@ void map_put_svg(FILE *f, const struct map *m, enum map_order order)
 		width = CFS_MAX(width, 20 + width_of(d, order));
 	}
 	height += LINE * (unsigned int)m->owners.count;
-	fprintf(f, "<?xml version='1.0' encoding='UTF-8'?>\n"
+	fprintf(f,
+		"<?xml version='1.0' encoding='UTF-8'?>\n"
 		"<svg xmlns='http://www.w3.org/2000/svg' width='%u' "
 		"height='%u' font-family='monospace' font-size='11' "
-		"xml:space='preserve'>\n", width, height);
+		"xml:space='preserve'>\n",
+		width, height);
 	map_put_patterns(f);
 	fputs("<rect width='100%' height='100%' fill='white'/>\n", f);
 	for (size_t i = 0; i < m->devices.count; i++)

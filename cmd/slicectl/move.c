@@ -29,10 +29,9 @@ static void say_moved(struct cfs_cmd *cmd, const char *device,
 		      const struct cfs_move_result *m, const char *what)
 {
 	char text[CFS_TABLE_SIZE_BYTES];
-	const uint64_t slices = cmd->is_dry_run ? m->need_slices :
-						  m->moved_slices;
-	const uint64_t bytes = cmd->is_dry_run ? m->need_bytes :
-						 m->moved_bytes;
+	const uint64_t slices = cmd->is_dry_run ? m->need_slices
+						: m->moved_slices;
+	const uint64_t bytes = cmd->is_dry_run ? m->need_bytes : m->moved_bytes;
 
 	cfs_cmd_say(cmd, "%s: %s%s: %llu %s (%s) %smoved\n", device,
 		    slicectl_would(cmd), what, (unsigned long long)slices,
@@ -47,9 +46,10 @@ static int judge_damage(struct cfs_cmd *cmd, const char *device,
 {
 	if (!m->damaged_blocks)
 		return 0;
-	cfs_cmd_warn(cmd, "%s: %llu damaged %s moved as %s: cfsck-heal trace "
-		     "--bad says of what, after a scrub", device,
-		     (unsigned long long)m->damaged_blocks,
+	cfs_cmd_warn(cmd,
+		     "%s: %llu damaged %s moved as %s: cfsck-heal trace "
+		     "--bad says of what, after a scrub",
+		     device, (unsigned long long)m->damaged_blocks,
 		     cfs_plural(m->damaged_blocks, "block was", "blocks were"),
 		     cfs_plural(m->damaged_blocks, "it is", "they are"));
 	cfs_cmd_raise(cmd, CFS_STATUS_DAMAGED);
@@ -137,9 +137,8 @@ const struct cfs_verb slicectl_remove = {
 	.more = "A device with slices in use is left alone: evacuate it "
 		"first. One with frozen slices is refused without --force. "
 		"Its label is wiped. A pool keeps one device, a mirror two.",
-	.examples =
-		"slicectl evacuate pool.img /dev/sdb && "
-		"slicectl remove pool.img /dev/sdb",
+	.examples = "slicectl evacuate pool.img /dev/sdb && "
+		    "slicectl remove pool.img /dev/sdb",
 	.common = CFS_COMMON_WRITE | CFS_COMMON_FORCE,
 	.min_operands = 2,
 	.max_operands = 2,
@@ -164,13 +163,13 @@ static int ask(struct cfs_cmd *cmd, const char *path)
 		return cmd->err.code = CFS_REFUSED;
 	if (r < 0)
 		return r;
-	return cfs_cmd_confirm(cmd, path, "%s", lost[0] ? lost :
-			       "what is on the new device");
+	return cfs_cmd_confirm(cmd, path, "%s",
+			       lost[0] ? lost : "what is on the new device");
 }
 
 struct find {
-	const char	*path;
-	bool		is_found;
+	const char *path;
+	bool is_found;
 };
 
 static int is_it(void *arg, const struct cfs_device_info *d)
@@ -186,17 +185,15 @@ static int is_it(void *arg, const struct cfs_device_info *d)
 }
 
 /* As slicectl_open, but without the device @without, if that is not NULL. */
-static int open_without(struct cfs_cmd *cmd, const char *pool,
-			bool is_writable, const char *without,
-			struct cfs_session **ret)
+static int open_without(struct cfs_cmd *cmd, const char *pool, bool is_writable,
+			const char *without, struct cfs_session **ret)
 {
-	struct cfs_session_options opt = {
-		.is_writable = is_writable, .without = without,
-		CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = is_writable,
+					   .without = without,
+					   CFS_CMD_SESSION(cmd) };
 
-	return cfs_cmd_wrap(cmd, pool, cfs_session_open(pool, &opt, ret,
-							&cmd->err));
+	return cfs_cmd_wrap(cmd, pool,
+			    cfs_session_open(pool, &opt, ret, &cmd->err));
 }
 
 /*
@@ -222,8 +219,8 @@ static int look(struct cfs_cmd *cmd, const char *pool, const char *old,
 		}
 	}
 	if (r == 0)
-		r = cfs_cmd_wrap(cmd, pool, cfs_session_devices(s, is_it, &f,
-								&cmd->err));
+		r = cfs_cmd_wrap(cmd, pool,
+				 cfs_session_devices(s, is_it, &f, &cmd->err));
 	*ret = f.is_found;
 	return r;
 }
@@ -273,11 +270,10 @@ const struct cfs_verb slicectl_replace = {
 		"as OLD and NEW, with --force. Stopped or killed, it goes on "
 		"when it is called again. No other process may serve the pool "
 		"meanwhile.",
-	.examples =
-		"slicectl replace a.img b.img c.img\n"
-		"slicectl replace -y a.img "
-		"0b6ee1a0-5c5c-4b3e-9a55-8d4e1c2f3a4b /dev/sdc\n"
-		"slicectl replace -y -f a.img b.img b.img",
+	.examples = "slicectl replace a.img b.img c.img\n"
+		    "slicectl replace -y a.img "
+		    "0b6ee1a0-5c5c-4b3e-9a55-8d4e1c2f3a4b /dev/sdc\n"
+		    "slicectl replace -y -f a.img b.img b.img",
 	.common = CFS_COMMON_WORK | CFS_COMMON_DESTROY | CFS_COMMON_FORCE,
 	.min_operands = 3,
 	.max_operands = 3,

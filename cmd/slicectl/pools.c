@@ -13,13 +13,13 @@
 #include <string.h>
 
 struct pool_id {
-	uint8_t	uuid[CFS_UUID_BYTES];
+	uint8_t uuid[CFS_UUID_BYTES];
 };
 
 struct listing {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
-	CFS_VEC(struct pool_id)	seen;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
+	CFS_VEC(struct pool_id) seen;
 };
 
 static enum cfs_pool_state state_of_error(int code, enum cfs_pool_state state)
@@ -43,9 +43,8 @@ static void look_again(struct cfs_cmd *cmd, const char *path,
 		       struct cfs_pool_info *info)
 {
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
-	struct cfs_session_options opt = {
-		.is_writable = false, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = false,
+					   CFS_CMD_SESSION(cmd) };
 	struct cfs_pool_info inside;
 	struct cfs_err err = CFS_ERR_INIT;
 	int r;
@@ -70,8 +69,7 @@ static bool is_worth_a_look(const struct cfs_cmd *cmd,
 		return false;
 	if (info->state == CFS_POOL_BUSY)
 		return cmd->has_wait;
-	return cmd->search_count &&
-	       info->devices_present < info->device_count;
+	return cmd->search_count && info->devices_present < info->device_count;
 }
 
 static int status_of(enum cfs_pool_state state)
@@ -102,8 +100,9 @@ static void put_row(struct listing *l, const struct cfs_pool_info *info,
 	for (i = 0; i < count && !path; i++)
 		path = devices[i].path[0] ? devices[i].path : NULL;
 	cfs_table_str(t, info->name);
-	cfs_table_str(t, cfs_uuid_is_null(info->uuid) ? NULL :
-		      cfs_uuid_format(info->uuid, uuid));
+	cfs_table_str(t, cfs_uuid_is_null(info->uuid)
+				 ? NULL
+				 : cfs_uuid_format(info->uuid, uuid));
 	cfs_table_str(t, cfs_pool_state_name(info->state));
 	cfs_table_color(t, slicectl_pool_color(info->state));
 	cfs_table_size(t, info->size_bytes);
@@ -124,7 +123,7 @@ static bool is_seen(struct listing *l, const uint8_t uuid[CFS_UUID_BYTES])
 	struct pool_id id;
 	size_t i;
 
-	if (cfs_uuid_is_null(uuid))	/* too new to say who it is */
+	if (cfs_uuid_is_null(uuid)) /* too new to say who it is */
 		return false;
 	for (i = 0; i < l->seen.count; i++) {
 		if (cfs_uuid_is_equal(l->seen.items[i].uuid, uuid))
@@ -154,8 +153,8 @@ static int add(void *arg, const struct cfs_pool_info *found,
 		cfs_out_begin_obj(out, NULL);
 		cfs_out_u64(out, "index", devices[i].index);
 		cfs_out_uuid(out, "uuid", devices[i].uuid);
-		cfs_out_str(out, "path", devices[i].path[0] ?
-			    devices[i].path : NULL);
+		cfs_out_str(out, "path",
+			    devices[i].path[0] ? devices[i].path : NULL);
 		cfs_out_str(out, "state", devices[i].state);
 		cfs_out_u64(out, "size_bytes", devices[i].size_bytes);
 		cfs_out_end(out);
@@ -173,7 +172,7 @@ static int run(struct cfs_cmd *cmd)
 	int r;
 
 	table = cfs_table_new(cmd, "LABEL|UUID|STATE|>SIZE|>FREE|>DEVICES|"
-			      "DEVICE");
+				   "DEVICE");
 	l.table = table;
 	cfs_out_begin_array(cmd->out, "pools");
 	r = cfs_pools_scan((const char *const *)cmd->operands,
@@ -194,9 +193,8 @@ const struct cfs_verb slicectl_pools = {
 		"given devices; without any, in the working directory, in "
 		"those of --search and on this host's block devices. A pool "
 		"that somebody holds is listed as busy.",
-	.examples =
-		"slicectl pools\n"
-		"slicectl pools --json /srv/pools | jq -r '.pools[].label'",
+	.examples = "slicectl pools\n"
+		    "slicectl pools --json /srv/pools | jq -r '.pools[].label'",
 	.common = CFS_COMMON_READ,
 	.items = "pools",
 	.max_operands = CFS_OPERANDS_MANY,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* slicectl provision: space that a container has at hand, whoever else writes. */
+/* slicectl provision: space that a container has at hand, whoever else writes.
+ */
 #include "slicectl/slicectl.h"
 
 #include "base/cleanup.h"
@@ -49,9 +50,8 @@ const struct cfs_verb slicectl_provision = {
 		"it uses already included, however full others make it. If "
 		"the pool has too little left it is refused at once. With "
 		"none, or 0, what it does not use goes back.",
-	.examples =
-		"slicectl provision pool.img:vm0 20G\n"
-		"slicectl provision pool.img:vm0 none",
+	.examples = "slicectl provision pool.img:vm0 20G\n"
+		    "slicectl provision pool.img:vm0 none",
 	.common = CFS_COMMON_WRITE,
 	.min_operands = 2,
 	.max_operands = 2,

@@ -14,11 +14,10 @@ static int check_new(struct cfs_cmd *cmd, const struct cfs_name *name,
 	size_t n = strlen(name->container);
 	int r;
 
-	if (name->clone && !strncmp(text, name->container, n) &&
-	    text[n] == '/')
+	if (name->clone && !strncmp(text, name->container, n) && text[n] == '/')
 		text += n + 1;
-	r = cfs_name_check(name->clone ? "clone name" : "container name",
-			   text, &cmd->err);
+	r = cfs_name_check(name->clone ? "clone name" : "container name", text,
+			   &cmd->err);
 	if (r == 0)
 		*ret = text;
 	return r;
@@ -45,8 +44,8 @@ static int run(struct cfs_cmd *cmd)
 	if (r < 0)
 		return r;
 	(void)snprintf(full, sizeof(full), "%s%s%s",
-		       name.clone ? name.container : "",
-		       name.clone ? "/" : "", new_name);
+		       name.clone ? name.container : "", name.clone ? "/" : "",
+		       new_name);
 	cfs_cmd_say(cmd, "%s: %srenamed to %s\n", cmd->operands[0],
 		    slicectl_would(cmd), full);
 	cfs_out_str(cmd->out, "old_name", name.volume);
@@ -61,9 +60,8 @@ const struct cfs_verb slicectl_rename = {
 	.help = "give a volume another name",
 	.more = "A container keeps its snapshots and clones. A clone stays in "
 		"its container: NEW is its last part.",
-	.examples =
-		"slicectl rename pool.img:vm0 web\n"
-		"slicectl rename pool.img:vm0/test test2",
+	.examples = "slicectl rename pool.img:vm0 web\n"
+		    "slicectl rename pool.img:vm0/test test2",
 	.common = CFS_COMMON_WRITE,
 	.min_operands = 2,
 	.max_operands = 2,

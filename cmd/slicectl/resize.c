@@ -12,12 +12,12 @@
 #include "ondisk/table.h"
 
 struct wish {
-	const char	*volume;
-	bool		is_more;	/* +SIZE */
-	uint64_t	bytes;
-	bool		may_shrink;
-	uint64_t	old_bytes;	/* what was found */
-	uint64_t	new_bytes;	/* what it comes to */
+	const char *volume;
+	bool is_more; /* +SIZE */
+	uint64_t bytes;
+	bool may_shrink;
+	uint64_t old_bytes; /* what was found */
+	uint64_t new_bytes; /* what it comes to */
 };
 
 static int parse_size(struct cfs_cmd *cmd, struct wish *wish)
@@ -28,7 +28,7 @@ static int parse_size(struct cfs_cmd *cmd, struct wish *wish)
 	wish->is_more = *text == '+';
 	r = cfs_size_parse_multiple(text + wish->is_more, CFS_BLOCK_BYTES,
 				    &wish->bytes, &cmd->err);
-	if (r < 0)		/* also -EOVERFLOW: misuse all the same */
+	if (r < 0) /* also -EOVERFLOW: misuse all the same */
 		return cmd->err.code = -EINVAL;
 	if (!wish->bytes)
 		return cfs_cmd_usage(cmd, "'%s' is no size of a LUN", text);
@@ -44,14 +44,16 @@ static int judge(struct cfs_cmd *cmd, struct cfs_session *s, struct wish *wish)
 	if (r < 0)
 		return r;
 	if (info.kind != CFS_VOLUME_LUN)
-		return cfs_err_set(&cmd->err, -EINVAL, "is a tree, which has "
+		return cfs_err_set(&cmd->err, -EINVAL,
+				   "is a tree, which has "
 				   "no size: set a limit instead");
 	wish->old_bytes = info.size_bytes;
 	wish->new_bytes = wish->bytes;
 	if (wish->is_more &&
 	    __builtin_add_overflow(info.size_bytes, wish->bytes,
 				   &wish->new_bytes))
-		return cfs_err_set(&cmd->err, -EINVAL, "larger than any LUN "
+		return cfs_err_set(&cmd->err, -EINVAL,
+				   "larger than any LUN "
 				   "can be");
 	return 0;
 }
@@ -76,9 +78,10 @@ static int ask(struct cfs_cmd *cmd, const struct cfs_name *name,
 	cfs_session_closep(&s);
 	s = NULL;
 	wish->may_shrink = true;
-	return cfs_cmd_confirm(cmd, object, "the last %s of the LUN",
-			       cfs_table_format_size(cmd, wish->old_bytes -
-						     wish->new_bytes, text));
+	return cfs_cmd_confirm(
+		cmd, object, "the last %s of the LUN",
+		cfs_table_format_size(cmd, wish->old_bytes - wish->new_bytes,
+				      text));
 }
 
 static int do_resize(struct cfs_cmd *cmd, struct cfs_session *s,
@@ -89,7 +92,8 @@ static int do_resize(struct cfs_cmd *cmd, struct cfs_session *s,
 	if (r < 0)
 		return r;
 	if (wish->new_bytes < wish->old_bytes && !wish->may_shrink)
-		return cfs_err_set(&cmd->err, -EBUSY, "was resized by somebody "
+		return cfs_err_set(&cmd->err, -EBUSY,
+				   "was resized by somebody "
 				   "else meanwhile: look at it again");
 	return cfs_session_resize_volume(s, wish->volume, wish->new_bytes,
 					 &cmd->err);
@@ -127,10 +131,9 @@ static int resize_device(struct cfs_cmd *cmd, const struct cfs_name *name)
 	CFS_CLEANUP(cfs_session_closep) struct cfs_session *s = NULL;
 	uint64_t old_slices = 0, new_slices = 0;
 	const char *device = cmd->operands[1];
-	struct cfs_session_options opt = {
-		.is_writable = true, .allows_short = true,
-		CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = true,
+					   .allows_short = true,
+					   CFS_CMD_SESSION(cmd) };
 	int r = cfs_session_open(name->pool, &opt, &s, &cmd->err);
 
 	if (r < 0)
@@ -157,8 +160,7 @@ static int run(struct cfs_cmd *cmd)
 
 	if (r < 0)
 		return r;
-	r = name.volume ? resize_volume(cmd, &name) :
-			  resize_device(cmd, &name);
+	r = name.volume ? resize_volume(cmd, &name) : resize_device(cmd, &name);
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
 	return r;
 }

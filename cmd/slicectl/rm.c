@@ -13,11 +13,11 @@
 #include <string.h>
 
 struct removal {
-	struct cfs_cmd		*cmd;
-	struct cfs_session	*s;		/* of the pool below */
-	char			*pool;
-	bool			is_recursive;
-	bool			*is_out;	/* operands that have failed */
+	struct cfs_cmd *cmd;
+	struct cfs_session *s; /* of the pool below */
+	char *pool;
+	bool is_recursive;
+	bool *is_out; /* operands that have failed */
 };
 
 /* The pool of the operand, open; the one before stays if it is the same. */
@@ -46,13 +46,14 @@ static int look(struct removal *rm, const char *volume,
 	if (r < 0 || rm->is_recursive ||
 	    (!ret->snapshot_count && !ret->clone_count))
 		return r;
-	return cfs_err_set(err, -EBUSY, "has %llu %s and %llu %s: give -r to "
-			   "remove them with it",
-			   (unsigned long long)ret->snapshot_count,
-			   cfs_plural(ret->snapshot_count, "snapshot",
-				      "snapshots"),
-			   (unsigned long long)ret->clone_count,
-			   cfs_plural(ret->clone_count, "clone", "clones"));
+	return cfs_err_set(
+		err, -EBUSY,
+		"has %llu %s and %llu %s: give -r to "
+		"remove them with it",
+		(unsigned long long)ret->snapshot_count,
+		cfs_plural(ret->snapshot_count, "snapshot", "snapshots"),
+		(unsigned long long)ret->clone_count,
+		cfs_plural(ret->clone_count, "clone", "clones"));
 }
 
 static int ask(struct removal *rm, const struct cfs_name *name,
@@ -67,14 +68,15 @@ static int ask(struct removal *rm, const struct cfs_name *name,
 	cfs_session_closep(&rm->s);
 	rm->s = NULL;
 	if (info.snapshot_count || info.clone_count)
-		return cfs_cmd_confirm(rm->cmd, operand, "volume %s with %llu "
-				       "%s and %llu %s", info.name,
-				       (unsigned long long)info.snapshot_count,
-				       cfs_plural(info.snapshot_count,
-						  "snapshot", "snapshots"),
-				       (unsigned long long)info.clone_count,
-				       cfs_plural(info.clone_count, "clone",
-						  "clones"));
+		return cfs_cmd_confirm(
+			rm->cmd, operand,
+			"volume %s with %llu "
+			"%s and %llu %s",
+			info.name, (unsigned long long)info.snapshot_count,
+			cfs_plural(info.snapshot_count, "snapshot",
+				   "snapshots"),
+			(unsigned long long)info.clone_count,
+			cfs_plural(info.clone_count, "clone", "clones"));
 	return cfs_cmd_confirm(rm->cmd, operand, "all data of volume %s",
 			       info.name);
 }
@@ -122,8 +124,7 @@ static int each(struct removal *rm, bool is_writable,
 		if (r == 0)
 			r = use_pool(rm, name.pool, is_writable);
 		if (r == 0)
-			r = cfs_cmd_wrap(cmd, operand, act(rm, &name,
-							   operand));
+			r = cfs_cmd_wrap(cmd, operand, act(rm, &name, operand));
 		if (r < 0) {
 			cfs_cmd_fail(cmd, NULL, &cmd->err);
 			rm->is_out[i] = true;
@@ -153,7 +154,7 @@ static int run(struct cfs_cmd *cmd)
 	cfs_out_end(cmd->out);
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
 	free(rm.pool);
-	return 0;	/* what failed was printed */
+	return 0; /* what failed was printed */
 }
 
 const struct cfs_verb slicectl_rm = {
@@ -162,12 +163,11 @@ const struct cfs_verb slicectl_rm = {
 	.help = "remove volumes",
 	.more = "A volume that has snapshots or clones is removed only with "
 		"-r, and they with it. Its space is free at once.",
-	.examples =
-		"slicectl rm -y pool.img:vm0/test\n"
-		"slicectl rm -r pool.img:vm0 pool.img:vm1",
-	.opts = CFS_OPTS(
-		{ .name = "recursive", .letter = 'r',
-		  .help = "remove its snapshots and clones too" }),
+	.examples = "slicectl rm -y pool.img:vm0/test\n"
+		    "slicectl rm -r pool.img:vm0 pool.img:vm1",
+	.opts = CFS_OPTS({ .name = "recursive",
+			   .letter = 'r',
+			   .help = "remove its snapshots and clones too" }),
 	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,
 	.items = "removed",
 	.min_operands = 1,

@@ -13,8 +13,8 @@
 #include <string.h>
 
 struct setting {
-	char		*key;		/* the value is in the same memory */
-	const char	*value;
+	char *key; /* the value is in the same memory */
+	const char *value;
 };
 
 struct settings {
@@ -22,15 +22,15 @@ struct settings {
 };
 
 struct key {
-	const char	*name;
-	bool		is_volume;	/* else the pool's */
+	const char *name;
+	bool is_volume; /* else the pool's */
 };
 
 static const struct key keys[] = {
-	{ "label", false }, { "cache", false }, { "mirror", false },
-	{ "lease_period", false }, { "clock_drift", false },
-	{ "limit", true },
-	{ "checked", false }, { "checked", true },
+	{ "label", false },       { "cache", false },
+	{ "mirror", false },      { "lease_period", false },
+	{ "clock_drift", false }, { "limit", true },
+	{ "checked", false },     { "checked", true },
 };
 
 static void settings_donep(struct settings *s)
@@ -76,15 +76,14 @@ static int parse(struct cfs_cmd *cmd, bool is_volume, struct settings *ret)
 		one.key = strdup(cmd->operands[i]);
 		if (!one.key || cfs_vec_reserve(&ret->list, 1) < 0) {
 			free(one.key);
-			return cfs_err_set(&cmd->err, -ENOMEM,
-					   "out of memory");
+			return cfs_err_set(&cmd->err, -ENOMEM, "out of memory");
 		}
 		equals = strchr(one.key, '=');
 		if (equals)
 			*equals = '\0';
 		one.value = equals ? equals + 1 : "";
-		r = equals ? check_key(cmd, ret, one.key, is_volume) :
-			     cfs_cmd_usage(cmd, "'%s' is not KEY=VALUE",
+		r = equals ? check_key(cmd, ret, one.key, is_volume)
+			   : cfs_cmd_usage(cmd, "'%s' is not KEY=VALUE",
 					   cmd->operands[i]);
 		if (r < 0) {
 			free(one.key);
@@ -96,8 +95,8 @@ static int parse(struct cfs_cmd *cmd, bool is_volume, struct settings *ret)
 }
 
 /* An error says which settings before the failing one were changed. */
-static int say_done(struct cfs_cmd *cmd, const struct settings *s,
-		    size_t count, int r)
+static int say_done(struct cfs_cmd *cmd, const struct settings *s, size_t count,
+		    int r)
 {
 	char done[256] = "";
 	size_t i, used = 0;
@@ -130,7 +129,7 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 		r = cfs_session_set(s, name->volume, one->key, one->value,
 				    &cmd->err);
 		cfs_progress_end(progress);
-		if (r == -EOVERFLOW)	/* a number: misuse all the same */
+		if (r == -EOVERFLOW) /* a number: misuse all the same */
 			r = cmd->err.code = -EINVAL;
 		if (r < 0) {
 			r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
@@ -153,9 +152,8 @@ static int apply(struct cfs_cmd *cmd, const struct cfs_name *name,
 static int run(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
-	CFS_CLEANUP(settings_donep) struct settings settings = {
-		.list = CFS_VEC_INIT
-	};
+	CFS_CLEANUP(settings_donep)
+	struct settings settings = { .list = CFS_VEC_INIT };
 	int r = cfs_cmd_name(cmd, 0, 0, CFS_NAME_ANY_VOLUME, &name);
 
 	if (r == 0)
@@ -171,10 +169,9 @@ const struct cfs_verb slicectl_set = {
 		"clock_drift (parts per million), checked (yes, no); mirror=yes "
 		"puts every slice on two devices, for good. Of a volume: limit "
 		"(SIZE, or none), checked.",
-	.examples =
-		"slicectl set pool.img label=lab lease_period=30s\n"
-		"slicectl set pool.img mirror=yes\n"
-		"slicectl set pool.img:vm0 limit=20G",
+	.examples = "slicectl set pool.img label=lab lease_period=30s\n"
+		    "slicectl set pool.img mirror=yes\n"
+		    "slicectl set pool.img:vm0 limit=20G",
 	.common = CFS_COMMON_WORK,
 	.items = "settings",
 	.min_operands = 2,

@@ -21,8 +21,7 @@ static int add_snapshot(void *arg, const struct cfs_snapshot_info *info)
 	const cfs_shell_add_fn *add = arg;
 	char name[sizeof(info->volume) + sizeof(info->name) + 2];
 
-	(void)snprintf(name, sizeof(name), ":%s@%s", info->volume,
-		       info->name);
+	(void)snprintf(name, sizeof(name), ":%s@%s", info->volume, info->name);
 	return (*add)(name);
 }
 
@@ -72,9 +71,8 @@ const struct cfs_verb slicectl_shell = {
 	.help = "the same commands at a prompt, with completion",
 	.more = "The pool is left out: 'ls', 'show :vm0', 'resize :vm0 +1G'. "
 		"Lines come from standard input if that is no terminal.",
-	.examples =
-		"slicectl shell pool.img\n"
-		"echo ls | slicectl shell pool.img",
+	.examples = "slicectl shell pool.img\n"
+		    "echo ls | slicectl shell pool.img",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH,
 	.flags = CFS_VERB_NO_JSON,
 	.min_operands = 1,

@@ -11,8 +11,8 @@
 #include <string.h>
 
 struct listing {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
 };
 
 static void put_uuid(struct cfs_table *t, const char *key,
@@ -21,8 +21,8 @@ static void put_uuid(struct cfs_table *t, const char *key,
 	char text[CFS_UUID_TEXT_BYTES];
 
 	cfs_table_str(t, key);
-	cfs_table_str(t, cfs_uuid_is_null(uuid) ? NULL :
-		      cfs_uuid_format(uuid, text));
+	cfs_table_str(t, cfs_uuid_is_null(uuid) ? NULL
+						: cfs_uuid_format(uuid, text));
 }
 
 static void put_str(struct cfs_table *t, const char *key, const char *value)
@@ -56,8 +56,10 @@ static void put_slices(struct cfs_table *t, const struct cfs_pool_info *info)
 	char text[CFS_SIZE_TEXT_BYTES];
 
 	cfs_table_str(t, "Slices:");
-	cfs_table_fmt(t, "%llu of %s: %llu free, %llu lent, %llu frozen, "
-		      "%llu damaged", (unsigned long long)info->slices,
+	cfs_table_fmt(t,
+		      "%llu of %s: %llu free, %llu lent, %llu frozen, "
+		      "%llu damaged",
+		      (unsigned long long)info->slices,
 		      cfs_size_format(info->slice_bytes, text),
 		      (unsigned long long)info->free_slices,
 		      (unsigned long long)info->lent_slices,
@@ -101,8 +103,9 @@ static int add_device(void *arg, const struct cfs_device_info *info)
 
 	slicectl_out_device(l->cmd->out, info);
 	cfs_table_fmt(l->table, "Device %u:", info->index);
-	cfs_table_fmt(l->table, "%s (%s, %s)", info->path[0] ? info->path :
-		      "missing", info->kind, info->state);
+	cfs_table_fmt(l->table, "%s (%s, %s)",
+		      info->path[0] ? info->path : "missing", info->kind,
+		      info->state);
 	return 0;
 }
 
@@ -132,8 +135,8 @@ static void put_volume(struct cfs_table *t, const struct cfs_volume_info *v)
 	put_str(t, "Volume:", v->name);
 	put_str(t, "Kind:", slicectl_kind_name(v->kind));
 	put_str(t, "State:", v->state);
-	cfs_table_color(t, strcmp(v->state, "clean") ? CFS_COLOR_BAD :
-			CFS_COLOR_GOOD);
+	cfs_table_color(t, strcmp(v->state, "clean") ? CFS_COLOR_BAD
+						     : CFS_COLOR_GOOD);
 	put_size(t, "Size:", v->size_bytes);
 	put_size(t, "Used:", v->used_bytes);
 	put_size(t, "Shared:", v->shared_bytes);

@@ -13,8 +13,10 @@ static void put(struct cfs_cmd *cmd, const struct cfs_trim_result *result)
 {
 	char text[CFS_TABLE_SIZE_BYTES];
 
-	cfs_cmd_say(cmd, "%s: %llu %s %sgiven back to the pool, %s to its "
-		    "devices\n", cmd->operands[0],
+	cfs_cmd_say(cmd,
+		    "%s: %llu %s %sgiven back to the pool, %s to its "
+		    "devices\n",
+		    cmd->operands[0],
 		    (unsigned long long)result->returned_slices,
 		    cfs_plural(result->returned_slices, "slice", "slices"),
 		    slicectl_would(cmd),
@@ -53,9 +55,8 @@ const struct cfs_verb slicectl_trim = {
 	.more = "Slices without live blocks go back to the pool. Without "
 		"NAME, the pool's free slices are discarded on the devices "
 		"too: a sparse file below gets smaller.",
-	.examples =
-		"slicectl trim pool.img\n"
-		"slicectl trim pool.img:vm0",
+	.examples = "slicectl trim pool.img\n"
+		    "slicectl trim pool.img:vm0",
 	.common = CFS_COMMON_WORK,
 	.min_operands = 1,
 	.max_operands = 1,

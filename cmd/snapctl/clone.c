@@ -54,8 +54,7 @@ static int run(struct cfs_cmd *cmd)
 		r = snapctl_open(cmd, name.pool, true, &s);
 	if (r < 0)
 		return r;
-	r = cfs_session_snap_clone(s, name.volume, name.snap, clone,
-				   &cmd->err);
+	r = cfs_session_snap_clone(s, name.volume, name.snap, clone, &cmd->err);
 	r = cfs_cmd_taken(cmd, clone, r);
 	r = cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	r = snapctl_close(cmd, name.pool, &s, r);
@@ -70,9 +69,8 @@ const struct cfs_verb snapctl_clone = {
 	.help = "make a writable clone of a snapshot",
 	.more = "The clone is POOL:NAME/CLONE, in the container of the "
 		"snapshot, and takes space only for what changes.",
-	.examples =
-		"snapctl clone pool.img:vm0@monday test\n"
-		"snapctl clone -n pool.img:vm0/test@a test2",
+	.examples = "snapctl clone pool.img:vm0@monday test\n"
+		    "snapctl clone -n pool.img:vm0/test@a test2",
 	.common = CFS_COMMON_WRITE,
 	.min_operands = 2,
 	.max_operands = 2,

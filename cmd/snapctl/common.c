@@ -10,16 +10,15 @@
 int snapctl_open(struct cfs_cmd *cmd, const char *pool, bool is_writable,
 		 struct cfs_session **ret)
 {
-	struct cfs_session_options opt = {
-		.is_writable = is_writable, CFS_CMD_SESSION(cmd)
-	};
+	struct cfs_session_options opt = { .is_writable = is_writable,
+					   CFS_CMD_SESSION(cmd) };
 	int r = cfs_session_open(pool, &opt, ret, &cmd->err);
 
 	return cfs_cmd_wrap(cmd, pool, r);
 }
 
-int snapctl_close(struct cfs_cmd *cmd, const char *pool,
-		  struct cfs_session **s, int r)
+int snapctl_close(struct cfs_cmd *cmd, const char *pool, struct cfs_session **s,
+		  int r)
 {
 	struct cfs_err err = CFS_ERR_INIT;
 	int r2 = cfs_session_close(*s, &err);
@@ -39,8 +38,8 @@ const char *snapctl_would(const struct cfs_cmd *cmd)
 /* ----------------------------------------------------------------- each */
 
 struct walk {
-	struct snapctl_one	one;
-	char			*pool;	/* that one.s is of */
+	struct snapctl_one one;
+	char *pool; /* that one.s is of */
 };
 
 static int use_pool(struct walk *w, const char *pool, bool is_writable)

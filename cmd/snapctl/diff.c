@@ -8,10 +8,10 @@
 #include <string.h>
 
 struct seen {
-	struct cfs_cmd	*cmd;
-	bool		is_tree;
-	uint64_t	count;
-	uint64_t	bytes;
+	struct cfs_cmd *cmd;
+	bool is_tree;
+	uint64_t count;
+	uint64_t bytes;
 };
 
 static int see_path(struct cfs_cmd *cmd, const struct cfs_diff_item *i)
@@ -64,7 +64,8 @@ static int diff(struct cfs_cmd *cmd, const struct cfs_name *from,
 		const struct cfs_name *to, struct cfs_session *s)
 {
 	const struct cfs_session_diff of = {
-		.volume = from->volume, .snap = from->snap,
+		.volume = from->volume,
+		.snap = from->snap,
 		.to_volume = to->volume ? to->volume : from->volume,
 		.to_snap = to->snap,
 	};
@@ -91,8 +92,8 @@ static int run(struct cfs_cmd *cmd)
 			     CFS_NAME_CLONE, &from);
 
 	if (r == 0 && cmd->operand_count > 1)
-		r = cfs_cmd_name(cmd, 1, CFS_NAME_VOLUME, CFS_NAME_CLONE |
-				 CFS_NAME_SNAP, &to);
+		r = cfs_cmd_name(cmd, 1, CFS_NAME_VOLUME,
+				 CFS_NAME_CLONE | CFS_NAME_SNAP, &to);
 	if (r < 0)
 		return r;
 	if (to.pool && strcmp(from.pool, to.pool) != 0)

@@ -47,7 +47,7 @@ static int change_all(struct cfs_cmd *cmd, int (*act)(struct snapctl_one *))
 			   CFS_NAME_CLONE, is_out, act, NULL);
 	cfs_out_end(cmd->out);
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
-	return 0;		/* what failed was printed */
+	return 0; /* what failed was printed */
 }
 
 static int run_hold(struct cfs_cmd *cmd)
@@ -64,9 +64,8 @@ const struct cfs_verb snapctl_hold = {
 	.name = "hold",
 	.operands = "POOL:VOLUME@SNAP...",
 	.help = "keep snapshots from being removed",
-	.examples =
-		"snapctl hold pool.img:vm0@monday\n"
-		"snapctl hold pool.img:vm0@monday pool.img:vm1@monday",
+	.examples = "snapctl hold pool.img:vm0@monday\n"
+		    "snapctl hold pool.img:vm0@monday pool.img:vm1@monday",
 	.common = CFS_COMMON_WRITE,
 	.items = "snapshots",
 	.min_operands = 1,
@@ -78,9 +77,8 @@ const struct cfs_verb snapctl_release = {
 	.name = "release",
 	.operands = "POOL:VOLUME@SNAP...",
 	.help = "let held snapshots be removed again",
-	.examples =
-		"snapctl release pool.img:vm0@monday\n"
-		"snapctl release pool.img:vm0@monday pool.img:vm1@monday",
+	.examples = "snapctl release pool.img:vm0@monday\n"
+		    "snapctl release pool.img:vm0@monday pool.img:vm1@monday",
 	.common = CFS_COMMON_WRITE,
 	.items = "snapshots",
 	.min_operands = 1,

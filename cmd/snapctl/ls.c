@@ -5,8 +5,8 @@
 #include "base/cleanup.h"
 
 struct listing {
-	struct cfs_cmd		*cmd;
-	struct cfs_table	*table;
+	struct cfs_cmd *cmd;
+	struct cfs_table *table;
 };
 
 static void out_snapshot(struct cfs_out *out,
@@ -56,7 +56,7 @@ static int run(struct cfs_cmd *cmd)
 	if (r < 0)
 		return r;
 	table = cfs_table_new(cmd, "SNAPSHOT|CREATED|>EXCLUSIVE|>SHARED|HELD|"
-			      ">CLONES|NOTE");
+				   ">CLONES|NOTE");
 	l.table = table;
 	cfs_out_begin_array(cmd->out, "snapshots");
 	r = cfs_session_snapshots(s, name.volume, true, add, &l, &cmd->err);
@@ -72,9 +72,8 @@ const struct cfs_verb snapctl_ls = {
 	.help = "list snapshots, old to new",
 	.more = "EXCLUSIVE is what removing this snapshot alone would free; "
 		"SHARED what the volume or other snapshots need too.",
-	.examples =
-		"snapctl ls pool.img:vm0\n"
-		"snapctl ls --json pool.img | jq -r '.snapshots[].name'",
+	.examples = "snapctl ls pool.img:vm0\n"
+		    "snapctl ls --json pool.img | jq -r '.snapshots[].name'",
 	.common = CFS_COMMON_READ,
 	.items = "snapshots",
 	.min_operands = 1,

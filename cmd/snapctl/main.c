@@ -3,19 +3,19 @@
 #include "snapctl/snapctl.h"
 
 static const struct cfs_verb *const verbs[] = {
-	&snapctl_take, &snapctl_ls, &snapctl_clone, &snapctl_rollback,
-	&snapctl_rm, &snapctl_prune, &snapctl_rename, &snapctl_hold,
-	&snapctl_release, &snapctl_tree, &snapctl_diff, &snapctl_send,
-	&snapctl_recv, &snapctl_verify, NULL
+	&snapctl_take,     &snapctl_ls,     &snapctl_clone,
+	&snapctl_rollback, &snapctl_rm,     &snapctl_prune,
+	&snapctl_rename,   &snapctl_hold,   &snapctl_release,
+	&snapctl_tree,     &snapctl_diff,   &snapctl_send,
+	&snapctl_recv,     &snapctl_verify, NULL
 };
 
 static const struct cfs_tool tool = {
 	.name = "snapctl",
 	.help = "versions: snapshots, clones, rollback, streams",
-	.examples =
-		"snapctl take pool.img:vm0@monday\n"
-		"snapctl ls pool.img:vm0\n"
-		"snapctl clone pool.img:vm0@monday test",
+	.examples = "snapctl take pool.img:vm0@monday\n"
+		    "snapctl ls pool.img:vm0\n"
+		    "snapctl clone pool.img:vm0@monday test",
 	.verbs = verbs,
 };
 

@@ -22,12 +22,9 @@ static const struct rule {
 	const char *option;
 	const char *period; /* strftime: equal within one */
 } rules[] = {
-	{ "keep-last", NULL },
-	{ "keep-hourly", "%Y-%m-%d %H %z" },
-	{ "keep-daily", "%Y-%m-%d" },
-	{ "keep-weekly", "%G-%V" },
-	{ "keep-monthly", "%Y-%m" },
-	{ "keep-yearly", "%Y" },
+	{ "keep-last", NULL },        { "keep-hourly", "%Y-%m-%d %H %z" },
+	{ "keep-daily", "%Y-%m-%d" }, { "keep-weekly", "%G-%V" },
+	{ "keep-monthly", "%Y-%m" },  { "keep-yearly", "%Y" },
 };
 
 struct kept {
@@ -157,10 +154,10 @@ static int ask(struct snapctl_one *one)
 	/* Whoever is asked may think for long: let go of the pool. */
 	cfs_session_closep(&one->s);
 	one->s = NULL;
-	return cfs_cmd_confirm(one->cmd, one->operand, "%zu of %zu %s", count,
-			       ch.list.snaps.count,
-			       cfs_plural(ch.list.snaps.count, "snapshot",
-					  "snapshots"));
+	return cfs_cmd_confirm(
+		one->cmd, one->operand, "%zu of %zu %s", count,
+		ch.list.snaps.count,
+		cfs_plural(ch.list.snaps.count, "snapshot", "snapshots"));
 }
 
 static int note_kept(struct prune *p, struct snapctl_one *one,
@@ -214,7 +211,8 @@ static int run(struct cfs_cmd *cmd)
 {
 	const unsigned int need = CFS_NAME_VOLUME;
 	const unsigned int allow = CFS_NAME_ANY_VOLUME;
-	CFS_CLEANUP(prune_donep) struct prune p = {
+	CFS_CLEANUP(prune_donep)
+	struct prune p = {
 		.removal = SNAPCTL_REMOVAL_INIT,
 	};
 	CFS_CLEANUP(cfs_freep) bool *is_out = NULL;
@@ -250,18 +248,24 @@ const struct cfs_verb snapctl_prune = {
 	.examples =
 		"snapctl prune -n --keep-daily 7 --keep-weekly 5 pool.img:vm0\n"
 		"snapctl prune -y --prefix auto- --keep-within 2d pool.img:vm0",
-	.opts = CFS_OPTS(
-		{ .name = "prefix", .type = CFS_OPT_STRING, .argument = "P",
-		  .help = "only snapshots whose names begin with P" },
-		{ .name = "keep-last", .type = CFS_OPT_U64, .argument = "N",
-		  .min = 1, .help = "keep the newest N" },
-		{ .name = "keep-hourly", KEEP("hours") },
-		{ .name = "keep-daily", KEEP("days") },
-		{ .name = "keep-weekly", KEEP("weeks") },
-		{ .name = "keep-monthly", KEEP("months") },
-		{ .name = "keep-yearly", KEEP("years") },
-		{ .name = "keep-within", .type = CFS_OPT_DURATION,
-		  .argument = "AGE", .help = "keep those younger than AGE" }),
+	.opts = CFS_OPTS({ .name = "prefix",
+			   .type = CFS_OPT_STRING,
+			   .argument = "P",
+			   .help = "only snapshots whose names begin with P" },
+			 { .name = "keep-last",
+			   .type = CFS_OPT_U64,
+			   .argument = "N",
+			   .min = 1,
+			   .help = "keep the newest N" },
+			 { .name = "keep-hourly", KEEP("hours") },
+			 { .name = "keep-daily", KEEP("days") },
+			 { .name = "keep-weekly", KEEP("weeks") },
+			 { .name = "keep-monthly", KEEP("months") },
+			 { .name = "keep-yearly", KEEP("years") },
+			 { .name = "keep-within",
+			   .type = CFS_OPT_DURATION,
+			   .argument = "AGE",
+			   .help = "keep those younger than AGE" }),
 	.one_of = "keep-last keep-hourly keep-daily keep-weekly keep-monthly "
 		  "keep-yearly keep-within",
 	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,

@@ -14,14 +14,14 @@
 #include <string.h>
 
 struct incoming {
-	struct cfs_cmd		*cmd;
-	const struct cfs_name	*name;
-	struct cfs_session	*s;
-	struct snapctl_input	*in;
+	struct cfs_cmd *cmd;
+	const struct cfs_name *name;
+	struct cfs_session *s;
+	struct snapctl_input *in;
 	struct cfs_stream_reader *reader;
-	struct cfs_io_volume	*v;
-	struct cfs_progress	*progress;
-	uint64_t		offset_bytes;
+	struct cfs_io_volume *v;
+	struct cfs_progress *progress;
+	uint64_t offset_bytes;
 };
 
 /* ---------------------------------------------------------------- token */
@@ -63,8 +63,7 @@ static int put_piece(struct incoming *in, const void *bytes, size_t n)
 		r = cfs_session_recv(in->s, in->name->volume, cmd->is_force,
 				     bytes, n, &in->v, &cmd->err);
 	if (r == 0 && in->v && !cmd->is_dry_run)
-		r = cfs_io_write(in->v, in->offset_bytes, bytes, n,
-				 &cmd->err);
+		r = cfs_io_write(in->v, in->offset_bytes, bytes, n, &cmd->err);
 	in->offset_bytes += n;
 	cfs_progress_update(in->progress, in->offset_bytes, 0);
 	return r;
@@ -98,20 +97,22 @@ static int say_kept(struct incoming *in, int r)
 	cfs_io_close(in->v);
 	in->v = NULL;
 	if (cfs_session_recv_token(in->s, in->name->volume, text, NULL) == 0)
-		cfs_cmd_warn(in->cmd, r == -ENOSPC ?
-			     "%s: what has come is kept: make room and send "
-			     "it again, or give it up (slicectl rm, or "
-			     "snapctl rollback)" :
-			     "%s: what has come is kept: send it again, or "
-			     "from snapctl recv --token on",
-			     in->cmd->operands[0]);
+		cfs_cmd_warn(
+			in->cmd,
+			r == -ENOSPC
+				? "%s: what has come is kept: make room and send "
+				  "it again, or give it up (slicectl rm, or "
+				  "snapctl rollback)"
+				: "%s: what has come is kept: send it again, or "
+				  "from snapctl recv --token on",
+			in->cmd->operands[0]);
 	return r;
 }
 
 static void put(struct incoming *in)
 {
-	const struct cfs_stream_begin *begin =
-		cfs_stream_reader_begin(in->reader);
+	const struct cfs_stream_begin *begin = cfs_stream_reader_begin(
+		in->reader);
 	struct cfs_cmd *cmd = in->cmd;
 
 	cfs_cmd_say(cmd, "%s@%s: %sreceived, %llu bytes\n", cmd->operands[0],
@@ -134,8 +135,10 @@ static void incoming_done(struct incoming *in)
 
 static int stream(struct cfs_cmd *cmd, const struct cfs_name *name)
 {
-	CFS_CLEANUP(incoming_done) struct incoming in = {
-		.cmd = cmd, .name = name,
+	CFS_CLEANUP(incoming_done)
+	struct incoming in = {
+		.cmd = cmd,
+		.name = name,
 	};
 	int r = cfs_stream_reader_new(NULL, NULL, &in.reader, &cmd->err);
 
@@ -163,8 +166,8 @@ static int run(struct cfs_cmd *cmd)
 
 	if (r < 0)
 		return r;
-	return cfs_cmd_has(cmd, "token") ? token(cmd, &name) :
-					    stream(cmd, &name);
+	return cfs_cmd_has(cmd, "token") ? token(cmd, &name)
+					 : stream(cmd, &name);
 }
 
 const struct cfs_verb snapctl_recv = {
@@ -180,12 +183,12 @@ const struct cfs_verb snapctl_recv = {
 		"is seen. Of a stream that is cut, what has come is kept: the "
 		"same stream from its beginning goes on there, or from "
 		"snapctl send --resume with what --token prints.",
-	.examples =
-		"snapctl send pool.img:vm0@a | snapctl recv other.img:vm0\n"
-		"zstd -dc a-b.zst | snapctl recv other.img:vm0\n"
-		"snapctl recv --token other.img:vm0",
+	.examples = "snapctl send pool.img:vm0@a | snapctl recv other.img:vm0\n"
+		    "zstd -dc a-b.zst | snapctl recv other.img:vm0\n"
+		    "snapctl recv --token other.img:vm0",
 	.opts = CFS_OPTS(
-		{ .name = "token", .type = CFS_OPT_FLAG,
+		{ .name = "token",
+		  .type = CFS_OPT_FLAG,
 		  .help = "print where the last stream was broken off" }),
 	.common = CFS_COMMON_WORK | CFS_COMMON_FORCE,
 	.min_operands = 1,

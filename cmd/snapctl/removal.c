@@ -69,8 +69,8 @@ int snapctl_removal_flush(struct snapctl_removal *removal,
 	for (unsigned int i = 0; i < count; i++)
 		names[i] = removal->infos[i]->name;
 	if (cfs_cmd_is_stopped(NULL))
-		return cfs_err_set(&one->cmd->err, -EINTR,
-				   "stopped before @%s", names[0]);
+		return cfs_err_set(&one->cmd->err, -EINTR, "stopped before @%s",
+				   names[0]);
 	r = cfs_session_snap_remove_many(one->s, one->name->volume, names,
 					 count, freed, &one->cmd->err);
 	for (unsigned int i = 0; r == 0 && i < count; i++)

@@ -7,7 +7,10 @@
 
 #include "snapctl/snapctl.h"
 
-#define SNAPCTL_REMOVAL_INIT { .skipped = { .snaps = CFS_VEC_INIT } }
+#define SNAPCTL_REMOVAL_INIT                                                   \
+	{                                                                      \
+		.skipped = {.snaps = CFS_VEC_INIT }                            \
+	}
 
 struct snapctl_removal {
 	/* What goes at once; the snapshots are the caller's, and stay until

@@ -13,8 +13,7 @@ static int run(struct cfs_cmd *cmd)
 			     CFS_NAME_CLONE, &name);
 
 	if (r == 0)
-		r = cfs_name_parse_snap(cmd->operands[1], &new_name,
-					&cmd->err);
+		r = cfs_name_parse_snap(cmd->operands[1], &new_name, &cmd->err);
 	if (r == 0)
 		r = snapctl_open(cmd, name.pool, true, &s);
 	if (r < 0)
@@ -39,9 +38,8 @@ const struct cfs_verb snapctl_rename = {
 	.name = "rename",
 	.operands = "POOL:VOLUME@SNAP NEW",
 	.help = "give a snapshot another name",
-	.examples =
-		"snapctl rename pool.img:vm0@monday good\n"
-		"snapctl rename -n pool.img:vm0/test@a b",
+	.examples = "snapctl rename pool.img:vm0@monday good\n"
+		    "snapctl rename -n pool.img:vm0/test@a b",
 	.common = CFS_COMMON_WRITE,
 	.min_operands = 2,
 	.max_operands = 2,

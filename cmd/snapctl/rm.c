@@ -14,8 +14,8 @@
 #include <string.h>
 
 struct range {
-	struct snapctl_list	list;
-	size_t			first, last;	/* both in it */
+	struct snapctl_list list;
+	size_t first, last; /* both in it */
 };
 
 static void range_donep(struct range *range)
@@ -124,10 +124,10 @@ static int ask(struct snapctl_one *one)
 	cfs_session_closep(&one->s);
 	one->s = NULL;
 	if (is_range)
-		return cfs_cmd_confirm(one->cmd, one->operand, "%zu %s of %s",
-				       count, cfs_plural(count, "snapshot",
-							 "snapshots"),
-				       one->name->volume);
+		return cfs_cmd_confirm(
+			one->cmd, one->operand, "%zu %s of %s", count,
+			cfs_plural(count, "snapshot", "snapshots"),
+			one->name->volume);
 	return cfs_cmd_confirm(one->cmd, one->operand, "the snapshot");
 }
 
@@ -155,8 +155,8 @@ static int run(struct cfs_cmd *cmd)
 {
 	const unsigned int need = CFS_NAME_VOLUME | CFS_NAME_SNAP;
 	const unsigned int allow = CFS_NAME_CLONE | CFS_NAME_RANGE;
-	CFS_CLEANUP(snapctl_removal_donep) struct snapctl_removal removal =
-		SNAPCTL_REMOVAL_INIT;
+	CFS_CLEANUP(snapctl_removal_donep)
+	struct snapctl_removal removal = SNAPCTL_REMOVAL_INIT;
 	CFS_CLEANUP(cfs_freep) bool *is_out = NULL;
 	int r = 0;
 
@@ -167,11 +167,11 @@ static int run(struct cfs_cmd *cmd)
 	if (!cmd->is_yes && !cmd->is_dry_run)
 		r = snapctl_each(cmd, false, need, allow, is_out, ask, NULL);
 	if (r == 0)
-		(void)snapctl_each(cmd, true, need, allow, is_out,
-				   remove_range, &removal);
+		(void)snapctl_each(cmd, true, need, allow, is_out, remove_range,
+				   &removal);
 	cfs_out_end(cmd->out);
 	snapctl_removal_end(&removal, cmd);
-	return 0;		/* what failed was printed */
+	return 0; /* what failed was printed */
 }
 
 const struct cfs_verb snapctl_rm = {
@@ -181,9 +181,8 @@ const struct cfs_verb snapctl_rm = {
 	.more = "A snapshot that is held or has clones cannot be removed. A "
 		"range goes from an older to a newer one, both included; "
 		"those that cannot be removed are skipped and named.",
-	.examples =
-		"snapctl rm -y pool.img:vm0@monday\n"
-		"snapctl rm -n pool.img:vm0@monday..friday",
+	.examples = "snapctl rm -y pool.img:vm0@monday\n"
+		    "snapctl rm -n pool.img:vm0@monday..friday",
 	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,
 	.items = "removed",
 	.min_operands = 1,

@@ -19,8 +19,7 @@ static int ask(struct cfs_cmd *cmd, const struct cfs_name *name)
 	r = snapctl_open(cmd, name->pool, false, &s);
 	if (r < 0)
 		return r;
-	r = cfs_session_snapshot(s, name->volume, name->snap, &info,
-				 &cmd->err);
+	r = cfs_session_snapshot(s, name->volume, name->snap, &info, &cmd->err);
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	cfs_session_closep(&s);
@@ -33,8 +32,9 @@ static void put(struct cfs_cmd *cmd, const struct cfs_name *name,
 		const char *save)
 {
 	cfs_cmd_say(cmd, "%s: %srolled back%s%s\n", cmd->operands[0],
-		    snapctl_would(cmd), save ? ", what it replaces saved as @" :
-		    "", save ? save : "");
+		    snapctl_would(cmd),
+		    save ? ", what it replaces saved as @" : "",
+		    save ? save : "");
 	cfs_out_str(cmd->out, "volume", name->volume);
 	cfs_out_str(cmd->out, "name", name->snap);
 	cfs_out_str(cmd->out, "saved_as", save);
@@ -74,11 +74,12 @@ const struct cfs_verb snapctl_rollback = {
 	.more = "All snapshots stay, newer ones too. What the volume holds "
 		"now is lost unless --save keeps it, so without --save it "
 		"asks.",
-	.examples =
-		"snapctl rollback --save broken pool.img:vm0@monday\n"
-		"snapctl rollback -y pool.img:vm0@monday",
+	.examples = "snapctl rollback --save broken pool.img:vm0@monday\n"
+		    "snapctl rollback -y pool.img:vm0@monday",
 	.opts = CFS_OPTS(
-		{ .name = "save", .type = CFS_OPT_STRING, .argument = "SNAP",
+		{ .name = "save",
+		  .type = CFS_OPT_STRING,
+		  .argument = "SNAP",
 		  .help = "first take this snapshot of what is replaced" }),
 	.common = CFS_COMMON_WRITE | CFS_COMMON_DESTROY,
 	.min_operands = 1,

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 struct out {
-	struct cfs_cmd		*cmd;
-	struct cfs_progress	*progress;
-	uint64_t		bytes;
+	struct cfs_cmd *cmd;
+	struct cfs_progress *progress;
+	uint64_t bytes;
 };
 
 static int write_bytes(void *arg, const void *bytes, size_t n,
@@ -71,8 +71,9 @@ static int send_stream(struct cfs_cmd *cmd, const struct cfs_name *name,
 		return r;
 	snapctl_widen_pipe(STDOUT_FILENO);
 	out.progress = cfs_progress_begin(cmd, "send", "bytes", 0);
-	r = cfs_session_send(s, &opt, cmd->is_dry_run ? count_bytes :
-			     write_bytes, &out, &totals, &cmd->err);
+	r = cfs_session_send(s, &opt,
+			     cmd->is_dry_run ? count_bytes : write_bytes, &out,
+			     &totals, &cmd->err);
 	cfs_progress_end(out.progress);
 	if (r == 0 && cmd->is_dry_run)
 		put(cmd, &totals);
@@ -87,7 +88,8 @@ static int run(struct cfs_cmd *cmd)
 			     CFS_NAME_CLONE, &name);
 
 	if (r == 0 && !cmd->is_dry_run && isatty(STDOUT_FILENO))
-		return cfs_cmd_usage(cmd, "a stream is not for a terminal: "
+		return cfs_cmd_usage(cmd,
+				     "a stream is not for a terminal: "
 				     "put '| snapctl recv ...' or '> FILE' "
 				     "behind it");
 	if (r == 0)
@@ -114,13 +116,16 @@ const struct cfs_verb snapctl_send = {
 		"snapctl send pool.img:vm0@a | ssh host snapctl recv p:vm0\n"
 		"snapctl send -i @a pool.img:vm0@b | zstd > a-b.zst\n"
 		"snapctl send --resume TOKEN pool.img:vm0@b | snapctl recv p:vm0",
-	.opts = CFS_OPTS(
-		{ .name = "increment", .letter = 'i', .type = CFS_OPT_STRING,
-		  .argument = "@A",
-		  .help = "only what changed since that snapshot" },
-		{ .name = "resume", .type = CFS_OPT_STRING,
-		  .argument = "TOKEN", .conflicts = "increment",
-		  .help = "go on where the receiver's token says" }),
+	.opts = CFS_OPTS({ .name = "increment",
+			   .letter = 'i',
+			   .type = CFS_OPT_STRING,
+			   .argument = "@A",
+			   .help = "only what changed since that snapshot" },
+			 { .name = "resume",
+			   .type = CFS_OPT_STRING,
+			   .argument = "TOKEN",
+			   .conflicts = "increment",
+			   .help = "go on where the receiver's token says" }),
 	.common = CFS_COMMON_WORK,
 	.min_operands = 1,
 	.max_operands = 1,

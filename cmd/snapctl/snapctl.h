@@ -37,20 +37,20 @@ int snapctl_open(struct cfs_cmd *cmd, const char *pool, bool is_writable,
  * Commit and let go; *@s is NULL afterwards.  @r is what the work returned,
  * and stays the answer unless it is 0 and closing failed.
  */
-int snapctl_close(struct cfs_cmd *cmd, const char *pool,
-		  struct cfs_session **s, int r);
+int snapctl_close(struct cfs_cmd *cmd, const char *pool, struct cfs_session **s,
+		  int r);
 
 /* "would be " in a dry run, else nothing: before "removed" and its like. */
 const char *snapctl_would(const struct cfs_cmd *cmd);
 
 /* One operand at work. */
 struct snapctl_one {
-	struct cfs_cmd		*cmd;
-	struct cfs_session	*s;		/* of its pool; an act may close
-						 * it and set it to NULL */
-	const struct cfs_name	*name;
-	const char		*operand;
-	void			*arg;
+	struct cfs_cmd *cmd;
+	struct cfs_session *s; /* of its pool; an act may close
+				* it and set it to NULL */
+	const struct cfs_name *name;
+	const char *operand;
+	void *arg;
 };
 
 /*

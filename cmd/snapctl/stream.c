@@ -11,25 +11,25 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PIECE_BYTES	(1024u * 1024)
-#define PIECES		4u
-#define POLL_MS		100
+#define PIECE_BYTES (1024u * 1024)
+#define PIECES      4u
+#define POLL_MS     100
 
 struct piece {
-	uint8_t	*bytes;
-	size_t	filled;
+	uint8_t *bytes;
+	size_t filled;
 };
 
 struct snapctl_input {
-	struct cfs_cmd	*cmd;
-	pthread_t	thread;
-	pthread_mutex_t	lock;
-	pthread_cond_t	turned;
-	struct piece	pieces[PIECES];
-	unsigned int	filled, taken;	/* how many, so far */
-	bool		is_over;	/* nobody wants more */
-	bool		has_one;	/* the piece at taken is in use */
-	int		result;		/* of the last read; 1: more follows */
+	struct cfs_cmd *cmd;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	struct piece pieces[PIECES];
+	unsigned int filled, taken; /* how many, so far */
+	bool is_over;               /* nobody wants more */
+	bool has_one;               /* the piece at taken is in use */
+	int result;                 /* of the last read; 1: more follows */
 };
 
 void snapctl_widen_pipe(int fd)
@@ -191,8 +191,7 @@ int snapctl_input_next(struct snapctl_input *in, const void **ret,
 /* ----------------------------------------------------------------- names */
 
 static void put_identity(struct cfs_out *out, const char *key,
-			 const struct cfs_stream_identity *id,
-			 const char *name)
+			 const struct cfs_stream_identity *id, const char *name)
 {
 	cfs_out_begin_obj(out, key);
 	cfs_out_str(out, "name", name);
@@ -205,14 +204,13 @@ void snapctl_put_stream(struct cfs_cmd *cmd,
 			const struct cfs_stream_begin *begin)
 {
 	cfs_out_str(cmd->out, "volume", begin->volume);
-	cfs_out_str(cmd->out, "kind", begin->kind == CFS_VOLUME_LUN ?
-		    "lun" : "tree");
+	cfs_out_str(cmd->out, "kind",
+		    begin->kind == CFS_VOLUME_LUN ? "lun" : "tree");
 	put_identity(cmd->out, "snapshot", &begin->to, begin->snap);
 	if (cfs_stream_identity_is_none(&begin->from))
 		cfs_out_null(cmd->out, "base");
 	else
-		put_identity(cmd->out, "base", &begin->from,
-			     begin->from_snap);
-	cfs_out_bool(cmd->out, "is_resumed", begin->position.ino ||
-					     begin->position.word);
+		put_identity(cmd->out, "base", &begin->from, begin->from_snap);
+	cfs_out_bool(cmd->out, "is_resumed",
+		     begin->position.ino || begin->position.word);
 }

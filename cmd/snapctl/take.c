@@ -12,9 +12,9 @@
 #include <string.h>
 
 struct batch {
-	struct cfs_name		*names;		/* own what the others point to */
-	struct cfs_snap_name	*snaps;
-	unsigned int		count;
+	struct cfs_name *names; /* own what the others point to */
+	struct cfs_snap_name *snaps;
+	unsigned int count;
 };
 
 static void batch_donep(struct batch *b)
@@ -47,9 +47,11 @@ static int parse(struct cfs_cmd *cmd, struct batch *b)
 				return cfs_cmd_usage(cmd, "'%s' is given twice",
 						     cmd->operands[i]);
 		if (strcmp(b->names[i].pool, b->names[0].pool) != 0)
-			return cfs_cmd_usage(cmd, "'%s' is not of the pool %s: "
+			return cfs_cmd_usage(cmd,
+					     "'%s' is not of the pool %s: "
 					     "one command takes snapshots of "
-					     "one pool", cmd->operands[i],
+					     "one pool",
+					     cmd->operands[i],
 					     b->names[0].pool);
 		b->snaps[i].volume = b->names[i].volume;
 		b->snaps[i].snap = b->names[i].snap;
@@ -58,8 +60,8 @@ static int parse(struct cfs_cmd *cmd, struct batch *b)
 }
 
 struct search {
-	const char	*snap;
-	bool		is_found;
+	const char *snap;
+	bool is_found;
 };
 
 static int look(void *arg, const struct cfs_snapshot_info *info)
@@ -90,8 +92,8 @@ static int blame(struct cfs_cmd *cmd, struct cfs_session *s,
 		cmd->err = why;
 		return cfs_cmd_wrap(cmd, cmd->operands[i], r);
 	}
-	return cfs_cmd_wrap(cmd, b->count == 1 ? cmd->operands[0]
-					       : b->names[0].pool, r);
+	return cfs_cmd_wrap(
+		cmd, b->count == 1 ? cmd->operands[0] : b->names[0].pool, r);
 }
 
 static int take(struct cfs_cmd *cmd, const struct batch *b)
@@ -148,7 +150,9 @@ const struct cfs_verb snapctl_take = {
 		"snapctl take --note 'before the upgrade' pool.img:vm0@monday\n"
 		"snapctl take pool.img:db@1 pool.img:log@1",
 	.opts = CFS_OPTS(
-		{ .name = "note", .type = CFS_OPT_STRING, .argument = "TEXT",
+		{ .name = "note",
+		  .type = CFS_OPT_STRING,
+		  .argument = "TEXT",
 		  .help = "what to remember about them, up to 255 bytes" }),
 	.common = CFS_COMMON_WRITE,
 	.items = "snapshots",

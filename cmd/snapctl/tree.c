@@ -14,26 +14,26 @@
 #include <string.h>
 
 struct node {
-	char		name[400];	/* "vm0", "vm0/c1", "vm0@a" */
-	const char	*kind;		/* "volume", "clone", "snapshot" */
-	size_t		parent;		/* itself: a root */
-	uint64_t	created_ns;
-	bool		is_held;
-	char		note[256];
+	char name[400];   /* "vm0", "vm0/c1", "vm0@a" */
+	const char *kind; /* "volume", "clone", "snapshot" */
+	size_t parent;    /* itself: a root */
+	uint64_t created_ns;
+	bool is_held;
+	char note[256];
 };
 
 struct volume {
-	char		name[260];
-	char		origin[400];
-	uint64_t	created_ns;
-	bool		is_placed;
+	char name[260];
+	char origin[400];
+	uint64_t created_ns;
+	bool is_placed;
 };
 
 struct forest {
-	struct cfs_cmd		*cmd;
-	CFS_VEC(struct volume)	volumes;
-	struct snapctl_list	list;
-	CFS_VEC(struct node)	nodes;
+	struct cfs_cmd *cmd;
+	CFS_VEC(struct volume) volumes;
+	struct snapctl_list list;
+	CFS_VEC(struct node) nodes;
 };
 
 static void forest_donep(struct forest *f)
@@ -111,7 +111,8 @@ static int plant_volume(struct forest *f, struct volume *v, size_t parent)
 		if (strcmp(info->volume, v->name) != 0)
 			continue;
 		node = (struct node){
-			.kind = "snapshot", .created_ns = info->created_ns,
+			.kind = "snapshot",
+			.created_ns = info->created_ns,
 			.is_held = info->is_held,
 			.parent = parent_of(f, at, info),
 		};
@@ -137,8 +138,8 @@ static int plant_all(struct forest *f)
 			v = &f->volumes.items[i];
 			if (v->is_placed)
 				continue;
-			parent = v->origin[0] ? find(f, 0, v->origin) :
-						SIZE_MAX;
+			parent = v->origin[0] ? find(f, 0, v->origin)
+					      : SIZE_MAX;
 			if (v->origin[0] && parent == SIZE_MAX)
 				continue;
 			is_moving = true;
@@ -160,7 +161,7 @@ static int draw(const struct forest *f)
 {
 	CFS_CLEANUP(cfs_freep) struct cfs_draw_node *nodes = NULL;
 	size_t count = f->nodes.count, i;
-	char (*labels)[800];
+	char(*labels)[800];
 	char when[CFS_TIME_TEXT_BYTES];
 	const struct node *n;
 
@@ -173,7 +174,7 @@ static int draw(const struct forest *f)
 	for (i = 0; i < count; i++) {
 		n = &f->nodes.items[i];
 		cfs_time_format_ns(n->created_ns, when);
-		when[19] = '\0';	/* to the second */
+		when[19] = '\0'; /* to the second */
 		(void)snprintf(labels[i], sizeof(labels[i]), "%s  %sZ%s%s%s",
 			       n->name, when, n->is_held ? "  held" : "",
 			       n->note[0] ? "  " : "", n->note);
@@ -215,8 +216,9 @@ static void put_json(const struct forest *f)
 		cfs_out_begin_obj(out, NULL);
 		cfs_out_str(out, "name", n->name);
 		cfs_out_str(out, "kind", n->kind);
-		cfs_out_str(out, "parent", n->parent == i ? NULL :
-			    f->nodes.items[n->parent].name);
+		cfs_out_str(out, "parent",
+			    n->parent == i ? NULL
+					   : f->nodes.items[n->parent].name);
 		cfs_out_time_ns(out, "created_at", n->created_ns);
 		cfs_out_bool(out, "is_held", n->is_held);
 		cfs_out_str(out, "note", n->note);
@@ -272,12 +274,11 @@ const struct cfs_verb snapctl_tree = {
 	.name = "tree",
 	.operands = "POOL[:NAME]",
 	.help = "show which volume and snapshot came from which",
-	.examples =
-		"snapctl tree pool.img\n"
-		"snapctl tree --dot pool.img:vm0 | dot -Tsvg >vm0.svg",
-	.opts = CFS_OPTS(
-		{ .name = "dot", .conflicts = "json json-lines",
-		  .help = "write it for Graphviz" }),
+	.examples = "snapctl tree pool.img\n"
+		    "snapctl tree --dot pool.img:vm0 | dot -Tsvg >vm0.svg",
+	.opts = CFS_OPTS({ .name = "dot",
+			   .conflicts = "json json-lines",
+			   .help = "write it for Graphviz" }),
 	.common = CFS_COMMON_READ,
 	.items = "nodes",
 	.min_operands = 1,

@@ -49,8 +49,8 @@ static void put(struct cfs_cmd *cmd, const struct cfs_stream_reader *reader)
 
 static int run(struct cfs_cmd *cmd)
 {
-	CFS_CLEANUP(cfs_stream_reader_freep) struct cfs_stream_reader *reader =
-		NULL;
+	CFS_CLEANUP(cfs_stream_reader_freep)
+	struct cfs_stream_reader *reader = NULL;
 	CFS_CLEANUP(snapctl_input_donep) struct snapctl_input *in = NULL;
 	int r = cfs_stream_reader_new(NULL, NULL, &reader, &cmd->err);
 
@@ -70,9 +70,8 @@ const struct cfs_verb snapctl_verify = {
 	.more = "All checksums are looked at, those of the blocks too. One "
 		"that is cut is 1, one that was altered 7, one that is no "
 		"stream 8.",
-	.examples =
-		"snapctl verify < vm0.stream\n"
-		"zstd -dc a-b.zst | snapctl verify --json | jq .base.name",
+	.examples = "snapctl verify < vm0.stream\n"
+		    "zstd -dc a-b.zst | snapctl verify --json | jq .base.name",
 	.common = CFS_COMMON_PROGRESS,
 	.max_operands = 0,
 	.run = run,

@@ -42,8 +42,8 @@ static int show_line(struct cfs_session *s, const char *lun, const char *snap,
 	r = cfs_io_read(v, 0, line, sizeof(line), NULL, err);
 	cfs_io_close(v);
 	if (r == 0)
-		printf("%s%s%s: %.*s\n", lun, snap ? "@" : "",
-		       snap ? snap : "", (int)sizeof(line), line);
+		printf("%s%s%s: %.*s\n", lun, snap ? "@" : "", snap ? snap : "",
+		       (int)sizeof(line), line);
 	return r;
 }
 
@@ -66,7 +66,8 @@ static int run(struct cfs_session *s, const char *lun, struct cfs_err *err)
 int main(int argc, char **argv)
 {
 	const struct cfs_session_options opt = {
-		.is_writable = true, .wait_seconds = 10,
+		.is_writable = true,
+		.wait_seconds = 10,
 	};
 	struct cfs_err err = CFS_ERR_INIT, close_err = CFS_ERR_INIT;
 	struct cfs_session *s;

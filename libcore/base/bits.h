@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CFS_BLOCK_BYTES	4096u
-#define CFS_BLOCK_SHIFT	12u
+#define CFS_BLOCK_BYTES    4096u
+#define CFS_BLOCK_SHIFT    12u
 
-#define CFS_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define CFS_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define CFS_MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define CFS_MAX(a, b)      ((a) > (b) ? (a) : (b))
 #define CFS_ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static inline bool cfs_is_pow2(uint64_t v)

@@ -11,12 +11,15 @@
 #include "base/err.h"
 
 struct cfs_buf {
-	uint8_t	*data;		/* NULL while nothing was reserved */
-	size_t	bytes;		/* in use */
-	size_t	room_bytes;	/* allocated */
+	uint8_t *data;     /* NULL while nothing was reserved */
+	size_t bytes;      /* in use */
+	size_t room_bytes; /* allocated */
 };
 
-#define CFS_BUF_INIT { .data = NULL, .bytes = 0, .room_bytes = 0 }
+#define CFS_BUF_INIT                                                           \
+	{                                                                      \
+		.data = NULL, .bytes = 0, .room_bytes = 0                      \
+	}
 
 /* Frees what @buf owns and makes it empty.  For CFS_CLEANUP. */
 void cfs_buf_donep(struct cfs_buf *buf);

@@ -26,5 +26,9 @@ static inline void cfs_fdclosep(const int *fd)
 }
 
 /* Hand an owned pointer on: reads @p and sets it to NULL. */
-#define CFS_STEAL(p) \
-	(__extension__({ __typeof__(p) p_ = (p); (p) = NULL; p_; }))
+#define CFS_STEAL(p)                                                           \
+	(__extension__({                                                       \
+		__typeof__(p) p_ = (p);                                        \
+		(p) = NULL;                                                    \
+		p_;                                                            \
+	}))

@@ -11,7 +11,7 @@ static uint64_t read_clock(clockid_t id)
 	struct timespec ts;
 	int r = clock_gettime(id, &ts);
 
-	assert(r == 0);		/* both clocks exist since Linux 2.6.39 */
+	assert(r == 0); /* both clocks exist since Linux 2.6.39 */
 	(void)r;
 	return (uint64_t)ts.tv_sec * CFS_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
@@ -70,8 +70,8 @@ static void manual_sleep_until(struct cfs_clock *clock, uint64_t deadline_ns)
 					 deadline_ns - manual->elapsed_ns);
 }
 
-void cfs_clock_manual_init(struct cfs_clock_manual *manual,
-			   uint64_t elapsed_ns, uint64_t realtime_ns)
+void cfs_clock_manual_init(struct cfs_clock_manual *manual, uint64_t elapsed_ns,
+			   uint64_t realtime_ns)
 {
 	static const struct cfs_clock_ops ops = {
 		.elapsed_ns = manual_elapsed_ns,
@@ -97,8 +97,8 @@ static int64_t floor_div(int64_t v, int64_t by)
 }
 
 struct date {
-	int64_t		year;
-	unsigned int	month, day;	/* from 1 */
+	int64_t year;
+	unsigned int month, day; /* from 1 */
 };
 
 /*
@@ -108,10 +108,9 @@ struct date {
  */
 static struct date date_of_days(int64_t days)
 {
-	static const unsigned int before[12] = {
-		0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 306, 337
-	};
-	int64_t from_march = days + 719468;	/* since 0000-03-01 */
+	static const unsigned int before[12] = { 0,   31,  61,  92,  122, 153,
+						 184, 214, 245, 275, 306, 337 };
+	int64_t from_march = days + 719468; /* since 0000-03-01 */
 	int64_t span = floor_div(from_march, 146097);
 	unsigned int left = (unsigned int)(from_march - span * 146097);
 	unsigned int century, four, year, month = 11;
@@ -151,8 +150,8 @@ char *cfs_time_format(int64_t seconds, uint32_t ns,
 		ns = CFS_NS_PER_S - 1;
 	snprintf(ret, CFS_TIME_TEXT_BYTES,
 		 "%s%04" PRIu64 "-%02u-%02uT%02u:%02u:%02u.%09" PRIu32 "Z",
-		 sign, year, date.month, date.day, left / 3600,
-		 left / 60 % 60, left % 60, ns);
+		 sign, year, date.month, date.day, left / 3600, left / 60 % 60,
+		 left % 60, ns);
 	return ret;
 }
 

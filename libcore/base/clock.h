@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CFS_NS_PER_US	UINT64_C(1000)
-#define CFS_NS_PER_MS	UINT64_C(1000000)
-#define CFS_NS_PER_S	UINT64_C(1000000000)
+#define CFS_NS_PER_US UINT64_C(1000)
+#define CFS_NS_PER_MS UINT64_C(1000000)
+#define CFS_NS_PER_S  UINT64_C(1000000000)
 
 struct cfs_clock;
 
@@ -26,7 +26,7 @@ struct cfs_clock_ops {
 	uint64_t (*realtime_ns)(struct cfs_clock *clock);
 	/* Return when @deadline_ns of elapsed time is reached, or before
 	 * (a signal): the caller looks at the clock again. */
-	void	 (*sleep_until)(struct cfs_clock *clock, uint64_t deadline_ns);
+	void (*sleep_until)(struct cfs_clock *clock, uint64_t deadline_ns);
 };
 
 /* An implementation puts this first in a struct of its own. */
@@ -67,12 +67,12 @@ static inline uint64_t cfs_deadline_add(uint64_t ns, uint64_t add_ns)
 /* A clock that moves when it is told to; sleeping moves it. */
 struct cfs_clock_manual {
 	struct cfs_clock clock;
-	uint64_t	 elapsed_ns;
-	uint64_t	 realtime_ns;
+	uint64_t elapsed_ns;
+	uint64_t realtime_ns;
 };
 
-void cfs_clock_manual_init(struct cfs_clock_manual *manual,
-			   uint64_t elapsed_ns, uint64_t realtime_ns);
+void cfs_clock_manual_init(struct cfs_clock_manual *manual, uint64_t elapsed_ns,
+			   uint64_t realtime_ns);
 void cfs_clock_manual_advance(struct cfs_clock_manual *manual, uint64_t ns);
 
 #define CFS_TIME_TEXT_BYTES 64u

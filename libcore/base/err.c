@@ -65,7 +65,7 @@ static void append(char *msg, const char *text)
 	msg[used + n] = '\0';
 	if (is_cut) {
 		mark_cut(msg);
-		make_one_line(msg);	/* a character may have been cut */
+		make_one_line(msg); /* a character may have been cut */
 	}
 }
 
@@ -82,7 +82,7 @@ static void store(struct cfs_err *err, int code, const char *msg)
 	memcpy(err->msg, msg, strlen(msg) + 1);
 }
 
-int (cfs_err_set)(struct cfs_err *err, int code, const char *fmt, ...)
+int(cfs_err_set)(struct cfs_err *err, int code, const char *fmt, ...)
 {
 	int saved_errno = errno;
 	char msg[CFS_ERR_BYTES];
@@ -99,7 +99,7 @@ int (cfs_err_set)(struct cfs_err *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int (cfs_err_wrap)(struct cfs_err *err, int code, const char *fmt, ...)
+int(cfs_err_wrap)(struct cfs_err *err, int code, const char *fmt, ...)
 {
 	int saved_errno = errno;
 	char msg[CFS_ERR_BYTES];
@@ -118,7 +118,7 @@ int (cfs_err_wrap)(struct cfs_err *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int (cfs_err_errno)(struct cfs_err *err, int code, const char *fmt, ...)
+int(cfs_err_errno)(struct cfs_err *err, int code, const char *fmt, ...)
 {
 	int saved_errno = errno;
 	char msg[CFS_ERR_BYTES];

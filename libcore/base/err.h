@@ -34,13 +34,16 @@
 #define CFS_ERR_BYTES 512u
 
 struct cfs_err {
-	int	code;			/* negative errno, 0: nothing set */
-	char	msg[CFS_ERR_BYTES];	/* one line, NUL-terminated */
+	int code;                /* negative errno, 0: nothing set */
+	char msg[CFS_ERR_BYTES]; /* one line, NUL-terminated */
 };
 
-#define CFS_ERR_INIT { .code = 0, .msg = "" }
+#define CFS_ERR_INIT                                                           \
+	{                                                                      \
+		.code = 0, .msg = ""                                           \
+	}
 
-#define CFS_PRINTF(fmt_index, first) \
+#define CFS_PRINTF(fmt_index, first)                                           \
 	__attribute__((format(printf, fmt_index, first)))
 
 /*
@@ -67,15 +70,16 @@ int cfs_err_errno(struct cfs_err *err, int code, const char *fmt, ...)
  * The analyzer does not see into another file: tell it that what comes back
  * is @code, or it follows paths on which a failure looks like success.
  */
-#define CFS_ERR_RETURNS(fn, err, code, ...) __extension__ ({		\
-	int code_ = (code);						\
-	(fn)(err, code_, __VA_ARGS__);					\
-	code_ < 0 ? code_ : -EIO;					\
-})
-#define cfs_err_set(err, code, ...) \
+#define CFS_ERR_RETURNS(fn, err, code, ...)                                    \
+	__extension__({                                                        \
+		int code_ = (code);                                            \
+		(fn)(err, code_, __VA_ARGS__);                                 \
+		code_ < 0 ? code_ : -EIO;                                      \
+	})
+#define cfs_err_set(err, code, ...)                                            \
 	CFS_ERR_RETURNS(cfs_err_set, err, code, __VA_ARGS__)
-#define cfs_err_wrap(err, code, ...) \
+#define cfs_err_wrap(err, code, ...)                                           \
 	CFS_ERR_RETURNS(cfs_err_wrap, err, code, __VA_ARGS__)
-#define cfs_err_errno(err, code, ...) \
+#define cfs_err_errno(err, code, ...)                                          \
 	CFS_ERR_RETURNS(cfs_err_errno, err, code, __VA_ARGS__)
 #endif

@@ -16,7 +16,8 @@
 #include <uthash.h>
 
 /* @item by its @field, with a handle hh.  0; -ENOMEM: it is not in there. */
-#define CFS_HASH_ADD(head, field, item) __extension__ ({		\
-	HASH_ADD(hh, head, field, sizeof((item)->field), item);		\
-	(item)->hh.tbl ? 0 : -ENOMEM;					\
-})
+#define CFS_HASH_ADD(head, field, item)                                        \
+	__extension__({                                                        \
+		HASH_ADD(hh, head, field, sizeof((item)->field), item);        \
+		(item)->hh.tbl ? 0 : -ENOMEM;                                  \
+	})

@@ -9,9 +9,15 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct { uint8_t b[2]; } le16;
-typedef struct { uint8_t b[4]; } le32;
-typedef struct { uint8_t b[8]; } le64;
+typedef struct {
+	uint8_t b[2];
+} le16;
+typedef struct {
+	uint8_t b[4];
+} le32;
+typedef struct {
+	uint8_t b[8];
+} le64;
 
 static inline uint16_t le16_get(le16 v)
 {
@@ -67,7 +73,7 @@ static inline le64 le64_put(uint64_t v)
 	return r;
 }
 
-#define CFS_ASSERT_SIZE(type, bytes) \
+#define CFS_ASSERT_SIZE(type, bytes)                                           \
 	_Static_assert(sizeof(type) == (bytes), #type ": size")
-#define CFS_ASSERT_OFFSET(type, member, bytes) \
+#define CFS_ASSERT_OFFSET(type, member, bytes)                                 \
 	_Static_assert(offsetof(type, member) == (bytes), #type "." #member)

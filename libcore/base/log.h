@@ -9,9 +9,9 @@
 #include "base/err.h"
 
 enum cfs_log_level {
-	CFS_LOG_WARNING,	/* somebody should do something */
-	CFS_LOG_NOTICE,		/* somebody may want to know */
-	CFS_LOG_DEBUG,		/* for -v */
+	CFS_LOG_WARNING, /* somebody should do something */
+	CFS_LOG_NOTICE,  /* somebody may want to know */
+	CFS_LOG_DEBUG,   /* for -v */
 };
 
 struct cfs_logger {
@@ -20,10 +20,10 @@ struct cfs_logger {
 	 * valid during the call.  May be called from any thread, and with
 	 * locks of the library held: it must not call back into it.
 	 */
-	void	(*write)(void *context, enum cfs_log_level level,
-			 const char *line);
-	void	*context;
-	enum cfs_log_level max_level;	/* what is above is not formatted */
+	void (*write)(void *context, enum cfs_log_level level,
+		      const char *line);
+	void *context;
+	enum cfs_log_level max_level; /* what is above is not formatted */
 };
 
 /* Never fails and leaves errno alone.  @logger may be NULL. */

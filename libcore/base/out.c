@@ -16,10 +16,10 @@
 #define DEPTH_MAX 16u
 
 struct cfs_out {
-	json_t		*root;
-	json_t		*stack[DEPTH_MAX];	/* borrowed from root */
-	unsigned int	depth;			/* of the open one, from 1 */
-	int		failure;		/* the first, 0: none */
+	json_t *root;
+	json_t *stack[DEPTH_MAX]; /* borrowed from root */
+	unsigned int depth;       /* of the open one, from 1 */
+	int failure;              /* the first, 0: none */
 };
 
 static void fail(struct cfs_out *out, int code)
@@ -57,8 +57,8 @@ static bool add(struct cfs_out *out, const char *key, json_t *v)
 	return r == 0;
 }
 
-int cfs_out_new(const char *schema, unsigned int version,
-		struct cfs_out **ret, struct cfs_err *err)
+int cfs_out_new(const char *schema, unsigned int version, struct cfs_out **ret,
+		struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_out_freep) struct cfs_out *out = NULL;
 
@@ -177,8 +177,7 @@ void cfs_out_u64_str(struct cfs_out *out, const char *key, uint64_t v)
 	add(out, key, json_string(text));
 }
 
-void cfs_out_uuid(struct cfs_out *out, const char *key,
-		  const uint8_t uuid[16])
+void cfs_out_uuid(struct cfs_out *out, const char *key, const uint8_t uuid[16])
 {
 	char text[CFS_UUID_TEXT_BYTES];
 
@@ -188,8 +187,7 @@ void cfs_out_uuid(struct cfs_out *out, const char *key,
 		add(out, key, json_string(cfs_uuid_format(uuid, text)));
 }
 
-void cfs_out_time_ns(struct cfs_out *out, const char *key,
-		     uint64_t realtime_ns)
+void cfs_out_time_ns(struct cfs_out *out, const char *key, uint64_t realtime_ns)
 {
 	char text[CFS_TIME_TEXT_BYTES];
 
@@ -227,7 +225,8 @@ static int check(const struct cfs_out *out, struct cfs_err *err)
 {
 	assert(out->depth == 1);
 	if (out->failure == -EOVERFLOW)
-		return cfs_err_set(err, -EOVERFLOW, "output: a number is "
+		return cfs_err_set(err, -EOVERFLOW,
+				   "output: a number is "
 				   "larger than JSON readers accept");
 	if (out->failure)
 		return cfs_err_errno(err, out->failure, "output");

@@ -34,10 +34,10 @@ struct cfs_out;
  * @ret  the caller's, for cfs_out_free
  * Returns 0 or -ENOMEM.
  */
-int cfs_out_new(const char *schema, unsigned int version,
-		struct cfs_out **ret, struct cfs_err *err);
-void cfs_out_free(struct cfs_out *out);		/* NULL is accepted */
-void cfs_out_freep(struct cfs_out **out);	/* for CFS_CLEANUP */
+int cfs_out_new(const char *schema, unsigned int version, struct cfs_out **ret,
+		struct cfs_err *err);
+void cfs_out_free(struct cfs_out *out);   /* NULL is accepted */
+void cfs_out_freep(struct cfs_out **out); /* for CFS_CLEANUP */
 
 void cfs_out_u64(struct cfs_out *out, const char *key, uint64_t v);
 void cfs_out_i64(struct cfs_out *out, const char *key, int64_t v);
@@ -53,8 +53,7 @@ void cfs_out_bytes(struct cfs_out *out, const char *key, const void *p,
 /* Generations and identities of 64 bits: as a string of digits. */
 void cfs_out_u64_str(struct cfs_out *out, const char *key, uint64_t v);
 /* As text; the null UUID gives null. */
-void cfs_out_uuid(struct cfs_out *out, const char *key,
-		  const uint8_t uuid[16]);
+void cfs_out_uuid(struct cfs_out *out, const char *key, const uint8_t uuid[16]);
 /* RFC 3339, of nanoseconds since 1970. */
 void cfs_out_time_ns(struct cfs_out *out, const char *key,
 		     uint64_t realtime_ns);

@@ -13,7 +13,7 @@
 struct cfs_err;
 
 struct cfs_rng {
-	uint64_t s[4];	/* never all zero */
+	uint64_t s[4]; /* never all zero */
 };
 
 /* Any @seed is good, 0 too; near seeds give unrelated numbers. */

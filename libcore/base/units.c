@@ -57,8 +57,7 @@ static uint64_t size_unit(const char *text)
 	return unit;
 }
 
-int cfs_size_parse(const char *text, uint64_t *ret_bytes,
-		   struct cfs_err *err)
+int cfs_size_parse(const char *text, uint64_t *ret_bytes, struct cfs_err *err)
 {
 	const char *rest = text;
 	uint64_t v = 0, unit;
@@ -67,7 +66,8 @@ int cfs_size_parse(const char *text, uint64_t *ret_bytes,
 	r = parse_digits(text, &v, &rest);
 	unit = r == -EINVAL ? 0 : size_unit(rest);
 	if (unit == 0)
-		return cfs_err_set(err, -EINVAL, "'%s': not a size "
+		return cfs_err_set(err, -EINVAL,
+				   "'%s': not a size "
 				   "(digits, then K M G T P E, KiB or KB)",
 				   text);
 	if (r < 0 || __builtin_mul_overflow(v, unit, &v))
@@ -119,7 +119,7 @@ char *cfs_size_format(uint64_t bytes, char ret[CFS_SIZE_TEXT_BYTES])
 		}
 		if (whole < 1024 || shift == 60)
 			break;
-		shift += 10;	/* 1023.96 MiB is 1 GiB, not 1024 MiB */
+		shift += 10; /* 1023.96 MiB is 1 GiB, not 1024 MiB */
 	}
 	index = shift / 10 - 1;
 	if (tenths)
@@ -133,22 +133,21 @@ char *cfs_size_format(uint64_t bytes, char ret[CFS_SIZE_TEXT_BYTES])
 }
 
 static const struct duration_unit {
-	char		name[3];
-	uint64_t	ns;
+	char name[3];
+	uint64_t ns;
 } duration_units[] = {
-	{ "ns",	1 },
-	{ "us",	CFS_NS_PER_US },
-	{ "ms",	CFS_NS_PER_MS },
-	{ "s",	CFS_NS_PER_S },
-	{ "",	CFS_NS_PER_S },
-	{ "m",	CFS_NS_PER_S * 60 },
-	{ "h",	CFS_NS_PER_S * 3600 },
-	{ "d",	CFS_NS_PER_S * 86400 },
-	{ "w",	CFS_NS_PER_S * 604800 },
+	{ "ns", 1 },
+	{ "us", CFS_NS_PER_US },
+	{ "ms", CFS_NS_PER_MS },
+	{ "s", CFS_NS_PER_S },
+	{ "", CFS_NS_PER_S },
+	{ "m", CFS_NS_PER_S * 60 },
+	{ "h", CFS_NS_PER_S * 3600 },
+	{ "d", CFS_NS_PER_S * 86400 },
+	{ "w", CFS_NS_PER_S * 604800 },
 };
 
-int cfs_duration_parse(const char *text, uint64_t *ret_ns,
-		       struct cfs_err *err)
+int cfs_duration_parse(const char *text, uint64_t *ret_ns, struct cfs_err *err)
 {
 	const char *rest = text;
 	uint64_t v = 0, unit_ns = 0;
@@ -160,8 +159,10 @@ int cfs_duration_parse(const char *text, uint64_t *ret_ns,
 		if (strcmp(rest, duration_units[i].name) == 0)
 			unit_ns = duration_units[i].ns;
 	if (unit_ns == 0)
-		return cfs_err_set(err, -EINVAL, "'%s': not a duration "
-				   "(digits, then ms s m h d w)", text);
+		return cfs_err_set(err, -EINVAL,
+				   "'%s': not a duration "
+				   "(digits, then ms s m h d w)",
+				   text);
 	if (r < 0 || __builtin_mul_overflow(v, unit_ns, &v))
 		return cfs_err_set(err, -EOVERFLOW, "'%s': duration too long",
 				   text);
@@ -203,8 +204,7 @@ char *cfs_duration_format(uint64_t ns, char ret[CFS_DURATION_TEXT_BYTES])
 			 (unsigned int)(s / 60), (unsigned int)(s % 60));
 	else if (s < 86400)
 		snprintf(ret, CFS_DURATION_TEXT_BYTES, "%uh %02um",
-			 (unsigned int)(s / 3600),
-			 (unsigned int)(s / 60 % 60));
+			 (unsigned int)(s / 3600), (unsigned int)(s / 60 % 60));
 	else
 		snprintf(ret, CFS_DURATION_TEXT_BYTES, "%ud %02uh",
 			 (unsigned int)(s / 86400),
@@ -224,8 +224,8 @@ int cfs_u64_parse(const char *text, uint64_t max, uint64_t *ret,
 		return cfs_err_set(err, -EINVAL, "'%s': not a whole number",
 				   text);
 	if (r < 0 || v > max)
-		return cfs_err_set(err, -EOVERFLOW,
-				   "'%s': more than %" PRIu64, text, max);
+		return cfs_err_set(err, -EOVERFLOW, "'%s': more than %" PRIu64,
+				   text, max);
 	*ret = v;
 	return 0;
 }

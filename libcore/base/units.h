@@ -19,8 +19,7 @@ struct cfs_err;
  * Returns 0; -EINVAL: not a size; -EOVERFLOW: more than 2^64 - 1 bytes.
  * The message names @text.
  */
-int cfs_size_parse(const char *text, uint64_t *ret_bytes,
-		   struct cfs_err *err);
+int cfs_size_parse(const char *text, uint64_t *ret_bytes, struct cfs_err *err);
 
 /* The same; what is not a multiple of @unit_bytes (not 0) is -EINVAL. */
 int cfs_size_parse_multiple(const char *text, uint64_t unit_bytes,
@@ -41,8 +40,7 @@ char *cfs_size_format(uint64_t bytes, char ret[CFS_SIZE_TEXT_BYTES]);
  * Returns 0; -EINVAL: not a duration; -EOVERFLOW: past 2^64 - 1 ns, which
  * is 584 years.  The message names @text.
  */
-int cfs_duration_parse(const char *text, uint64_t *ret_ns,
-		       struct cfs_err *err);
+int cfs_duration_parse(const char *text, uint64_t *ret_ns, struct cfs_err *err);
 
 #define CFS_DURATION_TEXT_BYTES 24u
 

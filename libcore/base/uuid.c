@@ -9,8 +9,8 @@
 
 static void set_version(uint8_t uuid[CFS_UUID_BYTES])
 {
-	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);	/* version 4 */
-	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);	/* RFC variant */
+	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40); /* version 4 */
+	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80); /* RFC variant */
 }
 
 int cfs_uuid_new(uint8_t ret[CFS_UUID_BYTES], struct cfs_err *err)

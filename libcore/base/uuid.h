@@ -12,8 +12,8 @@
 struct cfs_err;
 struct cfs_rng;
 
-#define CFS_UUID_BYTES		16u
-#define CFS_UUID_TEXT_BYTES	37u	/* with the NUL */
+#define CFS_UUID_BYTES      16u
+#define CFS_UUID_TEXT_BYTES 37u /* with the NUL */
 
 /* A new random one (version 4) from the kernel.  0 or a negative errno. */
 int cfs_uuid_new(uint8_t ret[CFS_UUID_BYTES], struct cfs_err *err);

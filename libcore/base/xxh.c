@@ -51,8 +51,7 @@ void cfs_xxh3_stream_init(struct cfs_xxh3_stream *s, uint64_t seed)
 	XXH3_64bits_reset_withSeed(state, seed);
 }
 
-void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p,
-			    size_t n)
+void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p, size_t n)
 {
 	XXH_errorcode r;
 
@@ -65,8 +64,8 @@ void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p,
 
 uint64_t cfs_xxh3_stream_end(const struct cfs_xxh3_stream *s)
 {
-	return XXH3_64bits_digest((const XXH3_state_t *)
-				  (const void *)s->opaque);
+	return XXH3_64bits_digest(
+		(const XXH3_state_t *)(const void *)s->opaque);
 }
 
 /* The state of both widths is one and the same; only the end differs. */
@@ -74,8 +73,9 @@ void cfs_xxh3_stream_end_128(const struct cfs_xxh3_stream *s, uint8_t ret[16])
 {
 	XXH128_canonical_t canonical;
 
-	XXH128_canonicalFromHash(&canonical,
-				 XXH3_128bits_digest((const XXH3_state_t *)
-						     (const void *)s->opaque));
+	XXH128_canonicalFromHash(
+		&canonical,
+		XXH3_128bits_digest(
+			(const XXH3_state_t *)(const void *)s->opaque));
 	memcpy(ret, canonical.digest, 16);
 }

@@ -27,8 +27,7 @@ struct cfs_xxh3_stream {
 };
 
 void cfs_xxh3_stream_init(struct cfs_xxh3_stream *s, uint64_t seed);
-void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p,
-			    size_t n);
+void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p, size_t n);
 uint64_t cfs_xxh3_stream_end(const struct cfs_xxh3_stream *s);
 /* The 128-bit value of the same bytes, as cfs_xxh3_128 gives it; seed 0. */
 void cfs_xxh3_stream_end_128(const struct cfs_xxh3_stream *s, uint8_t ret[16]);

@@ -6,8 +6,8 @@
  *
  * What is kept is only bytes: whoever takes some compares them with the tag, as
  * if they came from the device, and reads there what does not verify.  So
- * nothing here has to know what is freed or written meanwhile.  Bytes are handed
- * out once: who reads a block again wants to know what the device has.
+ * nothing here has to know what is freed or written meanwhile.  Bytes are
+ * handed out once: who reads a block again wants to know what the device has.
  */
 #include "block/blocks_priv.h"
 
@@ -16,26 +16,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AHEAD_BLOCKS	32u
-#define SMALL_BLOCKS	8u	/* longer ones are no small reads */
-#define GAP_BLOCKS	16u	/* that one that goes on may leave out */
-#define RUN_MIN		3u	/* reads in a row */
-#define TRACK_COUNT	4u
+#define AHEAD_BLOCKS 32u
+#define SMALL_BLOCKS 8u  /* longer ones are no small reads */
+#define GAP_BLOCKS   16u /* that one that goes on may leave out */
+#define RUN_MIN      3u  /* reads in a row */
+#define TRACK_COUNT  4u
 
 /* A row of reads, and what was read behind its last one. */
 struct track {
-	uint64_t	end;		/* where its last read ended */
-	unsigned int	run;
-	uint64_t	used;		/* when, in reads */
-	uint64_t	vaddr;		/* of buf */
-	uint32_t	left;		/* bits: blocks not handed out yet */
-	uint8_t		*buf;
+	uint64_t end; /* where its last read ended */
+	unsigned int run;
+	uint64_t used;  /* when, in reads */
+	uint64_t vaddr; /* of buf */
+	uint32_t left;  /* bits: blocks not handed out yet */
+	uint8_t *buf;
 };
 
 struct cfs_ahead {
-	pthread_mutex_t	lock;
-	uint64_t	reads;
-	struct track	tracks[TRACK_COUNT];
+	pthread_mutex_t lock;
+	uint64_t reads;
+	struct track tracks[TRACK_COUNT];
 };
 
 struct cfs_ahead *cfs_ahead_new(void)
@@ -79,8 +79,8 @@ static bool take_kept(struct cfs_ahead *a, const struct cfs_block_read *rd)
 		if (!t->left || !mask_of(t->vaddr, rd, &mask) ||
 		    (t->left & mask) != mask)
 			continue;
-		memcpy(rd->buf, t->buf + (rd->vaddr - t->vaddr) *
-						 CFS_BLOCK_BYTES,
+		memcpy(rd->buf,
+		       t->buf + (rd->vaddr - t->vaddr) * CFS_BLOCK_BYTES,
 		       (size_t)rd->count * CFS_BLOCK_BYTES);
 		t->left &= ~mask;
 		t->used = a->reads;
@@ -122,8 +122,8 @@ static uint8_t *read_ahead(struct cfs_blocks *b, uint64_t vaddr,
 		return NULL;
 	count = CFS_MIN(AHEAD_BLOCKS, end - block);
 	buf = cfs_dev_buf_alloc_unset((size_t)count * CFS_BLOCK_BYTES);
-	if (buf && cfs_metavolume_read_any(b->mv, vaddr, count, buf, NULL,
-					   NULL) < 0) {
+	if (buf &&
+	    cfs_metavolume_read_any(b->mv, vaddr, count, buf, NULL, NULL) < 0) {
 		free(buf);
 		return NULL;
 	}

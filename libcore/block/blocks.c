@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CACHE_GROUPS_MAX	16384u	/* 16 MiB: 8 GiB of blocks */
+#define CACHE_GROUPS_MAX 16384u /* 16 MiB: 8 GiB of blocks */
 
 static uint64_t group_key(uint64_t lslice, uint32_t index)
 {
@@ -161,7 +161,7 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 
 	e = malloc(sizeof(*e));
 	if (!e)
-		return;		/* it is only a cache */
+		return; /* it is only a cache */
 	e->key = key;
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
 		e->csums[i] = le64_get(g->tags[i].csum);
@@ -179,7 +179,7 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 	if (CFS_HASH_ADD(b->cache, key, e) < 0)
 		free(e);
 	if (HASH_CNT(hh, b->cache) > CACHE_GROUPS_MAX) {
-		old = b->cache;		/* in the order of insertion */
+		old = b->cache; /* in the order of insertion */
 		HASH_DEL(b->cache, old);
 		free(old);
 	}

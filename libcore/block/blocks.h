@@ -24,19 +24,19 @@ struct cfs_blocks;
 
 /* A group whose tags are in memory, since its owner writes there. */
 struct cfs_group {
-	uint64_t	lslice;
-	uint32_t	index;			/* of the group in its slice */
-	uint64_t	seq;			/* of the page on the device; 0: none */
+	uint64_t lslice;
+	uint32_t index; /* of the group in its slice */
+	uint64_t seq;   /* of the page on the device; 0: none */
 	/* As it was loaded: pieces without this page, by bit; and is the page
 	 * before it damaged, or not the same on all pieces? */
-	unsigned int	stale_pieces;
-	bool		is_uneven;
+	unsigned int stale_pieces;
+	bool is_uneven;
 	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
 };
 
 int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 		   struct cfs_blocks **ret, struct cfs_err *err);
-void cfs_blocks_free(struct cfs_blocks *b);		/* NULL is allowed */
+void cfs_blocks_free(struct cfs_blocks *b); /* NULL is allowed */
 uint64_t cfs_blocks_seed(const struct cfs_blocks *b);
 /* Writers and pages carry this epoch. */
 void cfs_blocks_set_epoch(struct cfs_blocks *b, uint32_t epoch);
@@ -87,17 +87,17 @@ int cfs_block_tag(struct cfs_blocks *b, uint64_t vaddr, struct cfs_tag *ret,
 
 /* What a reader expects of @count blocks at @vaddr, of one slice. */
 struct cfs_block_read {
-	uint64_t	vaddr;
-	uint32_t	count;
-	struct cfs_tag	first;		/* identity of the first block; the
-					 * others' offsets follow */
-	uint64_t	csum;		/* of the block, if count is 1 and this
-					 * is not 0; else the tags are asked */
-	void		*buf;
-	uint32_t	bad_index;	/* out: the first block that is bad */
-	int		result;		/* out, of cfs_block_read_many */
-	bool		may_ahead;	/* more may be read, and kept for who
-					 * goes on behind it */
+	uint64_t vaddr;
+	uint32_t count;
+	struct cfs_tag first; /* identity of the first block; the
+			       * others' offsets follow */
+	uint64_t csum;        /* of the block, if count is 1 and this
+			       * is not 0; else the tags are asked */
+	void *buf;
+	uint32_t bad_index; /* out: the first block that is bad */
+	int result;         /* out, of cfs_block_read_many */
+	bool may_ahead;     /* more may be read, and kept for who
+			     * goes on behind it */
 };
 /*
  * Read and verify.  A block that does not verify is read from the other

@@ -8,15 +8,15 @@
 #include <pthread.h>
 
 struct csum_entry {
-	uint64_t	key;		/* lslice << 22 | group */
-	uint64_t	csums[CFS_TAGS_PER_PAGE];
-	UT_hash_handle	hh;
+	uint64_t key; /* lslice << 22 | group */
+	uint64_t csums[CFS_TAGS_PER_PAGE];
+	UT_hash_handle hh;
 };
 
 struct open_entry {
-	uint64_t	key;
-	struct cfs_group *group;	/* the allocator's */
-	UT_hash_handle	hh;
+	uint64_t key;
+	struct cfs_group *group; /* the allocator's */
+	UT_hash_handle hh;
 };
 
 struct cfs_ahead;
@@ -24,12 +24,12 @@ struct cfs_ahead;
 struct cfs_blocks {
 	struct cfs_metavolume *mv;
 	struct cfs_ahead *ahead;
-	uint64_t	seed;
-	uint32_t	epoch;
-	pthread_mutex_t	lock;		/* guards what follows */
+	uint64_t seed;
+	uint32_t epoch;
+	pthread_mutex_t lock; /* guards what follows */
 	/* Counts what makes cached entries void: what was loaded before may
 	 * be old, and is not cached. */
-	uint64_t	changes;
+	uint64_t changes;
 	struct csum_entry *cache;
 	struct open_entry *open;
 };

@@ -14,22 +14,23 @@
 static uint64_t page_vaddr(const struct cfs_blocks *b, uint64_t lslice,
 			   uint32_t index, unsigned int slot)
 {
-	return cfs_vaddr(lslice, cfs_geometry_tags_block(
-				cfs_metavolume_geometry(b->mv), index, slot));
+	return cfs_vaddr(lslice,
+			 cfs_geometry_tags_block(cfs_metavolume_geometry(b->mv),
+						 index, slot));
 }
 
-#define COPIES_MAX	(2 * CFS_PIECES_MAX)	/* 2 * piece + slot */
+#define COPIES_MAX (2 * CFS_PIECES_MAX) /* 2 * piece + slot */
 
 /* What one pass over all copies found. */
 struct load_state {
-	uint64_t	seqs[COPIES_MAX];	/* 0: not valid */
-	bool		is_seen[COPIES_MAX];
-	bool		is_damaged[COPIES_MAX];
-	bool		has_valid;
-	bool		has_damage;	/* a page of this life that is not valid */
-	uint64_t	best_seq;
-	unsigned int	copies;		/* that were to be read */
-	int		io_error;
+	uint64_t seqs[COPIES_MAX]; /* 0: not valid */
+	bool is_seen[COPIES_MAX];
+	bool is_damaged[COPIES_MAX];
+	bool has_valid;
+	bool has_damage; /* a page of this life that is not valid */
+	uint64_t best_seq;
+	unsigned int copies; /* that were to be read */
+	int io_error;
 };
 
 /*
@@ -53,8 +54,7 @@ static void look_at(const struct cfs_blocks *b,
 		    struct cfs_group *g, struct load_state *st)
 {
 	const uint64_t address = cfs_vaddr(g->lslice, g->index);
-	const uint32_t generation = cfs_metavolume_generation(b->mv,
-							      g->lslice);
+	const uint32_t generation = cfs_metavolume_generation(b->mv, g->lslice);
 	const struct cfs_page_expect expect = {
 		.kind = CFS_PAGE_TAGS,
 		.pool_lo = cfs_metavolume_pool_lo(b->mv),
@@ -87,13 +87,15 @@ static int judge(const struct load_state *st, const struct cfs_group *g,
 	if (st->has_valid)
 		return 0;
 	if (st->io_error)
-		return cfs_err_set(err, st->io_error, "slice %" PRIu64
-				   ": tag page %" PRIu32 " cannot be read",
+		return cfs_err_set(err, st->io_error,
+				   "slice %" PRIu64 ": tag page %" PRIu32
+				   " cannot be read",
 				   g->lslice, g->index);
 	if (st->has_damage)
 		return cfs_err_set(err, -EUCLEAN,
 				   "slice %" PRIu64 ": tag page %" PRIu32
-				   ": no copy is valid", g->lslice, g->index);
+				   ": no copy is valid",
+				   g->lslice, g->index);
 	return -ENOENT;
 }
 
@@ -124,22 +126,22 @@ static void compare(const struct load_state *st, struct cfs_group *g)
 	}
 }
 
-#define LOAD_AT_ONCE	64u
+#define LOAD_AT_ONCE 64u
 
 /* One slot, on one piece, of groups that follow each other in a slice. */
 struct load_run {
-	size_t		first;
-	uint32_t	count;
-	unsigned int	copy;
+	size_t first;
+	uint32_t count;
+	unsigned int copy;
 };
 
 /* The reads of many groups' copies, and whose each is. */
 struct load_plan {
 	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
-	struct load_run	runs[LOAD_AT_ONCE * COPIES_MAX];
-	size_t		count;
+	struct load_run runs[LOAD_AT_ONCE * COPIES_MAX];
+	size_t count;
 	struct load_state states[LOAD_AT_ONCE];
-	uint8_t		*pages;		/* as many as all have copies */
+	uint8_t *pages; /* as many as all have copies */
 };
 
 static uint32_t run_length(struct cfs_group *const *groups, size_t count)
@@ -170,8 +172,7 @@ static void plan_reads(const struct cfs_blocks *b,
 		for (unsigned int k = 0; k < COPIES_MAX; k++) {
 			if (!(readable & 1u << k / 2))
 				continue;
-			plan->runs[plan->count] =
-				(struct load_run){ i, n, k };
+			plan->runs[plan->count] = (struct load_run){ i, n, k };
 			plan->reads[plan->count++] = (struct cfs_mv_read){
 				.vaddr = page_vaddr(b, g->lslice, g->index,
 						    k & 1),
@@ -202,11 +203,13 @@ static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
 		   struct load_plan *plan, struct cfs_err *err)
 {
 	for (uint32_t i = 0; i < run->count; i++) {
-		struct cfs_page_disk *page =
-			(struct cfs_page_disk *)rd->buf + i;
+		struct cfs_page_disk *page = (struct cfs_page_disk *)rd->buf +
+					     i;
 		struct cfs_mv_read one = {
-			.vaddr = rd->vaddr + i, .count = 1,
-			.piece = rd->piece, .buf = page,
+			.vaddr = rd->vaddr + i,
+			.count = 1,
+			.piece = rd->piece,
+			.buf = page,
 			.result = rd->result,
 		};
 
@@ -216,8 +219,8 @@ static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
 			if (r < 0)
 				return r;
 		}
-		see_page(b, groups[run->first + i], page, run->copy,
-			 one.result, &plan->states[run->first + i]);
+		see_page(b, groups[run->first + i], page, run->copy, one.result,
+			 &plan->states[run->first + i]);
 	}
 	return 0;
 }
@@ -254,8 +257,9 @@ int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
 		    size_t count, int *results, struct cfs_err *err)
 {
 	size_t at_once = CFS_MIN(count, LOAD_AT_ONCE);
-	CFS_CLEANUP(cfs_freep) uint8_t *pages = cfs_dev_buf_alloc_unset(
-			at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
+	CFS_CLEANUP(cfs_freep)
+	uint8_t *pages = cfs_dev_buf_alloc_unset(
+		at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
 	CFS_CLEANUP(cfs_freep) struct load_plan *plan = malloc(sizeof(*plan));
 	int r = 0;
 
@@ -285,8 +289,7 @@ static int read_newest(struct cfs_blocks *b, const struct cfs_group *g,
 		       struct cfs_page_disk *ret, struct cfs_err *err)
 {
 	const uint64_t vaddr = page_vaddr(b, g->lslice, g->index, g->seq & 1);
-	const unsigned int readable = cfs_metavolume_readable(b->mv,
-							      g->lslice);
+	const unsigned int readable = cfs_metavolume_readable(b->mv, g->lslice);
 	const struct cfs_page_expect expect = {
 		.kind = CFS_PAGE_TAGS,
 		.pool_lo = cfs_metavolume_pool_lo(b->mv),
@@ -301,16 +304,18 @@ static int read_newest(struct cfs_blocks *b, const struct cfs_group *g,
 		    cfs_page_unpack(ret, &expect, &head, err) == 0 &&
 		    head.seq == g->seq)
 			return 0;
-	return cfs_err_set(err, -EIO, "slice %" PRIu64 ": tag page %" PRIu32
-			   " cannot be read again", g->lslice, g->index);
+	return cfs_err_set(err, -EIO,
+			   "slice %" PRIu64 ": tag page %" PRIu32
+			   " cannot be read again",
+			   g->lslice, g->index);
 }
 
 int cfs_group_spread(struct cfs_blocks *b, const struct cfs_group *g,
 		     struct cfs_err *err)
 {
 	const uint64_t vaddr = page_vaddr(b, g->lslice, g->index, g->seq & 1);
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	int r;
 
 	if (!page)

@@ -44,8 +44,8 @@ static int gather_csums(struct cfs_blocks *b, const struct cfs_block_read *rd,
 		uint32_t n = CFS_MIN(rd->count - done,
 				     CFS_TAGS_PER_PAGE - first);
 		int r = cfs_blocks_csums(b, lslice,
-				cfs_geometry_group(geo, block + done), first,
-				n, csums + done, err);
+					 cfs_geometry_group(geo, block + done),
+					 first, n, csums + done, err);
 
 		if (r == -ENOENT)
 			r = cfs_err_set(err, -EUCLEAN,
@@ -72,8 +72,8 @@ static int recover_block(struct cfs_blocks *b, const struct cfs_block_read *rd,
 			 uint32_t i, uint64_t csum, unsigned int bad_piece,
 			 bool heals, uint32_t *healed, struct cfs_err *err)
 {
-	unsigned int readable = cfs_metavolume_readable(b->mv,
-					cfs_vaddr_lslice(rd->vaddr));
+	unsigned int readable = cfs_metavolume_readable(
+		b->mv, cfs_vaddr_lslice(rd->vaddr));
 	uint8_t *into = (uint8_t *)rd->buf + (size_t)i * CFS_BLOCK_BYTES;
 	CFS_CLEANUP(cfs_freep) void *copy = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 
@@ -87,14 +87,16 @@ static int recover_block(struct cfs_blocks *b, const struct cfs_block_read *rd,
 		    !block_matches(b, rd, i, csum, copy))
 			continue;
 		memcpy(into, copy, CFS_BLOCK_BYTES);
-		if (heals && cfs_metavolume_write_piece(b->mv, rd->vaddr + i,
-						1, bad_piece, copy, NULL) == 0)
+		if (heals &&
+		    cfs_metavolume_write_piece(b->mv, rd->vaddr + i, 1,
+					       bad_piece, copy, NULL) == 0)
 			(*healed)++;
 		return 0;
 	}
 	return cfs_err_set(err, -EUCLEAN,
 			   "block at %#" PRIx64 ": bad content, and no copy "
-			   "is good", rd->vaddr + i);
+			   "is good",
+			   rd->vaddr + i);
 }
 
 /* One piece answered with an error: take each block from wherever it is. */
@@ -131,7 +133,7 @@ static bool all_match(const struct cfs_blocks *b,
 	for (uint32_t i = 0; i < rd->count; i++)
 		if (!block_matches(b, rd, i, csums[i],
 				   (const uint8_t *)rd->buf +
-				   (size_t)i * CFS_BLOCK_BYTES))
+					   (size_t)i * CFS_BLOCK_BYTES))
 			return false;
 	return true;
 }
@@ -208,7 +210,8 @@ static bool verify_read(struct cfs_blocks *b, const struct cfs_block_read *rd)
 		for (uint32_t k = 0; k < part.count; k++)
 			if (!block_matches(b, &part, k, few[k],
 					   (const uint8_t *)rd->buf +
-					   (size_t)(i + k) * CFS_BLOCK_BYTES))
+						   (size_t)(i + k) *
+							   CFS_BLOCK_BYTES))
 				return false;
 		i += part.count;
 	}
@@ -240,8 +243,8 @@ static size_t merge_reads(const struct cfs_blocks *b,
 		struct cfs_mv_read *last = n ? &ret[n - 1] : NULL;
 
 		if (last && last->vaddr + last->count == reads[i].vaddr &&
-		    (uint8_t *)last->buf + (size_t)last->count *
-						   CFS_BLOCK_BYTES ==
+		    (uint8_t *)last->buf +
+				    (size_t)last->count * CFS_BLOCK_BYTES ==
 			    (uint8_t *)reads[i].buf) {
 			last->count += reads[i].count;
 			continue;

@@ -19,10 +19,10 @@
 #include <sys/stat.h>
 
 struct cfs_dev_ticket {
-	struct cfs_dev	*dev;
-	struct cfs_io	*ios;
-	size_t		count;
-	void		*batch;		/* the kind's; NULL: all is done */
+	struct cfs_dev *dev;
+	struct cfs_io *ios;
+	size_t count;
+	void *batch; /* the kind's; NULL: all is done */
 };
 
 /* -------------------------------------------------------------- opening */
@@ -76,9 +76,10 @@ int cfs_dev_host_path(const char *path, char **ret, struct cfs_err *err)
 
 	/* A file that is there under such a name is a plain path. */
 	if (n && !is_uri && lstat(path, &st) < 0)
-		return cfs_err_set(err, -EINVAL, "%s: this build does not "
-				   "support the device scheme '%.*s'", path,
-				   (int)n - 1, path);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: this build does not "
+				   "support the device scheme '%.*s'",
+				   path, (int)n - 1, path);
 	plain = strdup(is_uri ? path + n : path);
 	if (!plain)
 		return cfs_err_errno(err, -ENOMEM, "%s", path);
@@ -182,19 +183,22 @@ static int fail(struct cfs_dev *dev, const char *what, uint64_t offset_bytes,
 	bool is_read = strcmp(what, "read") == 0;
 
 	if (code == -EINVAL)
-		return cfs_err_set(err, code, "%s: %s of %" PRIu64 " bytes at %"
-				   PRIu64 " is beyond the end at %" PRIu64,
+		return cfs_err_set(err, code,
+				   "%s: %s of %" PRIu64 " bytes at %" PRIu64
+				   " is beyond the end at %" PRIu64,
 				   dev->name, what, length_bytes, offset_bytes,
 				   cfs_dev_size_bytes(dev));
 	if (code == -EROFS)
 		return cfs_err_set(err, code, "%s: %s: open for reading only",
 				   dev->name, what);
 	if (code == -EIO && !is_read && has_failed(dev))
-		return cfs_err_set(err, code, "%s: %s refused since a flush "
-				   "has failed", dev->name, what);
-	return cfs_err_errno(err, code, "%s: %s of %" PRIu64 " bytes at %"
-			     PRIu64, dev->name, what, length_bytes,
-			     offset_bytes);
+		return cfs_err_set(err, code,
+				   "%s: %s refused since a flush "
+				   "has failed",
+				   dev->name, what);
+	return cfs_err_errno(err, code,
+			     "%s: %s of %" PRIu64 " bytes at %" PRIu64,
+			     dev->name, what, length_bytes, offset_bytes);
 }
 
 static const char *op_name(enum cfs_io_op op)
@@ -210,8 +214,8 @@ int cfs_dev_read(struct cfs_dev *dev, uint64_t offset_bytes, void *buf,
 	if (r == 0 && length_bytes)
 		r = dev->ops->transfer(dev, CFS_IO_READ, offset_bytes, buf,
 				       length_bytes);
-	return r == 0 ? 0 : fail(dev, "read", offset_bytes, length_bytes, r,
-				 err);
+	return r == 0 ? 0
+		      : fail(dev, "read", offset_bytes, length_bytes, r, err);
 }
 
 int cfs_dev_write(struct cfs_dev *dev, uint64_t offset_bytes, const void *buf,
@@ -222,8 +226,8 @@ int cfs_dev_write(struct cfs_dev *dev, uint64_t offset_bytes, const void *buf,
 	if (r == 0 && length_bytes)
 		r = dev->ops->transfer(dev, CFS_IO_WRITE, offset_bytes,
 				       (void *)(uintptr_t)buf, length_bytes);
-	return r == 0 ? 0 : fail(dev, "write", offset_bytes, length_bytes, r,
-				 err);
+	return r == 0 ? 0
+		      : fail(dev, "write", offset_bytes, length_bytes, r, err);
 }
 
 /* Set the results of what can be judged at once; how many ios are left. */
@@ -259,10 +263,9 @@ static void *begin(struct cfs_dev *dev, struct cfs_io *ios, size_t count)
 	for (i = 0; i < count && pending; i++) {
 		if (ios[i].result != CFS_IO_PENDING)
 			continue;
-		ios[i].result = dev->ops->transfer(dev, ios[i].op,
-						   ios[i].offset_bytes,
-						   ios[i].buf,
-						   ios[i].length_bytes);
+		ios[i].result = dev->ops->transfer(
+			dev, ios[i].op, ios[i].offset_bytes, ios[i].buf,
+			ios[i].length_bytes);
 		pending--;
 	}
 	return NULL;
@@ -289,7 +292,9 @@ int cfs_dev_submit(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 		   struct cfs_err *err)
 {
 	struct cfs_dev_ticket ticket = {
-		.dev = dev, .ios = ios, .count = count,
+		.dev = dev,
+		.ios = ios,
+		.count = count,
 	};
 
 	ticket.batch = begin(dev, ios, count);
@@ -304,7 +309,9 @@ int cfs_dev_start(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 	if (!ticket)
 		return cfs_err_errno(err, -ENOMEM, "%s", dev->name);
 	*ticket = (struct cfs_dev_ticket){
-		.dev = dev, .ios = ios, .count = count,
+		.dev = dev,
+		.ios = ios,
+		.count = count,
 	};
 	ticket->batch = begin(dev, ios, count);
 	*ret_ticket = ticket;
@@ -332,8 +339,10 @@ int cfs_dev_flush(struct cfs_dev *dev, struct cfs_err *err)
 	if (r == 0 && !has_failed(dev))
 		return 0;
 	if (__atomic_exchange_n(&dev->has_failed, true, __ATOMIC_ACQ_REL))
-		return cfs_err_set(err, -EIO, "%s: flush refused since a flush "
-				   "has failed", dev->name);
+		return cfs_err_set(err, -EIO,
+				   "%s: flush refused since a flush "
+				   "has failed",
+				   dev->name);
 	return cfs_err_set(err, -EIO, "%s: flush: %s", dev->name,
 			   strerrordesc_np(-r));
 }
@@ -376,15 +385,15 @@ int cfs_dev_resize(struct cfs_dev *dev, uint64_t size_bytes,
 				 __ATOMIC_RELAXED);
 		return 0;
 	}
-	return cfs_err_errno(err, r, "%s: resize from %" PRIu64 " to %" PRIu64
-			     " bytes", dev->name, cfs_dev_size_bytes(dev),
-			     size_bytes);
+	return cfs_err_errno(err, r,
+			     "%s: resize from %" PRIu64 " to %" PRIu64 " bytes",
+			     dev->name, cfs_dev_size_bytes(dev), size_bytes);
 }
 
 int cfs_dev_lock(struct cfs_dev *dev, bool exclusive, struct cfs_err *err)
 {
-	int r = exclusive && !dev->is_writable ? -EROFS :
-		dev->ops->lock(dev, exclusive);
+	int r = exclusive && !dev->is_writable ? -EROFS
+					       : dev->ops->lock(dev, exclusive);
 
 	if (r == 0)
 		return 0;
@@ -401,8 +410,8 @@ void cfs_dev_unlock(struct cfs_dev *dev)
 
 int cfs_dev_mark(struct cfs_dev *dev, uint64_t number, struct cfs_err *err)
 {
-	int r = dev->ops->mark ? dev->ops->mark(dev, number, true) :
-				 -EOPNOTSUPP;
+	int r = dev->ops->mark ? dev->ops->mark(dev, number, true)
+			       : -EOPNOTSUPP;
 
 	if (r == 0 || r == -EOPNOTSUPP)
 		return r;
@@ -432,7 +441,8 @@ void *cfs_dev_buf_alloc(size_t length_bytes)
 	void *buf = cfs_dev_buf_alloc_unset(length_bytes);
 
 	if (buf)
-		memset(buf, 0, cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
-					    CFS_BLOCK_BYTES));
+		memset(buf, 0,
+		       cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
+				    CFS_BLOCK_BYTES));
 	return buf;
 }

@@ -37,22 +37,23 @@ enum cfs_dev_kind {
 };
 
 enum cfs_dev_flags {
-	CFS_DEV_RDONLY	= 0,
-	CFS_DEV_RDWR	= 1u << 0,
-	CFS_DEV_CREATE	= 1u << 1,	/* make the plain file if there is none */
-	CFS_DEV_BUFFERED = 1u << 2,	/* no O_DIRECT (tests, foreign file systems) */
-	CFS_DEV_BESIDE	= 1u << 3,	/* a block device: beside its holder */
+	CFS_DEV_RDONLY = 0,
+	CFS_DEV_RDWR = 1u << 0,
+	CFS_DEV_CREATE = 1u << 1, /* make the plain file if there is none */
+	CFS_DEV_BUFFERED = 1u
+			   << 2, /* no O_DIRECT (tests, foreign file systems) */
+	CFS_DEV_BESIDE = 1u << 3, /* a block device: beside its holder */
 };
 
 enum cfs_io_op { CFS_IO_READ, CFS_IO_WRITE };
 
 /* One transfer of a batch. */
 struct cfs_io {
-	enum cfs_io_op	op;
-	uint64_t	offset_bytes;
-	void		*buf;		/* the caller's; only read for a write */
-	size_t		length_bytes;
-	int		result;		/* out: 0 or negative errno */
+	enum cfs_io_op op;
+	uint64_t offset_bytes;
+	void *buf; /* the caller's; only read for a write */
+	size_t length_bytes;
+	int result; /* out: 0 or negative errno */
 };
 
 /*

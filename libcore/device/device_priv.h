@@ -35,7 +35,7 @@ struct cfs_dev_ops {
 	/* May be NULL.  @number is an offset; not wanted: taken away. */
 	int (*mark)(struct cfs_dev *dev, uint64_t number, bool is_wanted);
 	bool (*is_same)(const struct cfs_dev *a, const struct cfs_dev *b);
-	bool (*is_direct)(const struct cfs_dev *dev);	/* NULL: no */
+	bool (*is_direct)(const struct cfs_dev *dev); /* NULL: no */
 	/* Frees the struct too, but not the name. */
 	void (*close)(struct cfs_dev *dev);
 };
@@ -45,17 +45,17 @@ struct cfs_dev_ops {
 
 struct cfs_dev {
 	const struct cfs_dev_ops *ops;
-	enum cfs_dev_kind	kind;
-	bool			is_writable;
-	bool			has_failed;	/* a flush did; atomic */
-	uint64_t		size_bytes;	/* atomic */
-	char			*name;		/* freed by the dispatcher */
+	enum cfs_dev_kind kind;
+	bool is_writable;
+	bool has_failed;     /* a flush did; atomic */
+	uint64_t size_bytes; /* atomic */
+	char *name;          /* freed by the dispatcher */
 };
 
 /* The lock of a memory or simulated device, kept where its contents are. */
 struct cfs_dev_lockbox {
-	unsigned int	shared_count;
-	bool		is_exclusive;
+	unsigned int shared_count;
+	bool is_exclusive;
 };
 
 enum cfs_dev_lock_mode { CFS_DEV_UNLOCKED, CFS_DEV_SHARED, CFS_DEV_EXCLUSIVE };

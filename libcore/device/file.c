@@ -32,18 +32,17 @@ bool cfs_file_is_straight(const struct cfs_file_dev *file,
 			  size_t length_bytes)
 {
 	return !file->is_direct ||
-		((offset_bytes | length_bytes | (uintptr_t)buf) &
-		 (file->align_bytes - 1)) == 0;
+	       ((offset_bytes | length_bytes | (uintptr_t)buf) &
+		(file->align_bytes - 1)) == 0;
 }
 
 /*
  * Transfer up to @length_bytes, and at least @need_bytes of them: a read of
  * the block in which a file ends comes back short.
  */
-static int transfer_straight(const struct cfs_file_dev *file,
-			     enum cfs_io_op op, uint64_t offset_bytes,
-			     void *buf, size_t length_bytes,
-			     size_t need_bytes)
+static int transfer_straight(const struct cfs_file_dev *file, enum cfs_io_op op,
+			     uint64_t offset_bytes, void *buf,
+			     size_t length_bytes, size_t need_bytes)
 {
 	size_t done = 0;
 
@@ -51,9 +50,9 @@ static int transfer_straight(const struct cfs_file_dev *file,
 		void *at = (char *)buf + done;
 		size_t left = length_bytes - done;
 		off_t offset = (off_t)(offset_bytes + done);
-		ssize_t n = op == CFS_IO_READ ?
-			pread(file->fd, at, left, offset) :
-			pwrite(file->fd, at, left, offset);
+		ssize_t n = op == CFS_IO_READ
+				    ? pread(file->fd, at, left, offset)
+				    : pwrite(file->fd, at, left, offset);
 
 		if (n > 0) {
 			done += (size_t)n;
@@ -138,10 +137,11 @@ static int bounce(struct cfs_file_dev *file, enum cfs_io_op op,
 	char *at = buf;
 	int r = 0;
 
-	window = aligned_alloc(CFS_MAX(file->align_bytes, CFS_BLOCK_BYTES),
-			       (size_t)cfs_align_up(
-				CFS_MIN(end - start, CFS_FILE_BOUNCE_BYTES),
-				CFS_MAX(file->align_bytes, CFS_BLOCK_BYTES)));
+	window = aligned_alloc(
+		CFS_MAX(file->align_bytes, CFS_BLOCK_BYTES),
+		(size_t)cfs_align_up(
+			CFS_MIN(end - start, CFS_FILE_BOUNCE_BYTES),
+			CFS_MAX(file->align_bytes, CFS_BLOCK_BYTES)));
 	if (!window)
 		return -ENOMEM;
 	if (op == CFS_IO_WRITE)
@@ -151,9 +151,10 @@ static int bounce(struct cfs_file_dev *file, enum cfs_io_op op,
 		size_t part = (size_t)CFS_MIN((uint64_t)length_bytes,
 					      CFS_FILE_BOUNCE_BYTES - head);
 
-		r = op == CFS_IO_READ ?
-			bounce_read(file, offset_bytes, at, part, window) :
-			bounce_write(file, offset_bytes, at, part, window);
+		r = op == CFS_IO_READ
+			    ? bounce_read(file, offset_bytes, at, part, window)
+			    : bounce_write(file, offset_bytes, at, part,
+					   window);
 		at += part;
 		offset_bytes += part;
 		length_bytes -= part;
@@ -178,8 +179,8 @@ int cfs_file_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 
 /* The first word of a batch says whose it is. */
 struct file_batch {
-	bool	is_uring;
-	void	*batch;
+	bool is_uring;
+	void *batch;
 };
 
 static int file_start(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
@@ -299,7 +300,7 @@ static int file_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 	uint64_t range[2];
 	int r;
 
-	if (start >= end)	/* part of a block: nothing to give back */
+	if (start >= end) /* part of a block: nothing to give back */
 		return 0;
 	range[0] = start;
 	range[1] = end - start;
@@ -307,9 +308,10 @@ static int file_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 		if (dev->kind == CFS_DEV_BLOCK)
 			r = ioctl(file->fd, BLKDISCARD, range);
 		else
-			r = fallocate(file->fd, FALLOC_FL_PUNCH_HOLE |
-				      FALLOC_FL_KEEP_SIZE, (off_t)range[0],
-				      (off_t)range[1]);
+			r = fallocate(file->fd,
+				      FALLOC_FL_PUNCH_HOLE |
+					      FALLOC_FL_KEEP_SIZE,
+				      (off_t)range[0], (off_t)range[1]);
 	} while (r < 0 && errno == EINTR);
 	if (r == 0)
 		return 0;
@@ -362,13 +364,15 @@ static int file_resize(struct cfs_dev *dev, uint64_t size_bytes)
 
 /* The lock is on all bytes below this, which is all there can be; marks are on
  * one byte each behind it. */
-#define MARKS_AT	(INT64_C(1) << 62)
+#define MARKS_AT (INT64_C(1) << 62)
 
 static int set_lock(struct cfs_dev *dev, short type, off_t start, off_t length)
 {
 	struct flock lock = {
-		.l_type = type, .l_whence = SEEK_SET,
-		.l_start = start, .l_len = length,
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = start,
+		.l_len = length,
 	};
 
 	if (fcntl(file_of(dev)->fd, F_OFD_SETLK, &lock) == 0)
@@ -389,11 +393,12 @@ static void file_unlock(struct cfs_dev *dev)
 /* One to read keeps out those who write, and nobody else asks. */
 static int file_mark(struct cfs_dev *dev, uint64_t number, bool is_wanted)
 {
-	const short type = !is_wanted ? F_UNLCK :
-			   dev->is_writable ? F_WRLCK : F_RDLCK;
+	const short type = !is_wanted         ? F_UNLCK
+			   : dev->is_writable ? F_WRLCK
+					      : F_RDLCK;
 
-	return set_lock(dev, type,
-			MARKS_AT + (off_t)(number & (MARKS_AT - 1)), 1);
+	return set_lock(dev, type, MARKS_AT + (off_t)(number & (MARKS_AT - 1)),
+			1);
 }
 
 static bool file_is_same(const struct cfs_dev *a, const struct cfs_dev *b)
@@ -511,7 +516,7 @@ static int open_checked(struct cfs_file_dev *file, const char *path,
 {
 	/* O_NONBLOCK: what turns out to be a FIFO must not stop us. */
 	int how = O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-		(flags & CFS_DEV_RDWR ? O_RDWR : O_RDONLY);
+		  (flags & CFS_DEV_RDWR ? O_RDWR : O_RDONLY);
 	bool is_direct = !(flags & CFS_DEV_BUFFERED);
 	struct stat st;
 	int r;
@@ -522,8 +527,9 @@ static int open_checked(struct cfs_file_dev *file, const char *path,
 			return -errno;
 		how |= O_CREAT;
 	} else if (S_ISBLK(st.st_mode)) {
-		how |= (flags & (CFS_DEV_RDWR | CFS_DEV_BESIDE)) ==
-		       CFS_DEV_RDWR ? O_EXCL : 0;
+		how |= (flags & (CFS_DEV_RDWR | CFS_DEV_BESIDE)) == CFS_DEV_RDWR
+			       ? O_EXCL
+			       : 0;
 	} else if (!S_ISREG(st.st_mode)) {
 		return -EINVAL;
 	}
@@ -533,8 +539,8 @@ static int open_checked(struct cfs_file_dev *file, const char *path,
 	r = inspect(file);
 	if (r < 0)
 		return r;
-	file->is_direct = is_direct && probe_direct(file->fd,
-						    file->align_bytes);
+	file->is_direct = is_direct &&
+			  probe_direct(file->fd, file->align_bytes);
 	how = fcntl(file->fd, F_GETFL);
 	if (how < 0)
 		return -errno;
@@ -566,8 +572,10 @@ int cfs_file_open(const char *path, const char *name, unsigned int flags,
 	}
 	cfs_dev_close(&file->dev);
 	if (r == -EINVAL)
-		return cfs_err_set(err, r, "%s: neither a plain file nor a "
-				   "block device", name);
+		return cfs_err_set(err, r,
+				   "%s: neither a plain file nor a "
+				   "block device",
+				   name);
 	if (r == -EBUSY)
 		return cfs_err_set(err, r, "%s: mounted, or open elsewhere",
 				   name);

@@ -10,34 +10,34 @@
 #include <sys/types.h>
 
 /* Larger ones are done in pieces through a bounce buffer of this size. */
-#define CFS_FILE_BOUNCE_BYTES	(UINT64_C(1) << 20)
+#define CFS_FILE_BOUNCE_BYTES (UINT64_C(1) << 20)
 
 struct cfs_uring_ring;
 struct cfs_workers;
 
 struct cfs_file_dev {
-	struct cfs_dev		dev;
-	int			fd;
-	bool			is_direct;
-	uint32_t		align_bytes;	/* of direct transfers */
-	dev_t			st_dev;		/* block device: st_rdev */
-	ino_t			st_ino;		/* block device: 0 */
+	struct cfs_dev dev;
+	int fd;
+	bool is_direct;
+	uint32_t align_bytes; /* of direct transfers */
+	dev_t st_dev;         /* block device: st_rdev */
+	ino_t st_ino;         /* block device: 0 */
 
 	/* One flush at a time, which serves all who came before it began. */
-	pthread_mutex_t		flush_mutex;
-	pthread_cond_t		flush_cond;
-	uint64_t		flush_begun;
-	uint64_t		flush_done;
-	bool			is_flushing;
-	int			flush_result;	/* of the first that failed */
+	pthread_mutex_t flush_mutex;
+	pthread_cond_t flush_cond;
+	uint64_t flush_begun;
+	uint64_t flush_done;
+	bool is_flushing;
+	int flush_result; /* of the first that failed */
 
-	pthread_mutex_t		rmw_mutex;	/* partial blocks, resize */
+	pthread_mutex_t rmw_mutex; /* partial blocks, resize */
 
-	pthread_mutex_t		engine_mutex;
-	struct cfs_uring_ring	*free_rings;
-	unsigned int		free_ring_count;
-	bool			is_uring_refused;
-	struct cfs_workers	*workers;	/* NULL until needed */
+	pthread_mutex_t engine_mutex;
+	struct cfs_uring_ring *free_rings;
+	unsigned int free_ring_count;
+	bool is_uring_refused;
+	struct cfs_workers *workers; /* NULL until needed */
 };
 
 /* @path without URI syntax; @name as the caller knows it. */
@@ -60,8 +60,8 @@ void cfs_file_refuse_uring(struct cfs_dev *dev);
  * Begin the pending ios of a batch.  -ENOSYS, -ENOMEM, ...: not this way, and
  * nothing has begun.  wait frees the batch.
  */
-int cfs_uring_start(struct cfs_file_dev *file, struct cfs_io *ios,
-		    size_t count, void **ret_batch);
+int cfs_uring_start(struct cfs_file_dev *file, struct cfs_io *ios, size_t count,
+		    void **ret_batch);
 void cfs_uring_wait(void *batch);
 void cfs_uring_done(struct cfs_file_dev *file);
 

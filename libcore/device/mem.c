@@ -15,17 +15,17 @@
 #include <stdlib.h>
 
 struct mem_core {
-	pthread_mutex_t		mutex;
-	unsigned int		refs;
-	uint64_t		size_bytes;
-	struct cfs_sparse	sparse;
-	struct cfs_dev_lockbox	lockbox;
+	pthread_mutex_t mutex;
+	unsigned int refs;
+	uint64_t size_bytes;
+	struct cfs_sparse sparse;
+	struct cfs_dev_lockbox lockbox;
 };
 
 struct mem_dev {
-	struct cfs_dev		dev;
-	struct mem_core		*core;
-	enum cfs_dev_lock_mode	lock_mode;
+	struct cfs_dev dev;
+	struct mem_core *core;
+	enum cfs_dev_lock_mode lock_mode;
 };
 
 int cfs_dev_lockbox_set(struct cfs_dev_lockbox *box,
@@ -61,10 +61,9 @@ static int mem_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 
 	pthread_mutex_lock(&core->mutex);
 	if (!cfs_range_fits(offset_bytes, length_bytes, core->size_bytes))
-		r = -EIO;	/* cut through another handle */
+		r = -EIO; /* cut through another handle */
 	else if (op == CFS_IO_READ)
-		cfs_sparse_read(&core->sparse, offset_bytes, buf,
-				length_bytes);
+		cfs_sparse_read(&core->sparse, offset_bytes, buf, length_bytes);
 	else
 		r = cfs_sparse_write(&core->sparse, offset_bytes, buf,
 				     length_bytes);

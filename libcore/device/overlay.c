@@ -22,13 +22,13 @@
 #include <string.h>
 
 struct overlay_dev {
-	struct cfs_dev		dev;
-	struct cfs_dev		*base;
-	pthread_mutex_t		mutex;
-	struct cfs_sparse	blocks;		/* contents, by offset */
-	struct cfs_sparse	present;	/* one bit a block */
-	CFS_VEC(uint64_t)	present_list;	/* the same blocks, as they came */
-	uint64_t		base_end;	/* bytes of the base still seen */
+	struct cfs_dev dev;
+	struct cfs_dev *base;
+	pthread_mutex_t mutex;
+	struct cfs_sparse blocks;       /* contents, by offset */
+	struct cfs_sparse present;      /* one bit a block */
+	CFS_VEC(uint64_t) present_list; /* the same blocks, as they came */
+	uint64_t base_end;              /* bytes of the base still seen */
 };
 
 static struct overlay_dev *overlay_of(struct cfs_dev *dev)
@@ -92,8 +92,8 @@ static int read_base(struct overlay_dev *o, uint64_t base_end,
  * How far from @offset_bytes on all blocks are alike, written here or not;
  * what was written is copied at once, under the mutex.
  */
-static size_t next_run(struct overlay_dev *o, uint64_t offset_bytes,
-		       void *buf, size_t length_bytes, bool *ret_is_present,
+static size_t next_run(struct overlay_dev *o, uint64_t offset_bytes, void *buf,
+		       size_t length_bytes, bool *ret_is_present,
 		       uint64_t *ret_base_end)
 {
 	uint64_t end = offset_bytes + length_bytes;
@@ -115,8 +115,8 @@ static size_t next_run(struct overlay_dev *o, uint64_t offset_bytes,
 	return n;
 }
 
-static int overlay_read(struct overlay_dev *o, uint64_t offset_bytes,
-			char *buf, size_t length_bytes)
+static int overlay_read(struct overlay_dev *o, uint64_t offset_bytes, char *buf,
+			size_t length_bytes)
 {
 	int r = 0;
 
@@ -203,13 +203,14 @@ static int overlay_start(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 		if (io->result != CFS_IO_PENDING)
 			continue;
 		is_straight = io->op == CFS_IO_READ &&
-			cfs_range_fits(io->offset_bytes, io->length_bytes,
-				       o->base_end) &&
-			!any_present(o, io->offset_bytes, io->length_bytes);
+			      cfs_range_fits(io->offset_bytes, io->length_bytes,
+					     o->base_end) &&
+			      !any_present(o, io->offset_bytes,
+					   io->length_bytes);
 	}
 	pthread_mutex_unlock(&o->mutex);
 	if (!is_straight)
-		return -EOPNOTSUPP;	/* the dispatcher does it one by one */
+		return -EOPNOTSUPP; /* the dispatcher does it one by one */
 	return o->base->ops->start(o->base, ios, count, ret_batch);
 }
 
@@ -279,8 +280,8 @@ static int overlay_mark(struct cfs_dev *dev, uint64_t number, bool is_wanted)
 {
 	struct cfs_dev *base = overlay_of(dev)->base;
 
-	return base->ops->mark ? base->ops->mark(base, number, is_wanted) :
-				 -EOPNOTSUPP;
+	return base->ops->mark ? base->ops->mark(base, number, is_wanted)
+			       : -EOPNOTSUPP;
 }
 
 static bool overlay_is_same(const struct cfs_dev *a, const struct cfs_dev *b)

@@ -31,7 +31,8 @@ static int record(struct cfs_sim *sim, const struct cfs_sim_event *event,
 		sim->event_room = room;
 	}
 	sim->events[sim->event_count++] = (struct sim_event){
-		.event = *event, .data = data,
+		.event = *event,
+		.data = data,
 	};
 	return 0;
 }
@@ -179,7 +180,7 @@ static int transfer(struct sim_dev *sim_dev, enum cfs_io_op op,
 	int r = cfs_sim_fault_check(sim_dev->sim, &is_partial);
 
 	if (!cfs_range_fits(offset_bytes, length_bytes, disk->size_bytes))
-		return -EIO;	/* cut through another handle */
+		return -EIO; /* cut through another handle */
 	if (r < 0) {
 		if (op == CFS_IO_WRITE && is_partial && !sim_dev->is_holding)
 			land_part(sim_dev, offset_bytes, length_bytes, buf);
@@ -215,7 +216,8 @@ static int sim_flush(struct cfs_dev *dev)
 {
 	struct sim_dev *sim_dev = cfs_sim_dev_of(dev);
 	struct cfs_sim_event event = {
-		.kind = CFS_SIM_FLUSH, .device_index = sim_dev->disk->index,
+		.kind = CFS_SIM_FLUSH,
+		.device_index = sim_dev->disk->index,
 	};
 	bool is_partial;
 	int r;
@@ -241,11 +243,10 @@ static int sim_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 	if (!cfs_range_fits(offset_bytes, length_bytes, disk->size_bytes))
 		r = -EIO;
 	else if (r == 0 && sim_dev->is_holding)
-		r = cfs_sim_hold_add(sim_dev, offset_bytes, length_bytes,
-				     NULL);
+		r = cfs_sim_hold_add(sim_dev, offset_bytes, length_bytes, NULL);
 	else if (r == 0)
-		r = cfs_sim_land(sim_dev->sim, disk, offset_bytes,
-				 length_bytes, NULL);
+		r = cfs_sim_land(sim_dev->sim, disk, offset_bytes, length_bytes,
+				 NULL);
 	pthread_mutex_unlock(&sim_dev->sim->mutex);
 	return r;
 }

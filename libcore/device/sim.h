@@ -16,20 +16,20 @@
 
 #include "device/device.h"
 
-struct cfs_sim;				/* the world: event list, faults */
+struct cfs_sim; /* the world: event list, faults */
 
 enum cfs_sim_event_kind { CFS_SIM_WRITE, CFS_SIM_FLUSH, CFS_SIM_MARK };
 
 struct cfs_sim_event {
-	enum cfs_sim_event_kind	kind;
-	unsigned int		device_index;	/* in the order of creation */
-	uint64_t		offset_bytes;	/* write */
-	uint64_t		length_bytes;	/* write */
-	uint64_t		mark;		/* mark: the caller's number */
+	enum cfs_sim_event_kind kind;
+	unsigned int device_index; /* in the order of creation */
+	uint64_t offset_bytes;     /* write */
+	uint64_t length_bytes;     /* write */
+	uint64_t mark;             /* mark: the caller's number */
 };
 
 int cfs_sim_new(struct cfs_sim **ret, struct cfs_err *err);
-void cfs_sim_free(struct cfs_sim *sim);		/* after its devices; NULL ok */
+void cfs_sim_free(struct cfs_sim *sim); /* after its devices; NULL ok */
 void cfs_sim_freep(struct cfs_sim **sim);
 
 /* A device of zeroes in @sim. */
@@ -62,10 +62,10 @@ void cfs_sim_checkpoint(struct cfs_sim *sim);
  * survives (whole), for up to 64 of them.
  */
 struct cfs_sim_crash {
-	size_t		event_count;	/* the crash comes after this many events */
-	bool		use_mask;
-	uint64_t	mask;
-	uint64_t	seed;
+	size_t event_count; /* the crash comes after this many events */
+	bool use_mask;
+	uint64_t mask;
+	uint64_t seed;
 };
 /* How many writes are unflushed after @event_count events, on all devices. */
 size_t cfs_sim_unflushed_count(const struct cfs_sim *sim, size_t event_count);
@@ -107,14 +107,14 @@ int cfs_sim_power_cut(struct cfs_sim *sim, uint64_t seed, struct cfs_err *err);
  * part of its sectors.  Arming starts the count anew.
  */
 struct cfs_sim_fault {
-	uint64_t	call_index;
-	int		code;
-	bool		is_sticky;
-	bool		is_partial;
+	uint64_t call_index;
+	int code;
+	bool is_sticky;
+	bool is_partial;
 };
 void cfs_sim_fault_arm(struct cfs_sim *sim, const struct cfs_sim_fault *fault);
 void cfs_sim_fault_disarm(struct cfs_sim *sim);
-uint64_t cfs_sim_call_count(const struct cfs_sim *sim);	/* since the arming */
+uint64_t cfs_sim_call_count(const struct cfs_sim *sim); /* since the arming */
 bool cfs_sim_fault_was_hit(const struct cfs_sim *sim);
 
 /*

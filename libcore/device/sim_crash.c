@@ -45,7 +45,8 @@ static bool tear_unit(struct sim_tear *tear)
 {
 	tear->state = cfs_sim_mix(tear->state);
 	tear->at = CFS_MIN(cfs_align_down(tear->at, tear->unit_bytes) +
-			   tear->unit_bytes, tear->end);
+				   tear->unit_bytes,
+			   tear->end);
 	return tear->state % 8 < tear->chance;
 }
 
@@ -81,8 +82,7 @@ static void durable_reset(struct cfs_sim *sim)
 	sim->durable_count = 0;
 }
 
-static int durable_flush(struct cfs_sim *sim, struct sim_disk *disk,
-			 size_t end)
+static int durable_flush(struct cfs_sim *sim, struct sim_disk *disk, size_t end)
 {
 	size_t i;
 
@@ -134,8 +134,8 @@ static size_t unflushed_next(const struct cfs_sim *sim, size_t index)
 	for (; index < sim->durable_count; index++) {
 		const struct cfs_sim_event *event = &sim->events[index].event;
 
-		if (event->kind == CFS_SIM_WRITE && index >=
-		    sim->disks[event->device_index]->durable_from)
+		if (event->kind == CFS_SIM_WRITE &&
+		    index >= sim->disks[event->device_index]->durable_from)
 			break;
 	}
 	return index;
@@ -182,21 +182,21 @@ static int survive(const struct cfs_sim *sim, const struct cfs_sim_crash *crash,
 	struct sim_range run;
 	int r = 0;
 
-	if (crash->use_mask ? nth >= 64 || !(crash->mask >> nth & 1) :
-	    crash->seed == 0)
+	if (crash->use_mask ? nth >= 64 || !(crash->mask >> nth & 1)
+			    : crash->seed == 0)
 		return 0;
 	if (!crash->use_mask && crash->seed != UINT64_MAX) {
 		if (key % 3 == 0)
 			return 0;
 		if (key % 3 == 1) {
-			cfs_sim_tear_init(&tear, cfs_sim_mix(key),
-					  offset_bytes, length_bytes);
+			cfs_sim_tear_init(&tear, cfs_sim_mix(key), offset_bytes,
+					  length_bytes);
 			while (r == 0 && cfs_sim_tear_next(&tear, &run))
-				r = cfs_sim_put(image, run.start,
-						run.end - run.start, e->data ?
-						e->data + (run.start -
-							   offset_bytes) :
-						NULL);
+				r = cfs_sim_put(
+					image, run.start, run.end - run.start,
+					e->data ? e->data + (run.start -
+							     offset_bytes)
+						: NULL);
 			return r;
 		}
 	}
@@ -321,8 +321,8 @@ int cfs_sim_power_cut(struct cfs_sim *sim, uint64_t seed, struct cfs_err *err)
 	for (i = 0; r == 0 && i < sim->disk_count; i++)
 		r = make_image(sim, &crash, sim->disks[i], &images[i]);
 	for (i = 0; images && i < sim->disk_count; i++) {
-		struct cfs_sparse *loser = r == 0 ? &sim->disks[i]->now :
-			&images[i];
+		struct cfs_sparse *loser = r == 0 ? &sim->disks[i]->now
+						  : &images[i];
 
 		cfs_sparse_done(loser);
 		if (r == 0)

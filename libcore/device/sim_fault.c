@@ -105,8 +105,7 @@ void cfs_sim_hold_overlay(const struct sim_dev *sim_dev, uint64_t offset_bytes,
 		const struct sim_held *held = &sim_dev->held[i];
 		uint64_t start = CFS_MAX(offset_bytes, held->offset_bytes);
 		uint64_t end = CFS_MIN(offset_bytes + length_bytes,
-				       held->offset_bytes +
-				       held->length_bytes);
+				       held->offset_bytes + held->length_bytes);
 		char *to;
 
 		if (start >= end)
@@ -169,8 +168,7 @@ int cfs_sim_release(struct cfs_dev *dev, size_t count, struct cfs_err *err)
 		/* The device may have been cut meanwhile: it refuses. */
 		if (cfs_range_fits(held->offset_bytes, held->length_bytes,
 				   disk->size_bytes))
-			r = cfs_sim_land(sim_dev->sim, disk,
-					 held->offset_bytes,
+			r = cfs_sim_land(sim_dev->sim, disk, held->offset_bytes,
 					 held->length_bytes, held->data);
 		if (r < 0)
 			break;
@@ -195,8 +193,7 @@ static int outside(const struct cfs_dev *dev, struct cfs_err *err)
 }
 
 int cfs_sim_overwrite(struct cfs_dev *dev, uint64_t offset_bytes,
-		      const void *buf, size_t length_bytes,
-		      struct cfs_err *err)
+		      const void *buf, size_t length_bytes, struct cfs_err *err)
 {
 	struct sim_dev *sim_dev = cfs_sim_dev_of(dev);
 	int r;
@@ -253,7 +250,7 @@ int cfs_sim_latent_clear(struct sim_disk *disk, uint64_t offset_bytes,
 			 uint64_t length_bytes)
 {
 	uint64_t end = offset_bytes + length_bytes;
-	size_t room = disk->latent_count + 1;	/* one may fall in two */
+	size_t room = disk->latent_count + 1; /* one may fall in two */
 	struct sim_range *latent;
 	size_t i, n = 0;
 
@@ -271,11 +268,13 @@ int cfs_sim_latent_clear(struct sim_disk *disk, uint64_t offset_bytes,
 		}
 		if (range.start < offset_bytes)
 			latent[n++] = (struct sim_range){
-				.start = range.start, .end = offset_bytes,
+				.start = range.start,
+				.end = offset_bytes,
 			};
 		if (range.end > end)
 			latent[n++] = (struct sim_range){
-				.start = end, .end = range.end,
+				.start = end,
+				.end = range.end,
 			};
 	}
 	free(disk->latent);
@@ -301,9 +300,9 @@ int cfs_sim_latent_error(struct cfs_dev *dev, uint64_t offset_bytes,
 	pthread_mutex_lock(&sim_dev->sim->mutex);
 	/* Disjoint: only so may a clear count on one range falling in two. */
 	r = cfs_sim_latent_clear(disk, offset_bytes, length_bytes);
-	latent = r < 0 ? NULL : reallocarray(disk->latent,
-					     disk->latent_count + 1,
-					     sizeof(*latent));
+	latent = r < 0 ? NULL
+		       : reallocarray(disk->latent, disk->latent_count + 1,
+				      sizeof(*latent));
 	if (latent) {
 		latent[disk->latent_count++] = (struct sim_range){
 			.start = offset_bytes,

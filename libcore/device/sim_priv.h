@@ -13,64 +13,64 @@
 #define CFS_SIM_SECTOR_BYTES 512u
 
 struct sim_event {
-	struct cfs_sim_event	event;
-	unsigned char		*data;	/* of a write; NULL: zeroes */
+	struct cfs_sim_event event;
+	unsigned char *data; /* of a write; NULL: zeroes */
 };
 
 struct sim_range {
-	uint64_t	start;
-	uint64_t	end;
+	uint64_t start;
+	uint64_t end;
 };
 
 struct sim_disk {
-	unsigned int		index;
-	uint64_t		size_bytes;
-	uint64_t		size_max_bytes;	/* that it ever had */
-	struct cfs_sparse	now;		/* what a read sees */
-	struct cfs_sparse	base;		/* before event 0 */
-	struct cfs_dev_lockbox	lockbox;
-	struct sim_range	*latent;	/* bad ranges, disjoint */
-	size_t			latent_count;
+	unsigned int index;
+	uint64_t size_bytes;
+	uint64_t size_max_bytes; /* that it ever had */
+	struct cfs_sparse now;   /* what a read sees */
+	struct cfs_sparse base;  /* before event 0 */
+	struct cfs_dev_lockbox lockbox;
+	struct sim_range *latent; /* bad ranges, disjoint */
+	size_t latent_count;
 
 	/*
 	 * The durable state after sim->durable_count events: base and every
 	 * write before event number durable_from, which is one past the last
 	 * flush of this device.
 	 */
-	struct cfs_sparse	durable;
-	size_t			durable_from;
+	struct cfs_sparse durable;
+	size_t durable_from;
 };
 
 struct cfs_sim {
-	pthread_mutex_t		mutex;
-	struct sim_event	*events;
-	size_t			event_count;
-	size_t			event_room;
-	struct sim_disk		**disks;
-	unsigned int		disk_count;
-	unsigned int		handle_count;
-	size_t			durable_count;	/* see struct sim_disk */
+	pthread_mutex_t mutex;
+	struct sim_event *events;
+	size_t event_count;
+	size_t event_room;
+	struct sim_disk **disks;
+	unsigned int disk_count;
+	unsigned int handle_count;
+	size_t durable_count; /* see struct sim_disk */
 
-	struct cfs_sim_fault	fault;
-	bool			is_armed;
-	bool			was_hit;
-	uint64_t		call_count;
+	struct cfs_sim_fault fault;
+	bool is_armed;
+	bool was_hit;
+	uint64_t call_count;
 };
 
 struct sim_held {
-	uint64_t	offset_bytes;
-	uint64_t	length_bytes;
-	unsigned char	*data;		/* NULL: a discard */
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	unsigned char *data; /* NULL: a discard */
 };
 
 struct sim_dev {
-	struct cfs_dev		dev;
-	struct cfs_sim		*sim;
-	struct sim_disk		*disk;
-	enum cfs_dev_lock_mode	lock_mode;
-	bool			is_holding;
-	struct sim_held		*held;		/* oldest first */
-	size_t			held_count;
+	struct cfs_dev dev;
+	struct cfs_sim *sim;
+	struct sim_disk *disk;
+	enum cfs_dev_lock_mode lock_mode;
+	bool is_holding;
+	struct sim_held *held; /* oldest first */
+	size_t held_count;
 };
 
 static inline struct sim_dev *cfs_sim_dev_of(const struct cfs_dev *dev)
@@ -107,11 +107,11 @@ uint64_t cfs_sim_mix(uint64_t value);
 
 /* The sectors of a write that survive its tearing, as runs. */
 struct sim_tear {
-	uint64_t	state;
-	uint64_t	at;
-	uint64_t	end;
-	uint64_t	unit_bytes;
-	unsigned int	chance;		/* of eight, that a sector survives */
+	uint64_t state;
+	uint64_t at;
+	uint64_t end;
+	uint64_t unit_bytes;
+	unsigned int chance; /* of eight, that a sector survives */
 };
 void cfs_sim_tear_init(struct sim_tear *tear, uint64_t key,
 		       uint64_t offset_bytes, uint64_t length_bytes);

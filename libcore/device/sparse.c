@@ -15,17 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODE_SHIFT	6u
-#define NODE_SLOTS	(1u << NODE_SHIFT)
+#define NODE_SHIFT 6u
+#define NODE_SLOTS (1u << NODE_SHIFT)
 
 struct chunk {
-	unsigned int	refs;		/* atomic; first, as in struct node */
-	unsigned char	bytes[CFS_SPARSE_CHUNK_BYTES];
+	unsigned int refs; /* atomic; first, as in struct node */
+	unsigned char bytes[CFS_SPARSE_CHUNK_BYTES];
 };
 
 struct node {
-	unsigned int	refs;		/* atomic */
-	void		*slots[NODE_SLOTS];
+	unsigned int refs; /* atomic */
+	void *slots[NODE_SLOTS];
 };
 
 static void *ref(void *p)
@@ -65,7 +65,7 @@ static uint64_t capacity(unsigned int height)
 static unsigned int slot_of(uint64_t chunk_index, unsigned int level)
 {
 	return (unsigned int)(chunk_index >> ((level - 1) * NODE_SHIFT)) &
-		(NODE_SLOTS - 1);
+	       (NODE_SLOTS - 1);
 }
 
 /* A private copy of *@slot in its place, made of zeroes if there is none. */
@@ -129,14 +129,13 @@ static const struct chunk *find(const struct cfs_sparse *sparse,
 	if (chunk_index >= capacity(sparse->height))
 		return NULL;
 	for (level = sparse->height; p && level > 0; level--)
-		p = ((const struct node *)p)->slots[slot_of(chunk_index,
-							    level)];
+		p = ((const struct node *)p)
+			    ->slots[slot_of(chunk_index, level)];
 	return p;
 }
 
 /* The chunk, private to this tree, made if it is missing; NULL: no memory. */
-static struct chunk *find_owned(struct cfs_sparse *sparse,
-				uint64_t chunk_index)
+static struct chunk *find_owned(struct cfs_sparse *sparse, uint64_t chunk_index)
 {
 	void **slot = &sparse->root;
 	unsigned int level;
@@ -146,8 +145,8 @@ static struct chunk *find_owned(struct cfs_sparse *sparse,
 	for (level = sparse->height; level > 0; level--) {
 		if (own(slot, level) < 0)
 			return NULL;
-		slot = &((struct node *)*slot)->slots[slot_of(chunk_index,
-							      level)];
+		slot = &((struct node *)*slot)
+				->slots[slot_of(chunk_index, level)];
 	}
 	return own(slot, 0) < 0 ? NULL : *slot;
 }
@@ -263,7 +262,7 @@ int cfs_sparse_zero(struct cfs_sparse *sparse, uint64_t offset_bytes,
 	uint64_t limit = capacity(sparse->height);
 	int r;
 
-	if (first > last)	/* inside one chunk */
+	if (first > last) /* inside one chunk */
 		return zero_part(sparse, offset_bytes, (size_t)length_bytes);
 	r = zero_part(sparse, offset_bytes,
 		      (size_t)(first * CFS_SPARSE_CHUNK_BYTES - offset_bytes));

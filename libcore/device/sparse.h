@@ -15,9 +15,9 @@
 
 #define CFS_SPARSE_CHUNK_BYTES 16384u
 
-struct cfs_sparse {		/* all zero: an empty tree, reads as zeroes */
-	void		*root;
-	unsigned int	height;	/* levels of nodes above the chunks */
+struct cfs_sparse { /* all zero: an empty tree, reads as zeroes */
+	void *root;
+	unsigned int height; /* levels of nodes above the chunks */
 };
 
 void cfs_sparse_done(struct cfs_sparse *sparse);

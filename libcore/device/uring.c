@@ -17,44 +17,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_ENTRIES	128u
+#define RING_ENTRIES    128u
 /* Whoever submits waits in the kernel soon: nobody need interrupt it. */
-#define RING_QUIET	IORING_SETUP_COOP_TASKRUN
-#define RING_CQ_ENTRIES	512u	/* also the bound of requests in flight */
-#define RINGS_KEPT	32u	/* as many threads at a time */
-#define MERGE_BYTES	(UINT64_C(1) << 20)
-#define MERGE_IOS	256u
-#define REQUEST_BYTES	(UINT64_C(1) << 30)
+#define RING_QUIET      IORING_SETUP_COOP_TASKRUN
+#define RING_CQ_ENTRIES 512u /* also the bound of requests in flight */
+#define RINGS_KEPT      32u  /* as many threads at a time */
+#define MERGE_BYTES     (UINT64_C(1) << 20)
+#define MERGE_IOS       256u
+#define REQUEST_BYTES   (UINT64_C(1) << 30)
 
 struct cfs_uring_ring {
-	struct cfs_uring_ring	*next;
-	struct io_uring		uring;
+	struct cfs_uring_ring *next;
+	struct io_uring uring;
 };
 
 /* Adjacent ios in one request, or one io through a bounce buffer. */
 struct request {
-	size_t		first;		/* io index */
-	unsigned int	io_count;
-	unsigned int	skip_bytes;	/* of the bounce buffer */
-	uint64_t	offset_bytes;
-	size_t		length_bytes;
-	size_t		need_bytes;	/* fewer are a failure */
-	struct iovec	*iovs;		/* as many as io_count */
-	void		*bounce;
-	bool		is_done;
+	size_t first; /* io index */
+	unsigned int io_count;
+	unsigned int skip_bytes; /* of the bounce buffer */
+	uint64_t offset_bytes;
+	size_t length_bytes;
+	size_t need_bytes;  /* fewer are a failure */
+	struct iovec *iovs; /* as many as io_count */
+	void *bounce;
+	bool is_done;
 };
 
 struct batch {
-	struct cfs_file_dev	*file;
-	struct cfs_uring_ring	*ring;
-	struct cfs_io		*ios;
-	unsigned int		request_count;
-	unsigned int		queued;		/* in the ring, in order */
-	unsigned int		submitted;	/* the kernel has them */
-	unsigned int		completed;
-	bool			is_broken;	/* submit no more */
-	struct request		*requests;
-	struct iovec		*iovs;
+	struct cfs_file_dev *file;
+	struct cfs_uring_ring *ring;
+	struct cfs_io *ios;
+	unsigned int request_count;
+	unsigned int queued;    /* in the ring, in order */
+	unsigned int submitted; /* the kernel has them */
+	unsigned int completed;
+	bool is_broken; /* submit no more */
+	struct request *requests;
+	struct iovec *iovs;
 };
 
 /* ---------------------------------------------------------------- rings */
@@ -71,7 +71,7 @@ static int ring_new(struct cfs_file_dev *file, struct cfs_uring_ring **ret)
 	if (!ring)
 		return -ENOMEM;
 	r = io_uring_queue_init_params(RING_ENTRIES, &ring->uring, &params);
-	if (r == -EINVAL) {	/* an older kernel */
+	if (r == -EINVAL) { /* an older kernel */
 		params = (struct io_uring_params){
 			.flags = IORING_SETUP_CQSIZE,
 			.cq_entries = RING_CQ_ENTRIES,
@@ -149,12 +149,12 @@ static bool can_merge(const struct batch *batch, const struct request *request,
 		      const struct cfs_io *io, size_t index)
 {
 	return !request->bounce &&
-		request->first + request->io_count == index &&
-		batch->ios[request->first].op == io->op &&
-		request->offset_bytes + request->length_bytes ==
-			io->offset_bytes &&
-		request->length_bytes + io->length_bytes <= MERGE_BYTES &&
-		request->io_count < MERGE_IOS;
+	       request->first + request->io_count == index &&
+	       batch->ios[request->first].op == io->op &&
+	       request->offset_bytes + request->length_bytes ==
+		       io->offset_bytes &&
+	       request->length_bytes + io->length_bytes <= MERGE_BYTES &&
+	       request->io_count < MERGE_IOS;
 }
 
 /* Fill in a request with a buffer of ours; false: not possible. */
@@ -187,16 +187,19 @@ static void add_io(struct batch *batch, size_t index)
 {
 	struct cfs_file_dev *file = batch->file;
 	struct cfs_io *io = &batch->ios[index];
-	struct request *last = batch->request_count ?
-		&batch->requests[batch->request_count - 1] : NULL;
+	struct request *last =
+		batch->request_count
+			? &batch->requests[batch->request_count - 1]
+			: NULL;
 	struct request *request = &batch->requests[batch->request_count];
 	bool is_straight = io->length_bytes <= REQUEST_BYTES &&
-		cfs_file_is_straight(file, io->offset_bytes, io->buf,
-				     io->length_bytes);
+			   cfs_file_is_straight(file, io->offset_bytes, io->buf,
+						io->length_bytes);
 
 	if (is_straight && last && can_merge(batch, last, io, index)) {
 		last->iovs[last->io_count++] = (struct iovec){
-			.iov_base = io->buf, .iov_len = io->length_bytes,
+			.iov_base = io->buf,
+			.iov_len = io->length_bytes,
 		};
 		last->length_bytes += io->length_bytes;
 		last->need_bytes = last->length_bytes;
@@ -311,8 +314,8 @@ static void reap(struct batch *batch)
 	struct io_uring *uring = &batch->ring->uring;
 	struct io_uring_cqe *cqe;
 	/* With nothing left to hand over, one wait for all. */
-	int r = io_uring_wait_cqe_nr(uring, &cqe, is_last ? batch->submitted -
-				     batch->completed : 1);
+	int r = io_uring_wait_cqe_nr(
+		uring, &cqe, is_last ? batch->submitted - batch->completed : 1);
 
 	if (r < 0) {
 		/* Still ours to wait for: the buffers are in use. */
@@ -371,8 +374,8 @@ void cfs_uring_wait(void *p)
 	free(batch);
 }
 
-int cfs_uring_start(struct cfs_file_dev *file, struct cfs_io *ios,
-		    size_t count, void **ret_batch)
+int cfs_uring_start(struct cfs_file_dev *file, struct cfs_io *ios, size_t count,
+		    void **ret_batch)
 {
 	struct cfs_uring_ring *ring;
 	struct batch *batch;
@@ -384,8 +387,8 @@ int cfs_uring_start(struct cfs_file_dev *file, struct cfs_io *ios,
 	r = ring_get(file, &ring);
 	if (r < 0)
 		return r;
-	batch = malloc(sizeof(*batch) + count * (sizeof(struct request) +
-						 sizeof(struct iovec)));
+	batch = malloc(sizeof(*batch) +
+		       count * (sizeof(struct request) + sizeof(struct iovec)));
 	if (!batch) {
 		ring_put(file, ring);
 		return -ENOMEM;

@@ -14,23 +14,23 @@
 #define WORKER_COUNT 4u
 
 struct batch {
-	struct batch		*next;		/* in the queue */
-	struct cfs_file_dev	*file;
-	struct cfs_io		*ios;
-	size_t			count;
-	size_t			next_index;
-	size_t			left;		/* not yet done */
+	struct batch *next; /* in the queue */
+	struct cfs_file_dev *file;
+	struct cfs_io *ios;
+	size_t count;
+	size_t next_index;
+	size_t left; /* not yet done */
 };
 
 struct cfs_workers {
-	pthread_mutex_t	mutex;
-	pthread_cond_t	has_work;
-	pthread_cond_t	has_done;
-	struct batch	*head;
-	struct batch	*tail;
-	pthread_t	threads[WORKER_COUNT];
-	unsigned int	thread_count;
-	bool		is_stopping;
+	pthread_mutex_t mutex;
+	pthread_cond_t has_work;
+	pthread_cond_t has_done;
+	struct batch *head;
+	struct batch *tail;
+	pthread_t threads[WORKER_COUNT];
+	unsigned int thread_count;
+	bool is_stopping;
 };
 
 /* The next io of @batch that nobody has taken; the mutex is held. */

@@ -31,16 +31,15 @@ static int look_up(struct cfs_container *c, struct bad_entry *b,
 	if (b->is_free)
 		return 0;
 	if (cfs_block_tag(cfs_container_blocks(c), b->vaddr, &tag, NULL) < 0) {
-		b->is_current = true;	/* nothing says that it became another */
+		b->is_current = true; /* nothing says that it became another */
 		return 0;
 	}
-	b->is_current = cfs_tag_is_free(&b->rec.tag) ||
-			(tag.type == b->rec.tag.type &&
-			 tag.ino == b->rec.tag.ino &&
-			 tag.offset == b->rec.tag.offset &&
-			 tag.stamp == b->rec.tag.stamp &&
-			 tag.seq == b->rec.tag.seq &&
-			 tag.branch == b->rec.tag.branch);
+	b->is_current =
+		cfs_tag_is_free(&b->rec.tag) ||
+		(tag.type == b->rec.tag.type && tag.ino == b->rec.tag.ino &&
+		 tag.offset == b->rec.tag.offset &&
+		 tag.stamp == b->rec.tag.stamp && tag.seq == b->rec.tag.seq &&
+		 tag.branch == b->rec.tag.branch);
 	return 0;
 }
 
@@ -57,8 +56,7 @@ int cfs_bad_load(struct cfs_container *c, struct bad_list *ret,
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct bad_entry b = { .vaddr = cur.key.w[1] };
 
-		r = cfs_bad_rec_unpack(cur.value, cur.value_bytes, &b.rec,
-				       err);
+		r = cfs_bad_rec_unpack(cur.value, cur.value_bytes, &b.rec, err);
 		if (r == 0)
 			r = look_up(c, &b, err);
 		if (r == 0 && cfs_vec_push(ret, b) < 0)

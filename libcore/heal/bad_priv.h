@@ -11,13 +11,16 @@
 #include "tree/container.h"
 
 struct bad_entry {
-	uint64_t	vaddr;
+	uint64_t vaddr;
 	struct cfs_bad_rec rec;
-	bool		is_current;	/* the block is in use, and still what the
-					 * record says */
-	bool		is_free;
+	bool is_current; /* the block is in use, and still what the
+			  * record says */
+	bool is_free;
 };
-struct bad_list { struct bad_entry *items; size_t count, room; };
+struct bad_list {
+	struct bad_entry *items;
+	size_t count, room;
+};
 
 /* All records; takes the lock.  The caller ends the list. */
 int cfs_bad_load(struct cfs_container *c, struct bad_list *ret,

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUNS_MAX	(UINT32_C(1) << 20)	/* of what waits for its tags */
-#define NOTES_MAX	500u			/* told of one step of a container */
+#define RUNS_MAX  (UINT32_C(1) << 20) /* of what waits for its tags */
+#define NOTES_MAX 500u                /* told of one step of a container */
 
 /* ---- telling ------------------------------------------------------------- */
 
@@ -82,8 +82,10 @@ bool cfs_check_own(struct check *k, uint64_t vaddr, uint32_t count,
 	    !cfs_geometry_is_data(k->geo, block) ||
 	    !cfs_range_fits(block - k->geo->data_start, count,
 			    k->geo->data_count)) {
-		cfs_check_say(k, "space", "%s: address %#" PRIx64
-			      " is in no slice of the container", what, vaddr);
+		cfs_check_say(k, "space",
+			      "%s: address %#" PRIx64
+			      " is in no slice of the container",
+			      what, vaddr);
 		return false;
 	}
 	bits = k->owned[lslice];
@@ -95,9 +97,10 @@ bool cfs_check_own(struct check *k, uint64_t vaddr, uint32_t count,
 	k->owned_count += count;
 	k->result->blocks += count;
 	if (is_twice)
-		cfs_check_say(k, "space", "%s: a block of %" PRIu32 " at %#"
-			      PRIx64 " has another owner too", what, count,
-			      vaddr);
+		cfs_check_say(k, "space",
+			      "%s: a block of %" PRIu32 " at %#" PRIx64
+			      " has another owner too",
+			      what, count, vaddr);
 	return !is_twice;
 }
 
@@ -137,15 +140,17 @@ int cfs_check_node(struct check *k, const struct cfs_node_found *node)
 	k->result->nodes++;
 	if (!node->node) {
 		k->has_lost_nodes = true;
-		cfs_check_say(k, "node", "tree %u: level %u: node at %#" PRIx64
-			      ": %s", node->tree_id, node->level,
-			      node->ref.vaddr[0], node->why);
+		cfs_check_say(k, "node",
+			      "tree %u: level %u: node at %#" PRIx64 ": %s",
+			      node->tree_id, node->level, node->ref.vaddr[0],
+			      node->why);
 	}
 	for (unsigned int i = 0; i < 2 && r == 0; i++) {
 		if (!node->ref.vaddr[i])
 			continue;
 		if (node->node && node->bad[i])
-			cfs_check_say(k, "node", "tree %u: level %u: copy %u "
+			cfs_check_say(k, "node",
+				      "tree %u: level %u: copy %u "
 				      "at %#" PRIx64 " is bad, another is good",
 				      node->tree_id, node->level, i,
 				      node->ref.vaddr[i]);
@@ -154,9 +159,10 @@ int cfs_check_node(struct check *k, const struct cfs_node_found *node)
 			r = expect_node(k, node, i);
 	}
 	if (node->node && node->ref.stamp > k->stamp)
-		cfs_check_say(k, "node", "tree %u: node at %#" PRIx64
-			      " is newer than the root", node->tree_id,
-			      node->ref.vaddr[0]);
+		cfs_check_say(k, "node",
+			      "tree %u: node at %#" PRIx64
+			      " is newer than the root",
+			      node->tree_id, node->ref.vaddr[0]);
 	if (r < 0)
 		return r;
 	if (node->node && node->level == 0)
@@ -264,8 +270,8 @@ static int check_by_id(struct check *k, uint64_t id,
 	k->name = rec->name;
 	/* Whoever serves it looks at it. */
 	if (r == -EREMOTE)
-		return k->opt->container ? cfs_err_set(k->err, r, "%s",
-						       why.msg) : 0;
+		return k->opt->container ? cfs_err_set(k->err, r, "%s", why.msg)
+					 : 0;
 	if (r < 0) {
 		cfs_check_say(k, "container", "it cannot be opened: %s",
 			      why.msg);
@@ -277,8 +283,8 @@ static int check_by_id(struct check *k, uint64_t id,
 /* ---- all of them --------------------------------------------------------- */
 
 /* With those that are still being filled. */
-static int list_all(void *arg, uint64_t id,
-		    const struct cfs_container_rec *rec, struct cfs_err *err)
+static int list_all(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
 {
 	struct check *k = arg;
 	const struct check_container entry = { .id = id, .rec = *rec };
@@ -290,8 +296,8 @@ static int list_all(void *arg, uint64_t id,
 	return 0;
 }
 
-static int list_one(void *arg, uint64_t id,
-		    const struct cfs_container_rec *rec, struct cfs_err *err)
+static int list_one(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
 {
 	return rec->state == CFS_OBJECT_LIVE ? list_all(arg, id, rec, err) : 0;
 }
@@ -356,7 +362,7 @@ static int check_pool(struct check *k)
 		      sizeof(*k->containers.items), by_id);
 	freeze_all(k, frozen);
 	count = k->containers.count;
-	k->containers.count = 0;	/* for whoever lists them next */
+	k->containers.count = 0; /* for whoever lists them next */
 	r = check_slices(k);
 	k->containers.count = 0;
 	for (size_t i = 0; i < count; i++)
@@ -369,7 +375,10 @@ int cfs_pool_check(struct cfs_pool *pool, const struct cfs_check_options *opt,
 		   struct cfs_check_result *ret, struct cfs_err *err)
 {
 	struct check k = {
-		.pool = pool, .opt = opt, .result = ret, .err = err,
+		.pool = pool,
+		.opt = opt,
+		.result = ret,
+		.err = err,
 		.name = "",
 	};
 	bool was_found = !opt->container;

@@ -31,28 +31,28 @@
 struct cfs_pool;
 
 struct cfs_problem {
-	const char	*kind;		/* "space", "node", "tag", "link", "slice",
-					 * "root", "log", "label", "snapshot", ... */
-	char		container[128];
-	char		volume[260];	/* or empty */
-	char		path[4096];	/* or empty */
-	char		text[400];	/* one line */
-	bool		is_healed;
+	const char *kind; /* "space", "node", "tag", "link", "slice",
+			   * "root", "log", "label", "snapshot", ... */
+	char container[128];
+	char volume[260]; /* or empty */
+	char path[4096];  /* or empty */
+	char text[400];   /* one line */
+	bool is_healed;
 };
 /* Non-zero ends the check with that value. */
 typedef int (*cfs_problem_each_fn)(void *arg, const struct cfs_problem *p);
 
 struct cfs_check_result {
-	uint64_t	containers, nodes, records, blocks, inodes, problems;
+	uint64_t containers, nodes, records, blocks, inodes, problems;
 };
 
 struct cfs_check_options {
-	const char	*container;	/* NULL: all, and the pool's own */
-	cfs_problem_each_fn each;	/* without locks held */
-	void		*arg;
+	const char *container;    /* NULL: all, and the pool's own */
+	cfs_problem_each_fn each; /* without locks held */
+	void *arg;
 	/* Asked now and then; true: end with -EINTR.  May be NULL. */
-	bool		(*stop)(void *arg);
-	void		*stop_arg;
+	bool (*stop)(void *arg);
+	void *stop_arg;
 };
 
 /*

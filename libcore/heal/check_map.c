@@ -15,16 +15,17 @@
 
 struct version_at {
 	const struct cfs_leaf_record *rec;
-	unsigned int	tree_id;
+	unsigned int tree_id;
 	struct check_branch *b;
-	uint64_t	ino;
-	unsigned int	class;
+	uint64_t ino;
+	unsigned int class;
 	struct cfs_version version;
 };
 
 static void bad(struct check *k, const struct version_at *v, const char *text)
 {
-	cfs_check_say(k, "map", "%s: branch %u, inode %" PRIu64 ", class %u, "
+	cfs_check_say(k, "map",
+		      "%s: branch %u, inode %" PRIu64 ", class %u, "
 		      "offset %#" PRIx64 ", birth %" PRIu64 ": %s",
 		      v->tree_id == CFS_TREE_LIVE ? "live" : "history",
 		      (unsigned int)(v->rec->key.w[0] >> 48), v->ino, v->class,
@@ -70,11 +71,12 @@ static bool check_version(struct check *k, struct version_at *v)
 		bad(k, v, "a whiteout, and the branch has no parent");
 	if (v->ino >= k->next_ino)
 		bad(k, v, "the inode number was never handed out");
-	if (v->b->has_mark)	/* a sweep will take what nobody sees */
+	if (v->b->has_mark) /* a sweep will take what nobody sees */
 		return true;
 	if (is_live ? has_ended(v->b) &&
-		      !cfs_check_is_pinned(v->b, v->version.stamp, UINT64_MAX) :
-		      !cfs_check_is_pinned(v->b, v->version.stamp,
+			      !cfs_check_is_pinned(v->b, v->version.stamp,
+						   UINT64_MAX)
+		    : !cfs_check_is_pinned(v->b, v->version.stamp,
 					   v->version.death))
 		bad(k, v, "nobody sees it, and it is kept");
 	return true;
@@ -116,8 +118,8 @@ static int live_record(struct check *k, const struct cfs_leaf_record *rec)
 
 	if (!check_version(k, &v) || v.class != CFS_MAP_EXTENT)
 		return 0;
-	if (cfs_extent_rec_unpack(rec->value, rec->value_bytes, &extent,
-				  &why) < 0 ||
+	if (cfs_extent_rec_unpack(rec->value, rec->value_bytes, &extent, &why) <
+		    0 ||
 	    !cfs_range_fits(offset, extent.count, CFS_OFF_MAX + 1)) {
 		bad(k, &v, why.code ? why.msg : "it ends behind all offsets");
 		return 0;
@@ -148,7 +150,7 @@ static int meets_key(struct check *k, const struct version_at *v,
 		if (cfs_version_unpack(cur.value, cur.value_bytes, &other,
 				       NULL) == 0 &&
 		    CFS_MAX(other.stamp, v->version.stamp) <
-		    CFS_MIN(other.death, v->version.death))
+			    CFS_MIN(other.death, v->version.death))
 			*ret = true;
 		r = cfs_cursor_next(&cur, err);
 	}
@@ -160,9 +162,10 @@ static int meets_live(struct check *k, const struct version_at *v,
 		      uint64_t offset, uint64_t count, bool *ret,
 		      struct cfs_err *err)
 {
-	struct cfs_key at = { { v->rec->key.w[0],
-				cfs_map_word1((enum cfs_map_class)v->class,
-					      offset), 0 } };
+	struct cfs_key at = {
+		{ v->rec->key.w[0],
+		  cfs_map_word1((enum cfs_map_class)v->class, offset), 0 }
+	};
 	struct cfs_tree *tree = cfs_container_tree(k->c, CFS_TREE_LIVE);
 	struct cfs_cursor cur;
 	int r = cfs_cursor_le(&cur, tree, &at, err);
@@ -198,22 +201,25 @@ static int check_meetings(struct check *k, const struct version_at *v,
 	bool meets = false;
 	int r = 0;
 
-	for (unsigned int l = level + 1;
-	     v->class == CFS_MAP_EXTENT && v->b && r == 0 &&
-	     l <= CFS_HISTORY_LEVEL_MAX; l++) {
+	for (unsigned int l = level + 1; v->class == CFS_MAP_EXTENT && v->b &&
+					 r == 0 && l <= CFS_HISTORY_LEVEL_MAX;
+	     l++) {
 		uint64_t start = offset & ~((UINT64_C(1) << l) - 1);
 
 		if (v->b->rec.level_mask >> l & 1)
-			r = meets_key(k, v, cfs_map_word1(CFS_MAP_EXTENT,
+			r = meets_key(
+				k, v,
+				cfs_map_word1(
+					CFS_MAP_EXTENT,
 					(uint64_t)l << CFS_MAP_LEVEL_SHIFT |
-					start), &meets, err);
+						start),
+				&meets, err);
 	}
 	if (r == 0 && meets)
 		bad(k, v, "a larger piece lives at the same time");
 	meets = false;
 	if (r == 0)
-		r = meets_live(k, v, offset, UINT64_C(1) << level, &meets,
-			       err);
+		r = meets_live(k, v, offset, UINT64_C(1) << level, &meets, err);
 	if (r == 0 && meets)
 		bad(k, v, "the live version was born before this one died");
 	return r;
@@ -268,8 +274,8 @@ static int history_record(struct check *k, const struct cfs_leaf_record *rec,
 
 	if (!check_version(k, &v))
 		return 0;
-	if (rec->key.w[2] != cfs_map_version_word(v.version.stamp,
-						  v.version.seq))
+	if (rec->key.w[2] !=
+	    cfs_map_version_word(v.version.stamp, v.version.seq))
 		bad(k, &v, "its key is of another birth");
 	check_neighbour(k, &v);
 	if (v.class == CFS_MAP_EXTENT)
@@ -278,7 +284,7 @@ static int history_record(struct check *k, const struct cfs_leaf_record *rec,
 	if (r < 0 || k->has_lost_nodes || level > CFS_HISTORY_LEVEL_MAX)
 		return r;
 	r = check_meetings(k, &v, level, offset, err);
-	return r == -EUCLEAN ? 0 : r;	/* what it met is told elsewhere */
+	return r == -EUCLEAN ? 0 : r; /* what it met is told elsewhere */
 }
 
 /* ---- both ---------------------------------------------------------------- */
@@ -297,8 +303,9 @@ static int visit(void *arg, const struct cfs_node_found *node,
 		struct cfs_leaf_record rec;
 
 		cfs_repair_record(node->node, i, &rec);
-		r = node->tree_id == CFS_TREE_LIVE ?
-		    live_record(k, &rec) : history_record(k, &rec, err);
+		r = node->tree_id == CFS_TREE_LIVE
+			    ? live_record(k, &rec)
+			    : history_record(k, &rec, err);
 	}
 	return r;
 }

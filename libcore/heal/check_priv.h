@@ -12,88 +12,91 @@
 
 /* What tags are to say of a run of blocks. */
 struct check_run {
-	uint64_t	vaddr;
-	uint32_t	count;
-	struct cfs_tag	tag;		/* of the first; offsets follow */
-	bool		only_type;	/* of log and root */
+	uint64_t vaddr;
+	uint32_t count;
+	struct cfs_tag tag; /* of the first; offsets follow */
+	bool only_type;     /* of log and root */
 };
 
 struct check_branch {
-	uint16_t	id;
-	bool		has_mark;	/* a sweep of it is not done */
+	uint16_t id;
+	bool has_mark; /* a sweep of it is not done */
 	struct cfs_branch_rec rec;
-	CFS_VEC(uint64_t) pins;		/* sorted once the tables are read */
+	CFS_VEC(uint64_t) pins; /* sorted once the tables are read */
 };
 
 struct check_volume {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_volume_rec rec;
 };
 
 struct check_snapshot {
-	uint16_t	branch;
-	uint64_t	stamp;
-	uint64_t	name_hash;
-	uint64_t	volume;		/* filled in when branches are known */
+	uint16_t branch;
+	uint64_t stamp;
+	uint64_t name_hash;
+	uint64_t volume; /* filled in when branches are known */
 };
 
-struct check_slice {			/* a SLICE record, in order of keys */
-	uint32_t	device;
-	uint64_t	slice;
+struct check_slice { /* a SLICE record, in order of keys */
+	uint32_t device;
+	uint64_t slice;
 	struct cfs_slice_rec rec;
-	bool		is_mapped;
+	bool is_mapped;
 };
 
-struct check_map {			/* an SMAP record */
-	uint64_t	container_id, lslice;
+struct check_map { /* an SMAP record */
+	uint64_t container_id, lslice;
 	struct cfs_smap_rec rec;
 };
 
 struct check_container {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_container_rec rec;
 };
 
 /* One problem that waits until no lock is held. */
 struct check_note {
-	const char	*kind;
-	char		text[400];
+	const char *kind;
+	char text[400];
 };
 
 struct check {
-	struct cfs_pool	*pool;
+	struct cfs_pool *pool;
 	const struct cfs_check_options *opt;
 	struct cfs_check_result *result;
-	struct cfs_err	*err;
+	struct cfs_err *err;
 
 	/* Of the container that is being checked. */
 	struct cfs_container *c;
-	struct cfs_member *m;		/* NULL: the pool's own */
-	const char	*name;
-	uint64_t	stamp;		/* of its root */
-	uint64_t	next_ino;
-	uint64_t	seed;
+	struct cfs_member *m; /* NULL: the pool's own */
+	const char *name;
+	uint64_t stamp; /* of its root */
+	uint64_t next_ino;
+	uint64_t seed;
 	const struct cfs_slice_geometry *geo;
 	struct cfs_metavolume *mv;
-	uint64_t	lslice_end;
-	uint64_t	**owned;	/* by lslice: a bit for each data block */
-	uint64_t	owned_count;
-	bool		has_lost_nodes;
+	uint64_t lslice_end;
+	uint64_t **owned; /* by lslice: a bit for each data block */
+	uint64_t owned_count;
+	bool has_lost_nodes;
 	CFS_VEC(struct check_run) runs;
-	CFS_VEC(struct check_branch) branches;	/* sorted by id */
+	CFS_VEC(struct check_branch) branches; /* sorted by id */
 	CFS_VEC(struct check_volume) volumes;
 	CFS_VEC(struct check_snapshot) snapshots;
-	struct { uint64_t w0, w1, end, birth; bool is_set; } last;
-	uint64_t	visits;
+	struct {
+		uint64_t w0, w1, end, birth;
+		bool is_set;
+	} last;
+	uint64_t visits;
 
 	CFS_VEC(struct check_note) notes;
-	size_t		left_out;	/* notes beyond what is told */
+	size_t left_out; /* notes beyond what is told */
 
 	/* Of the pool. */
 	CFS_VEC(struct check_slice) slices;
 	CFS_VEC(struct check_map) maps;
 	CFS_VEC(struct check_container) containers;
-	uint32_t	piece_count;
+	uint32_t piece_count;
 };
 
 /* check.c */

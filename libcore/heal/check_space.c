@@ -13,8 +13,8 @@
 
 /* ---- roots --------------------------------------------------------------- */
 
-static void check_root_copy(struct check *k, uint64_t vaddr,
-			    unsigned int piece, struct cfs_page_disk *page)
+static void check_root_copy(struct check *k, uint64_t vaddr, unsigned int piece,
+			    struct cfs_page_disk *page)
 {
 	const uint64_t seq = cfs_repair_root_seq(k->c);
 	const struct cfs_page_expect expect = {
@@ -28,10 +28,13 @@ static void check_root_copy(struct check *k, uint64_t vaddr,
 
 	if (cfs_metavolume_read(k->mv, vaddr, 1, piece, page, &why) < 0 ||
 	    cfs_page_unpack(page, &expect, &head, &why) < 0)
-		cfs_check_say(k, "root", "the root at %#" PRIx64 " is bad in "
-			      "piece %u: %s", vaddr, piece, why.msg);
+		cfs_check_say(k, "root",
+			      "the root at %#" PRIx64 " is bad in "
+			      "piece %u: %s",
+			      vaddr, piece, why.msg);
 	else if (head.seq != seq)
-		cfs_check_say(k, "root", "the root at %#" PRIx64 " in piece %u"
+		cfs_check_say(k, "root",
+			      "the root at %#" PRIx64 " in piece %u"
 			      " is an old one: %" PRIu64 ", not %" PRIu64,
 			      vaddr, piece, head.seq, seq);
 }
@@ -40,12 +43,14 @@ int cfs_check_own_other(struct check *k, uint64_t vaddr, uint32_t count,
 			uint8_t type, const char *what)
 {
 	const struct check_run run = {
-		.vaddr = vaddr, .count = count,
-		.tag = { .type = type }, .only_type = true,
+		.vaddr = vaddr,
+		.count = count,
+		.tag = { .type = type },
+		.only_type = true,
 	};
 
-	return cfs_check_own(k, vaddr, count, what) ?
-	       cfs_check_expect(k, &run) : 0;
+	return cfs_check_own(k, vaddr, count, what) ? cfs_check_expect(k, &run)
+						    : 0;
 }
 
 int cfs_check_roots(struct check *k)
@@ -53,8 +58,8 @@ int cfs_check_roots(struct check *k)
 	const uint64_t *places = cfs_container_root_places(k->c);
 	const struct cfs_root *root = cfs_container_root(k->c);
 	const uint64_t slot = cfs_repair_root_seq(k->c) & 1;
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	int r = 0;
 
 	if (!page)
@@ -65,7 +70,7 @@ int cfs_check_roots(struct check *k)
 		if (!places[i])
 			continue;
 		readable = cfs_metavolume_readable(k->mv,
-					cfs_vaddr_lslice(places[i]));
+						   cfs_vaddr_lslice(places[i]));
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 			if (readable & 1u << p)
 				check_root_copy(k, places[i] + slot, p, page);
@@ -102,8 +107,7 @@ static int visit(void *arg, const struct cfs_node_found *node,
 	(void)err;
 	if (r != 1)
 		return r;
-	for (unsigned int i = 0; i < cfs_repair_record_count(node->node);
-	     i++) {
+	for (unsigned int i = 0; i < cfs_repair_record_count(node->node); i++) {
 		struct cfs_leaf_record rec;
 		uint64_t lslice;
 		bool is_group;
@@ -113,19 +117,20 @@ static int visit(void *arg, const struct cfs_node_found *node,
 		is_group = rec.key.w[0] >> 56 == 2;
 		/* A crash while a slice went back leaves that nothing of it
 		 * is in use. */
-		if (is_group && (lslice >= k->lslice_end ||
-				 !k->owned[lslice]) &&
+		if (is_group &&
+		    (lslice >= k->lslice_end || !k->owned[lslice]) &&
 		    is_all_free(&rec))
 			continue;
 		if (rec.key.w[0] >> 56 < 1 || rec.key.w[0] >> 56 > 2 ||
 		    lslice >= k->lslice_end || !k->owned[lslice] ||
-		    (is_group ? rec.key.w[1] >= k->geo->group_count :
-				rec.key.w[1] != 0) ||
-		    rec.value_bytes < (is_group ?
-				sizeof(struct cfs_space_group_disk) :
-				sizeof(struct cfs_space_slice_disk)))
-			cfs_check_say(k, "space", "space record %#" PRIx64
-				      " %#" PRIx64 " makes no sense",
+		    (is_group ? rec.key.w[1] >= k->geo->group_count
+			      : rec.key.w[1] != 0) ||
+		    rec.value_bytes <
+			    (is_group ? sizeof(struct cfs_space_group_disk)
+				      : sizeof(struct cfs_space_slice_disk)))
+			cfs_check_say(k, "space",
+				      "space record %#" PRIx64 " %#" PRIx64
+				      " makes no sense",
 				      rec.key.w[0], rec.key.w[1]);
 	}
 	return 0;
@@ -170,16 +175,19 @@ static int check_slice(struct check *k, uint64_t lslice, uint64_t *ret_used)
 			return r;
 		owned_bits(k, lslice, g, owned);
 		leaked = count_bits(used[0] & ~owned[0], used[1] & ~owned[1]);
-		missing = count_bits(owned[0] & ~used[0],
-				     owned[1] & ~used[1]);
+		missing = count_bits(owned[0] & ~used[0], owned[1] & ~used[1]);
 		if (leaked)
-			cfs_check_say(k, "space", "slice %" PRIu64 ", group %"
-				      PRIu32 ": %u blocks count as used, and "
-				      "nothing names them", lslice, g, leaked);
+			cfs_check_say(k, "space",
+				      "slice %" PRIu64 ", group %" PRIu32
+				      ": %u blocks count as used, and "
+				      "nothing names them",
+				      lslice, g, leaked);
 		if (missing)
-			cfs_check_say(k, "space", "slice %" PRIu64 ", group %"
-				      PRIu32 ": %u blocks count as free, and "
-				      "are in use", lslice, g, missing);
+			cfs_check_say(k, "space",
+				      "slice %" PRIu64 ", group %" PRIu32
+				      ": %u blocks count as free, and "
+				      "are in use",
+				      lslice, g, missing);
 		sum += count_bits(used[0], used[1]);
 	}
 	r = cfs_tree_get(cfs_container_tree(k->c, CFS_TREE_SPACE), &key, &disk,
@@ -188,9 +196,10 @@ static int check_slice(struct check *k, uint64_t lslice, uint64_t *ret_used)
 		return r;
 	if (le32_get(disk.used_blocks) != sum ||
 	    cfs_space_slice_used(k->c, lslice) != sum)
-		cfs_check_say(k, "space", "slice %" PRIu64 ": the sum is %"
-			      PRIu32 " and not %" PRIu64, lslice,
-			      le32_get(disk.used_blocks), sum);
+		cfs_check_say(k, "space",
+			      "slice %" PRIu64 ": the sum is %" PRIu32
+			      " and not %" PRIu64,
+			      lslice, le32_get(disk.used_blocks), sum);
 	*ret_used += sum;
 	return 0;
 }
@@ -206,7 +215,8 @@ int cfs_check_space(struct check *k)
 		if (k->owned[l])
 			r = check_slice(k, l, &used);
 	if (r == 0 && used != cfs_repair_used_blocks(k->c))
-		cfs_check_say(k, "space", "the container counts %" PRIu64
+		cfs_check_say(k, "space",
+			      "the container counts %" PRIu64
 			      " blocks in use, and has %" PRIu64,
 			      cfs_repair_used_blocks(k->c), used);
 	return r;

@@ -35,8 +35,7 @@ struct check_branch *cfs_check_branch(struct check *k, uint16_t id)
 	return NULL;
 }
 
-bool cfs_check_is_pinned(const struct check_branch *b, uint64_t lo,
-			 uint64_t hi)
+bool cfs_check_is_pinned(const struct check_branch *b, uint64_t lo, uint64_t hi)
 {
 	size_t from = 0, to = b->pins.count;
 
@@ -93,8 +92,10 @@ static int snapshot_record(struct check *k, const struct cfs_leaf_record *at,
 		return r;
 	entry.name_hash = cfs_xxh3(rec.name, strlen(rec.name));
 	if (entry.stamp > k->stamp)
-		cfs_check_say(k, "snapshot", "snapshot %s is newer than the "
-			      "root", rec.name);
+		cfs_check_say(k, "snapshot",
+			      "snapshot %s is newer than the "
+			      "root",
+			      rec.name);
 	if (cfs_vec_push(&k->snapshots, entry) < 0)
 		r = -ENOMEM;
 	return r;
@@ -111,8 +112,8 @@ static int client_record(struct check *k, const struct cfs_leaf_record *at,
 		r = cfs_err_set(why, -EUCLEAN, "a client of the future");
 	for (uint32_t i = 0; r == 0 && i < rec.extent_count; i++)
 		r = cfs_check_own_other(k, rec.extents[i].vaddr,
-					rec.extents[i].block_count,
-					CFS_TAG_LOG, "a client's log");
+					rec.extents[i].block_count, CFS_TAG_LOG,
+					"a client's log");
 	for (unsigned int i = 0; r == 0 && i < 2; i++)
 		r = cfs_check_own_other(k, rec.grave_vaddr[i], 1, CFS_TAG_LOG,
 					"a gravestone");
@@ -128,11 +129,14 @@ static int loan_record(struct check *k, const struct cfs_leaf_record *at,
 	if (r == 0 && rec.state == CFS_LOAN_OPEN && rec.holder == 0 &&
 	    !cfs_repair_has_group(k->c, cfs_vaddr_lslice(at->key.w[1]),
 				  cfs_vaddr_block(at->key.w[1])))
-		cfs_check_say(k, "loan", "group %#" PRIx64 " is on loan, and "
-			      "nobody has it", at->key.w[1]);
+		cfs_check_say(k, "loan",
+			      "group %#" PRIx64 " is on loan, and "
+			      "nobody has it",
+			      at->key.w[1]);
 	if (r == 0 && rec.holder &&
 	    !cfs_repair_lends_to(k->c, at->key.w[1], rec.holder))
-		cfs_check_say(k, "loan", "group %#" PRIx64 " is on loan to "
+		cfs_check_say(k, "loan",
+			      "group %#" PRIx64 " is on loan to "
 			      "client %" PRIu64 ", which is not there",
 			      at->key.w[1], rec.holder);
 	return r;
@@ -144,9 +148,10 @@ static int retired_record(struct check *k, const struct cfs_leaf_record *at,
 	struct cfs_retired_rec rec;
 	int r = cfs_retired_rec_unpack(at->value, at->value_bytes, &rec, why);
 
-	return r < 0 ? r : cfs_check_own_other(k, rec.vaddr, rec.count,
-					       (uint8_t)rec.type,
-					       "an epoch that is over");
+	return r < 0 ? r
+		     : cfs_check_own_other(k, rec.vaddr, rec.count,
+					   (uint8_t)rec.type,
+					   "an epoch that is over");
 }
 
 static int orphan_record(struct check *k, const struct cfs_leaf_record *at,
@@ -184,7 +189,8 @@ static int other_record(struct check *k, const struct cfs_leaf_record *at,
 		r = cfs_tombstone_rec_unpack(at->value, at->value_bytes,
 					     &u.tombstone, why);
 		if (r == 0 && !cfs_check_branch(k, (uint16_t)low_of(at)))
-			r = cfs_err_set(why, -EUCLEAN, "a tombstone of a "
+			r = cfs_err_set(why, -EUCLEAN,
+					"a tombstone of a "
 					"branch that does not exist");
 		if (r == 0 && u.tombstone.stamp > k->stamp)
 			r = cfs_err_set(why, -EUCLEAN,
@@ -227,9 +233,11 @@ static int table_record(struct check *k, const struct cfs_leaf_record *at)
 	if (r == -ENOMEM)
 		return cfs_err_set(k->err, r, "out of memory");
 	if (r < 0)
-		cfs_check_say(k, "record", "table record %#" PRIx64 " %#"
-			      PRIx64 " %#" PRIx64 ": %s", at->key.w[0],
-			      at->key.w[1], at->key.w[2], why.msg);
+		cfs_check_say(k, "record",
+			      "table record %#" PRIx64 " %#" PRIx64 " %#" PRIx64
+			      ": %s",
+			      at->key.w[0], at->key.w[1], at->key.w[2],
+			      why.msg);
 	return 0;
 }
 
@@ -265,21 +273,26 @@ static const struct check_volume *volume_of(const struct check *k, uint64_t id)
 
 static void check_volume(struct check *k, const struct check_volume *v)
 {
-	const struct check_branch *b =
-		cfs_check_branch(k, (uint16_t)v->rec.head_branch);
+	const struct check_branch *b = cfs_check_branch(
+		k, (uint16_t)v->rec.head_branch);
 	unsigned long long id = v->id;
 
 	if (v->rec.state == CFS_OBJECT_DELETING)
 		return;
 	if (!b || b->rec.volume != v->id)
-		cfs_check_say(k, "volume", "volume %llu: its branch %" PRIu32
-			      " is not there", id, v->rec.head_branch);
+		cfs_check_say(k, "volume",
+			      "volume %llu: its branch %" PRIu32
+			      " is not there",
+			      id, v->rec.head_branch);
 	else if (b->rec.end_stamp)
-		cfs_check_say(k, "volume", "volume %llu: its branch %" PRIu32
-			      " has ended", id, v->rec.head_branch);
+		cfs_check_say(k, "volume",
+			      "volume %llu: its branch %" PRIu32 " has ended",
+			      id, v->rec.head_branch);
 	if (v->rec.origin_volume && !volume_of(k, v->rec.origin_volume))
-		cfs_check_say(k, "volume", "volume %llu: the volume that it is "
-			      "a clone of is not there", id);
+		cfs_check_say(k, "volume",
+			      "volume %llu: the volume that it is "
+			      "a clone of is not there",
+			      id);
 	if (v->rec.ino == 0 || v->rec.ino >= k->next_ino)
 		cfs_check_say(k, "volume", "volume %llu: its inode cannot be",
 			      id);
@@ -308,8 +321,10 @@ static void check_one_branch(struct check *k, const struct check_branch *b)
 	else if (parent->rec.created_stamp >= b->rec.created_stamp ||
 		 b->rec.fork_stamp > b->rec.created_stamp ||
 		 b->rec.fork_stamp < parent->rec.created_stamp)
-		cfs_check_say(k, "branch", "branch %u: it is not younger than "
-			      "its parent", (unsigned int)b->id);
+		cfs_check_say(k, "branch",
+			      "branch %u: it is not younger than "
+			      "its parent",
+			      (unsigned int)b->id);
 }
 
 static int by_name(const void *a, const void *b)
@@ -336,7 +351,8 @@ static int check_pins(struct check *k)
 		struct check_branch *b = cfs_check_branch(k, s->branch);
 
 		if (!b || s->stamp < b->rec.created_stamp) {
-			cfs_check_say(k, "snapshot", "a snapshot of branch %u "
+			cfs_check_say(k, "snapshot",
+				      "a snapshot of branch %u "
 				      "at %" PRIu64 ": the branch is not there",
 				      (unsigned int)s->branch, s->stamp);
 			continue;
@@ -347,8 +363,9 @@ static int check_pins(struct check *k)
 	}
 	for (size_t i = 0; i < k->branches.count; i++) {
 		const struct cfs_branch_rec *rec = &k->branches.items[i].rec;
-		struct check_branch *b = rec->parent ?
-			cfs_check_branch(k, (uint16_t)rec->parent) : NULL;
+		struct check_branch *b =
+			rec->parent ? cfs_check_branch(k, (uint16_t)rec->parent)
+				    : NULL;
 
 		if (b && cfs_vec_push(&b->pins, rec->fork_stamp) < 0)
 			return cfs_err_set(k->err, -ENOMEM, "out of memory");
@@ -366,7 +383,8 @@ static int check_pins(struct check *k)
 	for (size_t i = 1; i < k->snapshots.count; i++)
 		if (by_name(&k->snapshots.items[i - 1],
 			    &k->snapshots.items[i]) == 0)
-			cfs_check_say(k, "snapshot", "volume %" PRIu64 " has "
+			cfs_check_say(k, "snapshot",
+				      "volume %" PRIu64 " has "
 				      "two snapshots of one name",
 				      k->snapshots.items[i].volume);
 	return 0;

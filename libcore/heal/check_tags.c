@@ -22,10 +22,10 @@ static int by_vaddr(const void *a, const void *b)
 
 /* The tags of one slice, with those of open groups on top. */
 struct slice_tags {
-	struct check	*k;
-	struct tag_area	area;
-	uint32_t	group;		/* whose open tags are below */
-	bool		has_open;
+	struct check *k;
+	struct tag_area area;
+	uint32_t group; /* whose open tags are below */
+	bool has_open;
 	struct cfs_tag_disk open[CFS_TAGS_PER_PAGE];
 };
 
@@ -51,8 +51,8 @@ static const char *compare(const struct check_run *run, uint32_t i,
 	const struct cfs_tag *want = &run->tag;
 
 	if (tag->type != want->type)
-		return tag->type == CFS_TAG_FREE ? "it is empty" :
-						   "it is of another kind";
+		return tag->type == CFS_TAG_FREE ? "it is empty"
+						 : "it is of another kind";
 	if (run->only_type)
 		return NULL;
 	if (tag->ino != want->ino || tag->offset != want->offset + i)
@@ -79,16 +79,17 @@ static void compare_run(struct slice_tags *st, const struct check_run *run)
 			   cfs_geometry_index(k->geo, block), &tag))
 			why = compare(run, i, &tag);
 		if (why) {
-			cfs_check_say(k, "tag", "tag of address %#" PRIx64
-				      " (%" PRIu32 " blocks): %s",
+			cfs_check_say(k, "tag",
+				      "tag of address %#" PRIx64 " (%" PRIu32
+				      " blocks): %s",
 				      run->vaddr + i, run->count - i, why);
-			return;		/* once for a run */
+			return; /* once for a run */
 		}
 	}
 }
 
 /*
- * Garbage is allowed, but not of the future: it would pass for the newest.  What
+ * Garbage is allowed, but not of the future: it would pass for the newest. What
  * a client may write in is between it and us: it writes tags before it tells us
  * of what they are for, with stamps of its own range.
  */
@@ -109,7 +110,8 @@ static void compare_unowned(struct slice_tags *st)
 		    !st->has_open && !cfs_tag_is_free(&tag) &&
 		    tag.stamp > k->stamp &&
 		    !cfs_repair_is_away(k->c, st->area.lslice, group))
-			cfs_check_say(k, "tag", "tag of address %#" PRIx64
+			cfs_check_say(k, "tag",
+				      "tag of address %#" PRIx64
 				      " is newer than the root, and nothing "
 				      "names it",
 				      cfs_vaddr(st->area.lslice, block));

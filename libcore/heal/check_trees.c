@@ -15,14 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SNAPSHOTS_MAX	16u
+#define SNAPSHOTS_MAX 16u
 
 struct tree_check {
-	struct check	*k;
-	struct cfs_fs	*fs;
+	struct check *k;
+	struct cfs_fs *fs;
 	const struct cfs_view *view;
 	const struct cfs_volume_rec *rec;
-	const char	*snapshot;	/* NULL: the head */
+	const char *snapshot; /* NULL: the head */
 };
 
 static const char *kind_of(enum cfs_fs_problem kind)
@@ -91,10 +91,15 @@ static int check_view(struct check *k, const struct cfs_view *view,
 {
 	CFS_CLEANUP(cfs_fs_closep) struct cfs_fs *fs = NULL;
 	struct tree_check t = {
-		.k = k, .view = view, .rec = rec, .snapshot = snapshot,
+		.k = k,
+		.view = view,
+		.rec = rec,
+		.snapshot = snapshot,
 	};
 	const struct cfs_fs_check how = {
-		.problem = problem, .progress = progress, .arg = &t,
+		.problem = problem,
+		.progress = progress,
+		.arg = &t,
 	};
 	struct cfs_err why = CFS_ERR_INIT;
 	uint64_t inodes = 0;
@@ -115,7 +120,7 @@ struct newest {
 		uint64_t stamp;
 		struct cfs_snapshot_rec rec;
 	} ring[SNAPSHOTS_MAX];
-	size_t		count;
+	size_t count;
 };
 
 static int note_snapshot(void *arg, uint64_t stamp,
@@ -167,8 +172,9 @@ static int check_volume(void *arg, uint64_t id,
 		return 0;
 	cfs_volume_view(k->m, rec, &view);
 	/* What a stream has brought so far is no whole tree. */
-	r = cfs_receive_get(k->m, id, &receiving, k->err) == 0 ? 0 :
-	    check_view(k, &view, rec, NULL);
+	r = cfs_receive_get(k->m, id, &receiving, k->err) == 0
+		    ? 0
+		    : check_view(k, &view, rec, NULL);
 	return r == 0 ? check_snapshots(k, id, rec) : r;
 }
 
@@ -177,7 +183,7 @@ int cfs_check_trees(struct check *k)
 	struct cfs_err why = CFS_ERR_INIT;
 	int r = cfs_volume_each(k->m, check_volume, k, &why);
 
-	if (r == -EUCLEAN) {	/* told with the tables */
+	if (r == -EUCLEAN) { /* told with the tables */
 		cfs_check_say(k, "volume", "%s", why.msg);
 		return cfs_check_flush(k);
 	}

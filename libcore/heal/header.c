@@ -22,8 +22,8 @@ static uint64_t slot_offset(const struct cfs_devset *set, uint64_t slice,
 
 	geometry_of(set, &geo);
 	return label->slices_offset_bytes + slice * label->slice_bytes +
-	       (uint64_t)CFS_BLOCK_BYTES * cfs_geometry_header_block(&geo,
-								     slot);
+	       (uint64_t)CFS_BLOCK_BYTES *
+		       cfs_geometry_header_block(&geo, slot);
 }
 
 uint64_t cfs_header_offset_bytes(const struct cfs_devset *set,
@@ -58,12 +58,12 @@ static int read_slot(const struct cfs_devset *set, uint32_t device,
 	return r;
 }
 
-int cfs_header_read(const struct cfs_devset *set,
-		    const struct header_place *at, uint64_t container_id,
-		    struct cfs_slice_header *ret, struct cfs_err *err)
+int cfs_header_read(const struct cfs_devset *set, const struct header_place *at,
+		    uint64_t container_id, struct cfs_slice_header *ret,
+		    struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_slice_header header;
 	struct cfs_page head;
 	int r;
@@ -85,8 +85,8 @@ int cfs_header_find(const struct cfs_devset *set, uint32_t device,
 		    uint64_t slice, struct cfs_slice_header *ret,
 		    uint32_t *ret_generation, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	uint32_t best = 0;
 
 	if (!page)
@@ -110,11 +110,10 @@ int cfs_header_find(const struct cfs_devset *set, uint32_t device,
 
 int cfs_header_write(const struct cfs_devset *set,
 		     const struct header_place *at, uint32_t epoch,
-		     const struct cfs_slice_header *header,
-		     struct cfs_err *err)
+		     const struct cfs_slice_header *header, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	const struct cfs_label *label = cfs_devset_label(set, at->device);
 	struct cfs_slice_header h = *header;
 	const struct cfs_page head = {

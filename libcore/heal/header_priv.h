@@ -6,9 +6,9 @@
 #include "pool/devset.h"
 
 struct header_place {
-	uint32_t	device;
-	uint64_t	slice;
-	uint32_t	generation;	/* of the life that is asked for */
+	uint32_t device;
+	uint64_t slice;
+	uint32_t generation; /* of the life that is asked for */
 };
 
 /* Offset of the slot that the header of this generation stands in. */
@@ -18,9 +18,9 @@ uint64_t cfs_header_offset_bytes(const struct cfs_devset *set,
  * Read the header of exactly that life, of a slice that belongs to
  * @container_id.  -EUCLEAN, -EIO.
  */
-int cfs_header_read(const struct cfs_devset *set,
-		    const struct header_place *at, uint64_t container_id,
-		    struct cfs_slice_header *ret, struct cfs_err *err);
+int cfs_header_read(const struct cfs_devset *set, const struct header_place *at,
+		    uint64_t container_id, struct cfs_slice_header *ret,
+		    struct cfs_err *err);
 /*
  * The newest valid header of a slice, of whichever container.
  * @ret_generation, @ret_epoch (may be NULL).  -EUCLEAN: none is valid.

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAMPS_AHEAD	(UINT64_C(1) << 20)	/* that a lost root may promise */
-#define INOS_AHEAD	1024u
+#define STAMPS_AHEAD (UINT64_C(1) << 20) /* that a lost root may promise */
+#define INOS_AHEAD   1024u
 
 void cfs_rebuild_done(struct rebuild *b)
 {
@@ -46,10 +46,10 @@ static int take_logs(struct rebuild *b, struct cfs_root *root)
 		return cfs_err_set(b->err, -EUCLEAN,
 				   "no tag says where the log was");
 	root->log_extent_count = 0;
-	for (size_t i = 0; i < b->logs.count &&
-	     root->log_extent_count < CFS_LOG_EXTENTS_MAX; i++)
-		root->log_extents[root->log_extent_count++] =
-			b->logs.items[i];
+	for (size_t i = 0;
+	     i < b->logs.count && root->log_extent_count < CFS_LOG_EXTENTS_MAX;
+	     i++)
+		root->log_extents[root->log_extent_count++] = b->logs.items[i];
 	/* Frames of the old log are another's. */
 	root->log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
 	root->log_seq = 1;
@@ -65,8 +65,7 @@ static int make_root(struct rebuild *b)
 	uint64_t next_ino = b->ino_max + 1 + INOS_AHEAD;
 
 	/* One that is left tells what was promised. */
-	if (cfs_container_read_root(b->mv,
-				    cfs_metavolume_container_id(b->mv),
+	if (cfs_container_read_root(b->mv, cfs_metavolume_container_id(b->mv),
 				    b->config.root_vaddr, root, &b->root_seq,
 				    NULL, NULL, NULL) == 0 &&
 	    memcmp(root->container_uuid, b->config.uuid, 16) == 0) {
@@ -97,9 +96,9 @@ static int know_groups(struct rebuild *b)
 	int r = 0;
 
 	for (size_t i = 0; i < b->groups.count && r == 0; i++)
-		r = cfs_repair_know_group(b->c,
-				cfs_vaddr_lslice(b->groups.items[i]),
-				cfs_vaddr_block(b->groups.items[i]), b->err);
+		r = cfs_repair_know_group(
+			b->c, cfs_vaddr_lslice(b->groups.items[i]),
+			cfs_vaddr_block(b->groups.items[i]), b->err);
 	return r;
 }
 
@@ -124,8 +123,8 @@ static int mark_fixed(struct rebuild *b)
 
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX && r == 0; i++)
 		if (b->config.root_vaddr[i])
-			r = cfs_repair_mark_used(b->c,
-					b->config.root_vaddr[i], 2, b->err);
+			r = cfs_repair_mark_used(b->c, b->config.root_vaddr[i],
+						 2, b->err);
 	for (uint32_t i = 0; i < b->root.log_extent_count && r == 0; i++)
 		r = cfs_repair_mark_used(b->c, b->root.log_extents[i].vaddr,
 					 b->root.log_extents[i].block_count,
@@ -168,8 +167,8 @@ static int release_leaves(struct rebuild *b)
 		r = cfs_op_begin(b->c, CFS_OP_FREEING, b->err);
 		if (r < 0)
 			return r;
-		for (unsigned int n = 0; n < 256 && i < b->nodes.count &&
-		     r == 0; n++, i++)
+		for (unsigned int n = 0;
+		     n < 256 && i < b->nodes.count && r == 0; n++, i++)
 			if (b->nodes.items[i].is_leaf)
 				r = cfs_space_free(b->c,
 						   b->nodes.items[i].vaddr, 1,

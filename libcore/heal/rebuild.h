@@ -35,9 +35,9 @@ struct cfs_pool;
 struct cfs_devset;
 
 struct cfs_rebuild_result {
-	uint64_t	leaves;		/* that were used */
-	uint64_t	live_blocks, history_blocks, garbage_blocks;
-	uint64_t	lost_groups;	/* without a good tag page */
+	uint64_t leaves; /* that were used */
+	uint64_t live_blocks, history_blocks, garbage_blocks;
+	uint64_t lost_groups; /* without a good tag page */
 };
 
 /*

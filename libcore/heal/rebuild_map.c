@@ -16,23 +16,23 @@
 
 /* A run or a tombstone (vaddr 0) that covers the part under way. */
 struct cover {
-	uint64_t	offset, end;
-	uint64_t	vaddr;		/* of @offset */
-	uint64_t	stamp;
-	uint64_t	csum;
-	uint16_t	seq;
+	uint64_t offset, end;
+	uint64_t vaddr; /* of @offset */
+	uint64_t stamp;
+	uint64_t csum;
+	uint16_t seq;
 };
 
 struct sweep {
-	struct rebuild	*b;
+	struct rebuild *b;
 	struct rebuild_branch *branch;
-	uint64_t	branch_ino;
-	uint64_t	parent_end;	/* behind all that ancestors have */
-	CFS_VEC(struct cover) covers;	/* newest first */
+	uint64_t branch_ino;
+	uint64_t parent_end;          /* behind all that ancestors have */
+	CFS_VEC(struct cover) covers; /* newest first */
 	/* A live extent that may still grow. */
 	struct cfs_extent_rec live;
-	uint64_t	live_offset;
-	bool		has_live;
+	uint64_t live_offset;
+	bool has_live;
 };
 
 /* ---- branches and their pins --------------------------------------------- */
@@ -50,8 +50,7 @@ static struct rebuild_branch *branch_of(struct rebuild *b, uint64_t id)
 	return NULL;
 }
 
-static bool is_pinned(const struct rebuild_branch *br, uint64_t lo,
-		      uint64_t hi)
+static bool is_pinned(const struct rebuild_branch *br, uint64_t lo, uint64_t hi)
 {
 	size_t from = 0, to = br->pins.count;
 
@@ -84,17 +83,18 @@ static int add_record(struct rebuild *b, const struct cfs_cursor *cur)
 
 	switch (cur->key.w[0] >> 56) {
 	case CFS_TABLE_BRANCH:
-		if (cfs_branch_rec_unpack(cur->value, cur->value_bytes,
-					  &br.rec, NULL) < 0)
+		if (cfs_branch_rec_unpack(cur->value, cur->value_bytes, &br.rec,
+					  NULL) < 0)
 			return 0;
 		return cfs_vec_push(&b->branches, br) < 0 ? no_memory(b) : 0;
 	case CFS_TABLE_SNAPSHOT:
 		at = branch_of(b, low);
-		return at && cfs_vec_push(&at->pins, cur->key.w[1]) < 0 ?
-		       no_memory(b) : 0;
+		return at && cfs_vec_push(&at->pins, cur->key.w[1]) < 0
+			       ? no_memory(b)
+			       : 0;
 	case CFS_TABLE_TOMBSTONE:
-		if (cfs_tombstone_rec_unpack(cur->value, cur->value_bytes,
-					     &rec, NULL) < 0)
+		if (cfs_tombstone_rec_unpack(cur->value, cur->value_bytes, &rec,
+					     NULL) < 0)
 			return 0;
 		t.count = rec.count;
 		t.stamp = rec.stamp;
@@ -130,8 +130,7 @@ static int load_volumes(struct rebuild *b, struct cfs_tree *table)
 			for (size_t i = 0; i < b->branches.count; i++)
 				if (b->branches.items[i].rec.volume == id &&
 				    rec.kind == CFS_VOLUME_LUN)
-					b->branches.items[i].only_ino =
-						rec.ino;
+					b->branches.items[i].only_ino = rec.ino;
 		}
 		r = cfs_cursor_next(&cur, b->err);
 	}
@@ -156,9 +155,8 @@ static int load_tables(struct rebuild *b)
 	r = load_volumes(b, table);
 	for (size_t i = 0; r == 0 && i < b->branches.count; i++) {
 		const struct cfs_branch_rec *rec = &b->branches.items[i].rec;
-		struct rebuild_branch *parent = rec->parent ?
-						branch_of(b, rec->parent) :
-						NULL;
+		struct rebuild_branch *parent =
+			rec->parent ? branch_of(b, rec->parent) : NULL;
 
 		if (parent && cfs_vec_push(&parent->pins, rec->fork_stamp) < 0)
 			r = no_memory(b);
@@ -213,8 +211,7 @@ static bool goes_on(const struct sweep *s, uint64_t offset, uint32_t count,
 
 	return s->has_live && s->live_offset + l->count == offset &&
 	       l->version.stamp == rec->version.stamp &&
-	       l->version.seq == rec->version.seq &&
-	       !l->vaddr == !rec->vaddr &&
+	       l->version.seq == rec->version.seq && !l->vaddr == !rec->vaddr &&
 	       (!rec->vaddr || l->vaddr + l->count == rec->vaddr) &&
 	       l->count + count <= CFS_EXTENT_BLOCKS_MAX;
 }
@@ -241,7 +238,7 @@ static struct cfs_extent_rec record_of(const struct cover *c, uint64_t offset,
 static int add_live(struct sweep *s, const struct cover *c, uint64_t offset,
 		    uint64_t end)
 {
-	if (!c->vaddr) {	/* nothing to hide behind the parent's end */
+	if (!c->vaddr) { /* nothing to hide behind the parent's end */
 		if (!s->branch->rec.parent)
 			return 0;
 		end = CFS_MIN(end, s->parent_end);
@@ -269,8 +266,8 @@ static int add_live(struct sweep *s, const struct cover *c, uint64_t offset,
 }
 
 /* In pieces of powers of two, each at a multiple of its length. */
-static int add_history(struct sweep *s, const struct cover *c,
-		       uint64_t offset, uint64_t end, uint64_t death)
+static int add_history(struct sweep *s, const struct cover *c, uint64_t offset,
+		       uint64_t end, uint64_t death)
 {
 	if (!c->vaddr) {
 		if (!s->branch->rec.parent)
@@ -289,11 +286,13 @@ static int add_history(struct sweep *s, const struct cover *c,
 			level++;
 		rec = record_of(c, offset, 1u << level);
 		rec.version.death = death;
-		key = (struct cfs_key){ { s->branch_ino,
-			cfs_map_word1(CFS_MAP_EXTENT,
-				(uint64_t)level << CFS_MAP_LEVEL_SHIFT |
-				offset),
-			cfs_map_version_word(c->stamp, c->seq) } };
+		key = (struct cfs_key){
+			{ s->branch_ino,
+			  cfs_map_word1(CFS_MAP_EXTENT,
+					(uint64_t)level << CFS_MAP_LEVEL_SHIFT |
+						offset),
+			  cfs_map_version_word(c->stamp, c->seq) }
+		};
 		r = put_extent(s->b, CFS_TREE_HISTORY, &key, &rec);
 		if (r < 0)
 			return r;
@@ -336,7 +335,7 @@ static bool verifies(struct sweep *s, const struct cover *c, uint64_t offset,
 static int judge_part(struct sweep *s, uint64_t offset, uint64_t end,
 		      const struct cover *covers, size_t count)
 {
-	uint64_t death = 0;	/* none: the first is the newest */
+	uint64_t death = 0; /* none: the first is the newest */
 	int r = 0;
 
 	for (size_t i = 0; i < count && r == 0; i++) {
@@ -358,8 +357,8 @@ static int judge_part(struct sweep *s, uint64_t offset, uint64_t end,
 static int judge_twins(struct sweep *s, uint64_t offset)
 {
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-	CFS_CLEANUP(cfs_freep) struct cover *kept =
-		calloc(s->covers.count, sizeof(*kept));
+	CFS_CLEANUP(cfs_freep)
+	struct cover *kept = calloc(s->covers.count, sizeof(*kept));
 	size_t n = 0;
 
 	if (!buf || !kept)
@@ -388,9 +387,9 @@ static int judge(struct sweep *s, uint64_t offset, uint64_t end)
 
 	for (size_t i = 1; i < s->covers.count; i++)
 		has_twins |= s->covers.items[i].stamp ==
-			     s->covers.items[i - 1].stamp &&
+				     s->covers.items[i - 1].stamp &&
 			     s->covers.items[i].seq ==
-			     s->covers.items[i - 1].seq;
+				     s->covers.items[i - 1].seq;
 	if (!has_twins)
 		return judge_part(s, offset, end, s->covers.items,
 				  s->covers.count);
@@ -432,29 +431,38 @@ static void covers_end(struct sweep *s, uint64_t at)
 
 /* The next of the two lists, both sorted by offset. */
 static bool next_cover(const struct rebuild *b, uint64_t branch_ino,
-		       size_t *run, size_t *tomb, struct cover *ret,
-		       bool takes)
+		       size_t *run, size_t *tomb, struct cover *ret, bool takes)
 {
-	const struct rebuild_run *r = *run < b->runs.count &&
-		b->runs.items[*run].branch_ino == branch_ino ?
-		&b->runs.items[*run] : NULL;
-	const struct rebuild_tombstone *t = *tomb < b->tombstones.count &&
-		b->tombstones.items[*tomb].branch_ino == branch_ino ?
-		&b->tombstones.items[*tomb] : NULL;
+	const struct rebuild_run *r =
+		*run < b->runs.count &&
+				b->runs.items[*run].branch_ino == branch_ino
+			? &b->runs.items[*run]
+			: NULL;
+	const struct rebuild_tombstone *t =
+		*tomb < b->tombstones.count &&
+				b->tombstones.items[*tomb].branch_ino ==
+					branch_ino
+			? &b->tombstones.items[*tomb]
+			: NULL;
 
 	if (!r && !t)
 		return false;
 	if (r && (!t || r->offset <= t->offset)) {
 		*ret = (struct cover){
-			.offset = r->offset, .end = r->offset + r->count,
-			.vaddr = r->vaddr, .stamp = r->stamp, .seq = r->seq,
+			.offset = r->offset,
+			.end = r->offset + r->count,
+			.vaddr = r->vaddr,
+			.stamp = r->stamp,
+			.seq = r->seq,
 			.csum = r->csum,
 		};
 		*run += takes;
 	} else {
 		*ret = (struct cover){
-			.offset = t->offset, .end = t->offset + t->count,
-			.stamp = t->stamp, .seq = t->seq,
+			.offset = t->offset,
+			.end = t->offset + t->count,
+			.stamp = t->stamp,
+			.seq = t->seq,
 		};
 		*tomb += takes;
 	}
@@ -483,8 +491,8 @@ static int sweep_inode(struct sweep *s, size_t *run, size_t *tomb)
 		at = end;
 		covers_end(s, at);
 		while (r == 0 && has_next && next.offset == at) {
-			(void)next_cover(s->b, s->branch_ino, run, tomb,
-					 &next, true);
+			(void)next_cover(s->b, s->branch_ino, run, tomb, &next,
+					 true);
 			r = cover_add(s, &next);
 			has_next = next_cover(s->b, s->branch_ino, run, tomb,
 					      &next, false);
@@ -539,8 +547,8 @@ static uint64_t parent_end(struct rebuild *b, const struct rebuild_branch *br,
 {
 	uint64_t end = 0;
 
-	for (size_t depth = 0; br && br->rec.parent &&
-	     depth <= b->branches.count; depth++) {
+	for (size_t depth = 0;
+	     br && br->rec.parent && depth <= b->branches.count; depth++) {
 		const uint64_t want = cfs_map_word0((uint16_t)br->rec.parent,
 						    ino);
 		size_t lo = 0, hi = b->runs.count;
@@ -553,10 +561,11 @@ static uint64_t parent_end(struct rebuild *b, const struct rebuild_branch *br,
 			else
 				hi = mid;
 		}
-		for (; lo < b->runs.count &&
-		     b->runs.items[lo].branch_ino == want; lo++)
+		for (;
+		     lo < b->runs.count && b->runs.items[lo].branch_ino == want;
+		     lo++)
 			end = CFS_MAX(end, b->runs.items[lo].offset +
-					   b->runs.items[lo].count);
+						   b->runs.items[lo].count);
 		br = branch_of(b, br->rec.parent);
 	}
 	return end;
@@ -573,12 +582,13 @@ static int sweep_all(struct rebuild *b)
 		if (run < b->runs.count)
 			s.branch_ino = b->runs.items[run].branch_ino;
 		if (tomb < b->tombstones.count)
-			s.branch_ino = CFS_MIN(s.branch_ino,
+			s.branch_ino = CFS_MIN(
+				s.branch_ino,
 				b->tombstones.items[tomb].branch_ino);
 		if (s.branch_ino == UINT64_MAX)
 			break;
 		s.branch = branch_of(b, s.branch_ino >> 48);
-		if (!s.branch) {	/* tombstones of a branch that is gone */
+		if (!s.branch) { /* tombstones of a branch that is gone */
 			tomb++;
 			continue;
 		}
@@ -597,16 +607,17 @@ static int put_branches(struct rebuild *b)
 
 	for (size_t i = 0; i < b->branches.count && r == 0; i++) {
 		struct rebuild_branch *br = &b->branches.items[i];
-		struct cfs_key key = { { cfs_table_word(CFS_TABLE_BRANCH,
-							br->id), 0, 0 } };
+		struct cfs_key key = {
+			{ cfs_table_word(CFS_TABLE_BRANCH, br->id), 0, 0 }
+		};
 		struct cfs_branch_rec_disk disk;
 
 		br->rec.live_blocks = br->live_blocks;
 		br->rec.history_blocks = br->history_blocks;
 		br->rec.level_mask = br->level_mask;
 		cfs_branch_rec_pack(&br->rec, &disk);
-		r = cfs_tree_put(cfs_container_tree(b->c, CFS_TREE_TABLE),
-				 &key, &disk, sizeof(disk), NULL, b->err);
+		r = cfs_tree_put(cfs_container_tree(b->c, CFS_TREE_TABLE), &key,
+				 &disk, sizeof(disk), NULL, b->err);
 	}
 	return r;
 }

@@ -41,10 +41,10 @@ static bool read_leaf(struct rebuild *b, struct rebuild_node *node, void *buf)
 	if (!key_words[tree_id - 1] ||
 	    (tree_id == CFS_TREE_TABLE) != (node->tag.type == CFS_TAG_TABLE) ||
 	    !cfs_rebuild_read(b, node->vaddr, &node->tag, buf) ||
-	    cfs_node_verify(buf, tree_id, -1, key_words[tree_id - 1],
-			    cfs_metavolume_container_id(
-					cfs_container_metavolume(b->c)),
-			    NULL) < 0)
+	    cfs_node_verify(
+		    buf, tree_id, -1, key_words[tree_id - 1],
+		    cfs_metavolume_container_id(cfs_container_metavolume(b->c)),
+		    NULL) < 0)
 		return false;
 	return h->level == 0 && le64_get(h->number) == node->tag.offset &&
 	       le64_get(h->stamp) == node->tag.stamp;
@@ -99,8 +99,8 @@ static int put_leaf(struct rebuild *b, unsigned int tree_id, const void *node)
 	struct cfs_tree *tree = cfs_container_tree(b->c, tree_id);
 	int r = clear_range(tree, node, b->err);
 
-	for (unsigned int i = 0;
-	     r == 0 && i < cfs_repair_record_count(node); i++) {
+	for (unsigned int i = 0; r == 0 && i < cfs_repair_record_count(node);
+	     i++) {
 		struct cfs_leaf_record rec;
 
 		cfs_repair_record(node, i, &rec);
@@ -130,8 +130,7 @@ int cfs_rebuild_leaves(struct rebuild *b)
 		struct rebuild_node *node = &b->nodes.items[i];
 
 		/* Space is made anew. */
-		if (node->tag.ino == CFS_TREE_SPACE ||
-		    !read_leaf(b, node, buf))
+		if (node->tag.ino == CFS_TREE_SPACE || !read_leaf(b, node, buf))
 			continue;
 		node->is_leaf = true;
 		/* The second copy of the one before says the same. */

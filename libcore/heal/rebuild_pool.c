@@ -16,12 +16,12 @@
 #include <string.h>
 
 struct found_slice {
-	uint32_t	device;
-	uint64_t	slice;
-	uint32_t	use;		/* enum cfs_slice_use */
-	uint32_t	generation;
-	uint64_t	container_id, lslice;
-	uint32_t	piece;
+	uint32_t device;
+	uint64_t slice;
+	uint32_t use; /* enum cfs_slice_use */
+	uint32_t generation;
+	uint64_t container_id, lslice;
+	uint32_t piece;
 };
 
 struct found {
@@ -58,7 +58,8 @@ static int by_owner(const void *a, const void *b)
 	       (x->generation > y->generation);
 }
 
-/* ---- headers ---------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------
+ */
 
 static int find_headers(struct found *f, struct cfs_err *err)
 {
@@ -100,10 +101,11 @@ static struct cfs_piece piece_of(const struct found_slice *s)
 }
 
 /* The map of one container: calls @each for each logical slice. */
-static int each_mapped(struct found *f, int (*each)(void *arg,
-				uint64_t container_id, uint64_t lslice,
-				const struct cfs_piece *pieces,
-				struct cfs_err *err),
+static int each_mapped(struct found *f,
+		       int (*each)(void *arg, uint64_t container_id,
+				   uint64_t lslice,
+				   const struct cfs_piece *pieces,
+				   struct cfs_err *err),
 		       void *arg, struct cfs_err *err)
 {
 	int r = 0;
@@ -142,11 +144,12 @@ static int each_mapped(struct found *f, int (*each)(void *arg,
 static int map_own(void *arg, uint64_t container_id, uint64_t lslice,
 		   const struct cfs_piece *pieces, struct cfs_err *err)
 {
-	return container_id == 0 ?
-	       cfs_metavolume_set(arg, lslice, pieces, err) : 0;
+	return container_id == 0 ? cfs_metavolume_set(arg, lslice, pieces, err)
+				 : 0;
 }
 
-/* ---- records ------------------------------------------------------------------ */
+/* ---- records
+ * ------------------------------------------------------------------ */
 
 static struct cfs_tree *table_of(struct rebuild *b)
 {
@@ -214,9 +217,9 @@ static int put_map(void *arg, uint64_t container_id, uint64_t lslice,
 		   const struct cfs_piece *pieces, struct cfs_err *err)
 {
 	struct rebuild *b = arg;
-	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_SMAP,
-						      container_id),
-				       lslice, 0 } };
+	const struct cfs_key key = {
+		{ cfs_table_word(CFS_TABLE_SMAP, container_id), lslice, 0 }
+	};
 	struct cfs_smap_rec rec = { .epoch = 0 };
 	struct cfs_smap_rec_disk disk;
 
@@ -227,11 +230,12 @@ static int put_map(void *arg, uint64_t container_id, uint64_t lslice,
 
 static int put_slice(struct rebuild *b, const struct found_slice *s)
 {
-	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_SLICE,
-						      s->device),
-				       s->slice, 0 } };
+	const struct cfs_key key = {
+		{ cfs_table_word(CFS_TABLE_SLICE, s->device), s->slice, 0 }
+	};
 	struct cfs_slice_rec rec = {
-		.use = s->use, .generation = s->generation,
+		.use = s->use,
+		.generation = s->generation,
 	};
 	struct cfs_slice_rec_disk disk;
 
@@ -259,8 +263,9 @@ static int put_missing(struct rebuild *b, struct found *f)
 		(void)snprintf(pool.name, sizeof(pool.name), "%.63s",
 			       label->name);
 		for (size_t i = 0; i < f->slices.count; i++)
-			pool.next_container = CFS_MAX(pool.next_container,
-					f->slices.items[i].container_id + 1);
+			pool.next_container = CFS_MAX(
+				pool.next_container,
+				f->slices.items[i].container_id + 1);
 		cfs_pool_rec_pack(&pool, &pool_disk);
 		r = cfs_tree_put(table_of(b), &key, &pool_disk,
 				 sizeof(pool_disk), NULL, b->err);
@@ -303,7 +308,8 @@ static int fill(struct rebuild *b)
 	return r == 0 ? put_missing(b, f) : r;
 }
 
-/* ---- all of it ------------------------------------------------------------------ */
+/* ---- all of it
+ * ------------------------------------------------------------------ */
 
 static int run(struct rebuild *b, struct found *f, uint32_t epoch,
 	       const struct cfs_place roots[CFS_ROOT_PLACES_MAX])
@@ -319,7 +325,8 @@ static int run(struct rebuild *b, struct found *f, uint32_t epoch,
 	if (r < 0)
 		return r;
 	if (cfs_metavolume_slice_count(b->mv) == 0)
-		return cfs_err_set(b->err, -EUCLEAN, "no slice says that it is"
+		return cfs_err_set(b->err, -EUCLEAN,
+				   "no slice says that it is"
 				   " of the pool's own container");
 	b->config = (struct cfs_container_config){
 		.mv = b->mv,

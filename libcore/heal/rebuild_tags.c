@@ -13,20 +13,20 @@
 #include <stdlib.h>
 
 struct scan {
-	struct rebuild	*b;
-	struct tag_area	area;
-	bool		is_doubtful;
-	uint64_t	vaddr;
-	void		*buf;
+	struct rebuild *b;
+	struct tag_area area;
+	bool is_doubtful;
+	uint64_t vaddr;
+	void *buf;
 };
 
 bool cfs_rebuild_read(struct rebuild *b, uint64_t vaddr,
 		      const struct cfs_tag *tag, void *buf)
 {
-	struct cfs_metavolume *mv = b->c ? cfs_container_metavolume(b->c) :
-					   b->mv;
-	unsigned int readable = cfs_metavolume_readable(mv,
-						cfs_vaddr_lslice(vaddr));
+	struct cfs_metavolume *mv = b->c ? cfs_container_metavolume(b->c)
+					 : b->mv;
+	unsigned int readable = cfs_metavolume_readable(
+		mv, cfs_vaddr_lslice(vaddr));
 
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 		if ((readable & 1u << p) &&
@@ -53,8 +53,9 @@ static int add_data(struct scan *s, const struct cfs_tag *tag)
 		.count = 1,
 		.seq = tag->seq,
 	};
-	struct rebuild_run *last = b->runs.count > 0 ?
-				   &b->runs.items[b->runs.count - 1] : NULL;
+	struct rebuild_run *last = b->runs.count > 0
+					   ? &b->runs.items[b->runs.count - 1]
+					   : NULL;
 
 	b->ino_max = CFS_MAX(b->ino_max, tag->ino);
 	if (s->is_doubtful && !cfs_rebuild_read(b, s->vaddr, tag, s->buf))
@@ -84,8 +85,8 @@ static int add_node(struct scan *s, const struct cfs_tag *tag)
 static int add_log(struct scan *s)
 {
 	struct rebuild *b = s->b;
-	struct cfs_log_extent *last = b->logs.count > 0 ?
-				&b->logs.items[b->logs.count - 1] : NULL;
+	struct cfs_log_extent *last =
+		b->logs.count > 0 ? &b->logs.items[b->logs.count - 1] : NULL;
 	const struct cfs_log_extent one = { s->vaddr, 1 };
 
 	if (last && last->vaddr + last->block_count == s->vaddr) {

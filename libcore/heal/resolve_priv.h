@@ -6,15 +6,15 @@
 
 /* What a record says of a block that we ask about. */
 struct wanted {
-	uint64_t	vaddr;
-	struct cfs_tag	tag;
-	bool		has_csum;
+	uint64_t vaddr;
+	struct cfs_tag tag;
+	bool has_csum;
 };
 
 struct resolve {
-	struct scrub	*s;
+	struct scrub *s;
 	CFS_VEC(struct wanted) wanted;
-	CFS_VEC(struct cfs_healed_node) healed;	/* nodes, to be told */
+	CFS_VEC(struct cfs_healed_node) healed; /* nodes, to be told */
 };
 
 /* What the records say of this block; NULL: nothing. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Tags of a page that are tried both ways: 2^10 checksums of 4 KiB. */
-#define DOUBTS_MAX 10u
+#define DOUBTS_MAX       10u
 /*
  * Bits of a tag's checksum that may have flipped with the page: content that
  * is not the same differs in about half of them.
@@ -35,8 +35,8 @@ static struct cfs_tags_payload_disk *payload_of(struct cfs_page_disk *page)
 
 /* A tag of the page that does not fit the content of its block. */
 struct doubt {
-	uint32_t		index;
-	struct cfs_tag_disk	written, fitting;
+	uint32_t index;
+	struct cfs_tag_disk written, fitting;
 };
 
 /* Returns how many, or more than DOUBTS_MAX. */
@@ -51,8 +51,8 @@ static unsigned int find_doubts(struct cfs_page_disk *page,
 		struct cfs_tag want = salvage->want[i], tag;
 
 		cfs_tag_unpack(&payload->tags[i], &tag);
-		if (!is_known(&want) || (cfs_salvage_is_same(&tag, &want) &&
-					 tag.csum == want.csum))
+		if (!is_known(&want) ||
+		    (cfs_salvage_is_same(&tag, &want) && tag.csum == want.csum))
 			continue;
 		if (count == DOUBTS_MAX)
 			return count + 1;
@@ -97,8 +97,8 @@ static bool prove_by_page(struct cfs_page_disk *page,
 	for (unsigned int set = 1; set < 1u << count; set++) {
 		for (unsigned int i = 0; i < count; i++)
 			payload_of(page)->tags[doubts[i].index] =
-				set & 1u << i ? doubts[i].fitting :
-						doubts[i].written;
+				set & 1u << i ? doubts[i].fitting
+					      : doubts[i].written;
 		if (cfs_page_unpack(page, expect, &header, NULL) == 0) {
 			take_proof(doubts, count, set, salvage);
 			return true;
@@ -125,10 +125,11 @@ static void ask_tags(struct cfs_page_disk *page, struct salvage *salvage)
 		if (tag.csum == want->csum) {
 			salvage->answer[i] = SALVAGE_PROVEN;
 		} else if (cfs_salvage_is_same(&tag, want)) {
-			salvage->answer[i] =
-				__builtin_popcountll(tag.csum ^ want->csum) <=
-				FLIPPED_BITS_MAX ? SALVAGE_PROVEN :
-						   SALVAGE_CONTRADICTED;
+			salvage->answer[i] = __builtin_popcountll(tag.csum ^
+								  want->csum) <=
+							     FLIPPED_BITS_MAX
+						     ? SALVAGE_PROVEN
+						     : SALVAGE_CONTRADICTED;
 			salvage->csum[i] = tag.csum;
 		}
 	}
@@ -140,20 +141,21 @@ int cfs_salvage_group(const struct scrub *s, uint64_t lslice, uint32_t group,
 		      struct salvage *salvage)
 {
 	const struct cfs_page_expect expect = {
-		.kind = CFS_PAGE_TAGS, .any_pool = true, .any_owner = true,
+		.kind = CFS_PAGE_TAGS,
+		.any_pool = true,
+		.any_owner = true,
 		.address = cfs_vaddr(lslice, group),
 	};
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 
 	if (!page)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < 2 * CFS_PIECES_MAX; i++) {
-		uint64_t vaddr = cfs_vaddr(lslice, cfs_geometry_tags_block(
-						s->geo, group, i & 1));
+		uint64_t vaddr = cfs_vaddr(
+			lslice, cfs_geometry_tags_block(s->geo, group, i & 1));
 
-		if (cfs_metavolume_read(s->mv, vaddr, 1, i / 2, page,
-					NULL) < 0)
+		if (cfs_metavolume_read(s->mv, vaddr, 1, i / 2, page, NULL) < 0)
 			continue;
 		if (prove_by_page(page, &expect, salvage))
 			return 0;

@@ -17,18 +17,18 @@
 #include "heal/scrub_priv.h"
 
 enum salvage_answer {
-	SALVAGE_NOTHING,	/* no page says anything of this block */
-	SALVAGE_PROVEN,		/* the content is what was written */
-	SALVAGE_CONTRADICTED,	/* it is not */
+	SALVAGE_NOTHING,      /* no page says anything of this block */
+	SALVAGE_PROVEN,       /* the content is what was written */
+	SALVAGE_CONTRADICTED, /* it is not */
 };
 
-struct salvage {			/* of one group */
+struct salvage { /* of one group */
 	/* In: what a block is by its record, with the checksum of its content;
 	 * of type FREE where that is not known. */
-	struct cfs_tag		want[CFS_TAGS_PER_PAGE];
+	struct cfs_tag want[CFS_TAGS_PER_PAGE];
 	/* Out; and the checksum that was written where it is contradicted. */
-	enum salvage_answer	answer[CFS_TAGS_PER_PAGE];
-	uint64_t		csum[CFS_TAGS_PER_PAGE];
+	enum salvage_answer answer[CFS_TAGS_PER_PAGE];
+	uint64_t csum[CFS_TAGS_PER_PAGE];
 };
 
 /* Ask all pages of the group that can be read.  0 or -ENOMEM. */

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAVE_NS		(5 * CFS_NS_PER_S)
-#define NAP_NS		(100 * CFS_NS_PER_MS)
+#define SAVE_NS (5 * CFS_NS_PER_S)
+#define NAP_NS  (100 * CFS_NS_PER_MS)
 
 static bool wants_stop(const struct scrub *s)
 {
@@ -36,8 +36,7 @@ int cfs_scrub_account(struct scrub *s, uint64_t bytes)
 			return cfs_err_set(s->err, -EINTR, "stopped");
 		if (now >= until)
 			return 0;
-		cfs_clock_sleep_until(s->clock,
-				      CFS_MIN(until, now + NAP_NS));
+		cfs_clock_sleep_until(s->clock, CFS_MIN(until, now + NAP_NS));
 	}
 }
 
@@ -102,10 +101,10 @@ static int tell_healed(struct scrub *s)
 	n = cfs_repair_take_healed(s->c, list);
 	cfs_container_unlock(s->c);
 	for (unsigned int i = 0; i < n && r == 0; i++)
-		r = cfs_scrub_tell_piece(s, list[i].tree_id == CFS_TREE_TABLE ?
-					 "table" : "node", CFS_BAD_CONTENT,
-					 list[i].vaddr, list[i].piece, NULL,
-					 true);
+		r = cfs_scrub_tell_piece(
+			s, list[i].tree_id == CFS_TREE_TABLE ? "table" : "node",
+			CFS_BAD_CONTENT, list[i].vaddr, list[i].piece, NULL,
+			true);
 	return r;
 }
 
@@ -180,9 +179,10 @@ static int scrub_container(struct scrub *s, struct cfs_container *c,
 	/* Stopped or not: what was found is dealt with. */
 	r2 = cfs_scrub_resolve(s);
 	if (r2 == 0)
-		r2 = cfs_scrub_keep_bad(s, r == 0 ? UINT64_MAX :
-				cfs_vaddr(s->rec.cursor_lslice,
-					  s->rec.cursor_block));
+		r2 = cfs_scrub_keep_bad(
+			s, r == 0 ? UINT64_MAX
+				  : cfs_vaddr(s->rec.cursor_lslice,
+					      s->rec.cursor_block));
 	if (r2 == 0 && r == 0)
 		r = cfs_scrub_garbage(s);
 	if (r < 0 && r != -EINTR)
@@ -205,7 +205,7 @@ static bool label_is_good(struct cfs_dev *dev, uint64_t offset_bytes,
 	struct cfs_label label;
 
 	return cfs_dev_read(dev, offset_bytes, page, sizeof(*page), NULL) ==
-	       0 &&
+		       0 &&
 	       cfs_label_unpack(page, offset_bytes, &label, NULL) == 0 &&
 	       label.seq == best->seq;
 }
@@ -214,8 +214,8 @@ static int scrub_label(struct scrub *s, uint32_t index)
 {
 	const struct cfs_devset *set = cfs_pool_devset(s->pool);
 	struct cfs_dev *dev = cfs_devset_dev(set, index);
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_label label;
 	unsigned int bad = 0;
 	int r = 0;
@@ -225,14 +225,14 @@ static int scrub_label(struct scrub *s, uint32_t index)
 	if (!dev)
 		return 0;
 	if (cfs_label_read(dev, &label, &bad, NULL) < 0)
-		label = *cfs_devset_label(set, index);	/* as it was */
+		label = *cfs_devset_label(set, index); /* as it was */
 	for (unsigned int i = 0; i < CFS_LABEL_COPIES && r == 0; i++) {
 		struct trace_place p = {
 			.kind = "label",
 			.cause = cfs_cause_name(CFS_BAD_CONTENT),
 			.device_index = index,
-			.device_offset_bytes =
-				cfs_label_offset_bytes(i, label.size_bytes),
+			.device_offset_bytes = cfs_label_offset_bytes(
+				i, label.size_bytes),
 			.length_bytes = CFS_BLOCK_BYTES,
 		};
 
@@ -285,20 +285,20 @@ static int tell_closed(struct scrub *s, const char *name)
 }
 
 struct listed {
-	uint64_t	id;
-	char		name[CFS_NAME_BYTES];
-	struct cfs_member *m;		/* NULL: cannot be opened */
-	bool		is_away;	/* others serve it */
+	uint64_t id;
+	char name[CFS_NAME_BYTES];
+	struct cfs_member *m; /* NULL: cannot be opened */
+	bool is_away;         /* others serve it */
 };
 
 struct scrub_list {
-	struct scrub	*s;
-	const char	*only;
+	struct scrub *s;
+	const char *only;
 	CFS_VEC(struct listed) items;
 };
 
-static int list_one(void *arg, uint64_t id,
-		    const struct cfs_container_rec *rec, struct cfs_err *err)
+static int list_one(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
 {
 	struct scrub_list *list = arg;
 	struct listed l = { .id = id };
@@ -316,7 +316,7 @@ static uint64_t bytes_of(struct cfs_container *c)
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	unsigned int pieces = (unsigned int)__builtin_popcount(
-				cfs_metavolume_readable(mv, 0));
+		cfs_metavolume_readable(mv, 0));
 	uint64_t blocks;
 
 	cfs_container_lock(c);
@@ -351,8 +351,8 @@ static int scrub_listed(struct scrub *s, struct scrub_list *list)
 
 		if (l->is_away)
 			continue;
-		r = l->m ? scrub_container(s, l->m->container, l->m) :
-			   tell_closed(s, l->name);
+		r = l->m ? scrub_container(s, l->m->container, l->m)
+			 : tell_closed(s, l->name);
 	}
 	return r;
 }
@@ -403,7 +403,10 @@ int cfs_pool_scrub(struct cfs_pool *pool, const char *container,
 		   struct cfs_scrub_result *ret, struct cfs_err *err)
 {
 	struct scrub s = {
-		.pool = pool, .opt = opt, .calls = calls, .result = ret,
+		.pool = pool,
+		.opt = opt,
+		.calls = calls,
+		.result = ret,
 		.clock = calls->clock ? calls->clock : cfs_clock_system(),
 		.err = err,
 	};

@@ -27,28 +27,28 @@
 #include "heal/trace.h"
 
 struct cfs_scrub_options {
-	uint64_t	rate_bytes;	/* a second; 0: no limit */
-	bool		heals;
-	bool		is_full;	/* connectivity too */
-	bool		continues;	/* from the cursor of the last one */
+	uint64_t rate_bytes; /* a second; 0: no limit */
+	bool heals;
+	bool is_full;   /* connectivity too */
+	bool continues; /* from the cursor of the last one */
 };
 struct cfs_scrub_result {
-	uint64_t	read_bytes, verified_blocks;
-	uint64_t	bad_blocks, healed_blocks, left_blocks;
-	uint64_t	skipped_groups;	/* whose tag pages another may write */
-	uint64_t	started_ns, ended_ns;
+	uint64_t read_bytes, verified_blocks;
+	uint64_t bad_blocks, healed_blocks, left_blocks;
+	uint64_t skipped_groups; /* whose tag pages another may write */
+	uint64_t started_ns, ended_ns;
 };
 
 struct cfs_clock;
 
 struct cfs_scrub_calls {
 	cfs_damage_each_fn each;
-	void		*arg;
-	cfs_problem_each_fn problem;	/* is_full: what check finds; or NULL */
-	bool		(*stop)(void *arg);	/* may be NULL */
-	void		(*progress)(void *arg, uint64_t done, uint64_t total);
-	void		*session_arg;	/* for the two */
-	struct cfs_clock *clock;	/* NULL: the system's */
+	void *arg;
+	cfs_problem_each_fn problem; /* is_full: what check finds; or NULL */
+	bool (*stop)(void *arg);     /* may be NULL */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *session_arg;       /* for the two */
+	struct cfs_clock *clock; /* NULL: the system's */
 };
 
 /*

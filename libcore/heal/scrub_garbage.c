@@ -32,19 +32,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DROPS_AT_ONCE	256u
+#define DROPS_AT_ONCE 256u
 
 struct tomb {
-	struct cfs_key	key;
-	uint64_t	ino, offset, end;
-	uint64_t	end_max;	/* of this inode's, up to here */
-	uint64_t	stamp;
-	uint16_t	seq, branch;
-	bool		is_needed;
+	struct cfs_key key;
+	uint64_t ino, offset, end;
+	uint64_t end_max; /* of this inode's, up to here */
+	uint64_t stamp;
+	uint16_t seq, branch;
+	bool is_needed;
 };
 
 struct lineage {
-	uint16_t	branch, parent;
+	uint16_t branch, parent;
 };
 
 /* A group whose page is written anew. */
@@ -54,14 +54,14 @@ struct clearing {
 };
 
 struct garbage {
-	struct scrub	*s;
-	uint64_t	stamp;		/* tombstones are older */
-	CFS_VEC(struct tomb) tombs;	/* by inode and offset */
+	struct scrub *s;
+	uint64_t stamp;             /* tombstones are older */
+	CFS_VEC(struct tomb) tombs; /* by inode and offset */
 	CFS_VEC(struct lineage) branches;
-	bool		is_incomplete;	/* a page was not looked at */
+	bool is_incomplete; /* a page was not looked at */
 
 	/* Of the slice under way. */
-	struct tag_area	area;
+	struct tag_area area;
 	CFS_VEC(struct clearing) clearings;
 };
 
@@ -91,8 +91,10 @@ static int add_record(struct garbage *g, const struct cfs_cursor *cur)
 	if (cur->key.w[0] >> 56 == CFS_TABLE_BRANCH) {
 		r = cfs_branch_rec_unpack(cur->value, cur->value_bytes, &rec,
 					  g->s->err);
-		if (r == 0 && cfs_vec_push(&g->branches, (struct lineage) {
-				branch, (uint16_t)rec.parent }) < 0)
+		if (r == 0 &&
+		    cfs_vec_push(&g->branches,
+				 (struct lineage){ branch,
+						   (uint16_t)rec.parent }) < 0)
 			r = no_memory(g);
 		return r;
 	}
@@ -153,7 +155,7 @@ static uint16_t parent_of(const struct garbage *g, uint16_t branch)
 {
 	size_t lo = 0, hi = g->branches.count;
 
-	while (lo < hi) {	/* in the order of their keys */
+	while (lo < hi) { /* in the order of their keys */
 		size_t mid = lo + (hi - lo) / 2;
 
 		if (g->branches.items[mid].branch < branch)
@@ -161,9 +163,9 @@ static uint16_t parent_of(const struct garbage *g, uint16_t branch)
 		else
 			hi = mid;
 	}
-	return lo < g->branches.count &&
-	       g->branches.items[lo].branch == branch ?
-	       g->branches.items[lo].parent : 0;
+	return lo < g->branches.count && g->branches.items[lo].branch == branch
+		       ? g->branches.items[lo].parent
+		       : 0;
 }
 
 /* Would the tag show, or count, if the tombstone were not there? */
@@ -194,7 +196,7 @@ static bool keeps_some(struct garbage *g, const struct cfs_tag *tag, bool marks)
 
 	if (tag->type != CFS_TAG_DATA)
 		return false;
-	while (lo < hi) {	/* the first behind it */
+	while (lo < hi) { /* the first behind it */
 		const struct tomb *t = &g->tombs.items[lo + (hi - lo) / 2];
 
 		if (t->ino < tag->ino ||
@@ -285,8 +287,7 @@ static void wanted_tags(const struct garbage *g, uint32_t group,
 		struct cfs_tag tag;
 
 		cfs_tag_unpack(&ret[i], &tag);
-		if (tag.type == CFS_TAG_DATA &&
-		    !(kept[i / 64] >> (i % 64) & 1))
+		if (tag.type == CFS_TAG_DATA && !(kept[i / 64] >> (i % 64) & 1))
 			memset(&ret[i], 0, sizeof(ret[i]));
 	}
 }
@@ -357,7 +358,8 @@ static int write_slots(struct garbage *g)
 		struct clearing *cl = &g->clearings.items[i];
 
 		writes[i] = (struct cfs_mv_write){
-			.count = 1, .buf = cl->page,
+			.count = 1,
+			.buf = cl->page,
 		};
 		cfs_group_page(cfs_container_blocks(c), &cl->g,
 			       cfs_container_root(c)->stamp, cl->page,
@@ -380,7 +382,8 @@ static int clear_groups(struct garbage *g)
 	for (size_t i = 0; i < g->clearings.count && r == 0; i++)
 		if (!cfs_repair_hold(g->s->c, g->area.lslice,
 				     g->clearings.items[i].g.index))
-			r = cfs_err_set(g->s->err, -EIO, "a group could not be "
+			r = cfs_err_set(g->s->err, -EIO,
+					"a group could not be "
 					"held");
 	for (unsigned int i = 0; i < 2 && r == 0; i++)
 		r = write_slots(g);
@@ -407,8 +410,7 @@ static bool is_whole(const struct scrub *s, uint64_t lslice,
 	unsigned int readable = cfs_metavolume_readable(s->mv, lslice);
 
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
-		if ((pieces[p].flags & CFS_PIECE_USED) &&
-		    !(readable & 1u << p))
+		if ((pieces[p].flags & CFS_PIECE_USED) && !(readable & 1u << p))
 			return false;
 	return true;
 }
@@ -446,13 +448,12 @@ static int drop_one(struct garbage *g, const struct tomb *t)
 	struct cfs_tombstone_rec_disk disk;
 	struct cfs_tombstone_rec rec;
 	size_t bytes = 0;
-	int r = cfs_container_get(g->s->c, &t->key, &disk, sizeof(disk),
-				  &bytes, g->s->err);
+	int r = cfs_container_get(g->s->c, &t->key, &disk, sizeof(disk), &bytes,
+				  g->s->err);
 
 	if (r == 0)
-		r = cfs_tombstone_rec_unpack(&disk,
-					     CFS_MIN(bytes, sizeof(disk)),
-					     &rec, g->s->err);
+		r = cfs_tombstone_rec_unpack(
+			&disk, CFS_MIN(bytes, sizeof(disk)), &rec, g->s->err);
 	if (r == 0 && rec.stamp == t->stamp)
 		r = cfs_container_del(g->s->c, &t->key, g->s->err);
 	return r == -ENOENT ? 0 : r;
@@ -468,8 +469,8 @@ static int drop_tombs(struct garbage *g)
 		r = cfs_op_begin(c, CFS_OP_FREEING, g->s->err);
 		if (r < 0)
 			return r;
-		for (unsigned int n = 0; n < DROPS_AT_ONCE && r == 0 &&
-		     i < g->tombs.count; i++) {
+		for (unsigned int n = 0;
+		     n < DROPS_AT_ONCE && r == 0 && i < g->tombs.count; i++) {
 			if (g->tombs.items[i].is_needed)
 				continue;
 			r = drop_one(g, &g->tombs.items[i]);
@@ -499,7 +500,8 @@ int cfs_scrub_garbage(struct scrub *s)
 		if (r == 0)
 			r = load_tombs(&g);
 		for (uint64_t l = 0; l < cfs_metavolume_end(s->mv) && r == 0 &&
-		     !g.is_incomplete; l++)
+				     !g.is_incomplete;
+		     l++)
 			r = look_at_slice(&g, l);
 		if (r == 0 && !g.is_incomplete)
 			r = drop_tombs(&g);

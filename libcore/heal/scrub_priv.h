@@ -12,44 +12,44 @@
 
 /* A block that did not verify, and no other piece has it. */
 struct scrub_bad {
-	uint64_t	vaddr;
-	uint32_t	piece_mask;
-	uint32_t	cause;		/* CFS_BAD_* */
-	struct cfs_tag	tag;		/* as its page has it */
-	bool		is_healed;
+	uint64_t vaddr;
+	uint32_t piece_mask;
+	uint32_t cause;     /* CFS_BAD_* */
+	struct cfs_tag tag; /* as its page has it */
+	bool is_healed;
 };
 
 /* A group without a page to believe, or with blocks in use without a tag. */
 struct scrub_group {
-	uint64_t	lslice;
-	uint32_t	group;
-	uint64_t	seq;		/* the highest that was seen */
+	uint64_t lslice;
+	uint32_t group;
+	uint64_t seq; /* the highest that was seen */
 };
 
 struct scrub {
-	struct cfs_pool	*pool;
+	struct cfs_pool *pool;
 	const struct cfs_scrub_options *opt;
 	const struct cfs_scrub_calls *calls;
 	struct cfs_scrub_result *result;
 	struct cfs_clock *clock;
-	struct tracer	*tracer;
-	struct cfs_err	*err;
+	struct tracer *tracer;
+	struct cfs_err *err;
 
 	/* Of the container under way. */
 	struct cfs_container *c;
-	struct cfs_member *m;		/* NULL: the pool's own */
+	struct cfs_member *m; /* NULL: the pool's own */
 	struct cfs_metavolume *mv;
 	const struct cfs_slice_geometry *geo;
-	bool		heals;
+	bool heals;
 	struct cfs_scrub_rec rec;
 	CFS_VEC(struct scrub_bad) bad;
 	CFS_VEC(struct scrub_group) groups;
-	uint64_t	from;		/* vaddrs from here on were looked at */
+	uint64_t from; /* vaddrs from here on were looked at */
 
-	uint64_t	done_bytes, total_bytes;
-	uint64_t	began_ns;	/* of elapsed time */
-	uint64_t	owed_ns;	/* that the reads so far were to take */
-	uint64_t	saved_ns;
+	uint64_t done_bytes, total_bytes;
+	uint64_t began_ns; /* of elapsed time */
+	uint64_t owed_ns;  /* that the reads so far were to take */
+	uint64_t saved_ns;
 };
 
 /* scrub.c */

@@ -97,8 +97,8 @@ static int want_node(struct resolve *v, const struct cfs_node_found *node,
 		     unsigned int copy)
 {
 	struct cfs_tag tag = {
-		.type = node->tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE :
-							  CFS_TAG_NODE,
+		.type = node->tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE
+							: CFS_TAG_NODE,
 		.ino = node->tree_id,
 		.offset = node->number,
 		.stamp = node->ref.stamp,
@@ -221,7 +221,9 @@ static int want_others(struct resolve *v)
 
 	for (unsigned int i = 0; i < 2 * CFS_ROOT_PLACES_MAX && r == 0; i++) {
 		const struct cfs_tag tag = {
-			.type = CFS_TAG_ROOT, .offset = i & 1, .stamp = 1,
+			.type = CFS_TAG_ROOT,
+			.offset = i & 1,
+			.stamp = 1,
 		};
 
 		if (places[i / 2] && is_asked(v->s, places[i / 2] + (i & 1)))
@@ -232,8 +234,10 @@ static int want_others(struct resolve *v)
 
 		for (uint32_t i = 0; i < at->block_count && r == 0; i++) {
 			const struct cfs_tag tag = {
-				.type = CFS_TAG_LOG, .ino = root->log_id,
-				.offset = i % CFS_TAGS_PER_PAGE, .stamp = 1,
+				.type = CFS_TAG_LOG,
+				.ino = root->log_id,
+				.offset = i % CFS_TAGS_PER_PAGE,
+				.stamp = 1,
 			};
 
 			if (is_asked(v->s, at->vaddr + i))
@@ -249,7 +253,9 @@ static int want_client(void *arg, const struct cfs_client_info *info,
 	const struct cfs_client_rec *rec = &info->rec;
 	struct resolve *v = arg;
 	struct cfs_tag tag = {
-		.type = CFS_TAG_LOG, .ino = rec->log_id, .stamp = 1,
+		.type = CFS_TAG_LOG,
+		.ino = rec->log_id,
+		.stamp = 1,
 	};
 	int r = 0;
 
@@ -266,14 +272,14 @@ static int want_client(void *arg, const struct cfs_client_info *info,
 	return r;
 }
 
-const struct wanted *cfs_resolve_wanted(const struct resolve *v,
-					uint64_t vaddr)
+const struct wanted *cfs_resolve_wanted(const struct resolve *v, uint64_t vaddr)
 {
 	const struct wanted key = { .vaddr = vaddr };
 
-	return v->wanted.count == 0 ? NULL :
-	       bsearch(&key, v->wanted.items, v->wanted.count, sizeof(key),
-		       wanted_by_vaddr);
+	return v->wanted.count == 0
+		       ? NULL
+		       : bsearch(&key, v->wanted.items, v->wanted.count,
+				 sizeof(key), wanted_by_vaddr);
 }
 
 /* ---- blocks -------------------------------------------------------------- */
@@ -293,7 +299,7 @@ static int find_stale_tags(struct resolve *v)
 		struct scrub_group g = {
 			.lslice = cfs_vaddr_lslice(b->vaddr),
 			.group = cfs_geometry_group(s->geo,
-						cfs_vaddr_block(b->vaddr)),
+						    cfs_vaddr_block(b->vaddr)),
 		};
 		bool is_known = false;
 
@@ -314,20 +320,20 @@ static int find_stale_tags(struct resolve *v)
 static bool verifies_now(struct scrub *s, const struct scrub_bad *b)
 {
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-	unsigned int readable = cfs_metavolume_readable(s->mv,
-					cfs_vaddr_lslice(b->vaddr));
+	unsigned int readable = cfs_metavolume_readable(
+		s->mv, cfs_vaddr_lslice(b->vaddr));
 	struct cfs_tag tag;
 	bool is_good = buf != NULL;
 
-	if (!buf || cfs_block_tag(cfs_container_blocks(s->c), b->vaddr, &tag,
-				  NULL) < 0)
+	if (!buf ||
+	    cfs_block_tag(cfs_container_blocks(s->c), b->vaddr, &tag, NULL) < 0)
 		return false;
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 		if (readable & 1u << p)
 			is_good &= cfs_metavolume_read(s->mv, b->vaddr, 1, p,
 						       buf, NULL) == 0 &&
-				   cfs_block_is_good(
-					cfs_container_blocks(s->c), &tag, buf);
+				   cfs_block_is_good(cfs_container_blocks(s->c),
+						     &tag, buf);
 	return is_good;
 }
 
@@ -347,10 +353,10 @@ static int tell_bad(struct scrub *s)
 		/* It was the tag that was bad, and that is told. */
 		if (b->is_healed && group_is_lost(s, b->vaddr))
 			continue;
-		r = cfs_scrub_tell_piece(s, cfs_tag_kind_name(b->tag.type),
-				b->cause, b->vaddr,
-				(unsigned int)__builtin_ctz(b->piece_mask),
-				&b->tag, b->is_healed);
+		r = cfs_scrub_tell_piece(
+			s, cfs_tag_kind_name(b->tag.type), b->cause, b->vaddr,
+			(unsigned int)__builtin_ctz(b->piece_mask), &b->tag,
+			b->is_healed);
 	}
 	return r;
 }
@@ -382,9 +388,9 @@ static int tell_nodes(struct resolve *v)
 	for (size_t i = 0; i < v->healed.count && r == 0; i++) {
 		const struct cfs_healed_node *h = &v->healed.items[i];
 
-		r = cfs_scrub_tell_piece(v->s, h->tree_id == CFS_TREE_TABLE ?
-					 "table" : "node", CFS_BAD_CONTENT,
-					 h->vaddr, h->piece, NULL, true);
+		r = cfs_scrub_tell_piece(
+			v->s, h->tree_id == CFS_TREE_TABLE ? "table" : "node",
+			CFS_BAD_CONTENT, h->vaddr, h->piece, NULL, true);
 	}
 	return r;
 }
@@ -405,7 +411,7 @@ int cfs_scrub_resolve(struct scrub *s)
 	r = walk_trees(&v);
 	if (r == 0)
 		r = find_stale_tags(&v);
-	if (r > 0) {		/* all of those groups' blocks are asked for */
+	if (r > 0) { /* all of those groups' blocks are asked for */
 		v.wanted.count = 0;
 		r = walk_trees(&v);
 	}
@@ -453,8 +459,8 @@ static int note_left(struct scrub *s)
 static int is_unreadable(struct scrub *s, const struct bad_entry *b, bool *ret)
 {
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-	unsigned int readable = cfs_metavolume_readable(s->mv,
-						cfs_vaddr_lslice(b->vaddr));
+	unsigned int readable = cfs_metavolume_readable(
+		s->mv, cfs_vaddr_lslice(b->vaddr));
 
 	if (!buf)
 		return cfs_err_set(s->err, -ENOMEM, "out of memory");

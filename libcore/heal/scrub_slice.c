@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_GROUPS	2u
-#define WINDOW_BLOCKS	(WINDOW_GROUPS * CFS_TAGS_PER_PAGE)	/* 1 MiB */
+#define WINDOW_GROUPS 2u
+#define WINDOW_BLOCKS (WINDOW_GROUPS * CFS_TAGS_PER_PAGE) /* 1 MiB */
 
 /* ---- the header ---------------------------------------------------------- */
 
@@ -27,8 +27,8 @@ static bool header_is_good(struct scrub *s, const struct header_place *at,
 {
 	struct cfs_slice_header h;
 
-	return cfs_header_read(cfs_pool_devset(s->pool), at,
-			       want->container_id, &h, NULL) == 0 &&
+	return cfs_header_read(cfs_pool_devset(s->pool), at, want->container_id,
+			       &h, NULL) == 0 &&
 	       h.state == want->state && h.lslice == want->lslice &&
 	       h.piece == want->piece &&
 	       memcmp(h.container_uuid, want->container_uuid, 16) == 0;
@@ -100,10 +100,11 @@ static int scrub_headers(struct scrub *s, uint64_t lslice)
 		    header_is_good(s, &at, &want) ||
 		    !header_look_again(s, &at, &want, &is_healed))
 			continue;
-		r = cfs_scrub_tell_piece(s, "header", CFS_BAD_CONTENT,
-				cfs_vaddr(lslice, cfs_geometry_header_block(
-						s->geo, at.generation & 1)),
-				i, NULL, is_healed);
+		r = cfs_scrub_tell_piece(
+			s, "header", CFS_BAD_CONTENT,
+			cfs_vaddr(lslice, cfs_geometry_header_block(
+						  s->geo, at.generation & 1)),
+			i, NULL, is_healed);
 	}
 	return r;
 }
@@ -111,13 +112,13 @@ static int scrub_headers(struct scrub *s, uint64_t lslice)
 /* ---- blocks -------------------------------------------------------------- */
 
 struct window {
-	uint64_t	lslice;
-	uint32_t	group;		/* the first */
-	uint32_t	start, count;	/* blocks of the slice */
-	uint64_t	used[WINDOW_GROUPS][2];
-	struct cfs_tag	tags[WINDOW_BLOCKS];
-	size_t		first_bad;	/* index in s->bad */
-	uint8_t		*buf;
+	uint64_t lslice;
+	uint32_t group;        /* the first */
+	uint32_t start, count; /* blocks of the slice */
+	uint64_t used[WINDOW_GROUPS][2];
+	struct cfs_tag tags[WINDOW_BLOCKS];
+	size_t first_bad; /* index in s->bad */
+	uint8_t *buf;
 };
 
 static bool is_used(const struct window *w, uint32_t i)
@@ -141,8 +142,8 @@ static int note_group(struct scrub *s, uint64_t lslice, uint32_t group,
 	for (size_t i = s->groups.count; i-- > 0;)
 		if (s->groups.items[i].lslice == lslice &&
 		    s->groups.items[i].group == group) {
-			s->groups.items[i].seq = CFS_MAX(seq,
-						s->groups.items[i].seq);
+			s->groups.items[i].seq = CFS_MAX(
+				seq, s->groups.items[i].seq);
 			return 0;
 		}
 	if (cfs_vec_push(&s->groups, g) < 0)
@@ -160,8 +161,9 @@ static int window_tags(struct scrub *s, const struct tag_area *area,
 	memset(w->used, 0, sizeof(w->used));
 	memset(w->tags, 0, sizeof(w->tags));
 	cfs_container_lock(s->c);
-	for (uint32_t g = 0; g < WINDOW_GROUPS && r == 0 &&
-	     w->group + g < area->group_count; g++) {
+	for (uint32_t g = 0;
+	     g < WINDOW_GROUPS && r == 0 && w->group + g < area->group_count;
+	     g++) {
 		bool is_open = cfs_repair_open_tags(s->c, w->lslice,
 						    w->group + g, open);
 
@@ -187,7 +189,9 @@ static int add_bad(struct scrub *s, const struct window *w, uint64_t vaddr,
 		   const struct cfs_tag *tag)
 {
 	const struct scrub_bad b = {
-		.vaddr = vaddr, .piece_mask = 1u << piece, .cause = cause,
+		.vaddr = vaddr,
+		.piece_mask = 1u << piece,
+		.cause = cause,
 		.tag = *tag,
 	};
 
@@ -206,8 +210,8 @@ static int add_bad(struct scrub *s, const struct window *w, uint64_t vaddr,
 static bool find_copy(struct scrub *s, uint64_t vaddr, unsigned int piece,
 		      const struct cfs_tag *tag, void *buf)
 {
-	unsigned int readable = cfs_metavolume_readable(s->mv,
-						cfs_vaddr_lslice(vaddr));
+	unsigned int readable = cfs_metavolume_readable(
+		s->mv, cfs_vaddr_lslice(vaddr));
 
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 		if (p != piece && (readable & 1u << p) &&
@@ -246,8 +250,8 @@ static bool move_copy(struct scrub *s, uint64_t vaddr,
 	if (!s->heals)
 		return false;
 	if (tag->type == CFS_TAG_DATA)
-		return s->m && cfs_pool_move_block(s->m, vaddr, tag,
-						   NULL) == 0 &&
+		return s->m &&
+		       cfs_pool_move_block(s->m, vaddr, tag, NULL) == 0 &&
 		       cfs_container_commit(s->c, NULL) == 0;
 	cfs_container_lock(s->c);
 	is_done = cfs_repair_move_node(s->c, vaddr, NULL) == 0;
@@ -276,17 +280,18 @@ static int judge_again(struct scrub *s, uint64_t vaddr, unsigned int piece,
 	if (r < 0 || !(used[at / 64] >> (at % 64) & 1))
 		return r;
 	if (cfs_block_tag(cfs_container_blocks(s->c), vaddr, ret_tag, NULL) <
-	    0 || !is_verified_by_tag(ret_tag))
-		return 0;	/* the tag is what is bad: dealt with there */
+		    0 ||
+	    !is_verified_by_tag(ret_tag))
+		return 0; /* the tag is what is bad: dealt with there */
 	r = cfs_metavolume_read(s->mv, vaddr, 1, piece, buf, NULL);
-	if (r == 0 && cfs_block_is_good(cfs_container_blocks(s->c), ret_tag,
-					buf))
+	if (r == 0 &&
+	    cfs_block_is_good(cfs_container_blocks(s->c), ret_tag, buf))
 		return 0;
 	*ret_cause = r < 0 ? CFS_BAD_UNREADABLE : CFS_BAD_CONTENT;
 	*ret = IS_BAD;
 	if (find_copy(s, vaddr, piece, ret_tag, buf))
-		*ret = write_copy(s, vaddr, piece, ret_tag, buf) ?
-		       IS_HEALED : IS_HEALABLE;
+		*ret = write_copy(s, vaddr, piece, ret_tag, buf) ? IS_HEALED
+								 : IS_HEALABLE;
 	return 0;
 }
 
@@ -327,20 +332,20 @@ static int scrub_piece(struct scrub *s, struct window *w, unsigned int piece)
 	}
 	if (first == UINT32_MAX)
 		return 0;
-	is_read = cfs_metavolume_read(s->mv,
-			cfs_vaddr(w->lslice, w->start + first),
-			last - first + 1, piece,
-			w->buf + (size_t)first * CFS_BLOCK_BYTES, NULL) == 0;
-	r = cfs_scrub_account(s, (uint64_t)(last - first + 1) *
-				 CFS_BLOCK_BYTES);
+	is_read = cfs_metavolume_read(
+			  s->mv, cfs_vaddr(w->lslice, w->start + first),
+			  last - first + 1, piece,
+			  w->buf + (size_t)first * CFS_BLOCK_BYTES, NULL) == 0;
+	r = cfs_scrub_account(s,
+			      (uint64_t)(last - first + 1) * CFS_BLOCK_BYTES);
 	for (uint32_t i = first; i <= last && r == 0; i++) {
 		uint8_t *at = w->buf + (size_t)i * CFS_BLOCK_BYTES;
 
 		if (!is_used(w, i) || !is_verified_by_tag(&w->tags[i]))
 			continue;
 		if ((is_read ||
-		     cfs_metavolume_read(s->mv, cfs_vaddr(w->lslice,
-							  w->start + i), 1,
+		     cfs_metavolume_read(s->mv,
+					 cfs_vaddr(w->lslice, w->start + i), 1,
 					 piece, at, NULL) == 0) &&
 		    cfs_block_is_good(cfs_container_blocks(s->c), &w->tags[i],
 				      at)) {
@@ -364,9 +369,8 @@ static int find_untagged(struct scrub *s, const struct tag_area *area,
 		uint32_t in = i % CFS_TAGS_PER_PAGE;
 		int r;
 
-		if (!is_used(w, i) ||
-		    (w->tags[i].type >= CFS_TAG_DATA &&
-		     w->tags[i].type <= CFS_TAG_LOG))
+		if (!is_used(w, i) || (w->tags[i].type >= CFS_TAG_DATA &&
+				       w->tags[i].type <= CFS_TAG_LOG))
 			continue;
 		cfs_container_lock(s->c);
 		r = cfs_repair_used(s->c, w->lslice, group, used, s->err);
@@ -374,10 +378,12 @@ static int find_untagged(struct scrub *s, const struct tag_area *area,
 		if (r == 0 && (used[in / 64] >> (in % 64) & 1) &&
 		    !cfs_scrub_is_written(s, w->lslice, group) &&
 		    (cfs_block_tag(cfs_container_blocks(s->c), vaddr, &tag,
-				   NULL) < 0 || cfs_tag_is_free(&tag)))
+				   NULL) < 0 ||
+		     cfs_tag_is_free(&tag)))
 			r = note_group(s, w->lslice, group,
-				       area->groups[group].best ?
-				       area->groups[group].head.seq : 0);
+				       area->groups[group].best
+					       ? area->groups[group].head.seq
+					       : 0);
 		cfs_container_unlock(s->c);
 		if (r < 0)
 			return r;
@@ -404,8 +410,9 @@ static int scrub_blocks(struct scrub *s, const struct tag_area *area,
 			uint32_t from)
 {
 	CFS_CLEANUP(cfs_freep) struct window *w = calloc(1, sizeof(*w));
-	CFS_CLEANUP(cfs_freep) uint8_t *buf =
-		cfs_dev_buf_alloc((size_t)WINDOW_BLOCKS * CFS_BLOCK_BYTES);
+	CFS_CLEANUP(cfs_freep)
+	uint8_t *buf = cfs_dev_buf_alloc((size_t)WINDOW_BLOCKS *
+					 CFS_BLOCK_BYTES);
 	uint32_t end = s->geo->data_start + s->geo->data_count;
 	int r = 0;
 
@@ -422,8 +429,8 @@ static int scrub_blocks(struct scrub *s, const struct tag_area *area,
 			continue;
 		r = scrub_window(s, area, w);
 		if (r == 0)
-			r = cfs_scrub_save(s, area->lslice,
-					   w->start + w->count, false);
+			r = cfs_scrub_save(s, area->lslice, w->start + w->count,
+					   false);
 	}
 	return r;
 }
@@ -439,10 +446,11 @@ int cfs_scrub_slice(struct scrub *s, uint64_t lslice, uint32_t block)
 	if (r < 0)
 		return r;
 	if (block == 0)
-		r = cfs_scrub_account(s, (uint64_t)2 * area.group_count *
-				CFS_PAGE_BYTES * (unsigned int)
-				__builtin_popcount(cfs_metavolume_readable(
-							s->mv, lslice)));
+		r = cfs_scrub_account(
+			s, (uint64_t)2 * area.group_count * CFS_PAGE_BYTES *
+				   (unsigned int)__builtin_popcount(
+					   cfs_metavolume_readable(s->mv,
+								   lslice)));
 	if (r == 0 && block == 0)
 		r = cfs_scrub_tag_pages(s, &area);
 	if (r == 0)
@@ -471,10 +479,10 @@ static bool root_read(struct scrub *s, uint64_t vaddr, unsigned int piece,
 
 /* Copies of the root that are bad, by place and piece. */
 struct root_copies {
-	uint64_t	vaddr[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
-	unsigned int	piece[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
-	bool		is_healed[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
-	unsigned int	count;
+	uint64_t vaddr[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
+	unsigned int piece[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
+	bool is_healed[CFS_ROOT_PLACES_MAX * CFS_PIECES_MAX];
+	unsigned int count;
 };
 
 static void find_roots(struct scrub *s, struct cfs_page_disk *page,
@@ -485,9 +493,10 @@ static void find_roots(struct scrub *s, struct cfs_page_disk *page,
 	const uint64_t slot = cfs_repair_root_seq(s->c) & 1;
 
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++) {
-		unsigned int readable = places[i] ?
-			cfs_metavolume_readable(s->mv,
-					cfs_vaddr_lslice(places[i])) : 0;
+		unsigned int readable =
+			places[i] ? cfs_metavolume_readable(
+					    s->mv, cfs_vaddr_lslice(places[i]))
+				  : 0;
 
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
 			struct cfs_page head;
@@ -508,10 +517,10 @@ static void find_roots(struct scrub *s, struct cfs_page_disk *page,
 
 int cfs_scrub_roots(struct scrub *s)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *good =
-		cfs_dev_buf_alloc(sizeof(*good));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *good = cfs_dev_buf_alloc(sizeof(*good));
 	struct root_copies bad = { .count = 0 };
 	struct cfs_page head = { .kind = 0 };
 	bool has_good = false;
@@ -526,7 +535,8 @@ int cfs_scrub_roots(struct scrub *s)
 
 		head.address = bad.vaddr[i];
 		cfs_page_pack(&head, good);
-		bad.is_healed[i] = s->heals &&
+		bad.is_healed[i] =
+			s->heals &&
 			cfs_metavolume_write_piece(s->mv, bad.vaddr[i], 1,
 						   bad.piece[i], good,
 						   NULL) == 0 &&

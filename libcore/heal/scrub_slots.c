@@ -5,12 +5,12 @@
  *
  * The page of a group that a living client has on loan is its own: which slot
  * is to hold what nobody else knows, and each may be half written when it is
- * read.  It is counted, and not judged; the blocks that the trees name have their
- * tags in the slot that is not being written, since a slot is written only when
- * the other is durable, and a fold comes behind that.  Where the holder is
- * silent and may come back (a frozen group), a page that stays the same is
- * judged: behind the other piece it is as the holder left it, and counted; what
- * is damaged is told, and left until the holder is gone.
+ * read.  It is counted, and not judged; the blocks that the trees name have
+ * their tags in the slot that is not being written, since a slot is written
+ * only when the other is durable, and a fold comes behind that.  Where the
+ * holder is silent and may come back (a frozen group), a page that stays the
+ * same is judged: behind the other piece it is as the holder left it, and
+ * counted; what is damaged is told, and left until the holder is gone.
  */
 #include "heal/scrub_priv.h"
 
@@ -44,12 +44,12 @@ static bool slot_is_good(const struct tag_slot *ts, uint64_t best,
 
 /* A slot that was bad; told when the lock is given back. */
 struct bad_slot {
-	uint64_t	vaddr;
-	unsigned int	piece;
-	uint32_t	cause;
-	bool		is_healed;
-	bool		is_behind;
-	bool		is_away;
+	uint64_t vaddr;
+	unsigned int piece;
+	uint32_t cause;
+	bool is_healed;
+	bool is_behind;
+	bool is_away;
 };
 
 /*
@@ -64,8 +64,8 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 {
 	const struct tag_group *g = &area->groups[group];
 	const struct tag_slot *ts = &g->slots[piece][slot];
-	const struct cfs_tags_payload_disk *old, *best =
-		(const void *)g->best->payload;
+	const struct cfs_tags_payload_disk *old,
+		*best = (const void *)g->best->payload;
 	uint64_t kept[2] = { 0, 0 };
 	bool is_known = false;
 
@@ -75,15 +75,15 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 		return false;
 	if (cfs_repair_is_away(s->c, area->lslice, group))
 		return true;
-	if (cfs_repair_kept(s->c, area->lslice, group, kept, &is_known,
-			    NULL) < 0)
+	if (cfs_repair_kept(s->c, area->lslice, group, kept, &is_known, NULL) <
+	    0)
 		return false;
 	if (!is_known || !(kept[0] | kept[1]))
 		return true;
 	if (ts->state == TAG_SLOT_NONE)
 		return false;
-	old = (const void *)cfs_tag_area_page(area, piece, slot,
-					      group)->payload;
+	old = (const void *)cfs_tag_area_page(area, piece, slot, group)
+		      ->payload;
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
 		if (kept[i / 64] >> i % 64 & 1 &&
 		    memcmp(&old->tags[i], &best->tags[i],
@@ -100,8 +100,8 @@ static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
 			 uint32_t group, unsigned int piece, unsigned int slot,
 			 struct bad_slot *ret)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	const struct tag_group *g = &area->groups[group];
 	struct cfs_page head = g->head;
 
@@ -113,15 +113,16 @@ static int heal_tag_slot(struct scrub *s, const struct tag_area *area,
 	ret->is_healed = false;
 	ret->is_behind = is_behind(s, area, group, piece, slot);
 	ret->is_away = cfs_repair_is_away(s->c, area->lslice, group);
-	ret->cause = g->slots[piece][slot].state == TAG_SLOT_UNREADABLE ?
-		     CFS_BAD_UNREADABLE : CFS_BAD_CONTENT;
+	ret->cause = g->slots[piece][slot].state == TAG_SLOT_UNREADABLE
+			     ? CFS_BAD_UNREADABLE
+			     : CFS_BAD_CONTENT;
 	memcpy(page, g->best, sizeof(*page));
 	head.seq = slot_seq(g->head.seq, slot);
 	cfs_page_pack(&head, page);
 	if (!s->heals || !cfs_repair_hold(s->c, area->lslice, group))
 		return 0;
-	ret->is_healed = cfs_metavolume_write_piece(s->mv, ret->vaddr, 1,
-						    piece, page, NULL) == 0 &&
+	ret->is_healed = cfs_metavolume_write_piece(s->mv, ret->vaddr, 1, piece,
+						    page, NULL) == 0 &&
 			 cfs_metavolume_flush(s->mv, NULL) == 0;
 	cfs_repair_release(s->c, area->lslice, group);
 	return 0;
@@ -194,8 +195,7 @@ static bool is_anothers(struct scrub *s, const struct tag_area *before,
  * without any good page is left to the resolver, if anything in it is in use.
  */
 static int scrub_group(struct scrub *s, const struct tag_area *now,
-		       uint32_t group,
-		       struct bad_slot ret[2 * CFS_PIECES_MAX],
+		       uint32_t group, struct bad_slot ret[2 * CFS_PIECES_MAX],
 		       unsigned int *ret_count)
 {
 	const struct tag_group *g = &now->groups[group];
@@ -258,8 +258,8 @@ int cfs_scrub_tag_pages(struct scrub *s, const struct tag_area *area)
 			r = look_at_group(s, area, i, bad, &count);
 		cfs_container_unlock(s->c);
 		for (unsigned int k = 0; k < count && r == 0; k++) {
-			if (bad[k].is_behind && (bad[k].is_healed ||
-						 bad[k].is_away || !s->heals))
+			if (bad[k].is_behind &&
+			    (bad[k].is_healed || bad[k].is_away || !s->heals))
 				continue;
 			r = cfs_scrub_tell_piece(s, "tags", bad[k].cause,
 						 bad[k].vaddr, bad[k].piece,

@@ -20,7 +20,8 @@ static int note_bad(struct scrub *s, uint64_t vaddr, const struct cfs_tag *tag)
 		.vaddr = vaddr,
 		.piece_mask = cfs_metavolume_readable(s->mv,
 						      cfs_vaddr_lslice(vaddr)),
-		.cause = CFS_BAD_CONTENT, .tag = *tag,
+		.cause = CFS_BAD_CONTENT,
+		.tag = *tag,
 	};
 
 	for (size_t i = 0; i < s->bad.count; i++)
@@ -58,8 +59,8 @@ static void want_group(struct resolve *v, const struct scrub_group *at,
 	uint32_t start = cfs_geometry_group_start(v->s->geo, at->group);
 
 	for (uint32_t i = 0; i < CFS_TAGS_PER_PAGE; i++) {
-		const struct wanted *w = cfs_resolve_wanted(v,
-					cfs_vaddr(at->lslice, start + i));
+		const struct wanted *w = cfs_resolve_wanted(
+			v, cfs_vaddr(at->lslice, start + i));
 
 		if (used[i / 64] >> (i % 64) & 1 && w)
 			good[i] = want_tag(v->s, w, buf, &salvage->want[i]);
@@ -78,7 +79,7 @@ static int decide_tag(struct scrub *s, const struct wanted *w,
 	if (salvage->answer[index] == SALVAGE_NOTHING) {
 		ret->flags |= CFS_TAG_FLAG_UNVERIFIED;
 	} else if (salvage->answer[index] == SALVAGE_CONTRADICTED) {
-		ret->csum = salvage->csum[index];	/* reads fail */
+		ret->csum = salvage->csum[index]; /* reads fail */
 		return note_bad(s, w->vaddr, ret) < 0 ? -ENOMEM : 0;
 	}
 	return 0;
@@ -87,8 +88,8 @@ static int decide_tag(struct scrub *s, const struct wanted *w,
 /* Both slots of a group that is not open get these tags. */
 static int write_group(struct scrub *s, struct cfs_group *g)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	int r = 0;
 
 	if (!page)
@@ -97,8 +98,7 @@ static int write_group(struct scrub *s, struct cfs_group *g)
 		struct cfs_mv_write w = { .count = 1, .buf = page };
 
 		cfs_group_page(cfs_container_blocks(s->c), g,
-			       cfs_container_root(s->c)->stamp, page,
-			       &w.vaddr);
+			       cfs_container_root(s->c)->stamp, page, &w.vaddr);
 		r = cfs_metavolume_write(s->mv, &w, 1, s->err);
 		if (r == 0)
 			r = cfs_metavolume_flush(s->mv, s->err);
@@ -116,8 +116,8 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 			 bool *ret_is_healed)
 {
 	struct scrub *s = v->s;
-	CFS_CLEANUP(cfs_freep) struct salvage *salvage =
-		calloc(1, sizeof(*salvage));
+	CFS_CLEANUP(cfs_freep)
+	struct salvage *salvage = calloc(1, sizeof(*salvage));
 	CFS_CLEANUP(cfs_freep) struct cfs_group *g = calloc(1, sizeof(*g));
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 	bool is_open = cfs_repair_has_group(s->c, at->lslice, at->group);
@@ -131,8 +131,8 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 
 	if (!salvage || !g || !buf)
 		return cfs_err_set(s->err, -ENOMEM, "out of memory");
-	if (cfs_group_load(cfs_container_blocks(s->c), at->lslice, at->group,
-			   g, NULL) < 0) {
+	if (cfs_group_load(cfs_container_blocks(s->c), at->lslice, at->group, g,
+			   NULL) < 0) {
 		memset(g, 0, sizeof(*g));
 		g->seq = at->seq;
 	}
@@ -140,7 +140,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 	g->index = at->group;
 	r = cfs_repair_used(s->c, at->lslice, at->group, used, s->err);
 	if (r < 0)
-		return r;	/* cppcheck-suppress memleak */
+		return r; /* cppcheck-suppress memleak */
 	want_group(v, at, used, buf, salvage, good);
 	r = cfs_salvage_group(s, at->lslice, at->group, salvage);
 	*ret_is_healed = heals;
@@ -154,7 +154,7 @@ static int rebuild_group(struct resolve *v, const struct scrub_group *at,
 		*ret_is_healed &= good[i];
 		if (!w)
 			continue;
-		tag = w->tag;	/* reads of it say that it is bad */
+		tag = w->tag; /* reads of it say that it is bad */
 		if (good[i])
 			r = decide_tag(s, w, salvage, i, &tag);
 		cfs_tag_pack(&tag, &g->tags[i]);
@@ -187,10 +187,12 @@ int cfs_resolve_groups(struct resolve *v)
 		r = rebuild_group(v, at, &is_healed);
 		cfs_container_unlock(s->c);
 		if (r == 0)
-			r = cfs_scrub_tell_piece(s, "tags", CFS_BAD_TAG,
-				cfs_vaddr(at->lslice, cfs_geometry_tags_block(
-						s->geo, at->group, 0)), 0,
-				NULL, is_healed);
+			r = cfs_scrub_tell_piece(
+				s, "tags", CFS_BAD_TAG,
+				cfs_vaddr(at->lslice,
+					  cfs_geometry_tags_block(
+						  s->geo, at->group, 0)),
+				0, NULL, is_healed);
 	}
 	return r;
 }

@@ -18,8 +18,7 @@ void cfs_tag_area_done(struct tag_area *area)
 
 const struct cfs_page_disk *cfs_tag_area_page(const struct tag_area *area,
 					      unsigned int piece,
-					      unsigned int slot,
-					      uint32_t group)
+					      unsigned int slot, uint32_t group)
 {
 	return (const void *)(area->pages[piece][slot] +
 			      (size_t)group * CFS_PAGE_BYTES);
@@ -82,8 +81,7 @@ static void judge(const struct cfs_metavolume *mv, struct tag_area *area,
 
 /* One slot of all groups of one piece. */
 static int load_slot(struct cfs_metavolume *mv, struct tag_area *area,
-		     unsigned int piece, unsigned int slot,
-		     struct cfs_err *err)
+		     unsigned int piece, unsigned int slot, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(mv);
 	uint64_t vaddr = cfs_vaddr(area->lslice,

@@ -10,32 +10,32 @@
 #include "pool/metavolume.h"
 
 enum tag_slot_state {
-	TAG_SLOT_GONE,		/* no such piece, or its device is missing */
-	TAG_SLOT_NONE,		/* nothing of this life of the slice */
+	TAG_SLOT_GONE, /* no such piece, or its device is missing */
+	TAG_SLOT_NONE, /* nothing of this life of the slice */
 	TAG_SLOT_GOOD,
-	TAG_SLOT_DAMAGED,	/* ours, of this life, and not valid */
+	TAG_SLOT_DAMAGED, /* ours, of this life, and not valid */
 	TAG_SLOT_UNREADABLE,
 };
 
 struct tag_slot {
 	enum tag_slot_state state;
-	uint64_t	seq;		/* GOOD */
+	uint64_t seq; /* GOOD */
 };
 
 struct tag_group {
-	const struct cfs_page_disk *best;	/* NULL: no slot is good */
-	struct cfs_page	head;		/* of the best */
-	bool		is_doubtful;	/* a slot is damaged or unreadable: there
-					 * may have been a newer one */
-	struct tag_slot	slots[CFS_PIECES_MAX][2];
+	const struct cfs_page_disk *best; /* NULL: no slot is good */
+	struct cfs_page head;             /* of the best */
+	bool is_doubtful; /* a slot is damaged or unreadable: there
+			   * may have been a newer one */
+	struct tag_slot slots[CFS_PIECES_MAX][2];
 };
 
 struct tag_area {
-	uint64_t	lslice;
-	uint32_t	generation;
-	uint32_t	group_count;
+	uint64_t lslice;
+	uint32_t generation;
+	uint32_t group_count;
 	struct tag_group *groups;
-	uint8_t		*pages[CFS_PIECES_MAX][2];	/* as read */
+	uint8_t *pages[CFS_PIECES_MAX][2]; /* as read */
 };
 
 void cfs_tag_area_done(struct tag_area *area);

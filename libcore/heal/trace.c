@@ -34,13 +34,12 @@ static const char *kind_outside(const struct cfs_label *label,
 
 /* ---- inside -------------------------------------------------------------- */
 
-static int slice_record(struct cfs_pool *pool, uint32_t device,
-			uint64_t slice, struct cfs_slice_rec *ret,
-			struct cfs_err *err)
+static int slice_record(struct cfs_pool *pool, uint32_t device, uint64_t slice,
+			struct cfs_slice_rec *ret, struct cfs_err *err)
 {
 	struct cfs_container *c0 = cfs_pool_container0(pool);
-	struct cfs_key key = { { cfs_table_word(CFS_TABLE_SLICE, device),
-				 slice, 0 } };
+	struct cfs_key key = { { cfs_table_word(CFS_TABLE_SLICE, device), slice,
+				 0 } };
 	struct cfs_slice_rec_disk disk;
 	size_t bytes = 0;
 	int r;
@@ -52,8 +51,9 @@ static int slice_record(struct cfs_pool *pool, uint32_t device,
 		*ret = (struct cfs_slice_rec){ .use = CFS_SLICE_USE_FREE };
 		return 0;
 	}
-	return r < 0 ? r : cfs_slice_rec_unpack(&disk,
-				CFS_MIN(bytes, sizeof(disk)), ret, err);
+	return r < 0 ? r
+		     : cfs_slice_rec_unpack(&disk, CFS_MIN(bytes, sizeof(disk)),
+					    ret, err);
 }
 
 /* A data block: in use, and as what? */
@@ -88,9 +88,9 @@ static int look_at_block(struct cfs_container *c, uint64_t vaddr,
 	return 0;
 }
 
-static int look_at_slice(struct cfs_pool *pool,
-			 const struct cfs_slice_rec *rec, uint32_t block,
-			 struct trace_place *p, struct cfs_err *err)
+static int look_at_slice(struct cfs_pool *pool, const struct cfs_slice_rec *rec,
+			 uint32_t block, struct trace_place *p,
+			 struct cfs_err *err)
 {
 	struct cfs_container *c = cfs_pool_container0(pool);
 	const struct cfs_slice_geometry *geo;
@@ -112,16 +112,16 @@ static int look_at_slice(struct cfs_pool *pool,
 		 block >= cfs_geometry_tags_block(geo, 0, 1))
 		p->kind = "tags";
 	else
-		p->kind = "free";	/* between the tags and the data */
+		p->kind = "free"; /* between the tags and the data */
 	return 0;
 }
 
 int cfs_pool_trace_at(struct cfs_pool *pool, uint32_t device_index,
-		      uint64_t offset_bytes, cfs_damage_each_fn each,
-		      void *arg, struct cfs_err *err)
+		      uint64_t offset_bytes, cfs_damage_each_fn each, void *arg,
+		      struct cfs_err *err)
 {
-	const struct cfs_label *label =
-		cfs_devset_label(cfs_pool_devset(pool), device_index);
+	const struct cfs_label *label = cfs_devset_label(cfs_pool_devset(pool),
+							 device_index);
 	CFS_CLEANUP(tracer_freep) struct tracer *t = NULL;
 	struct trace_place p = {
 		.cause = "",
@@ -150,8 +150,9 @@ int cfs_pool_trace_at(struct cfs_pool *pool, uint32_t device_index,
 		if (r == 0 && (rec.use == CFS_SLICE_USE_OWNED ||
 			       rec.use == CFS_SLICE_USE_FROZEN))
 			r = look_at_slice(pool, &rec,
-				(uint32_t)(in % label->slice_bytes /
-					   CFS_BLOCK_BYTES), &p, err);
+					  (uint32_t)(in % label->slice_bytes /
+						     CFS_BLOCK_BYTES),
+					  &p, err);
 	}
 	if (r == 0)
 		r = cfs_tracer_tell(t, &p, err);
@@ -179,10 +180,12 @@ static int trace_container(struct tracer *t, struct cfs_container *c,
 		p.kind = cfs_tag_kind_name(b->rec.tag.type);
 		if (!b->is_current)
 			continue;
-		if (!cfs_metavolume_locate(cfs_container_metavolume(c),
-				b->vaddr, b->rec.piece_mask ?
-				(unsigned int)__builtin_ctz(b->rec.piece_mask) :
-				0, &p.device_index, &p.device_offset_bytes))
+		if (!cfs_metavolume_locate(
+			    cfs_container_metavolume(c), b->vaddr,
+			    b->rec.piece_mask ? (unsigned int)__builtin_ctz(
+							b->rec.piece_mask)
+					      : 0,
+			    &p.device_index, &p.device_offset_bytes))
 			continue;
 		r = cfs_tracer_tell(t, &p, err);
 	}
@@ -191,8 +194,8 @@ static int trace_container(struct tracer *t, struct cfs_container *c,
 }
 
 struct trace_all {
-	struct cfs_pool	*pool;
-	struct tracer	*t;
+	struct cfs_pool *pool;
+	struct tracer *t;
 };
 
 static int trace_member(void *arg, uint64_t id,

@@ -13,20 +13,20 @@
 struct tracer;
 
 struct trace_place {
-	const char	*kind;
-	const char	*cause;		/* "" : none */
-	uint32_t	device_index;
-	uint64_t	device_offset_bytes;
-	uint64_t	length_bytes;
-	struct cfs_member *m;		/* NULL: the pool's own, or nobody's */
-	uint64_t	vaddr;		/* for data */
-	struct cfs_tag	tag;		/* for data */
-	bool		is_healed;
+	const char *kind;
+	const char *cause; /* "" : none */
+	uint32_t device_index;
+	uint64_t device_offset_bytes;
+	uint64_t length_bytes;
+	struct cfs_member *m; /* NULL: the pool's own, or nobody's */
+	uint64_t vaddr;       /* for data */
+	struct cfs_tag tag;   /* for data */
+	bool is_healed;
 };
 
 int cfs_tracer_new(struct cfs_pool *pool, cfs_damage_each_fn each, void *arg,
 		   struct tracer **ret, struct cfs_err *err);
-void cfs_tracer_free(struct tracer *t);			/* NULL is allowed */
+void cfs_tracer_free(struct tracer *t); /* NULL is allowed */
 /*
  * Tell one place; no lock held.  Data is told once for each volume that sees
  * it, or as the container's if none does.

@@ -16,37 +16,37 @@
 #include <string.h>
 
 struct trace_branch {
-	uint16_t	id, parent;
-	uint64_t	fork_stamp;
+	uint16_t id, parent;
+	uint64_t fork_stamp;
 };
 
 struct trace_snapshot {
-	size_t		volume;		/* index */
-	uint16_t	branch;
-	uint64_t	stamp;
-	char		name[CFS_NAME_BYTES];
+	size_t volume; /* index */
+	uint16_t branch;
+	uint64_t stamp;
+	char name[CFS_NAME_BYTES];
 };
 
 struct trace_volume {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_volume_rec rec;
 };
 
 struct tracer {
-	struct cfs_pool	*pool;
+	struct cfs_pool *pool;
 	cfs_damage_each_fn each;
-	void		*arg;
+	void *arg;
 
-	struct cfs_member *m;		/* whose these are; NULL: nobody's */
+	struct cfs_member *m; /* whose these are; NULL: nobody's */
 	CFS_VEC(struct trace_volume) volumes;
 	CFS_VEC(struct trace_branch) branches;
 	CFS_VEC(struct trace_snapshot) snapshots;
 
-	struct cfs_damage *now;		/* being made */
-	CFS_VEC(char) names;		/* of its snapshots, 128 bytes each */
-	struct cfs_damage *kept;	/* perhaps the next one joins it */
+	struct cfs_damage *now;  /* being made */
+	CFS_VEC(char) names;     /* of its snapshots, 128 bytes each */
+	struct cfs_damage *kept; /* perhaps the next one joins it */
 	CFS_VEC(char) kept_names;
-	bool		has_kept;
+	bool has_kept;
 };
 
 const char *cfs_cause_name(uint32_t cause)
@@ -139,11 +139,10 @@ static bool joins(const struct tracer *t, const struct cfs_damage *d)
 {
 	const struct cfs_damage *k = t->kept;
 
-	return t->has_kept && d->volume[0] &&
-	       k->kind == d->kind && k->cause == d->cause &&
-	       k->device_index == d->device_index &&
+	return t->has_kept && d->volume[0] && k->kind == d->kind &&
+	       k->cause == d->cause && k->device_index == d->device_index &&
 	       k->device_offset_bytes + k->length_bytes ==
-	       d->device_offset_bytes &&
+		       d->device_offset_bytes &&
 	       k->offset_bytes + k->length_bytes == d->offset_bytes &&
 	       k->is_healed == d->is_healed && k->has_path == d->has_path &&
 	       strcmp(k->container, d->container) == 0 &&
@@ -151,8 +150,8 @@ static bool joins(const struct tracer *t, const struct cfs_damage *d)
 	       strcmp(k->path, d->path) == 0 &&
 	       t->names.count == t->kept_names.count &&
 	       (t->names.count == 0 ||
-		memcmp(t->names.items, t->kept_names.items,
-		       t->names.count) == 0);
+		memcmp(t->names.items, t->kept_names.items, t->names.count) ==
+			0);
 }
 
 /* What stands in t->now goes out, or into what is kept. */
@@ -180,8 +179,7 @@ static int emit(struct tracer *t)
 /* ---- what a container has ------------------------------------------------ */
 
 static int add_snapshot(void *arg, uint64_t stamp,
-			const struct cfs_snapshot_rec *rec,
-			struct cfs_err *err)
+			const struct cfs_snapshot_rec *rec, struct cfs_err *err)
 {
 	struct tracer *t = arg;
 	struct trace_snapshot s = {
@@ -196,8 +194,8 @@ static int add_snapshot(void *arg, uint64_t stamp,
 	return 0;
 }
 
-static int add_volume(void *arg, uint64_t id,
-		      const struct cfs_volume_rec *rec, struct cfs_err *err)
+static int add_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
+		      struct cfs_err *err)
 {
 	struct tracer *t = arg;
 	const struct trace_volume v = { .id = id, .rec = *rec };
@@ -252,8 +250,7 @@ static int load(struct tracer *t, struct cfs_member *m, struct cfs_err *err)
 
 /* ---- who sees it --------------------------------------------------------- */
 
-static const struct trace_branch *branch_of(const struct tracer *t,
-					    uint16_t id)
+static const struct trace_branch *branch_of(const struct tracer *t, uint16_t id)
 {
 	for (size_t i = 0; i < t->branches.count; i++)
 		if (t->branches.items[i].id == id)
@@ -262,9 +259,9 @@ static const struct trace_branch *branch_of(const struct tracer *t,
 }
 
 struct version {
-	uint16_t	branch;
-	uint64_t	ino, offset, vaddr;
-	uint64_t	birth, death;
+	uint16_t branch;
+	uint64_t ino, offset, vaddr;
+	uint64_t birth, death;
 };
 
 /* Was @branch, or an ancestor of it, forked from the version's in its time? */
@@ -313,8 +310,7 @@ static int tell_volume(struct tracer *t, size_t index, const struct version *v,
 	for (size_t i = 0; i < t->snapshots.count; i++) {
 		const struct trace_snapshot *s = &t->snapshots.items[i];
 
-		if (s->volume != index ||
-		    !view_sees(t, s->branch, s->stamp, v))
+		if (s->volume != index || !view_sees(t, s->branch, s->stamp, v))
 			continue;
 		view = (struct cfs_view){ t->m->container, s->branch,
 					  s->stamp };
@@ -332,8 +328,8 @@ static int tell_volume(struct tracer *t, size_t index, const struct version *v,
 	d->has_path = vol->rec.kind == CFS_VOLUME_TREE;
 	d->path[0] = '\0';
 	/* Nothing may name it any more, or the way there may be damaged. */
-	if (d->has_path && !cfs_heal_path(&view, &vol->rec, v->ino, d->path,
-					  sizeof(d->path)))
+	if (d->has_path &&
+	    !cfs_heal_path(&view, &vol->rec, v->ino, d->path, sizeof(d->path)))
 		(void)snprintf(d->path, sizeof(d->path), "inode %llu",
 			       (unsigned long long)v->ino);
 	d->offset_bytes = v->offset * CFS_BLOCK_BYTES;
@@ -357,9 +353,9 @@ static int tell_data(struct tracer *t, const struct trace_place *p,
 
 	if (r == 0) {
 		cfs_container_lock(p->m->container);
-		r = cfs_look_version(p->m->container, v.branch, v.ino,
-				     v.offset, v.vaddr, p->tag.stamp,
-				     p->tag.seq, &v.death, NULL);
+		r = cfs_look_version(p->m->container, v.branch, v.ino, v.offset,
+				     v.vaddr, p->tag.stamp, p->tag.seq,
+				     &v.death, NULL);
 		cfs_container_unlock(p->m->container);
 	}
 	if (r == -ENOMEM)

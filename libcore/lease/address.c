@@ -22,11 +22,13 @@ static int parse_unix(const char *text, const char *path,
 	if (path[0] != '/' || n < 2)
 		return bad(err, text, "the path of a socket is absolute");
 	if (n >= CFS_ADDRESS_PATH_BYTES)
-		return bad(err, text, "the path of a socket has at most 107 "
+		return bad(err, text,
+			   "the path of a socket has at most 107 "
 			   "bytes");
 	for (i = 0; i < n; i++)
 		if ((unsigned char)path[i] <= ' ' || path[i] == 127)
-			return bad(err, text, "the path of a socket has no "
+			return bad(err, text,
+				   "the path of a socket has no "
 				   "blanks");
 	ret->kind = CFS_ADDRESS_UNIX;
 	memcpy(ret->path, path, n + 1);
@@ -43,7 +45,8 @@ static int parse_port(const char *text, const char *digits, uint16_t *ret,
 		return bad(err, text, "a port is a number below 65536");
 	for (i = 0; i < n; i++) {
 		if (digits[i] < '0' || digits[i] > '9')
-			return bad(err, text, "a port is a number below "
+			return bad(err, text,
+				   "a port is a number below "
 				   "65536");
 		value = value * 10 + (unsigned int)(digits[i] - '0');
 	}
@@ -96,10 +99,10 @@ static int parse_tcp(const char *text, const char *rest,
 	ret->kind = CFS_ADDRESS_TCP;
 	memcpy(ret->host, begin, n);
 	ret->host[n] = '\0';
-	if (has_brackets ? inet_pton(AF_INET6, ret->host, &six) != 1 :
-	    looks_like_number(ret->host) ?
-			inet_pton(AF_INET, ret->host, &four) != 1 :
-			!is_host_name(ret->host))
+	if (has_brackets ? inet_pton(AF_INET6, ret->host, &six) != 1
+	    : looks_like_number(ret->host)
+		    ? inet_pton(AF_INET, ret->host, &four) != 1
+		    : !is_host_name(ret->host))
 		return bad(err, text, "no such form of a host");
 	return parse_port(text, end + (has_brackets ? 2 : 1), &ret->port, err);
 }
@@ -126,8 +129,7 @@ char *cfs_address_format(const struct cfs_address *address,
 			 char ret[CFS_ADDRESS_TEXT_BYTES])
 {
 	if (address->kind == CFS_ADDRESS_UNIX)
-		snprintf(ret, CFS_ADDRESS_TEXT_BYTES, "unix:%s",
-			 address->path);
+		snprintf(ret, CFS_ADDRESS_TEXT_BYTES, "unix:%s", address->path);
 	else if (strchr(address->host, ':'))
 		snprintf(ret, CFS_ADDRESS_TEXT_BYTES, "tcp:[%s]:%u",
 			 address->host, (unsigned int)address->port);
@@ -174,8 +176,7 @@ bool cfs_address_is_local(const struct sockaddr *socket)
 }
 
 int cfs_address_resolve(const struct cfs_address *address,
-			struct cfs_address_socket
-				ret[CFS_ADDRESS_SOCKETS_MAX],
+			struct cfs_address_socket ret[CFS_ADDRESS_SOCKETS_MAX],
 			size_t *ret_count, struct cfs_err *err)
 {
 	const struct addrinfo hints = {

@@ -21,17 +21,17 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define CFS_ADDRESS_PATH_BYTES	108u	/* with the NUL, as in sockaddr_un */
-#define CFS_ADDRESS_HOST_BYTES	128u
-#define CFS_ADDRESS_TEXT_BYTES	256u	/* any address as text */
+#define CFS_ADDRESS_PATH_BYTES 108u /* with the NUL, as in sockaddr_un */
+#define CFS_ADDRESS_HOST_BYTES 128u
+#define CFS_ADDRESS_TEXT_BYTES 256u /* any address as text */
 
 enum cfs_address_kind { CFS_ADDRESS_UNIX, CFS_ADDRESS_TCP };
 
 struct cfs_address {
 	enum cfs_address_kind kind;
-	char		path[CFS_ADDRESS_PATH_BYTES];	/* unix */
-	char		host[CFS_ADDRESS_HOST_BYTES];	/* tcp, no brackets */
-	uint16_t	port;				/* tcp */
+	char path[CFS_ADDRESS_PATH_BYTES]; /* unix */
+	char host[CFS_ADDRESS_HOST_BYTES]; /* tcp, no brackets */
+	uint16_t port;                     /* tcp */
 };
 
 /* -EINVAL: @err says what is wrong with @text. */
@@ -50,16 +50,15 @@ int cfs_address_next(const char **at, struct cfs_address *ret,
 /* What sockets take.  Several, if a name stands for several. */
 #define CFS_ADDRESS_SOCKETS_MAX 8u
 struct cfs_address_socket {
-	struct sockaddr_storage	storage;
-	socklen_t		bytes;
+	struct sockaddr_storage storage;
+	socklen_t bytes;
 };
 /*
  * Ask the resolver (may block, for a name).  -EHOSTUNREACH: no such host;
  * -EINVAL.  @ret_count: 1..CFS_ADDRESS_SOCKETS_MAX.
  */
 int cfs_address_resolve(const struct cfs_address *address,
-			struct cfs_address_socket
-				ret[CFS_ADDRESS_SOCKETS_MAX],
+			struct cfs_address_socket ret[CFS_ADDRESS_SOCKETS_MAX],
 			size_t *ret_count, struct cfs_err *err);
 /* A Unix socket, or an address that does not leave this host. */
 bool cfs_address_is_local(const struct sockaddr *socket);

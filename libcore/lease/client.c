@@ -8,8 +8,8 @@
 
 int cfs_lease_client_new(const struct cfs_lease_client_config *config,
 			 const struct cfs_lease_client_ops *ops, void *arg,
-			 struct cfs_clock *clock,
-			 struct cfs_lease_client **ret, struct cfs_err *err)
+			 struct cfs_clock *clock, struct cfs_lease_client **ret,
+			 struct cfs_err *err)
 {
 	struct cfs_lease_client *c;
 
@@ -45,14 +45,13 @@ void cfs_lease_client_free(struct cfs_lease_client *client)
 		return;
 	client_silent_unsend(client);
 	while (!cfs_list_is_empty(&client->calls))
-		client_call_free(client, CFS_CONTAINER_OF(client->calls.next,
-							  struct client_call,
-							  link));
+		client_call_free(client,
+				 CFS_CONTAINER_OF(client->calls.next,
+						  struct client_call, link));
 	CFS_LIST_EACH(l, &client->grants)
-		client_grant_free(CFS_CONTAINER_OF(l, struct client_grant,
-						   link));
+	client_grant_free(CFS_CONTAINER_OF(l, struct client_grant, link));
 	CFS_LIST_EACH(l, &client->tokens)
-		free(CFS_CONTAINER_OF(l, struct cfs_lease, link));
+	free(CFS_CONTAINER_OF(l, struct cfs_lease, link));
 	cfs_hash_done(&client->calls_by_id);
 	cfs_hash_done(&client->calls_by_serial);
 	cfs_hash_done(&client->grants_by_id);
@@ -62,8 +61,8 @@ void cfs_lease_client_free(struct cfs_lease_client *client)
 
 static uint64_t next_message(struct cfs_lease_client *client)
 {
-	return client->ops.next_id ? client->ops.next_id(client->arg) :
-		client->next_id++;
+	return client->ops.next_id ? client->ops.next_id(client->arg)
+				   : client->next_id++;
 }
 
 uint64_t client_message_id(struct cfs_lease_client *client)
@@ -96,9 +95,10 @@ static void hello_send(struct cfs_lease_client *client)
 static void calls_unsend(struct cfs_lease_client *client)
 {
 	client_silent_unsend(client);
-	CFS_LIST_EACH(l, &client->calls) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
 
 		if (call->is_sent)
 			cfs_hash_del(&client->calls_by_id, &call->by_id);
@@ -131,9 +131,10 @@ void cfs_lease_client_disconnected(struct cfs_lease_client *client)
  */
 static void reclaim_all(struct cfs_lease_client *client)
 {
-	CFS_LIST_EACH(l, &client->calls) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
 
 		call->was_sent = false;
 		/* A downgrade is noted in the grant that is reclaimed. */
@@ -144,16 +145,17 @@ static void reclaim_all(struct cfs_lease_client *client)
 		    (call->type == CFS_MSG_LOCK && !call->token))
 			client_call_free(client, call);
 	}
-	CFS_LIST_EACH(l, &client->grants) {
-		struct client_grant *g =
-			CFS_CONTAINER_OF(l, struct client_grant, link);
+	CFS_LIST_EACH(l, &client->grants)
+	{
+		struct client_grant *g = CFS_CONTAINER_OF(
+			l, struct client_grant, link);
 		struct client_call *call;
 
 		g->needs_reclaim = true;
 		g->end_ns = CFS_MIN(g->end_ns, client->period.end_ns);
 		client_grant_unrecall(client, g);
 		call = client_call_new(client, CFS_MSG_RECLAIM);
-		if (call)	/* else it just ends */
+		if (call) /* else it just ends */
 			call->grant = g;
 	}
 }
@@ -163,7 +165,7 @@ static void welcome_take(struct cfs_lease_client *client,
 {
 	uint64_t had_id = client->hello.client_id;
 	bool is_ours = had_id && m->client_id == had_id &&
-		(m->flags & (CFS_WELCOME_KNOWN | CFS_WELCOME_RECLAIM));
+		       (m->flags & (CFS_WELCOME_KNOWN | CFS_WELCOME_RECLAIM));
 
 	if (!is_ours && had_id)
 		client_lose_all(client);
@@ -178,8 +180,7 @@ static void welcome_take(struct cfs_lease_client *client,
 	client->hello.client_id = m->client_id;
 	client->hello.epoch = m->epoch;
 	memcpy(client->hello.secret, m->secret, sizeof(m->secret));
-	client->next_serial = CFS_MAX(client->next_serial,
-				      m->last_serial + 1);
+	client->next_serial = CFS_MAX(client->next_serial, m->last_serial + 1);
 	cfs_period_set(&client->period, m->period_ns, m->drift_ppm);
 }
 
@@ -213,9 +214,8 @@ static void calls_forget(struct cfs_lease_client *client)
 	cfs_list_init(&keep);
 	client_silent_unsend(client);
 	while (!cfs_list_is_empty(&client->calls)) {
-		struct client_call *call = CFS_CONTAINER_OF(client->calls.next,
-							    struct client_call,
-							    link);
+		struct client_call *call = CFS_CONTAINER_OF(
+			client->calls.next, struct client_call, link);
 
 		if (call->type == CFS_MSG_LOCK && call->token) {
 			cfs_list_del(&call->link);
@@ -225,10 +225,9 @@ static void calls_forget(struct cfs_lease_client *client)
 		}
 	}
 	while (!cfs_list_is_empty(&keep))
-		client_call_renumber(client,
-				     CFS_CONTAINER_OF(keep.next,
-						      struct client_call,
-						      link));
+		client_call_renumber(
+			client,
+			CFS_CONTAINER_OF(keep.next, struct client_call, link));
 }
 
 /* Tokens of a lost grant are lost; what was deferred asks anew. */
@@ -236,23 +235,23 @@ static void grants_forget(struct cfs_lease_client *client,
 			  struct cfs_link_node *deferred)
 {
 	while (!cfs_list_is_empty(&client->grants)) {
-		struct client_grant *g = CFS_CONTAINER_OF(client->grants.next,
-							  struct client_grant,
-							  link);
+		struct client_grant *g = CFS_CONTAINER_OF(
+			client->grants.next, struct client_grant, link);
 
-		CFS_LIST_EACH(l, &g->tokens) {
-			struct cfs_lease *token =
-				CFS_CONTAINER_OF(l, struct cfs_lease,
-						 in_grant);
+		CFS_LIST_EACH(l, &g->tokens)
+		{
+			struct cfs_lease *token = CFS_CONTAINER_OF(
+				l, struct cfs_lease, in_grant);
 
 			cfs_list_del(l);
 			token->grant = NULL;
 			token->call = NULL;
 			token->state = CFS_LEASE_LOST;
 		}
-		CFS_LIST_EACH(l, &g->deferred) {
-			CFS_CONTAINER_OF(l, struct cfs_lease,
-					 in_grant)->grant = NULL;
+		CFS_LIST_EACH(l, &g->deferred)
+		{
+			CFS_CONTAINER_OF(l, struct cfs_lease, in_grant)->grant =
+				NULL;
 			cfs_list_del(l);
 			cfs_list_add_tail(deferred, l);
 		}
@@ -279,9 +278,8 @@ void client_lose_all(struct cfs_lease_client *client)
 	if (client->ops.lost)
 		client->ops.lost(client->arg, NULL);
 	while (!cfs_list_is_empty(&deferred)) {
-		struct cfs_lease *token =
-			CFS_CONTAINER_OF(deferred.next, struct cfs_lease,
-					 in_grant);
+		struct cfs_lease *token = CFS_CONTAINER_OF(
+			deferred.next, struct cfs_lease, in_grant);
 
 		cfs_list_del(&token->in_grant);
 		client_token_ask(client, token);
@@ -306,7 +304,7 @@ bool client_check_period(struct cfs_lease_client *client)
 	if (client->period.end_ns == 0 ||
 	    cfs_period_still_runs(client->period.end_ns, client_now(client)))
 		return false;
-	client->hello_id = 0;	/* a WELCOME to the old id is no use now */
+	client->hello_id = 0; /* a WELCOME to the old id is no use now */
 	start_anew(client, "the period of the leases is over");
 	return true;
 }
@@ -334,8 +332,7 @@ static int notice(struct cfs_lease_client *client, uint16_t type,
 }
 
 static int hello_answered(struct cfs_lease_client *client, int status,
-			  struct cfs_wire_get *body,
-			  const struct cfs_err *err)
+			  struct cfs_wire_get *body, const struct cfs_err *err)
 {
 	if (status == 0)
 		return welcome_got(client, body);
@@ -345,8 +342,8 @@ static int hello_answered(struct cfs_lease_client *client, int status,
 	return 0;
 }
 
-int cfs_lease_client_receive(struct cfs_lease_client *client,
-			     const void *msg, size_t bytes)
+int cfs_lease_client_receive(struct cfs_lease_client *client, const void *msg,
+			     size_t bytes)
 {
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_msg_head head;
@@ -361,10 +358,11 @@ int cfs_lease_client_receive(struct cfs_lease_client *client,
 		return head.id == 0 ? notice(client, head.type, &body) : 0;
 	status = cfs_msg_reply_status(&head, body.data, body.bytes, &err);
 	if (head.type == CFS_MSG_HELLO)
-		return head.id == client->hello_id ?
-			hello_answered(client, status, &body, &err) : 0;
+		return head.id == client->hello_id
+			       ? hello_answered(client, status, &body, &err)
+			       : 0;
 	if (!client->is_welcome)
-		return 0;	/* of a connection, or a client, that was */
+		return 0; /* of a connection, or a client, that was */
 	client_silent_arrived(client, head.id);
 	if (status == -ENOTCONN) {
 		start_anew(client, "the manager does not know us any more");
@@ -398,11 +396,12 @@ static uint64_t renew_due_ns(const struct cfs_lease_client *client)
 {
 	uint64_t period_ns = client->period.period_ns;
 	uint64_t end_ns = client->period.end_ns;
-	uint64_t due_ns = end_ns > period_ns / 3 * 2 ?
-		end_ns - period_ns / 3 * 2 : 0;
+	uint64_t due_ns = end_ns > period_ns / 3 * 2
+				  ? end_ns - period_ns / 3 * 2
+				  : 0;
 
-	return CFS_MAX(due_ns, cfs_deadline_add(client->renewed_ns,
-						period_ns / 6));
+	return CFS_MAX(due_ns,
+		       cfs_deadline_add(client->renewed_ns, period_ns / 6));
 }
 
 static void renew_send(struct cfs_lease_client *client, uint64_t now_ns)
@@ -448,8 +447,7 @@ void cfs_lease_client_goodbye(struct cfs_lease_client *client)
 
 bool cfs_lease_client_is_alive(struct cfs_lease_client *client)
 {
-	return cfs_period_still_runs(client->period.end_ns,
-				     client_now(client));
+	return cfs_period_still_runs(client->period.end_ns, client_now(client));
 }
 
 bool cfs_lease_client_is_welcome(const struct cfs_lease_client *client)
@@ -462,8 +460,8 @@ uint64_t cfs_lease_client_id(const struct cfs_lease_client *client)
 	return client->hello.client_id;
 }
 
-const struct cfs_msg_welcome *
-cfs_lease_client_welcome(const struct cfs_lease_client *client)
+const struct cfs_msg_welcome *cfs_lease_client_welcome(
+	const struct cfs_lease_client *client)
 {
 	return &client->welcome;
 }

@@ -36,28 +36,28 @@
 #include "lease/msg.h"
 
 struct cfs_err;
-struct cfs_lease;		/* token */
+struct cfs_lease; /* token */
 struct cfs_lease_client;
 
 enum cfs_lease_state {
-	CFS_LEASE_ASKED	= 1,	/* not granted yet */
-	CFS_LEASE_HELD	= 2,
-	CFS_LEASE_LOST	= 3,	/* only to be released */
-	CFS_LEASE_REFUSED = 4,	/* likewise */
+	CFS_LEASE_ASKED = 1, /* not granted yet */
+	CFS_LEASE_HELD = 2,
+	CFS_LEASE_LOST = 3,    /* only to be released */
+	CFS_LEASE_REFUSED = 4, /* likewise */
 };
 
 struct cfs_lease_client_config {
-	struct cfs_msg_hello hello;	/* identity; client_id, secret, epoch
-					 * set: to return as that client */
-	uint32_t tokens_max;		/* 0: 1 << 20 */
-	uint32_t cached_max;		/* idle grants kept; 0: 4096 */
+	struct cfs_msg_hello hello; /* identity; client_id, secret, epoch
+				     * set: to return as that client */
+	uint32_t tokens_max;        /* 0: 1 << 20 */
+	uint32_t cached_max;        /* idle grants kept; 0: 4096 */
 	/*
 	 * Messages of a connection arrive in the order in which they were
 	 * sent, or it breaks and says so.  Then nothing is answered to what
 	 * gives a lease back: the answer to anything sent behind it tells
 	 * that it has arrived.
 	 */
-	bool	 is_ordered;
+	bool is_ordered;
 };
 
 /* All may be NULL but send. */
@@ -83,8 +83,7 @@ struct cfs_lease_client_ops {
 	 * as no token needs it.
 	 */
 	void (*recall)(void *arg, struct cfs_lease *lease, uint64_t grant_id,
-		       const struct cfs_lock_resource *resource,
-		       uint32_t mode);
+		       const struct cfs_lock_resource *resource, uint32_t mode);
 	/* @lease is lost; NULL: the period is over, all that was held is,
 	 * and what was cached without a token too. */
 	void (*lost)(void *arg, struct cfs_lease *lease);
@@ -103,8 +102,8 @@ struct cfs_lease_client_ops {
 /* @clock outlives the client.  0; -EINVAL, -ENOMEM. */
 int cfs_lease_client_new(const struct cfs_lease_client_config *config,
 			 const struct cfs_lease_client_ops *ops, void *arg,
-			 struct cfs_clock *clock,
-			 struct cfs_lease_client **ret, struct cfs_err *err);
+			 struct cfs_clock *clock, struct cfs_lease_client **ret,
+			 struct cfs_err *err);
 /* Frees the tokens too.  Sends nothing.  NULL is nothing. */
 void cfs_lease_client_free(struct cfs_lease_client *client);
 
@@ -117,8 +116,8 @@ void cfs_lease_client_disconnected(struct cfs_lease_client *client);
  * A message of the owner.  0; -EPROTO: not a lease message, or a broken one:
  * close the connection.
  */
-int cfs_lease_client_receive(struct cfs_lease_client *client,
-			     const void *msg, size_t bytes);
+int cfs_lease_client_receive(struct cfs_lease_client *client, const void *msg,
+			     size_t bytes);
 
 /* Renew, send again, lose what is over.  Returns when to call again. */
 uint64_t cfs_lease_client_tick(struct cfs_lease_client *client);
@@ -135,11 +134,11 @@ void cfs_lease_client_replied(struct cfs_lease_client *client, uint64_t id,
 struct cfs_lease_request {
 	struct cfs_lock_resource resource;
 	uint32_t mode;
-	uint32_t flags;			/* CFS_MSG_LOCK_WAIT, _RECALLABLE */
+	uint32_t flags; /* CFS_MSG_LOCK_WAIT, _RECALLABLE */
 	uint64_t key;
-	uint64_t lender_lease;		/* $CFS_LEASE; 0: none */
-	uint8_t	 lender_secret[CFS_LEASE_SECRET_BYTES];
-	void	 *user;
+	uint64_t lender_lease; /* $CFS_LEASE; 0: none */
+	uint8_t lender_secret[CFS_LEASE_SECRET_BYTES];
+	void *user;
 };
 
 /*
@@ -172,8 +171,7 @@ int cfs_lease_client_change(struct cfs_lease *lease, uint32_t mode, bool wait,
 void cfs_lease_client_change_cancel(struct cfs_lease *lease);
 
 /* What is cached under the recalled grant is durable: it may go. */
-void cfs_lease_client_yield(struct cfs_lease_client *client,
-			    uint64_t grant_id);
+void cfs_lease_client_yield(struct cfs_lease_client *client, uint64_t grant_id);
 
 /* Give back all cached grants that no token uses and nobody has recalled. */
 void cfs_lease_client_drop_cached(struct cfs_lease_client *client);
@@ -187,8 +185,7 @@ void cfs_lease_client_goodbye(struct cfs_lease_client *client);
 /* ---- the two questions ---- */
 
 /* May an access that lasts at most @duration_ns begin now? */
-bool cfs_lease_client_may_start(struct cfs_lease *lease,
-				uint64_t duration_ns);
+bool cfs_lease_client_may_start(struct cfs_lease *lease, uint64_t duration_ns);
 /* Is it held still: may what was read be handed on, a sync acknowledged? */
 bool cfs_lease_client_still_holds(struct cfs_lease *lease);
 /* The same of the client's period as a whole. */
@@ -198,8 +195,8 @@ bool cfs_lease_client_is_alive(struct cfs_lease_client *client);
 
 enum cfs_lease_state cfs_lease_state_of(const struct cfs_lease *lease);
 uint32_t cfs_lease_mode_of(const struct cfs_lease *lease);
-const struct cfs_lock_resource *
-cfs_lease_resource_of(const struct cfs_lease *lease);
+const struct cfs_lock_resource *cfs_lease_resource_of(
+	const struct cfs_lease *lease);
 uint64_t cfs_lease_generation_of(const struct cfs_lease *lease);
 void *cfs_lease_user_of(const struct cfs_lease *lease);
 /* The id of the grant; 0: none.  With the secret: $CFS_LEASE. */
@@ -212,7 +209,7 @@ bool cfs_lease_is_recalled(const struct cfs_lease *lease, uint32_t *ret_mode);
 bool cfs_lease_client_is_welcome(const struct cfs_lease_client *client);
 uint64_t cfs_lease_client_id(const struct cfs_lease_client *client);
 /* What the last WELCOME said; client_id 0: there was none. */
-const struct cfs_msg_welcome *
-cfs_lease_client_welcome(const struct cfs_lease_client *client);
+const struct cfs_msg_welcome *cfs_lease_client_welcome(
+	const struct cfs_lease_client *client);
 /* Elapsed time at which the period ends; 0: none runs. */
 uint64_t cfs_lease_client_ends_ns(const struct cfs_lease_client *client);

@@ -68,8 +68,7 @@ static void call_unlink(struct cfs_lease_client *client,
 	call->serial = 0;
 }
 
-void client_call_free(struct cfs_lease_client *client,
-		      struct client_call *call)
+void client_call_free(struct cfs_lease_client *client, struct client_call *call)
 {
 	if (!call)
 		return;
@@ -97,11 +96,11 @@ static struct client_call *call_by_id(const struct cfs_lease_client *client,
 {
 	uint64_t hash = number_hash(id);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&client->calls_by_id,
-						      hash);
+	for (struct cfs_hash_link *l =
+		     cfs_hash_first(&client->calls_by_id, hash);
 	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, by_id);
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, by_id);
 
 		if (call->id == id)
 			return call;
@@ -109,16 +108,16 @@ static struct client_call *call_by_id(const struct cfs_lease_client *client,
 	return NULL;
 }
 
-static struct client_call *
-call_by_serial(const struct cfs_lease_client *client, uint64_t serial)
+static struct client_call *call_by_serial(const struct cfs_lease_client *client,
+					  uint64_t serial)
 {
 	uint64_t hash = number_hash(serial);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&client->calls_by_serial,
-						      hash);
+	for (struct cfs_hash_link *l =
+		     cfs_hash_first(&client->calls_by_serial, hash);
 	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, by_serial);
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, by_serial);
 
 		if (call->serial == serial)
 			return call;
@@ -144,8 +143,7 @@ static struct cfs_msg_lock lock_body(const struct cfs_lease_request *req,
 	return m;
 }
 
-static void call_pack(const struct client_call *call,
-		      struct cfs_wire_put *put)
+static void call_pack(const struct client_call *call, struct cfs_wire_put *put)
 {
 	struct cfs_msg_lock lock;
 
@@ -158,27 +156,35 @@ static void call_pack(const struct client_call *call,
 	case CFS_MSG_RECLAIM:
 		lock = lock_body(&call->grant->request, call->grant->serial,
 				 false);
-		cfs_msg_reclaim_pack(&(struct cfs_msg_reclaim){
-				.lock = lock, .lease_id = call->grant->id,
-				.generation = call->grant->generation }, put);
+		cfs_msg_reclaim_pack(
+			&(struct cfs_msg_reclaim){
+				.lock = lock,
+				.lease_id = call->grant->id,
+				.generation = call->grant->generation },
+			put);
 		break;
 	case CFS_MSG_CHANGE:
-		cfs_msg_change_pack(&(struct cfs_msg_change){
+		cfs_msg_change_pack(
+			&(struct cfs_msg_change){
 				.lease_id = call->grant->id,
 				.mode = call->mode,
 				.flags = call->flags |
-				(call->was_sent ? CFS_MSG_LOCK_RESENT : 0u),
-				.serial = call->serial }, put);
+					 (call->was_sent ? CFS_MSG_LOCK_RESENT
+							 : 0u),
+				.serial = call->serial },
+			put);
 		break;
 	case CFS_MSG_UNLOCK:
-		cfs_msg_lease_pack(&(struct cfs_msg_lease){
-				.lease_id = call->lease_id }, put);
+		cfs_msg_lease_pack(
+			&(struct cfs_msg_lease){ .lease_id = call->lease_id },
+			put);
 		break;
 	case CFS_MSG_REVOKE:
-		cfs_msg_end_pack(&(struct cfs_msg_end){
-				.lease_id = call->lease_id }, put);
+		cfs_msg_end_pack(
+			&(struct cfs_msg_end){ .lease_id = call->lease_id },
+			put);
 		break;
-	default:		/* GOODBYE: no body */
+	default: /* GOODBYE: no body */
 		break;
 	}
 }
@@ -203,9 +209,8 @@ static void call_send_silently(struct cfs_lease_client *client,
 void client_silent_arrived(struct cfs_lease_client *client, uint64_t id)
 {
 	while (!cfs_list_is_empty(&client->silent)) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(client->silent.next,
-					 struct client_call, link);
+		struct client_call *call = CFS_CONTAINER_OF(
+			client->silent.next, struct client_call, link);
 
 		if (call->id >= id)
 			return;
@@ -223,8 +228,7 @@ void client_silent_unsend(struct cfs_lease_client *client)
 	}
 }
 
-void client_call_send(struct cfs_lease_client *client,
-		      struct client_call *call)
+void client_call_send(struct cfs_lease_client *client, struct client_call *call)
 {
 	struct cfs_wire_put put;
 
@@ -245,8 +249,7 @@ void client_call_send(struct cfs_lease_client *client,
 	cfs_wire_put_init(&put, client->buf, sizeof(client->buf));
 	cfs_msg_begin(&put, call->type, call->id);
 	call_pack(call, &put);
-	cfs_hash_add(&client->calls_by_id, &call->by_id,
-		     number_hash(call->id));
+	cfs_hash_add(&client->calls_by_id, &call->by_id, number_hash(call->id));
 	call->is_sent = true;
 	call->was_sent = true;
 	cfs_msg_end(&put);
@@ -270,9 +273,10 @@ void client_cancel_send(struct cfs_lease_client *client, uint64_t serial)
 static struct client_call *call_unsent(struct cfs_lease_client *client,
 				       bool reclaims)
 {
-	CFS_LIST_EACH(l, &client->calls) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
 
 		if (!call->is_sent &&
 		    (call->type == CFS_MSG_RECLAIM) == reclaims)
@@ -289,11 +293,12 @@ void client_calls_send(struct cfs_lease_client *client)
 	while (client->is_welcome &&
 	       ((call = call_unsent(client, true)) != NULL ||
 		(call = call_unsent(client, false)) != NULL)) {
-		uint64_t cancel = call->type == CFS_MSG_LOCK && !call->token ?
-			call->serial : 0;
+		uint64_t cancel = call->type == CFS_MSG_LOCK && !call->token
+					  ? call->serial
+					  : 0;
 
 		client_call_send(client, call);
-		if (cancel)	/* it was cancelled when nobody listened */
+		if (cancel) /* it was cancelled when nobody listened */
 			client_cancel_send(client, cancel);
 	}
 }
@@ -305,12 +310,13 @@ uint64_t client_calls_tick(struct cfs_lease_client *client, uint64_t now_ns)
 
 	if (!client->is_welcome)
 		return UINT64_MAX;
-	CFS_LIST_EACH(l, &client->calls) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
-		uint64_t due_ns = cfs_deadline_add(call->sent_ns,
-						   call->is_queued ?
-						   period_ns : period_ns / 3);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
+		uint64_t due_ns = cfs_deadline_add(
+			call->sent_ns,
+			call->is_queued ? period_ns : period_ns / 3);
 
 		if (!call->is_sent)
 			continue;
@@ -339,7 +345,7 @@ static void grant_refuse(struct cfs_lease_client *client,
 		return;
 	call = client_call_new(client, CFS_MSG_REVOKE);
 	if (!call)
-		return;		/* it ends with us */
+		return; /* it ends with us */
 	call->lease_id = m->lease_id;
 	client_call_send(client, call);
 }
@@ -391,12 +397,12 @@ void client_reclaim_settle(struct cfs_lease_client *client)
 	    !client->is_welcome)
 		return;
 	CFS_LIST_EACH(l, &client->calls)
-		if (CFS_CONTAINER_OF(l, struct client_call, link)->type ==
-		    CFS_MSG_RECLAIM)
-			return;
+	if (CFS_CONTAINER_OF(l, struct client_call, link)->type ==
+	    CFS_MSG_RECLAIM)
+		return;
 	call = client_call_new(client, CFS_MSG_RECLAIMED);
 	if (!call)
-		return;		/* we are revoked, and come anew */
+		return; /* we are revoked, and come anew */
 	client->is_reclaiming = false;
 	client_call_send(client, call);
 }
@@ -478,7 +484,8 @@ int client_reply(struct cfs_lease_client *client,
 	struct client_call *call = call_by_id(client, head->id);
 	struct cfs_msg_grant m = { .lease_id = 0 };
 	bool has_grant = head->type == CFS_MSG_LOCK ||
-		head->type == CFS_MSG_CHANGE || head->type == CFS_MSG_RECLAIM;
+			 head->type == CFS_MSG_CHANGE ||
+			 head->type == CFS_MSG_RECLAIM;
 
 	if (status == 0 && has_grant) {
 		if (cfs_msg_grant_unpack(body, &m, NULL) < 0)

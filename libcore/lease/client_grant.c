@@ -22,9 +22,12 @@ static uint64_t id_hash(uint64_t id)
 
 static uint64_t place_hash(const struct cfs_lease_request *req)
 {
-	return cfs_hash_mix(cfs_hash_mix(cfs_hash_mix(cfs_hash_mix(13,
-			req->resource.container), req->resource.volume),
-			req->resource.ino), req->key);
+	return cfs_hash_mix(
+		cfs_hash_mix(
+			cfs_hash_mix(cfs_hash_mix(13, req->resource.container),
+				     req->resource.volume),
+			req->resource.ino),
+		req->key);
 }
 
 struct client_grant *client_grant_new(void)
@@ -57,8 +60,7 @@ void client_grant_free(struct client_grant *grant)
 void client_grant_add(struct cfs_lease_client *client,
 		      struct client_grant *grant)
 {
-	cfs_hash_add(&client->grants_by_id, &grant->by_id,
-		     id_hash(grant->id));
+	cfs_hash_add(&client->grants_by_id, &grant->by_id, id_hash(grant->id));
 	cfs_hash_add(&client->grants_by_place, &grant->by_place,
 		     place_hash(&grant->request));
 	cfs_list_add_tail(&client->grants, &grant->link);
@@ -69,11 +71,11 @@ struct client_grant *client_grant_find(struct cfs_lease_client *client,
 {
 	uint64_t hash = id_hash(id);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&client->grants_by_id,
-						      hash);
+	for (struct cfs_hash_link *l =
+		     cfs_hash_first(&client->grants_by_id, hash);
 	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct client_grant *g =
-			CFS_CONTAINER_OF(l, struct client_grant, by_id);
+		struct client_grant *g = CFS_CONTAINER_OF(
+			l, struct client_grant, by_id);
 
 		if (g->id == id)
 			return g;
@@ -108,9 +110,10 @@ void client_grant_unlink(struct cfs_lease_client *client,
 		client_call_free(client, grant->call);
 	if (!grant->needs_reclaim)
 		return;
-	CFS_LIST_EACH(l, &client->calls) {
-		struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
 
 		if (call->type == CFS_MSG_RECLAIM && call->grant == grant)
 			client_call_free(client, call);
@@ -132,8 +135,8 @@ static bool may_use(const struct cfs_lease_client *client,
 		return true;
 	now_ns = client_now(client);
 	return !cfs_list_is_empty(&g->tokens) &&
-		now_ns - g->recalled_ns <
-		client->period.period_ns / RECALLED_USE_PART;
+	       now_ns - g->recalled_ns <
+		       client->period.period_ns / RECALLED_USE_PART;
 }
 
 struct client_grant *client_grant_cached(struct cfs_lease_client *client,
@@ -155,11 +158,10 @@ struct client_grant *client_grant_cached(struct cfs_lease_client *client,
 			whole.resource.volume = 0;
 		hash = place_hash(&whole);
 		for (struct cfs_hash_link *l =
-		     cfs_hash_first(&client->grants_by_place, hash);
+			     cfs_hash_first(&client->grants_by_place, hash);
 		     l; l = cfs_hash_skip(l->next, hash)) {
-			struct client_grant *g =
-				CFS_CONTAINER_OF(l, struct client_grant,
-						 by_place);
+			struct client_grant *g = CFS_CONTAINER_OF(
+				l, struct client_grant, by_place);
 			const struct cfs_lease_request *r = &g->request;
 
 			if (!(r->flags & CFS_MSG_LOCK_RECALLABLE) ||
@@ -187,9 +189,10 @@ static bool is_perhaps_reclaimed(const struct cfs_lease_client *client,
 {
 	if (!grant->needs_reclaim)
 		return false;
-	CFS_LIST_EACH(l, &client->calls) {
-		const struct client_call *call =
-			CFS_CONTAINER_OF(l, struct client_call, link);
+	CFS_LIST_EACH(l, &client->calls)
+	{
+		const struct client_call *call = CFS_CONTAINER_OF(
+			l, struct client_call, link);
 
 		if (call->type == CFS_MSG_RECLAIM && call->grant == grant)
 			return call->was_sent;
@@ -200,11 +203,11 @@ static bool is_perhaps_reclaimed(const struct cfs_lease_client *client,
 /* ---- back ---------------------------------------------------------------- */
 
 /* Those that were put behind @grant, which goes or got weaker. */
-static void deferred_take(struct client_grant *grant,
-			  struct cfs_link_node *ret)
+static void deferred_take(struct client_grant *grant, struct cfs_link_node *ret)
 {
 	cfs_list_init(ret);
-	CFS_LIST_EACH(l, &grant->deferred) {
+	CFS_LIST_EACH(l, &grant->deferred)
+	{
 		CFS_CONTAINER_OF(l, struct cfs_lease, in_grant)->grant = NULL;
 		cfs_list_del(l);
 		cfs_list_add_tail(ret, l);
@@ -215,9 +218,8 @@ static void deferred_ask(struct cfs_lease_client *client,
 			 struct cfs_link_node *deferred)
 {
 	while (!cfs_list_is_empty(deferred)) {
-		struct cfs_lease *token =
-			CFS_CONTAINER_OF(deferred->next, struct cfs_lease,
-					 in_grant);
+		struct cfs_lease *token = CFS_CONTAINER_OF(
+			deferred->next, struct cfs_lease, in_grant);
 
 		cfs_list_del(&token->in_grant);
 		client_token_ask(client, token);
@@ -252,7 +254,7 @@ static void grant_downgrade(struct cfs_lease_client *client,
 	struct cfs_link_node deferred;
 
 	if (!call)
-		return;		/* it stays recalled, and is taken */
+		return; /* it stays recalled, and is taken */
 	deferred_take(grant, &deferred);
 	call->grant = grant;
 	call->mode = grant->recall_mode;
@@ -274,9 +276,9 @@ void client_grant_try_yield(struct cfs_lease_client *client,
 	if (!grant->is_recalled || !grant->is_yielded || grant->call)
 		return;
 	CFS_LIST_EACH(l, &grant->tokens)
-		used = cfs_lock_mode_join(used,
-				CFS_CONTAINER_OF(l, struct cfs_lease,
-						 in_grant)->request.mode);
+	used = cfs_lock_mode_join(
+		used,
+		CFS_CONTAINER_OF(l, struct cfs_lease, in_grant)->request.mode);
 	if (!cfs_lock_mode_covers(grant->recall_mode, used))
 		return;
 	if (grant->recall_mode == CFS_LOCK_NONE)
@@ -303,14 +305,13 @@ void client_grant_unused(struct cfs_lease_client *client,
 	}
 	grant_set_idle(client, grant, true);
 	if (client->idle_count > client->config.cached_max)
-		client_grant_give_back(client,
-				       CFS_CONTAINER_OF(client->idle.next,
-							struct client_grant,
-							idle));
+		client_grant_give_back(
+			client, CFS_CONTAINER_OF(client->idle.next,
+						 struct client_grant, idle));
 }
 
-void client_token_held(struct cfs_lease_client *client,
-		       struct cfs_lease *token, struct client_grant *grant)
+void client_token_held(struct cfs_lease_client *client, struct cfs_lease *token,
+		       struct client_grant *grant)
 {
 	grant_set_idle(client, grant, false);
 	token->grant = grant;
@@ -323,9 +324,10 @@ void client_token_held(struct cfs_lease_client *client,
 
 static struct cfs_lease *token_to_tell(struct client_grant *grant)
 {
-	CFS_LIST_EACH(l, &grant->tokens) {
-		struct cfs_lease *token =
-			CFS_CONTAINER_OF(l, struct cfs_lease, in_grant);
+	CFS_LIST_EACH(l, &grant->tokens)
+	{
+		struct cfs_lease *token = CFS_CONTAINER_OF(l, struct cfs_lease,
+							   in_grant);
 
 		if (token->is_to_be_told)
 			return token;
@@ -347,8 +349,7 @@ static void tell_recall(struct cfs_lease_client *client,
 		return;
 	}
 	CFS_LIST_EACH(l, &grant->tokens)
-		CFS_CONTAINER_OF(l, struct cfs_lease,
-				 in_grant)->is_to_be_told = true;
+	CFS_CONTAINER_OF(l, struct cfs_lease, in_grant)->is_to_be_told = true;
 	while ((grant = client_grant_find(client, id)) != NULL &&
 	       (token = token_to_tell(grant)) != NULL) {
 		token->is_to_be_told = false;
@@ -412,9 +413,10 @@ void client_grant_lose(struct cfs_lease_client *client,
 	client_grant_unlink(client, grant);
 	cfs_list_init(&lost);
 	deferred_take(grant, &deferred);
-	CFS_LIST_EACH(l, &grant->tokens) {
-		struct cfs_lease *token =
-			CFS_CONTAINER_OF(l, struct cfs_lease, in_grant);
+	CFS_LIST_EACH(l, &grant->tokens)
+	{
+		struct cfs_lease *token = CFS_CONTAINER_OF(l, struct cfs_lease,
+							   in_grant);
 
 		token->grant = NULL;
 		token->state = CFS_LEASE_LOST;
@@ -428,9 +430,8 @@ void client_grant_lose(struct cfs_lease_client *client,
 		client_call_send(client, revoke);
 	}
 	while (!cfs_list_is_empty(&lost)) {
-		struct cfs_lease *token = CFS_CONTAINER_OF(lost.next,
-							   struct cfs_lease,
-							   in_grant);
+		struct cfs_lease *token = CFS_CONTAINER_OF(
+			lost.next, struct cfs_lease, in_grant);
 
 		cfs_list_del(&token->in_grant);
 		if (client->ops.lost)
@@ -445,9 +446,10 @@ static struct client_grant *grant_over(struct cfs_lease_client *client,
 				       uint64_t now_ns, uint64_t *next_ns)
 {
 	*next_ns = UINT64_MAX;
-	CFS_LIST_EACH(l, &client->grants) {
-		struct client_grant *g =
-			CFS_CONTAINER_OF(l, struct client_grant, link);
+	CFS_LIST_EACH(l, &client->grants)
+	{
+		struct client_grant *g = CFS_CONTAINER_OF(
+			l, struct client_grant, link);
 
 		if (!cfs_period_still_runs(g->end_ns, now_ns))
 			return g;

@@ -7,9 +7,8 @@
 
 #include "base/bits.h"
 
-void client_token_done(struct cfs_lease_client *client,
-		       struct cfs_lease *token, int status,
-		       const struct cfs_err *err)
+void client_token_done(struct cfs_lease_client *client, struct cfs_lease *token,
+		       int status, const struct cfs_err *err)
 {
 	if (client->ops.done && !token->is_quiet)
 		client->ops.done(client->arg, token, status, err);
@@ -27,8 +26,7 @@ void client_token_refused(struct cfs_lease_client *client,
 	client_token_done(client, token, status, err);
 }
 
-void client_token_ask(struct cfs_lease_client *client,
-		      struct cfs_lease *token)
+void client_token_ask(struct cfs_lease_client *client, struct cfs_lease *token)
 {
 	struct cfs_err err = CFS_ERR_INIT;
 	struct client_call *call = NULL;
@@ -121,7 +119,7 @@ void cfs_lease_client_release(struct cfs_lease *token)
 	} else if (call) {
 		uint64_t id;
 
-		assert(grant);	/* a change is of what is held */
+		assert(grant); /* a change is of what is held */
 		id = grant->id;
 		client_cancel_send(client, call->serial);
 		grant = client_grant_find(client, id);
@@ -145,7 +143,7 @@ static void change_down(struct cfs_lease_client *client,
 	}
 	call = client_call_new(client, CFS_MSG_CHANGE);
 	if (!call)
-		return;		/* more is held than is needed */
+		return; /* more is held than is needed */
 	call->grant = grant;
 	call->mode = mode;
 	grant->call = call;
@@ -198,8 +196,7 @@ void cfs_lease_client_change_cancel(struct cfs_lease *token)
 		client_cancel_send(token->client, token->call->serial);
 }
 
-void cfs_lease_client_yield(struct cfs_lease_client *client,
-			    uint64_t grant_id)
+void cfs_lease_client_yield(struct cfs_lease_client *client, uint64_t grant_id)
 {
 	struct client_grant *grant = client_grant_find(client, grant_id);
 
@@ -212,10 +209,9 @@ void cfs_lease_client_yield(struct cfs_lease_client *client,
 void cfs_lease_client_drop_cached(struct cfs_lease_client *client)
 {
 	while (!cfs_list_is_empty(&client->idle))
-		client_grant_give_back(client,
-				       CFS_CONTAINER_OF(client->idle.next,
-							struct client_grant,
-							idle));
+		client_grant_give_back(
+			client, CFS_CONTAINER_OF(client->idle.next,
+						 struct client_grant, idle));
 }
 
 /* ---- the two questions --------------------------------------------------- */
@@ -228,16 +224,15 @@ static uint64_t token_end_ns(const struct cfs_lease *token)
 bool cfs_lease_client_may_start(struct cfs_lease *token, uint64_t duration_ns)
 {
 	return token->state == CFS_LEASE_HELD &&
-		cfs_period_may_start(&token->client->period,
-				     token_end_ns(token),
-				     client_now(token->client), duration_ns);
+	       cfs_period_may_start(&token->client->period, token_end_ns(token),
+				    client_now(token->client), duration_ns);
 }
 
 bool cfs_lease_client_still_holds(struct cfs_lease *token)
 {
 	return token->state == CFS_LEASE_HELD &&
-		cfs_period_still_runs(token_end_ns(token),
-				      client_now(token->client));
+	       cfs_period_still_runs(token_end_ns(token),
+				     client_now(token->client));
 }
 
 /* ---- looking ------------------------------------------------------------- */
@@ -252,8 +247,8 @@ uint32_t cfs_lease_mode_of(const struct cfs_lease *token)
 	return token->request.mode;
 }
 
-const struct cfs_lock_resource *
-cfs_lease_resource_of(const struct cfs_lease *token)
+const struct cfs_lock_resource *cfs_lease_resource_of(
+	const struct cfs_lease *token)
 {
 	return &token->request.resource;
 }
@@ -278,8 +273,7 @@ void cfs_lease_name_of(const struct cfs_lease *token,
 {
 	ret->client_id = token->client->welcome.client_id;
 	ret->lease_id = cfs_lease_grant_of(token);
-	memcpy(ret->secret, token->client->welcome.secret,
-	       sizeof(ret->secret));
+	memcpy(ret->secret, token->client->welcome.secret, sizeof(ret->secret));
 }
 
 bool cfs_lease_is_recalled(const struct cfs_lease *token, uint32_t *ret_mode)

@@ -20,83 +20,83 @@
 #include "lease/period.h"
 
 struct client_call {
-	struct cfs_link_node link;	/* client->calls, by serial */
-	struct cfs_hash_link by_id;	/* if is_sent */
+	struct cfs_link_node link;  /* client->calls, by serial */
+	struct cfs_hash_link by_id; /* if is_sent */
 	struct cfs_hash_link by_serial;
 	uint16_t type;
 	uint64_t serial;
-	uint64_t id;			/* of the last message; in silent: of
-					 * the one before it */
+	uint64_t id; /* of the last message; in silent: of
+		      * the one before it */
 	uint64_t sent_ns;
-	bool	 is_sent;		/* on this connection, id counts */
-	bool	 was_sent;		/* on any: send it as RESENT */
-	bool	 is_queued;		/* the owner said so */
-	struct cfs_lease *token;	/* LOCK, CHANGE: who asked, or NULL */
-	struct client_grant *grant;	/* LOCK: in reserve; else: which */
-	uint64_t lease_id;		/* UNLOCK, REVOKE */
-	uint32_t mode, flags;		/* CHANGE */
+	bool is_sent;               /* on this connection, id counts */
+	bool was_sent;              /* on any: send it as RESENT */
+	bool is_queued;             /* the owner said so */
+	struct cfs_lease *token;    /* LOCK, CHANGE: who asked, or NULL */
+	struct client_grant *grant; /* LOCK: in reserve; else: which */
+	uint64_t lease_id;          /* UNLOCK, REVOKE */
+	uint32_t mode, flags;       /* CHANGE */
 };
 
 struct client_grant {
 	struct cfs_hash_link by_id;
-	struct cfs_hash_link by_place;	/* container, volume, ino, key */
-	struct cfs_link_node link;	/* client->grants */
-	struct cfs_link_node idle;	/* client->idle, the oldest first */
+	struct cfs_hash_link by_place; /* container, volume, ino, key */
+	struct cfs_link_node link;     /* client->grants */
+	struct cfs_link_node idle;     /* client->idle, the oldest first */
 	struct cfs_link_node tokens;
-	struct cfs_link_node deferred;	/* tokens that ask behind it */
-	struct client_call *unlock;	/* in reserve */
-	struct client_call *call;	/* CHANGE or RECLAIM under way */
-	uint64_t id;			/* 0: not granted yet */
+	struct cfs_link_node deferred; /* tokens that ask behind it */
+	struct client_call *unlock;    /* in reserve */
+	struct client_call *call;      /* CHANGE or RECLAIM under way */
+	uint64_t id;                   /* 0: not granted yet */
 	uint64_t generation;
 	uint64_t serial;
 	struct cfs_lease_request request; /* its mode: as granted */
-	uint64_t end_ns;		/* UINT64_MAX: with the period */
+	uint64_t end_ns;                  /* UINT64_MAX: with the period */
 	uint64_t recalled_ns;
 	uint32_t recall_mode;
-	bool	 is_recalled, is_yielded;
-	bool	 needs_reclaim;
+	bool is_recalled, is_yielded;
+	bool needs_reclaim;
 };
 
 struct cfs_lease {
 	struct cfs_lease_client *client;
-	struct cfs_link_node link;	/* client->tokens */
-	struct cfs_link_node in_grant;	/* tokens or deferred of it */
+	struct cfs_link_node link;     /* client->tokens */
+	struct cfs_link_node in_grant; /* tokens or deferred of it */
 	struct client_grant *grant;
-	struct client_call *call;	/* LOCK, or CHANGE */
+	struct client_call *call; /* LOCK, or CHANGE */
 	struct cfs_lease_request request;
 	enum cfs_lease_state state;
-	int	 refused;		/* status, while is_quiet */
-	struct cfs_err *err;		/* the caller's, while is_quiet */
-	bool	 is_deferred;
-	bool	 is_quiet;		/* done is not to be called */
-	bool	 is_to_be_told;		/* of a recall */
+	int refused;         /* status, while is_quiet */
+	struct cfs_err *err; /* the caller's, while is_quiet */
+	bool is_deferred;
+	bool is_quiet;      /* done is not to be called */
+	bool is_to_be_told; /* of a recall */
 };
 
 struct cfs_lease_client {
 	struct cfs_lease_client_config config;
 	struct cfs_lease_client_ops ops;
-	void	 *arg;
+	void *arg;
 	struct cfs_clock *clock;
 	struct cfs_period period;
-	struct cfs_msg_hello hello;	/* with our id and secret, if any */
+	struct cfs_msg_hello hello; /* with our id and secret, if any */
 	struct cfs_msg_welcome welcome;
-	bool	 is_connected, is_welcome;
-	bool	 is_reclaiming;		/* RECLAIMED is to be said */
-	bool	 has_missed_reclaim;	/* and may not be, ever: what was
-					 * written under that lease has to be
-					 * sealed with all of ours */
+	bool is_connected, is_welcome;
+	bool is_reclaiming;      /* RECLAIMED is to be said */
+	bool has_missed_reclaim; /* and may not be, ever: what was
+				  * written under that lease has to be
+				  * sealed with all of ours */
 	uint64_t hello_id, hello_ns;
-	uint64_t renewed_ns;		/* when a RENEW was last sent */
+	uint64_t renewed_ns; /* when a RENEW was last sent */
 	uint64_t next_id, next_serial;
-	uint64_t sent_serial;		/* the highest that was sent */
-	uint64_t last_id;		/* of the last message but UNLOCKs */
+	uint64_t sent_serial; /* the highest that was sent */
+	uint64_t last_id;     /* of the last message but UNLOCKs */
 	struct cfs_link_node tokens, grants, idle, calls;
-	struct cfs_link_node silent;	/* UNLOCKs on this connection that
-					 * nobody answers, in their order */
+	struct cfs_link_node silent; /* UNLOCKs on this connection that
+				      * nobody answers, in their order */
 	struct cfs_hash calls_by_id, calls_by_serial;
 	struct cfs_hash grants_by_id, grants_by_place;
 	uint32_t token_count, idle_count;
-	uint8_t	 buf[CFS_MSG_HEAD_BYTES + 1024];
+	uint8_t buf[CFS_MSG_HEAD_BYTES + 1024];
 };
 
 static inline uint64_t client_now(const struct cfs_lease_client *client)
@@ -187,15 +187,13 @@ uint64_t client_grants_tick(struct cfs_lease_client *client, uint64_t now_ns);
 
 /* client_lease.c */
 
-void client_token_held(struct cfs_lease_client *client,
-		       struct cfs_lease *token, struct client_grant *grant);
+void client_token_held(struct cfs_lease_client *client, struct cfs_lease *token,
+		       struct client_grant *grant);
 /* done, unless it is not wanted. */
-void client_token_done(struct cfs_lease_client *client,
-		       struct cfs_lease *token, int status,
-		       const struct cfs_err *err);
+void client_token_done(struct cfs_lease_client *client, struct cfs_lease *token,
+		       int status, const struct cfs_err *err);
 void client_token_refused(struct cfs_lease_client *client,
 			  struct cfs_lease *token, int status,
 			  const struct cfs_err *err);
 /* It was deferred: ask the owner now. */
-void client_token_ask(struct cfs_lease_client *client,
-		      struct cfs_lease *token);
+void client_token_ask(struct cfs_lease_client *client, struct cfs_lease *token);

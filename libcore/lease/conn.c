@@ -18,10 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CALLS_MAX	32u
-#define STOP_ASK_NS	(100 * CFS_NS_PER_MS)
+#define CALLS_MAX   32u
+#define STOP_ASK_NS (100 * CFS_NS_PER_MS)
 /* A manager that takes nothing for so long is gone. */
-#define SEND_MS		30000
+#define SEND_MS     30000
 
 /* What conditions measure with. */
 static uint64_t monotonic_ns(void)
@@ -68,12 +68,11 @@ static int open_descriptors(struct cfs_conn *conn, struct cfs_err *err)
 	event.data.fd = conn->wake_fd;
 	if (conn->epoll_fd < 0 || conn->wake_fd < 0 || conn->nudge_fd < 0 ||
 	    conn->timer_fd < 0 ||
-	    epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->wake_fd,
-		      &event) < 0)
+	    epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->wake_fd, &event) < 0)
 		return cfs_err_errno(err, -errno, "connection");
 	event.data.fd = conn->timer_fd;
-	if (epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->timer_fd,
-		      &event) < 0)
+	if (epoll_ctl(conn->epoll_fd, EPOLL_CTL_ADD, conn->timer_fd, &event) <
+	    0)
 		return cfs_err_errno(err, -errno, "connection");
 	return 0;
 }
@@ -150,7 +149,7 @@ static void wake(const struct cfs_conn *conn)
 	const uint64_t one = 1;
 	ssize_t n = write(conn->wake_fd, &one, sizeof(one));
 
-	(void)n;	/* it can only fail by being awake already */
+	(void)n; /* it can only fail by being awake already */
 }
 
 void cfs_conn_kick(struct cfs_conn *conn)
@@ -201,7 +200,7 @@ static int gone_error(struct cfs_conn *conn, struct cfs_err *err)
 	memcpy(why, conn->why.msg, sizeof(why));
 	code = conn->why.code;
 	pthread_mutex_unlock(&conn->lock);
-	if (code == -EACCES)	/* of TLS: no other connection will do */
+	if (code == -EACCES) /* of TLS: no other connection will do */
 		return cfs_err_set(err, code, "%s", why);
 	return cfs_err_set(err, -ECONNRESET, "the manager is gone: %s",
 			   why[0] ? why : "the connection has broken");
@@ -211,7 +210,8 @@ static int gone_error(struct cfs_conn *conn, struct cfs_err *err)
 static int wait_for_room(struct cfs_conn *conn)
 {
 	struct pollfd p = {
-		.fd = cfs_link_fd(conn->link), .events = POLLOUT,
+		.fd = cfs_link_fd(conn->link),
+		.events = POLLOUT,
 	};
 	int r = poll(&p, 1, SEND_MS);
 
@@ -227,9 +227,9 @@ int cfs_conn_send(struct cfs_conn *conn, const void *msg, size_t bytes,
 
 	pthread_mutex_lock(&conn->send_lock);
 	do {
-		r = conn->is_gone ? -ECONNRESET : is_taken ?
-			cfs_link_flush(conn->link, NULL) :
-			cfs_link_send(conn->link, msg, bytes, NULL);
+		r = conn->is_gone ? -ECONNRESET
+		    : is_taken    ? cfs_link_flush(conn->link, NULL)
+				  : cfs_link_send(conn->link, msg, bytes, NULL);
 		is_taken |= r == 0;
 		if (r == 0 && (cfs_link_events(conn->link) & POLLOUT))
 			r = -EAGAIN;
@@ -283,8 +283,8 @@ static int send_request(struct cfs_conn *conn, uint16_t type, uint64_t id,
 
 /* What is left of a wait. */
 struct limit {
-	const struct cfs_conn_wait *wait;	/* may be NULL */
-	uint64_t	until_ns;
+	const struct cfs_conn_wait *wait; /* may be NULL */
+	uint64_t until_ns;
 };
 
 static struct limit limit_of(const struct cfs_conn_wait *wait)
@@ -309,7 +309,8 @@ static int limit_ask(const struct limit *limit, uint64_t *ret_ns,
 	if (limit->until_ns != UINT64_MAX) {
 		now = monotonic_ns();
 		if (now >= limit->until_ns)
-			return cfs_err_set(err, -ETIMEDOUT, "the manager does "
+			return cfs_err_set(err, -ETIMEDOUT,
+					   "the manager does "
 					   "not answer");
 		left = CFS_MIN(left, limit->until_ns - now);
 	}
@@ -400,8 +401,8 @@ static int take_parts(struct cfs_conn *conn, struct cfs_conn_waiter *w,
 	while (r == 0 && (part = STAILQ_FIRST(&w->parts))) {
 		STAILQ_REMOVE_HEAD(&w->parts, link);
 		pthread_mutex_unlock(&conn->lock);
-		r = fn ? fn(arg, part->data, part->bytes, err) :
-			 cfs_err_set(err, -EPROTO, "an answer in parts");
+		r = fn ? fn(arg, part->data, part->bytes, err)
+		       : cfs_err_set(err, -EPROTO, "an answer in parts");
 		free(part);
 		pthread_mutex_lock(&conn->lock);
 	}
@@ -424,7 +425,7 @@ static int wait_for_answer(struct cfs_conn *conn, struct cfs_conn_waiter *w,
 			break;
 		if (conn->is_gone) {
 			*ret_is_open = false;
-			return -ECONNRESET;	/* said without the lock */
+			return -ECONNRESET; /* said without the lock */
 		}
 		pthread_mutex_unlock(&conn->lock);
 		r = limit_ask(limit, &wait_ns, err);
@@ -461,7 +462,8 @@ int cfs_conn_stream(struct cfs_conn *conn, uint16_t type, const void *body,
 		    struct cfs_err *err)
 {
 	struct cfs_conn_waiter w = {
-		.id = cfs_conn_next_id(conn), .reply = reply,
+		.id = cfs_conn_next_id(conn),
+		.reply = reply,
 	};
 	const struct limit limit = limit_of(wait);
 	bool is_open = false;
@@ -475,8 +477,7 @@ int cfs_conn_stream(struct cfs_conn *conn, uint16_t type, const void *body,
 	r = send_request(conn, type, w.id, body, bytes, err);
 	pthread_mutex_lock(&conn->lock);
 	if (r == 0)
-		r = wait_for_answer(conn, &w, &limit, part, arg, &is_open,
-				    err);
+		r = wait_for_answer(conn, &w, &limit, part, arg, &is_open, err);
 	leave(conn, &w);
 	pthread_mutex_unlock(&conn->lock);
 	if (is_open)
@@ -491,8 +492,8 @@ int cfs_conn_call(struct cfs_conn *conn, uint16_t type, const void *body,
 		  size_t bytes, const struct cfs_conn_wait *wait,
 		  struct cfs_buf *reply, struct cfs_err *err)
 {
-	return cfs_conn_stream(conn, type, body, bytes, wait, NULL, NULL,
-			       reply, err);
+	return cfs_conn_stream(conn, type, body, bytes, wait, NULL, NULL, reply,
+			       err);
 }
 
 void cfs_conn_expect(struct cfs_conn *conn)
@@ -511,9 +512,8 @@ void cfs_conn_expect_end(struct cfs_conn *conn)
 	pthread_mutex_unlock(&conn->lock);
 }
 
-int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg),
-		  void *arg, const struct cfs_conn_wait *wait,
-		  struct cfs_err *err)
+int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg), void *arg,
+		  const struct cfs_conn_wait *wait, struct cfs_err *err)
 {
 	const struct limit limit = limit_of(wait);
 	struct cfs_conn_waiter w = { .id = 0 };

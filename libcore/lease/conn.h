@@ -37,9 +37,9 @@ struct cfs_conn_options {
 	 * A message that is no answer to a call: notices (id 0), and answers
 	 * of the lease protocol.  @msg: header and body.  Any may be NULL.
 	 */
-	void	(*message)(void *arg, const void *msg, size_t bytes);
+	void (*message)(void *arg, const void *msg, size_t bytes);
 	/* The connection has broken. */
-	void	(*gone)(void *arg, const struct cfs_err *why);
+	void (*gone)(void *arg, const struct cfs_err *why);
 	/*
 	 * Due things (renewals), in the background thread.  Returns the time
 	 * of @clock at which to be called next; UINT64_MAX: after a kick.
@@ -49,12 +49,12 @@ struct cfs_conn_options {
 	 * has come, with 0 or a negative errno.  They renew leases
 	 * (cfs_lease_client_sent, _replied); not for those of the lease
 	 * protocol itself. */
-	void	(*sent)(void *arg, uint64_t id);
-	void	(*replied)(void *arg, uint64_t id, int status);
-	void	*arg;
-	struct cfs_clock *clock;	/* NULL: the system's */
-	unsigned int calls_max;		/* under way at once; more wait their
-					 * turn; 0: 32 */
+	void (*sent)(void *arg, uint64_t id);
+	void (*replied)(void *arg, uint64_t id, int status);
+	void *arg;
+	struct cfs_clock *clock; /* NULL: the system's */
+	unsigned int calls_max;  /* under way at once; more wait their
+				  * turn; 0: 32 */
 };
 
 /* @link, ready, becomes the connection's, also when this fails. */
@@ -65,10 +65,10 @@ void cfs_conn_free(struct cfs_conn *conn);
 
 /* How long, and until what, a call waits. */
 struct cfs_conn_wait {
-	uint64_t	timeout_ns;	/* 0: without limit */
-	bool		(*stop)(void *arg);	/* may be NULL; asked every
-						 * 100 ms and after signals */
-	void		*arg;
+	uint64_t timeout_ns;     /* 0: without limit */
+	bool (*stop)(void *arg); /* may be NULL; asked every
+				  * 100 ms and after signals */
+	void *arg;
 };
 
 /*
@@ -109,9 +109,8 @@ uint64_t cfs_conn_next_id(struct cfs_conn *conn);
  * things that answers to cfs_conn_send bring about.  As long as it waits, it
  * reads.  0; -ETIMEDOUT, -EINTR, -ECONNRESET.
  */
-int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg),
-		  void *arg, const struct cfs_conn_wait *wait,
-		  struct cfs_err *err);
+int cfs_conn_wait(struct cfs_conn *conn, bool (*is_done)(void *arg), void *arg,
+		  const struct cfs_conn_wait *wait, struct cfs_err *err);
 
 /*
  * What is sent now will soon be waited for, by this thread: so that the

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Leases as callers have them: asked for and waited for, changed, given back. */
+/* Leases as callers have them: asked for and waited for, changed, given back.
+ */
 #include "lease/conn_lease_priv.h"
 
 #include <stdlib.h>
@@ -57,8 +58,8 @@ static void tell_if_recalled(struct cfs_held *held)
 
 int cfs_leaser_acquire(struct cfs_leaser *leaser,
 		       const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err)
+		       const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		       struct cfs_err *err)
 {
 	struct cfs_held *held = calloc(1, sizeof(*held));
 	struct cfs_lease_request mine = *req;
@@ -112,8 +113,7 @@ int cfs_leaser_change(struct cfs_held *held, uint32_t mode, bool is_patient,
 	held->status = 0;
 	r = cfs_lease_client_change(held->lease, mode, is_patient, err);
 	/* What covers it has it: a weaker mode is never waited for. */
-	if (r < 0 || cfs_lock_mode_covers(cfs_lease_mode_of(held->lease),
-					  mode))
+	if (r < 0 || cfs_lock_mode_covers(cfs_lease_mode_of(held->lease), mode))
 		held->is_waiting = false;
 	is_waiting = held->is_waiting;
 	leaser_unlock(leaser);

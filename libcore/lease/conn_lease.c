@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GOODBYE_NS	CFS_NS_PER_S
+#define GOODBYE_NS CFS_NS_PER_S
 
 /*
  * What was called may have changed when something is due.  Requests do not:
@@ -272,9 +272,8 @@ static uint64_t conn_next_id(void *arg)
 	return leaser->conn ? cfs_conn_next_id(leaser->conn) : ++without;
 }
 
-static int conn_wait(void *arg, bool (*is_done)(void *done_arg),
-		     void *done_arg, const struct cfs_conn_wait *wait,
-		     struct cfs_err *err)
+static int conn_wait(void *arg, bool (*is_done)(void *done_arg), void *done_arg,
+		     const struct cfs_conn_wait *wait, struct cfs_err *err)
 {
 	struct cfs_leaser *leaser = arg;
 
@@ -422,8 +421,7 @@ int cfs_leaser_connect(struct cfs_link *link,
 }
 
 int cfs_leaser_reconnect(struct cfs_leaser *leaser, struct cfs_link *link,
-			 const struct cfs_conn_wait *wait,
-			 struct cfs_err *err)
+			 const struct cfs_conn_wait *wait, struct cfs_err *err)
 {
 	struct cfs_conn *old = leaser->conn;
 

@@ -28,12 +28,12 @@ struct cfs_leaser;
 
 /* A lease of a caller.  Read only. */
 struct cfs_held {
-	struct cfs_lease	*lease;
-	struct cfs_leaser	*leaser;
-	void			*user;		/* as it was asked for */
-	int			status;		/* of the last request */
-	bool			is_waiting;
-	struct cfs_err		err;
+	struct cfs_lease *lease;
+	struct cfs_leaser *leaser;
+	void *user; /* as it was asked for */
+	int status; /* of the last request */
+	bool is_waiting;
+	struct cfs_err err;
 };
 
 /*
@@ -42,35 +42,33 @@ struct cfs_held {
  * acquire returns it; for one lease it may be called more than once.
  */
 struct cfs_leaser_hooks {
-	void	(*recall)(void *arg, struct cfs_held *held, uint64_t grant_id,
-			  const struct cfs_lock_resource *resource,
-			  uint32_t mode);
-	void	(*lost)(void *arg, struct cfs_held *held);
-	void	(*dropped)(void *arg, uint64_t grant_id,
-			   const struct cfs_lock_resource *resource);
-	void	(*changed)(void *arg, int status, const struct cfs_err *err);
+	void (*recall)(void *arg, struct cfs_held *held, uint64_t grant_id,
+		       const struct cfs_lock_resource *resource, uint32_t mode);
+	void (*lost)(void *arg, struct cfs_held *held);
+	void (*dropped)(void *arg, uint64_t grant_id,
+			const struct cfs_lock_resource *resource);
+	void (*changed)(void *arg, int status, const struct cfs_err *err);
 	/* Notices that are no lease messages (CFS_MSG_ENDING, data).  Without
 	 * the lock. */
-	void	(*notice)(void *arg, const void *msg, size_t bytes);
+	void (*notice)(void *arg, const void *msg, size_t bytes);
 	/* The connection has broken.  Without the lock. */
-	void	(*gone)(void *arg, const struct cfs_err *why);
-	void	*arg;
+	void (*gone)(void *arg, const struct cfs_err *why);
+	void *arg;
 };
 
 /* A way for messages. */
 struct cfs_leaser_via {
-	int	(*send)(void *arg, const void *msg, size_t bytes);
+	int (*send)(void *arg, const void *msg, size_t bytes);
 	uint64_t (*next_id)(void *arg);
 	/* As cfs_conn_wait, without @lock held. */
-	int	(*wait)(void *arg, bool (*is_done)(void *done_arg),
-			void *done_arg, const struct cfs_conn_wait *wait,
-			struct cfs_err *err);
-	void	(*kick)(void *arg);	/* deadlines have changed */
+	int (*wait)(void *arg, bool (*is_done)(void *done_arg), void *done_arg,
+		    const struct cfs_conn_wait *wait, struct cfs_err *err);
+	void (*kick)(void *arg); /* deadlines have changed */
 	/* As cfs_conn_expect and _end; may be NULL. */
-	void	(*expect)(void *arg, bool begins);
-	pthread_mutex_t	*lock;		/* recursive */
+	void (*expect)(void *arg, bool begins);
+	pthread_mutex_t *lock; /* recursive */
 	struct cfs_clock *clock;
-	void	*arg;
+	void *arg;
 };
 
 /*
@@ -86,8 +84,7 @@ int cfs_leaser_connect(struct cfs_link *link,
 		       struct cfs_leaser **ret, struct cfs_err *err);
 /* The same leaser over another link.  No call over the old one is under way. */
 int cfs_leaser_reconnect(struct cfs_leaser *leaser, struct cfs_link *link,
-			 const struct cfs_conn_wait *wait,
-			 struct cfs_err *err);
+			 const struct cfs_conn_wait *wait, struct cfs_err *err);
 /* Without a connection; cfs_leaser_hello says hello.  @via is copied. */
 int cfs_leaser_new(const struct cfs_leaser_via *via,
 		   const struct cfs_lease_client_config *config,
@@ -118,8 +115,8 @@ void cfs_leaser_unlock(struct cfs_leaser *leaser);
  */
 int cfs_leaser_acquire(struct cfs_leaser *leaser,
 		       const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err);
+		       const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		       struct cfs_err *err);
 /* Another mode; as cfs_lease_client_change. */
 int cfs_leaser_change(struct cfs_held *held, uint32_t mode, bool is_patient,
 		      const struct cfs_conn_wait *wait, struct cfs_err *err);

@@ -16,49 +16,49 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-struct cfs_conn_part {			/* of a streamed answer */
+struct cfs_conn_part { /* of a streamed answer */
 	STAILQ_ENTRY(cfs_conn_part) link;
-	size_t		bytes;
-	uint8_t		data[];
+	size_t bytes;
+	uint8_t data[];
 };
 
-struct cfs_conn_waiter {		/* a call, or a wait for something */
+struct cfs_conn_waiter { /* a call, or a wait for something */
 	LIST_ENTRY(cfs_conn_waiter) link;
-	pthread_cond_t	cond;
-	uint64_t	id;		/* 0: no call */
-	bool		is_done;	/* the last answer is here */
-	bool		is_sleeping;	/* on cond: fit to become the reader */
-	int		code;
-	struct cfs_err	err;
-	struct cfs_buf	*reply;		/* may be NULL */
+	pthread_cond_t cond;
+	uint64_t id;      /* 0: no call */
+	bool is_done;     /* the last answer is here */
+	bool is_sleeping; /* on cond: fit to become the reader */
+	int code;
+	struct cfs_err err;
+	struct cfs_buf *reply; /* may be NULL */
 	STAILQ_HEAD(cfs_conn_parts, cfs_conn_part) parts;
 };
 
 struct cfs_conn {
 	struct cfs_conn_options opt;
-	struct cfs_link	*link;
-	int		epoll_fd;	/* of the background thread */
-	int		wake_fd;	/* wakes it */
-	int		nudge_fd;	/* wakes a reader that waits */
-	int		timer_fd;	/* it is time to watch the socket again */
-	pthread_t	thread;
+	struct cfs_link *link;
+	int epoll_fd; /* of the background thread */
+	int wake_fd;  /* wakes it */
+	int nudge_fd; /* wakes a reader that waits */
+	int timer_fd; /* it is time to watch the socket again */
+	pthread_t thread;
 	_Atomic uint64_t next_id;
-	uint8_t		msg[CFS_MSG_BYTES_MAX];		/* of the reader */
+	uint8_t msg[CFS_MSG_BYTES_MAX]; /* of the reader */
 
-	pthread_mutex_t	send_lock;
+	pthread_mutex_t send_lock;
 
-	pthread_mutex_t	lock;
+	pthread_mutex_t lock;
 	LIST_HEAD(cfs_conn_waiters, cfs_conn_waiter) waiters;
-	unsigned int	waiter_count;	/* the socket is theirs if not 0 */
-	unsigned int	call_count;
-	pthread_cond_t	turn;		/* fewer calls than calls_max */
-	bool		has_reader;
-	bool		is_watched;	/* by the background thread */
-	bool		is_timed;	/* timer_fd runs */
-	bool		was_used;	/* since it does */
-	uint64_t	news;		/* counts messages and ticks */
-	atomic_bool	is_gone, is_ending, is_kicked;
-	struct cfs_err	why;		/* gone */
+	unsigned int waiter_count; /* the socket is theirs if not 0 */
+	unsigned int call_count;
+	pthread_cond_t turn; /* fewer calls than calls_max */
+	bool has_reader;
+	bool is_watched; /* by the background thread */
+	bool is_timed;   /* timer_fd runs */
+	bool was_used;   /* since it does */
+	uint64_t news;   /* counts messages and ticks */
+	atomic_bool is_gone, is_ending, is_kicked;
+	struct cfs_err why; /* gone */
 };
 
 void *cfs_conn_loop(void *conn);

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* A burst of calls has ended when there was none for so long. */
-#define LINGER_NS	1000000
+#define LINGER_NS 1000000
 
 /* ---- giving out ---------------------------------------------------------- */
 
@@ -27,8 +27,8 @@ static void tell_news(struct cfs_conn *conn)
 
 	conn->news++;
 	LIST_FOREACH(w, &conn->waiters, link)
-		if (!w->id)
-			pthread_cond_signal(&w->cond);
+	if (!w->id)
+		pthread_cond_signal(&w->cond);
 }
 
 static void set_gone(struct cfs_conn *conn, const struct cfs_err *why)
@@ -44,7 +44,7 @@ static void set_gone(struct cfs_conn *conn, const struct cfs_err *why)
 	cfs_conn_set_watched(conn, false);
 	conn->news++;
 	LIST_FOREACH(w, &conn->waiters, link)
-		pthread_cond_signal(&w->cond);
+	pthread_cond_signal(&w->cond);
 	pthread_cond_broadcast(&conn->turn);
 	pthread_mutex_unlock(&conn->lock);
 	if (is_first && conn->opt.gone)
@@ -56,8 +56,8 @@ static struct cfs_conn_waiter *find_call(struct cfs_conn *conn, uint64_t id)
 	struct cfs_conn_waiter *w;
 
 	LIST_FOREACH(w, &conn->waiters, link)
-		if (w->id == id && !w->is_done)
-			return w;
+	if (w->id == id && !w->is_done)
+		return w;
 	return NULL;
 }
 
@@ -99,8 +99,7 @@ static bool is_answer(struct cfs_conn *conn, const struct cfs_msg_head *head,
 	 * the lease protocol are told by the message hook. */
 	if (!head->has_more && head->type > CFS_MSG_TYPE_LEASE_LAST &&
 	    conn->opt.replied)
-		conn->opt.replied(conn->opt.arg, head->id,
-				  -(int)head->status);
+		conn->opt.replied(conn->opt.arg, head->id, -(int)head->status);
 	pthread_mutex_lock(&conn->lock);
 	w = find_call(conn, head->id);
 	if (w)
@@ -135,7 +134,7 @@ static void drain(int fd)
 	uint64_t count;
 	ssize_t n = read(fd, &count, sizeof(count));
 
-	(void)n;	/* only to make it silent */
+	(void)n; /* only to make it silent */
 }
 
 static bool is_readable(struct cfs_conn *conn, uint64_t timeout_ns)
@@ -180,7 +179,8 @@ void cfs_conn_hand_on(struct cfs_conn *conn)
 {
 	struct cfs_conn_waiter *w;
 
-	LIST_FOREACH(w, &conn->waiters, link) {
+	LIST_FOREACH(w, &conn->waiters, link)
+	{
 		if (w->is_sleeping && !w->is_done) {
 			pthread_cond_signal(&w->cond);
 			return;
@@ -282,7 +282,7 @@ void *cfs_conn_loop(void *arg)
 {
 	struct cfs_conn *conn = arg;
 	struct epoll_event events[3];
-	uint64_t wake_ns = 0;	/* tick is due then */
+	uint64_t wake_ns = 0; /* tick is due then */
 
 	while (!conn->is_ending) {
 		uint64_t now = cfs_clock_elapsed_ns(conn->opt.clock);
@@ -292,11 +292,13 @@ void *cfs_conn_loop(void *arg)
 		    now >= wake_ns) {
 			timeout = see_to_due(conn);
 			now = cfs_clock_elapsed_ns(conn->opt.clock);
-			wake_ns = timeout < 0 ? UINT64_MAX :
-				  now + (uint64_t)timeout * CFS_NS_PER_MS;
+			wake_ns = timeout < 0 ? UINT64_MAX
+					      : now + (uint64_t)timeout *
+								CFS_NS_PER_MS;
 		} else if (wake_ns != UINT64_MAX) {
-			timeout = (int)CFS_MIN((wake_ns - now) / CFS_NS_PER_MS
-					       + 1, (uint64_t)INT_MAX);
+			timeout = (int)CFS_MIN((wake_ns - now) / CFS_NS_PER_MS +
+						       1,
+					       (uint64_t)INT_MAX);
 		}
 		n = epoll_wait(conn->epoll_fd, events, 3, timeout);
 		for (i = 0; i < n; i++) {

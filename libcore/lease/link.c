@@ -67,7 +67,8 @@ void cfs_link_stats(const struct cfs_link *link, struct cfs_link_stats *ret)
 
 static int gone(int code, struct cfs_err *err)
 {
-	return cfs_err_set(err, code, "the other side has closed the "
+	return cfs_err_set(err, code,
+			   "the other side has closed the "
 			   "connection");
 }
 
@@ -117,7 +118,8 @@ static ssize_t stream_send(struct cfs_link *link, const uint8_t *bytes,
 	if (link->tls) {
 		r = cfs_tls_stream_send(link->tls, bytes, n);
 		if (r < 0 && r != -EAGAIN)
-			return cfs_err_set(err, (int)r, "TLS: the connection "
+			return cfs_err_set(err, (int)r,
+					   "TLS: the connection "
 					   "has broken");
 		return r;
 	}
@@ -185,7 +187,7 @@ static int message_bytes(const uint8_t *at, size_t *ret, struct cfs_err *err)
 	struct cfs_msg_head head;
 	int r = cfs_msg_head_unpack(at, CFS_MSG_HEAD_BYTES, &head, err);
 
-	if (r < 0)	/* also a newer version: its length says nothing */
+	if (r < 0) /* also a newer version: its length says nothing */
 		return r == -ENOTSUP ? r : -EPROTO;
 	*ret = head.bytes;
 	return 0;
@@ -208,8 +210,10 @@ static int recv_packet(struct cfs_link *link, uint8_t *msg, size_t *ret_bytes,
 		return cfs_err_set(err, -EPROTO, "a message of %zd bytes", n);
 	r = message_bytes(msg, &said, err);
 	if (r == 0 && said != (size_t)n)
-		return cfs_err_set(err, -EPROTO, "a message of %zd bytes that "
-				   "says %zu", n, said);
+		return cfs_err_set(err, -EPROTO,
+				   "a message of %zd bytes that "
+				   "says %zu",
+				   n, said);
 	if (r == 0)
 		*ret_bytes = said;
 	return r;
@@ -261,10 +265,12 @@ static int fill(struct cfs_link *link, struct cfs_err *err)
 		n = cfs_tls_stream_recv(link->tls, link->in + link->in_end,
 					CFS_MSG_BYTES_MAX - link->in_end);
 		if (n < 0 && n != -EAGAIN)
-			return cfs_err_set(err, (int)n, n == -EACCES ?
-					   "TLS: the other side refuses our "
-					   "certificate" :
-					   "TLS: the connection has broken");
+			return cfs_err_set(
+				err, (int)n,
+				n == -EACCES
+					? "TLS: the other side refuses our "
+					  "certificate"
+					: "TLS: the connection has broken");
 		if (n < 0)
 			return (int)n;
 	} else {
@@ -306,9 +312,9 @@ int cfs_link_recv(struct cfs_link *link, void *msg, size_t *ret_bytes,
 	int r = cfs_link_step(link, err);
 
 	if (r == 0)
-		r = link->is_stream ?
-			recv_from_stream(link, msg, ret_bytes, err) :
-			recv_packet(link, msg, ret_bytes, err);
+		r = link->is_stream
+			    ? recv_from_stream(link, msg, ret_bytes, err)
+			    : recv_packet(link, msg, ret_bytes, err);
 	if (r == 0) {
 		count(&link->received_bytes, *ret_bytes);
 		count(&link->received_messages, 1);

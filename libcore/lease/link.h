@@ -33,35 +33,35 @@
 enum cfs_link_msg_type {
 	/* The request with this id is not waited for any more.  No answer, no
 	 * body; the request is answered once, as ever. */
-	CFS_MSG_REQUEST_CANCEL	= 0x0300,
+	CFS_MSG_REQUEST_CANCEL = 0x0300,
 	/* Answered at once with the same body. */
-	CFS_MSG_PING		= 0x0301,
+	CFS_MSG_PING = 0x0301,
 	/* Notice: the manager ends in an orderly way, and takes no requests
 	 * any more. */
-	CFS_MSG_ENDING		= 0x0302,
+	CFS_MSG_ENDING = 0x0302,
 	/* No body -> struct cfs_server_stats (server.h), a u64 each. */
-	CFS_MSG_COUNTERS	= 0x0303,
+	CFS_MSG_COUNTERS = 0x0303,
 };
-#define CFS_MSG_TYPE_LINK_FIRST	0x0300u
-#define CFS_MSG_TYPE_LINK_LAST	0x03ffu
+#define CFS_MSG_TYPE_LINK_FIRST 0x0300u
+#define CFS_MSG_TYPE_LINK_LAST  0x03ffu
 
 struct cfs_link;
 
 /* Who is on the other side, as the system or a certificate says it. */
 struct cfs_link_peer {
-	bool		is_local;	/* a process of this host: uid, gid,
-					 * pid are known */
-	uint32_t	uid, gid;
-	uint32_t	pid;		/* 0: not known */
-	bool		has_certificate;
-	char		name[CFS_TLS_NAME_BYTES];	/* its subject */
-	uint8_t		fingerprint[CFS_TLS_FINGERPRINT_BYTES];
-	char		address[CFS_ADDRESS_TEXT_BYTES]; /* tcp: of the peer */
+	bool is_local; /* a process of this host: uid, gid,
+			* pid are known */
+	uint32_t uid, gid;
+	uint32_t pid; /* 0: not known */
+	bool has_certificate;
+	char name[CFS_TLS_NAME_BYTES]; /* its subject */
+	uint8_t fingerprint[CFS_TLS_FINGERPRINT_BYTES];
+	char address[CFS_ADDRESS_TEXT_BYTES]; /* tcp: of the peer */
 };
 
-struct cfs_link_stats {			/* since it was made; headers too */
-	uint64_t	sent_bytes, received_bytes;
-	uint64_t	sent_messages, received_messages;
+struct cfs_link_stats { /* since it was made; headers too */
+	uint64_t sent_bytes, received_bytes;
+	uint64_t sent_messages, received_messages;
 };
 
 /*

@@ -18,12 +18,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG	256
+#define BACKLOG 256
 
 /* A peer that is cut off without a word is noticed after half a minute. */
 static void set_tcp_options(int fd)
 {
-	static const struct { int level, name, value; } options[] = {
+	static const struct {
+		int level, name, value;
+	} options[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
 		{ IPPROTO_TCP, TCP_KEEPIDLE, 10 },
@@ -38,8 +40,7 @@ static void set_tcp_options(int fd)
 				 &options[i].value, sizeof(int));
 }
 
-static void describe(const struct sockaddr *socket,
-		     struct cfs_link_peer *peer)
+static void describe(const struct sockaddr *socket, struct cfs_link_peer *peer)
 {
 	const struct sockaddr_in6 *six = (const void *)socket;
 	const struct sockaddr_in *four = (const void *)socket;
@@ -84,7 +85,8 @@ static int identify(struct cfs_link *link, bool has_tls, struct cfs_err *err)
 		link->is_stream = true;
 		describe(socket, &link->peer);
 		if (!has_tls && !cfs_address_is_local(socket))
-			return cfs_err_set(err, -EPERM, "%s: without TLS only "
+			return cfs_err_set(err, -EPERM,
+					   "%s: without TLS only "
 					   "from this host to itself",
 					   link->peer.address);
 		set_tcp_options(link->fd);
@@ -191,10 +193,11 @@ static int connect_one(const struct cfs_address_socket *to, bool has_tls,
 	int fd, flags, r;
 
 	if (!is_unix && !has_tls && !cfs_address_is_local(socket_to))
-		return cfs_err_set(err, -EPERM, "without TLS only from this "
+		return cfs_err_set(err, -EPERM,
+				   "without TLS only from this "
 				   "host to itself");
-	fd = socket(socket_to->sa_family, SOCK_CLOEXEC |
-		    (is_unix ? SOCK_SEQPACKET : SOCK_STREAM), 0);
+	fd = socket(socket_to->sa_family,
+		    SOCK_CLOEXEC | (is_unix ? SOCK_SEQPACKET : SOCK_STREAM), 0);
 	if (fd < 0)
 		return cfs_err_errno(err, -errno, "socket");
 	r = connect_in_time(fd, to, timeout_ms);
@@ -227,8 +230,7 @@ static int shake_hands(struct cfs_link *link, uint64_t deadline_ms,
 		if (now >= deadline_ms)
 			return cfs_err_errno(err, -ETIMEDOUT, "TLS");
 		p.events = cfs_link_events(link);
-		if (poll(&p, 1, (int)(deadline_ms - now)) < 0 &&
-		    errno != EINTR)
+		if (poll(&p, 1, (int)(deadline_ms - now)) < 0 && errno != EINTR)
 			return cfs_err_errno(err, -errno, "TLS");
 	}
 }
@@ -250,8 +252,9 @@ int cfs_link_connect(const struct cfs_address *address, struct cfs_tls *tls,
 		uint64_t now = now_ms();
 
 		/* 0 would be: without limit. */
-		r = connect_one(&to[i], used != NULL, deadline_ms > now ?
-				deadline_ms - now : 1, &fd, err);
+		r = connect_one(&to[i], used != NULL,
+				deadline_ms > now ? deadline_ms - now : 1, &fd,
+				err);
 		if (r == 0)
 			break;
 		if (i + 1 < count)
@@ -278,11 +281,13 @@ static int remove_stale(const char *path, struct cfs_err *err)
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : cfs_err_errno(err, -errno, "%s",
-							   path);
+		return errno == ENOENT ? 0
+				       : cfs_err_errno(err, -errno, "%s", path);
 	if (!S_ISSOCK(st.st_mode))
-		return cfs_err_set(err, -EEXIST, "%s: stands there, and is no "
-				   "socket", path);
+		return cfs_err_set(err, -EEXIST,
+				   "%s: stands there, and is no "
+				   "socket",
+				   path);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return cfs_err_errno(err, -errno, "%s", path);
 	return 0;
@@ -309,8 +314,7 @@ static int bind_and_listen(int fd, const struct cfs_address_socket *to,
 	return 0;
 }
 
-static int actual_port(int fd, struct cfs_address *address,
-		       struct cfs_err *err)
+static int actual_port(int fd, struct cfs_address *address, struct cfs_err *err)
 {
 	struct sockaddr_storage storage;
 	socklen_t bytes = sizeof(storage);
@@ -322,8 +326,8 @@ static int actual_port(int fd, struct cfs_address *address,
 	memset(&storage, 0, sizeof(storage));
 	if (getsockname(fd, (struct sockaddr *)&storage, &bytes) < 0)
 		return cfs_err_errno(err, -errno, "socket");
-	address->port = ntohs(storage.ss_family == AF_INET6 ?
-			      six->sin6_port : four->sin_port);
+	address->port = ntohs(storage.ss_family == AF_INET6 ? six->sin6_port
+							    : four->sin_port);
 	return 0;
 }
 
@@ -344,7 +348,8 @@ static int open_listener(const struct cfs_address *address, bool has_tls,
 	if (r < 0)
 		return r;
 	if (!is_unix && !has_tls && !cfs_address_is_local(first))
-		return cfs_err_set(err, -EPERM, "without TLS only on this "
+		return cfs_err_set(err, -EPERM,
+				   "without TLS only on this "
 				   "host's own address, 127.0.0.1: give a "
 				   "certificate, its key and a CA");
 	if (is_unix) {
@@ -352,8 +357,10 @@ static int open_listener(const struct cfs_address *address, bool has_tls,
 		if (r < 0)
 			return r;
 	}
-	fd = socket(first->sa_family, SOCK_CLOEXEC | SOCK_NONBLOCK |
-		    (is_unix ? SOCK_SEQPACKET : SOCK_STREAM), 0);
+	fd = socket(first->sa_family,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK |
+			    (is_unix ? SOCK_SEQPACKET : SOCK_STREAM),
+		    0);
 	if (fd < 0)
 		return cfs_err_errno(err, -errno, "socket");
 	r = bind_and_listen(fd, &to[0], err);

@@ -8,20 +8,20 @@
 #include <stdatomic.h>
 
 struct cfs_link {
-	int		fd;
-	bool		is_stream;	/* TCP: we keep messages apart */
-	atomic_bool	is_ready;	/* senders ask from their threads */
-	struct cfs_tls_stream *tls;	/* NULL: plain */
+	int fd;
+	bool is_stream;             /* TCP: we keep messages apart */
+	atomic_bool is_ready;       /* senders ask from their threads */
+	struct cfs_tls_stream *tls; /* NULL: plain */
 	struct cfs_link_peer peer;
 
 	/* Of a stream: what has come, in_start..in_end, at most one message
 	 * and a part of the next; what has still to go. */
-	uint8_t		*in;
-	size_t		in_start, in_end;
-	uint8_t		*out;
-	size_t		out_start;
-	_Atomic size_t	out_end;	/* 0: nothing; events may ask from the
-					 * receiver's thread */
+	uint8_t *in;
+	size_t in_start, in_end;
+	uint8_t *out;
+	size_t out_start;
+	_Atomic size_t out_end; /* 0: nothing; events may ask from the
+				 * receiver's thread */
 
 	_Atomic uint64_t sent_bytes, received_bytes;
 	_Atomic uint64_t sent_messages, received_messages;

@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define CFS_CONTAINER_OF(p, type, member) \
-	((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define CFS_CONTAINER_OF(p, type, member)                                      \
+	((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 /* A head, or a member; one that is in no list points to itself. */
 struct cfs_link_node {
@@ -53,8 +53,8 @@ static inline void cfs_list_add_tail(struct cfs_link_node *head,
 }
 
 /* The body may take @it out, and nothing else. */
-#define CFS_LIST_EACH(it, head) \
-	for (struct cfs_link_node *it = (head)->next, *it##_next = it->next; \
+#define CFS_LIST_EACH(it, head)                                                \
+	for (struct cfs_link_node *it = (head)->next, *it##_next = it->next;   \
 	     it != (head); it = it##_next, it##_next = it->next)
 
 struct cfs_hash_link {
@@ -65,7 +65,7 @@ struct cfs_hash_link {
 /* All zero is an empty one. */
 struct cfs_hash {
 	struct cfs_hash_link **slots;
-	size_t slot_count;		/* 0 or a power of two */
+	size_t slot_count; /* 0 or a power of two */
 	size_t count;
 };
 
@@ -136,9 +136,10 @@ static inline struct cfs_hash_link *cfs_hash_skip(struct cfs_hash_link *l,
 static inline struct cfs_hash_link *cfs_hash_first(const struct cfs_hash *t,
 						   uint64_t hash)
 {
-	return t->slot_count ?
-		cfs_hash_skip(t->slots[hash & (t->slot_count - 1)], hash) :
-		NULL;
+	return t->slot_count
+		       ? cfs_hash_skip(t->slots[hash & (t->slot_count - 1)],
+				       hash)
+		       : NULL;
 }
 
 static inline void cfs_hash_done(struct cfs_hash *t)

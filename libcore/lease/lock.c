@@ -20,7 +20,7 @@ static void wake_all(struct cfs_lock_table *table,
 		w->watched = NULL;
 		while (at != &table->woken &&
 		       CFS_CONTAINER_OF(at, struct cfs_lock, watch)->ticket >
-		       w->ticket)
+			       w->ticket)
 			at = at->prev;
 		cfs_list_add_behind(at, &w->watch);
 	}
@@ -87,24 +87,25 @@ static void ranges_del(struct cfs_lock *lock, bool waiting)
 }
 
 /* What waits of this holder, or under it, may have nothing to queue for. */
-static void wake_family(struct cfs_lock_table *table,
-			struct cfs_lock_family *f)
+static void wake_family(struct cfs_lock_table *table, struct cfs_lock_family *f)
 {
 	struct cfs_link_node again;
 
 	cfs_list_init(&again);
-	CFS_LIST_EACH(l, &f->waiting) {
-		struct cfs_lock *w =
-			CFS_CONTAINER_OF(l, struct cfs_lock, in_holder);
+	CFS_LIST_EACH(l, &f->waiting)
+	{
+		struct cfs_lock *w = CFS_CONTAINER_OF(l, struct cfs_lock,
+						      in_holder);
 
 		if (w->watched && w->watched->is_waiting) {
 			cfs_list_del(&w->watch);
 			cfs_list_add_tail(&again, &w->watch);
 		}
 	}
-	CFS_LIST_EACH(l, &f->lent) {
-		struct cfs_lock *w =
-			CFS_CONTAINER_OF(l, struct cfs_lock, in_lender);
+	CFS_LIST_EACH(l, &f->lent)
+	{
+		struct cfs_lock *w = CFS_CONTAINER_OF(l, struct cfs_lock,
+						      in_lender);
 
 		if (w->watched && w->watched->is_waiting) {
 			cfs_list_del(&w->watch);
@@ -166,7 +167,7 @@ static void comp_queue(struct cfs_lock_comp *c)
 
 	while (at != &node->waiting &&
 	       CFS_CONTAINER_OF(at, struct cfs_lock_comp, link)->lock->ticket >
-	       c->lock->ticket)
+		       c->lock->ticket)
 		at = at->prev;
 	cfs_list_add_behind(at, &c->link);
 	node->waiting_count[c->mode]++;
@@ -203,8 +204,9 @@ static void lock_unqueue(struct cfs_lock *lock)
 
 static void lock_watch(struct cfs_lock *lock, struct cfs_lock_blocker b)
 {
-	cfs_list_add_tail(b.hold ? &b.hold->watchers :
-			  b.lock ? &b.lock->watchers : &lock->table->held,
+	cfs_list_add_tail(b.hold   ? &b.hold->watchers
+			  : b.lock ? &b.lock->watchers
+				   : &lock->table->held,
 			  &lock->watch);
 	lock->watched = b.lock;
 }
@@ -311,10 +313,9 @@ static int lock_get_holds(struct cfs_lock *lock)
 	for (unsigned int i = 0; i < count; i++) {
 		struct cfs_lock_comp *c = &lock->comps[i];
 
-		c->hold = cfs_lock_hold_get(lock->table, res->container,
-					    i > 0 ? res->volume : 0,
-					    i > 1 ? res->ino : 0,
-					    lock->holder, lock->lender);
+		c->hold = cfs_lock_hold_get(
+			lock->table, res->container, i > 0 ? res->volume : 0,
+			i > 1 ? res->ino : 0, lock->holder, lock->lender);
 		if (!c->hold)
 			return -ENOMEM;
 		c->lock = lock;
@@ -376,8 +377,7 @@ static int lock_wait(struct cfs_lock *lock, bool wait,
 	lock_queue(lock);
 	if (cfs_lock_is_deadlock(lock)) {
 		lock_unqueue(lock);
-		return cfs_err_set(err, -EDEADLK,
-				   "it would wait for itself");
+		return cfs_err_set(err, -EDEADLK, "it would wait for itself");
 	}
 	lock_watch(lock, b);
 	return 0;
@@ -386,14 +386,14 @@ static int lock_wait(struct cfs_lock *lock, bool wait,
 static bool request_is_valid(const struct cfs_lock_request *req)
 {
 	return cfs_lock_resource_is_valid(&req->resource, req->mode) &&
-		req->holder.client &&
-		(req->lender.client != req->holder.client ||
-		 req->lender.key != req->holder.key);
+	       req->holder.client &&
+	       (req->lender.client != req->holder.client ||
+		req->lender.key != req->holder.key);
 }
 
 int cfs_lock_request(struct cfs_lock_table *table,
-		     const struct cfs_lock_request *req,
-		     struct cfs_lock **ret, struct cfs_err *err)
+		     const struct cfs_lock_request *req, struct cfs_lock **ret,
+		     struct cfs_err *err)
 {
 	bool is_reclaim = req->flags & CFS_LOCK_REQ_RECLAIM;
 	struct cfs_lock_blocker b;
@@ -408,12 +408,14 @@ int cfs_lock_request(struct cfs_lock_table *table,
 		return r;
 	lock->ticket = table->next_ticket++;
 	b = cfs_lock_find_blocker(lock, is_reclaim);
-	if (!b.hold && !b.lock && (is_reclaim ||
-	    !cfs_lock_table_is_held(table, req->resource.container))) {
+	if (!b.hold && !b.lock &&
+	    (is_reclaim ||
+	     !cfs_lock_table_is_held(table, req->resource.container))) {
 		lock_grant(lock);
 	} else {
-		r = lock_wait(lock, !is_reclaim &&
-			      (req->flags & CFS_LOCK_REQ_WAIT), b, err);
+		r = lock_wait(lock,
+			      !is_reclaim && (req->flags & CFS_LOCK_REQ_WAIT),
+			      b, err);
 		if (r != 0) {
 			lock_free(lock);
 			return r;
@@ -449,8 +451,8 @@ static int upgrade_new(struct cfs_lock *base, uint32_t mode,
 		.mode = mode,
 		.flags = base->is_recallable ? CFS_LOCK_REQ_RECALLABLE : 0,
 		.holder = base->holder->id,
-		.lender = base->lender ? base->lender->id :
-			(struct cfs_lock_holder){ 0, 0 },
+		.lender = base->lender ? base->lender->id
+				       : (struct cfs_lock_holder){ 0, 0 },
 	};
 	int r = lock_new(base->table, &req, ret, err);
 

@@ -49,34 +49,34 @@
 struct cfs_err;
 
 enum cfs_lock_mode {
-	CFS_LOCK_NONE	= 0,
-	CFS_LOCK_IS	= 1,
-	CFS_LOCK_IX	= 2,
-	CFS_LOCK_S	= 3,
-	CFS_LOCK_SIX	= 4,
-	CFS_LOCK_X	= 5,
+	CFS_LOCK_NONE = 0,
+	CFS_LOCK_IS = 1,
+	CFS_LOCK_IX = 2,
+	CFS_LOCK_S = 3,
+	CFS_LOCK_SIX = 4,
+	CFS_LOCK_X = 5,
 };
-#define CFS_LOCK_MODE_COUNT 6u
+#define CFS_LOCK_MODE_COUNT   6u
 
 /* The length that reaches the end of everything. */
 #define CFS_LOCK_LENGTH_WHOLE UINT64_MAX
 
 struct cfs_lock_resource {
 	uint64_t container;
-	uint64_t volume;	/* 0: the whole container; then ino is 0 */
-	uint64_t ino;		/* 0: the whole volume; then no range */
+	uint64_t volume; /* 0: the whole container; then ino is 0 */
+	uint64_t ino;    /* 0: the whole volume; then no range */
 	uint64_t offset_bytes;
-	uint64_t length_bytes;	/* not 0; offset 0 and WHOLE: all of it */
+	uint64_t length_bytes; /* not 0; offset 0 and WHOLE: all of it */
 };
 
 struct cfs_lock_holder {
-	uint64_t client;	/* 0: none */
-	uint64_t key;		/* the client's own choice: a process, a thread */
+	uint64_t client; /* 0: none */
+	uint64_t key;    /* the client's own choice: a process, a thread */
 };
 
 /* "IS", "IX", "S", "SIX", "X", "none"; "?" for anything else. */
 const char *cfs_lock_mode_name(unsigned int mode);
-bool cfs_lock_mode_is_valid(unsigned int mode);	/* IS .. X */
+bool cfs_lock_mode_is_valid(unsigned int mode); /* IS .. X */
 bool cfs_lock_modes_agree(unsigned int a, unsigned int b);
 /* @a allows all that @b allows. */
 bool cfs_lock_mode_covers(unsigned int a, unsigned int b);
@@ -91,13 +91,13 @@ bool cfs_lock_resource_is_range(const struct cfs_lock_resource *res);
 bool cfs_lock_resource_contains(const struct cfs_lock_resource *outer,
 				const struct cfs_lock_resource *inner);
 
-struct cfs_lock;	/* one request, granted or waiting */
+struct cfs_lock; /* one request, granted or waiting */
 struct cfs_lock_table;
 
 struct cfs_lock_config {
-	uint32_t locks_max;		/* granted and waiting; 0: 1 << 20 */
-	uint32_t waiting_max;		/* 0: 1 << 16 */
-	uint32_t deadlock_steps_max;	/* 0: 4096 */
+	uint32_t locks_max;          /* granted and waiting; 0: 1 << 20 */
+	uint32_t waiting_max;        /* 0: 1 << 16 */
+	uint32_t deadlock_steps_max; /* 0: 4096 */
 };
 
 /*
@@ -115,20 +115,20 @@ int cfs_lock_table_new(const struct cfs_lock_config *config,
 void cfs_lock_table_free(struct cfs_lock_table *table);
 
 enum cfs_lock_request_flags {
-	CFS_LOCK_REQ_WAIT	= 1u << 0,	/* else -EBUSY */
-	CFS_LOCK_REQ_RECALLABLE	= 1u << 1,
+	CFS_LOCK_REQ_WAIT = 1u << 0, /* else -EBUSY */
+	CFS_LOCK_REQ_RECALLABLE = 1u << 1,
 	/* Held already under a former owner: waits for nothing, passes all
 	 * that wait and is granted on hold too; -EBUSY on a conflict. */
-	CFS_LOCK_REQ_RECLAIM	= 1u << 2,
+	CFS_LOCK_REQ_RECLAIM = 1u << 2,
 };
 
 struct cfs_lock_request {
 	struct cfs_lock_resource resource;
-	uint32_t mode;			/* enum cfs_lock_mode */
+	uint32_t mode; /* enum cfs_lock_mode */
 	uint32_t flags;
-	struct cfs_lock_holder holder;	/* client not 0 */
-	struct cfs_lock_holder lender;	/* client 0: none */
-	void	 *user;			/* cfs_lock_user gives it back */
+	struct cfs_lock_holder holder; /* client not 0 */
+	struct cfs_lock_holder lender; /* client 0: none */
+	void *user;                    /* cfs_lock_user gives it back */
 };
 
 /*
@@ -138,8 +138,8 @@ struct cfs_lock_request {
  * -ENOMEM: nothing has changed.
  */
 int cfs_lock_request(struct cfs_lock_table *table,
-		     const struct cfs_lock_request *req,
-		     struct cfs_lock **ret, struct cfs_err *err);
+		     const struct cfs_lock_request *req, struct cfs_lock **ret,
+		     struct cfs_err *err);
 
 /*
  * Give a lock back, or take a waiting request (with its place in the queue)
@@ -171,8 +171,8 @@ bool cfs_lock_is_waiting(const struct cfs_lock *lock);
 bool cfs_lock_is_upgrading(const struct cfs_lock *lock);
 bool cfs_lock_is_recallable(const struct cfs_lock *lock);
 uint32_t cfs_lock_mode_of(const struct cfs_lock *lock);
-const struct cfs_lock_resource *
-cfs_lock_resource_of(const struct cfs_lock *lock);
+const struct cfs_lock_resource *cfs_lock_resource_of(
+	const struct cfs_lock *lock);
 struct cfs_lock_holder cfs_lock_holder_of(const struct cfs_lock *lock);
 struct cfs_lock_holder cfs_lock_lender_of(const struct cfs_lock *lock);
 void *cfs_lock_user(const struct cfs_lock *lock);

@@ -12,7 +12,7 @@
 static const uint8_t agrees[CFS_LOCK_MODE_COUNT] = {
 	[CFS_LOCK_NONE] = 0x3f,
 	[CFS_LOCK_IS] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_IX) |
-		BIT(CFS_LOCK_S) | BIT(CFS_LOCK_SIX),
+			BIT(CFS_LOCK_S) | BIT(CFS_LOCK_SIX),
 	[CFS_LOCK_IX] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_IX),
 	[CFS_LOCK_S] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_S),
 	[CFS_LOCK_SIX] = BIT(0) | BIT(CFS_LOCK_IS),
@@ -26,15 +26,15 @@ static const uint8_t covers[CFS_LOCK_MODE_COUNT] = {
 	[CFS_LOCK_IX] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_IX),
 	[CFS_LOCK_S] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_S),
 	[CFS_LOCK_SIX] = BIT(0) | BIT(CFS_LOCK_IS) | BIT(CFS_LOCK_IX) |
-		BIT(CFS_LOCK_S) | BIT(CFS_LOCK_SIX),
+			 BIT(CFS_LOCK_S) | BIT(CFS_LOCK_SIX),
 	[CFS_LOCK_X] = 0x3f,
 };
 
 const char *cfs_lock_mode_name(unsigned int mode)
 {
-	static const char *const names[CFS_LOCK_MODE_COUNT] = {
-		"none", "IS", "IX", "S", "SIX", "X"
-	};
+	static const char *const names[CFS_LOCK_MODE_COUNT] = { "none", "IS",
+								"IX",   "S",
+								"SIX",  "X" };
 
 	return mode < CFS_LOCK_MODE_COUNT ? names[mode] : "?";
 }
@@ -60,7 +60,7 @@ unsigned int cfs_lock_mode_join(unsigned int a, unsigned int b)
 		return a;
 	if (cfs_lock_mode_covers(b, a))
 		return b;
-	return CFS_LOCK_SIX;		/* S and IX: the only pair apart */
+	return CFS_LOCK_SIX; /* S and IX: the only pair apart */
 }
 
 bool cfs_lock_resource_is_range(const struct cfs_lock_resource *res)
@@ -80,15 +80,16 @@ bool cfs_lock_resource_is_valid(const struct cfs_lock_resource *res,
 		return false;
 	if (!res->ino)
 		return res->offset_bytes == 0 &&
-			res->length_bytes == CFS_LOCK_LENGTH_WHOLE;
+		       res->length_bytes == CFS_LOCK_LENGTH_WHOLE;
 	return !cfs_lock_resource_is_range(res) || mode == CFS_LOCK_S ||
-		mode == CFS_LOCK_X;
+	       mode == CFS_LOCK_X;
 }
 
 uint64_t cfs_lock_last_byte(const struct cfs_lock_resource *res)
 {
-	return res->length_bytes == CFS_LOCK_LENGTH_WHOLE ? UINT64_MAX :
-		res->offset_bytes + (res->length_bytes - 1);
+	return res->length_bytes == CFS_LOCK_LENGTH_WHOLE
+		       ? UINT64_MAX
+		       : res->offset_bytes + (res->length_bytes - 1);
 }
 
 bool cfs_lock_resource_contains(const struct cfs_lock_resource *outer,
@@ -103,8 +104,8 @@ bool cfs_lock_resource_contains(const struct cfs_lock_resource *outer,
 	if (outer->ino == 0)
 		return true;
 	return outer->ino == inner->ino &&
-		outer->offset_bytes <= inner->offset_bytes &&
-		cfs_lock_last_byte(outer) >= cfs_lock_last_byte(inner);
+	       outer->offset_bytes <= inner->offset_bytes &&
+	       cfs_lock_last_byte(outer) >= cfs_lock_last_byte(inner);
 }
 
 unsigned int cfs_lock_level_count(const struct cfs_lock_resource *res)
@@ -121,9 +122,9 @@ unsigned int cfs_lock_mode_at(const struct cfs_lock_resource *res,
 		return CFS_LOCK_NONE;
 	if (level == count - 1 && !cfs_lock_resource_is_range(res))
 		return mode;
-	return mode == CFS_LOCK_NONE ? CFS_LOCK_NONE :
-		mode == CFS_LOCK_IS || mode == CFS_LOCK_S ? CFS_LOCK_IS :
-		CFS_LOCK_IX;
+	return mode == CFS_LOCK_NONE                       ? CFS_LOCK_NONE
+	       : mode == CFS_LOCK_IS || mode == CFS_LOCK_S ? CFS_LOCK_IS
+							   : CFS_LOCK_IX;
 }
 
 bool cfs_lock_is_conflict(const struct cfs_lock_resource *a,
@@ -142,10 +143,10 @@ bool cfs_lock_is_conflict(const struct cfs_lock_resource *a,
 			return true;
 	}
 	return a->ino && cfs_lock_resource_is_range(a) &&
-		cfs_lock_resource_is_range(b) &&
-		a->offset_bytes <= cfs_lock_last_byte(b) &&
-		b->offset_bytes <= cfs_lock_last_byte(a) &&
-		!cfs_lock_modes_agree(mode_a, mode_b);
+	       cfs_lock_resource_is_range(b) &&
+	       a->offset_bytes <= cfs_lock_last_byte(b) &&
+	       b->offset_bytes <= cfs_lock_last_byte(a) &&
+	       !cfs_lock_modes_agree(mode_a, mode_b);
 }
 
 unsigned int cfs_lock_mode_beside(const struct cfs_lock_resource *res,
@@ -154,7 +155,7 @@ unsigned int cfs_lock_mode_beside(const struct cfs_lock_resource *res,
 				  unsigned int other_mode)
 {
 	assert(mode < CFS_LOCK_MODE_COUNT);
-	for (unsigned int m = mode; m-- > CFS_LOCK_IS; )
+	for (unsigned int m = mode; m-- > CFS_LOCK_IS;)
 		if (cfs_lock_mode_covers(mode, m) &&
 		    cfs_lock_resource_is_valid(res, m) &&
 		    !cfs_lock_is_conflict(res, m, other, other_mode))

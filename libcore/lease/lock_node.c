@@ -51,12 +51,12 @@ static struct cfs_lock_node *node_get(struct cfs_lock_table *table,
 				      uint64_t container, uint64_t volume,
 				      uint64_t ino)
 {
-	uint64_t hash = cfs_hash_mix(cfs_hash_mix(cfs_hash_mix(2, container),
-						  volume), ino);
+	uint64_t hash = cfs_hash_mix(
+		cfs_hash_mix(cfs_hash_mix(2, container), volume), ino);
 	struct cfs_lock_node *n;
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&table->nodes, hash);
-	     l; l = cfs_hash_skip(l->next, hash)) {
+	for (struct cfs_hash_link *l = cfs_hash_first(&table->nodes, hash); l;
+	     l = cfs_hash_skip(l->next, hash)) {
 		n = CFS_CONTAINER_OF(l, struct cfs_lock_node, hash);
 		if (n->container == container && n->volume == volume &&
 		    n->ino == ino) {
@@ -105,10 +105,10 @@ struct cfs_lock_hold *cfs_lock_hold_find(const struct cfs_lock_table *table,
 {
 	uint64_t hash = hold_hash(node, holder, lender);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&table->holds, hash);
-	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct cfs_lock_hold *h =
-			CFS_CONTAINER_OF(l, struct cfs_lock_hold, hash);
+	for (struct cfs_hash_link *l = cfs_hash_first(&table->holds, hash); l;
+	     l = cfs_hash_skip(l->next, hash)) {
+		struct cfs_lock_hold *h = CFS_CONTAINER_OF(
+			l, struct cfs_lock_hold, hash);
 
 		if (h->node == node && h->holder == holder &&
 		    h->lender == lender)
@@ -149,13 +149,11 @@ struct cfs_lock_hold *cfs_lock_hold_get(struct cfs_lock_table *table,
 	cfs_list_init(&h->in_node);
 	cfs_list_init(&h->comps);
 	cfs_list_init(&h->watchers);
-	cfs_hash_add(&table->holds, &h->hash,
-		     hold_hash(node, holder, lender));
+	cfs_hash_add(&table->holds, &h->hash, hold_hash(node, holder, lender));
 	return h;
 }
 
-void cfs_lock_hold_put(struct cfs_lock_table *table,
-		       struct cfs_lock_hold *hold)
+void cfs_lock_hold_put(struct cfs_lock_table *table, struct cfs_lock_hold *hold)
 {
 	if (--hold->refs)
 		return;

@@ -20,25 +20,25 @@
 #include "lease/list_priv.h"
 #include "lease/lock.h"
 
-#define CFS_LOCK_LEVELS	3u
-#define CFS_LOCK_TICKET_NORMAL (UINT64_C(1) << 63)	/* upgrades: below */
+#define CFS_LOCK_LEVELS        3u
+#define CFS_LOCK_TICKET_NORMAL (UINT64_C(1) << 63) /* upgrades: below */
 
-struct cfs_lock_family {		/* a holder, by (client, key) */
+struct cfs_lock_family { /* a holder, by (client, key) */
 	struct cfs_hash_link hash;
 	struct cfs_lock_holder id;
 	uint32_t refs;
-	struct cfs_link_node waiting;	/* its locks that wait */
-	struct cfs_link_node lent;	/* those that wait under it */
+	struct cfs_link_node waiting; /* its locks that wait */
+	struct cfs_link_node lent;    /* those that wait under it */
 };
 
 struct cfs_lock_node {
 	struct cfs_hash_link hash;
 	uint64_t container, volume, ino;
-	uint32_t refs;			/* holds */
+	uint32_t refs;                         /* holds */
 	uint32_t granted[CFS_LOCK_MODE_COUNT]; /* holds that have the mode */
 	uint32_t waiting_count[CFS_LOCK_MODE_COUNT]; /* comps that wait */
-	struct cfs_link_node holds;	/* that have something */
-	struct cfs_link_node waiting;	/* comps by ticket */
+	struct cfs_link_node holds;                  /* that have something */
+	struct cfs_link_node waiting;                /* comps by ticket */
 	struct cfs_lock *granted_ranges, *waiting_ranges;
 };
 
@@ -46,18 +46,18 @@ struct cfs_lock_hold {
 	struct cfs_hash_link hash;
 	struct cfs_lock_node *node;
 	struct cfs_lock_family *holder, *lender;
-	uint32_t refs;			/* comps, also of waiters */
+	uint32_t refs;                       /* comps, also of waiters */
 	uint32_t count[CFS_LOCK_MODE_COUNT]; /* granted comps */
 	uint32_t fixed[CFS_LOCK_MODE_COUNT]; /* of them, not to be recalled */
 	struct cfs_link_node in_node;
-	struct cfs_link_node comps;	/* granted ones */
+	struct cfs_link_node comps; /* granted ones */
 	struct cfs_link_node watchers;
 };
 
 struct cfs_lock_comp {
 	struct cfs_lock *lock;
 	struct cfs_lock_hold *hold;
-	struct cfs_link_node link;	/* hold->comps or node->waiting */
+	struct cfs_link_node link; /* hold->comps or node->waiting */
 	uint32_t mode;
 };
 
@@ -65,15 +65,15 @@ struct cfs_lock {
 	struct cfs_lock_table *table;
 	struct cfs_lock_resource resource;
 	struct cfs_lock_family *holder, *lender;
-	struct cfs_lock *base;		/* an upgrade: of which lock */
-	struct cfs_lock *upgrade;	/* pending */
-	void	 *user;
-	uint64_t number;		/* never used again */
+	struct cfs_lock *base;    /* an upgrade: of which lock */
+	struct cfs_lock *upgrade; /* pending */
+	void *user;
+	uint64_t number; /* never used again */
 	uint64_t ticket;
-	uint64_t visited;		/* by which search */
+	uint64_t visited; /* by which search */
 	uint32_t mode;
-	bool	 is_waiting, is_recallable, is_range;
-	uint8_t	 comp_count;
+	bool is_waiting, is_recallable, is_range;
+	uint8_t comp_count;
 	struct cfs_lock_comp comps[CFS_LOCK_LEVELS];
 	/* in a tree of ranges */
 	uint64_t first_byte, last_byte, max_last_byte;
@@ -81,27 +81,27 @@ struct cfs_lock {
 	struct cfs_lock *left, *right;
 	/* waiting */
 	struct cfs_link_node in_holder, in_lender;
-	struct cfs_link_node watch;	/* somebody's watchers, or woken, or
-					 * told (granted, not yet told) */
-	struct cfs_lock *watched;	/* if that is a lock */
+	struct cfs_link_node watch; /* somebody's watchers, or woken, or
+				     * told (granted, not yet told) */
+	struct cfs_lock *watched;   /* if that is a lock */
 	struct cfs_link_node watchers;
 };
 
 struct cfs_lock_table {
 	struct cfs_lock_config config;
 	cfs_lock_granted_fn granted;
-	void	 *arg;
+	void *arg;
 	struct cfs_hash nodes, holds, families;
 	uint32_t lock_count, waiting_count;
 	uint64_t next_number, next_ticket, next_upgrade_ticket;
-	uint64_t search;		/* number of the last one */
+	uint64_t search; /* number of the last one */
 	uint64_t random;
-	bool	 is_on_hold, is_telling;
-	uint64_t *held_containers;	/* on hold by themselves */
-	size_t	 held_count, held_room;
-	struct cfs_link_node woken;	/* by ticket */
-	struct cfs_link_node held;	/* wait for the hold to end */
-	struct cfs_link_node told;	/* granted, to be told */
+	bool is_on_hold, is_telling;
+	uint64_t *held_containers; /* on hold by themselves */
+	size_t held_count, held_room;
+	struct cfs_link_node woken; /* by ticket */
+	struct cfs_link_node held;  /* wait for the hold to end */
+	struct cfs_link_node told;  /* granted, to be told */
 };
 
 /* Is what is asked for in @container not granted now? */
@@ -135,8 +135,8 @@ struct cfs_lock *cfs_lock_ranges_del(struct cfs_lock *root,
 /* Those that share a byte with [first, last], by first byte.  @fn returns
  * false to stop; then so does this. */
 typedef bool (*cfs_lock_range_fn)(void *arg, struct cfs_lock *lock);
-bool cfs_lock_ranges_each(struct cfs_lock *root, uint64_t first,
-			  uint64_t last, cfs_lock_range_fn fn, void *arg);
+bool cfs_lock_ranges_each(struct cfs_lock *root, uint64_t first, uint64_t last,
+			  cfs_lock_range_fn fn, void *arg);
 
 /* lock_wait.c: what stands against a lock */
 

@@ -9,8 +9,8 @@
 
 static bool is_before(const struct cfs_lock *a, const struct cfs_lock *b)
 {
-	return a->first_byte != b->first_byte ?
-		a->first_byte < b->first_byte : a->number < b->number;
+	return a->first_byte != b->first_byte ? a->first_byte < b->first_byte
+					      : a->number < b->number;
 }
 
 static void refresh(struct cfs_lock *t)
@@ -92,8 +92,8 @@ struct cfs_lock *cfs_lock_ranges_del(struct cfs_lock *root,
 	return root;
 }
 
-bool cfs_lock_ranges_each(struct cfs_lock *root, uint64_t first,
-			  uint64_t last, cfs_lock_range_fn fn, void *arg)
+bool cfs_lock_ranges_each(struct cfs_lock *root, uint64_t first, uint64_t last,
+			  cfs_lock_range_fn fn, void *arg)
 {
 	if (!root || root->max_last_byte < first)
 		return true;

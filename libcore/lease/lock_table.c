@@ -39,8 +39,8 @@ static struct cfs_lock *any_lock(struct cfs_lock_table *table)
 	for (size_t i = 0; i < table->nodes.slot_count; i++) {
 		for (struct cfs_hash_link *l = table->nodes.slots[i]; l;
 		     l = l->next) {
-			struct cfs_lock_node *n =
-				CFS_CONTAINER_OF(l, struct cfs_lock_node, hash);
+			struct cfs_lock_node *n = CFS_CONTAINER_OF(
+				l, struct cfs_lock_node, hash);
 			struct cfs_link_node *c = NULL;
 
 			if (!cfs_list_is_empty(&n->waiting))
@@ -48,10 +48,12 @@ static struct cfs_lock *any_lock(struct cfs_lock_table *table)
 			else if (!cfs_list_is_empty(&n->holds))
 				c = CFS_CONTAINER_OF(n->holds.next,
 						     struct cfs_lock_hold,
-						     in_node)->comps.next;
+						     in_node)
+					    ->comps.next;
 			if (c)
 				return CFS_CONTAINER_OF(c, struct cfs_lock_comp,
-							link)->lock;
+							link)
+					->lock;
 		}
 	}
 	return NULL;
@@ -64,7 +66,7 @@ void cfs_lock_table_free(struct cfs_lock_table *table)
 	if (!table)
 		return;
 	table->granted = NULL;
-	table->is_on_hold = true;	/* nothing is granted any more */
+	table->is_on_hold = true; /* nothing is granted any more */
 	while ((lock = any_lock(table)) != NULL)
 		cfs_lock_release(lock->base ? lock->base : lock);
 	cfs_hash_done(&table->nodes);
@@ -104,8 +106,8 @@ uint32_t cfs_lock_mode_of(const struct cfs_lock *lock)
 	return lock->mode;
 }
 
-const struct cfs_lock_resource *
-cfs_lock_resource_of(const struct cfs_lock *lock)
+const struct cfs_lock_resource *cfs_lock_resource_of(
+	const struct cfs_lock *lock)
 {
 	return &lock->resource;
 }
@@ -117,8 +119,8 @@ struct cfs_lock_holder cfs_lock_holder_of(const struct cfs_lock *lock)
 
 struct cfs_lock_holder cfs_lock_lender_of(const struct cfs_lock *lock)
 {
-	return lock->lender ? lock->lender->id :
-		(struct cfs_lock_holder){ 0, 0 };
+	return lock->lender ? lock->lender->id
+			    : (struct cfs_lock_holder){ 0, 0 };
 }
 
 void *cfs_lock_user(const struct cfs_lock *lock)
@@ -143,9 +145,10 @@ static const char *check_hold(const struct cfs_lock_hold *h)
 	uint32_t count[CFS_LOCK_MODE_COUNT] = { 0 };
 	uint32_t fixed[CFS_LOCK_MODE_COUNT] = { 0 };
 
-	CFS_LIST_EACH(l, &h->comps) {
-		const struct cfs_lock_comp *c =
-			CFS_CONTAINER_OF(l, struct cfs_lock_comp, link);
+	CFS_LIST_EACH(l, &h->comps)
+	{
+		const struct cfs_lock_comp *c = CFS_CONTAINER_OF(
+			l, struct cfs_lock_comp, link);
 
 		if (c->hold != h || c->lock->is_waiting)
 			return "a comp is in the wrong hold";
@@ -165,9 +168,10 @@ static const char *check_waiting(const struct cfs_lock_table *table,
 	uint32_t count[CFS_LOCK_MODE_COUNT] = { 0 };
 	uint64_t ticket = 0;
 
-	CFS_LIST_EACH(l, &n->waiting) {
-		const struct cfs_lock_comp *c =
-			CFS_CONTAINER_OF(l, struct cfs_lock_comp, link);
+	CFS_LIST_EACH(l, &n->waiting)
+	{
+		const struct cfs_lock_comp *c = CFS_CONTAINER_OF(
+			l, struct cfs_lock_comp, link);
 		struct cfs_lock_blocker b;
 
 		if (c->lock->ticket <= ticket)
@@ -178,8 +182,7 @@ static const char *check_waiting(const struct cfs_lock_table *table,
 			return "a waiter watches nothing";
 		b = cfs_lock_find_blocker(c->lock, false);
 		if (!b.hold && !b.lock &&
-		    !cfs_lock_table_is_held(table,
-					    c->lock->resource.container))
+		    !cfs_lock_table_is_held(table, c->lock->resource.container))
 			return "a waiter waits for nothing";
 	}
 	for (unsigned int m = 0; m < CFS_LOCK_MODE_COUNT; m++)
@@ -194,19 +197,21 @@ static const char *check_node(const struct cfs_lock_table *table,
 	const char *bad = check_waiting(table, n);
 	uint32_t count[CFS_LOCK_MODE_COUNT] = { 0 };
 
-	CFS_LIST_EACH(l, &n->holds) {
-		const struct cfs_lock_hold *h =
-			CFS_CONTAINER_OF(l, struct cfs_lock_hold, in_node);
+	CFS_LIST_EACH(l, &n->holds)
+	{
+		const struct cfs_lock_hold *h = CFS_CONTAINER_OF(
+			l, struct cfs_lock_hold, in_node);
 
 		bad = bad ? bad : check_hold(h);
 		for (unsigned int m = 0; m < CFS_LOCK_MODE_COUNT; m++)
 			count[m] += h->count[m] != 0;
-		CFS_LIST_EACH(c, &h->comps) {
+		CFS_LIST_EACH(c, &h->comps)
+		{
 			struct cfs_lock *lock =
-				CFS_CONTAINER_OF(c, struct cfs_lock_comp,
-						 link)->lock;
-			struct cfs_lock_blocker b =
-				cfs_lock_find_blocker(lock, true);
+				CFS_CONTAINER_OF(c, struct cfs_lock_comp, link)
+					->lock;
+			struct cfs_lock_blocker b = cfs_lock_find_blocker(lock,
+									  true);
 
 			if (b.hold || b.lock)
 				return "two granted locks conflict";
@@ -226,9 +231,10 @@ const char *cfs_lock_table_check(struct cfs_lock_table *table)
 	    (!table->is_telling && !cfs_list_is_empty(&table->told)))
 		return "something was not finished";
 	for (size_t i = 0; i < table->nodes.slot_count; i++)
-		for (struct cfs_hash_link *l = table->nodes.slots[i];
-		     l && !bad; l = l->next)
-			bad = check_node(table, CFS_CONTAINER_OF(l,
-					 struct cfs_lock_node, hash));
+		for (struct cfs_hash_link *l = table->nodes.slots[i]; l && !bad;
+		     l = l->next)
+			bad = check_node(
+				table, CFS_CONTAINER_OF(l, struct cfs_lock_node,
+							hash));
 	return bad;
 }

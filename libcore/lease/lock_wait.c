@@ -14,7 +14,7 @@ bool cfs_lock_is_family(const struct cfs_lock_family *holder,
 			const struct cfs_lock *lock)
 {
 	return holder == lock->holder || holder == lock->lender ||
-		(lender && lender == lock->holder);
+	       (lender && lender == lock->holder);
 }
 
 static bool is_family_of(const struct cfs_lock *a, const struct cfs_lock *b)
@@ -67,8 +67,7 @@ static enum cover node_cover(const struct cfs_lock *lock,
 	if (lock->lender) {
 		alone = cfs_lock_hold_find(table, own->node, lock->holder,
 					   NULL);
-		lent = cfs_lock_hold_find(table, own->node, lock->lender,
-					  NULL);
+		lent = cfs_lock_hold_find(table, own->node, lock->lender, NULL);
 	}
 	if (hold_covers(own, comp->mode) || hold_covers(alone, comp->mode))
 		here = COVER_OWN;
@@ -104,9 +103,10 @@ static bool visit_node_granted(struct cfs_lock *lock,
 			own++;
 	if (against(node->granted, comp->mode) == own)
 		return true;
-	CFS_LIST_EACH(l, &node->holds) {
-		struct cfs_lock_hold *h =
-			CFS_CONTAINER_OF(l, struct cfs_lock_hold, in_node);
+	CFS_LIST_EACH(l, &node->holds)
+	{
+		struct cfs_lock_hold *h = CFS_CONTAINER_OF(
+			l, struct cfs_lock_hold, in_node);
 
 		if (!cfs_lock_is_family(h->holder, h->lender, lock) &&
 		    against(h->count, comp->mode) && !v->hold(v->arg, h, comp))
@@ -117,8 +117,7 @@ static bool visit_node_granted(struct cfs_lock *lock,
 
 static bool visit_node_waiting(struct cfs_lock *lock,
 			       const struct cfs_lock_comp *comp,
-			       const struct cfs_lock_visit *v,
-			       enum cover cover)
+			       const struct cfs_lock_visit *v, enum cover cover)
 {
 	const struct cfs_lock_node *node = comp->hold->node;
 	const struct cfs_link_node *head = &node->waiting;
@@ -130,8 +129,8 @@ static bool visit_node_waiting(struct cfs_lock *lock,
 	 * as then a release wakes one of a long queue, not all. */
 	for (l = lock->is_waiting ? comp->link.prev : node->waiting.prev;
 	     l != head; l = l->prev) {
-		const struct cfs_lock_comp *c =
-			CFS_CONTAINER_OF(l, struct cfs_lock_comp, link);
+		const struct cfs_lock_comp *c = CFS_CONTAINER_OF(
+			l, struct cfs_lock_comp, link);
 
 		if (!cfs_lock_modes_agree(c->mode, comp->mode) &&
 		    is_behind(lock, c->lock, cover) &&
@@ -152,8 +151,8 @@ static bool range_granted(void *arg, struct cfs_lock *other)
 	const struct range_visit *rv = arg;
 
 	return is_family_of(other, rv->lock) ||
-		cfs_lock_modes_agree(other->mode, rv->lock->mode) ||
-		rv->v->range(rv->v->arg, other);
+	       cfs_lock_modes_agree(other->mode, rv->lock->mode) ||
+	       rv->v->range(rv->v->arg, other);
 }
 
 static bool range_waiting(void *arg, struct cfs_lock *other)
@@ -161,8 +160,8 @@ static bool range_waiting(void *arg, struct cfs_lock *other)
 	const struct range_visit *rv = arg;
 
 	return cfs_lock_modes_agree(other->mode, rv->lock->mode) ||
-		!is_behind(rv->lock, other, rv->cover) ||
-		rv->v->waiter(rv->v->arg, other);
+	       !is_behind(rv->lock, other, rv->cover) ||
+	       rv->v->waiter(rv->v->arg, other);
 }
 
 static bool range_cover(void *arg, struct cfs_lock *other)
@@ -261,7 +260,7 @@ struct search {
 	struct cfs_lock *start;
 	CFS_VEC(struct cfs_lock *) todo;
 	uint32_t steps;
-	bool	 is_found, is_over;
+	bool is_found, is_over;
 };
 
 static void search_push(struct search *s, struct cfs_lock *lock)
@@ -286,15 +285,15 @@ static bool search_step(struct search *s)
 /* @holder will not let go before what it waits for has come. */
 static bool search_holder(struct search *s, struct cfs_lock_family *holder)
 {
-	CFS_LIST_EACH(l, &holder->waiting) {
-		search_push(s, CFS_CONTAINER_OF(l, struct cfs_lock,
-						in_holder));
+	CFS_LIST_EACH(l, &holder->waiting)
+	{
+		search_push(s, CFS_CONTAINER_OF(l, struct cfs_lock, in_holder));
 		if (!search_step(s))
 			return false;
 	}
-	CFS_LIST_EACH(l, &holder->lent) {
-		search_push(s, CFS_CONTAINER_OF(l, struct cfs_lock,
-						in_lender));
+	CFS_LIST_EACH(l, &holder->lent)
+	{
+		search_push(s, CFS_CONTAINER_OF(l, struct cfs_lock, in_lender));
 		if (!search_step(s))
 			return false;
 	}
@@ -306,8 +305,8 @@ static bool search_hold(void *arg, struct cfs_lock_hold *hold,
 {
 	struct search *s = arg;
 
-	return against(hold->fixed, comp->mode) ?
-		search_holder(s, hold->holder) : search_step(s);
+	return against(hold->fixed, comp->mode) ? search_holder(s, hold->holder)
+						: search_step(s);
 }
 
 static bool is_fixed(const struct cfs_lock *lock)
@@ -319,8 +318,8 @@ static bool search_range(void *arg, struct cfs_lock *granted)
 {
 	struct search *s = arg;
 
-	return is_fixed(granted) ? search_holder(s, granted->holder) :
-		search_step(s);
+	return is_fixed(granted) ? search_holder(s, granted->holder)
+				 : search_step(s);
 }
 
 static bool search_waiter(void *arg, struct cfs_lock *waiter)
@@ -328,16 +327,18 @@ static bool search_waiter(void *arg, struct cfs_lock *waiter)
 	struct search *s = arg;
 
 	search_push(s, waiter);
-	return is_fixed(waiter) ? search_holder(s, waiter->holder) :
-		search_step(s);
+	return is_fixed(waiter) ? search_holder(s, waiter->holder)
+				: search_step(s);
 }
 
 bool cfs_lock_is_deadlock(struct cfs_lock *lock)
 {
 	struct search s = { .start = lock };
 	const struct cfs_lock_visit v = {
-		.hold = search_hold, .range = search_range,
-		.waiter = search_waiter, .arg = &s,
+		.hold = search_hold,
+		.range = search_range,
+		.waiter = search_waiter,
+		.arg = &s,
 	};
 	struct cfs_lock *at = lock;
 
@@ -351,7 +352,7 @@ bool cfs_lock_is_deadlock(struct cfs_lock *lock)
 /* ---- who has to give way ------------------------------------------------- */
 
 struct blockers {
-	struct cfs_lock *lock;		/* that waits */
+	struct cfs_lock *lock; /* that waits */
 	cfs_lock_blocker_fn fn;
 	void *arg;
 };
@@ -369,9 +370,10 @@ static bool blocker_lock(void *arg, struct cfs_lock *blocker)
 static bool blocker_hold(void *arg, struct cfs_lock_hold *hold,
 			 const struct cfs_lock_comp *comp)
 {
-	CFS_LIST_EACH(l, &hold->comps) {
-		const struct cfs_lock_comp *c =
-			CFS_CONTAINER_OF(l, struct cfs_lock_comp, link);
+	CFS_LIST_EACH(l, &hold->comps)
+	{
+		const struct cfs_lock_comp *c = CFS_CONTAINER_OF(
+			l, struct cfs_lock_comp, link);
 
 		if (!cfs_lock_modes_agree(c->mode, comp->mode) &&
 		    !blocker_lock(arg, c->lock))
@@ -380,15 +382,17 @@ static bool blocker_hold(void *arg, struct cfs_lock_hold *hold,
 	return true;
 }
 
-void cfs_lock_blockers(struct cfs_lock *lock, cfs_lock_blocker_fn fn,
-		       void *arg)
+void cfs_lock_blockers(struct cfs_lock *lock, cfs_lock_blocker_fn fn, void *arg)
 {
 	struct blockers b = {
 		.lock = lock->upgrade ? lock->upgrade : lock,
-		.fn = fn, .arg = arg,
+		.fn = fn,
+		.arg = arg,
 	};
 	const struct cfs_lock_visit v = {
-		.hold = blocker_hold, .range = blocker_lock, .arg = &b,
+		.hold = blocker_hold,
+		.range = blocker_lock,
+		.arg = &b,
 	};
 
 	if (b.lock->is_waiting)
@@ -396,8 +400,8 @@ void cfs_lock_blockers(struct cfs_lock *lock, cfs_lock_blocker_fn fn,
 }
 
 struct wanted {
-	const struct cfs_lock *lock;	/* granted */
-	unsigned int mode;		/* that suits all so far */
+	const struct cfs_lock *lock; /* granted */
+	unsigned int mode;           /* that suits all so far */
 	uint32_t count, looked_at;
 };
 
@@ -418,8 +422,7 @@ static bool wanted_by(void *arg, struct cfs_lock *waiter)
 	while (w->mode != CFS_LOCK_NONE &&
 	       !cfs_lock_mode_covers(beside, w->mode))
 		w->mode = cfs_lock_mode_beside(&w->lock->resource, w->mode,
-					       &waiter->resource,
-					       waiter->mode);
+					       &waiter->resource, waiter->mode);
 	return w->mode != CFS_LOCK_NONE;
 }
 
@@ -435,9 +438,10 @@ bool cfs_lock_is_wanted(const struct cfs_lock *lock, uint32_t *ret_wanted)
 
 		if (!against(node->waiting_count, comp->mode))
 			continue;
-		CFS_LIST_EACH(l, &node->waiting) {
-			const struct cfs_lock_comp *c =
-				CFS_CONTAINER_OF(l, struct cfs_lock_comp, link);
+		CFS_LIST_EACH(l, &node->waiting)
+		{
+			const struct cfs_lock_comp *c = CFS_CONTAINER_OF(
+				l, struct cfs_lock_comp, link);
 
 			if (!cfs_lock_modes_agree(c->mode, comp->mode) &&
 			    !wanted_by(&w, c->lock))
@@ -445,9 +449,10 @@ bool cfs_lock_is_wanted(const struct cfs_lock *lock, uint32_t *ret_wanted)
 		}
 	}
 	if (lock->is_range)
-		cfs_lock_ranges_each(lock->comps[lock->comp_count - 1].hold->
-				     node->waiting_ranges, lock->first_byte,
-				     lock->last_byte, wanted_by, &w);
+		cfs_lock_ranges_each(lock->comps[lock->comp_count - 1]
+					     .hold->node->waiting_ranges,
+				     lock->first_byte, lock->last_byte,
+				     wanted_by, &w);
 	if (w.count)
 		*ret_wanted = w.mode;
 	return w.count;

@@ -12,7 +12,7 @@
 #include "base/bits.h"
 #include "base/text.h"
 
-#define STATUS_MAX 4095u	/* the largest errno of Linux */
+#define STATUS_MAX 4095u /* the largest errno of Linux */
 
 int cfs_msg_head_unpack(const void *data, size_t bytes,
 			struct cfs_msg_head *ret, struct cfs_err *err)
@@ -35,8 +35,10 @@ int cfs_msg_head_unpack(const void *data, size_t bytes,
 	h.status = le32_get(d.status);
 	h.id = le64_get(d.id);
 	if (h.version > CFS_MSG_VERSION)
-		return cfs_err_set(err, -ENOTSUP, "message: version %u is "
-				   "newer", h.version);
+		return cfs_err_set(err, -ENOTSUP,
+				   "message: version %u is "
+				   "newer",
+				   h.version);
 	if (h.version == 0 || h.bytes < sizeof(d) ||
 	    h.bytes > CFS_MSG_BYTES_MAX || h.status > STATUS_MAX ||
 	    (h.status && !h.is_reply) || (h.has_more && !h.is_reply) ||
@@ -64,9 +66,8 @@ int cfs_msg_open(const void *data, size_t bytes, struct cfs_msg_head *ret,
 	return 0;
 }
 
-int cfs_msg_reply_status(const struct cfs_msg_head *head,
-			 const void *body, size_t body_bytes,
-			 struct cfs_err *err)
+int cfs_msg_reply_status(const struct cfs_msg_head *head, const void *body,
+			 size_t body_bytes, struct cfs_err *err)
 {
 	char text[CFS_ERR_BYTES];
 
@@ -106,14 +107,13 @@ int cfs_msg_end(struct cfs_wire_put *put)
 void cfs_msg_error(struct cfs_wire_put *put, uint16_t type, uint64_t id,
 		   int code, const struct cfs_err *err)
 {
-	uint32_t status = code < 0 && code >= -(int)STATUS_MAX ?
-		(uint32_t)-code : EIO;
+	uint32_t status = code < 0 && code >= -(int)STATUS_MAX ? (uint32_t)-code
+							       : EIO;
 	le32 d = le32_put(status);
 	const char *text = err ? err->msg : "";
 	size_t n = CFS_MIN(strlen(text), CFS_ERR_BYTES - 1);
 
-	cfs_msg_begin(put, (type & CFS_MSG_TYPE_MASK) | CFS_MSG_TYPE_REPLY,
-		      id);
+	cfs_msg_begin(put, (type & CFS_MSG_TYPE_MASK) | CFS_MSG_TYPE_REPLY, id);
 	if (!put->is_full)
 		memcpy(put->data + offsetof(struct cfs_msg_head_disk, status),
 		       &d, sizeof(d));
@@ -163,12 +163,13 @@ const char *cfs_lease_event_name(unsigned int kind)
 char *cfs_lease_name_format(const struct cfs_lease_name *name,
 			    char ret[CFS_LEASE_NAME_BYTES])
 {
-	int n = snprintf(ret, CFS_LEASE_NAME_BYTES, "%016" PRIx64
-			 "-%016" PRIx64 "-", name->client_id, name->lease_id);
+	int n = snprintf(ret, CFS_LEASE_NAME_BYTES,
+			 "%016" PRIx64 "-%016" PRIx64 "-", name->client_id,
+			 name->lease_id);
 
 	for (size_t i = 0; i < CFS_LEASE_SECRET_BYTES; i++)
-		n += snprintf(ret + n, CFS_LEASE_NAME_BYTES - (size_t)n,
-			      "%02x", name->secret[i]);
+		n += snprintf(ret + n, CFS_LEASE_NAME_BYTES - (size_t)n, "%02x",
+			      name->secret[i]);
 	return ret;
 }
 
@@ -179,8 +180,9 @@ static bool hex_parse(const char *text, size_t digits, uint64_t *ret)
 
 	for (size_t i = 0; i < digits; i++) {
 		char c = text[i];
-		int d = c >= '0' && c <= '9' ? c - '0' :
-			c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+		int d = c >= '0' && c <= '9'   ? c - '0'
+			: c >= 'a' && c <= 'f' ? c - 'a' + 10
+					       : -1;
 
 		if (d < 0)
 			return false;

@@ -13,14 +13,14 @@ struct io {
 	struct cfs_wire_get *get;
 };
 
-#define IO_NUMBER(bits) \
-static void io_u##bits(struct io *io, uint##bits##_t *v) \
-{ \
-	if (io->put) \
-		cfs_wire_put_u##bits(io->put, *v); \
-	else \
-		*v = cfs_wire_get_u##bits(io->get); \
-}
+#define IO_NUMBER(bits)                                                        \
+	static void io_u##bits(struct io *io, uint##bits##_t *v)               \
+	{                                                                      \
+		if (io->put)                                                   \
+			cfs_wire_put_u##bits(io->put, *v);                     \
+		else                                                           \
+			*v = cfs_wire_get_u##bits(io->get);                    \
+	}
 IO_NUMBER(32)
 IO_NUMBER(64)
 
@@ -55,7 +55,7 @@ static void io_mode(struct io *io, uint32_t *mode, bool is_none_fine)
 {
 	io_u32(io, mode);
 	io_refuse(io, !cfs_lock_mode_is_valid(*mode) &&
-		  !(is_none_fine && *mode == CFS_LOCK_NONE));
+			      !(is_none_fine && *mode == CFS_LOCK_NONE));
 }
 
 static void io_resource_fields(struct io *io, struct cfs_lock_resource *res)
@@ -153,7 +153,8 @@ static void io_end(struct io *io, struct cfs_msg_end *m)
 	io_u64(io, &m->client_id);
 	io_name(io, m->host, sizeof(m->host));
 	io_refuse(io, (m->lease_id != 0) + (m->client_id != 0) +
-		  (m->host[0] != '\0') != 1);
+				      (m->host[0] != '\0') !=
+			      1);
 }
 
 static void io_recall(struct io *io, struct cfs_msg_recall *m)
@@ -175,8 +176,8 @@ static void io_event(struct io *io, struct cfs_lease_event *m)
 	io_u64(io, &m->generation);
 	io_name(io, m->host, sizeof(m->host));
 	io_name(io, m->name, sizeof(m->name));
-	io_refuse(io, m->lease_id &&
-		  !cfs_lock_resource_is_valid(&m->resource, m->mode));
+	io_refuse(io, m->lease_id && !cfs_lock_resource_is_valid(&m->resource,
+								 m->mode));
 }
 
 static void io_status(struct io *io, struct cfs_msg_status *m)
@@ -222,28 +223,28 @@ static void io_record(struct io *io, struct cfs_lease_record *m)
 	}
 }
 
-#define BODY(x, type) \
-void cfs_msg_##x##_pack(const type *m, struct cfs_wire_put *put) \
-{ \
-	struct io io = { .put = put, .get = NULL }; \
-	type copy = *m; \
- \
-	io_##x(&io, &copy); \
-} \
- \
-int cfs_msg_##x##_unpack(struct cfs_wire_get *get, type *ret, \
-			 struct cfs_err *err) \
-{ \
-	struct io io = { .put = NULL, .get = get }; \
-	type m; \
- \
-	memset(&m, 0, sizeof(m)); \
-	io_##x(&io, &m); \
-	if (get->is_bad) \
-		return cfs_err_set(err, -EPROTO, "message: bad " #x); \
-	*ret = m; \
-	return 0; \
-}
+#define BODY(x, type)                                                          \
+	void cfs_msg_##x##_pack(const type *m, struct cfs_wire_put *put)       \
+	{                                                                      \
+		struct io io = { .put = put, .get = NULL };                    \
+		type copy = *m;                                                \
+                                                                               \
+		io_##x(&io, &copy);                                            \
+	}                                                                      \
+                                                                               \
+	int cfs_msg_##x##_unpack(struct cfs_wire_get *get, type *ret,          \
+				 struct cfs_err *err)                          \
+	{                                                                      \
+		struct io io = { .put = NULL, .get = get };                    \
+		type m;                                                        \
+                                                                               \
+		memset(&m, 0, sizeof(m));                                      \
+		io_##x(&io, &m);                                               \
+		if (get->is_bad)                                               \
+			return cfs_err_set(err, -EPROTO, "message: bad " #x);  \
+		*ret = m;                                                      \
+		return 0;                                                      \
+	}
 
 BODY(hello, struct cfs_msg_hello)
 BODY(welcome, struct cfs_msg_welcome)

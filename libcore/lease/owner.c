@@ -26,9 +26,9 @@ static void config_default(struct cfs_owner_config *c)
 static bool config_is_valid(const struct cfs_owner_config *c)
 {
 	return c->epoch && c->epoch < UINT64_C(1) << 32 &&
-		c->period_ns >= CFS_PERIOD_NS_MIN &&
-		c->period_ns <= CFS_PERIOD_NS_MAX &&
-		c->drift_ppm <= CFS_DRIFT_PPM_MAX;
+	       c->period_ns >= CFS_PERIOD_NS_MIN &&
+	       c->period_ns <= CFS_PERIOD_NS_MAX &&
+	       c->drift_ppm <= CFS_DRIFT_PPM_MAX;
 }
 
 int cfs_owner_new(const struct cfs_owner_config *config,
@@ -98,12 +98,13 @@ void cfs_owner_free(struct cfs_owner *owner)
 		return;
 	cfs_lock_table_free(owner->table);
 	owner_gone_forget(owner, 0);
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		CFS_LIST_EACH(m, &c->leases)
-			free(CFS_CONTAINER_OF(m, struct owner_lease, link));
+		free(CFS_CONTAINER_OF(m, struct owner_lease, link));
 		free(c);
 	}
 	for (size_t i = 0; i < owner->peers.slot_count; i++) {
@@ -115,7 +116,7 @@ void cfs_owner_free(struct cfs_owner *owner)
 		}
 	}
 	CFS_LIST_EACH(l, &owner->out)
-		free(CFS_CONTAINER_OF(l, struct owner_out, link));
+	free(CFS_CONTAINER_OF(l, struct owner_out, link));
 	owner_graces_free(owner);
 	cfs_hash_done(&owner->clients);
 	cfs_hash_done(&owner->leases);
@@ -130,8 +131,7 @@ void cfs_owner_free(struct cfs_owner *owner)
 static int handle_goodbye(struct owner_request *rq, struct cfs_err *err)
 {
 	(void)err;
-	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type,
-			  rq->head.id);
+	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type, rq->head.id);
 	owner_event(rq->owner, CFS_EVENT_LEAVE, rq->client, NULL);
 	owner_client_end(rq->owner, rq->client, CFS_OWNER_END_GOODBYE);
 	return 0;
@@ -157,8 +157,7 @@ static int handle_renew(struct owner_request *rq, struct cfs_err *err)
 			owner_event(rq->owner, CFS_EVENT_RENEW, c, NULL);
 		}
 	}
-	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type,
-			  rq->head.id);
+	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type, rq->head.id);
 	return 0;
 }
 
@@ -182,15 +181,17 @@ static const struct handler {
 
 static int handle(struct owner_request *rq, struct cfs_err *err)
 {
-	const struct handler *h = rq->head.type < CFS_ARRAY_COUNT(handlers) ?
-		&handlers[rq->head.type] : NULL;
+	const struct handler *h = rq->head.type < CFS_ARRAY_COUNT(handlers)
+					  ? &handlers[rq->head.type]
+					  : NULL;
 
 	if (rq->head.type == CFS_MSG_HELLO)
 		return owner_hello(rq, err);
 	if (!rq->client && !rq->peer->is_observer)
-		return cfs_err_set(err, -ENOTCONN, rq->peer->was_client ?
-				   "the client's period is over" :
-				   "no HELLO was said");
+		return cfs_err_set(err, -ENOTCONN,
+				   rq->peer->was_client
+					   ? "the client's period is over"
+					   : "no HELLO was said");
 	if (rq->client)
 		owner_client_renew(rq->owner, rq->client);
 	if (!h || !h->fn)
@@ -201,8 +202,8 @@ static int handle(struct owner_request *rq, struct cfs_err *err)
 	return h->fn(rq, err);
 }
 
-int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
-		      const void *msg, size_t bytes)
+int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer, const void *msg,
+		      size_t bytes)
 {
 	struct owner_request rq = { .owner = owner };
 	struct cfs_err err = CFS_ERR_INIT;
@@ -210,9 +211,9 @@ int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
 
 	if (r == -EPROTO)
 		return r;
-	if (r == 0 && (rq.head.is_reply || (rq.head.id == 0 &&
-					    rq.head.type != CFS_MSG_UNLOCK)))
-		return 0;	/* nothing that is for us */
+	if (r == 0 && (rq.head.is_reply ||
+		       (rq.head.id == 0 && rq.head.type != CFS_MSG_UNLOCK)))
+		return 0; /* nothing that is for us */
 	owner_enter(owner);
 	owner_run_due(owner);
 	rq.peer = owner_peer_get(owner, peer);
@@ -223,15 +224,15 @@ int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
 		struct cfs_msg_head_disk d;
 
 		memcpy(&d, msg, sizeof(d));
-		owner_reply_error(owner, peer, le16_get(d.type),
-				  le64_get(d.id), r, &err);
+		owner_reply_error(owner, peer, le16_get(d.type), le64_get(d.id),
+				  r, &err);
 		r = 0;
 	} else {
 		rq.client = rq.peer->client;
 		r = handle(&rq, &err);
 		if (r != 0 && rq.head.id)
-			owner_reply_error(owner, peer, rq.head.type,
-					  rq.head.id, r, &err);
+			owner_reply_error(owner, peer, rq.head.type, rq.head.id,
+					  r, &err);
 		r = 0;
 	}
 	owner_leave(owner);
@@ -253,8 +254,9 @@ int cfs_owner_touch(struct cfs_owner *owner, uint64_t peer_id,
 	} else if (peer && peer->is_observer) {
 		*ret_client = 0;
 	} else {
-		r = peer && peer->is_moved ? -ESHUTDOWN :
-		    peer && peer->was_client ? -ESTALE : -ENOTCONN;
+		r = peer && peer->is_moved     ? -ESHUTDOWN
+		    : peer && peer->was_client ? -ESTALE
+					       : -ENOTCONN;
 	}
 	owner_leave(owner);
 	return r;
@@ -315,14 +317,13 @@ int cfs_owner_holds(struct cfs_owner *owner, uint64_t client,
 		r = -ESTALE;
 	for (struct cfs_link_node *l = c ? c->leases.next : NULL;
 	     c && r == -ENOENT && l != &c->leases; l = l->next) {
-		const struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, link);
+		const struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, link);
 
 		if (!lease->is_waiting && !lease->is_sealing &&
-		    cfs_lock_mode_covers(cfs_lock_mode_of(lease->lock),
-					 mode) &&
+		    cfs_lock_mode_covers(cfs_lock_mode_of(lease->lock), mode) &&
 		    cfs_lock_resource_contains(
-				cfs_lock_resource_of(lease->lock), resource))
+			    cfs_lock_resource_of(lease->lock), resource))
 			r = 0;
 	}
 	owner_leave(owner);
@@ -356,8 +357,7 @@ static uint32_t count_preloaded(struct cfs_owner *owner)
 	uint32_t count = owner->grace.preloaded_count;
 
 	CFS_LIST_EACH(l, &owner->graces)
-		count += CFS_CONTAINER_OF(l, struct owner_grace,
-					  link)->preloaded_count;
+	count += CFS_CONTAINER_OF(l, struct owner_grace, link)->preloaded_count;
 	return count;
 }
 
@@ -365,16 +365,18 @@ const char *cfs_owner_check(struct cfs_owner *owner)
 {
 	uint32_t clients = 0, leases = 0, preloaded = 0;
 
-	CFS_LIST_EACH(l, &owner->client_list) {
-		const struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		const struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 		uint32_t count = 0, waiting = 0, recalled = 0;
 
 		clients++;
 		preloaded += c->is_preloaded;
-		CFS_LIST_EACH(m, &c->leases) {
-			const struct owner_lease *lease =
-				CFS_CONTAINER_OF(m, struct owner_lease, link);
+		CFS_LIST_EACH(m, &c->leases)
+		{
+			const struct owner_lease *lease = CFS_CONTAINER_OF(
+				m, struct owner_lease, link);
 
 			count++;
 			waiting += lease->is_waiting;
@@ -382,7 +384,7 @@ const char *cfs_owner_check(struct cfs_owner *owner)
 			if (lease->client != c ||
 			    cfs_lock_user(lease->lock) != lease ||
 			    cfs_lock_is_waiting(lease->lock) !=
-			    lease->is_waiting)
+				    lease->is_waiting)
 				return "a lease and its lock disagree";
 		}
 		if (count != c->lease_count || waiting != c->waiting_count ||

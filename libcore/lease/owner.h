@@ -57,34 +57,34 @@
 struct cfs_err;
 struct cfs_owner;
 
-struct cfs_owner_config {	/* limits and times: 0 is the default */
-	uint8_t	 pool_uuid[CFS_UUID_BYTES];
-	uint64_t epoch;			/* below 2^32, not 0 */
-	uint64_t period_ns;		/* T: CFS_PERIOD_NS_DEFAULT */
-	uint32_t drift_ppm;		/* r: CFS_DRIFT_PPM_DEFAULT */
-	uint64_t recall_ns;		/* until extension stops: T */
-	uint64_t grace_ns;		/* 0: no takeover, no grace */
-	uint32_t clients_max;		/* 4096 */
-	uint32_t leases_max;		/* all, also waiting: 1 << 20 */
-	uint32_t leases_per_client_max;	/* 1 << 16 */
-	uint32_t waiting_max;		/* 1 << 14 */
-	uint32_t waiting_per_client_max;	/* 256 */
-	uint32_t watchers_max;		/* 64 */
-	uint32_t deadlock_steps_max;	/* 4096 */
+struct cfs_owner_config { /* limits and times: 0 is the default */
+	uint8_t pool_uuid[CFS_UUID_BYTES];
+	uint64_t epoch;                  /* below 2^32, not 0 */
+	uint64_t period_ns;              /* T: CFS_PERIOD_NS_DEFAULT */
+	uint32_t drift_ppm;              /* r: CFS_DRIFT_PPM_DEFAULT */
+	uint64_t recall_ns;              /* until extension stops: T */
+	uint64_t grace_ns;               /* 0: no takeover, no grace */
+	uint32_t clients_max;            /* 4096 */
+	uint32_t leases_max;             /* all, also waiting: 1 << 20 */
+	uint32_t leases_per_client_max;  /* 1 << 16 */
+	uint32_t waiting_max;            /* 1 << 14 */
+	uint32_t waiting_per_client_max; /* 256 */
+	uint32_t watchers_max;           /* 64 */
+	uint32_t deadlock_steps_max;     /* 4096 */
 	/* Clients that say CFS_HELLO_SECONDARY have cfs_period_short_ns. */
-	bool	 has_short_periods;
+	bool has_short_periods;
 	/* Nobody has anything but those who are told of by preload: the grace
 	 * ends with the last of them. */
-	bool	 knows_clients;
+	bool knows_clients;
 };
 
 /* What the owner wants its caller to do; also how a client ended. */
 enum cfs_owner_end {
-	CFS_OWNER_END_GOODBYE	= 1,
-	CFS_OWNER_END_EXPIRED	= 2,
-	CFS_OWNER_END_REVOKED	= 3,	/* the client, or (seal) one lease */
-	CFS_OWNER_END_GONE	= 4,	/* it does not run any more (R8) */
-	CFS_OWNER_END_MOVED	= 5,	/* it has another owner now */
+	CFS_OWNER_END_GOODBYE = 1,
+	CFS_OWNER_END_EXPIRED = 2,
+	CFS_OWNER_END_REVOKED = 3, /* the client, or (seal) one lease */
+	CFS_OWNER_END_GONE = 4,    /* it does not run any more (R8) */
+	CFS_OWNER_END_MOVED = 5,   /* it has another owner now */
 };
 
 /* All may be NULL but send.  @arg: as given to cfs_owner_new. */
@@ -152,11 +152,12 @@ int cfs_owner_begin_grace(struct cfs_owner *owner, uint64_t container,
 /* A client of the former owner, as durable records tell. */
 struct cfs_owner_known {
 	uint64_t client_id;
-	uint64_t container;	/* of the owner of that; 0: of all */
-	uint8_t	 secret[CFS_LEASE_SECRET_BYTES]; /* all 0: not known, then
-					* the rest has to be the same */
-	char	 host[CFS_MSG_HOST_BYTES];
-	uint8_t	 boot_id[CFS_UUID_BYTES];
+	uint64_t container; /* of the owner of that; 0: of all */
+	uint8_t secret[CFS_LEASE_SECRET_BYTES]; /* all 0: not known, then
+						 * the rest has to be the same
+						 */
+	char host[CFS_MSG_HOST_BYTES];
+	uint8_t boot_id[CFS_UUID_BYTES];
 	uint64_t pid, process_start;
 };
 
@@ -168,8 +169,7 @@ struct cfs_owner_known {
  * 0; -EINVAL: no grace runs, or the id is 0 or known already; -ENOMEM.
  */
 int cfs_owner_preload(struct cfs_owner *owner,
-		      const struct cfs_owner_known *known,
-		      struct cfs_err *err);
+		      const struct cfs_owner_known *known, struct cfs_err *err);
 
 /*
  * The caller knows that nobody else holds anything (the former holder ended
@@ -183,8 +183,8 @@ void cfs_owner_end_grace(struct cfs_owner *owner);
  * never uses again, not 0.  Only lease messages (types up to 0x00ff).
  * Returns 0; -EPROTO: it is not a message, close the connection.
  */
-int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer,
-		      const void *msg, size_t bytes);
+int cfs_owner_receive(struct cfs_owner *owner, uint64_t peer, const void *msg,
+		      size_t bytes);
 
 /*
  * A request of another kind (session, data) came from @peer: it renews, as any
@@ -199,8 +199,7 @@ int cfs_owner_touch(struct cfs_owner *owner, uint64_t peer,
 void cfs_owner_closed(struct cfs_owner *owner, uint64_t peer);
 
 /* ops.seal of (client, lease) is done.  What is not being sealed: nothing. */
-void cfs_owner_sealed(struct cfs_owner *owner, uint64_t client,
-		      uint64_t lease);
+void cfs_owner_sealed(struct cfs_owner *owner, uint64_t client, uint64_t lease);
 
 /* Handle what is due.  Returns when to call again (elapsed), or UINT64_MAX. */
 uint64_t cfs_owner_tick(struct cfs_owner *owner);

@@ -18,10 +18,10 @@ struct owner_client *owner_client_find(const struct cfs_owner *owner,
 {
 	uint64_t hash = client_hash(id);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&owner->clients, hash);
-	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, hash);
+	for (struct cfs_hash_link *l = cfs_hash_first(&owner->clients, hash); l;
+	     l = cfs_hash_skip(l->next, hash)) {
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, hash);
 
 		if (c->id == id)
 			return c;
@@ -47,13 +47,14 @@ static bool secret_is_null(const uint8_t *secret)
 }
 
 struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
-					    uint64_t id,
-					    const uint8_t *secret)
+					    uint64_t id, const uint8_t *secret)
 {
 	struct owner_client *c = owner_client_find(owner, id);
 
 	return c && c->state == OWNER_CLIENT_ALIVE &&
-		secret_is_equal(c->secret, secret) ? c : NULL;
+			       secret_is_equal(c->secret, secret)
+		       ? c
+		       : NULL;
 }
 
 struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
@@ -65,7 +66,9 @@ struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
 		return owner_client_by_secret(owner, id, secret);
 	c = owner_client_find(owner, id);
 	return c && c->state == OWNER_CLIENT_ALIVE && !c->peer &&
-		(c->hello.flags & CFS_HELLO_STANDING) ? c : NULL;
+			       (c->hello.flags & CFS_HELLO_STANDING)
+		       ? c
+		       : NULL;
 }
 
 struct owner_client *owner_client_new(struct cfs_owner *owner, uint64_t id,
@@ -118,12 +121,12 @@ static int hello_known(struct cfs_owner *owner, struct owner_client *c,
 		       struct cfs_err *err)
 {
 	bool is_same = m->pid == c->hello.pid &&
-		m->process_start == c->hello.process_start &&
-		cfs_uuid_is_equal(m->boot_id, c->hello.boot_id) &&
-		strcmp(m->host, c->hello.host) == 0;
+		       m->process_start == c->hello.process_start &&
+		       cfs_uuid_is_equal(m->boot_id, c->hello.boot_id) &&
+		       strcmp(m->host, c->hello.host) == 0;
 
-	if (secret_is_null(c->secret) ? !is_same :
-	    !secret_is_equal(m->secret, c->secret))
+	if (secret_is_null(c->secret) ? !is_same
+				      : !secret_is_equal(m->secret, c->secret))
 		return cfs_err_set(err, -EPERM, "not that client's secret");
 	memcpy(c->secret, m->secret, sizeof(c->secret));
 	if (c->state == OWNER_CLIENT_SILENT) {
@@ -155,9 +158,9 @@ static struct owner_client *hello_new(struct cfs_owner *owner,
 {
 	struct owner_grace *grace = owner_grace_for(owner, m);
 	bool is_former = grace && !secret_is_null(m->secret) &&
-		!owner_client_find(owner, m->client_id);
-	uint64_t id = is_former ? m->client_id :
-		owner->config.epoch << 32 | owner->next_id++;
+			 !owner_client_find(owner, m->client_id);
+	uint64_t id = is_former ? m->client_id
+				: owner->config.epoch << 32 | owner->next_id++;
 	struct owner_client *c = owner_client_new(owner, id, err);
 
 	if (!c)
@@ -257,7 +260,8 @@ int owner_hello(struct owner_request *rq, struct cfs_err *err)
 	}
 	/* Its owner has gone, or may have: we have not taken over yet. */
 	if (owner_grace_is_to_come(owner, &m))
-		return cfs_err_set(err, -EAGAIN, "the container has another "
+		return cfs_err_set(err, -EAGAIN,
+				   "the container has another "
 				   "owner, as far as is known here");
 	c = m.client_id ? owner_client_find(owner, m.client_id) : NULL;
 	if (c && (c->state == OWNER_CLIENT_SEALING || c->is_stopped))
@@ -302,8 +306,7 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end)
 {
 	struct owner_peer *peer = owner_peer_find(owner, client->peer);
-	struct owner_grace *grace = client->is_preloaded ? client->grace :
-				    NULL;
+	struct owner_grace *grace = client->is_preloaded ? client->grace : NULL;
 	uint64_t id = client->id;
 
 	if (peer)
@@ -312,9 +315,9 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 	while (!cfs_list_is_empty(&client->lenders))
 		cfs_list_del(client->lenders.next);
 	while (!cfs_list_is_empty(&client->leases))
-		owner_lease_end(owner, CFS_CONTAINER_OF(client->leases.next,
-							struct owner_lease,
-							link));
+		owner_lease_end(owner,
+				CFS_CONTAINER_OF(client->leases.next,
+						 struct owner_lease, link));
 	owner_timer_set(owner, &client->timer, UINT64_MAX);
 	cfs_hash_del(&owner->clients, &client->hash);
 	cfs_list_del(&client->link);
@@ -340,17 +343,20 @@ void owner_client_expire(struct cfs_owner *owner, struct owner_client *client,
 	client->state = OWNER_CLIENT_SEALING;
 	client->end = end;
 	owner_timer_set(owner, &client->timer, UINT64_MAX);
-	owner_event(owner, end == CFS_OWNER_END_GONE ? CFS_EVENT_GONE :
-		    end == CFS_OWNER_END_REVOKED ? CFS_EVENT_REVOKE :
-		    CFS_EVENT_EXPIRE, client, NULL);
+	owner_event(owner,
+		    end == CFS_OWNER_END_GONE      ? CFS_EVENT_GONE
+		    : end == CFS_OWNER_END_REVOKED ? CFS_EVENT_REVOKE
+						   : CFS_EVENT_EXPIRE,
+		    client, NULL);
 	/* The connection stays: it may say HELLO again, as a new client. */
 	if (peer)
 		peer->client = NULL;
 	client->peer = 0;
 	/* What it waits for it shall not get any more. */
-	CFS_LIST_EACH(l, &client->leases) {
-		struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, link);
+	CFS_LIST_EACH(l, &client->leases)
+	{
+		struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, link);
 
 		owner_timer_set(owner, &lease->timer, UINT64_MAX);
 		if (lease->is_waiting)
@@ -371,14 +377,16 @@ void owner_client_due(struct cfs_owner *owner, struct owner_client *client)
 		bool is_out = owner_out_call(owner, OWNER_OUT_SEAL, client->id,
 					     0, client->end);
 
-		owner_timer_set(owner, &client->timer, is_out ? UINT64_MAX :
-				owner->now_ns + CFS_NS_PER_S);
+		owner_timer_set(owner, &client->timer,
+				is_out ? UINT64_MAX
+				       : owner->now_ns + CFS_NS_PER_S);
 		return;
 	}
 	if (!cfs_period_is_over(client->deadline_ns, owner->now_ns)) {
 		owner_timer_set(owner, &client->timer, client->deadline_ns);
 		return;
 	}
-	owner_client_expire(owner, client, client->is_stopped ?
-			    CFS_OWNER_END_REVOKED : CFS_OWNER_END_EXPIRED);
+	owner_client_expire(owner, client,
+			    client->is_stopped ? CFS_OWNER_END_REVOKED
+					       : CFS_OWNER_END_EXPIRED);
 }

@@ -10,22 +10,23 @@
 
 /* Who asked, and about whom. */
 struct owner_gone_wait {
-	struct cfs_link_node link;	/* owner->gone_waits */
+	struct cfs_link_node link; /* owner->gone_waits */
 	uint64_t peer, message;
-	uint64_t client;		/* 0: the host's */
-	char	 host[CFS_MSG_HOST_BYTES];
+	uint64_t client; /* 0: the host's */
+	char host[CFS_MSG_HOST_BYTES];
 };
 
 static bool has_sealing(const struct cfs_owner *owner, uint64_t client,
 			const char *host)
 {
-	CFS_LIST_EACH(l, &owner->client_list) {
-		const struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		const struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (c->state == OWNER_CLIENT_SEALING &&
-		    (client ? c->id == client :
-		     strcmp(c->hello.host, host) == 0))
+		    (client ? c->id == client
+			    : strcmp(c->hello.host, host) == 0))
 			return true;
 	}
 	return false;
@@ -60,9 +61,10 @@ int cfs_owner_gone_host(struct cfs_owner *owner, const char *host)
 	int r = -ENOENT;
 
 	owner_enter(owner);
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (strcmp(c->hello.host, host) == 0) {
 			owner_client_expire(owner, c, CFS_OWNER_END_GONE);
@@ -87,13 +89,12 @@ int owner_gone(struct owner_request *rq, struct cfs_err *err)
 	if (m.lease_id)
 		return cfs_err_set(err, -EINVAL, "a client or a host");
 	if (owner->gone_wait_count >= owner->config.watchers_max)
-		return cfs_err_set(err, -EBUSY,
-				   "too many orders wait already");
+		return cfs_err_set(err, -EBUSY, "too many orders wait already");
 	wait = calloc(1, sizeof(*wait));
 	if (!wait)
 		return cfs_err_set(err, -ENOMEM, "owner: no memory");
-	r = m.client_id ? cfs_owner_gone(owner, m.client_id) :
-		cfs_owner_gone_host(owner, m.host);
+	r = m.client_id ? cfs_owner_gone(owner, m.client_id)
+			: cfs_owner_gone_host(owner, m.host);
 	if (r != 0) {
 		free(wait);
 		return cfs_err_set(err, r, "no such client or host");
@@ -110,9 +111,10 @@ int owner_gone(struct owner_request *rq, struct cfs_err *err)
 
 void owner_gone_settle(struct cfs_owner *owner)
 {
-	CFS_LIST_EACH(l, &owner->gone_waits) {
-		struct owner_gone_wait *wait =
-			CFS_CONTAINER_OF(l, struct owner_gone_wait, link);
+	CFS_LIST_EACH(l, &owner->gone_waits)
+	{
+		struct owner_gone_wait *wait = CFS_CONTAINER_OF(
+			l, struct owner_gone_wait, link);
 
 		if (has_sealing(owner, wait->client, wait->host))
 			continue;
@@ -124,9 +126,10 @@ void owner_gone_settle(struct cfs_owner *owner)
 
 void owner_gone_forget(struct cfs_owner *owner, uint64_t peer)
 {
-	CFS_LIST_EACH(l, &owner->gone_waits) {
-		struct owner_gone_wait *wait =
-			CFS_CONTAINER_OF(l, struct owner_gone_wait, link);
+	CFS_LIST_EACH(l, &owner->gone_waits)
+	{
+		struct owner_gone_wait *wait = CFS_CONTAINER_OF(
+			l, struct owner_gone_wait, link);
 
 		if (!peer || wait->peer == peer)
 			wait_free(owner, wait);

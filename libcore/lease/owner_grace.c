@@ -32,8 +32,8 @@ struct owner_grace *owner_grace_find(struct cfs_owner *owner, uint64_t epoch)
 	if (!cfs_epoch_is_delegated((uint32_t)epoch))
 		return is_before(owner, epoch) ? &owner->grace : NULL;
 	CFS_LIST_EACH(l, &owner->graces)
-		if (grace_of(l)->epoch == epoch)
-			return grace_of(l);
+	if (grace_of(l)->epoch == epoch)
+		return grace_of(l);
 	return NULL;
 }
 
@@ -46,8 +46,9 @@ struct owner_grace *owner_grace_for(struct cfs_owner *owner,
 	if (!g || !g->is_in_grace || !from)
 		return NULL;
 	/* An id is kept from one owner to the next, and so may be of any. */
-	return from <= m->epoch || cfs_epoch_is_delegated((uint32_t)from) ?
-	       g : NULL;
+	return from <= m->epoch || cfs_epoch_is_delegated((uint32_t)from)
+		       ? g
+		       : NULL;
 }
 
 bool owner_grace_is_to_come(struct cfs_owner *owner,
@@ -68,17 +69,16 @@ bool owner_grace_takes(const struct cfs_owner *owner,
 
 	if (!g || !g->is_in_grace || !c->may_reclaim)
 		return false;
-	return g->container ? m->lock.resource.container == g->container :
-			      is_before(owner, m->lease_id >> 32);
+	return g->container ? m->lock.resource.container == g->container
+			    : is_before(owner, m->lease_id >> 32);
 }
 
-bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner,
-			      uint64_t container)
+bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner, uint64_t container)
 {
 	bool is = owner->grace.is_on_hold;
 
 	CFS_LIST_EACH(l, &((struct cfs_owner *)owner)->graces)
-		is |= !container || grace_of(l)->container == container;
+	is |= !container || grace_of(l)->container == container;
 	return is;
 }
 
@@ -100,9 +100,10 @@ void owner_grace_settle(struct cfs_owner *owner, struct owner_grace *g)
 		cfs_lock_table_set_hold(owner->table, false);
 		return;
 	}
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (c->grace == g)
 			c->grace = NULL;
@@ -117,9 +118,10 @@ void owner_grace_due(struct cfs_owner *owner, struct owner_grace *g)
 {
 	owner_timer_set(owner, &g->timer, UINT64_MAX);
 	g->is_in_grace = false;
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (c->grace != g)
 			continue;
@@ -175,16 +177,17 @@ int cfs_owner_begin_grace(struct cfs_owner *owner, uint64_t container,
 void owner_graces_free(struct cfs_owner *owner)
 {
 	CFS_LIST_EACH(l, &owner->graces)
-		free(grace_of(l));
+	free(grace_of(l));
 }
 
 static void end_grace(struct cfs_owner *owner, struct owner_grace *g)
 {
 	if (!g->is_in_grace)
 		return;
-	CFS_LIST_EACH(l, &owner->client_list) {
-		struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+	CFS_LIST_EACH(l, &owner->client_list)
+	{
+		struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (c->grace == g && c->state == OWNER_CLIENT_SILENT)
 			owner_client_expire(owner, c, CFS_OWNER_END_EXPIRED);
@@ -242,17 +245,16 @@ static struct owner_grace *known_in(struct cfs_owner *owner,
 				    const struct cfs_owner_known *known)
 {
 	if (!known->container)
-		return is_before(owner, known->client_id >> 32) ?
-		       &owner->grace : NULL;
+		return is_before(owner, known->client_id >> 32) ? &owner->grace
+								: NULL;
 	CFS_LIST_EACH(l, &owner->graces)
-		if (grace_of(l)->container == known->container)
-			return grace_of(l);
+	if (grace_of(l)->container == known->container)
+		return grace_of(l);
 	return NULL;
 }
 
 int cfs_owner_preload(struct cfs_owner *owner,
-		      const struct cfs_owner_known *known,
-		      struct cfs_err *err)
+		      const struct cfs_owner_known *known, struct cfs_err *err)
 {
 	struct owner_grace *g = known_in(owner, known);
 	struct owner_client *c;

@@ -12,15 +12,14 @@ static uint64_t lease_hash(uint64_t id)
 	return cfs_hash_mix(6, id);
 }
 
-struct owner_lease *owner_lease_find(const struct cfs_owner *owner,
-				     uint64_t id)
+struct owner_lease *owner_lease_find(const struct cfs_owner *owner, uint64_t id)
 {
 	uint64_t hash = lease_hash(id);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&owner->leases, hash);
-	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, hash);
+	for (struct cfs_hash_link *l = cfs_hash_first(&owner->leases, hash); l;
+	     l = cfs_hash_skip(l->next, hash)) {
+		struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, hash);
 
 		if (lease->id == id)
 			return lease;
@@ -41,10 +40,10 @@ static struct owner_serial *serial_find(const struct cfs_owner *owner,
 {
 	uint64_t hash = serial_hash(client->id, serial);
 
-	for (struct cfs_hash_link *l = cfs_hash_first(&owner->serials, hash);
-	     l; l = cfs_hash_skip(l->next, hash)) {
-		struct owner_serial *s =
-			CFS_CONTAINER_OF(l, struct owner_serial, hash);
+	for (struct cfs_hash_link *l = cfs_hash_first(&owner->serials, hash); l;
+	     l = cfs_hash_skip(l->next, hash)) {
+		struct owner_serial *s = CFS_CONTAINER_OF(
+			l, struct owner_serial, hash);
 
 		if (s->serial == serial && s->lease->client == client)
 			return s;
@@ -75,8 +74,7 @@ static void serial_set(struct cfs_owner *owner, struct owner_lease *lease,
 /* ---- making and ending --------------------------------------------------- */
 
 static int lease_new(struct cfs_owner *owner, struct owner_client *client,
-		     uint64_t id, struct owner_lease **ret,
-		     struct cfs_err *err)
+		     uint64_t id, struct owner_lease **ret, struct cfs_err *err)
 {
 	struct cfs_link_node *at = client->leases.prev;
 	struct owner_lease *lease;
@@ -142,14 +140,16 @@ static void reply_grant(struct cfs_owner *owner,
 	const struct cfs_msg_grant m = {
 		.lease_id = lease->id,
 		.generation = lease->generation,
-		.mode = lease->is_waiting ? CFS_LOCK_NONE :
-			cfs_lock_mode_of(lease->lock),
+		.mode = lease->is_waiting ? CFS_LOCK_NONE
+					  : cfs_lock_mode_of(lease->lock),
 		.serial = s->serial,
 	};
 	struct cfs_wire_put put;
 
-	owner_put_begin(owner, &put, type | CFS_MSG_TYPE_REPLY |
-			(more ? CFS_MSG_TYPE_MORE : 0), s->message);
+	owner_put_begin(owner, &put,
+			type | CFS_MSG_TYPE_REPLY |
+				(more ? CFS_MSG_TYPE_MORE : 0),
+			s->message);
 	cfs_msg_grant_pack(&m, &put);
 	owner_put_end(owner, &put, lease->client->peer);
 }
@@ -158,19 +158,18 @@ static void reply_grant(struct cfs_owner *owner,
 static void lease_got(struct cfs_owner *owner, struct owner_lease *lease,
 		      uint16_t type, const struct owner_serial *s)
 {
-	const struct cfs_lock_resource *res =
-		cfs_lock_resource_of(lease->lock);
+	const struct cfs_lock_resource *res = cfs_lock_resource_of(lease->lock);
 	uint32_t mode = cfs_lock_mode_of(lease->lock);
 
 	if (mode >= CFS_LOCK_S && owner->ops.generation)
-		lease->generation = owner->ops.generation(owner->arg,
-							  lease->client->id,
-							  res, mode);
+		lease->generation = owner->ops.generation(
+			owner->arg, lease->client->id, res, mode);
 	else if (mode >= CFS_LOCK_S)
 		lease->generation = owner->next_generation++;
 	reply_grant(owner, lease, type, s, false);
-	owner_event(owner, type == CFS_MSG_LOCK ? CFS_EVENT_GRANT :
-		    CFS_EVENT_CHANGE, lease->client, lease);
+	owner_event(owner,
+		    type == CFS_MSG_LOCK ? CFS_EVENT_GRANT : CFS_EVENT_CHANGE,
+		    lease->client, lease);
 	owner_recall_if_wanted(owner, lease);
 }
 
@@ -201,8 +200,9 @@ static int serial_check(struct owner_client *client, uint64_t serial,
 		client->last_serial = serial;
 		return 0;
 	}
-	return flags & CFS_MSG_LOCK_RESENT ?
-		cfs_err_set(err, -ERESTART, "ask again") : 1;
+	return flags & CFS_MSG_LOCK_RESENT
+		       ? cfs_err_set(err, -ERESTART, "ask again")
+		       : 1;
 }
 
 /* ---- LOCK ---------------------------------------------------------------- */
@@ -214,15 +214,17 @@ static bool is_granted(const struct owner_lease *lease)
 }
 
 /* What somebody has taken for @client that @res is part of, or NULL. */
-static const struct owner_lease *
-lender_for(struct owner_client *client, const struct cfs_lock_resource *res)
+static const struct owner_lease *lender_for(struct owner_client *client,
+					    const struct cfs_lock_resource *res)
 {
-	CFS_LIST_EACH(l, &client->lenders) {
-		const struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, lent);
+	CFS_LIST_EACH(l, &client->lenders)
+	{
+		const struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, lent);
 
-		if (is_granted(lease) && cfs_lock_resource_contains(
-				cfs_lock_resource_of(lease->lock), res))
+		if (is_granted(lease) &&
+		    cfs_lock_resource_contains(
+			    cfs_lock_resource_of(lease->lock), res))
 			return lease;
 	}
 	return NULL;
@@ -242,9 +244,9 @@ int cfs_owner_lend(struct cfs_owner *owner, uint64_t lease_id,
 }
 
 /* The holder under which a borrower works. */
-static int lender_of(const struct cfs_owner *owner,
-		     struct owner_client *client, const struct cfs_msg_lock *m,
-		     struct cfs_lock_holder *ret, struct cfs_err *err)
+static int lender_of(const struct cfs_owner *owner, struct owner_client *client,
+		     const struct cfs_msg_lock *m, struct cfs_lock_holder *ret,
+		     struct cfs_err *err)
 {
 	const struct owner_lease *lease;
 
@@ -256,10 +258,12 @@ static int lender_of(const struct cfs_owner *owner,
 	}
 	lease = owner_lease_find(owner, m->lender_lease);
 	if (!lease || !is_granted(lease))
-		return cfs_err_set(err, cfs_owner_is_in_grace_of(owner,
-						m->resource.container) ?
-				   -EAGAIN : -ESTALE,
-				   "the lease to work under is gone");
+		return cfs_err_set(
+			err,
+			cfs_owner_is_in_grace_of(owner, m->resource.container)
+				? -EAGAIN
+				: -ESTALE,
+			"the lease to work under is gone");
 	if (owner_client_by_secret(owner, lease->client->id,
 				   m->lender_secret) != lease->client)
 		return cfs_err_set(err, -EPERM, "not that lease's secret");
@@ -307,11 +311,12 @@ static int lock_again(struct owner_request *rq, struct owner_serial *s,
 	bool is_asked = s == &s->lease->asked;
 
 	if (s->lease->is_stopped || s->lease->is_sealing)
-		return is_asked ? cfs_err_set(err, -ERESTART, "ask again") :
-			cfs_err_set(err, -ESTALE, "the lease is revoked");
+		return is_asked ? cfs_err_set(err, -ERESTART, "ask again")
+				: cfs_err_set(err, -ESTALE,
+					      "the lease is revoked");
 	s->message = rq->head.id;
-	reply_grant(rq->owner, s->lease, rq->head.type, s, is_asked ?
-		    s->lease->is_waiting : s->lease->is_changing);
+	reply_grant(rq->owner, s->lease, rq->head.type, s,
+		    is_asked ? s->lease->is_waiting : s->lease->is_changing);
 	owner_recall_remind(rq->owner, s->lease);
 	return 0;
 }
@@ -341,8 +346,9 @@ int owner_lock(struct owner_request *rq, struct cfs_err *err)
 		return r;
 	owner->next_id++;
 	serial_set(owner, lease, &lease->asked, m.serial, rq->head.id);
-	r = lease_lock(owner, lease, &m, m.flags & CFS_MSG_LOCK_WAIT ?
-		       CFS_LOCK_REQ_WAIT : 0, err);
+	r = lease_lock(owner, lease, &m,
+		       m.flags & CFS_MSG_LOCK_WAIT ? CFS_LOCK_REQ_WAIT : 0,
+		       err);
 	if (r != 0) {
 		owner_lease_end(owner, lease);
 		return r;
@@ -386,8 +392,11 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 			       err);
 		if (r != 0) {
 			owner_lease_end(owner, lease);
-			return r == -EBUSY ? cfs_err_set(err, -ESTALE,
-				"somebody else has reclaimed it") : r;
+			return r == -EBUSY
+				       ? cfs_err_set(
+						 err, -ESTALE,
+						 "somebody else has reclaimed it")
+				       : r;
 		}
 		lease->generation = m.generation;
 		owner->next_generation = CFS_MAX(owner->next_generation,
@@ -396,7 +405,8 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 	}
 	reply_grant(owner, lease, CFS_MSG_RECLAIM,
 		    &(struct owner_serial){ .serial = m.lock.serial,
-					    .message = rq->head.id }, false);
+					    .message = rq->head.id },
+		    false);
 	owner_recall_if_wanted(owner, lease);
 	return 0;
 }
@@ -422,7 +432,7 @@ int owner_unlock(struct owner_request *rq, struct cfs_err *err)
 		owner_reply_empty(owner, rq->peer->id, rq->head.type,
 				  rq->head.id);
 	if (lease->is_sealing)
-		return 0;	/* too late: it ends when it is sealed */
+		return 0; /* too late: it ends when it is sealed */
 	if (!lease->is_waiting)
 		owner_event(owner, CFS_EVENT_RELEASE, c, lease);
 	owner_lease_end(owner, lease);
@@ -460,8 +470,8 @@ static int change_up(struct owner_request *rq, struct owner_lease *lease,
 
 	if (lease->is_stopped)
 		return cfs_err_set(err, -ESTALE, "the lease is revoked");
-	r = cfs_lock_upgrade(lease->lock, m->mode,
-			     m->flags & CFS_MSG_LOCK_WAIT, err);
+	r = cfs_lock_upgrade(lease->lock, m->mode, m->flags & CFS_MSG_LOCK_WAIT,
+			     err);
 	if (r != 0)
 		return r;
 	if (cfs_lock_is_upgrading(lease->lock)) {
@@ -503,7 +513,7 @@ int owner_change(struct owner_request *rq, struct cfs_err *err)
 		return cfs_err_set(err, -EALREADY, "a change is under way");
 	if (cfs_hash_reserve(&owner->serials) < 0)
 		return cfs_err_set(err, -ENOMEM, "lease: no memory");
-	if (lease->is_changing)		/* a downgrade ends it */
+	if (lease->is_changing) /* a downgrade ends it */
 		owner_reply_error(owner, rq->peer->id, CFS_MSG_CHANGE,
 				  lease->changed.message, -ECANCELED, NULL);
 	serial_set(owner, lease, &lease->changed, m.serial, rq->head.id);

@@ -53,9 +53,8 @@ void owner_leave(struct cfs_owner *owner)
 		return;
 	owner->is_flushing = true;
 	while (!cfs_list_is_empty(&owner->out)) {
-		struct owner_out *out = CFS_CONTAINER_OF(owner->out.next,
-							 struct owner_out,
-							 link);
+		struct owner_out *out = CFS_CONTAINER_OF(
+			owner->out.next, struct owner_out, link);
 
 		cfs_list_del(&out->link);
 		out_do(owner, out);
@@ -145,8 +144,8 @@ struct owner_peer *owner_peer_find(const struct cfs_owner *owner, uint64_t id)
 
 	for (struct cfs_hash_link *l = cfs_hash_first(&owner->peers, hash); l;
 	     l = cfs_hash_skip(l->next, hash)) {
-		struct owner_peer *peer =
-			CFS_CONTAINER_OF(l, struct owner_peer, hash);
+		struct owner_peer *peer = CFS_CONTAINER_OF(l, struct owner_peer,
+							   hash);
 
 		if (peer->id == id)
 			return peer;
@@ -222,12 +221,14 @@ void owner_event(struct cfs_owner *owner, enum cfs_lease_event_kind kind,
 	}
 	if (owner->ops.event)
 		owner->ops.event(owner->arg, &e);
-	CFS_LIST_EACH(l, &owner->watchers) {
-		const struct owner_peer *peer =
-			CFS_CONTAINER_OF(l, struct owner_peer, watch);
+	CFS_LIST_EACH(l, &owner->watchers)
+	{
+		const struct owner_peer *peer = CFS_CONTAINER_OF(
+			l, struct owner_peer, watch);
 
-		owner_put_begin(owner, &put, CFS_MSG_WATCH |
-				CFS_MSG_TYPE_REPLY | CFS_MSG_TYPE_MORE,
+		owner_put_begin(owner, &put,
+				CFS_MSG_WATCH | CFS_MSG_TYPE_REPLY |
+					CFS_MSG_TYPE_MORE,
 				peer->watch_message);
 		cfs_msg_event_pack(&e, &put);
 		owner_put_end(owner, &put, peer->id);

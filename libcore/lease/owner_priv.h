@@ -24,8 +24,8 @@ enum owner_timer_kind {
 };
 
 struct owner_timer {
-	uint64_t at_ns;		/* due when now is behind it */
-	size_t	 place;		/* in the heap, from 1; 0: not there */
+	uint64_t at_ns; /* due when now is behind it */
+	size_t place;   /* in the heap, from 1; 0: not there */
 	enum owner_timer_kind kind;
 };
 
@@ -37,78 +37,78 @@ enum owner_client_state {
 
 struct owner_client {
 	struct cfs_hash_link hash;
-	struct cfs_link_node link;	/* owner->clients, by id */
-	struct owner_timer timer;	/* may be early: see client_due */
+	struct cfs_link_node link; /* owner->clients, by id */
+	struct owner_timer timer;  /* may be early: see client_due */
 	uint64_t id;
-	uint8_t	 secret[CFS_LEASE_SECRET_BYTES];
-	struct cfs_msg_hello hello;	/* identity */
+	uint8_t secret[CFS_LEASE_SECRET_BYTES];
+	struct cfs_msg_hello hello; /* identity */
 	enum owner_client_state state;
-	enum cfs_owner_end end;		/* while SEALING */
-	struct owner_grace *grace;	/* in which it came back, or NULL */
-	bool	 may_reclaim;		/* was a client of the former owner */
-	bool	 is_preloaded;		/* and grants wait for it */
-	bool	 has_claimed;		/* since it is known here */
-	bool	 is_stopped;		/* revoked: not extended any more */
+	enum cfs_owner_end end;    /* while SEALING */
+	struct owner_grace *grace; /* in which it came back, or NULL */
+	bool may_reclaim;          /* was a client of the former owner */
+	bool is_preloaded;         /* and grants wait for it */
+	bool has_claimed;          /* since it is known here */
+	bool is_stopped;           /* revoked: not extended any more */
 	uint64_t deadline_ns;
-	uint64_t period_ns, owner_period_ns;	/* T and M, as it was told */
-	uint64_t peer;			/* 0: not connected */
+	uint64_t period_ns, owner_period_ns; /* T and M, as it was told */
+	uint64_t peer;                       /* 0: not connected */
 	uint64_t last_serial;
 	uint32_t lease_count, waiting_count, recalled_count;
-	struct cfs_link_node leases;	/* by id */
-	struct cfs_link_node lenders;	/* leases of others, for it */
+	struct cfs_link_node leases;  /* by id */
+	struct cfs_link_node lenders; /* leases of others, for it */
 };
 
 /* In which clients of a former owner come back. */
 struct owner_grace {
-	struct cfs_link_node link;	/* owner->graces, but that of all */
+	struct cfs_link_node link; /* owner->graces, but that of all */
 	struct owner_timer timer;
-	uint64_t container;		/* 0: of all */
-	uint32_t epoch;			/* whose they were; 0: a manager's */
-	uint32_t preloaded_count;	/* silent, or being sealed */
-	bool	 is_in_grace;		/* reclaims are taken */
-	bool	 is_on_hold;		/* nothing new is granted */
+	uint64_t container;       /* 0: of all */
+	uint32_t epoch;           /* whose they were; 0: a manager's */
+	uint32_t preloaded_count; /* silent, or being sealed */
+	bool is_in_grace;         /* reclaims are taken */
+	bool is_on_hold;          /* nothing new is granted */
 };
 
 /* Found by (client, serial): a request that is sent twice. */
 struct owner_serial {
 	struct cfs_hash_link hash;
 	struct owner_lease *lease;
-	uint64_t serial;		/* 0: not in the table */
-	uint64_t message;		/* id of the message to answer */
+	uint64_t serial;  /* 0: not in the table */
+	uint64_t message; /* id of the message to answer */
 };
 
 struct owner_lease {
 	struct cfs_hash_link hash;
-	struct cfs_link_node link;	/* client->leases, by id */
+	struct cfs_link_node link; /* client->leases, by id */
 	struct owner_timer timer;
 	struct owner_client *client;
-	struct cfs_link_node lent;	/* among the lenders of whom it is for */
+	struct cfs_link_node lent; /* among the lenders of whom it is for */
 	struct cfs_lock *lock;
 	uint64_t id;
 	uint64_t key;
 	uint64_t generation;
 	struct owner_serial asked, changed;
-	bool	 is_waiting;		/* counted in client->waiting_count */
-	bool	 is_changing;
-	bool	 is_borrowed;
-	bool	 is_recalled;		/* counted in recalled_count */
-	bool	 is_stopped;
-	bool	 is_sealing;
+	bool is_waiting; /* counted in client->waiting_count */
+	bool is_changing;
+	bool is_borrowed;
+	bool is_recalled; /* counted in recalled_count */
+	bool is_stopped;
+	bool is_sealing;
 	uint32_t recall_mode;
-	uint64_t end_ns;		/* stopped: when its time is over */
+	uint64_t end_ns; /* stopped: when its time is over */
 };
 
 struct owner_peer {
 	struct cfs_hash_link hash;
-	struct cfs_link_node watch;	/* owner->watchers */
+	struct cfs_link_node watch; /* owner->watchers */
 	uint64_t id;
 	struct owner_client *client;
-	bool	 is_observer;
-	bool	 was_client;		/* if it has none now, that expired */
-	bool	 is_broken;		/* it gets nothing more */
-	bool	 is_moved;		/* its client is another owner's */
-	uint64_t hello_message;		/* id of its HELLO: a double */
-	uint64_t watch_message;		/* id of its WATCH */
+	bool is_observer;
+	bool was_client;        /* if it has none now, that expired */
+	bool is_broken;         /* it gets nothing more */
+	bool is_moved;          /* its client is another owner's */
+	uint64_t hello_message; /* id of its HELLO: a double */
+	uint64_t watch_message; /* id of its WATCH */
 };
 
 enum owner_out_kind {
@@ -123,39 +123,39 @@ struct owner_out {
 	enum cfs_owner_end end;
 	uint64_t peer;
 	uint64_t client, lease;
-	size_t	 bytes;
-	uint8_t	 data[];
+	size_t bytes;
+	uint8_t data[];
 };
 
 struct cfs_owner {
 	struct cfs_owner_config config;
 	struct cfs_owner_ops ops;
-	void	 *arg;
+	void *arg;
 	struct cfs_clock *clock;
-	uint64_t now_ns;		/* of this call */
-	uint64_t period_ns;		/* M, of clients to come */
+	uint64_t now_ns;    /* of this call */
+	uint64_t period_ns; /* M, of clients to come */
 	struct cfs_lock_table *table;
 	struct cfs_hash clients, leases, peers, serials;
 	struct cfs_link_node client_list, watchers, gone_waits, out;
 	uint32_t client_count, lease_count, watcher_count;
 	uint32_t gone_wait_count;
-	uint32_t grace_count;		/* in the list */
+	uint32_t grace_count; /* in the list */
 	uint64_t next_id, next_generation;
 	struct owner_timer **heap;
-	size_t	 heap_count, heap_room;
-	struct owner_grace grace;	/* of all */
+	size_t heap_count, heap_room;
+	struct owner_grace grace; /* of all */
 	struct cfs_link_node graces;
-	bool	 has_told_takeover;
+	bool has_told_takeover;
 	unsigned int depth;
-	bool	 is_flushing;
-	uint8_t	 buf[CFS_MSG_BYTES_MAX];	/* a message being made */
+	bool is_flushing;
+	uint8_t buf[CFS_MSG_BYTES_MAX]; /* a message being made */
 };
 
 /* One request as the handlers see it. */
 struct owner_request {
 	struct cfs_owner *owner;
 	struct owner_peer *peer;
-	struct owner_client *client;	/* NULL: an observer */
+	struct owner_client *client; /* NULL: an observer */
 	struct cfs_msg_head head;
 	struct cfs_wire_get body;
 };
@@ -217,8 +217,7 @@ void owner_client_end(struct cfs_owner *owner, struct owner_client *client,
 		      enum cfs_owner_end end);
 /* NULL: the secret is wrong, or it is unknown or sealing. */
 struct owner_client *owner_client_by_secret(const struct cfs_owner *owner,
-					    uint64_t id,
-					    const uint8_t *secret);
+					    uint64_t id, const uint8_t *secret);
 
 /*
  * The same; and for one that stands without a connection its id alone: what
@@ -268,8 +267,7 @@ void owner_lease_end(struct cfs_owner *owner, struct owner_lease *lease);
 /* Recall all that stand against @lease, which waits or changes. */
 void owner_recall_blockers(struct cfs_owner *owner, struct owner_lease *lease);
 /* Recall @lease if somebody waits for it. */
-void owner_recall_if_wanted(struct cfs_owner *owner,
-			    struct owner_lease *lease);
+void owner_recall_if_wanted(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_recall_clear(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_lease_stop(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_lease_due(struct cfs_owner *owner, struct owner_lease *lease);
@@ -277,8 +275,7 @@ void owner_lease_due(struct cfs_owner *owner, struct owner_lease *lease);
 void owner_recall_remind(struct cfs_owner *owner,
 			 const struct owner_lease *lease);
 /* On return of the client: all that it must know before the WELCOME. */
-void owner_recall_again(struct cfs_owner *owner,
-			struct owner_client *client);
+void owner_recall_again(struct cfs_owner *owner, struct owner_client *client);
 
 /* owner_status.c */
 

@@ -37,8 +37,7 @@ static void lease_recall(struct cfs_owner *owner, struct owner_lease *lease,
 			 uint32_t mode)
 {
 	if (!cfs_lock_is_recallable(lease->lock) || lease->is_stopped ||
-	    lease->is_sealing ||
-	    lease->client->state != OWNER_CLIENT_ALIVE ||
+	    lease->is_sealing || lease->client->state != OWNER_CLIENT_ALIVE ||
 	    (lease->is_recalled &&
 	     cfs_lock_mode_covers(mode, lease->recall_mode)))
 		return;
@@ -46,15 +45,14 @@ static void lease_recall(struct cfs_owner *owner, struct owner_lease *lease,
 		lease->client->recalled_count++;
 	lease->is_recalled = true;
 	lease->recall_mode = mode;
-	owner_timer_set(owner, &lease->timer,
-			cfs_deadline_add(owner->now_ns,
-					 owner->config.recall_ns));
+	owner_timer_set(
+		owner, &lease->timer,
+		cfs_deadline_add(owner->now_ns, owner->config.recall_ns));
 	recall_send(owner, lease, CFS_MSG_RECALL);
 	owner_event(owner, CFS_EVENT_RECALL, lease->client, lease);
 }
 
-static bool recall_blocker(void *arg, struct cfs_lock *blocker,
-			   uint32_t wanted)
+static bool recall_blocker(void *arg, struct cfs_lock *blocker, uint32_t wanted)
 {
 	lease_recall(arg, cfs_lock_user(blocker), wanted);
 	return true;
@@ -133,8 +131,9 @@ void owner_recall_remind(struct cfs_owner *owner,
 			 const struct owner_lease *lease)
 {
 	if (lease->is_recalled)
-		recall_send(owner, lease, lease->is_sealing ?
-			    CFS_MSG_REVOKED : CFS_MSG_RECALL);
+		recall_send(owner, lease,
+			    lease->is_sealing ? CFS_MSG_REVOKED
+					      : CFS_MSG_RECALL);
 }
 
 void owner_recall_again(struct cfs_owner *owner, struct owner_client *client)
@@ -142,9 +141,8 @@ void owner_recall_again(struct cfs_owner *owner, struct owner_client *client)
 	if (!client->recalled_count)
 		return;
 	CFS_LIST_EACH(l, &client->leases)
-		owner_recall_remind(owner, CFS_CONTAINER_OF(l,
-							struct owner_lease,
-							link));
+	owner_recall_remind(owner,
+			    CFS_CONTAINER_OF(l, struct owner_lease, link));
 }
 
 /* ---- by order ------------------------------------------------------------ */

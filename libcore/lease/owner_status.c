@@ -16,18 +16,16 @@ static void record_client(const struct cfs_owner *owner,
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = CFS_RECORD_CLIENT;
 	ret->client_id = c->id;
-	ret->flags = (c->peer ? CFS_CLIENT_CONNECTED : 0u) |
-		(c->hello.flags & CFS_HELLO_STANDING ?
-		 CFS_CLIENT_STANDING : 0u) |
-		(c->hello.flags & CFS_HELLO_DURABLE ?
-		 CFS_CLIENT_DURABLE : 0u) |
+	ret->flags =
+		(c->peer ? CFS_CLIENT_CONNECTED : 0u) |
+		(c->hello.flags & CFS_HELLO_STANDING ? CFS_CLIENT_STANDING
+						     : 0u) |
+		(c->hello.flags & CFS_HELLO_DURABLE ? CFS_CLIENT_DURABLE : 0u) |
 		(c->state == OWNER_CLIENT_SILENT ? CFS_CLIENT_SILENT : 0u) |
 		(c->state == OWNER_CLIENT_SEALING ? CFS_CLIENT_SEALING : 0u);
 	ret->ends_in_ns = left_ns(owner, c->deadline_ns);
-	memcpy(ret->u.client.host, c->hello.host,
-	       sizeof(ret->u.client.host));
-	memcpy(ret->u.client.name, c->hello.name,
-	       sizeof(ret->u.client.name));
+	memcpy(ret->u.client.host, c->hello.host, sizeof(ret->u.client.host));
+	memcpy(ret->u.client.name, c->hello.name, sizeof(ret->u.client.name));
 	ret->u.client.pid = c->hello.pid;
 	ret->u.client.lease_count = c->lease_count;
 }
@@ -37,22 +35,22 @@ static void record_lease(const struct cfs_owner *owner,
 			 struct cfs_lease_record *ret)
 {
 	bool is_sealing = lease->is_sealing ||
-		lease->client->state == OWNER_CLIENT_SEALING;
+			  lease->client->state == OWNER_CLIENT_SEALING;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->kind = CFS_RECORD_LEASE;
 	ret->client_id = lease->client->id;
 	ret->flags = (lease->is_waiting ? CFS_LEASE_WAITING : 0u) |
-		(cfs_lock_is_recallable(lease->lock) ?
-		 CFS_LEASE_RECALLABLE : 0u) |
-		(lease->is_recalled ? CFS_LEASE_RECALLED : 0u) |
-		(lease->is_stopped ? CFS_LEASE_STOPPED : 0u) |
-		(lease->is_borrowed ? CFS_LEASE_BORROWED : 0u) |
-		(is_sealing ? CFS_LEASE_SEALING : 0u);
+		     (cfs_lock_is_recallable(lease->lock) ? CFS_LEASE_RECALLABLE
+							  : 0u) |
+		     (lease->is_recalled ? CFS_LEASE_RECALLED : 0u) |
+		     (lease->is_stopped ? CFS_LEASE_STOPPED : 0u) |
+		     (lease->is_borrowed ? CFS_LEASE_BORROWED : 0u) |
+		     (is_sealing ? CFS_LEASE_SEALING : 0u);
 	if (!lease->is_waiting && !is_sealing)
-		ret->ends_in_ns = left_ns(owner, lease->is_stopped ?
-					  lease->end_ns :
-					  lease->client->deadline_ns);
+		ret->ends_in_ns = left_ns(
+			owner, lease->is_stopped ? lease->end_ns
+						 : lease->client->deadline_ns);
 	ret->u.lease.lease_id = lease->id;
 	ret->u.lease.resource = *cfs_lock_resource_of(lease->lock);
 	ret->u.lease.mode = cfs_lock_mode_of(lease->lock);
@@ -67,9 +65,10 @@ static bool each_lease(const struct cfs_owner *owner,
 {
 	struct cfs_lease_record rec;
 
-	CFS_LIST_EACH(l, &c->leases) {
-		const struct owner_lease *lease =
-			CFS_CONTAINER_OF(l, struct owner_lease, link);
+	CFS_LIST_EACH(l, &c->leases)
+	{
+		const struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, link);
 
 		if (lease->id <= after)
 			continue;
@@ -85,8 +84,8 @@ static void each(struct cfs_owner *owner, uint64_t after_client,
 {
 	struct cfs_lease_record rec;
 	struct cfs_link_node *from = &owner->client_list;
-	struct owner_client *first = after_client ?
-		owner_client_find(owner, after_client) : NULL;
+	struct owner_client *first =
+		after_client ? owner_client_find(owner, after_client) : NULL;
 
 	/* The client of the cursor was told of; the rest of its leases not. */
 	if (first) {
@@ -96,11 +95,11 @@ static void each(struct cfs_owner *owner, uint64_t after_client,
 	}
 	for (struct cfs_link_node *l = from->next; l != &owner->client_list;
 	     l = l->next) {
-		const struct owner_client *c =
-			CFS_CONTAINER_OF(l, struct owner_client, link);
+		const struct owner_client *c = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
 
 		if (c->id <= after_client)
-			continue;	/* the cursor's client is gone */
+			continue; /* the cursor's client is gone */
 		record_client(owner, c, &rec);
 		if (!fn(arg, &rec) || !each_lease(owner, c, 0, fn, arg))
 			return;
@@ -136,8 +135,8 @@ static bool page_add(void *arg, const struct cfs_lease_record *rec)
 	cfs_msg_record_pack(rec, &p->put);
 	p->head.record_count++;
 	p->last_client = rec->client_id;
-	p->last_lease = rec->kind == CFS_RECORD_LEASE ?
-		rec->u.lease.lease_id : 0;
+	p->last_lease = rec->kind == CFS_RECORD_LEASE ? rec->u.lease.lease_id
+						      : 0;
 	return true;
 }
 
@@ -161,8 +160,9 @@ int owner_status(struct owner_request *rq, struct cfs_err *err)
 	cfs_wire_put_init(&p->put, p->data, p->put.room_bytes);
 	p->head.epoch = owner->config.epoch;
 	p->head.period_ns = owner->config.period_ns;
-	p->head.grace_ns = owner->grace.is_in_grace ?
-		left_ns(owner, owner->grace.timer.at_ns) : 0;
+	p->head.grace_ns = owner->grace.is_in_grace
+				   ? left_ns(owner, owner->grace.timer.at_ns)
+				   : 0;
 	p->head.client_count = owner->client_count;
 	p->head.lease_count = owner->lease_count;
 	p->head.waiting_count = cfs_lock_table_waiting_count(owner->table);
@@ -190,8 +190,9 @@ int owner_watch(struct owner_request *rq, struct cfs_err *err)
 	}
 	rq->peer->watch_message = rq->head.id;
 	/* The first has no body: it says that events follow. */
-	owner_put_begin(owner, &put, CFS_MSG_WATCH | CFS_MSG_TYPE_REPLY |
-			CFS_MSG_TYPE_MORE, rq->head.id);
+	owner_put_begin(owner, &put,
+			CFS_MSG_WATCH | CFS_MSG_TYPE_REPLY | CFS_MSG_TYPE_MORE,
+			rq->head.id);
 	owner_put_end(owner, &put, rq->peer->id);
 	return 0;
 }
@@ -205,11 +206,10 @@ int owner_revoke(struct owner_request *rq, struct cfs_err *err)
 		return r;
 	if (m.host[0])
 		return cfs_err_set(err, -EINVAL, "a lease or a client");
-	r = m.lease_id ? cfs_owner_revoke_lease(rq->owner, m.lease_id) :
-		cfs_owner_revoke_client(rq->owner, m.client_id);
+	r = m.lease_id ? cfs_owner_revoke_lease(rq->owner, m.lease_id)
+		       : cfs_owner_revoke_client(rq->owner, m.client_id);
 	if (r != 0)
 		return cfs_err_set(err, r, "no such lease or client");
-	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type,
-			  rq->head.id);
+	owner_reply_empty(rq->owner, rq->peer->id, rq->head.type, rq->head.id);
 	return 0;
 }

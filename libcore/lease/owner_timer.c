@@ -15,8 +15,7 @@ static void heap_put(struct cfs_owner *owner, size_t place,
 	t->place = place;
 }
 
-static struct owner_timer *heap_at(const struct cfs_owner *owner,
-				   size_t place)
+static struct owner_timer *heap_at(const struct cfs_owner *owner, size_t place)
 {
 	return owner->heap[place - 1];
 }
@@ -43,7 +42,7 @@ static void heap_down(struct cfs_owner *owner, struct owner_timer *t)
 			break;
 		if (child < owner->heap_count &&
 		    heap_at(owner, child + 1)->at_ns <
-		    heap_at(owner, child)->at_ns)
+			    heap_at(owner, child)->at_ns)
 			child++;
 		if (heap_at(owner, child)->at_ns >= t->at_ns)
 			break;
@@ -112,16 +111,19 @@ void owner_run_due(struct cfs_owner *owner)
 		/* Each of these moves its timer or takes it out. */
 		switch (t->kind) {
 		case OWNER_TIMER_CLIENT:
-			owner_client_due(owner, CFS_CONTAINER_OF(t,
-					 struct owner_client, timer));
+			owner_client_due(
+				owner, CFS_CONTAINER_OF(t, struct owner_client,
+							timer));
 			break;
 		case OWNER_TIMER_LEASE:
-			owner_lease_due(owner, CFS_CONTAINER_OF(t,
-					struct owner_lease, timer));
+			owner_lease_due(
+				owner,
+				CFS_CONTAINER_OF(t, struct owner_lease, timer));
 			break;
 		case OWNER_TIMER_GRACE:
-			owner_grace_due(owner, CFS_CONTAINER_OF(t,
-					struct owner_grace, timer));
+			owner_grace_due(
+				owner,
+				CFS_CONTAINER_OF(t, struct owner_grace, timer));
 			break;
 		}
 	}

@@ -77,9 +77,9 @@ bool cfs_period_replied(struct cfs_period *p, uint64_t id)
 		if (p->sent[at].id != id)
 			continue;
 		p->sent[at].id = 0;
-		p->end_ns = CFS_MAX(p->end_ns,
-				    cfs_deadline_add(p->sent[at].at_ns,
-						     p->period_ns));
+		p->end_ns = CFS_MAX(
+			p->end_ns,
+			cfs_deadline_add(p->sent[at].at_ns, p->period_ns));
 		return true;
 	}
 	return false;
@@ -120,7 +120,7 @@ static uint64_t clock_elapsed_ns(struct cfs_clock *clock)
 
 	return cfs_lease_clock_elapsed(read_clock(CLOCK_BOOTTIME) - c->boot_ns,
 				       read_clock(CLOCK_MONOTONIC_RAW) -
-				       c->raw_ns);
+					       c->raw_ns);
 }
 
 static uint64_t clock_realtime_ns(struct cfs_clock *clock)

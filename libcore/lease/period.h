@@ -30,11 +30,11 @@
 
 #include "base/clock.h"
 
-#define CFS_PERIOD_NS_DEFAULT	(10 * CFS_NS_PER_S)
-#define CFS_PERIOD_NS_MIN	(10 * CFS_NS_PER_MS)
-#define CFS_PERIOD_NS_MAX	(3600 * CFS_NS_PER_S)
-#define CFS_DRIFT_PPM_DEFAULT	2000u
-#define CFS_DRIFT_PPM_MAX	500000u
+#define CFS_PERIOD_NS_DEFAULT (10 * CFS_NS_PER_S)
+#define CFS_PERIOD_NS_MIN     (10 * CFS_NS_PER_MS)
+#define CFS_PERIOD_NS_MAX     (3600 * CFS_NS_PER_S)
+#define CFS_DRIFT_PPM_DEFAULT 2000u
+#define CFS_DRIFT_PPM_MAX     500000u
 
 /*
  * M: the owner's period for the client's @period_ns.  Values outside the
@@ -61,12 +61,12 @@ uint64_t cfs_period_access_ns(uint64_t duration_ns, uint32_t drift_ppm);
 
 /* The client's side.  Plain data, owns nothing. */
 struct cfs_period {
-	uint64_t period_ns;	/* T; 0 until it is known */
+	uint64_t period_ns; /* T; 0 until it is known */
 	uint32_t drift_ppm;
-	uint64_t end_ns;	/* elapsed; 0: no period runs */
-	uint32_t sent_next;	/* place in the ring */
+	uint64_t end_ns;    /* elapsed; 0: no period runs */
+	uint32_t sent_next; /* place in the ring */
 	struct {
-		uint64_t id;	/* 0: free */
+		uint64_t id; /* 0: free */
 		uint64_t at_ns;
 	} sent[CFS_PERIOD_SENT_MAX];
 };
@@ -118,12 +118,11 @@ static inline bool cfs_period_is_over(uint64_t deadline_ns, uint64_t now_ns)
  * RAW is not slewed: whichever has run more ends a lease.  Thread-safe.
  */
 struct cfs_lease_clock {
-	struct cfs_clock clock;		/* hand this on */
-	uint64_t	 boot_ns, raw_ns;	/* when it was made */
+	struct cfs_clock clock;   /* hand this on */
+	uint64_t boot_ns, raw_ns; /* when it was made */
 };
 
 void cfs_lease_clock_init(struct cfs_lease_clock *ret);
 
 /* The rule in it. */
-uint64_t cfs_lease_clock_elapsed(uint64_t boot_delta_ns,
-				 uint64_t raw_delta_ns);
+uint64_t cfs_lease_clock_elapsed(uint64_t boot_delta_ns, uint64_t raw_delta_ns);

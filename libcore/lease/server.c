@@ -10,8 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define HELLO_MS	5000u
-#define DEAF_MS		60000u
+#define HELLO_MS 5000u
+#define DEAF_MS  60000u
 
 int cfs_server_thread(pthread_t *ret, const char *name, void *(*fn)(void *),
 		      void *arg)
@@ -34,7 +34,7 @@ void cfs_server_wake(struct cfs_server *server)
 	const uint64_t one = 1;
 	ssize_t n = write(server->wake_fd, &one, sizeof(one));
 
-	(void)n;	/* it can only fail by being awake already */
+	(void)n; /* it can only fail by being awake already */
 }
 
 void cfs_server_kick(struct cfs_server *server)
@@ -71,7 +71,8 @@ static void set_defaults(struct cfs_server_options *opt)
 static int open_descriptors(struct cfs_server *server, struct cfs_err *err)
 {
 	struct epoll_event event = {
-		.events = EPOLLIN, .data.ptr = &server->wake,
+		.events = EPOLLIN,
+		.data.ptr = &server->wake,
 	};
 
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -104,10 +105,10 @@ int cfs_server_new(const struct cfs_server_options *opt,
 	TAILQ_INIT(&server->queued);
 	TAILQ_INIT(&server->running);
 	server->workers = calloc(server->opt.workers_max +
-				 (size_t)server->opt.long_max,
+					 (size_t)server->opt.long_max,
 				 sizeof(*server->workers));
-	r = server->workers ? open_descriptors(server, err) :
-			      cfs_err_set(err, -ENOMEM, "out of memory");
+	r = server->workers ? open_descriptors(server, err)
+			    : cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r < 0) {
 		cfs_server_free(server);
 		return r;
@@ -148,18 +149,28 @@ int cfs_server_handle_loop(struct cfs_server *server, uint16_t first,
 			   uint16_t last, cfs_server_loop_fn fn, void *arg,
 			   struct cfs_err *err)
 {
-	return add_handler(server, (struct cfs_handler){
-		.first = first, .last = last, .loop = fn, .arg = arg,
-	}, err);
+	return add_handler(server,
+			   (struct cfs_handler){
+				   .first = first,
+				   .last = last,
+				   .loop = fn,
+				   .arg = arg,
+			   },
+			   err);
 }
 
 int cfs_server_handle_worker(struct cfs_server *server, uint16_t first,
-			     uint16_t last, cfs_server_worker_fn fn,
-			     void *arg, struct cfs_err *err)
+			     uint16_t last, cfs_server_worker_fn fn, void *arg,
+			     struct cfs_err *err)
 {
-	return add_handler(server, (struct cfs_handler){
-		.first = first, .last = last, .worker = fn, .arg = arg,
-	}, err);
+	return add_handler(server,
+			   (struct cfs_handler){
+				   .first = first,
+				   .last = last,
+				   .worker = fn,
+				   .arg = arg,
+			   },
+			   err);
 }
 
 int cfs_server_listen(struct cfs_server *server,
@@ -249,8 +260,8 @@ void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms)
 		server->listener_count = 0;
 		return;
 	}
-	atomic_store(&server->stop_ns, cfs_server_now(server) +
-		     grace_ms * CFS_NS_PER_MS);
+	atomic_store(&server->stop_ns,
+		     cfs_server_now(server) + grace_ms * CFS_NS_PER_MS);
 	atomic_store(&server->is_stopping, true);
 	cfs_server_wake(server);
 	pthread_join(server->thread, NULL);
@@ -340,9 +351,10 @@ void cfs_server_stats(struct cfs_server *server, struct cfs_server_stats *ret)
 	stats.workers = server->worker_count;
 	stats.requests_running = 0;
 	TAILQ_FOREACH(job, &server->running, link)
-		stats.requests_running += job->handler != NULL;
+	stats.requests_running += job->handler != NULL;
 	for (i = 0; i < CFS_SERVER_BUCKETS; i++) {
-		LIST_FOREACH(peer, &server->peers[i], in_bucket) {
+		LIST_FOREACH(peer, &server->peers[i], in_bucket)
+		{
 			struct cfs_link_stats link;
 
 			cfs_link_stats(peer->link, &link);

@@ -43,34 +43,34 @@
 
 struct cfs_server;
 
-struct cfs_server_options {		/* 0 or NULL: the default */
-	size_t		peers_max;		/* 4096 */
-	size_t		queue_bytes_max;	/* 1 MiB */
-	size_t		requests_max;		/* of one peer: 64 */
-	unsigned int	workers_max;		/* 8; half of them for one peer */
-	unsigned int	long_max;		/* 64 */
-	unsigned int	hello_ms;		/* 5000 */
-	unsigned int	deaf_ms;		/* 60000 */
+struct cfs_server_options {       /* 0 or NULL: the default */
+	size_t peers_max;         /* 4096 */
+	size_t queue_bytes_max;   /* 1 MiB */
+	size_t requests_max;      /* of one peer: 64 */
+	unsigned int workers_max; /* 8; half of them for one peer */
+	unsigned int long_max;    /* 64 */
+	unsigned int hello_ms;    /* 5000 */
+	unsigned int deaf_ms;     /* 60000 */
 	const struct cfs_logger *logger;
-	struct cfs_clock *clock;		/* for tick */
+	struct cfs_clock *clock; /* for tick */
 
 	/* Hooks, all in the service thread; each may be NULL. */
 	/* A connection is ready (its handshake is done); not accepted yet. */
-	void	(*opened)(void *arg, uint64_t peer,
-			  const struct cfs_link_peer *identity);
+	void (*opened)(void *arg, uint64_t peer,
+		       const struct cfs_link_peer *identity);
 	/* It is gone.  Requests of it may still run. */
-	void	(*closed)(void *arg, uint64_t peer);
+	void (*closed)(void *arg, uint64_t peer);
 	/* A request for a worker has come: does the peer exist for the
 	 * protocol (it renews by this)?  0, and its client in *ret_client; or
 	 * a negative errno, which is the answer.  NULL: all are clients 0. */
-	int	(*admit)(void *arg, uint64_t peer, uint64_t *ret_client);
+	int (*admit)(void *arg, uint64_t peer, uint64_t *ret_client);
 	/* Due things.  Returns the clock's time at which to be called next,
 	 * UINT64_MAX: when there was a message, or a kick. */
 	uint64_t (*tick)(void *arg, uint64_t now_ns);
 	/* In a worker: the connection is gone and none of its requests runs
 	 * any more; what they opened can be closed. */
-	void	(*ended)(void *arg, uint64_t peer);
-	void	*arg;
+	void (*ended)(void *arg, uint64_t peer);
+	void *arg;
 };
 
 int cfs_server_new(const struct cfs_server_options *opt,
@@ -87,19 +87,19 @@ void cfs_server_free(struct cfs_server *server);
  * A message of a peer, in the service thread.  @msg: header and body, @bytes
  * in all; valid during the call.  Answers by cfs_server_send, now or later.
  */
-typedef void (*cfs_server_loop_fn)(void *arg, uint64_t peer,
-				   const void *msg, size_t bytes);
+typedef void (*cfs_server_loop_fn)(void *arg, uint64_t peer, const void *msg,
+				   size_t bytes);
 
 /* A request that a worker answers. */
 struct cfs_server_request {
 	struct cfs_server *server;
-	uint64_t	peer;
-	uint64_t	client;		/* as the admit hook said */
+	uint64_t peer;
+	uint64_t client; /* as the admit hook said */
 	const struct cfs_link_peer *identity;
-	uint16_t	type;
-	uint64_t	id;
-	const uint8_t	*body;
-	size_t		body_bytes;
+	uint16_t type;
+	uint64_t id;
+	const uint8_t *body;
+	size_t body_bytes;
 };
 /*
  * Returns 0: @reply is the body of the answer (at most CFS_MSG_BODY_MAX
@@ -108,8 +108,7 @@ struct cfs_server_request {
  */
 typedef int (*cfs_server_worker_fn)(void *arg,
 				    struct cfs_server_request *request,
-				    struct cfs_buf *reply,
-				    struct cfs_err *err);
+				    struct cfs_buf *reply, struct cfs_err *err);
 
 /* Types first..last; of handlers that overlap the last one counts.  Before
  * start.  0 or -ENOMEM. */
@@ -117,8 +116,8 @@ int cfs_server_handle_loop(struct cfs_server *server, uint16_t first,
 			   uint16_t last, cfs_server_loop_fn fn, void *arg,
 			   struct cfs_err *err);
 int cfs_server_handle_worker(struct cfs_server *server, uint16_t first,
-			     uint16_t last, cfs_server_worker_fn fn,
-			     void *arg, struct cfs_err *err);
+			     uint16_t last, cfs_server_worker_fn fn, void *arg,
+			     struct cfs_err *err);
 
 /*
  * A part of a streamed answer, before the last one, which is what the handler
@@ -157,9 +156,10 @@ int cfs_server_add_link(struct cfs_server *server, struct cfs_link *link,
 			uint64_t *ret_peer, struct cfs_err *err);
 /*
  * No new connections, no new requests (ESHUTDOWN); requests that run end;
- * peers get CFS_MSG_ENDING (link.h) and what waits for them; after @grace_ms what is
- * left is cut off (workers that still run are cancelled and waited for).
- * Closes all, unlinks its Unix sockets.  Threads have ended when it returns.
+ * peers get CFS_MSG_ENDING (link.h) and what waits for them; after @grace_ms
+ * what is left is cut off (workers that still run are cancelled and waited
+ * for). Closes all, unlinks its Unix sockets.  Threads have ended when it
+ * returns.
  */
 void cfs_server_stop(struct cfs_server *server, unsigned int grace_ms);
 
@@ -175,8 +175,8 @@ void cfs_server_open_again(struct cfs_server *server);
  * Queue a packed message for a peer; from any thread.  -ENOTCONN: it is gone;
  * -ENOBUFS: its queue was full, and it is dropped for that; -ENOMEM.
  */
-int cfs_server_send(struct cfs_server *server, uint64_t peer,
-		    const void *msg, size_t bytes);
+int cfs_server_send(struct cfs_server *server, uint64_t peer, const void *msg,
+		    size_t bytes);
 /* The peer has said who it is: requests are taken from now on. */
 void cfs_server_accept_peer(struct cfs_server *server, uint64_t peer);
 /* Close its connection, once what waits for it is sent (@is_gentle). */
@@ -189,15 +189,14 @@ int cfs_server_peer_identity(struct cfs_server *server, uint64_t peer,
 void cfs_server_kick(struct cfs_server *server);
 
 struct cfs_server_stats {
-	uint64_t	peers;			/* connected now */
-	uint64_t	accepted, refused, dropped;	/* connections so far */
-	uint64_t	sent_bytes, received_bytes;
-	uint64_t	sent_messages, received_messages;
-	uint64_t	requests, requests_running;
-	uint64_t	workers;		/* threads now */
+	uint64_t peers;                      /* connected now */
+	uint64_t accepted, refused, dropped; /* connections so far */
+	uint64_t sent_bytes, received_bytes;
+	uint64_t sent_messages, received_messages;
+	uint64_t requests, requests_running;
+	uint64_t workers; /* threads now */
 };
-void cfs_server_stats(struct cfs_server *server,
-		      struct cfs_server_stats *ret);
+void cfs_server_stats(struct cfs_server *server, struct cfs_server_stats *ret);
 
 /* The same from afar: what CFS_MSG_COUNTERS is answered with. */
 void cfs_server_stats_pack(const struct cfs_server_stats *stats,

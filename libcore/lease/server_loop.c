@@ -18,9 +18,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define EVENTS		64
-#define ACCEPTS		64
-#define STREAM_MESSAGES	32
+#define EVENTS          64
+#define ACCEPTS         64
+#define STREAM_MESSAGES 32
 
 /* ---- the log ------------------------------------------------------------- */
 
@@ -36,11 +36,11 @@ static void complain(struct cfs_server *server, const char *what,
 	}
 	if (server->log_skipped)
 		cfs_logger_printf(server->opt.logger, CFS_LOG_NOTICE,
-				  "%s: %s (and %" PRIu64 " more like it)",
-				  what, err->msg, server->log_skipped);
+				  "%s: %s (and %" PRIu64 " more like it)", what,
+				  err->msg, server->log_skipped);
 	else
-		cfs_logger_printf(server->opt.logger, CFS_LOG_NOTICE,
-				  "%s: %s", what, err->msg);
+		cfs_logger_printf(server->opt.logger, CFS_LOG_NOTICE, "%s: %s",
+				  what, err->msg);
 	server->log_ns = now;
 	server->log_skipped = 0;
 }
@@ -222,9 +222,10 @@ static int request(struct cfs_server_peer *peer,
 		r = server->opt.admit(server->opt.arg, peer->id, &client);
 	if (r < 0)
 		return cfs_peer_send_error(peer, head->type, head->id, r,
-					   r == -ESTALE ? "the lease period "
-					   "of this client is over" :
-					   strerror(-r));
+					   r == -ESTALE
+						   ? "the lease period "
+						     "of this client is over"
+						   : strerror(-r));
 	cfs_work_request(peer, handler, client, head, body, body_bytes);
 	return 0;
 }
@@ -249,9 +250,9 @@ static int of_link(struct cfs_server_peer *peer,
 	if (head->type == CFS_MSG_REQUEST_CANCEL)
 		cfs_work_cancel(peer, head->id);
 	else if (head->type == CFS_MSG_PING && head->id && !head->is_reply)
-		(void)cfs_peer_send_parts(peer, CFS_MSG_PING |
-					  CFS_MSG_TYPE_REPLY, head->id, 0,
-					  body, body_bytes);
+		(void)cfs_peer_send_parts(peer,
+					  CFS_MSG_PING | CFS_MSG_TYPE_REPLY,
+					  head->id, 0, body, body_bytes);
 	else if (head->type == CFS_MSG_COUNTERS && head->id &&
 		 !head->is_reply && peer_is_accepted(peer))
 		tell_counters(peer, head->id);
@@ -282,7 +283,8 @@ static int dispatch(struct cfs_server_peer *peer, const uint8_t *msg,
 	if (!peer_is_accepted(peer))
 		return cfs_err_set(err, -EPROTO, "a request before a hello");
 	if (head.is_reply || head.id == 0)
-		return cfs_err_set(err, -EPROTO, "neither a request nor a "
+		return cfs_err_set(err, -EPROTO,
+				   "neither a request nor a "
 				   "notice that there is");
 	if (!handler) {
 		(void)cfs_peer_send_error(peer, head.type, head.id, -ENOTSUP,
@@ -332,8 +334,8 @@ static int peer_readable(struct cfs_server_peer *peer)
 			peer_leave(peer, is_bad || peer->is_dead);
 			return r;
 		}
-	} while (--most > 0 && (cfs_link_has_pending(peer->link) ||
-				has_notice(server)));
+	} while (--most > 0 &&
+		 (cfs_link_has_pending(peer->link) || has_notice(server)));
 	set_again(peer, cfs_link_has_pending(peer->link));
 	cfs_peer_watch(peer);
 	return 0;
@@ -386,7 +388,7 @@ static uint64_t see_to_deaf(struct cfs_server *server, uint64_t now)
 	if (now >= server->deaf_ns) {
 		for_each_peer(server, drop_deaf);
 		server->deaf_ns = now + CFS_MAX(server->opt.deaf_ms / 8, 1u) *
-				  CFS_NS_PER_MS;
+						CFS_NS_PER_MS;
 	}
 	return server->deaf_ns;
 }
@@ -502,7 +504,7 @@ static void on_wake(const struct cfs_server *server)
 	uint64_t count;
 	ssize_t n = read(server->wake_fd, &count, sizeof(count));
 
-	(void)n;	/* only to make it silent */
+	(void)n; /* only to make it silent */
 }
 
 static void on_peer(struct cfs_server_peer *peer, uint32_t events)

@@ -14,8 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-static void bucket_add(struct cfs_server *server,
-		       struct cfs_server_peer *peer)
+static void bucket_add(struct cfs_server *server, struct cfs_server_peer *peer)
 {
 	peer->id = ++server->next_peer;
 	LIST_INSERT_HEAD(&server->peers[peer->id % CFS_SERVER_BUCKETS], peer,
@@ -61,8 +60,8 @@ struct cfs_server_peer *cfs_peer_get(struct cfs_server *server, uint64_t id)
 
 	pthread_mutex_lock(&server->lock);
 	LIST_FOREACH(peer, &server->peers[id % CFS_SERVER_BUCKETS], in_bucket)
-		if (peer->id == id)
-			break;
+	if (peer->id == id)
+		break;
 	if (peer)
 		peer->refs++;
 	pthread_mutex_unlock(&server->lock);
@@ -122,7 +121,8 @@ static uint32_t wanted_events(const struct cfs_server_peer *peer)
 static void watch_locked(struct cfs_server_peer *peer)
 {
 	struct epoll_event event = {
-		.events = wanted_events(peer), .data.ptr = peer,
+		.events = wanted_events(peer),
+		.data.ptr = peer,
 	};
 
 	if (!peer->is_registered || event.events == peer->events)
@@ -207,8 +207,7 @@ void cfs_peer_close_gently(struct cfs_server_peer *peer)
 	pthread_mutex_unlock(&peer->lock);
 }
 
-static int enqueue(struct cfs_server_peer *peer, const void *msg,
-		   size_t bytes)
+static int enqueue(struct cfs_server_peer *peer, const void *msg, size_t bytes)
 {
 	struct cfs_out_msg *out;
 

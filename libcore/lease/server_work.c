@@ -28,8 +28,8 @@ static struct cfs_job *take_job(struct cfs_server *server)
 	struct cfs_job *job;
 
 	TAILQ_FOREACH(job, &server->queued, link)
-		if (may_run(server, job))
-			break;
+	if (may_run(server, job))
+		break;
 	if (!job)
 		return NULL;
 	TAILQ_REMOVE(&server->queued, job, link);
@@ -52,8 +52,8 @@ static void answer(struct cfs_job *job, int code, const struct cfs_buf *reply,
 					  0, reply->data, reply->bytes);
 	else
 		(void)cfs_peer_send_error(job->peer, q->type, q->id, code,
-					  err->code == code ? err->msg :
-					  strerror(-code));
+					  err->code == code ? err->msg
+							    : strerror(-code));
 }
 
 static void run_request(struct cfs_job *job)
@@ -84,7 +84,7 @@ static void queue_end(struct cfs_server_peer *peer)
 		return;
 	job = calloc(1, sizeof(*job));
 	if (!job)
-		return;		/* it is closed with the session then */
+		return; /* it is closed with the session then */
 	job->request.peer = peer->id;
 	job->peer = peer;
 	peer->refs++;
@@ -155,8 +155,8 @@ static bool are_enough_idle(const struct cfs_server *server)
 	size_t n = 0;
 
 	TAILQ_FOREACH(job, &server->queued, link)
-		if (may_run(server, job) && ++n > server->idle_count)
-			return false;
+	if (may_run(server, job) && ++n > server->idle_count)
+		return false;
 	return server->idle_count > 0;
 }
 
@@ -260,9 +260,8 @@ static void mark(struct cfs_jobs *jobs, const struct cfs_server_peer *peer,
 	struct cfs_job *job;
 
 	TAILQ_FOREACH(job, jobs, link)
-		if (!peer || (job->peer == peer &&
-			      (is_any || job->request.id == id)))
-			atomic_store(&job->is_cancelled, true);
+	if (!peer || (job->peer == peer && (is_any || job->request.id == id)))
+		atomic_store(&job->is_cancelled, true);
 }
 
 void cfs_work_cancel(struct cfs_server_peer *peer, uint64_t id)
@@ -303,8 +302,7 @@ bool cfs_work_is_idle(struct cfs_server *server)
 	bool is_idle;
 
 	pthread_mutex_lock(&server->lock);
-	is_idle = TAILQ_EMPTY(&server->queued) &&
-		  TAILQ_EMPTY(&server->running);
+	is_idle = TAILQ_EMPTY(&server->queued) && TAILQ_EMPTY(&server->running);
 	pthread_mutex_unlock(&server->lock);
 	return is_idle;
 }
@@ -365,13 +363,13 @@ int cfs_server_request_set_long(struct cfs_server_request *request,
 /* Half of the queue is for streams: short answers still find room. */
 static bool has_room(const struct cfs_server_peer *peer, size_t bytes)
 {
-	return peer->queue_bytes == 0 || peer->queue_bytes + bytes <=
-		peer->server->opt.queue_bytes_max / 2;
+	return peer->queue_bytes == 0 ||
+	       peer->queue_bytes + bytes <=
+		       peer->server->opt.queue_bytes_max / 2;
 }
 
 int cfs_server_request_more(struct cfs_server_request *request,
-			    const void *body, size_t bytes,
-			    struct cfs_err *err)
+			    const void *body, size_t bytes, struct cfs_err *err)
 {
 	struct cfs_job *job = job_of(request);
 	struct cfs_server_peer *peer = job->peer;
@@ -386,9 +384,9 @@ int cfs_server_request_more(struct cfs_server_request *request,
 		return cfs_err_set(err, -EPIPE, "nobody reads any more");
 	if (job->is_cancelled)
 		return cfs_err_set(err, -EINTR, "cancelled");
-	r = cfs_peer_send_parts(peer, request->type | CFS_MSG_TYPE_REPLY |
-				CFS_MSG_TYPE_MORE, request->id, 0, body,
-				bytes);
+	r = cfs_peer_send_parts(
+		peer, request->type | CFS_MSG_TYPE_REPLY | CFS_MSG_TYPE_MORE,
+		request->id, 0, body, bytes);
 	if (r == -EMSGSIZE || r == -ENOMEM)
 		return cfs_err_errno(err, r, "a part of an answer");
 	return r < 0 ? cfs_err_set(err, -EPIPE, "nobody reads any more") : 0;

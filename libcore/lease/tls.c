@@ -17,36 +17,36 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIBRARY		"libgnutls.so.30"
-#define PRIORITIES	"NORMAL:-VERS-ALL:+VERS-TLS1.3"
+#define LIBRARY    "libgnutls.so.30"
+#define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 
-#define FUNCTIONS(X) \
-	X(gnutls_alert_get) \
-	X(gnutls_alert_send_appropriate) \
-	X(gnutls_certificate_allocate_credentials) \
-	X(gnutls_certificate_free_credentials) \
-	X(gnutls_certificate_get_peers) \
-	X(gnutls_certificate_server_set_request) \
-	X(gnutls_certificate_set_x509_key_file2) \
-	X(gnutls_certificate_set_x509_trust_file) \
-	X(gnutls_credentials_set) \
-	X(gnutls_deinit) \
-	X(gnutls_error_is_fatal) \
-	X(gnutls_fingerprint) \
-	X(gnutls_handshake) \
-	X(gnutls_init) \
-	X(gnutls_priority_set_direct) \
-	X(gnutls_record_check_pending) \
-	X(gnutls_record_get_direction) \
-	X(gnutls_record_recv) \
-	X(gnutls_record_send) \
-	X(gnutls_session_get_verify_cert_status) \
-	X(gnutls_session_set_verify_cert2) \
-	X(gnutls_strerror) \
-	X(gnutls_transport_set_int2) \
-	X(gnutls_x509_crt_deinit) \
-	X(gnutls_x509_crt_get_dn) \
-	X(gnutls_x509_crt_import) \
+#define FUNCTIONS(X)                                                           \
+	X(gnutls_alert_get)                                                    \
+	X(gnutls_alert_send_appropriate)                                       \
+	X(gnutls_certificate_allocate_credentials)                             \
+	X(gnutls_certificate_free_credentials)                                 \
+	X(gnutls_certificate_get_peers)                                        \
+	X(gnutls_certificate_server_set_request)                               \
+	X(gnutls_certificate_set_x509_key_file2)                               \
+	X(gnutls_certificate_set_x509_trust_file)                              \
+	X(gnutls_credentials_set)                                              \
+	X(gnutls_deinit)                                                       \
+	X(gnutls_error_is_fatal)                                               \
+	X(gnutls_fingerprint)                                                  \
+	X(gnutls_handshake)                                                    \
+	X(gnutls_init)                                                         \
+	X(gnutls_priority_set_direct)                                          \
+	X(gnutls_record_check_pending)                                         \
+	X(gnutls_record_get_direction)                                         \
+	X(gnutls_record_recv)                                                  \
+	X(gnutls_record_send)                                                  \
+	X(gnutls_session_get_verify_cert_status)                               \
+	X(gnutls_session_set_verify_cert2)                                     \
+	X(gnutls_strerror)                                                     \
+	X(gnutls_transport_set_int2)                                           \
+	X(gnutls_x509_crt_deinit)                                              \
+	X(gnutls_x509_crt_get_dn)                                              \
+	X(gnutls_x509_crt_import)                                              \
 	X(gnutls_x509_crt_init)
 
 static struct {
@@ -60,15 +60,15 @@ static struct cfs_err load_error;
 
 struct cfs_tls {
 	gnutls_certificate_credentials_t credentials;
-	atomic_uint		refs;	/* the caller, and each stream */
+	atomic_uint refs; /* the caller, and each stream */
 };
 
 struct cfs_tls_stream {
-	struct cfs_tls		*tls;
-	pthread_mutex_t		lock;	/* a session is for one thread */
-	gnutls_session_t	session;
-	gnutls_typed_vdata_st	verify[2];	/* kept: not copied */
-	char			*host;
+	struct cfs_tls *tls;
+	pthread_mutex_t lock; /* a session is for one thread */
+	gnutls_session_t session;
+	gnutls_typed_vdata_st verify[2]; /* kept: not copied */
+	char *host;
 };
 
 /* Never unloaded: other threads may be in it. */
@@ -77,15 +77,14 @@ static void load(void)
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
 	if (!library) {
-		cfs_err_set(&load_error, -ENOTSUP, "TLS needs " LIBRARY
-			    ": %s", dlerror());
+		cfs_err_set(&load_error, -ENOTSUP, "TLS needs " LIBRARY ": %s",
+			    dlerror());
 		return;
 	}
-#define X(name)								\
-	*(void **)(void *)&api.name##_ = dlsym(library, #name);		\
-	if (!api.name##_)						\
-		cfs_err_set(&load_error, -ENOTSUP, LIBRARY		\
-			    " has no " #name);
+#define X(name)                                                                \
+	*(void **)(void *)&api.name##_ = dlsym(library, #name);                \
+	if (!api.name##_)                                                      \
+		cfs_err_set(&load_error, -ENOTSUP, LIBRARY " has no " #name);
 	FUNCTIONS(X)
 #undef X
 }
@@ -95,7 +94,8 @@ static void load(void)
 static int readable(const char *path, struct cfs_err *err)
 {
 	if (!path)
-		return cfs_err_set(err, -EINVAL, "TLS needs a certificate, a "
+		return cfs_err_set(err, -EINVAL,
+				   "TLS needs a certificate, a "
 				   "key and a CA");
 	if (access(path, R_OK) < 0)
 		return cfs_err_errno(err, -errno, "%s", path);
@@ -105,16 +105,17 @@ static int readable(const char *path, struct cfs_err *err)
 static int load_files(struct cfs_tls *tls, const struct cfs_tls_config *config,
 		      struct cfs_err *err)
 {
-	int r = api.gnutls_certificate_allocate_credentials_(
-		&tls->credentials);
+	int r = api.gnutls_certificate_allocate_credentials_(&tls->credentials);
 
 	if (r < 0)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = api.gnutls_certificate_set_x509_trust_file_(
 		tls->credentials, config->ca, GNUTLS_X509_FMT_PEM);
 	if (r <= 0)
-		return cfs_err_set(err, -EINVAL, "%s: no certificate of a CA "
-				   "in it", config->ca);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: no certificate of a CA "
+				   "in it",
+				   config->ca);
 	r = api.gnutls_certificate_set_x509_key_file2_(
 		tls->credentials, config->cert, config->key,
 		GNUTLS_X509_FMT_PEM, NULL, 0);
@@ -172,8 +173,9 @@ static int set_judgement(struct cfs_tls_stream *stream, const char *host)
 	unsigned int n = 0;
 
 	stream->verify[n].type = GNUTLS_DT_KEY_PURPOSE_OID;
-	stream->verify[n].data = (void *)(uintptr_t)(
-		host ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT);
+	stream->verify[n].data =
+		(void *)(uintptr_t)(host ? GNUTLS_KP_TLS_WWW_SERVER
+					 : GNUTLS_KP_TLS_WWW_CLIENT);
 	stream->verify[n++].size = 0;
 	if (host) {
 		stream->host = strdup(host);
@@ -183,11 +185,11 @@ static int set_judgement(struct cfs_tls_stream *stream, const char *host)
 		stream->verify[n].data = (void *)stream->host;
 		stream->verify[n++].size = 0;
 	} else {
-		api.gnutls_certificate_server_set_request_(
-			stream->session, GNUTLS_CERT_REQUIRE);
+		api.gnutls_certificate_server_set_request_(stream->session,
+							   GNUTLS_CERT_REQUIRE);
 	}
-	api.gnutls_session_set_verify_cert2_(stream->session, stream->verify,
-					     n, 0);
+	api.gnutls_session_set_verify_cert2_(stream->session, stream->verify, n,
+					     0);
 	return 0;
 }
 
@@ -195,7 +197,8 @@ int cfs_tls_stream_new(struct cfs_tls *tls, int fd, const char *host,
 		       struct cfs_tls_stream **ret, struct cfs_err *err)
 {
 	const unsigned int flags = (host ? GNUTLS_CLIENT : GNUTLS_SERVER) |
-		GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
+				   GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL |
+				   GNUTLS_NO_TICKETS;
 	struct cfs_tls_stream *stream = calloc(1, sizeof(*stream));
 	int r;
 
@@ -206,8 +209,8 @@ int cfs_tls_stream_new(struct cfs_tls *tls, int fd, const char *host,
 	pthread_mutex_init(&stream->lock, NULL);
 	r = api.gnutls_init_(&stream->session, flags);
 	if (r == 0)
-		r = api.gnutls_priority_set_direct_(stream->session,
-						    PRIORITIES, NULL);
+		r = api.gnutls_priority_set_direct_(stream->session, PRIORITIES,
+						    NULL);
 	if (r == 0)
 		r = api.gnutls_credentials_set_(stream->session,
 						GNUTLS_CRD_CERTIFICATE,
@@ -272,8 +275,9 @@ static int code_of(struct cfs_tls_stream *stream, ssize_t r)
 	case GNUTLS_E_NO_CERTIFICATE_FOUND:
 		return -EACCES;
 	case GNUTLS_E_FATAL_ALERT_RECEIVED:
-		return is_refusal(api.gnutls_alert_get_(stream->session)) ?
-			-EACCES : -EPROTO;
+		return is_refusal(api.gnutls_alert_get_(stream->session))
+			       ? -EACCES
+			       : -EPROTO;
 	default:
 		return api.gnutls_error_is_fatal_((int)r) ? -EPROTO : -EAGAIN;
 	}
@@ -282,24 +286,26 @@ static int code_of(struct cfs_tls_stream *stream, ssize_t r)
 /* What is wrong with the certificate that the peer has shown. */
 static int bad_certificate(struct cfs_tls_stream *stream, struct cfs_err *err)
 {
-	unsigned int status =
-		api.gnutls_session_get_verify_cert_status_(stream->session);
+	unsigned int status = api.gnutls_session_get_verify_cert_status_(
+		stream->session);
 
 	if (status & GNUTLS_CERT_UNEXPECTED_OWNER)
-		return cfs_err_set(err, -EACCES, "TLS: its certificate does "
+		return cfs_err_set(err, -EACCES,
+				   "TLS: its certificate does "
 				   "not name the host %s",
 				   stream->host ? stream->host : "");
 	if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
-		return cfs_err_set(err, -EACCES, "TLS: its certificate is not "
+		return cfs_err_set(err, -EACCES,
+				   "TLS: its certificate is not "
 				   "of our CA");
 	if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
-		return cfs_err_set(err, -EACCES, "TLS: its certificate is "
+		return cfs_err_set(err, -EACCES,
+				   "TLS: its certificate is "
 				   "not valid today");
 	return cfs_err_set(err, -EACCES, "TLS: its certificate is not good");
 }
 
-int cfs_tls_stream_handshake(struct cfs_tls_stream *stream,
-			     struct cfs_err *err)
+int cfs_tls_stream_handshake(struct cfs_tls_stream *stream, struct cfs_err *err)
 {
 	int r, code;
 
@@ -367,7 +373,8 @@ int cfs_tls_stream_peer(const struct cfs_tls_stream *stream,
 
 	list = api.gnutls_certificate_get_peers_(stream->session, &count);
 	if (!list || count == 0)
-		return cfs_err_set(err, -EACCES, "TLS: the peer has shown no "
+		return cfs_err_set(err, -EACCES,
+				   "TLS: the peer has shown no "
 				   "certificate");
 	r = api.gnutls_x509_crt_init_(&crt);
 	if (r == 0)
@@ -386,7 +393,9 @@ int cfs_tls_stream_peer(const struct cfs_tls_stream *stream,
 	if (crt)
 		api.gnutls_x509_crt_deinit_(crt);
 	if (r < 0)
-		return cfs_err_set(err, -EACCES, "TLS: the peer's "
-				   "certificate: %s", api.gnutls_strerror_(r));
+		return cfs_err_set(err, -EACCES,
+				   "TLS: the peer's "
+				   "certificate: %s",
+				   api.gnutls_strerror_(r));
 	return 0;
 }

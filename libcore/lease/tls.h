@@ -17,17 +17,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CFS_TLS_NAME_BYTES		256u
-#define CFS_TLS_FINGERPRINT_BYTES	32u	/* SHA-256 of the certificate */
+#define CFS_TLS_NAME_BYTES        256u
+#define CFS_TLS_FINGERPRINT_BYTES 32u /* SHA-256 of the certificate */
 
-struct cfs_tls_config {			/* PEM files; all three are needed */
-	const char	*cert;
-	const char	*key;
-	const char	*ca;
+struct cfs_tls_config { /* PEM files; all three are needed */
+	const char *cert;
+	const char *key;
+	const char *ca;
 };
 
-struct cfs_tls;				/* credentials */
-struct cfs_tls_stream;			/* one connection */
+struct cfs_tls;        /* credentials */
+struct cfs_tls_stream; /* one connection */
 
 /*
  * Load the files.  -ENOTSUP: GnuTLS is not installed; -ENOENT, -EACCES,

@@ -6,8 +6,7 @@
 
 #include "base/le.h"
 
-void cfs_wire_put_init(struct cfs_wire_put *put, void *data,
-		       size_t room_bytes)
+void cfs_wire_put_init(struct cfs_wire_put *put, void *data, size_t room_bytes)
 {
 	put->data = data;
 	put->room_bytes = room_bytes;
@@ -74,8 +73,7 @@ void cfs_wire_put_string(struct cfs_wire_put *put, const char *text)
 	cfs_wire_put_bytes(put, text, n);
 }
 
-void cfs_wire_get_init(struct cfs_wire_get *get, const void *data,
-		       size_t bytes)
+void cfs_wire_get_init(struct cfs_wire_get *get, const void *data, size_t bytes)
 {
 	get->data = data;
 	get->bytes = bytes;

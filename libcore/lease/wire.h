@@ -15,21 +15,20 @@
 #include <stdint.h>
 
 struct cfs_wire_put {
-	uint8_t	*data;		/* the caller's */
-	size_t	room_bytes;
-	size_t	bytes;		/* written so far */
-	bool	is_full;	/* something did not fit; stays set */
+	uint8_t *data; /* the caller's */
+	size_t room_bytes;
+	size_t bytes; /* written so far */
+	bool is_full; /* something did not fit; stays set */
 };
 
 struct cfs_wire_get {
-	const uint8_t *data;	/* the caller's; must outlive the reader */
-	size_t	bytes;
-	size_t	at;		/* read so far */
-	bool	is_bad;		/* read past the end, or a bad value */
+	const uint8_t *data; /* the caller's; must outlive the reader */
+	size_t bytes;
+	size_t at;   /* read so far */
+	bool is_bad; /* read past the end, or a bad value */
 };
 
-void cfs_wire_put_init(struct cfs_wire_put *put, void *data,
-		       size_t room_bytes);
+void cfs_wire_put_init(struct cfs_wire_put *put, void *data, size_t room_bytes);
 void cfs_wire_put_u8(struct cfs_wire_put *put, uint8_t v);
 void cfs_wire_put_u16(struct cfs_wire_put *put, uint16_t v);
 void cfs_wire_put_u32(struct cfs_wire_put *put, uint32_t v);

@@ -17,7 +17,8 @@ static int root_extents_check(const struct cfs_metavolume *mv,
 		if (!cfs_geometry_is_data(geo, block) || e->block_count == 0 ||
 		    !cfs_range_fits(block, e->block_count,
 				    geo->data_start + geo->data_count))
-			return cfs_err_set(err, -EUCLEAN,
+			return cfs_err_set(
+				err, -EUCLEAN,
 				"log: extent %" PRIu32 " makes no sense", i);
 	}
 	if (root->log_extent_count == 0 ||
@@ -254,7 +255,8 @@ int cfs_log_add_extent(struct cfs_log *log, uint64_t vaddr,
 	if (log->extent_count == CFS_LOG_EXTENTS_MAX)
 		return cfs_err_set(err, -ENOSPC, "log: too many extents");
 	log->extents[log->extent_count++] = (struct cfs_log_extent){
-		.vaddr = vaddr, .block_count = block_count,
+		.vaddr = vaddr,
+		.block_count = block_count,
 	};
 	log->total_blocks += block_count;
 	return 0;

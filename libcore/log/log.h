@@ -29,22 +29,22 @@ struct cfs_log;
 int cfs_log_new(struct cfs_metavolume *mv, uint32_t epoch,
 		const struct cfs_root *root, struct cfs_log **ret,
 		struct cfs_err *err);
-void cfs_log_free(struct cfs_log *log);		/* NULL is allowed */
+void cfs_log_free(struct cfs_log *log); /* NULL is allowed */
 
 struct cfs_log_replay {
 	/*
 	 * May the writer have died?  Then, where the chain ends, the rest of
 	 * the log is searched for frames that say that more was durable.
 	 */
-	bool	looks_for_damage;
+	bool looks_for_damage;
 	/* Do the blocks that this frame names verify?  Called for frames that
 	 * nothing says were flushed.  <0: an error; 0: no; 1: yes. */
-	int	(*verify)(void *arg, const struct cfs_frame *frame,
-			  const void *buf, struct cfs_err *err);
+	int (*verify)(void *arg, const struct cfs_frame *frame, const void *buf,
+		      struct cfs_err *err);
 	/* In order; the buffer is the log's. */
-	int	(*apply)(void *arg, const struct cfs_frame *frame,
-			 const void *buf, struct cfs_err *err);
-	void	*arg;
+	int (*apply)(void *arg, const struct cfs_frame *frame, const void *buf,
+		     struct cfs_err *err);
+	void *arg;
 };
 /*
  * Read the log from where the root says to its end, and stand there for
@@ -80,7 +80,7 @@ int cfs_log_start(struct cfs_log *log, struct cfs_frame *frame, void *buf,
 		  struct cfs_err *err);
 /* A flush behind the frame with this number has succeeded. */
 void cfs_log_flushed(struct cfs_log *log, uint64_t seq);
-uint64_t cfs_log_seq(const struct cfs_log *log);	/* of the next frame */
+uint64_t cfs_log_seq(const struct cfs_log *log); /* of the next frame */
 
 /* Put the head into a root: frames before it are covered by that root. */
 void cfs_log_to_root(const struct cfs_log *log, struct cfs_root *root);

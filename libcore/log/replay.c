@@ -24,18 +24,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define WINDOW_BLOCKS	512u	/* at least the longest frame */
-#define WINDOW_FIRST	4u	/* an empty log is looked at, not read */
-#define CHAIN_STEP	UINT64_C(0x9e3779b97f4a7c15)
+#define WINDOW_BLOCKS 512u /* at least the longest frame */
+#define WINDOW_FIRST  4u   /* an empty log is looked at, not read */
+#define CHAIN_STEP    UINT64_C(0x9e3779b97f4a7c15)
 
 struct reader {
-	struct cfs_log	*log;
-	uint8_t		*window;
-	unsigned int	piece;		/* of what the window holds */
-	uint32_t	extent;
-	uint32_t	block;
-	uint32_t	count;		/* blocks in it; 0: nothing */
-	uint32_t	ahead;		/* how much to read next; grows */
+	struct cfs_log *log;
+	uint8_t *window;
+	unsigned int piece; /* of what the window holds */
+	uint32_t extent;
+	uint32_t block;
+	uint32_t count; /* blocks in it; 0: nothing */
+	uint32_t ahead; /* how much to read next; grows */
 };
 
 static void reader_done(struct reader *rd)
@@ -61,8 +61,8 @@ static int reader_at(struct reader *rd, unsigned int piece, uint32_t extent,
 
 		rd->ahead = CFS_MIN(4 * rd->ahead, WINDOW_BLOCKS);
 		rd->count = 0;
-		r = cfs_metavolume_read(rd->log->mv, e->vaddr + block, n,
-					piece, rd->window, err);
+		r = cfs_metavolume_read(rd->log->mv, e->vaddr + block, n, piece,
+					rd->window, err);
 		if (r < 0)
 			return cfs_err_wrap(err, r, "log");
 		rd->piece = piece;
@@ -77,8 +77,8 @@ static int reader_at(struct reader *rd, unsigned int piece, uint32_t extent,
 /* Bit i: piece i of an extent can be read. */
 static unsigned int pieces_of(const struct reader *rd, uint32_t extent)
 {
-	return cfs_metavolume_readable(rd->log->mv,
-		cfs_vaddr_lslice(rd->log->extents[extent].vaddr));
+	return cfs_metavolume_readable(
+		rd->log->mv, cfs_vaddr_lslice(rd->log->extents[extent].vaddr));
 }
 
 static int frame_on(struct reader *rd, unsigned int piece,
@@ -207,8 +207,7 @@ static int block_at(struct reader *rd, uint32_t extent, uint32_t block,
  * Is there, anywhere in the log, a sound frame which says that the frame with
  * @seq, where the chain ends, had been flushed?
  */
-static int look_for_later(struct reader *rd, uint64_t seq,
-			  struct cfs_err *err)
+static int look_for_later(struct reader *rd, uint64_t seq, struct cfs_err *err)
 {
 	struct cfs_log *log = rd->log;
 	struct cfs_frame frame;
@@ -234,8 +233,10 @@ static int look_for_later(struct reader *rd, uint64_t seq,
 				return r;
 			if (r == 1)
 				return cfs_err_set(err, -EUCLEAN,
-					"log: frame %" PRIu64 " is damaged, "
-					"though it was flushed", seq);
+						   "log: frame %" PRIu64
+						   " is damaged, "
+						   "though it was flushed",
+						   seq);
 		}
 	}
 	return 0;
@@ -244,8 +245,10 @@ static int look_for_later(struct reader *rd, uint64_t seq,
 int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 		   uint64_t *ret_frames, struct cfs_err *err)
 {
-	CFS_CLEANUP(reader_done) struct reader rd = {
-		.log = log, .ahead = WINDOW_FIRST,
+	CFS_CLEANUP(reader_done)
+	struct reader rd = {
+		.log = log,
+		.ahead = WINDOW_FIRST,
 	};
 	struct log_position at = log->head, end;
 	struct cfs_frame frame;
@@ -267,7 +270,8 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 	while (at.seq < end.seq) {
 		r = next_frame(&rd, &at, &frame, &buf, err);
 		if (r == 0)
-			r = cfs_err_set(err, -EIO, "log: it reads differently "
+			r = cfs_err_set(err, -EIO,
+					"log: it reads differently "
 					"the second time");
 		if (r < 0)
 			return r;

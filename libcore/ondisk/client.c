@@ -33,11 +33,11 @@ void cfs_client_rec_pack(const struct cfs_client_rec *rec,
 	disk->stamp = le64_put(rec->stamp);
 	for (unsigned int i = 0; i < 2; i++)
 		disk->grave_vaddr[i] = le64_put(rec->grave_vaddr[i]);
-	for (uint32_t i = 0; i < rec->extent_count &&
-	     i < CFS_CLIENT_EXTENTS_MAX; i++) {
+	for (uint32_t i = 0;
+	     i < rec->extent_count && i < CFS_CLIENT_EXTENTS_MAX; i++) {
 		disk->extents[i].vaddr = le64_put(rec->extents[i].vaddr);
-		disk->extents[i].block_count =
-			le32_put(rec->extents[i].block_count);
+		disk->extents[i].block_count = le32_put(
+			rec->extents[i].block_count);
 	}
 }
 
@@ -68,8 +68,8 @@ int cfs_client_rec_unpack(const void *value, size_t value_bytes,
 	rec.extent_count = le32_get(d.extent_count);
 	if (rec.state < CFS_CLIENT_OPEN || rec.state > CFS_CLIENT_REFUSED)
 		return bad(err, "state");
-	if (rec.log_id == 0 || rec.log_id > CFS_INO_MAX ||
-	    rec.log.seq == 0 || rec.stamp > CFS_STAMP_MAX)
+	if (rec.log_id == 0 || rec.log_id > CFS_INO_MAX || rec.log.seq == 0 ||
+	    rec.stamp > CFS_STAMP_MAX)
 		return bad(err, "a number that cannot be");
 	if (rec.extent_count == 0 || rec.extent_count > CFS_CLIENT_EXTENTS_MAX)
 		return bad(err, "count of extents");
@@ -77,8 +77,7 @@ int cfs_client_rec_unpack(const void *value, size_t value_bytes,
 		rec.grave_vaddr[i] = le64_get(d.grave_vaddr[i]);
 	for (uint32_t i = 0; i < rec.extent_count; i++) {
 		rec.extents[i].vaddr = le64_get(d.extents[i].vaddr);
-		rec.extents[i].block_count =
-			le32_get(d.extents[i].block_count);
+		rec.extents[i].block_count = le32_get(d.extents[i].block_count);
 		if (rec.extents[i].block_count == 0)
 			return bad(err, "an empty extent");
 	}

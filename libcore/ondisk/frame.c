@@ -14,9 +14,9 @@
 #include "ondisk/map.h"
 #include "ondisk/root.h"
 
-#define CSUM_OFFSET	offsetof(struct cfs_frame_header_disk, csum)
-#define REC_ALIGN	8u
-#define OFF_END		(CFS_OFF_MAX + 1)
+#define CSUM_OFFSET offsetof(struct cfs_frame_header_disk, csum)
+#define REC_ALIGN   8u
+#define OFF_END     (CFS_OFF_MAX + 1)
 
 static struct cfs_frame frame_get(const struct cfs_frame_header_disk *h)
 {
@@ -49,7 +49,7 @@ static bool counts_are_sound(const struct cfs_frame *f)
 	       head_blocks(f) + f->inline_count == f->block_count &&
 	       f->record_bytes % REC_ALIGN == 0 &&
 	       f->record_count <=
-			f->record_bytes / sizeof(struct cfs_rec_head_disk) &&
+		       f->record_bytes / sizeof(struct cfs_rec_head_disk) &&
 	       (f->durable_seq == 0 || f->durable_seq < f->seq) &&
 	       f->stamp <= CFS_STAMP_MAX;
 }
@@ -269,7 +269,8 @@ static bool extent_get(const uint8_t *p, uint32_t bytes,
 	rec->offset = le64_get(disk.off);
 	rec->count = le64_get(disk.count);
 	place = le64_get(disk.vaddr);
-	if (rec->count == 0 || !cfs_range_fits(rec->offset, rec->count, OFF_END))
+	if (rec->count == 0 ||
+	    !cfs_range_fits(rec->offset, rec->count, OFF_END))
 		return false;
 	switch (rec->type) {
 	case CFS_REC_EXTENT:
@@ -408,8 +409,9 @@ int cfs_rec_append(struct cfs_buf *buf, const struct cfs_rec *rec,
 	bool has_value = rec->type == CFS_REC_SET || rec->type == CFS_REC_META;
 	size_t value_bytes = has_value ? rec->value_bytes : 0;
 	uint64_t csum_count = rec->type == CFS_REC_EXTENT ? rec->count : 0;
-	uint64_t place = rec->type == CFS_REC_EXTENT ? rec->vaddr :
-			 rec->type == CFS_REC_INLINE ? inline_index : 0;
+	uint64_t place = rec->type == CFS_REC_EXTENT   ? rec->vaddr
+			 : rec->type == CFS_REC_INLINE ? inline_index
+						       : 0;
 	uint8_t head[sizeof(struct cfs_rec_extent_disk)] = { 0 };
 	struct cfs_rec_head_disk h;
 	size_t head_bytes, bytes;
@@ -432,8 +434,8 @@ int cfs_rec_append(struct cfs_buf *buf, const struct cfs_rec *rec,
 	/* Room is there: none of these fails. */
 	cfs_buf_append(buf, head, head_bytes);
 	cfs_buf_append(buf, rec->value, value_bytes);
-	cfs_buf_append_zero(buf, cfs_align_up(value_bytes, REC_ALIGN) -
-				 value_bytes);
+	cfs_buf_append_zero(buf,
+			    cfs_align_up(value_bytes, REC_ALIGN) - value_bytes);
 	for (uint64_t i = 0; i < csum_count; i++) {
 		le64 csum = le64_put(csums[i]);
 

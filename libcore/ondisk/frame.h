@@ -23,99 +23,100 @@
 #include "base/le.h"
 #include "ondisk/tag.h"
 
-#define CFS_FRAME_MAGIC		0x52464643u	/* "CFFR" in byte order */
-#define CFS_FRAME_VERSION	1u
-#define CFS_FRAME_HEADER_BYTES	104u
-#define CFS_FRAME_BLOCKS_MAX	512u		/* 2 MiB, header and all */
+#define CFS_FRAME_MAGIC        0x52464643u /* "CFFR" in byte order */
+#define CFS_FRAME_VERSION      1u
+#define CFS_FRAME_HEADER_BYTES 104u
+#define CFS_FRAME_BLOCKS_MAX   512u /* 2 MiB, header and all */
 
 struct cfs_frame_header_disk {
-	le32	magic;
-	le16	version;
-	le16	flags;
-	le64	log_id;
-	le64	seq;
-	le64	chain;
-	le64	durable_seq;
-	le64	pool_lo;
-	le64	container_id;
-	le64	stamp;			/* current when it was made */
-	le32	epoch;
-	le32	block_count;		/* of the whole frame */
-	le32	record_bytes;
-	le32	record_count;
-	le32	inline_count;
-	le32	reserved;
-	uint8_t	csum[16];		/* XXH3-128 of the frame, this as zero,
-					 * low 64 bits first, little-endian */
+	le32 magic;
+	le16 version;
+	le16 flags;
+	le64 log_id;
+	le64 seq;
+	le64 chain;
+	le64 durable_seq;
+	le64 pool_lo;
+	le64 container_id;
+	le64 stamp; /* current when it was made */
+	le32 epoch;
+	le32 block_count; /* of the whole frame */
+	le32 record_bytes;
+	le32 record_count;
+	le32 inline_count;
+	le32 reserved;
+	uint8_t csum[16]; /* XXH3-128 of the frame, this as zero,
+			   * low 64 bits first, little-endian */
 };
 CFS_ASSERT_SIZE(struct cfs_frame_header_disk, CFS_FRAME_HEADER_BYTES);
 
 struct cfs_frame {
-	uint64_t	log_id;
-	uint64_t	seq;
-	uint64_t	chain;
-	uint64_t	durable_seq;
-	uint64_t	pool_lo;
-	uint64_t	container_id;
-	uint64_t	stamp;
-	uint32_t	epoch;
-	uint32_t	block_count;
-	uint32_t	record_bytes;
-	uint32_t	record_count;
-	uint32_t	inline_count;
-	uint64_t	csum_lo;	/* for the next frame's chain */
+	uint64_t log_id;
+	uint64_t seq;
+	uint64_t chain;
+	uint64_t durable_seq;
+	uint64_t pool_lo;
+	uint64_t container_id;
+	uint64_t stamp;
+	uint32_t epoch;
+	uint32_t block_count;
+	uint32_t record_bytes;
+	uint32_t record_count;
+	uint32_t inline_count;
+	uint64_t csum_lo; /* for the next frame's chain */
 };
 
 /* Records: 8-byte aligned, each begins with this. */
 enum cfs_rec_type {
-	CFS_REC_SET	= 1,	/* a record of a tree, as it is */
-	CFS_REC_DEL	= 2,
-	CFS_REC_META	= 3,	/* a versioned record of the live tree */
-	CFS_REC_EXTENT	= 4,	/* data at home: blocks with their csums */
-	CFS_REC_INLINE	= 5,	/* data in this frame */
-	CFS_REC_PUNCH	= 6,	/* a range became a hole */
-	CFS_REC_STAMP	= 7,	/* the stamp rose */
+	CFS_REC_SET = 1, /* a record of a tree, as it is */
+	CFS_REC_DEL = 2,
+	CFS_REC_META = 3,   /* a versioned record of the live tree */
+	CFS_REC_EXTENT = 4, /* data at home: blocks with their csums */
+	CFS_REC_INLINE = 5, /* data in this frame */
+	CFS_REC_PUNCH = 6,  /* a range became a hole */
+	CFS_REC_STAMP = 7,  /* the stamp rose */
 };
 
 struct cfs_rec_head_disk {
-	le16	type;
-	le16	flags;
-	le32	bytes;			/* of the record, head and padding too */
+	le16 type;
+	le16 flags;
+	le32 bytes; /* of the record, head and padding too */
 };
 CFS_ASSERT_SIZE(struct cfs_rec_head_disk, 8);
 
-struct cfs_rec_set_disk {		/* SET, DEL (without value) */
+struct cfs_rec_set_disk { /* SET, DEL (without value) */
 	struct cfs_rec_head_disk head;
-	le32	tree_id;
-	le32	value_bytes;
-	le64	key[3];
+	le32 tree_id;
+	le32 value_bytes;
+	le64 key[3];
 	/* value, padded with zeroes to 8 bytes */
 };
 CFS_ASSERT_SIZE(struct cfs_rec_set_disk, 40);
 
-#define CFS_REC_META_DELETE	0x1u	/* in head.flags */
+#define CFS_REC_META_DELETE 0x1u /* in head.flags */
 struct cfs_rec_meta_disk {
 	struct cfs_rec_head_disk head;
-	le64	branch_ino;		/* branch 16 | inode 48 */
-	le64	class_off;		/* class 4 | offset 60 */
-	le64	stamp_seq;		/* stamp 48 | seq 16 */
-	le32	value_bytes;
-	le32	reserved;
+	le64 branch_ino; /* branch 16 | inode 48 */
+	le64 class_off;  /* class 4 | offset 60 */
+	le64 stamp_seq;  /* stamp 48 | seq 16 */
+	le32 value_bytes;
+	le32 reserved;
 	/* value, padded */
 };
 CFS_ASSERT_SIZE(struct cfs_rec_meta_disk, 40);
 
-#define CFS_REC_PUNCH_WHITEOUT	0x1u	/* in head.flags: and what a parent branch
-					 * has here is hidden */
-struct cfs_rec_extent_disk {		/* EXTENT, INLINE, PUNCH */
+#define CFS_REC_PUNCH_WHITEOUT                                                 \
+	0x1u                 /* in head.flags: and what a parent branch        \
+			      * has here is hidden */
+struct cfs_rec_extent_disk { /* EXTENT, INLINE, PUNCH */
 	struct cfs_rec_head_disk head;
-	le64	branch_ino;
-	le64	off;			/* blocks */
-	le64	count;			/* blocks */
-	le64	stamp_seq;
-	le64	vaddr;			/* EXTENT: where; INLINE: index of its
-					 * first inline block; PUNCH: 0 */
-	/* EXTENT: count times le64 csum, as in the tags */
+	le64 branch_ino;
+	le64 off;   /* blocks */
+	le64 count; /* blocks */
+	le64 stamp_seq;
+	le64 vaddr; /* EXTENT: where; INLINE: index of its
+		     * first inline block; PUNCH: 0 */
+		    /* EXTENT: count times le64 csum, as in the tags */
 };
 CFS_ASSERT_SIZE(struct cfs_rec_extent_disk, 48);
 
@@ -141,21 +142,21 @@ int cfs_frame_verify(const void *buf, struct cfs_frame *frame,
 /* One record, decoded; pointers lead into the frame's buffer. */
 struct cfs_rec {
 	enum cfs_rec_type type;
-	uint16_t	flags;
-	uint32_t	tree_id;	/* SET, DEL */
-	uint64_t	key[3];
-	const uint8_t	*value;		/* SET, META */
-	uint32_t	value_bytes;
-	uint64_t	ino;		/* META, EXTENT, INLINE, PUNCH */
-	uint16_t	branch;
-	uint64_t	class_off;	/* META */
-	uint64_t	offset;		/* blocks */
-	uint64_t	count;		/* blocks */
-	uint64_t	stamp;
-	uint16_t	seq;
-	uint64_t	vaddr;		/* EXTENT */
-	const uint8_t	*csums;		/* EXTENT: count le64, may be unaligned */
-	const uint8_t	*data;		/* INLINE: count blocks */
+	uint16_t flags;
+	uint32_t tree_id; /* SET, DEL */
+	uint64_t key[3];
+	const uint8_t *value; /* SET, META */
+	uint32_t value_bytes;
+	uint64_t ino; /* META, EXTENT, INLINE, PUNCH */
+	uint16_t branch;
+	uint64_t class_off; /* META */
+	uint64_t offset;    /* blocks */
+	uint64_t count;     /* blocks */
+	uint64_t stamp;
+	uint16_t seq;
+	uint64_t vaddr;       /* EXTENT */
+	const uint8_t *csums; /* EXTENT: count le64, may be unaligned */
+	const uint8_t *data;  /* INLINE: count blocks */
 };
 
 /*

@@ -10,7 +10,7 @@
 #include "ondisk/page.h"
 #include "ondisk/tag.h"
 
-#define PAD_BLOCKS	16u		/* 64 KiB */
+#define PAD_BLOCKS 16u /* 64 KiB */
 
 int cfs_slice_geometry_init(uint64_t slice_bytes,
 			    struct cfs_slice_geometry *ret, struct cfs_err *err)

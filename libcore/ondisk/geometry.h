@@ -22,13 +22,13 @@
 #include "base/bits.h"
 #include "base/err.h"
 
-#define CFS_SLICE_BYTES_MIN	(UINT64_C(1) << 20)
-#define CFS_SLICE_BYTES_MAX	(UINT64_C(1) << 30)
-#define CFS_SLICE_PAD_FROM	(UINT64_C(16) << 20)
+#define CFS_SLICE_BYTES_MIN  (UINT64_C(1) << 20)
+#define CFS_SLICE_BYTES_MAX  (UINT64_C(1) << 30)
+#define CFS_SLICE_PAD_FROM   (UINT64_C(16) << 20)
 
-#define CFS_VADDR_BLOCK_BITS	22u
-#define CFS_LSLICE_MAX		((UINT64_C(1) << 26) - 1)
-#define CFS_VADDR_NONE		UINT64_C(0)
+#define CFS_VADDR_BLOCK_BITS 22u
+#define CFS_LSLICE_MAX       ((UINT64_C(1) << 26) - 1)
+#define CFS_VADDR_NONE       UINT64_C(0)
 
 static inline uint64_t cfs_vaddr(uint64_t lslice, uint64_t block)
 {
@@ -44,16 +44,17 @@ static inline uint32_t cfs_vaddr_block(uint64_t vaddr)
 }
 
 struct cfs_slice_geometry {
-	uint64_t	slice_bytes;
-	uint32_t	block_count;	/* N */
-	uint32_t	group_count;	/* T */
-	uint32_t	data_start;	/* block */
-	uint32_t	data_count;	/* D, in blocks */
+	uint64_t slice_bytes;
+	uint32_t block_count; /* N */
+	uint32_t group_count; /* T */
+	uint32_t data_start;  /* block */
+	uint32_t data_count;  /* D, in blocks */
 };
 
 /* -EINVAL: not a power of two between the limits. */
 int cfs_slice_geometry_init(uint64_t slice_bytes,
-			    struct cfs_slice_geometry *ret, struct cfs_err *err);
+			    struct cfs_slice_geometry *ret,
+			    struct cfs_err *err);
 
 /* The group of data block @block of a slice; the caller knows it is one. */
 uint32_t cfs_geometry_group(const struct cfs_slice_geometry *g, uint32_t block);
@@ -84,15 +85,15 @@ uint32_t cfs_geometry_header_block(const struct cfs_slice_geometry *g,
  *
  * The slices end before size - 64 KiB.
  */
-#define CFS_DEVICE_BYTES_MIN	(UINT64_C(64) << 20)
-#define CFS_DEVICE_TAIL_BYTES	65536u
-#define CFS_LABEL_COPIES	4u
-#define CFS_SEATS_OFFSET_BYTES	65536u
-#define CFS_SEAT_COUNT_LOCAL	8u
-#define CFS_SEAT_COUNT_SHARED	256u
-#define CFS_VOTES_MAX		3u	/* devices whose seats count, there */
-#define CFS_SLICES_OFFSET_LOCAL		(UINT64_C(1) << 20)
-#define CFS_SLICES_OFFSET_SHARED	(UINT64_C(4) << 20)
+#define CFS_DEVICE_BYTES_MIN     (UINT64_C(64) << 20)
+#define CFS_DEVICE_TAIL_BYTES    65536u
+#define CFS_LABEL_COPIES         4u
+#define CFS_SEATS_OFFSET_BYTES   65536u
+#define CFS_SEAT_COUNT_LOCAL     8u
+#define CFS_SEAT_COUNT_SHARED    256u
+#define CFS_VOTES_MAX            3u /* devices whose seats count, there */
+#define CFS_SLICES_OFFSET_LOCAL  (UINT64_C(1) << 20)
+#define CFS_SLICES_OFFSET_SHARED (UINT64_C(4) << 20)
 
 /* Byte offset of label copy @copy on a device of @size_bytes. */
 uint64_t cfs_label_offset_bytes(unsigned int copy, uint64_t size_bytes);

@@ -7,9 +7,9 @@
 
 #include "ondisk/field_priv.h"
 
-#define MODE_KNOWN	0177777u	/* type, set-id and sticky, rwx */
+#define MODE_KNOWN       0177777u /* type, set-id and sticky, rwx */
 /* The format's numbers are Linux's DT_*: the type of the mode, shifted. */
-#define DT_OF_MODE(mode) (((mode) & S_IFMT) >> 12)
+#define DT_OF_MODE(mode) (((mode)&S_IFMT) >> 12)
 
 static bool mode_is_valid(uint32_t mode)
 {
@@ -108,8 +108,7 @@ size_t cfs_dirent_pack(const struct cfs_dirent *dirent, void *buf)
 	assert(dirent->ino != 0 && dirent->ino <= CFS_INO_MAX);
 	assert(cfs_file_name_is_valid(dirent->name, dirent->name_bytes));
 	memcpy(buf, &disk, sizeof(disk));
-	memcpy((uint8_t *)buf + sizeof(disk), dirent->name,
-	       dirent->name_bytes);
+	memcpy((uint8_t *)buf + sizeof(disk), dirent->name, dirent->name_bytes);
 	return sizeof(disk) + dirent->name_bytes;
 }
 

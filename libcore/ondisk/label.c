@@ -11,8 +11,8 @@
 _Static_assert(sizeof(CFS_LABEL_MAGIC) - 1 == CFS_LABEL_MAGIC_BYTES,
 	       "label: length of the magic");
 
-#define FLAGS_KNOWN	(CFS_POOL_FLAG_MIRROR | CFS_POOL_FLAG_SHARED)
-#define DEVICE_COUNT_MAX 65536u		/* a piece has 16 bits for a device */
+#define FLAGS_KNOWN      (CFS_POOL_FLAG_MIRROR | CFS_POOL_FLAG_SHARED)
+#define DEVICE_COUNT_MAX 65536u /* a piece has 16 bits for a device */
 
 uint64_t cfs_pool_lo(const uint8_t pool_uuid[16])
 {
@@ -101,8 +101,7 @@ static bool sizes_are_sound(const struct cfs_label *l)
 
 	return l->size_bytes % CFS_PAGE_BYTES == 0 &&
 	       l->size_bytes >= CFS_DEVICE_TAIL_BYTES &&
-	       l->size_bytes <= INT64_MAX &&
-	       cfs_is_pow2(l->slice_bytes) &&
+	       l->size_bytes <= INT64_MAX && cfs_is_pow2(l->slice_bytes) &&
 	       l->slice_bytes >= CFS_SLICE_BYTES_MIN &&
 	       l->slice_bytes <= CFS_SLICE_BYTES_MAX &&
 	       l->slices_offset_bytes % CFS_PAGE_BYTES == 0 &&

@@ -12,52 +12,56 @@
 #include "ondisk/geometry.h"
 #include "ondisk/page.h"
 
-#define CFS_LABEL_MAGIC		"\x93" "CFS" "\r\n\x1a\n" "\xa7pool\x01\xe5\x5c"
-#define CFS_LABEL_MAGIC_BYTES	16u
-#define CFS_LABEL_NAME_BYTES	64u	/* with its NUL */
-#define CFS_LABEL_HINT_COUNT	28u
-#define CFS_LABEL_HINT_PATH_BYTES 112u	/* with its NUL; too long: empty */
+#define CFS_LABEL_MAGIC                                                        \
+	"\x93"                                                                 \
+	"CFS"                                                                  \
+	"\r\n\x1a\n"                                                           \
+	"\xa7pool\x01\xe5\x5c"
+#define CFS_LABEL_MAGIC_BYTES     16u
+#define CFS_LABEL_NAME_BYTES      64u /* with its NUL */
+#define CFS_LABEL_HINT_COUNT      28u
+#define CFS_LABEL_HINT_PATH_BYTES 112u /* with its NUL; too long: empty */
 
-#define CFS_POOL_FLAG_MIRROR	0x1u	/* each block on two devices */
-#define CFS_POOL_FLAG_SHARED	0x2u	/* several hosts see the devices */
+#define CFS_POOL_FLAG_MIRROR      0x1u /* each block on two devices */
+#define CFS_POOL_FLAG_SHARED      0x2u /* several hosts see the devices */
 
 /* Incompatible: devices were taken out of the pool, and the label says which.
  * Who does not know that would miss them. */
-#define CFS_FEATURE_REMOVED	UINT64_C(0x1)
+#define CFS_FEATURE_REMOVED       UINT64_C(0x1)
 
-#define CFS_FEATURES_COMPAT	UINT64_C(0)
-#define CFS_FEATURES_RO_COMPAT	UINT64_C(0)
-#define CFS_FEATURES_INCOMPAT	CFS_FEATURE_REMOVED
+#define CFS_FEATURES_COMPAT       UINT64_C(0)
+#define CFS_FEATURES_RO_COMPAT    UINT64_C(0)
+#define CFS_FEATURES_INCOMPAT     CFS_FEATURE_REMOVED
 
 /* Of so many devices, by index, a label can say that they were taken out. */
-#define CFS_LABEL_REMOVED_MAX	1024u
+#define CFS_LABEL_REMOVED_MAX     1024u
 
 struct cfs_label_hint_disk {
-	uint8_t	device_uuid[16];
-	uint8_t	path[CFS_LABEL_HINT_PATH_BYTES];
+	uint8_t device_uuid[16];
+	uint8_t path[CFS_LABEL_HINT_PATH_BYTES];
 };
 CFS_ASSERT_SIZE(struct cfs_label_hint_disk, 128);
 
 struct cfs_label_payload_disk {
-	uint8_t	magic[CFS_LABEL_MAGIC_BYTES];
-	uint8_t	pool_uuid[16];
-	uint8_t	device_uuid[16];
-	uint8_t	name[CFS_LABEL_NAME_BYTES];
-	le64	features_compat;
-	le64	features_ro_compat;
-	le64	features_incompat;
-	le64	size_bytes;		/* of this device, as used */
-	le64	slice_bytes;
-	le64	slices_offset_bytes;
-	le64	slice_count;		/* on this device */
-	le64	created_ns;		/* real time, Unix epoch */
-	le32	flags;			/* CFS_POOL_FLAG_* */
-	le32	seat_count;
-	le32	device_index;
-	le32	device_count;		/* when this label was written */
-	le32	vote_count;
-	uint8_t	removed[CFS_LABEL_REMOVED_MAX / 8]; /* a bit for each index */
-	uint8_t	reserved0[124];
+	uint8_t magic[CFS_LABEL_MAGIC_BYTES];
+	uint8_t pool_uuid[16];
+	uint8_t device_uuid[16];
+	uint8_t name[CFS_LABEL_NAME_BYTES];
+	le64 features_compat;
+	le64 features_ro_compat;
+	le64 features_incompat;
+	le64 size_bytes; /* of this device, as used */
+	le64 slice_bytes;
+	le64 slices_offset_bytes;
+	le64 slice_count; /* on this device */
+	le64 created_ns;  /* real time, Unix epoch */
+	le32 flags;       /* CFS_POOL_FLAG_* */
+	le32 seat_count;
+	le32 device_index;
+	le32 device_count; /* when this label was written */
+	le32 vote_count;
+	uint8_t removed[CFS_LABEL_REMOVED_MAX / 8]; /* a bit for each index */
+	uint8_t reserved0[124];
 	struct cfs_label_hint_disk hints[CFS_LABEL_HINT_COUNT]; /* the others */
 };
 CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, features_compat, 112);
@@ -67,30 +71,30 @@ CFS_ASSERT_OFFSET(struct cfs_label_payload_disk, hints, 448);
 CFS_ASSERT_SIZE(struct cfs_label_payload_disk, 4032);
 
 struct cfs_label {
-	uint64_t	seq;		/* of the page */
-	uint8_t		pool_uuid[16];
-	uint8_t		device_uuid[16];
-	char		name[CFS_LABEL_NAME_BYTES];
-	uint64_t	features_compat, features_ro_compat, features_incompat;
-	uint64_t	size_bytes;
-	uint64_t	slice_bytes;
-	uint64_t	slices_offset_bytes;
-	uint64_t	slice_count;
-	uint64_t	created_ns;
-	uint32_t	flags;
-	uint32_t	seat_count;
-	uint32_t	device_index;
-	uint32_t	device_count;
-	uint32_t	vote_count;	/* shared pools: the first so many devices
-					 * have seats that count, for ever; 0:
-					 * as many as there are, up to three */
+	uint64_t seq; /* of the page */
+	uint8_t pool_uuid[16];
+	uint8_t device_uuid[16];
+	char name[CFS_LABEL_NAME_BYTES];
+	uint64_t features_compat, features_ro_compat, features_incompat;
+	uint64_t size_bytes;
+	uint64_t slice_bytes;
+	uint64_t slices_offset_bytes;
+	uint64_t slice_count;
+	uint64_t created_ns;
+	uint32_t flags;
+	uint32_t seat_count;
+	uint32_t device_index;
+	uint32_t device_count;
+	uint32_t vote_count; /* shared pools: the first so many devices
+			      * have seats that count, for ever; 0:
+			      * as many as there are, up to three */
 	/* Bit i % 8 of byte i / 8: the device with index i was taken out of the
 	 * pool; no device gets its index again. */
-	uint8_t		removed[CFS_LABEL_REMOVED_MAX / 8];
+	uint8_t removed[CFS_LABEL_REMOVED_MAX / 8];
 	struct {
-		uint8_t	device_uuid[16];
-		char	path[CFS_LABEL_HINT_PATH_BYTES];
-	} hints[CFS_LABEL_HINT_COUNT];	/* a null UUID ends the list */
+		uint8_t device_uuid[16];
+		char path[CFS_LABEL_HINT_PATH_BYTES];
+	} hints[CFS_LABEL_HINT_COUNT]; /* a null UUID ends the list */
 };
 
 /* Was the device with that index taken out of the pool? */

@@ -23,18 +23,18 @@
 #include "ondisk/tag.h"
 
 enum cfs_map_class {
-	CFS_MAP_INODE	= 1,	/* offset 0 */
-	CFS_MAP_DIRENT	= 2,	/* offset: 56-bit hash of the name << 4 | which */
-	CFS_MAP_XATTR	= 3,	/* offset: 44-bit hash << 16 | which << 8 | part */
-	CFS_MAP_SYMLINK	= 4,	/* offset: part of the target */
-	CFS_MAP_EXTENT	= 8,	/* offset: first block */
+	CFS_MAP_INODE = 1,   /* offset 0 */
+	CFS_MAP_DIRENT = 2,  /* offset: 56-bit hash of the name << 4 | which */
+	CFS_MAP_XATTR = 3,   /* offset: 44-bit hash << 16 | which << 8 | part */
+	CFS_MAP_SYMLINK = 4, /* offset: part of the target */
+	CFS_MAP_EXTENT = 8,  /* offset: first block */
 };
 
-#define CFS_MAP_OFF_BITS	60u
-#define CFS_MAP_OFF_MASK	((UINT64_C(1) << CFS_MAP_OFF_BITS) - 1)
-#define CFS_MAP_LEVEL_SHIFT	48u
-#define CFS_EXTENT_BLOCKS_MAX	65535u
-#define CFS_HISTORY_LEVEL_MAX	15u
+#define CFS_MAP_OFF_BITS      60u
+#define CFS_MAP_OFF_MASK      ((UINT64_C(1) << CFS_MAP_OFF_BITS) - 1)
+#define CFS_MAP_LEVEL_SHIFT   48u
+#define CFS_EXTENT_BLOCKS_MAX 65535u
+#define CFS_HISTORY_LEVEL_MAX 15u
 
 static inline uint64_t cfs_map_word0(uint16_t branch, uint64_t ino)
 {
@@ -50,40 +50,40 @@ static inline uint64_t cfs_map_version_word(uint64_t stamp, uint16_t seq)
 }
 
 /* Head of every LIVE and HISTORY value. */
-#define CFS_VERSION_WHITEOUT	0x1u	/* hides what a parent branch has here */
+#define CFS_VERSION_WHITEOUT 0x1u /* hides what a parent branch has here */
 struct cfs_version_disk {
-	le64	stamp_seq;		/* birth: stamp 48 | seq 16 */
-	le64	death_flags;		/* HISTORY: death stamp 48 | flags 16;
-					 * LIVE: 0 | flags */
+	le64 stamp_seq;   /* birth: stamp 48 | seq 16 */
+	le64 death_flags; /* HISTORY: death stamp 48 | flags 16;
+			   * LIVE: 0 | flags */
 };
 CFS_ASSERT_SIZE(struct cfs_version_disk, 16);
 
-struct cfs_extent_rec_disk {		/* EXTENT */
+struct cfs_extent_rec_disk { /* EXTENT */
 	struct cfs_version_disk version;
-	le64	vaddr_count;		/* vaddr 48 | blocks 16; 0 | blocks: a
-					 * hole (whiteout) */
-	le64	csum;			/* of the block if there is one, else 0 */
+	le64 vaddr_count; /* vaddr 48 | blocks 16; 0 | blocks: a
+			   * hole (whiteout) */
+	le64 csum;        /* of the block if there is one, else 0 */
 };
 CFS_ASSERT_SIZE(struct cfs_extent_rec_disk, 32);
 
 /* The others: struct cfs_version_disk, then the class's bytes (inode.h). */
 
 struct cfs_space_slice_disk {
-	le32	used_blocks;
-	le32	flags;
+	le32 used_blocks;
+	le32 flags;
 };
 CFS_ASSERT_SIZE(struct cfs_space_slice_disk, 8);
 
 struct cfs_space_group_disk {
-	uint8_t	used[16];		/* bit i of byte i/8: block i in use */
+	uint8_t used[16]; /* bit i of byte i/8: block i in use */
 };
 CFS_ASSERT_SIZE(struct cfs_space_group_disk, 16);
 
 struct cfs_version {
-	uint64_t	stamp;		/* birth */
-	uint16_t	seq;
-	uint64_t	death;		/* 0: live; else later than the birth */
-	uint16_t	flags;		/* CFS_VERSION_* */
+	uint64_t stamp; /* birth */
+	uint16_t seq;
+	uint64_t death; /* 0: live; else later than the birth */
+	uint16_t flags; /* CFS_VERSION_* */
 };
 
 /* 16 bytes at @disk; @value is the head of a LIVE or HISTORY value. */
@@ -95,9 +95,9 @@ int cfs_version_unpack(const void *value, size_t value_bytes,
 
 struct cfs_extent_rec {
 	struct cfs_version version;
-	uint64_t	vaddr;		/* CFS_VADDR_NONE: a hole */
-	uint32_t	count;		/* blocks, 1..CFS_EXTENT_BLOCKS_MAX */
-	uint64_t	csum;		/* where count is 1, else 0 */
+	uint64_t vaddr; /* CFS_VADDR_NONE: a hole */
+	uint32_t count; /* blocks, 1..CFS_EXTENT_BLOCKS_MAX */
+	uint64_t csum;  /* where count is 1, else 0 */
 };
 
 void cfs_extent_rec_pack(const struct cfs_extent_rec *rec,
@@ -123,6 +123,6 @@ static inline void cfs_space_group_set(struct cfs_space_group_disk *g,
 static inline void cfs_space_group_clear(struct cfs_space_group_disk *g,
 					 unsigned int index)
 {
-	g->used[index / 8] =
-		(uint8_t)(g->used[index / 8] & ~(1u << (index % 8)));
+	g->used[index / 8] = (uint8_t)(g->used[index / 8] &
+				       ~(1u << (index % 8)));
 }

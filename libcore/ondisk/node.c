@@ -9,8 +9,8 @@
 #include "base/xxh.h"
 #include "ondisk/tag.h"
 
-#define HEADER_BYTES	sizeof(struct cfs_node_header_disk)
-#define CSUM_OFFSET	offsetof(struct cfs_node_header_disk, csum)
+#define HEADER_BYTES sizeof(struct cfs_node_header_disk)
+#define CSUM_OFFSET  offsetof(struct cfs_node_header_disk, csum)
 
 struct key {
 	uint64_t w[CFS_KEY_WORDS_MAX];
@@ -58,8 +58,8 @@ static bool key_is_less(const struct key *a, const struct key *b)
 }
 
 /* Bytes of the record at @start, 0 if it does not fit into the node. */
-static uint32_t record_bytes(const uint8_t *node, uint32_t start,
-			     bool is_leaf, unsigned int key_words)
+static uint32_t record_bytes(const uint8_t *node, uint32_t start, bool is_leaf,
+			     unsigned int key_words)
 {
 	uint32_t room = CFS_NODE_BYTES - start;
 	uint32_t bytes = key_words * (uint32_t)sizeof(le64);

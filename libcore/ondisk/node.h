@@ -22,30 +22,30 @@
 #include "base/le.h"
 #include "ondisk/root.h"
 
-#define CFS_NODE_MAGIC		0x444e4643u	/* "CFND" in byte order */
-#define CFS_NODE_VERSION	1u
-#define CFS_NODE_BYTES		4096u
-#define CFS_NODE_LEVEL_MAX	12u
-#define CFS_KEY_WORDS_MAX	3u
-#define CFS_VALUE_BYTES_MAX	1200u
-#define CFS_NODE_FLAG_NO_HIGH	0x1u
+#define CFS_NODE_MAGIC        0x444e4643u /* "CFND" in byte order */
+#define CFS_NODE_VERSION      1u
+#define CFS_NODE_BYTES        4096u
+#define CFS_NODE_LEVEL_MAX    12u
+#define CFS_KEY_WORDS_MAX     3u
+#define CFS_VALUE_BYTES_MAX   1200u
+#define CFS_NODE_FLAG_NO_HIGH 0x1u
 
 struct cfs_node_header_disk {
-	le32	magic;
-	le16	version;
-	uint8_t	tree_id;
-	uint8_t	level;
-	uint8_t	key_words;
-	uint8_t	flags;
-	le16	record_count;
-	le16	records_start;	/* lowest byte used by a record */
-	le16	reserved;
-	le64	number;		/* of the node: the offset in its tag */
-	le64	stamp;		/* of the commit that wrote it */
-	le64	container_id;
-	le64	low[CFS_KEY_WORDS_MAX];
-	le64	high[CFS_KEY_WORDS_MAX];
-	le64	csum;		/* XXH3-64 of the node, this field as zero */
+	le32 magic;
+	le16 version;
+	uint8_t tree_id;
+	uint8_t level;
+	uint8_t key_words;
+	uint8_t flags;
+	le16 record_count;
+	le16 records_start; /* lowest byte used by a record */
+	le16 reserved;
+	le64 number; /* of the node: the offset in its tag */
+	le64 stamp;  /* of the commit that wrote it */
+	le64 container_id;
+	le64 low[CFS_KEY_WORDS_MAX];
+	le64 high[CFS_KEY_WORDS_MAX];
+	le64 csum; /* XXH3-64 of the node, this field as zero */
 };
 CFS_ASSERT_SIZE(struct cfs_node_header_disk, 96);
 

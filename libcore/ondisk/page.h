@@ -19,60 +19,60 @@
 #include "base/err.h"
 #include "base/le.h"
 
-#define CFS_PAGE_BYTES		4096u
-#define CFS_PAGE_HEADER_BYTES	64u
-#define CFS_PAGE_PAYLOAD_BYTES	4032u
-#define CFS_PAGE_MAGIC		0x47504643u	/* "CFPG" in byte order */
-#define CFS_PAGE_VERSION	1u
+#define CFS_PAGE_BYTES         4096u
+#define CFS_PAGE_HEADER_BYTES  64u
+#define CFS_PAGE_PAYLOAD_BYTES 4032u
+#define CFS_PAGE_MAGIC         0x47504643u /* "CFPG" in byte order */
+#define CFS_PAGE_VERSION       1u
 
 enum cfs_page_kind {
-	CFS_PAGE_LABEL	= 1,
-	CFS_PAGE_SEAT	= 2,
-	CFS_PAGE_SLICE	= 3,
-	CFS_PAGE_TAGS	= 4,
-	CFS_PAGE_ROOT	= 5,
-	CFS_PAGE_GRAVE	= 6,	/* gravestone of a log; set by a successor */
+	CFS_PAGE_LABEL = 1,
+	CFS_PAGE_SEAT = 2,
+	CFS_PAGE_SLICE = 3,
+	CFS_PAGE_TAGS = 4,
+	CFS_PAGE_ROOT = 5,
+	CFS_PAGE_GRAVE = 6, /* gravestone of a log; set by a successor */
 };
 
 struct cfs_page_disk {
-	le32	magic;
-	le16	version;
-	le16	kind;
-	le64	seq;		/* slot is seq & 1, where there are two slots */
-	le64	pool_lo;	/* low 64 bits of the pool's UUID */
-	le64	owner;		/* container id; device index for label, seat */
-	le64	address;	/* label, seat, slice: byte offset on the device;
-				 * root, gravestone: logical address;
-				 * tags: lslice << 22 | group */
-	le64	stamp;		/* of the commit that wrote it; 0 outside one */
-	le32	epoch;		/* of the writer */
-	le32	generation;	/* slice, tags: of the slice; else 0 */
-	le64	csum;
-	uint8_t	payload[CFS_PAGE_PAYLOAD_BYTES];
+	le32 magic;
+	le16 version;
+	le16 kind;
+	le64 seq;        /* slot is seq & 1, where there are two slots */
+	le64 pool_lo;    /* low 64 bits of the pool's UUID */
+	le64 owner;      /* container id; device index for label, seat */
+	le64 address;    /* label, seat, slice: byte offset on the device;
+			  * root, gravestone: logical address;
+			  * tags: lslice << 22 | group */
+	le64 stamp;      /* of the commit that wrote it; 0 outside one */
+	le32 epoch;      /* of the writer */
+	le32 generation; /* slice, tags: of the slice; else 0 */
+	le64 csum;
+	uint8_t payload[CFS_PAGE_PAYLOAD_BYTES];
 };
 CFS_ASSERT_SIZE(struct cfs_page_disk, 4096);
 CFS_ASSERT_OFFSET(struct cfs_page_disk, csum, 56);
 CFS_ASSERT_OFFSET(struct cfs_page_disk, payload, 64);
 
-struct cfs_page {			/* the header in host order */
-	uint16_t	kind;
-	uint64_t	seq;
-	uint64_t	pool_lo;
-	uint64_t	owner;
-	uint64_t	address;
-	uint64_t	stamp;
-	uint32_t	epoch;
-	uint32_t	generation;
+struct cfs_page { /* the header in host order */
+	uint16_t kind;
+	uint64_t seq;
+	uint64_t pool_lo;
+	uint64_t owner;
+	uint64_t address;
+	uint64_t stamp;
+	uint32_t epoch;
+	uint32_t generation;
 };
 
 /* What a reader expects; a mismatch is -EUCLEAN. */
 struct cfs_page_expect {
-	uint16_t	kind;
-	uint64_t	pool_lo;
-	uint64_t	owner;
-	uint64_t	address;
-	bool		any_pool;	/* the pool is not known yet (labels) */
-	bool		any_owner;
+	uint16_t kind;
+	uint64_t pool_lo;
+	uint64_t owner;
+	uint64_t address;
+	bool any_pool; /* the pool is not known yet (labels) */
+	bool any_owner;
 };
 
 /*

@@ -11,13 +11,13 @@
 
 struct cfs_receive_rec_disk {
 	struct cfs_stream_identity_disk to, from;
-	le64	base_stamp;		/* here; 0: it began with nothing */
-	le32	base_branch;
-	le32	reserved;
-	le64	position_ino, position_word;	/* all before it is here */
-	le64	began_ns;
-	le64	received_bytes;		/* of data */
-	uint8_t	snap[CFS_NAME_BYTES];	/* what it will be called */
+	le64 base_stamp; /* here; 0: it began with nothing */
+	le32 base_branch;
+	le32 reserved;
+	le64 position_ino, position_word; /* all before it is here */
+	le64 began_ns;
+	le64 received_bytes;          /* of data */
+	uint8_t snap[CFS_NAME_BYTES]; /* what it will be called */
 };
 CFS_ASSERT_SIZE(struct cfs_receive_rec_disk, 224);
 CFS_ASSERT_OFFSET(struct cfs_receive_rec_disk, base_stamp, 48);
@@ -25,12 +25,12 @@ CFS_ASSERT_OFFSET(struct cfs_receive_rec_disk, snap, 96);
 
 struct cfs_receive_rec {
 	struct cfs_stream_identity to, from;
-	uint64_t	base_stamp;
-	uint16_t	base_branch;
+	uint64_t base_stamp;
+	uint16_t base_branch;
 	struct cfs_stream_position position;
-	uint64_t	began_ns;
-	uint64_t	received_bytes;
-	char		snap[CFS_NAME_BYTES];
+	uint64_t began_ns;
+	uint64_t received_bytes;
+	char snap[CFS_NAME_BYTES];
 };
 
 void cfs_receive_rec_pack(const struct cfs_receive_rec *rec,

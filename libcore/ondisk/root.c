@@ -79,8 +79,8 @@ void cfs_root_pack(const struct cfs_root *root, struct cfs_page_disk *disk)
 		tree_pack(&root->trees[i], &p->trees[i]);
 	for (unsigned int i = 0; i < CFS_LOG_EXTENTS_MAX; i++) {
 		p->log_extents[i].vaddr = le64_put(root->log_extents[i].vaddr);
-		p->log_extents[i].block_count =
-			le32_put(root->log_extents[i].block_count);
+		p->log_extents[i].block_count = le32_put(
+			root->log_extents[i].block_count);
 	}
 	for (unsigned int i = 0; i < CFS_ROOT_SMAP_MAX; i++) {
 		p->smap[i].lslice = le32_put((uint32_t)root->smap[i].lslice);
@@ -112,7 +112,8 @@ static int trees_unpack(const struct cfs_root_payload_disk *p,
 		if (tree->next_node > CFS_OFF_MAX / 2)
 			return cfs_err_set(err, -EUCLEAN,
 					   "root: tree %u is out of node "
-					   "numbers", i + 1);
+					   "numbers",
+					   i + 1);
 	}
 	return 0;
 }
@@ -136,9 +137,11 @@ static int log_unpack(const struct cfs_root_payload_disk *p,
 			return cfs_err_set(err, -EUCLEAN,
 					   "root: bad log extent %u", i);
 	}
-	if (count == 0 ? root->log_extent != 0 || root->log_block != 0 :
-	    root->log_extent >= count ||
-	    root->log_block > root->log_extents[root->log_extent].block_count)
+	if (count == 0 ? root->log_extent != 0 || root->log_block != 0
+		       : root->log_extent >= count ||
+				 root->log_block >
+					 root->log_extents[root->log_extent]
+						 .block_count)
 		return cfs_err_set(err, -EUCLEAN,
 				   "root: log position outside the log");
 	return 0;
@@ -148,8 +151,7 @@ static int smap_unpack(const struct cfs_root_payload_disk *p,
 		       struct cfs_root *root, struct cfs_err *err)
 {
 	if (root->smap_count > CFS_ROOT_SMAP_MAX)
-		return cfs_err_set(err, -EUCLEAN,
-				   "root: %u slice map entries",
+		return cfs_err_set(err, -EUCLEAN, "root: %u slice map entries",
 				   root->smap_count);
 	for (uint32_t i = 0; i < root->smap_count; i++) {
 		root->smap[i].lslice = le32_get(p->smap[i].lslice);
@@ -202,8 +204,7 @@ int cfs_root_unpack(const struct cfs_page_disk *disk, struct cfs_root *ret,
 				   (unsigned long long)unknown);
 	words_unpack(p, &root);
 	if (root.stamp > root.stamp_ceiling ||
-	    root.stamp_ceiling > CFS_STAMP_MAX ||
-	    root.next_ino > CFS_INO_MAX)
+	    root.stamp_ceiling > CFS_STAMP_MAX || root.next_ino > CFS_INO_MAX)
 		return cfs_err_set(err, -EUCLEAN,
 				   "root: bad stamp, ceiling or next inode");
 	r = trees_unpack(p, &root, err);

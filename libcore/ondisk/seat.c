@@ -55,8 +55,8 @@ void cfs_seat_pack(const struct cfs_seat *seat, struct cfs_page_disk *disk)
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		place_pack(&seat->roots[i], &p->roots[i]);
 	for (unsigned int i = 0; i < CFS_SEAT_ABSENT_MAX; i++) {
-		p->absent[i].device_index =
-			le32_put(seat->absent[i].device_index);
+		p->absent[i].device_index = le32_put(
+			seat->absent[i].device_index);
 		p->absent[i].epoch = le32_put(seat->absent[i].epoch);
 		p->absent[i].stamp = le64_put(seat->absent[i].stamp);
 	}
@@ -82,8 +82,8 @@ static int lists_unpack(const struct cfs_seat_payload_disk *p,
 		return cfs_err_set(err, -EUCLEAN, "seat: %u devices absent",
 				   seat->absent_count);
 	for (unsigned int i = 0; i < seat->absent_count; i++) {
-		seat->absent[i].device_index =
-			le32_get(p->absent[i].device_index);
+		seat->absent[i].device_index = le32_get(
+			p->absent[i].device_index);
 		seat->absent[i].epoch = le32_get(p->absent[i].epoch);
 		seat->absent[i].stamp = le64_get(p->absent[i].stamp);
 	}

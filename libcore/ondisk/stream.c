@@ -102,7 +102,7 @@ static bool is_length(const struct cfs_stream_head *h)
 	case CFS_STREAM_META:
 		return n >= sizeof(struct cfs_stream_meta_disk) &&
 		       n <= sizeof(struct cfs_stream_meta_disk) +
-			    CFS_VALUE_BYTES_MAX;
+				       CFS_VALUE_BYTES_MAX;
 	case CFS_STREAM_GONE:
 		return n == sizeof(struct cfs_stream_gone_disk);
 	case CFS_STREAM_HOLE:
@@ -142,8 +142,8 @@ int cfs_stream_head_verify(const struct cfs_stream_head_disk *disk,
 			   uint64_t stream_id, const void *front,
 			   size_t front_bytes, struct cfs_err *err)
 {
-	if (le64_get(disk->csum) != head_csum(disk, stream_id, front,
-					      front_bytes))
+	if (le64_get(disk->csum) !=
+	    head_csum(disk, stream_id, front, front_bytes))
 		return bad(err, "a record does not match its checksum");
 	return 0;
 }
@@ -359,8 +359,9 @@ uint64_t cfs_stream_data_csum(const void *front, uint32_t index)
 {
 	le64 csum;
 
-	memcpy(&csum, (const uint8_t *)front +
-	       sizeof(struct cfs_stream_data_disk) + 8 * (size_t)index,
+	memcpy(&csum,
+	       (const uint8_t *)front + sizeof(struct cfs_stream_data_disk) +
+		       8 * (size_t)index,
 	       sizeof(csum));
 	return le64_get(csum);
 }

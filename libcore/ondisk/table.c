@@ -191,8 +191,7 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 }
 
 int cfs_container_rec_unpack(const void *value, size_t value_bytes,
-			     struct cfs_container_rec *ret,
-			     struct cfs_err *err)
+			     struct cfs_container_rec *ret, struct cfs_err *err)
 {
 	struct cfs_container_rec_disk disk;
 	struct cfs_container_rec rec;

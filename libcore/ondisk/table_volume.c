@@ -7,7 +7,7 @@
 
 #include "ondisk/field_priv.h"
 
-#define BRANCH_MAX	0xffffu
+#define BRANCH_MAX 0xffffu
 
 static int too_short(struct cfs_err *err, const char *what)
 {
@@ -118,8 +118,7 @@ int cfs_branch_rec_unpack(const void *value, size_t value_bytes,
 	if (!state_is_known(rec.state) || rec.parent > BRANCH_MAX)
 		return bad(err, "branch: state or parent");
 	if (rec.fork_stamp > CFS_STAMP_MAX ||
-	    rec.created_stamp > CFS_STAMP_MAX ||
-	    rec.end_stamp > CFS_STAMP_MAX)
+	    rec.created_stamp > CFS_STAMP_MAX || rec.end_stamp > CFS_STAMP_MAX)
 		return bad(err, "branch: stamps");
 	*ret = rec;
 	return 0;
@@ -215,8 +214,7 @@ void cfs_tombstone_rec_pack(const struct cfs_tombstone_rec *rec,
 }
 
 int cfs_tombstone_rec_unpack(const void *value, size_t value_bytes,
-			     struct cfs_tombstone_rec *ret,
-			     struct cfs_err *err)
+			     struct cfs_tombstone_rec *ret, struct cfs_err *err)
 {
 	struct cfs_tombstone_rec_disk disk;
 	struct cfs_tombstone_rec rec;

@@ -10,9 +10,9 @@
 #include "base/xxh.h"
 #include "ondisk/field_priv.h"
 
-#define TYPE_MASK	0x3fu
-#define FLAGS_BITS	10u
-#define FLAGS_MASK	0x3ffu
+#define TYPE_MASK  0x3fu
+#define FLAGS_BITS 10u
+#define FLAGS_MASK 0x3ffu
 
 static uint16_t type_flags(const struct cfs_tag *tag)
 {

@@ -16,42 +16,44 @@
 
 #include "ondisk/page.h"
 
-#define CFS_TAG_BYTES		32u
-#define CFS_TAGS_PER_PAGE	126u	/* a group: one tag page and its blocks */
+#define CFS_TAG_BYTES     32u
+#define CFS_TAGS_PER_PAGE 126u /* a group: one tag page and its blocks */
 
 enum cfs_tag_type {
-	CFS_TAG_FREE	= 0,
-	CFS_TAG_DATA	= 1,	/* ino: inode or LUN, off: block in it */
-	CFS_TAG_NODE	= 2,	/* node of a map tree; ino: tree, off: node number */
-	CFS_TAG_TABLE	= 3,	/* node of the small tables; likewise */
-	CFS_TAG_ROOT	= 4,	/* root page: carries its own checksum, csum 0 */
-	CFS_TAG_LOG	= 5,	/* log block: frames carry theirs, csum 0;
-				 * ino: log id */
+	CFS_TAG_FREE = 0,
+	CFS_TAG_DATA = 1,  /* ino: inode or LUN, off: block in it */
+	CFS_TAG_NODE = 2,  /* node of a map tree; ino: tree, off: node number */
+	CFS_TAG_TABLE = 3, /* node of the small tables; likewise */
+	CFS_TAG_ROOT = 4,  /* root page: carries its own checksum, csum 0 */
+	CFS_TAG_LOG = 5,   /* log block: frames carry theirs, csum 0;
+			    * ino: log id */
 };
 
-#define CFS_TAG_FLAG_UNVERIFIED	0x001u	/* made anew from content, not proved */
+#define CFS_TAG_FLAG_UNVERIFIED                                                \
+	0x001u /* made anew from content, not proved                           \
+		*/
 
-#define CFS_INO_MAX	((UINT64_C(1) << 48) - 1)
-#define CFS_OFF_MAX	((UINT64_C(1) << 48) - 1)	/* in blocks */
-#define CFS_STAMP_MAX	((UINT64_C(1) << 48) - 1)
+#define CFS_INO_MAX   ((UINT64_C(1) << 48) - 1)
+#define CFS_OFF_MAX   ((UINT64_C(1) << 48) - 1) /* in blocks */
+#define CFS_STAMP_MAX ((UINT64_C(1) << 48) - 1)
 
 struct cfs_tag_disk {
-	le64	csum;
-	le64	ino_seq;	/* inode 48 | seq 16 */
-	le64	off_type;	/* block offset 48 | type 6 | flags 10 */
-	le64	stamp_branch;	/* stamp 48 | branch 16 */
+	le64 csum;
+	le64 ino_seq;      /* inode 48 | seq 16 */
+	le64 off_type;     /* block offset 48 | type 6 | flags 10 */
+	le64 stamp_branch; /* stamp 48 | branch 16 */
 };
 CFS_ASSERT_SIZE(struct cfs_tag_disk, 32);
 
 struct cfs_tag {
-	uint64_t	csum;
-	uint64_t	ino;
-	uint64_t	offset;		/* in blocks */
-	uint64_t	stamp;
-	uint16_t	seq;		/* orders rewrites within one stamp */
-	uint16_t	branch;
-	uint8_t		type;
-	uint16_t	flags;
+	uint64_t csum;
+	uint64_t ino;
+	uint64_t offset; /* in blocks */
+	uint64_t stamp;
+	uint16_t seq; /* orders rewrites within one stamp */
+	uint16_t branch;
+	uint8_t type;
+	uint16_t flags;
 };
 
 struct cfs_tags_payload_disk {
@@ -66,7 +68,8 @@ bool cfs_tag_is_free(const struct cfs_tag *tag);
 
 /* The container's part of the identity. */
 uint64_t cfs_tag_container_seed(const uint8_t container_uuid[16]);
-/* The identity's part of the checksum (the tag's csum and flags don't count). */
+/* The identity's part of the checksum (the tag's csum and flags don't count).
+ */
 uint64_t cfs_tag_identity_hash(const struct cfs_tag *tag,
 			       uint64_t container_seed);
 /* The csum that belongs to @block (4096 bytes) under that identity. */

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <time.h>
 
-static __thread unsigned int depth;	/* commits that this thread is in */
+static __thread unsigned int depth; /* commits that this thread is in */
 
 static uint64_t now(void)
 {

@@ -18,16 +18,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cfs_commit_hold {		/* the holder's; not copied */
+struct cfs_commit_hold { /* the holder's; not copied */
 	struct cfs_commit_hold *next;
-	uint64_t	until_ns;	/* elapsed */
+	uint64_t until_ns; /* elapsed */
 };
 
-struct cfs_commit_holds {		/* of a set of devices */
-	pthread_mutex_t	lock;
-	pthread_cond_t	changed;
+struct cfs_commit_holds { /* of a set of devices */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
 	struct cfs_commit_hold *first;
-	unsigned int	committing;	/* under way */
+	unsigned int committing; /* under way */
 };
 
 void cfs_commit_holds_init(struct cfs_commit_holds *h);

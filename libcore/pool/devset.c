@@ -27,7 +27,8 @@ uint32_t cfs_devset_count(const struct cfs_devset *set)
 	return __atomic_load_n(&set->count, __ATOMIC_ACQUIRE);
 }
 
-static struct cfs_devset_slot *slot_of(const struct cfs_devset *set, uint32_t index)
+static struct cfs_devset_slot *slot_of(const struct cfs_devset *set,
+				       uint32_t index)
 {
 	assert(index < cfs_devset_count(set));
 	return set->slots[index];
@@ -93,9 +94,9 @@ static bool is_same_file(const char *a, const char *b)
 	ino_t ino_a, ino_b;
 
 	return strcmp(a, b) == 0 ||
-		(cfs_file_identity(a, &dev_a, &ino_a) == 0 &&
-		 cfs_file_identity(b, &dev_b, &ino_b) == 0 &&
-		 dev_a == dev_b && ino_a == ino_b);
+	       (cfs_file_identity(a, &dev_a, &ino_a) == 0 &&
+		cfs_file_identity(b, &dev_b, &ino_b) == 0 && dev_a == dev_b &&
+		ino_a == ino_b);
 }
 
 int cfs_devset_find(const struct cfs_devset *set, const char *path_or_uuid,
@@ -115,8 +116,8 @@ int cfs_devset_find(const struct cfs_devset *set, const char *path_or_uuid,
 	for (index = 0; index < count; index++) {
 		const struct cfs_devset_slot *slot = slot_of(set, index);
 
-		if (is_uuid ? cfs_uuid_is_equal(slot->label.device_uuid, uuid) :
-		    slot->path[0] && is_same_file(slot->path, path)) {
+		if (is_uuid ? cfs_uuid_is_equal(slot->label.device_uuid, uuid)
+			    : slot->path[0] && is_same_file(slot->path, path)) {
 			*ret_index = index;
 			return 0;
 		}
@@ -161,7 +162,8 @@ static struct cfs_devset *set_new(const struct cfs_devset_options *opt)
 	if (!set)
 		return NULL;
 	/* Untouched pages of it cost nothing. */
-	set->slots = calloc(CFS_DEVSET_DEVICES_MAX, sizeof(struct cfs_devset_slot *));
+	set->slots = calloc(CFS_DEVSET_DEVICES_MAX,
+			    sizeof(struct cfs_devset_slot *));
 	if (!set->slots) {
 		free(set);
 		return NULL;
@@ -191,8 +193,8 @@ static bool is_hinted_by(const struct cfs_label *master, const uint8_t *uuid)
 }
 
 int cfs_label_compare(const struct cfs_label *a, const char *path_a,
-		   const struct cfs_label *b, const char *path_b,
-		   struct cfs_err *err)
+		      const struct cfs_label *b, const char *path_b,
+		      struct cfs_err *err)
 {
 	const char *what = NULL;
 
@@ -211,29 +213,37 @@ int cfs_label_compare(const struct cfs_label *a, const char *path_a,
 	else if (a->vote_count != b->vote_count)
 		what = "on how many devices seats count";
 	else if (cfs_uuid_is_equal(a->device_uuid, b->device_uuid))
-		return cfs_err_set(err, -EUCLEAN, "two devices with one "
+		return cfs_err_set(err, -EUCLEAN,
+				   "two devices with one "
 				   "identity: %s and %s: name the right one "
-				   "or remove the copy", path_a, path_b);
+				   "or remove the copy",
+				   path_a, path_b);
 	if (!what)
 		return 0;
-	return cfs_err_set(err, -EUCLEAN, "%s and %s: their labels disagree "
-			   "about %s", path_a, path_b, what);
+	return cfs_err_set(err, -EUCLEAN,
+			   "%s and %s: their labels disagree "
+			   "about %s",
+			   path_a, path_b, what);
 }
 
 static int check_one(const struct cfs_devset *set, const struct cfs_found *f,
 		     struct cfs_err *err)
 {
 	uint64_t unknown = f->label.features_ro_compat &
-		~CFS_FEATURES_RO_COMPAT;
+			   ~CFS_FEATURES_RO_COMPAT;
 
 	if (cfs_dev_size_bytes(f->dev) < f->label.size_bytes &&
 	    !set->allows_short)
-		return cfs_err_set(err, -EUCLEAN, "%s: shorter than its label "
-				   "says", f->path);
+		return cfs_err_set(err, -EUCLEAN,
+				   "%s: shorter than its label "
+				   "says",
+				   f->path);
 	if (unknown && !set->is_overlay)
-		return cfs_err_set(err, -ENOTSUP, "%s: only a newer version of "
+		return cfs_err_set(err, -ENOTSUP,
+				   "%s: only a newer version of "
 				   "cfs may write to it (features %#" PRIx64
-				   ")", f->path, unknown);
+				   ")",
+				   f->path, unknown);
 	return 0;
 }
 
@@ -248,7 +258,8 @@ static int check_all(const struct cfs_devset *set,
 		r = check_one(set, &found[i], err);
 		for (j = 0; r == 0 && j < i; j++)
 			r = cfs_label_compare(&found[j].label, found[j].path,
-				    &found[i].label, found[i].path, err);
+					      &found[i].label, found[i].path,
+					      err);
 	}
 	return r;
 }
@@ -271,7 +282,7 @@ static int wrap(const struct cfs_devset *set, struct cfs_found *f,
 
 /* Move what was found into the slot of its index. */
 int cfs_devset_place(struct cfs_devset *set, struct cfs_found *f,
-		 struct cfs_err *err)
+		     struct cfs_err *err)
 {
 	struct cfs_devset_slot *slot = calloc(1, sizeof(*slot));
 	int r;
@@ -298,13 +309,15 @@ static int leave_out(const struct cfs_devset *set, const struct cfs_found *f,
 		     bool is_named, struct cfs_err *err)
 {
 	if (is_named)
-		return cfs_err_set(err, -EUCLEAN, "%s: carries a label of the "
+		return cfs_err_set(err, -EUCLEAN,
+				   "%s: carries a label of the "
 				   "pool \"%s\" but is not, or no longer, a "
-				   "device of it: name another one", f->path,
-				   f->label.name);
-	cfs_devset_warn(set, "%s: carries a label of the pool \"%s\" but is "
-			"not a device of it: left alone", f->path,
-			f->label.name);
+				   "device of it: name another one",
+				   f->path, f->label.name);
+	cfs_devset_warn(set,
+			"%s: carries a label of the pool \"%s\" but is "
+			"not a device of it: left alone",
+			f->path, f->label.name);
 	return 0;
 }
 
@@ -344,10 +357,11 @@ static int place_all(struct cfs_devset *set, struct cfs_found_list *list,
 		if (f->label.device_index < set->count &&
 		    !cfs_label_is_removed(master, f->label.device_index) &&
 		    !rival(list, master, f))
-			r = cfs_err_set(err, -EUCLEAN, "%s: another device of "
+			r = cfs_err_set(err, -EUCLEAN,
+					"%s: another device of "
 					"the pool has the index %" PRIu32
-					" too", f->path,
-					f->label.device_index);
+					" too",
+					f->path, f->label.device_index);
 	}
 	for (i = 0; r == 0 && i < list->found.count; i++) {
 		struct cfs_found *f = &list->found.items[i];
@@ -365,8 +379,7 @@ static int place_all(struct cfs_devset *set, struct cfs_found_list *list,
 /* The hints of the newest label that no present device answers to, in order,
  * are those of the missing indices. */
 static bool next_absent_hint(const struct cfs_devset *set,
-			     const struct cfs_label *master,
-			     unsigned int *hint)
+			     const struct cfs_label *master, unsigned int *hint)
 {
 	uint32_t index;
 
@@ -375,9 +388,11 @@ static bool next_absent_hint(const struct cfs_devset *set,
 		bool is_present = cfs_uuid_is_null(uuid);
 
 		for (index = 0; !is_present && index < set->count; index++)
-			is_present = set->slots[index] &&
-				cfs_uuid_is_equal(uuid, set->slots[index]
-						  ->label.device_uuid);
+			is_present =
+				set->slots[index] &&
+				cfs_uuid_is_equal(
+					uuid,
+					set->slots[index]->label.device_uuid);
 		if (!is_present)
 			return true;
 	}
@@ -437,16 +452,20 @@ static int report_missing(const struct cfs_devset *set, const char *first,
 			continue;
 		cfs_uuid_format(slot->label.device_uuid, uuid);
 		if (is_mirror) {
-			cfs_devset_warn(set, "%s: device %" PRIu32 " (%s, last "
-					"at %s) is missing%s%s", first, index,
-					uuid, path, note->code ? ": " : "",
+			cfs_devset_warn(set,
+					"%s: device %" PRIu32 " (%s, last "
+					"at %s) is missing%s%s",
+					first, index, uuid, path,
+					note->code ? ": " : "",
 					note->code ? note->msg : "");
 			continue;
 		}
-		return cfs_err_set(err, -ENODEV, "%s: device %" PRIu32 " of "
+		return cfs_err_set(err, -ENODEV,
+				   "%s: device %" PRIu32 " of "
 				   "the pool (%s, last at %s) is missing%s%s: "
 				   "attach it, or name its directory with "
-				   "--search", first, index, uuid, path,
+				   "--search",
+				   first, index, uuid, path,
 				   note->code ? ": " : "",
 				   note->code ? note->msg : "");
 	}
@@ -461,8 +480,7 @@ static void agree(struct cfs_devset *set, const struct cfs_label *master)
 
 		label->flags = master->flags;
 		label->features_incompat = master->features_incompat;
-		memcpy(label->removed, master->removed,
-		       sizeof(label->removed));
+		memcpy(label->removed, master->removed, sizeof(label->removed));
 	}
 }
 
@@ -475,8 +493,10 @@ static int do_without(struct cfs_devset *set, struct cfs_err *err)
 	if (!set->without)
 		return 0;
 	if (!cfs_devset_is_mirror(set))
-		return cfs_err_set(err, -EINVAL, "%s: only a mirror opens "
-				   "without one of its devices", set->without);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: only a mirror opens "
+				   "without one of its devices",
+				   set->without);
 	r = cfs_devset_find(set, set->without, &index, err);
 	if (r == 0)
 		cfs_devset_exclude(set, index);
@@ -514,15 +534,15 @@ static int assemble(struct cfs_devset *set, struct cfs_found_list *list,
 /* -------------------------------------------------------------- opening */
 
 static int finish(struct cfs_found_list *list, int r,
-		  const struct cfs_devset_options *opt,
-		  struct cfs_devset **ret, struct cfs_err *err)
+		  const struct cfs_devset_options *opt, struct cfs_devset **ret,
+		  struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_devset_closep) struct cfs_devset *set = NULL;
 
 	if (r == 0) {
 		set = set_new(opt);
-		r = set ? assemble(set, list, err) :
-			cfs_err_errno(err, -ENOMEM, "devices");
+		r = set ? assemble(set, list, err)
+			: cfs_err_errno(err, -ENOMEM, "devices");
 	}
 	cfs_found_list_done(list);
 	if (r == 0)

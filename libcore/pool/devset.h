@@ -14,31 +14,31 @@
 struct cfs_devset;
 
 struct cfs_devset_options {
-	bool			is_writable;
+	bool is_writable;
 	/*
 	 * Nothing reaches the devices: they are opened to read only and each is
 	 * wrapped in an overlay device that keeps what is written in memory.
 	 * Implied by !is_writable.
 	 */
-	bool			is_overlay;
-	const char *const	*search;	/* directories, after the hints */
-	size_t			search_count;
-	void			(*warn)(void *arg, const char *line);
-	void			*arg;
+	bool is_overlay;
+	const char *const *search; /* directories, after the hints */
+	size_t search_count;
+	void (*warn)(void *arg, const char *line);
+	void *arg;
 	/* For a client, which writes beside the one who holds the pool: it
 	 * takes no lock, nor a block device for itself. */
-	bool			is_beside;
+	bool is_beside;
 	/*
 	 * A path, or a UUID in text: this device of a mirror is given up, and
 	 * treated as missing.  May be NULL.
 	 */
-	const char		*without;
+	const char *without;
 	/* A device may be shorter than its label says: somebody is about to
 	 * make the label say so too. */
-	bool			allows_short;
+	bool allows_short;
 	/* For a block device that somebody has open for itself alone. */
-	unsigned int		wait_seconds;
-	bool			(*stop)(void *arg);	/* may be NULL */
+	unsigned int wait_seconds;
+	bool (*stop)(void *arg); /* may be NULL */
 };
 
 /*
@@ -65,10 +65,10 @@ int cfs_devset_open(const char *path, const struct cfs_devset_options *opt,
 int cfs_devset_from_devices(struct cfs_dev *const *devices, size_t count,
 			    const struct cfs_devset_options *opt,
 			    struct cfs_devset **ret, struct cfs_err *err);
-void cfs_devset_close(struct cfs_devset *set);		/* NULL is allowed */
+void cfs_devset_close(struct cfs_devset *set); /* NULL is allowed */
 void cfs_devset_closep(struct cfs_devset **set);
 
-uint32_t cfs_devset_count(const struct cfs_devset *set);	/* with missing */
+uint32_t cfs_devset_count(const struct cfs_devset *set); /* with missing */
 /* The device with that index of the pool, or NULL if it is missing. */
 struct cfs_dev *cfs_devset_dev(const struct cfs_devset *set, uint32_t index);
 /* The label as read from it; for a missing one what is known: its UUID if the

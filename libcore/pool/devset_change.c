@@ -82,8 +82,8 @@ int cfs_devset_level_labels(struct cfs_devset *set, struct cfs_err *err)
 		struct cfs_dev *dev = set->slots[i]->dev;
 
 		/* Its label cannot be written before it says another size. */
-		if (dev && cfs_dev_size_bytes(dev) <
-			   set->slots[i]->label.size_bytes)
+		if (dev &&
+		    cfs_dev_size_bytes(dev) < set->slots[i]->label.size_bytes)
 			return 0;
 		if (dev && !cfs_label_is_level(dev, set->label_seq))
 			is_level = false;
@@ -102,11 +102,15 @@ int cfs_devset_add(struct cfs_devset *set, struct cfs_dev *dev,
 	int r;
 
 	if (set->count >= CFS_DEVSET_DEVICES_MAX)
-		return cfs_err_set(err, -ENOSPC, "%s: a pool has at most %u "
-				   "devices", name, CFS_DEVSET_DEVICES_MAX);
+		return cfs_err_set(err, -ENOSPC,
+				   "%s: a pool has at most %u "
+				   "devices",
+				   name, CFS_DEVSET_DEVICES_MAX);
 	if (cfs_devset_find(set, name, &index, NULL) == 0)
-		return cfs_err_set(err, -EEXIST, "%s: is a device of the pool "
-				   "already", name);
+		return cfs_err_set(err, -EEXIST,
+				   "%s: is a device of the pool "
+				   "already",
+				   name);
 	f.label.device_index = set->count;
 	f.label.device_count = set->count + 1;
 	r = cfs_label_compare(&first->label, first->path, &f.label, name, err);
@@ -142,7 +146,8 @@ int cfs_devset_set_removed(struct cfs_devset *set, uint32_t index,
 			   struct cfs_err *err)
 {
 	if (index >= CFS_LABEL_REMOVED_MAX)
-		return cfs_err_set(err, -EINVAL, "only the first %u devices of "
+		return cfs_err_set(err, -EINVAL,
+				   "only the first %u devices of "
 				   "a pool can be taken out",
 				   CFS_LABEL_REMOVED_MAX);
 	for (uint32_t i = 0; i < set->count; i++) {

@@ -16,26 +16,26 @@
 
 /* ------------------------------------------------------------- the set */
 
-#define CFS_DEVSET_DEVICES_MAX 65536u	/* a piece has 16 bits for a device */
+#define CFS_DEVSET_DEVICES_MAX 65536u /* a piece has 16 bits for a device */
 
 struct cfs_devset_slot {
-	struct cfs_dev		*dev;	/* NULL: missing */
-	struct cfs_label	label;
-	char			*path;
+	struct cfs_dev *dev; /* NULL: missing */
+	struct cfs_label label;
+	char *path;
 };
 
 struct cfs_devset {
-	struct cfs_devset_slot	**slots; /* of that maximum; used from the front,
-					  * never moved: accessors run beside */
-	uint32_t		count;		/* atomic */
-	bool			is_writable;
-	bool			is_overlay;
-	bool			allows_short;
-	const char		*without;	/* while it is put together */
-	uint64_t		label_seq;	/* the highest that was seen */
-	void			(*warn)(void *arg, const char *line);
-	void			*arg;
-	struct cfs_commit_holds	holds;
+	struct cfs_devset_slot **slots; /* of that maximum; used from the front,
+					 * never moved: accessors run beside */
+	uint32_t count;                 /* atomic */
+	bool is_writable;
+	bool is_overlay;
+	bool allows_short;
+	const char *without; /* while it is put together */
+	uint64_t label_seq;  /* the highest that was seen */
+	void (*warn)(void *arg, const char *line);
+	void *arg;
+	struct cfs_commit_holds holds;
 };
 
 struct cfs_found;
@@ -66,17 +66,17 @@ int cfs_label_store(struct cfs_dev *dev, const struct cfs_label *label,
 
 /* A device that carries a label of the pool; fits into its label's size. */
 struct cfs_found {
-	struct cfs_dev		*dev;
-	struct cfs_label	label;
-	char			*path;		/* absolute */
-	dev_t			st_dev;		/* block device: st_rdev */
-	ino_t			st_ino;		/* block device: 0 */
+	struct cfs_dev *dev;
+	struct cfs_label label;
+	char *path;   /* absolute */
+	dev_t st_dev; /* block device: st_rdev */
+	ino_t st_ino; /* block device: 0 */
 };
 
 struct cfs_found_list {
 	CFS_VEC(struct cfs_found) found;
 	/* Why something at a device's last known path was not it. */
-	struct cfs_err		note;
+	struct cfs_err note;
 };
 
 /* What @path is, for comparing: as in struct cfs_found.  0 or -errno. */
@@ -112,9 +112,9 @@ int cfs_seat_read_one(struct cfs_dev *dev, const struct cfs_label *label,
 		      struct cfs_seat *ret, uint64_t *ret_seq,
 		      struct cfs_err *err);
 
-struct cfs_seat_record {		/* over all devices */
-	struct cfs_seat	seat;
-	uint64_t	seq;
+struct cfs_seat_record { /* over all devices */
+	struct cfs_seat seat;
+	uint64_t seq;
 };
 
 int cfs_seat_load(const struct cfs_devset *set, struct cfs_seat_record *ret,

@@ -12,8 +12,12 @@ void cfs_election_init(struct cfs_election *e, const struct cfs_devset *set,
 		       struct cfs_seat_entry *mine, uint32_t epoch)
 {
 	*e = (struct cfs_election){
-		.set = set, .table = table, .seat = seat, .mine = mine,
-		.epoch = epoch, .why = CFS_ERR_INIT,
+		.set = set,
+		.table = table,
+		.seat = seat,
+		.mine = mine,
+		.epoch = epoch,
+		.why = CFS_ERR_INIT,
 	};
 }
 
@@ -25,8 +29,10 @@ int cfs_election_begin(struct cfs_election *e, struct cfs_err *err)
 	if (cfs_ballot_epoch(mine->ballot_seen) == e->epoch)
 		round = CFS_MAX(round, cfs_ballot_round(mine->ballot_seen));
 	if (round == CFS_BALLOT_ROUND_MAX)
-		return cfs_err_set(err, -EOVERFLOW, "no ballot is left for "
-				   "epoch %" PRIu32, e->epoch);
+		return cfs_err_set(err, -EOVERFLOW,
+				   "no ballot is left for "
+				   "epoch %" PRIu32,
+				   e->epoch);
 	e->ballot = cfs_ballot(e->epoch, round + 1, e->seat);
 	mine->ballot_seen = e->ballot;
 	/* What we accepted for this epoch before counts as anybody's. */
@@ -51,8 +57,10 @@ static int write_mine(struct cfs_election *e, struct cfs_err *err)
 	if (r < 0)
 		return r;
 	if (there.is_valid && there.seq >= e->page_seq)
-		return cfs_err_set(err, -EBUSY, "seat %" PRIu32 " was taken "
-				   "by another process", e->seat);
+		return cfs_err_set(err, -EBUSY,
+				   "seat %" PRIu32 " was taken "
+				   "by another process",
+				   e->seat);
 	return cfs_seat_page_write(e->set, e->device, e->seat, &e->mine->seat,
 				   e->page_seq, err);
 }
@@ -68,12 +76,15 @@ static int judge(struct cfs_election *e, struct cfs_err *err)
 		if (i == e->seat || !e->table->seats[i].is_valid)
 			continue;
 		if (cfs_ballot_epoch(s->ballot_seen) > e->epoch)
-			return cfs_err_set(err, -ESTALE, "host %s works on "
-					   "epoch %" PRIu32 " already", s->host,
+			return cfs_err_set(err, -ESTALE,
+					   "host %s works on "
+					   "epoch %" PRIu32 " already",
+					   s->host,
 					   cfs_ballot_epoch(s->ballot_seen));
 		if (cfs_ballot_epoch(s->ballot_seen) == e->epoch)
-			e->highest_round = CFS_MAX(e->highest_round,
-					cfs_ballot_round(s->ballot_seen));
+			e->highest_round = CFS_MAX(
+				e->highest_round,
+				cfs_ballot_round(s->ballot_seen));
 		if (s->ballot_seen > e->ballot)
 			r = -EAGAIN;
 		if (s->ballot_accepted > e->best_ballot &&
@@ -82,8 +93,10 @@ static int judge(struct cfs_election *e, struct cfs_err *err)
 			e->best_seat = s->ballot_seat;
 		}
 	}
-	return r < 0 ? cfs_err_set(err, r, "another host tries to take the "
-				   "pool too") : 0;
+	return r < 0 ? cfs_err_set(err, r,
+				   "another host tries to take the "
+				   "pool too")
+		     : 0;
 }
 
 /* The first round has a majority: what must be accepted. */
@@ -106,11 +119,12 @@ static int round_ends(struct cfs_election *e, struct cfs_err *err)
 	e->mine->seq = e->page_seq;
 	e->mine->is_valid = true;
 	if (e->good < cfs_seat_majority(e->set))
-		return cfs_err_set(err, -EIO, "only %" PRIu32 " of the %" PRIu32
+		return cfs_err_set(err, -EIO,
+				   "only %" PRIu32 " of the %" PRIu32
 				   " devices with seats can be used (%s): a "
-				   "shared pool needs %" PRIu32, e->good,
-				   cfs_seat_device_count(e->set), e->why.msg,
-				   cfs_seat_majority(e->set));
+				   "shared pool needs %" PRIu32,
+				   e->good, cfs_seat_device_count(e->set),
+				   e->why.msg, cfs_seat_majority(e->set));
 	if (e->round == 1) {
 		begin_second(e);
 		return 1;
@@ -123,8 +137,8 @@ static int next_device(struct cfs_election *e, struct cfs_err *err)
 {
 	e->reads = false;
 	e->device++;
-	return e->device < cfs_seat_device_count(e->set) ? 1 :
-	       round_ends(e, err);
+	return e->device < cfs_seat_device_count(e->set) ? 1
+							 : round_ends(e, err);
 }
 
 int cfs_election_step(struct cfs_election *e, struct cfs_err *err)

@@ -32,8 +32,7 @@
 
 #define CFS_BALLOT_ROUND_MAX ((UINT32_C(1) << 24) - 1)
 
-static inline uint64_t cfs_ballot(uint32_t epoch, uint32_t round,
-				  uint32_t seat)
+static inline uint64_t cfs_ballot(uint32_t epoch, uint32_t round, uint32_t seat)
 {
 	return (uint64_t)epoch << 32 | (uint64_t)round << 8 | seat;
 }
@@ -48,21 +47,21 @@ static inline uint32_t cfs_ballot_round(uint64_t ballot)
 
 struct cfs_election {
 	const struct cfs_devset *set;
-	struct cfs_seat_table *table;	/* as last read */
-	struct cfs_seat_entry *mine;	/* the caller's */
-	uint32_t	seat;
-	uint32_t	epoch;
-	uint64_t	ballot;
-	unsigned int	round;		/* 1, 2 */
-	uint32_t	device;		/* that is next */
-	bool		reads;		/* it was written, and is read now */
-	uint32_t	good;		/* devices of this round */
-	uint32_t	highest_round;	/* that was seen for this epoch */
-	uint64_t	best_ballot;	/* accepted by anybody, and its value */
-	uint32_t	best_seat;
-	uint32_t	decided_seat;
-	uint64_t	page_seq;	/* of this round's write */
-	struct cfs_err	why;		/* of a device that failed */
+	struct cfs_seat_table *table; /* as last read */
+	struct cfs_seat_entry *mine;  /* the caller's */
+	uint32_t seat;
+	uint32_t epoch;
+	uint64_t ballot;
+	unsigned int round;     /* 1, 2 */
+	uint32_t device;        /* that is next */
+	bool reads;             /* it was written, and is read now */
+	uint32_t good;          /* devices of this round */
+	uint32_t highest_round; /* that was seen for this epoch */
+	uint64_t best_ballot;   /* accepted by anybody, and its value */
+	uint32_t best_seat;
+	uint32_t decided_seat;
+	uint64_t page_seq;  /* of this round's write */
+	struct cfs_err why; /* of a device that failed */
 };
 
 /*

@@ -23,14 +23,14 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define DIRECTORY_ENTRIES_MAX	4096u
-#define POLL_NS			(50 * CFS_NS_PER_MS)
-#define DYING_NS		(300 * CFS_NS_PER_MS)
+#define DIRECTORY_ENTRIES_MAX 4096u
+#define POLL_NS               (50 * CFS_NS_PER_MS)
+#define DYING_NS              (300 * CFS_NS_PER_MS)
 
 struct finder {
-	const struct cfs_devset_options	*opt;
-	struct cfs_found_list		*list;
-	uint8_t				pool_uuid[16];
+	const struct cfs_devset_options *opt;
+	struct cfs_found_list *list;
+	uint8_t pool_uuid[16];
 };
 
 int cfs_file_identity(const char *path, dev_t *ret_dev, ino_t *ret_ino)
@@ -125,18 +125,21 @@ static int open_waiting(const struct finder *f, const char *path,
 	for (;;) {
 		uint64_t now_ns = cfs_clock_elapsed_ns(clock);
 
-		r = open_plain(path, CFS_DEV_RDWR |
-			       (f->opt->is_beside ? CFS_DEV_BESIDE : 0), ret,
-			       err);
+		r = open_plain(path,
+			       CFS_DEV_RDWR |
+				       (f->opt->is_beside ? CFS_DEV_BESIDE : 0),
+			       ret, err);
 		if (r != -EBUSY)
 			return r;
 		if (f->opt->stop && f->opt->stop(f->opt->arg))
-			return cfs_err_set(err, -EINTR, "%s: stopped while "
-					   "waiting for it", path);
+			return cfs_err_set(err, -EINTR,
+					   "%s: stopped while "
+					   "waiting for it",
+					   path);
 		if (now_ns >= deadline_ns)
 			break;
-		cfs_clock_sleep_until(clock, CFS_MIN(deadline_ns,
-						     now_ns + POLL_NS));
+		cfs_clock_sleep_until(clock,
+				      CFS_MIN(deadline_ns, now_ns + POLL_NS));
 	}
 	explain_busy(path, err);
 	return r;
@@ -169,9 +172,12 @@ static int check_known(const struct finder *f, const char *path,
 			return 1;
 		if (device_uuid &&
 		    cfs_uuid_is_equal(known->label.device_uuid, device_uuid))
-			return cfs_err_set(err, -EUCLEAN, "two devices with "
+			return cfs_err_set(
+				err, -EUCLEAN,
+				"two devices with "
 				"one identity: %s and %s: name the right one "
-				"or remove the copy", known->path, path);
+				"or remove the copy",
+				known->path, path);
 	}
 	return 0;
 }
@@ -182,7 +188,8 @@ static int check_size(const struct finder *f, const struct cfs_dev *dev,
 	if (cfs_dev_size_bytes(dev) >= label->size_bytes ||
 	    f->opt->allows_short)
 		return 0;
-	return cfs_err_set(err, -EUCLEAN, "%s: shorter than its label says "
+	return cfs_err_set(err, -EUCLEAN,
+			   "%s: shorter than its label says "
 			   "(%" PRIu64 " of %" PRIu64 " bytes)",
 			   cfs_dev_name(dev), cfs_dev_size_bytes(dev),
 			   label->size_bytes);
@@ -194,7 +201,9 @@ static int take(struct finder *f, const char *path,
 		dev_t st_dev, ino_t st_ino, struct cfs_err *err)
 {
 	struct cfs_found found = {
-		.label = *label, .st_dev = st_dev, .st_ino = st_ino,
+		.label = *label,
+		.st_dev = st_dev,
+		.st_ino = st_ino,
 	};
 	int r;
 
@@ -241,8 +250,8 @@ static int examine(struct finder *f, const char *path, bool is_hinted,
 	    cfs_dev_size_bytes(dev) < CFS_DEVICE_BYTES_MIN)
 		return 0;
 	if (r == 0)
-		r = is_hinted ? cfs_label_read(dev, &label, NULL, &why) :
-			cfs_label_peek(dev, &label, &why);
+		r = is_hinted ? cfs_label_read(dev, &label, NULL, &why)
+			      : cfs_label_peek(dev, &label, &why);
 	if (r != 0)
 		return is_hinted ? note(f, &why) : 0;
 	if (!cfs_uuid_is_equal(label.pool_uuid, f->pool_uuid) ||
@@ -299,7 +308,8 @@ static int follow_hints(struct finder *f, struct cfs_err *err)
 	for (from = 0; r == 0 && from < f->list->found.count; from++)
 		for (index = 0; r == 0 && index < CFS_LABEL_HINT_COUNT; index++)
 			if (!cfs_uuid_is_null(f->list->found.items[from]
-					      .label.hints[index].device_uuid))
+						      .label.hints[index]
+						      .device_uuid))
 				r = follow_hint(f, from, index, err);
 	return r;
 }
@@ -327,8 +337,9 @@ static int scan_directory(struct finder *f, const char *directory,
 		return 0;
 	while (r >= 0 && count++ < DIRECTORY_ENTRIES_MAX &&
 	       (entry = readdir(dir)) != NULL) {
-		const char *slash = directory[strlen(directory) - 1] == '/' ?
-			"" : "/";
+		const char *slash = directory[strlen(directory) - 1] == '/'
+					    ? ""
+					    : "/";
 
 		if (entry->d_type == DT_DIR || entry->d_type == DT_CHR ||
 		    entry->d_type == DT_FIFO || entry->d_type == DT_SOCK)
@@ -354,8 +365,8 @@ static int scan(struct finder *f, struct cfs_err *err)
 		return cfs_err_errno(err, -ENOMEM, "%s", first);
 	r = scan_directory(f, own, err);
 	for (i = 0; r == 0 && i < f->opt->search_count; i++) {
-		CFS_CLEANUP(cfs_freep) char *directory =
-			realpath(f->opt->search[i], NULL);
+		CFS_CLEANUP(cfs_freep)
+		char *directory = realpath(f->opt->search[i], NULL);
 
 		if (directory)
 			r = scan_directory(f, directory, err);
@@ -385,12 +396,12 @@ int cfs_device_path(const char *path, char **ret, struct cfs_err *err)
 	if (r < 0)
 		return r;
 	if (cfs_file_identity(plain, &st_dev, &st_ino) < 0) {
-		*ret = CFS_STEAL(plain);	/* memory, or not there */
+		*ret = CFS_STEAL(plain); /* memory, or not there */
 		return 0;
 	}
 	last = plain + directory_length(plain);
-	parent = last == plain ? strdup(".") :
-		strndup(plain, (size_t)(last - plain));
+	parent = last == plain ? strdup(".")
+			       : strndup(plain, (size_t)(last - plain));
 	directory = parent ? realpath(parent, NULL) : NULL;
 	if (!directory)
 		return cfs_err_errno(err, -errno, "%s", path);
@@ -408,11 +419,14 @@ static int explain_foreign(const char *name, const char *path, int code,
 
 	if (code != -EMEDIUMTYPE ||
 	    cfs_probe_signature(path, type, sizeof(type), label,
-				sizeof(label)) < 0 || !type[0])
+				sizeof(label)) < 0 ||
+	    !type[0])
 		return code;
 	if (label[0])
-		return cfs_err_set(err, code, "%s: not a cfs device (%s \"%s\" "
-				   "stands there)", name, type, label);
+		return cfs_err_set(err, code,
+				   "%s: not a cfs device (%s \"%s\" "
+				   "stands there)",
+				   name, type, label);
 	return cfs_err_set(err, code, "%s: not a cfs device (%s stands there)",
 			   name, type);
 }

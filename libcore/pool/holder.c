@@ -21,8 +21,8 @@
 
 /* How long the I/O of a killed holder may keep the lock; that is no waiting
  * for anybody's work. */
-#define DYING_NS	(3 * CFS_NS_PER_S)
-#define DYING_POLL_NS	(2 * CFS_NS_PER_MS)
+#define DYING_NS      (3 * CFS_NS_PER_S)
+#define DYING_POLL_NS (2 * CFS_NS_PER_MS)
 
 /*
  * A process that let go of a pool without a word and opens it again finds its
@@ -81,7 +81,7 @@ bool cfs_seat_is_of_process(const struct cfs_seat *seat,
 			    const struct cfs_identity *self)
 {
 	return seat->pid == self->pid &&
-		seat->process_start == self->process_start;
+	       seat->process_start == self->process_start;
 }
 
 void cfs_holder_describe(const struct cfs_seat *seat,
@@ -99,9 +99,11 @@ void cfs_holder_describe(const struct cfs_seat *seat,
 			 seat->pid);
 	} else {
 		cfs_time_format_ns(seat->opened_ns, when);
-		snprintf(ret, CFS_HOLDER_TEXT_BYTES, "in use by host %s since "
+		snprintf(ret, CFS_HOLDER_TEXT_BYTES,
+			 "in use by host %s since "
 			 "%.19sZ: close it there, or if that host is dead, "
-			 "say so with leasectl gone", seat->host, when);
+			 "say so with leasectl gone",
+			 seat->host, when);
 	}
 }
 
@@ -129,7 +131,8 @@ static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
  */
 static bool is_dying(const struct cfs_holder *h, const struct cfs_seat *seat)
 {
-	return seat->state == CFS_SEAT_OPEN && cfs_seat_is_of_host(seat, &h->self) &&
+	return seat->state == CFS_SEAT_OPEN &&
+	       cfs_seat_is_of_host(seat, &h->self) &&
 	       !cfs_seat_is_of_process(seat, &h->self) &&
 	       !h->source->is_alive(h->source->arg, seat->pid,
 				    seat->process_start);
@@ -174,7 +177,8 @@ int cfs_holder_check_labels(const struct cfs_holder *h, struct cfs_err *err)
 
 		if (dev && cfs_label_peek(dev, &label, NULL) == 0 &&
 		    label.seq > cfs_devset_label(h->set, index)->seq)
-			return cfs_err_set(err, -EAGAIN, "%s: the devices of "
+			return cfs_err_set(err, -EAGAIN,
+					   "%s: the devices of "
 					   "the pool have changed: try again",
 					   cfs_devset_path(h->set, index));
 	}
@@ -209,25 +213,27 @@ static int attempt(struct cfs_holder *h, struct cfs_err *err)
 static int wait_for_it(struct cfs_holder *h, struct cfs_err *err)
 {
 	uint64_t begin_ns = cfs_clock_elapsed_ns(h->clock);
-	uint64_t wait_ns = cfs_deadline_add(begin_ns, h->opt.wait_seconds *
-						      CFS_NS_PER_S);
+	uint64_t wait_ns = cfs_deadline_add(begin_ns,
+					    h->opt.wait_seconds * CFS_NS_PER_S);
 	uint64_t dying_ns = cfs_deadline_add(begin_ns, DYING_NS);
 
 	for (;;) {
 		uint64_t now_ns = cfs_clock_elapsed_ns(h->clock);
 		int r = attempt(h, err);
-		uint64_t deadline_ns = h->is_dying ? CFS_MAX(wait_ns, dying_ns) :
-						     wait_ns;
-		uint64_t poll_ns = h->is_dying ? DYING_POLL_NS : CFS_HOLDER_POLL_NS;
+		uint64_t deadline_ns = h->is_dying ? CFS_MAX(wait_ns, dying_ns)
+						   : wait_ns;
+		uint64_t poll_ns = h->is_dying ? DYING_POLL_NS
+					       : CFS_HOLDER_POLL_NS;
 
 		if (r != -EBUSY || now_ns >= deadline_ns)
 			return r;
 		if (h->opt.stop && h->opt.stop(h->opt.arg))
-			return cfs_err_set(err, -EINTR, "%s: stopped while "
+			return cfs_err_set(err, -EINTR,
+					   "%s: stopped while "
 					   "waiting for it",
 					   cfs_devset_path(h->set, 0));
-		cfs_clock_sleep_until(h->clock, CFS_MIN(deadline_ns,
-							now_ns + poll_ns));
+		cfs_clock_sleep_until(h->clock,
+				      CFS_MIN(deadline_ns, now_ns + poll_ns));
 	}
 }
 
@@ -265,10 +271,12 @@ static int take(struct cfs_holder *h, struct cfs_err *err)
 
 	if (r == 0 && h->state.seat.state == CFS_SEAT_OPEN &&
 	    cfs_uuid_is_null(h->state.seat.instance_uuid))
-		cfs_devset_warn(h->set, "%s: its seat is lost: the root was "
+		cfs_devset_warn(h->set,
+				"%s: its seat is lost: the root was "
 				"found by its slices%s",
-				cfs_devset_path(h->set, 0), is_real ?
-				", and the seat is written anew" : "");
+				cfs_devset_path(h->set, 0),
+				is_real ? ", and the seat is written anew"
+					: "");
 	if (r == 0 && is_real)
 		r = cfs_seat_level(h->set, &h->state, err);
 	if (r == 0)

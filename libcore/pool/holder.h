@@ -42,18 +42,18 @@ struct cfs_holder;
 
 /* Who we are, as the record says it. */
 struct cfs_identity {
-	uint8_t		boot_id[16];	/* null: not known */
-	char		host[CFS_SEAT_HOST_BYTES];
-	uint64_t	pid;
-	uint64_t	process_start;	/* clock ticks since boot, 0 unknown */
+	uint8_t boot_id[16]; /* null: not known */
+	char host[CFS_SEAT_HOST_BYTES];
+	uint64_t pid;
+	uint64_t process_start; /* clock ticks since boot, 0 unknown */
 };
 
 /* Where that comes from; tests have their own. */
 struct cfs_identity_source {
-	void	(*self)(void *arg, struct cfs_identity *ret);
+	void (*self)(void *arg, struct cfs_identity *ret);
 	/* Is there such a process on this host?  @process_start 0: any. */
-	bool	(*is_alive)(void *arg, uint64_t pid, uint64_t process_start);
-	void	*arg;
+	bool (*is_alive)(void *arg, uint64_t pid, uint64_t process_start);
+	void *arg;
 };
 extern const struct cfs_identity_source cfs_identity_host;
 
@@ -62,27 +62,27 @@ extern const struct cfs_identity_source cfs_identity_host;
  * next.  Zeroed at first.
  */
 struct cfs_holder_watch {
-	uint8_t		instance_uuid[16];
-	uint32_t	epoch;
-	uint64_t	seq;
-	uint64_t	since_ns;	/* elapsed time */
-	bool		is_on;
-	bool		is_moving;	/* it has changed: it lives */
+	uint8_t instance_uuid[16];
+	uint32_t epoch;
+	uint64_t seq;
+	uint64_t since_ns; /* elapsed time */
+	bool is_on;
+	bool is_moving; /* it has changed: it lives */
 };
 
 struct cfs_holder_options {
-	unsigned int	wait_seconds;
-	bool		(*stop)(void *arg);	/* may be NULL; while waiting */
-	void		*arg;
+	unsigned int wait_seconds;
+	bool (*stop)(void *arg); /* may be NULL; while waiting */
+	void *arg;
 	/* An operator's word that this host is dead: it holds nothing. */
-	const char	*gone_host;	/* may be NULL */
-	const struct cfs_identity_source *identity;	/* NULL: the host's */
-	struct cfs_clock *clock;			/* NULL: the system's */
+	const char *gone_host;                      /* may be NULL */
+	const struct cfs_identity_source *identity; /* NULL: the host's */
+	struct cfs_clock *clock;                    /* NULL: the system's */
 	/* Shared pools: NULL: a holder that may be dead is watched until that
 	 * is known; else each call is one look, and -EBUSY with !is_moving
 	 * means: not known yet, call again. */
 	struct cfs_holder_watch *watch;
-	bool		beats_by_hand;	/* tests: there is no thread */
+	bool beats_by_hand; /* tests: there is no thread */
 };
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the seats of a shared pool say: who holds it, whether that one lives, and
- * who else may still write.
+ * What the seats of a shared pool say: who holds it, whether that one lives,
+ * and who else may still write.
  *
  * Three answers about somebody else.  "Gone" is a fact: nothing of it can reach
  * the devices any more.  "Dead" lets us take the pool at once, but what the
@@ -27,13 +27,14 @@ enum cfs_seat_judgement cfs_shared_judge(const struct cfs_holder *h,
 	if (!cfs_seat_is_of_host(seat, &h->self))
 		/* Under our name but of another boot: it has restarted. */
 		return strcmp(seat->host, h->self.host) == 0 &&
-		       !cfs_uuid_is_null(seat->boot_id) &&
-		       !cfs_uuid_is_null(h->self.boot_id) ?
-		       CFS_SEAT_IS_GONE : CFS_SEAT_MAY_LIVE;
-	is_alive = cfs_seat_is_of_process(seat, &h->self) ?
-		cfs_holder_live_has(seat->instance_uuid) :
-		h->source->is_alive(h->source->arg, seat->pid,
-				    seat->process_start);
+				       !cfs_uuid_is_null(seat->boot_id) &&
+				       !cfs_uuid_is_null(h->self.boot_id)
+			       ? CFS_SEAT_IS_GONE
+			       : CFS_SEAT_MAY_LIVE;
+	is_alive = cfs_seat_is_of_process(seat, &h->self)
+			   ? cfs_holder_live_has(seat->instance_uuid)
+			   : h->source->is_alive(h->source->arg, seat->pid,
+						 seat->process_start);
 	if (is_alive)
 		return CFS_SEAT_MAY_LIVE;
 	return h->shared->is_alone ? CFS_SEAT_IS_GONE : CFS_SEAT_IS_DEAD;
@@ -45,15 +46,18 @@ static int watch(struct cfs_holder *h, const struct cfs_seat_entry *e)
 {
 	struct cfs_holder_watch *w = h->opt.watch;
 	const uint64_t now_ns = cfs_clock_elapsed_ns(h->clock);
-	const uint64_t period_ns = e->seat.period_ns ? e->seat.period_ns :
-		cfs_shared_margin_ns(CFS_SHARED_PERIOD_NS,
-				     CFS_SHARED_DRIFT_PPM);
+	const uint64_t period_ns =
+		e->seat.period_ns ? e->seat.period_ns
+				  : cfs_shared_margin_ns(CFS_SHARED_PERIOD_NS,
+							 CFS_SHARED_DRIFT_PPM);
 	const bool is_same = w->is_on && w->epoch == e->seat.epoch &&
-		cfs_uuid_is_equal(w->instance_uuid, e->seat.instance_uuid);
+			     cfs_uuid_is_equal(w->instance_uuid,
+					       e->seat.instance_uuid);
 
 	if (is_same && w->seq == e->seq)
-		return now_ns > cfs_deadline_add(w->since_ns, period_ns) ?
-		       0 : -EBUSY;
+		return now_ns > cfs_deadline_add(w->since_ns, period_ns)
+			       ? 0
+			       : -EBUSY;
 	w->is_moving = is_same;
 	memcpy(w->instance_uuid, e->seat.instance_uuid, 16);
 	w->epoch = e->seat.epoch;
@@ -82,8 +86,7 @@ int cfs_shared_was_silent(struct cfs_holder *h, struct cfs_err *err)
 		const struct cfs_seat_entry *e = &t->seats[i];
 
 		if (e->is_valid && e->seq != w->seq &&
-		    cfs_uuid_is_equal(e->seat.instance_uuid,
-				      w->instance_uuid))
+		    cfs_uuid_is_equal(e->seat.instance_uuid, w->instance_uuid))
 			return busy(h, &e->seat, err);
 	}
 	return 0;
@@ -145,8 +148,9 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
 		return cfs_err_set(err, -EUCLEAN, "%s: no epoch is left",
 				   cfs_devset_path(h->set, 0));
 	/* An epoch that is being decided is to be decided first. */
-	*ret_epoch = last > s->table->seats[top].seat.epoch && !is_lost ?
-		     last : last + 1;
+	*ret_epoch = last > s->table->seats[top].seat.epoch && !is_lost
+			     ? last
+			     : last + 1;
 	return 0;
 }
 
@@ -154,13 +158,14 @@ static int live_push(struct cfs_shared *s, const struct cfs_seat *seat,
 		     bool is_gone, struct cfs_err *err)
 {
 	struct cfs_live_epoch *list = realloc(s->live, (s->live_count + 1) *
-					      sizeof(*list));
+							       sizeof(*list));
 
 	if (!list)
 		return cfs_err_errno(err, -ENOMEM, "seats");
 	s->live = list;
 	list[s->live_count] = (struct cfs_live_epoch){
-		.epoch = seat->epoch, .is_gone = is_gone,
+		.epoch = seat->epoch,
+		.is_gone = is_gone,
 	};
 	if (seat->state == CFS_SEAT_TAKING)
 		memcpy(list[s->live_count].plan, seat->plan,
@@ -176,7 +181,7 @@ static int learn_of(struct cfs_holder *h, const struct cfs_seat *seat,
 	struct cfs_shared *s = h->shared;
 	const bool is_taking = seat->state == CFS_SEAT_TAKING;
 	const bool is_gone = is_mine ||
-		cfs_shared_judge(h, seat) == CFS_SEAT_IS_GONE;
+			     cfs_shared_judge(h, seat) == CFS_SEAT_IS_GONE;
 
 	if (seat->state != CFS_SEAT_OPEN && !is_taking)
 		return 0;
@@ -206,8 +211,8 @@ int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,
 	s->live_count = 0;
 	for (uint32_t i = 0; r == 0 && i < s->table->count; i++)
 		if (s->table->seats[i].is_valid)
-			r = learn_of(h, &s->table->seats[i].seat,
-				     i == s->seat, err);
+			r = learn_of(h, &s->table->seats[i].seat, i == s->seat,
+				     err);
 	return r;
 }
 

@@ -7,54 +7,54 @@
 
 #include <pthread.h>
 
-#define CFS_HOLDER_POLL_NS	(50 * CFS_NS_PER_MS)
+#define CFS_HOLDER_POLL_NS (50 * CFS_NS_PER_MS)
 
 /* An epoch whose holder may still write. */
 struct cfs_live_epoch {
-	uint32_t	epoch;
-	bool		is_gone;	/* it cannot: only its plan counts */
+	uint32_t epoch;
+	bool is_gone; /* it cannot: only its plan counts */
 	struct cfs_place plan[CFS_ROOT_PLACES_MAX];
 };
 
 struct cfs_shared;
 
 struct cfs_holder {
-	struct cfs_devset		*set;
-	struct cfs_holder_options	opt;
+	struct cfs_devset *set;
+	struct cfs_holder_options opt;
 	const struct cfs_identity_source *source;
-	struct cfs_clock		*clock;
-	struct cfs_identity		self;
-	struct cfs_seat_record		state;
-	uint32_t			lock_count;	/* indices seen to */
-	bool				is_dying;	/* the one that is locked
-							 * by */
-	struct cfs_shared		*shared;	/* NULL: not shared */
-	struct cfs_holder		*next;		/* live in this process */
+	struct cfs_clock *clock;
+	struct cfs_identity self;
+	struct cfs_seat_record state;
+	uint32_t lock_count;       /* indices seen to */
+	bool is_dying;             /* the one that is locked
+				    * by */
+	struct cfs_shared *shared; /* NULL: not shared */
+	struct cfs_holder *next;   /* live in this process */
 };
 
 /* Of a holder on a shared pool. */
 struct cfs_shared {
-	pthread_mutex_t		lock;		/* of what follows */
-	struct cfs_seat_table	*table;		/* as last read */
-	struct cfs_seat_entry	mine;
-	uint32_t		seat;		/* its index */
-	bool			has_seat;
-	bool			is_alone;	/* the kernel's locks say so */
-	bool			is_dying;	/* the last holder is dead */
-	bool			has_watched;	/* it may live, and was silent */
-	uint32_t		base_epoch;
-	bool			must_move;
-	struct cfs_live_epoch	*live;
-	uint32_t		live_count;
+	pthread_mutex_t lock;         /* of what follows */
+	struct cfs_seat_table *table; /* as last read */
+	struct cfs_seat_entry mine;
+	uint32_t seat; /* its index */
+	bool has_seat;
+	bool is_alone;    /* the kernel's locks say so */
+	bool is_dying;    /* the last holder is dead */
+	bool has_watched; /* it may live, and was silent */
+	uint32_t base_epoch;
+	bool must_move;
+	struct cfs_live_epoch *live;
+	uint32_t live_count;
 	/* Epochs that were decided for a seat that never came. */
-	uint32_t		lost_epoch;
-	uint32_t		lost_seat;
-	uint64_t		period_ns;	/* of ours; T of R10 */
-	uint64_t		beat_ns;	/* atomic: begin of the last beat */
-	bool			is_lost;	/* atomic: the seat, or the epoch */
-	pthread_t		thread;
-	pthread_cond_t		wake;
-	bool			has_thread, ends;
+	uint32_t lost_epoch;
+	uint32_t lost_seat;
+	uint64_t period_ns; /* of ours; T of R10 */
+	uint64_t beat_ns;   /* atomic: begin of the last beat */
+	bool is_lost;       /* atomic: the seat, or the epoch */
+	pthread_t thread;
+	pthread_cond_t wake;
+	bool has_thread, ends;
 };
 
 /* holder.c */
@@ -83,8 +83,8 @@ void cfs_shared_free(struct cfs_holder *h);
 
 /* holder_judge.c: what the seats say of others */
 enum cfs_seat_judgement {
-	CFS_SEAT_IS_GONE,	/* it cannot write any more */
-	CFS_SEAT_IS_DEAD,	/* but what it wrote may be on its way */
+	CFS_SEAT_IS_GONE, /* it cannot write any more */
+	CFS_SEAT_IS_DEAD, /* but what it wrote may be on its way */
 	CFS_SEAT_MAY_LIVE,
 };
 enum cfs_seat_judgement cfs_shared_judge(const struct cfs_holder *h,
@@ -96,8 +96,8 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
  * before. */
 int cfs_shared_look_back(struct cfs_holder *h, struct cfs_err *err);
 int cfs_shared_look_again(struct cfs_holder *h, struct cfs_err *err);
-/* Behind our ballot and a look at the seats: has the one that we count as silent
- * not written since?  -EBUSY: it has. */
+/* Behind our ballot and a look at the seats: has the one that we count as
+ * silent not written since?  -EBUSY: it has. */
 int cfs_shared_was_silent(struct cfs_holder *h, struct cfs_err *err);
 /* Behind the decision: from which root we go on, and who may still write. */
 int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,

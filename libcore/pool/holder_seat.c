@@ -3,9 +3,9 @@
  * Having a seat on a shared pool, and giving up those that nobody needs.
  *
  * A host takes up a seat that it had before: its name is there, and that
- * process is gone, as the kernel's locks prove.  Otherwise a seat that was never
- * used is claimed: written, and read back after a while; of two who wrote it at
- * once the last one has it, and the other one sees that.
+ * process is gone, as the kernel's locks prove.  Otherwise a seat that was
+ * never used is claimed: written, and read back after a while; of two who wrote
+ * it at once the last one has it, and the other one sees that.
  *
  * Ballots of a seat stay in it whoever has it: others may have counted on them.
  */
@@ -17,8 +17,8 @@
 
 #include <stdlib.h>
 
-#define CLAIM_NS	(400 * CFS_NS_PER_MS)
-#define CLAIMS_MAX	8u
+#define CLAIM_NS   (400 * CFS_NS_PER_MS)
+#define CLAIMS_MAX 8u
 
 /* The seat as ours; what it says of the pool stays. */
 static int put_name(const struct cfs_holder *h, struct cfs_seat *seat,
@@ -65,7 +65,8 @@ static int choose(const struct cfs_holder *h, uint32_t *ret,
 	for (uint32_t i = 0; i < t->count; i++)
 		count += was_never_used(&t->seats[i]);
 	if (count == 0)
-		return cfs_err_set(err, -ENOSPC, "%s: all seats are taken: say "
+		return cfs_err_set(err, -ENOSPC,
+				   "%s: all seats are taken: say "
 				   "with leasectl gone which hosts are",
 				   cfs_devset_path(h->set, 0));
 	nth = (uint32_t)cfs_rng_below(&rng, count);
@@ -77,8 +78,8 @@ static int choose(const struct cfs_holder *h, uint32_t *ret,
 
 static void sleep_for(struct cfs_holder *h, uint64_t ns)
 {
-	const uint64_t end_ns =
-		cfs_deadline_add(cfs_clock_elapsed_ns(h->clock), ns);
+	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
+						 ns);
 
 	while (cfs_clock_elapsed_ns(h->clock) < end_ns)
 		cfs_clock_sleep_until(h->clock, end_ns);
@@ -135,9 +136,11 @@ int cfs_shared_sit_down(struct cfs_holder *h, struct cfs_err *err)
 		s->has_seat = r == 1;
 		s->seat = index;
 	}
-	return s->has_seat ? 0 : cfs_err_set(err, -EBUSY, "%s: other hosts take "
-					     "seats at the same time",
-					     cfs_devset_path(h->set, 0));
+	return s->has_seat ? 0
+			   : cfs_err_set(err, -EBUSY,
+					 "%s: other hosts take "
+					 "seats at the same time",
+					 cfs_devset_path(h->set, 0));
 }
 
 void cfs_shared_tidy(struct cfs_holder *h)
@@ -176,7 +179,7 @@ static int look_if_late(struct cfs_holder *h, struct cfs_err *err)
 	int r;
 
 	if (!s->beat_ns || cfs_clock_elapsed_ns(h->clock) <
-			   cfs_deadline_add(s->beat_ns, s->period_ns))
+				   cfs_deadline_add(s->beat_ns, s->period_ns))
 		return 0;
 	r = cfs_shared_look_again(h, err);
 	if (r == -ESTALE)

@@ -7,8 +7,8 @@
  *    our seat says so, and nobody has a higher ballot;
  *  - the seat of one that is gone is written by others only once our own says
  *    that we hold the pool: until then it may name the root that counts;
- *  - the kernel's locks decide nothing.  One that could be had alone proves that
- *    no other process of this host has I/O under way; while the pool is held
+ *  - the kernel's locks decide nothing.  One that could be had alone proves
+ * that no other process of this host has I/O under way; while the pool is held
  *    they are shared.
  */
 #include "pool/holder_priv.h"
@@ -20,11 +20,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define TRIES_MAX	16u
+#define TRIES_MAX     16u
 /* Somebody may have the locks alone, to take a seat. */
-#define LOCK_NS		(800 * CFS_NS_PER_MS)
-#define DYING_NS	(500 * CFS_NS_PER_MS)
-#define DYING_POLL_NS	(2 * CFS_NS_PER_MS)
+#define LOCK_NS       (800 * CFS_NS_PER_MS)
+#define DYING_NS      (500 * CFS_NS_PER_MS)
+#define DYING_POLL_NS (2 * CFS_NS_PER_MS)
 
 /* Two threads of one process are not told apart by what a seat says. */
 static pthread_mutex_t take_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
@@ -39,8 +39,7 @@ uint64_t cfs_shared_margin_ns(uint64_t period_ns, uint32_t drift_ppm)
 
 /* ---- the kernel's locks -------------------------------------------------- */
 
-static int lock_as(struct cfs_holder *h, bool is_exclusive,
-		   struct cfs_err *err)
+static int lock_as(struct cfs_holder *h, bool is_exclusive, struct cfs_err *err)
 {
 	int r = 0;
 
@@ -55,8 +54,8 @@ static int lock_as(struct cfs_holder *h, bool is_exclusive,
 /* Alone if possible; who has them alone has them for a moment. */
 static int lock_some(struct cfs_holder *h, struct cfs_err *err)
 {
-	const uint64_t end_ns =
-		cfs_deadline_add(cfs_clock_elapsed_ns(h->clock), LOCK_NS);
+	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
+						 LOCK_NS);
 	uint64_t now_ns;
 	int r;
 
@@ -70,8 +69,7 @@ static int lock_some(struct cfs_holder *h, struct cfs_err *err)
 		cfs_holder_unlock_all(h);
 		r = lock_as(h, false, err);
 		if (r == -EBUSY)
-			cfs_clock_sleep_until(h->clock,
-					      now_ns + DYING_POLL_NS);
+			cfs_clock_sleep_until(h->clock, now_ns + DYING_POLL_NS);
 	} while (r == -EBUSY && now_ns < end_ns);
 	return r;
 }
@@ -79,8 +77,8 @@ static int lock_some(struct cfs_holder *h, struct cfs_err *err)
 /* A process of this host is dead: the kernel may still end its I/O. */
 static void wait_alone(struct cfs_holder *h)
 {
-	const uint64_t end_ns =
-		cfs_deadline_add(cfs_clock_elapsed_ns(h->clock), DYING_NS);
+	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
+						 DYING_NS);
 	uint64_t now_ns;
 
 	while (!h->shared->is_alone &&
@@ -88,8 +86,7 @@ static void wait_alone(struct cfs_holder *h)
 		if (lock_as(h, true, NULL) == 0)
 			h->shared->is_alone = true;
 		else
-			cfs_clock_sleep_until(h->clock,
-					      now_ns + DYING_POLL_NS);
+			cfs_clock_sleep_until(h->clock, now_ns + DYING_POLL_NS);
 	}
 }
 
@@ -215,9 +212,9 @@ static int wait_for_it(struct cfs_holder *h, bool is_watched,
 		       struct cfs_err *err)
 {
 	const struct cfs_holder_watch *w = h->opt.watch;
-	const uint64_t end_ns =
-		cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
-				 h->opt.wait_seconds * CFS_NS_PER_S);
+	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(h->clock),
+						 h->opt.wait_seconds *
+							 CFS_NS_PER_S);
 
 	for (;;) {
 		const uint64_t now_ns = cfs_clock_elapsed_ns(h->clock);
@@ -227,7 +224,8 @@ static int wait_for_it(struct cfs_holder *h, bool is_watched,
 		if (r != -EBUSY || (now_ns >= end_ns && !is_open))
 			return r;
 		if (h->opt.stop && h->opt.stop(h->opt.arg))
-			return cfs_err_set(err, -EINTR, "%s: stopped while "
+			return cfs_err_set(err, -EINTR,
+					   "%s: stopped while "
 					   "waiting for it",
 					   cfs_devset_path(h->set, 0));
 		cfs_clock_sleep_until(h->clock, now_ns + CFS_HOLDER_POLL_NS);
@@ -293,8 +291,8 @@ int cfs_holder_beat(struct cfs_holder *h, struct cfs_err *err)
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = s->is_lost ? cfs_err_set(err, -EBUSY, "the seat is lost") :
-	    cfs_shared_store(h, err);
+	r = s->is_lost ? cfs_err_set(err, -EBUSY, "the seat is lost")
+		       : cfs_shared_store(h, err);
 	pthread_mutex_unlock(&s->lock);
 	return r;
 }
@@ -309,8 +307,9 @@ bool cfs_holder_may_ack(struct cfs_holder *h)
 	beat_ns = __atomic_load_n(&s->beat_ns, __ATOMIC_ACQUIRE);
 	return !__atomic_load_n(&s->is_lost, __ATOMIC_ACQUIRE) &&
 	       cfs_clock_elapsed_ns(h->clock) <
-	       cfs_deadline_add(beat_ns, __atomic_load_n(&s->period_ns,
-							 __ATOMIC_ACQUIRE));
+		       cfs_deadline_add(beat_ns,
+					__atomic_load_n(&s->period_ns,
+							__ATOMIC_ACQUIRE));
 }
 
 int cfs_holder_set_period(struct cfs_holder *h, uint64_t period_ns,

@@ -64,8 +64,8 @@ static void host_self(void *arg, struct cfs_identity *ret)
 
 	(void)arg;
 	memset(ret, 0, sizeof(*ret));
-	if (read_text("/proc/sys/kernel/random/boot_id", text,
-		      sizeof(text)) == 0) {
+	if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text)) ==
+	    0) {
 		text[strcspn(text, "\n")] = '\0';
 		if (cfs_uuid_parse(text, ret->boot_id) < 0)
 			memset(ret->boot_id, 0, sizeof(ret->boot_id));

@@ -20,16 +20,16 @@
 #define SIZES_MAX 8u
 
 struct reader {
-	struct cfs_dev		*dev;
-	struct cfs_page_disk	*page;
-	struct cfs_label	best;
-	bool			has_best;
-	bool			is_good[CFS_LABEL_COPIES];
-	uint64_t		seqs[CFS_LABEL_COPIES];	/* of those */
-	uint64_t		sizes[SIZES_MAX];	/* of valid labels */
-	size_t			size_count;
-	int			code;		/* worst that was met */
-	struct cfs_err		why;
+	struct cfs_dev *dev;
+	struct cfs_page_disk *page;
+	struct cfs_label best;
+	bool has_best;
+	bool is_good[CFS_LABEL_COPIES];
+	uint64_t seqs[CFS_LABEL_COPIES]; /* of those */
+	uint64_t sizes[SIZES_MAX];       /* of valid labels */
+	size_t size_count;
+	int code; /* worst that was met */
+	struct cfs_err why;
 };
 
 /* Newer beats damaged beats unreadable beats foreign, when none is valid. */
@@ -76,8 +76,7 @@ static void read_copy(struct reader *rd, unsigned int copy,
 	if (!cfs_range_fits(offset_bytes, CFS_PAGE_BYTES,
 			    cfs_dev_size_bytes(rd->dev)))
 		return;
-	r = cfs_dev_read(rd->dev, offset_bytes, rd->page, CFS_PAGE_BYTES,
-			 &err);
+	r = cfs_dev_read(rd->dev, offset_bytes, rd->page, CFS_PAGE_BYTES, &err);
 	if (r == 0)
 		r = cfs_label_unpack(rd->page, offset_bytes, &label, &err);
 	if (r != 0) {
@@ -111,22 +110,26 @@ static int verdict(const struct reader *rd, struct cfs_err *err)
 	 * enough for us to keep away.
 	 */
 	if (rd->code == -ENOTSUP)
-		return cfs_err_set(err, -ENOTSUP, "%s: made by a newer version "
-				   "of cfs: %s", name, rd->why.msg);
+		return cfs_err_set(err, -ENOTSUP,
+				   "%s: made by a newer version "
+				   "of cfs: %s",
+				   name, rd->why.msg);
 	if (rd->has_best)
 		return 0;
 	if (rd->code == 0 || rd->code == -EMEDIUMTYPE)
 		return cfs_err_set(err, -EMEDIUMTYPE, "%s: not a cfs device",
 				   name);
 	if (rd->code == -EUCLEAN)
-		return cfs_err_set(err, -EUCLEAN, "%s: no copy of its label is "
-				   "valid: %s", name, rd->why.msg);
+		return cfs_err_set(err, -EUCLEAN,
+				   "%s: no copy of its label is "
+				   "valid: %s",
+				   name, rd->why.msg);
 	return cfs_err_set(err, rd->code, "%s", rd->why.msg);
 }
 
 /* @ret_old_copies: valid ones that are older than the best; NULL as below. */
-static int read_label(struct cfs_dev *dev, bool is_quick,
-		      struct cfs_label *ret, unsigned int *ret_bad_copies,
+static int read_label(struct cfs_dev *dev, bool is_quick, struct cfs_label *ret,
+		      unsigned int *ret_bad_copies,
 		      unsigned int *ret_old_copies, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) void *page = cfs_dev_buf_alloc(CFS_PAGE_BYTES);
@@ -138,8 +141,8 @@ static int read_label(struct cfs_dev *dev, bool is_quick,
 	if (!page)
 		return cfs_err_errno(err, -ENOMEM, "%s", cfs_dev_name(dev));
 	for (copy = 0; copy < 2; copy++)
-		read_copy(&rd, copy, cfs_label_offset_bytes(copy,
-						CFS_DEVICE_BYTES_MIN));
+		read_copy(&rd, copy,
+			  cfs_label_offset_bytes(copy, CFS_DEVICE_BYTES_MIN));
 	/* Sizes that the tail itself reveals are followed too. */
 	for (i = 0; !is_quick && i < rd.size_count; i++)
 		read_tail(&rd, rd.sizes[i]);
@@ -193,14 +196,15 @@ int cfs_label_store(struct cfs_dev *dev, const struct cfs_label *label,
 		return cfs_err_errno(err, -ENOMEM, "%s", cfs_dev_name(dev));
 	if (label->size_bytes > cfs_dev_size_bytes(dev) ||
 	    label->size_bytes < CFS_DEVICE_TAIL_BYTES)
-		return cfs_err_set(err, -EINVAL, "%s: a label for %" PRIu64
+		return cfs_err_set(err, -EINVAL,
+				   "%s: a label for %" PRIu64
 				   " bytes does not fit its %" PRIu64,
 				   cfs_dev_name(dev), label->size_bytes,
 				   cfs_dev_size_bytes(dev));
 	for (step = 0; step < 2; step++) {
 		for (i = 0; i < 2 && r == 0; i++) {
 			uint64_t at = cfs_label_offset_bytes(order[step][i],
-							label->size_bytes);
+							     label->size_bytes);
 
 			cfs_label_pack(label, at, page);
 			r = cfs_dev_write(dev, at, page, CFS_PAGE_BYTES, err);

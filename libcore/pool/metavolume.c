@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define LSLICES_GROW	64u
+#define LSLICES_GROW 64u
 
 static bool entry_is_mapped(const struct map_entry *e)
 {
@@ -73,8 +73,8 @@ uint64_t cfs_metavolume_pool_lo(const struct cfs_metavolume *mv)
 	return mv->pool_lo;
 }
 
-const struct cfs_slice_geometry *
-cfs_metavolume_geometry(const struct cfs_metavolume *mv)
+const struct cfs_slice_geometry *cfs_metavolume_geometry(
+	const struct cfs_metavolume *mv)
 {
 	return &mv->geometry;
 }
@@ -114,16 +114,17 @@ int cfs_pieces_check(const struct cfs_devset *set, uint64_t lslice,
 		/* Of a missing device no geometry is known. */
 		if (p->device_index >= cfs_devset_count(set) ||
 		    (cfs_devset_dev(set, p->device_index) &&
-		     p->slice_index >=
-		     cfs_devset_label(set, p->device_index)->slice_count))
+		     p->slice_index >= cfs_devset_label(set, p->device_index)
+					       ->slice_count))
 			return cfs_err_set(err, -EUCLEAN,
-				"slice map: slice %" PRIu64
-				" lies outside the pool", lslice);
+					   "slice map: slice %" PRIu64
+					   " lies outside the pool",
+					   lslice);
 	}
 	if (!is_mapped || lslice >= lslice_end(set))
-		return cfs_err_set(err, -EUCLEAN,
-				   "slice map: slice %" PRIu64
-				   " makes no sense", lslice);
+		return cfs_err_set(
+			err, -EUCLEAN,
+			"slice map: slice %" PRIu64 " makes no sense", lslice);
 	return 0;
 }
 
@@ -152,8 +153,7 @@ int cfs_metavolume_set(struct cfs_metavolume *mv, uint64_t lslice,
 	}
 	if (!entry_is_mapped(&mv->map[lslice]))
 		mv->slice_count++;
-	memcpy(mv->map[lslice].pieces, pieces,
-	       sizeof(mv->map[lslice].pieces));
+	memcpy(mv->map[lslice].pieces, pieces, sizeof(mv->map[lslice].pieces));
 	mv->map_end = CFS_MAX(mv->map_end, lslice + 1);
 	pthread_rwlock_unlock(&mv->map_lock);
 	return 0;
@@ -232,8 +232,7 @@ uint32_t cfs_metavolume_generation(const struct cfs_metavolume *mv,
 	return first_piece(pieces)->generation;
 }
 
-uint32_t cfs_metavolume_device(const struct cfs_metavolume *mv,
-			       uint64_t lslice)
+uint32_t cfs_metavolume_device(const struct cfs_metavolume *mv, uint64_t lslice)
 {
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 

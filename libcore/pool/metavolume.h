@@ -26,12 +26,12 @@ struct cfs_metavolume;
 
 int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
 		       struct cfs_metavolume **ret, struct cfs_err *err);
-void cfs_metavolume_free(struct cfs_metavolume *mv);	/* NULL is allowed */
+void cfs_metavolume_free(struct cfs_metavolume *mv); /* NULL is allowed */
 
 uint64_t cfs_metavolume_container_id(const struct cfs_metavolume *mv);
 uint64_t cfs_metavolume_pool_lo(const struct cfs_metavolume *mv);
-const struct cfs_slice_geometry *
-cfs_metavolume_geometry(const struct cfs_metavolume *mv);
+const struct cfs_slice_geometry *cfs_metavolume_geometry(
+	const struct cfs_metavolume *mv);
 struct cfs_devset *cfs_metavolume_devset(const struct cfs_metavolume *mv);
 
 /*
@@ -80,16 +80,16 @@ int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
 			struct cfs_err *err);
 /* The first piece that can be read; -EIO when all failed. */
 int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
-			    uint32_t count, void *buf,
-			    unsigned int *ret_piece, struct cfs_err *err);
+			    uint32_t count, void *buf, unsigned int *ret_piece,
+			    struct cfs_err *err);
 
 /* One read of a batch: blocks of one slice, from one piece. */
 struct cfs_mv_read {
-	uint64_t	vaddr;
-	uint32_t	count;		/* blocks */
-	unsigned int	piece;
-	void		*buf;
-	int		result;		/* out: 0 or negative errno */
+	uint64_t vaddr;
+	uint32_t count; /* blocks */
+	unsigned int piece;
+	void *buf;
+	int result; /* out: 0 or negative errno */
 };
 /* All of them, in any order and in parallel; each has its own result.
  * -ENOMEM: nothing was read. */
@@ -99,9 +99,9 @@ int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
 
 /* One write of a batch: blocks of one slice. */
 struct cfs_mv_write {
-	uint64_t	vaddr;
-	uint32_t	count;		/* blocks */
-	const void	*buf;
+	uint64_t vaddr;
+	uint32_t count; /* blocks */
+	const void *buf;
 };
 /*
  * Write all of @writes to all their pieces, in any order and in parallel.

@@ -27,7 +27,8 @@ static int resolve(const struct cfs_metavolume *mv, uint64_t vaddr,
 	    !cfs_metavolume_get(mv, cfs_vaddr_lslice(vaddr), pieces))
 		return cfs_err_set(err, -EUCLEAN,
 				   "address %#" PRIx64
-				   " is in no slice of this container", vaddr);
+				   " is in no slice of this container",
+				   vaddr);
 	return 0;
 }
 
@@ -45,17 +46,17 @@ int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
 		return r;
 	p = &pieces[piece];
 	if (!piece_is_usable(mv, p))
-		return cfs_err_set(err, -ENODEV,
-				   "the copy of address %#" PRIx64
-				   " is not there", vaddr);
+		return cfs_err_set(
+			err, -ENODEV,
+			"the copy of address %#" PRIx64 " is not there", vaddr);
 	return cfs_dev_read(cfs_devset_dev(mv->set, p->device_index),
 			    piece_offset_bytes(mv, p, cfs_vaddr_block(vaddr)),
 			    buf, (size_t)count * CFS_BLOCK_BYTES, err);
 }
 
 int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
-			    uint32_t count, void *buf,
-			    unsigned int *ret_piece, struct cfs_err *err)
+			    uint32_t count, void *buf, unsigned int *ret_piece,
+			    struct cfs_err *err)
 {
 	int r = -ENODEV;
 
@@ -80,16 +81,16 @@ int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
 
 /* What one device gets of a batch. */
 struct device_batch {
-	struct cfs_io	*ios;
-	size_t		count;
-	size_t		room;
+	struct cfs_io *ios;
+	size_t count;
+	size_t room;
 	struct cfs_dev_ticket *ticket;
-	uint32_t	device_index;
+	uint32_t device_index;
 };
 
 struct batches {
 	struct device_batch *list;
-	size_t		count;
+	size_t count;
 };
 
 static void batches_done(struct batches *b)
@@ -166,12 +167,12 @@ static int batches_fill(struct cfs_metavolume *mv, struct batches *b,
 			if (!piece_is_usable(mv, &pieces[p]))
 				continue;
 			is_placed = true;
-			r = batch_add(b, CFS_IO_WRITE,
-				      pieces[p].device_index,
-				      piece_offset_bytes(mv, &pieces[p],
-						cfs_vaddr_block(w->vaddr)),
-				      w->buf,
-				      (size_t)w->count * CFS_BLOCK_BYTES, err);
+			r = batch_add(
+				b, CFS_IO_WRITE, pieces[p].device_index,
+				piece_offset_bytes(mv, &pieces[p],
+						   cfs_vaddr_block(w->vaddr)),
+				w->buf, (size_t)w->count * CFS_BLOCK_BYTES,
+				err);
 		}
 		if (r == 0 && !is_placed)
 			r = cfs_err_set(err, -ENODEV,
@@ -231,10 +232,10 @@ static int batches_run(struct cfs_metavolume *mv, struct batches *b,
 static int write_one(struct cfs_metavolume *mv, const struct cfs_mv_write *w,
 		     const struct cfs_piece *p, struct cfs_err *err)
 {
-	int r = cfs_dev_write(cfs_devset_dev(mv->set, p->device_index),
-			      piece_offset_bytes(mv, p,
-						 cfs_vaddr_block(w->vaddr)),
-			      w->buf, (size_t)w->count * CFS_BLOCK_BYTES, err);
+	int r = cfs_dev_write(
+		cfs_devset_dev(mv->set, p->device_index),
+		piece_offset_bytes(mv, p, cfs_vaddr_block(w->vaddr)), w->buf,
+		(size_t)w->count * CFS_BLOCK_BYTES, err);
 
 	mark_written(mv, p->device_index);
 	return r;
@@ -292,14 +293,13 @@ int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
 			continue;
 		batch_of[i] = p->device_index;
 		index_in[i] = batch_length(&b, p->device_index);
-		r = batch_add(&b, CFS_IO_READ, p->device_index,
-			      piece_offset_bytes(mv, p,
-						 cfs_vaddr_block(rd->vaddr)),
-			      rd->buf, (size_t)rd->count * CFS_BLOCK_BYTES,
-			      err);
+		r = batch_add(
+			&b, CFS_IO_READ, p->device_index,
+			piece_offset_bytes(mv, p, cfs_vaddr_block(rd->vaddr)),
+			rd->buf, (size_t)rd->count * CFS_BLOCK_BYTES, err);
 	}
 	if (r == 0)
-		(void)batches_run(mv, &b, NULL);	/* each has its result */
+		(void)batches_run(mv, &b, NULL); /* each has its result */
 	for (size_t i = 0; i < read_count && r == 0; i++) {
 		const struct device_batch *d;
 
@@ -320,7 +320,9 @@ int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
 			       const void *buf, struct cfs_err *err)
 {
 	const struct cfs_mv_write w = {
-		.vaddr = vaddr, .count = count, .buf = buf,
+		.vaddr = vaddr,
+		.count = count,
+		.buf = buf,
 	};
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 	int r;
@@ -330,9 +332,9 @@ int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
 	if (r < 0)
 		return r;
 	if (!piece_is_usable(mv, &pieces[piece]))
-		return cfs_err_set(err, -ENODEV,
-				   "the copy of address %#" PRIx64
-				   " is not there", vaddr);
+		return cfs_err_set(
+			err, -ENODEV,
+			"the copy of address %#" PRIx64 " is not there", vaddr);
 	return write_one(mv, &w, &pieces[piece], err);
 }
 
@@ -378,10 +380,9 @@ void cfs_metavolume_discard(struct cfs_metavolume *mv, uint64_t lslice)
 		 * The headers, first and last block, say whose the slice is
 		 * until the tables say otherwise.
 		 */
-		cfs_dev_discard(cfs_devset_dev(mv->set,
-					       pieces[i].device_index),
+		cfs_dev_discard(cfs_devset_dev(mv->set, pieces[i].device_index),
 				piece_offset_bytes(mv, &pieces[i], 1),
-				mv->geometry.slice_bytes -
-				2 * CFS_BLOCK_BYTES, NULL);
+				mv->geometry.slice_bytes - 2 * CFS_BLOCK_BYTES,
+				NULL);
 	}
 }

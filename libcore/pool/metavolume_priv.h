@@ -14,20 +14,20 @@ struct map_entry {
 
 struct cfs_metavolume {
 	struct cfs_devset *set;
-	uint64_t	container_id;
-	uint64_t	pool_lo;
+	uint64_t container_id;
+	uint64_t pool_lo;
 	struct cfs_slice_geometry geometry;
-	uint64_t	slices_offset_bytes;
+	uint64_t slices_offset_bytes;
 
-	pthread_rwlock_t map_lock;	/* guards the four below */
+	pthread_rwlock_t map_lock; /* guards the four below */
 	struct map_entry *map;
-	uint64_t	map_room;
-	uint64_t	map_end;
-	uint64_t	slice_count;
+	uint64_t map_room;
+	uint64_t map_end;
+	uint64_t slice_count;
 
-	pthread_mutex_t	flush_lock;
-	uint32_t	device_room;	/* length of written */
-	atomic_bool	*written;
+	pthread_mutex_t flush_lock;
+	uint32_t device_room; /* length of written */
+	atomic_bool *written;
 };
 
 static inline bool piece_is_usable(const struct cfs_metavolume *mv,

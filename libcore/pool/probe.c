@@ -38,8 +38,8 @@ static void enable_all(blkid_probe pr)
 {
 	blkid_probe_enable_superblocks(pr, 1);
 	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE |
-					  BLKID_SUBLKS_LABEL |
-					  BLKID_SUBLKS_MAGIC);
+						      BLKID_SUBLKS_LABEL |
+						      BLKID_SUBLKS_MAGIC);
 	blkid_probe_enable_partitions(pr, 1);
 	blkid_probe_set_partitions_flags(pr, BLKID_PARTS_MAGIC);
 }
@@ -47,8 +47,8 @@ static void enable_all(blkid_probe pr)
 int cfs_probe_signature(const char *path, char *ret_type, size_t type_bytes,
 			char *ret_label, size_t label_bytes)
 {
-	CFS_CLEANUP(probe_freep) blkid_probe pr =
-		blkid_new_probe_from_filename(path);
+	CFS_CLEANUP(probe_freep)
+	blkid_probe pr = blkid_new_probe_from_filename(path);
 	const char *value;
 
 	ret_type[0] = '\0';
@@ -92,8 +92,8 @@ static int read_own(const char *path, struct cfs_device_probe *probe,
 /* Does the host say that the first MiB is a hole?  Then nobody need read it. */
 static bool begins_with_hole(const char *plain)
 {
-	CFS_CLEANUP(cfs_fdclosep) int fd = open(plain, O_RDONLY | O_CLOEXEC |
-						O_NONBLOCK | O_NOCTTY);
+	CFS_CLEANUP(cfs_fdclosep)
+	int fd = open(plain, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	off_t data;
 
 	if (fd < 0)
@@ -157,14 +157,17 @@ int cfs_device_probe(const char *path, struct cfs_device_probe *ret,
 		return r;
 	if (stat(plain, &st) < 0) {
 		if (errno != ENOENT)
-			return cfs_err_errno(err, errno == EACCES ? -EPERM :
-					     -errno, "%s", path);
+			return cfs_err_errno(err,
+					     errno == EACCES ? -EPERM : -errno,
+					     "%s", path);
 		*ret = probe;
 		return 0;
 	}
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return cfs_err_set(err, -EINVAL, "%s: neither a plain file nor "
-				   "a block device", path);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: neither a plain file nor "
+				   "a block device",
+				   path);
 	probe.exists = true;
 	probe.is_block = S_ISBLK(st.st_mode);
 	r = look(path, plain, &probe, err);
@@ -226,16 +229,17 @@ static int wipe_own(const char *path, struct cfs_err *err)
 	if (!zeroes)
 		return cfs_err_errno(err, -ENOMEM, "%s", path);
 	sizes[0] = cfs_dev_size_bytes(dev);
-	sizes[1] = cfs_label_read(dev, &label, NULL, NULL) == 0 ?
-		label.size_bytes : sizes[0];
+	sizes[1] = cfs_label_read(dev, &label, NULL, NULL) == 0
+			   ? label.size_bytes
+			   : sizes[0];
 	for (i = 0; i < 2 && r == 0; i++) {
 		if (sizes[i] < 2 * CFS_DEVICE_TAIL_BYTES ||
 		    sizes[i] > cfs_dev_size_bytes(dev))
 			continue;
 		for (copy = 0; copy < CFS_LABEL_COPIES && r == 0; copy++)
-			r = cfs_dev_write(dev, cfs_label_offset_bytes(copy,
-							sizes[i]), zeroes,
-					  CFS_PAGE_BYTES, err);
+			r = cfs_dev_write(
+				dev, cfs_label_offset_bytes(copy, sizes[i]),
+				zeroes, CFS_PAGE_BYTES, err);
 	}
 	return r == 0 ? cfs_dev_flush(dev, err) : r;
 }

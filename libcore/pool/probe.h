@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 struct cfs_device_probe {
-	bool		exists;
-	bool		is_block;
-	uint64_t	size_bytes;
-	char		type[64];	/* libblkid's word, "cfs", or "data": not
-					 * only zeroes in the first MiB (plain
-					 * files); empty: nothing */
-	char		label[128];
-	bool		is_in_use;	/* mounted, swap, a loop or holder on it,
-					 * or a pool that is held */
-	char		used_as[256];	/* "mounted on /x", "swap", ... */
+	bool exists;
+	bool is_block;
+	uint64_t size_bytes;
+	char type[64]; /* libblkid's word, "cfs", or "data": not
+			* only zeroes in the first MiB (plain
+			* files); empty: nothing */
+	char label[128];
+	bool is_in_use;    /* mounted, swap, a loop or holder on it,
+			    * or a pool that is held */
+	char used_as[256]; /* "mounted on /x", "swap", ... */
 };
 
 /* -EINVAL: no file or block device.  A path that is not there: exists false. */

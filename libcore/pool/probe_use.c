@@ -18,10 +18,10 @@
 #include <sys/sysmacros.h>
 
 struct subject {
-	const char	*path;
-	struct stat	st;
-	char		*ret;
-	size_t		room_bytes;
+	const char *path;
+	struct stat st;
+	char *ret;
+	size_t room_bytes;
 };
 
 static bool say(struct subject *s, const char *fmt, ...) CFS_PRINTF(2, 3);
@@ -65,7 +65,7 @@ static bool leads_here(const struct subject *s, const char *path)
 	if (S_ISBLK(s->st.st_mode))
 		return S_ISBLK(st.st_mode) && st.st_rdev == s->st.st_rdev;
 	return S_ISREG(st.st_mode) && st.st_dev == s->st.st_dev &&
-		st.st_ino == s->st.st_ino;
+	       st.st_ino == s->st.st_ino;
 }
 
 /*
@@ -168,8 +168,7 @@ static bool is_under_loop(struct subject *s)
 			 entry->d_name);
 		if (read_line(path, backing, sizeof(backing)) &&
 		    leads_here(s, backing))
-			is_found = say(s, "attached as /dev/%s",
-				       entry->d_name);
+			is_found = say(s, "attached as /dev/%s", entry->d_name);
 	}
 	closedir(dir);
 	return is_found;
@@ -197,8 +196,8 @@ static bool has_holders(struct subject *s)
 	return is_found;
 }
 
-#define DYING_NS	(100 * CFS_NS_PER_MS)
-#define DYING_POLL_NS	(5 * CFS_NS_PER_MS)
+#define DYING_NS      (100 * CFS_NS_PER_MS)
+#define DYING_POLL_NS (5 * CFS_NS_PER_MS)
 
 /* The pool's own words for its holder, where the record names one. */
 static bool say_holder(struct subject *s)
@@ -227,14 +226,15 @@ static bool say_holder(struct subject *s)
  */
 static bool is_locked(struct subject *s)
 {
-	CFS_CLEANUP(cfs_fdclosep) int fd =
-		open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	CFS_CLEANUP(cfs_fdclosep)
+	int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct cfs_clock *clock = cfs_clock_system();
 	uint64_t end_ns = cfs_clock_elapsed_ns(clock) + DYING_NS;
 
 	for (;;) {
 		struct flock lock = {
-			.l_type = F_WRLCK, .l_whence = SEEK_SET,
+			.l_type = F_WRLCK,
+			.l_whence = SEEK_SET,
 		};
 		uint64_t now_ns = cfs_clock_elapsed_ns(clock);
 
@@ -264,12 +264,12 @@ static bool is_held_elsewhere(struct subject *s)
 	cfs_identity_host.self(cfs_identity_host.arg, &self);
 	if (memcmp(seat.boot_id, self.boot_id, sizeof(seat.boot_id)) == 0) {
 		/* By a path that has its own locks (a loop device). */
-		if (!cfs_identity_host.is_alive(cfs_identity_host.arg,
-						seat.pid, seat.process_start) ||
+		if (!cfs_identity_host.is_alive(cfs_identity_host.arg, seat.pid,
+						seat.process_start) ||
 		    seat.pid == self.pid)
 			return false;
 	} else if (strcmp(seat.host, self.host) == 0) {
-		return false;	/* this host before it was restarted */
+		return false; /* this host before it was restarted */
 	}
 	return say_holder(s);
 }
@@ -289,13 +289,15 @@ static bool is_open_exclusively(struct subject *s)
 bool cfs_probe_use(const char *path, char *ret_used_as, size_t room_bytes)
 {
 	struct subject s = {
-		.path = path, .ret = ret_used_as, .room_bytes = room_bytes,
+		.path = path,
+		.ret = ret_used_as,
+		.room_bytes = room_bytes,
 	};
 
 	ret_used_as[0] = '\0';
 	if (stat(path, &s.st) < 0)
 		return false;
 	return is_mounted(&s) || is_swap(&s) || is_under_loop(&s) ||
-		has_holders(&s) || is_locked(&s) || is_held_elsewhere(&s) ||
-		is_open_exclusively(&s);
+	       has_holders(&s) || is_locked(&s) || is_held_elsewhere(&s) ||
+	       is_open_exclusively(&s);
 }

@@ -19,10 +19,10 @@
 
 #define SEAT 0u
 
-struct one {			/* what stands on one device */
-	struct cfs_seat	seat;
-	uint64_t	seq;
-	bool		is_valid;
+struct one { /* what stands on one device */
+	struct cfs_seat seat;
+	uint64_t seq;
+	bool is_valid;
 };
 
 static bool is_absent(const struct cfs_seat *seat, uint32_t device_index)
@@ -81,7 +81,7 @@ int cfs_seat_read_one(struct cfs_dev *dev, const struct cfs_label *label,
 				best = one;
 			best.is_valid = true;
 		} else if (!worst.code || worst.code == -EUCLEAN) {
-			worst = why;	/* newer, unreadable: more telling */
+			worst = why; /* newer, unreadable: more telling */
 		}
 	}
 	if (!best.is_valid)
@@ -94,7 +94,8 @@ int cfs_seat_read_one(struct cfs_dev *dev, const struct cfs_label *label,
 
 /*
  * How many devices, from the first, may carry a record.  On a mirror others
- * take the place of those that are missing; in any other pool nothing is ever missing.
+ * take the place of those that are missing; in any other pool nothing is ever
+ * missing.
  */
 static uint32_t reader_count(const struct cfs_devset *set)
 {
@@ -117,7 +118,9 @@ static int check_halves(const struct cfs_devset *set, const struct one *ones,
 		for (j = 0; ones[i].is_valid && j < i; j++)
 			if (ones[j].is_valid && is_absent(&ones[i].seat, j) &&
 			    is_absent(&ones[j].seat, i))
-				return cfs_err_set(err, -EUCLEAN, "%s and %s "
+				return cfs_err_set(
+					err, -EUCLEAN,
+					"%s and %s "
 					"were each used without the other: "
 					"give one up with slicectl replace -f",
 					cfs_devset_path(set, j),
@@ -149,7 +152,8 @@ static int read_all(const struct cfs_devset *set, struct one *ones,
 	}
 	if (best == count) {
 		if (!worst.code)
-			return cfs_err_set(err, -EIO, "no device with a seat "
+			return cfs_err_set(err, -EIO,
+					   "no device with a seat "
 					   "is present");
 		return cfs_err_set(err, worst.code, "%s", worst.msg);
 	}
@@ -159,7 +163,8 @@ static int read_all(const struct cfs_devset *set, struct one *ones,
 
 int cfs_seat_none(const struct cfs_devset *set, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EUCLEAN, "%s: no seat is good, so it cannot be "
+	return cfs_err_set(err, -EUCLEAN,
+			   "%s: no seat is good, so it cannot be "
 			   "known which host has the pool and where its root "
 			   "is: stop them all and put its seats back (1 MiB at "
 			   "64 KiB) from a copy of the device",
@@ -256,16 +261,16 @@ static uint32_t next_target(const struct cfs_devset *set,
 {
 	uint32_t count = cfs_devset_count(set);
 
-	while (index < count && (!cfs_devset_dev(set, index) ||
-				 cfs_devset_is_removed(set, index) ||
-				 is_absent(seat, index)))
+	while (index < count &&
+	       (!cfs_devset_dev(set, index) ||
+		cfs_devset_is_removed(set, index) || is_absent(seat, index)))
 		index++;
 	return index;
 }
 
 struct tally {
-	unsigned int	done;
-	int		code;	/* of the first failure */
+	unsigned int done;
+	int code; /* of the first failure */
 };
 
 /* What failed counts unless a mirror has it elsewhere. */
@@ -273,7 +278,8 @@ static int settle(const struct cfs_devset *set, const struct tally *tally,
 		  struct cfs_err *err)
 {
 	if (!tally->code && !tally->done)
-		return cfs_err_set(err, -EIO, "no device is left to write the "
+		return cfs_err_set(err, -EIO,
+				   "no device is left to write the "
 				   "seat to");
 	if (!tally->code || (tally->done && cfs_devset_is_mirror(set)))
 		return 0;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A pool of one host whose seat is lost: the roots of container 0 are looked for
- * in the slices that say that they are its, and of all that are there the newest
- * ones are told.  Who may hold the pool the kernel's lock says there; what else
- * stood in the seat is made up so that whoever opens the pool is careful.
+ * A pool of one host whose seat is lost: the roots of container 0 are looked
+ * for in the slices that say that they are its, and of all that are there the
+ * newest ones are told.  Who may hold the pool the kernel's lock says there;
+ * what else stood in the seat is made up so that whoever opens the pool is
+ * careful.
  *
- * Not on shared pools, where only the seats tell who has the pool and whose root
- * counts; nor on mirrors, which have a seat on each device and in it which of
- * them was left out.
+ * Not on shared pools, where only the seats tell who has the pool and whose
+ * root counts; nor on mirrors, which have a seat on each device and in it which
+ * of them was left out.
  */
 #include "pool/holder_priv.h"
 
@@ -18,19 +19,19 @@
 #include <stdlib.h>
 
 /* Above all that may have been used since the root was written. */
-#define EPOCHS_BEYOND	1000u
+#define EPOCHS_BEYOND 1000u
 
 struct found_root {
 	struct cfs_place place;
-	uint64_t	seq;
-	uint32_t	epoch;
+	uint64_t seq;
+	uint32_t epoch;
 };
 
 struct search {
 	const struct cfs_devset *set;
 	struct cfs_slice_geometry geo;
 	struct cfs_page_disk *page;
-	struct found_root best[CFS_ROOT_PLACES_MAX];	/* newest first */
+	struct found_root best[CFS_ROOT_PLACES_MAX]; /* newest first */
 };
 
 /* Container 0's logical slice in this one.  False: it is not its. */
@@ -46,14 +47,14 @@ static bool is_of_c0(struct search *s, uint32_t device, uint64_t slice,
 			.address = label->slices_offset_bytes +
 				   slice * label->slice_bytes +
 				   (uint64_t)CFS_PAGE_BYTES *
-				   cfs_geometry_header_block(&s->geo, slot),
+					   cfs_geometry_header_block(&s->geo,
+								     slot),
 		};
 		struct cfs_slice_header h;
 		struct cfs_page head;
 
-		if (cfs_dev_read(cfs_devset_dev(s->set, device),
-				 expect.address, s->page, sizeof(*s->page),
-				 NULL) < 0 ||
+		if (cfs_dev_read(cfs_devset_dev(s->set, device), expect.address,
+				 s->page, sizeof(*s->page), NULL) < 0 ||
 		    cfs_page_unpack(s->page, &expect, &head, NULL) < 0 ||
 		    cfs_slice_header_unpack(s->page, &h, NULL) < 0 ||
 		    h.container_id != 0 || h.state != CFS_SLICE_OWNED)
@@ -100,8 +101,8 @@ static void look_at(struct search *s, uint32_t device, uint64_t slice,
 
 		found.place.vaddr[slot] = expect.address;
 		found.place.slot_bytes[slot] = label->slices_offset_bytes +
-			slice * label->slice_bytes +
-			(uint64_t)block * CFS_PAGE_BYTES;
+					       slice * label->slice_bytes +
+					       (uint64_t)block * CFS_PAGE_BYTES;
 		if (cfs_dev_read(cfs_devset_dev(s->set, device),
 				 found.place.slot_bytes[slot], s->page,
 				 sizeof(*s->page), NULL) < 0 ||
@@ -132,8 +133,8 @@ static void look_everywhere(struct search *s)
 int cfs_seat_recover(const struct cfs_devset *set, struct cfs_seat_record *ret,
 		     struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct search s = { .set = set, .page = page };
 	/* Nobody's, not closed; clients may come back. */
 	struct cfs_seat seat = { .state = CFS_SEAT_OPEN, .has_clients = true };
@@ -147,12 +148,14 @@ int cfs_seat_recover(const struct cfs_devset *set, struct cfs_seat_record *ret,
 		return r;
 	look_everywhere(&s);
 	if (!s.best[0].place.is_used)
-		return cfs_err_set(err, -EUCLEAN, "%s: the seat is lost, and no "
-				   "root was found", cfs_devset_path(set, 0));
+		return cfs_err_set(err, -EUCLEAN,
+				   "%s: the seat is lost, and no "
+				   "root was found",
+				   cfs_devset_path(set, 0));
 	/* A crash leaves the last one in some of its places only. */
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
-		if (s.best[i].place.is_used && s.best[i].seq + 1 >=
-					       s.best[0].seq)
+		if (s.best[i].place.is_used &&
+		    s.best[i].seq + 1 >= s.best[0].seq)
 			seat.roots[i] = s.best[i].place;
 	seat.epoch = s.best[0].epoch + EPOCHS_BEYOND;
 	*ret = (struct cfs_seat_record){ .seat = seat };

@@ -20,8 +20,7 @@ uint32_t cfs_seat_device_count(const struct cfs_devset *set)
 {
 	const uint32_t fixed = cfs_devset_label(set, 0)->vote_count;
 
-	return fixed ? fixed : CFS_MIN(cfs_devset_count(set),
-				       CFS_SEAT_DEVICES);
+	return fixed ? fixed : CFS_MIN(cfs_devset_count(set), CFS_SEAT_DEVICES);
 }
 
 uint32_t cfs_seat_majority(const struct cfs_devset *set)
@@ -65,8 +64,9 @@ static int device_of(const struct cfs_devset *set, uint32_t device_index,
 		     struct cfs_dev **ret, struct cfs_err *err)
 {
 	*ret = cfs_devset_dev(set, device_index);
-	return *ret ? 0 : cfs_err_set(err, -ENODEV, "%s: is missing",
-				      cfs_devset_path(set, device_index));
+	return *ret ? 0
+		    : cfs_err_set(err, -ENODEV, "%s: is missing",
+				  cfs_devset_path(set, device_index));
 }
 
 /* One page; @e gets it if it is valid and newer.  -ENOTSUP. */
@@ -133,10 +133,11 @@ int cfs_seat_table_load(const struct cfs_devset *set,
 	}
 	if (good >= cfs_seat_majority(set))
 		return 0;
-	return cfs_err_set(err, -EIO, "only %" PRIu32 " of the %" PRIu32
+	return cfs_err_set(err, -EIO,
+			   "only %" PRIu32 " of the %" PRIu32
 			   " devices with seats can be read (%s): "
-			   "a shared pool needs %" PRIu32, good, count,
-			   why.msg, cfs_seat_majority(set));
+			   "a shared pool needs %" PRIu32,
+			   good, count, why.msg, cfs_seat_majority(set));
 }
 
 int cfs_seat_page_read(const struct cfs_devset *set, uint32_t device_index,
@@ -203,8 +204,10 @@ static int store_one(const struct cfs_devset *set, uint32_t device_index,
 	if (r != 0)
 		return r;
 	if (there.is_valid && there.seq > e->seq)
-		return cfs_err_set(err, -EBUSY, "seat %" PRIu32 " was taken "
-				   "by another process", seat_index);
+		return cfs_err_set(err, -EBUSY,
+				   "seat %" PRIu32 " was taken "
+				   "by another process",
+				   seat_index);
 	return cfs_seat_page_write(set, device_index, seat_index, &e->seat,
 				   e->seq + 1, err);
 }
@@ -228,16 +231,17 @@ int cfs_seat_entry_store(const struct cfs_devset *set, uint32_t seat_index,
 	e->is_valid = true;
 	if (good >= cfs_seat_majority(set))
 		return 0;
-	return cfs_err_set(err, -EIO, "only %" PRIu32 " of the %" PRIu32
+	return cfs_err_set(err, -EIO,
+			   "only %" PRIu32 " of the %" PRIu32
 			   " devices with seats can be written (%s): "
-			   "a shared pool needs %" PRIu32, good, count,
-			   why.msg, cfs_seat_majority(set));
+			   "a shared pool needs %" PRIu32,
+			   good, count, why.msg, cfs_seat_majority(set));
 }
 
 /* -------------------------------------------------------------- judging */
 
-bool cfs_seat_table_top(const struct cfs_seat_table *table,
-			uint32_t *ret_base, uint32_t *ret_top)
+bool cfs_seat_table_top(const struct cfs_seat_table *table, uint32_t *ret_base,
+			uint32_t *ret_top)
 {
 	const struct cfs_seat *base = NULL, *top = NULL;
 

@@ -18,16 +18,16 @@
 #include "pool/devset.h"
 #include "ondisk/seat.h"
 
-#define CFS_SEAT_DEVICES CFS_VOTES_MAX	/* that carry seats */
+#define CFS_SEAT_DEVICES CFS_VOTES_MAX /* that carry seats */
 
 struct cfs_seat_entry {
-	struct cfs_seat	seat;
-	uint64_t	seq;		/* of the page that was the newest */
-	bool		is_valid;	/* else it was never used */
+	struct cfs_seat seat;
+	uint64_t seq;  /* of the page that was the newest */
+	bool is_valid; /* else it was never used */
 };
 
 struct cfs_seat_table {
-	uint32_t	count;
+	uint32_t count;
 	struct cfs_seat_entry *seats;
 };
 
@@ -39,7 +39,7 @@ uint32_t cfs_seat_majority(const struct cfs_devset *set);
 
 int cfs_seat_table_new(const struct cfs_devset *set,
 		       struct cfs_seat_table **ret, struct cfs_err *err);
-void cfs_seat_table_free(struct cfs_seat_table *table);	/* NULL is allowed */
+void cfs_seat_table_free(struct cfs_seat_table *table); /* NULL is allowed */
 void cfs_seat_table_freep(struct cfs_seat_table **table);
 
 /*
@@ -75,5 +75,5 @@ int cfs_seat_entry_store(const struct cfs_devset *set, uint32_t seat_index,
  * of the highest epoch, whose instance holds the pool or had it last.
  * False: there is none.
  */
-bool cfs_seat_table_top(const struct cfs_seat_table *table,
-			uint32_t *ret_base, uint32_t *ret_top);
+bool cfs_seat_table_top(const struct cfs_seat_table *table, uint32_t *ret_base,
+			uint32_t *ret_top);

@@ -28,8 +28,8 @@
  * The holder's seat is written every third of its period, by a thread of its
  * own; each write changes its number.  One that ended behind the period counts
  * only if a look at all seats shows that nobody has begun to take the pool; and
- * who takes it looks, behind its own ballot, that the silent one has not written
- * meanwhile.  Of the two, one sees the other.
+ * who takes it looks, behind its own ballot, that the silent one has not
+ * written meanwhile.  Of the two, one sees the other.
  *
  * Assumptions: a host that takes a seat for the first time (once in its life)
  * does not stop for CLAIM_NS between looking at it and writing to it, nor does
@@ -40,8 +40,8 @@
 #include "pool/holder.h"
 #include "pool/seat_table.h"
 
-#define CFS_SHARED_PERIOD_NS	(10 * CFS_NS_PER_S)	/* T */
-#define CFS_SHARED_DRIFT_PPM	2000u
+#define CFS_SHARED_PERIOD_NS (10 * CFS_NS_PER_S) /* T */
+#define CFS_SHARED_DRIFT_PPM 2000u
 
 bool cfs_holder_is_shared(const struct cfs_holder *h);
 /* The one before may still write: go to new places. */
@@ -77,8 +77,7 @@ int cfs_holder_moved(struct cfs_holder *h,
 		     struct cfs_err *err);
 
 /* Was the device missing already when those before us had the pool? */
-bool cfs_holder_found_absent(const struct cfs_holder *h,
-			     uint32_t device_index);
+bool cfs_holder_found_absent(const struct cfs_holder *h, uint32_t device_index);
 
 /* Does our period still run?  Any thread, no I/O. */
 bool cfs_holder_may_ack(struct cfs_holder *h);

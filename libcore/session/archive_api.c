@@ -5,7 +5,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
-#define LIBRARY	"libarchive.so.13"
+#define LIBRARY "libarchive.so.13"
 
 struct cfs_archive_api cfs_archive_api;
 
@@ -18,15 +18,14 @@ static void load(void)
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
 	if (!library) {
-		cfs_err_set(&load_error, -ENOTSUP, "archives need " LIBRARY
-			    ": %s", dlerror());
+		cfs_err_set(&load_error, -ENOTSUP,
+			    "archives need " LIBRARY ": %s", dlerror());
 		return;
 	}
-#define X(name)								\
-	*(void **)(void *)&cfs_archive_api.name##_ = dlsym(library, #name); \
-	if (!cfs_archive_api.name##_)					\
-		cfs_err_set(&load_error, -ENOTSUP, LIBRARY		\
-			    " has no " #name);
+#define X(name)                                                                \
+	*(void **)(void *)&cfs_archive_api.name##_ = dlsym(library, #name);    \
+	if (!cfs_archive_api.name##_)                                          \
+		cfs_err_set(&load_error, -ENOTSUP, LIBRARY " has no " #name);
 	CFS_ARCHIVE_FUNCTIONS(X)
 #undef X
 }

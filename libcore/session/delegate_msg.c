@@ -10,32 +10,32 @@
 #include <string.h>
 
 struct request_disk {
-	le64	container;
-	le32	epoch;
-	le32	flags;
-	le64	value;
-	uint8_t	instance[16];
-	uint8_t	boot_id[16];
-	uint8_t	host[CFS_CLIENT_HOST_BYTES];
-	le64	pid;
-	le64	process_start;
-	uint8_t	name[CFS_NAME_BYTES];
-	uint8_t	address[CFS_SEAT_ADDRESS_BYTES];
+	le64 container;
+	le32 epoch;
+	le32 flags;
+	le64 value;
+	uint8_t instance[16];
+	uint8_t boot_id[16];
+	uint8_t host[CFS_CLIENT_HOST_BYTES];
+	le64 pid;
+	le64 process_start;
+	uint8_t name[CFS_NAME_BYTES];
+	uint8_t address[CFS_SEAT_ADDRESS_BYTES];
 };
 CFS_ASSERT_SIZE(struct request_disk, 24 + 32 + 64 + 16 + 128 + 256);
 
 struct entry_disk {
-	le64	container;
-	le32	epoch;
-	le32	state;
-	le64	client_id;
-	le64	pid;
-	le64	since_ns;
-	le32	is_wanted;
-	le32	reserved;
-	uint8_t	name[CFS_NAME_BYTES];
-	uint8_t	host[CFS_CLIENT_HOST_BYTES];
-	uint8_t	address[CFS_SEAT_ADDRESS_BYTES];
+	le64 container;
+	le32 epoch;
+	le32 state;
+	le64 client_id;
+	le64 pid;
+	le64 since_ns;
+	le32 is_wanted;
+	le32 reserved;
+	uint8_t name[CFS_NAME_BYTES];
+	uint8_t host[CFS_CLIENT_HOST_BYTES];
+	uint8_t address[CFS_SEAT_ADDRESS_BYTES];
 };
 CFS_ASSERT_SIZE(struct entry_disk, 48 + 128 + 64 + 256);
 
@@ -110,8 +110,9 @@ int cfs_delegate_request_unpack(const void *body, size_t bytes,
 static int take_part(void *arg, const uint8_t *body, size_t bytes,
 		     struct cfs_err *err)
 {
-	return cfs_buf_append(arg, body, bytes) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(arg, body, bytes) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 int cfs_delegate_list(struct cfs_conn *conn, const struct cfs_buf *body,
@@ -175,7 +176,7 @@ int cfs_delegate_entries_unpack(const void *body, size_t bytes,
 	if (bytes % sizeof(struct entry_disk))
 		return bad(err);
 	for (; r == 0 && bytes; bytes -= sizeof(struct entry_disk),
-	     at += sizeof(struct entry_disk)) {
+				at += sizeof(struct entry_disk)) {
 		struct cfs_delegate_entry e;
 
 		if (!take_entry(at, &e))

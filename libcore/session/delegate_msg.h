@@ -6,8 +6,8 @@
  * may be sent again, to this manager or to the next one.
  *
  *   TAKE	who has it already, by its instance, gets the same answer again
- *   LEND	a lost answer leaves slices with the container that the secondary
- *		does not know of; they come home with it
+ *   LEND	a lost answer leaves slices with the container that the
+ *secondary does not know of; they come home with it
  *   others	change nothing the second time
  *
  * -EREMCHG: the container is not delegated to who asks, any more.  (-ESTALE is
@@ -19,35 +19,35 @@
 #include "volume/pool_delegate.h"
 
 enum cfs_delegate_type {
-	CFS_DELEGATE_TAKE	= 0x0240, /* name, who -> a grant */
-	CFS_DELEGATE_AGAIN	= 0x0241, /* container, epoch, who, address,
-					   * flags -> le64 flags */
-	CFS_DELEGATE_LEND	= 0x0242, /* container, epoch, value: count
-					   * -> slices */
-	CFS_DELEGATE_GIVE	= 0x0243, /* container, epoch, value: slice */
-	CFS_DELEGATE_RETURN	= 0x0244, /* container, epoch: it is closed, or
-					   * at least nothing is written any
-					   * more */
-	CFS_DELEGATE_LIST	= 0x0245, /* -> entries; of anybody */
+	CFS_DELEGATE_TAKE = 0x0240,   /* name, who -> a grant */
+	CFS_DELEGATE_AGAIN = 0x0241,  /* container, epoch, who, address,
+				       * flags -> le64 flags */
+	CFS_DELEGATE_LEND = 0x0242,   /* container, epoch, value: count
+				       * -> slices */
+	CFS_DELEGATE_GIVE = 0x0243,   /* container, epoch, value: slice */
+	CFS_DELEGATE_RETURN = 0x0244, /* container, epoch: it is closed, or
+				       * at least nothing is written any
+				       * more */
+	CFS_DELEGATE_LIST = 0x0245,   /* -> entries; of anybody */
 	/* a notice of the manager: container, le64 epoch: return it */
-	CFS_DELEGATE_WANTED	= 0x0260,
+	CFS_DELEGATE_WANTED = 0x0260,
 };
-#define CFS_DELEGATE_TYPE_FIRST	0x0240u
-#define CFS_DELEGATE_TYPE_LAST	0x025fu
+#define CFS_DELEGATE_TYPE_FIRST 0x0240u
+#define CFS_DELEGATE_TYPE_LAST  0x025fu
 
 enum cfs_delegate_flags {
 	CFS_DELEGATE_HAS_CLIENTS = 1u << 0,
-	CFS_DELEGATE_IS_WANTED	= 1u << 1,	/* of an answer: return it */
+	CFS_DELEGATE_IS_WANTED = 1u << 1, /* of an answer: return it */
 };
 
 struct cfs_delegate_request {
-	uint64_t	container;
-	uint32_t	epoch;
-	uint32_t	flags;
-	uint64_t	value;
+	uint64_t container;
+	uint32_t epoch;
+	uint32_t flags;
+	uint64_t value;
 	struct cfs_client_identity who;
-	char		name[CFS_NAME_BYTES];
-	char		address[CFS_SEAT_ADDRESS_BYTES];
+	char name[CFS_NAME_BYTES];
+	char address[CFS_SEAT_ADDRESS_BYTES];
 };
 
 /* Appends.  -ENOMEM. */
@@ -59,19 +59,21 @@ int cfs_delegate_request_unpack(const void *body, size_t bytes,
 				struct cfs_err *err);
 
 struct cfs_delegate_entry {
-	uint64_t	container;
-	uint32_t	epoch;
-	uint32_t	state;		/* enum cfs_delegation_state */
-	uint64_t	client_id;	/* in the manager's lease table; 0: it is
-					 * away, or nobody serves */
-	uint64_t	pid;
-	uint64_t	since_ns;
-	bool		is_wanted;	/* was asked for */
-	char		name[CFS_NAME_BYTES];
-	char		host[CFS_CLIENT_HOST_BYTES];
-	char		address[CFS_SEAT_ADDRESS_BYTES];
+	uint64_t container;
+	uint32_t epoch;
+	uint32_t state;     /* enum cfs_delegation_state */
+	uint64_t client_id; /* in the manager's lease table; 0: it is
+			     * away, or nobody serves */
+	uint64_t pid;
+	uint64_t since_ns;
+	bool is_wanted; /* was asked for */
+	char name[CFS_NAME_BYTES];
+	char host[CFS_CLIENT_HOST_BYTES];
+	char address[CFS_SEAT_ADDRESS_BYTES];
 };
-struct cfs_delegate_entries { CFS_VEC(struct cfs_delegate_entry) v; };
+struct cfs_delegate_entries {
+	CFS_VEC(struct cfs_delegate_entry) v;
+};
 
 /* LIST, with the body @body; its answer is appended. */
 struct cfs_conn;

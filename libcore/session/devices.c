@@ -88,12 +88,12 @@ static int label_for(struct cfs_session *s, struct cfs_dev *dev,
 	l->device_count = l->device_index;
 	l->size_bytes = cfs_align_down(cfs_dev_size_bytes(dev),
 				       CFS_BLOCK_BYTES);
-	l->slice_count = cfs_device_slice_count(l->size_bytes,
-						l->slices_offset_bytes,
-						l->slice_bytes);
-	if (r == 0 && (l->size_bytes < CFS_DEVICE_BYTES_MIN ||
-		       l->slice_count == 0))
-		r = cfs_err_set(err, -EINVAL, "too small: a device has 64 MiB "
+	l->slice_count = cfs_device_slice_count(
+		l->size_bytes, l->slices_offset_bytes, l->slice_bytes);
+	if (r == 0 &&
+	    (l->size_bytes < CFS_DEVICE_BYTES_MIN || l->slice_count == 0))
+		r = cfs_err_set(err, -EINVAL,
+				"too small: a device has 64 MiB "
 				"and a slice at least");
 	return r;
 }
@@ -124,8 +124,10 @@ int cfs_local_add_device(struct cfs_session *s, const char *path,
 	if (probe.is_in_use)
 		return cfs_err_set(err, -EBUSY, "in use: %s", probe.used_as);
 	if (probe.type[0] && !is_forced)
-		return cfs_err_set(err, -EEXIST, "%s stands there: -f "
-				   "overwrites it", probe.type);
+		return cfs_err_set(err, -EEXIST,
+				   "%s stands there: -f "
+				   "overwrites it",
+				   probe.type);
 	if (is_forced && !s->opt.is_dry_run)
 		r = cfs_device_wipe(path, err);
 	if (r == 0)
@@ -153,9 +155,9 @@ int cfs_local_add_device(struct cfs_session *s, const char *path,
 }
 
 struct beyond {
-	uint32_t	device;
-	uint64_t	from;
-	uint64_t	count;
+	uint32_t device;
+	uint64_t from;
+	uint64_t count;
 };
 
 static int count_beyond(void *arg, uint32_t device, uint64_t slice,
@@ -177,13 +179,13 @@ static int look_at_size(struct cfs_session *s, uint32_t index,
 	struct cfs_dev *dev = cfs_devset_dev(s->set, index), *again;
 	uint64_t size;
 
-	if (cfs_dev_open(cfs_devset_path(s->set, index), CFS_DEV_RDONLY,
-			 &again, NULL) < 0)
+	if (cfs_dev_open(cfs_devset_path(s->set, index), CFS_DEV_RDONLY, &again,
+			 NULL) < 0)
 		return 0;
 	size = cfs_dev_size_bytes(again);
 	cfs_dev_close(again);
-	return size == cfs_dev_size_bytes(dev) ? 0 :
-	       cfs_dev_resize(dev, size, err);
+	return size == cfs_dev_size_bytes(dev) ? 0
+					       : cfs_dev_resize(dev, size, err);
 }
 
 int cfs_local_resize_device(struct cfs_session *s, const char *device,
@@ -212,21 +214,23 @@ int cfs_local_resize_device(struct cfs_session *s, const char *device,
 	label = cfs_devset_label(s->set, beyond.device);
 	size = cfs_align_down(cfs_dev_size_bytes(dev), CFS_BLOCK_BYTES);
 	*ret_old_slices = rec.slice_count;
-	*ret_new_slices = cfs_device_slice_count(size,
-						 label->slices_offset_bytes,
-						 label->slice_bytes);
+	*ret_new_slices = cfs_device_slice_count(
+		size, label->slices_offset_bytes, label->slice_bytes);
 	/* One that was evacuated takes slices again. */
 	if (size == rec.size_bytes && rec.state == CFS_DEVICE_OK)
 		return 0;
 	beyond.from = *ret_new_slices;
 	r = cfs_pool_slices(s->pool, count_beyond, &beyond, err);
 	if (r == 0 && beyond.count)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " %s behind the "
-				   "new end %s in use", beyond.count,
+		return cfs_err_set(err, -EBUSY,
+				   "%" PRIu64 " %s behind the "
+				   "new end %s in use",
+				   beyond.count,
 				   cfs_plural(beyond.count, "slice", "slices"),
 				   cfs_plural(beyond.count, "is", "are"));
 	if (rec.state == CFS_DEVICE_REMOVED)
-		return cfs_err_set(err, -EBUSY, "it is being taken out of the "
+		return cfs_err_set(err, -EBUSY,
+				   "it is being taken out of the "
 				   "pool: slicectl remove goes on with that");
 	rec.state = CFS_DEVICE_OK;
 	rec.cursor = 0;

@@ -62,8 +62,7 @@ int cfs_session_level_roots(struct cfs_session *s, struct cfs_err *err)
 	bool is_level = true;
 
 	if (!s->opt.is_writable || s->secondary || s->beside ||
-	    cfs_devset_is_overlay(s->set) ||
-	    cfs_holder_is_shared(s->holder))
+	    cfs_devset_is_overlay(s->set) || cfs_holder_is_shared(s->holder))
 		return 0;
 	cfs_pool_roots(s->pool, roots);
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
@@ -78,7 +77,8 @@ static int have_to_ourselves(struct cfs_session *s, struct cfs_err *err)
 	int r = cfs_session_may_write(s, err);
 
 	if (r == 0 && (s->remote || s->serve || s->beside_us))
-		r = cfs_err_set(err, -EBUSY, "moving slices needs the pool for "
+		r = cfs_err_set(err, -EBUSY,
+				"moving slices needs the pool for "
 				"this command alone: end the process that "
 				"serves it first");
 	return r < 0 ? r : cfs_pool_move_allowed(s->pool, err);
@@ -238,13 +238,15 @@ static int may_remove(const struct cfs_session *s, uint32_t index,
 	const uint32_t left = others(s, index);
 
 	if (index >= CFS_LABEL_REMOVED_MAX)
-		return cfs_err_set(err, -ERANGE, "only the first %u devices of "
+		return cfs_err_set(err, -ERANGE,
+				   "only the first %u devices of "
 				   "a pool can be taken out",
 				   CFS_LABEL_REMOVED_MAX);
 	if (left == 0)
 		return cfs_err_set(err, -ERANGE, "is the pool's only device");
 	if (is_mirror && left < 2)
-		return cfs_err_set(err, -ERANGE, "a mirror has two devices at "
+		return cfs_err_set(err, -ERANGE,
+				   "a mirror has two devices at "
 				   "least: replace it by another one");
 	return 0;
 }
@@ -293,7 +295,8 @@ static void warn_not_wiped(struct cfs_session *s, uint32_t index,
 {
 	char line[CFS_ERR_BYTES];
 
-	snprintf(line, sizeof(line), "%s: is taken out of the pool, but its "
+	snprintf(line, sizeof(line),
+		 "%s: is taken out of the pool, but its "
 		 "label could not be wiped: %s",
 		 cfs_devset_path(s->set, index), why->msg);
 	if (s->opt.warn)
@@ -348,7 +351,8 @@ int cfs_local_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
 
 	memset(ret, 0, sizeof(*ret));
 	if (r == 0 && others(s, UINT32_MAX) < 2)
-		r = cfs_err_set(err, -EINVAL, "a mirror needs two devices: "
+		r = cfs_err_set(err, -EINVAL,
+				"a mirror needs two devices: "
 				"add one");
 	if (r == 0)
 		r = check_room(s, CFS_POOL_NO_DEVICE, 0, ret, err);
@@ -383,8 +387,10 @@ static int look_at_new(struct cfs_session *s, uint32_t old, const char *path,
 	    !cfs_devset_is_removed(s->set, index))
 		return 0;
 	if (*ret_is_ours && cfs_devset_dev(s->set, index))
-		return cfs_err_set(err, -EINVAL, "%s: is the device that is to "
-				   "be replaced", path);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: is the device that is to "
+				   "be replaced",
+				   path);
 	/* One that missed writes comes back as a new one. */
 	*ret_is_ours = false;
 	r = cfs_probe_device(path, &probe, err);
@@ -414,11 +420,13 @@ static int room_to_replace(struct cfs_session *s, uint32_t old,
 	ret->need_slices += single.need_slices;
 	ret->need_bytes += single.need_bytes;
 	if (ret->need_slices > ret->free_slices)
-		return cfs_err_set(err, -ENOSPC, "%" PRIu64 " bytes must have "
-				   "room on other devices, and %" PRIu64
-				   " are free there", ret->need_bytes,
-				   ret->free_slices *
-				   cfs_devset_label(s->set, 0)->slice_bytes);
+		return cfs_err_set(
+			err, -ENOSPC,
+			"%" PRIu64 " bytes must have "
+			"room on other devices, and %" PRIu64 " are free there",
+			ret->need_bytes,
+			ret->free_slices *
+				cfs_devset_label(s->set, 0)->slice_bytes);
 	return 0;
 }
 

@@ -7,15 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROBE_MS_MAX	1000u
+#define PROBE_MS_MAX 1000u
 
 struct dial {
 	const struct cfs_session_options *opt;
-	unsigned int	timeout_ms;
-	struct cfs_tls	*tls;
-	cfs_dial_fn	say_hello;
-	void		*arg;
-	struct cfs_err	refusal;	/* no waiting cures it; code 0: none */
+	unsigned int timeout_ms;
+	struct cfs_tls *tls;
+	cfs_dial_fn say_hello;
+	void *arg;
+	struct cfs_err refusal; /* no waiting cures it; code 0: none */
 };
 
 /* The files are read when they are first needed: TLS is not loaded before. */
@@ -47,15 +47,16 @@ static bool is_there(const struct cfs_address *address, unsigned int wait_ms)
 		socklen_t bytes = sizeof(int);
 		int error = 0;
 
-		p.fd = socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC |
-			      SOCK_NONBLOCK, 0);
+		p.fd = socket(at->sa_family,
+			      SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (p.fd < 0)
 			continue;
 		is = connect(p.fd, at, to[i].bytes) == 0 ||
 		     (errno == EINPROGRESS &&
 		      poll(&p, 1, (int)CFS_MIN(wait_ms, PROBE_MS_MAX)) == 1 &&
-		      getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error,
-				 &bytes) == 0 && error == 0);
+		      getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &bytes) ==
+			      0 &&
+		      error == 0);
 		close(p.fd);
 	}
 	return is;
@@ -70,9 +71,11 @@ static int no_certificate(const struct cfs_address *address,
 	/* One that is gone refuses nobody: its lease is waited out. */
 	if (!is_there(address, timeout_ms))
 		return cfs_err_set(err, -EBUSY, "%s: nobody answers", text);
-	return cfs_err_set(err, -EPERM, "%s: another host is reached with TLS "
+	return cfs_err_set(err, -EPERM,
+			   "%s: another host is reached with TLS "
 			   "only: give a certificate, its key and a CA "
-			   "(CFS_TLS_CERT, CFS_TLS_KEY, CFS_TLS_CA)", text);
+			   "(CFS_TLS_CERT, CFS_TLS_KEY, CFS_TLS_CA)",
+			   text);
 }
 
 static int try_tcp(struct dial *d, const struct cfs_address *address,
@@ -125,8 +128,8 @@ static int try_kind(struct dial *d, const char *addresses,
 	while ((r = cfs_address_next(&addresses, &address, NULL)) != -ENOENT) {
 		if (r < 0 || address.kind != kind)
 			continue;
-		last = kind == CFS_ADDRESS_UNIX ?
-			try_unix(d, &address, err) : try_tcp(d, &address, err);
+		last = kind == CFS_ADDRESS_UNIX ? try_unix(d, &address, err)
+						: try_tcp(d, &address, err);
 		if (is_final(last))
 			break;
 		if (last == -ENOENT)
@@ -140,8 +143,10 @@ int cfs_dial(const char *addresses, const struct cfs_session_options *opt,
 	     void *arg, struct cfs_err *err)
 {
 	struct dial d = {
-		.opt = opt, .timeout_ms = timeout_ms,
-		.say_hello = say_hello, .arg = arg,
+		.opt = opt,
+		.timeout_ms = timeout_ms,
+		.say_hello = say_hello,
+		.arg = arg,
 	};
 	struct cfs_err own = CFS_ERR_INIT, *why = err ? err : &own;
 	int r, r2;

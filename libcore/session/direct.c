@@ -16,8 +16,11 @@ static struct cfs_leaser *get_leaser(void *arg)
 static int start(struct cfs_direct *d, struct cfs_err *err)
 {
 	const struct cfs_direct_lock_ops ops = {
-		.acquire = direct_acquire, .leaser = get_leaser,
-		.settle = direct_settle, .lost = direct_lost, .arg = d,
+		.acquire = direct_acquire,
+		.leaser = get_leaser,
+		.settle = direct_settle,
+		.lost = direct_lost,
+		.arg = d,
 	};
 	sigset_t all, old;
 	int r = cfs_direct_locks_new(&ops, &d->locks, err);
@@ -133,8 +136,9 @@ int cfs_direct_io_open(struct cfs_session *s, const char *volume,
 	if (r == 0)
 		use = ++d->next_use;
 	pthread_mutex_unlock(&s->users_lock);
-	return r < 0 ? r : direct_volume_open(d, volume, snap, is_writable,
-					      use, wait_ns, ret, err);
+	return r < 0 ? r
+		     : direct_volume_open(d, volume, snap, is_writable, use,
+					  wait_ns, ret, err);
 }
 
 static int close_one(struct cfs_direct *d, struct cfs_err *err)

@@ -18,8 +18,8 @@
  *   owner gone	the connection is made anew, to it or to the next one, as long
  *		as the period runs (direct_where.c); leases are reclaimed and
  *		requests sent again
- *   lost	the container is closed for good: everything after that is -ESTALE,
- *		and what was not synced is lost
+ *   lost	the container is closed for good: everything after that is
+ *-ESTALE, and what was not synced is lost
  *
  * The mark on the devices (device/device.h) is taken before anything is asked
  * for, so that others know when we are gone.
@@ -51,8 +51,8 @@ int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err);
 
 /* For tests and figures; of the one that was made last. */
 struct cfs_direct_stats {
-	uint64_t	sent_bytes, received_bytes;
-	uint64_t	sent_messages, received_messages;
-	uint64_t	reconnects, folds, views, lends;
+	uint64_t sent_bytes, received_bytes;
+	uint64_t sent_messages, received_messages;
+	uint64_t reconnects, folds, views, lends;
 };
 void cfs_direct_stats(struct cfs_direct *d, struct cfs_direct_stats *ret);

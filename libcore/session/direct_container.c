@@ -16,24 +16,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGE_TRIES	4
-#define PIECE_BYTES	(CFS_DIRECT_DATA_MAX / 4096u * 4096u)
+#define STAGE_TRIES 4
+#define PIECE_BYTES (CFS_DIRECT_DATA_MAX / 4096u * 4096u)
 
 int direct_is_lost(struct direct_container *dc, struct cfs_err *err)
 {
 	if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
 		return 0;
-	return cfs_err_set(err, -ESTALE, "the lease is lost, and what was not "
+	return cfs_err_set(err, -ESTALE,
+			   "the lease is lost, and what was not "
 			   "synced with it: open it again");
 }
 
-/* ---- what the container asks of its owner --------------------------------- */
+/* ---- what the container asks of its owner ---------------------------------
+ */
 
 int direct_ask(struct direct_container *dc, uint16_t type, uint64_t value,
 	       struct cfs_buf *reply, struct cfs_err *err)
 {
 	const struct cfs_direct_request q = {
-		.container = dc->id, .client = dc->client, .value = value,
+		.container = dc->id,
+		.client = dc->client,
+		.value = value,
 	};
 	int r = direct_is_lost(dc, err);
 
@@ -49,8 +53,8 @@ static bool is_beyond(const struct cfs_devset *set,
 
 		if (p->flags & CFS_PIECE_USED &&
 		    (p->device_index >= cfs_devset_count(set) ||
-		     p->slice_index >=
-		     cfs_devset_label(set, p->device_index)->slice_count))
+		     p->slice_index >= cfs_devset_label(set, p->device_index)
+					       ->slice_count))
 			return true;
 	}
 	return false;
@@ -93,7 +97,8 @@ static int source_lend_inos(void *ctx, uint32_t count, uint64_t *ret_first,
 	if (r < 0)
 		return r;
 	if (reply.bytes != sizeof(disk))
-		return cfs_err_set(err, -EPROTO, "an answer that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "an answer that makes no "
 				   "sense");
 	memcpy(disk, reply.data, sizeof(disk));
 	*ret_first = le64_get(disk[0]);
@@ -136,8 +141,11 @@ static int stage(struct direct_container *dc, uint64_t seq,
 
 	for (size_t at = 0; at < whole->bytes && r == 0; at += PIECE_BYTES) {
 		const struct cfs_direct_request q = {
-			.container = dc->id, .client = dc->client,
-			.value = seq, .total = whole->bytes, .offset = at,
+			.container = dc->id,
+			.client = dc->client,
+			.value = seq,
+			.total = whole->bytes,
+			.offset = at,
 			.data = whole->data + at,
 			.data_bytes = CFS_MIN(whole->bytes - at,
 					      (size_t)PIECE_BYTES),
@@ -154,7 +162,9 @@ static int send_fold(struct direct_container *dc, uint64_t seq,
 		     struct cfs_err *err)
 {
 	struct cfs_direct_request q = {
-		.container = dc->id, .client = dc->client, .value = seq,
+		.container = dc->id,
+		.client = dc->client,
+		.value = seq,
 	};
 	int r, tries = 0;
 
@@ -166,8 +176,7 @@ static int send_fold(struct direct_container *dc, uint64_t seq,
 	do {
 		r = stage(dc, seq, whole, err);
 		if (r == 0)
-			r = direct_call(dc->d, CFS_DIRECT_FOLD, &q, reply,
-					err);
+			r = direct_call(dc->d, CFS_DIRECT_FOLD, &q, reply, err);
 	} while (r == -ENODATA && ++tries < STAGE_TRIES);
 	return r;
 }
@@ -221,16 +230,18 @@ static int open_container(struct direct_container *dc,
 			  struct cfs_err *err)
 {
 	const struct cfs_client_config client = {
-		.client_id = o->client, .rec = o->rec,
-		.source = &source, .source_ctx = dc,
+		.client_id = o->client,
+		.rec = o->rec,
+		.source = &source,
+		.source_ctx = dc,
 		.is_checked = o->is_checked,
 	};
 	struct cfs_container_config config = {
 		.cache_bytes = UINT64_C(64) << 20,
 		.hooks = &cfs_vols_hooks,
 	};
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	int r = source_view(dc, 0, &view, err);
 
 	if (r == 0)
@@ -246,7 +257,9 @@ static int open_container(struct direct_container *dc,
 	if (r < 0)
 		return r;
 	dc->m = (struct cfs_member){
-		.id = o->container, .container = dc->c, .vols = dc->vols,
+		.id = o->container,
+		.container = dc->c,
+		.vols = dc->vols,
 	};
 	memcpy(dc->m.rec.uuid, o->uuid, sizeof(o->uuid));
 	return 0;
@@ -348,7 +361,8 @@ static void close_container(struct direct_container *dc)
 	/* What it synced and could not fold is taken from its log. */
 	if (!__atomic_load_n(&dc->d->is_lost, __ATOMIC_SEQ_CST)) {
 		const struct cfs_direct_request q = {
-			.container = dc->id, .client = dc->client,
+			.container = dc->id,
+			.client = dc->client,
 		};
 
 		(void)direct_call(dc->d, CFS_DIRECT_CLOSE, &q, NULL, NULL);
@@ -403,8 +417,7 @@ static struct direct_container *use(struct cfs_direct *d, uint64_t id)
 	return dc;
 }
 
-void direct_note_failure(struct direct_container *dc,
-			 const struct cfs_err *why)
+void direct_note_failure(struct direct_container *dc, const struct cfs_err *why)
 {
 	__atomic_store_n(&dc->has_failed, true, __ATOMIC_SEQ_CST);
 	direct_failed(dc->d, why);
@@ -437,7 +450,8 @@ static void note_closed(struct direct_container *dc)
 int direct_give_up(struct direct_container *dc, int r)
 {
 	const struct cfs_direct_request q = {
-		.container = dc->id, .client = dc->client,
+		.container = dc->id,
+		.client = dc->client,
 	};
 
 	if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))

@@ -10,8 +10,8 @@
 
 #include <time.h>
 
-#define VIEW_NS		(5 * CFS_NS_PER_S)	/* a view is not kept longer */
-#define LOANS_IDLE	1u	/* groups: what one writes to is kept */
+#define VIEW_NS    (5 * CFS_NS_PER_S) /* a view is not kept longer */
+#define LOANS_IDLE 1u                 /* groups: what one writes to is kept */
 
 void direct_notice(void *arg, const void *msg, size_t bytes)
 {
@@ -51,8 +51,8 @@ void direct_notice(void *arg, const void *msg, size_t bytes)
 /* What is to be done for a container, taken off it. */
 struct due {
 	struct direct_container *dc;
-	uint64_t	hold_serial;
-	bool		must_return, must_look, is_idle;
+	uint64_t hold_serial;
+	bool must_return, must_look, is_idle;
 };
 
 static bool is_due(struct cfs_direct *d, struct due *ret)
@@ -61,9 +61,10 @@ static bool is_due(struct cfs_direct *d, struct due *ret)
 	struct direct_container *dc;
 
 	for (dc = d->containers; dc; dc = dc->next) {
-		bool must_look =
-			__atomic_load_n(&dc->viewed_ns, __ATOMIC_RELAXED) +
-			VIEW_NS < now;
+		bool must_look = __atomic_load_n(&dc->viewed_ns,
+						 __ATOMIC_RELAXED) +
+					 VIEW_NS <
+				 now;
 
 		if (__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST) ||
 		    (!dc->hold_serial &&
@@ -71,7 +72,10 @@ static bool is_due(struct cfs_direct *d, struct due *ret)
 		      (!dc->must_return && !must_look))))
 			continue;
 		*ret = (struct due){
-			dc, dc->hold_serial, dc->must_return, must_look,
+			dc,
+			dc->hold_serial,
+			dc->must_return,
+			must_look,
 			__atomic_load_n(&dc->is_idle, __ATOMIC_RELAXED),
 		};
 		if (must_look)
@@ -98,7 +102,8 @@ static void do_due(const struct due *due)
 {
 	struct direct_container *dc = due->dc;
 	const struct cfs_direct_request held = {
-		.container = dc->id, .client = dc->client,
+		.container = dc->id,
+		.client = dc->client,
 		.value = due->hold_serial,
 	};
 	struct cfs_err err = CFS_ERR_INIT;

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define TRIES_MAX	8u
+#define TRIES_MAX 8u
 
 /* ---- every call ---------------------------------------------------------- */
 
@@ -50,7 +50,8 @@ int direct_begin(struct direct_fs *d, const struct cfs_tree_want *wants,
 	r = cfs_tree_locks_get(d->locks, wants, count, ret, err);
 	if (r == 0 && !cfs_tree_locks_may_start(d->locks, ret)) {
 		cfs_tree_locks_put(d->locks, ret, false);
-		r = cfs_err_set(err, -ESTALE, "the lease is lost, or ends "
+		r = cfs_err_set(err, -ESTALE,
+				"the lease is lost, or ends "
 				"too soon");
 	}
 	return r;
@@ -70,16 +71,17 @@ int direct_end(struct direct_fs *d, struct cfs_tree_pins *pins, int r,
 }
 
 /* One inode, and @call under its lease. */
-#define UNDER(d, ino_, writes_, call) do {				\
-	const struct cfs_tree_want want_ = { (ino_), (writes_) };	\
-	struct cfs_tree_pins pins_;					\
-	int r_ = direct_begin(d, &want_, 1, &pins_, err);		\
-									\
-	if (r_ < 0)							\
-		return r_;						\
-	DIRECT_RUN(d, r_, call);					\
-	return direct_end(d, &pins_, r_, writes_, err);			\
-} while (0)
+#define UNDER(d, ino_, writes_, call)                                          \
+	do {                                                                   \
+		const struct cfs_tree_want want_ = { (ino_), (writes_) };      \
+		struct cfs_tree_pins pins_;                                    \
+		int r_ = direct_begin(d, &want_, 1, &pins_, err);              \
+                                                                               \
+		if (r_ < 0)                                                    \
+			return r_;                                             \
+		DIRECT_RUN(d, r_, call);                                       \
+		return direct_end(d, &pins_, r_, writes_, err);                \
+	} while (0)
 
 /* ---- what the leases want ------------------------------------------------ */
 
@@ -123,8 +125,8 @@ static int lease_settle(void *arg, struct cfs_err *err)
 {
 	struct cfs_container *c = ((struct direct_fs *)arg)->view.container;
 
-	return cfs_container_is_client(c) ? cfs_container_fold(c, err) :
-					    cfs_container_commit(c, err);
+	return cfs_container_is_client(c) ? cfs_container_fold(c, err)
+					  : cfs_container_commit(c, err);
 }
 
 /* What others left without a name is only space: a failure is left to the
@@ -135,9 +137,9 @@ static void sweep(struct direct_fs *d, struct cfs_err *err)
 
 	if (cfs_fs_is_writable(d->inner) &&
 	    cfs_container_is_writable(d->view.container))
-		DIRECT_RUN(d, r, cfs_fs_reclaim_orphans(d->view.container,
-							d->view.branch, NULL,
-							err));
+		DIRECT_RUN(d, r,
+			   cfs_fs_reclaim_orphans(d->view.container,
+						  d->view.branch, NULL, err));
 }
 
 static uint64_t lease_published(void *arg)
@@ -195,8 +197,7 @@ static int fs_block_count(void *arg, uint64_t ino, uint64_t *ret_count,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_block_count(d->inner, ino, ret_count,
-						err));
+	UNDER(d, ino, false, cfs_fs_block_count(d->inner, ino, ret_count, err));
 }
 
 static int fs_setattr(void *arg, uint64_t ino, const struct cfs_fs_attr *attr,
@@ -213,9 +214,9 @@ static int fs_readdir(void *arg, uint64_t dir_ino, uint64_t cookie,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, dir_ino, false, cfs_fs_readdir(d->inner, dir_ino, cookie,
-						entries, entry_count,
-						ret_count, err));
+	UNDER(d, dir_ino, false,
+	      cfs_fs_readdir(d->inner, dir_ino, cookie, entries, entry_count,
+			     ret_count, err));
 }
 
 static int fs_readlink(void *arg, uint64_t ino, void *buf, size_t buf_bytes,
@@ -223,8 +224,8 @@ static int fs_readlink(void *arg, uint64_t ino, void *buf, size_t buf_bytes,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_readlink(d->inner, ino, buf, buf_bytes,
-					     ret_bytes, err));
+	UNDER(d, ino, false,
+	      cfs_fs_readlink(d->inner, ino, buf, buf_bytes, ret_bytes, err));
 }
 
 static int fs_xattr_get(void *arg, uint64_t ino, const char *name, void *buf,
@@ -233,8 +234,9 @@ static int fs_xattr_get(void *arg, uint64_t ino, const char *name, void *buf,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_xattr_get(d->inner, ino, name, buf,
-					      buf_bytes, ret_bytes, err));
+	UNDER(d, ino, false,
+	      cfs_fs_xattr_get(d->inner, ino, name, buf, buf_bytes, ret_bytes,
+			       err));
 }
 
 static int fs_xattr_list(void *arg, uint64_t ino, char *buf, size_t buf_bytes,
@@ -242,8 +244,8 @@ static int fs_xattr_list(void *arg, uint64_t ino, char *buf, size_t buf_bytes,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_xattr_list(d->inner, ino, buf, buf_bytes,
-					       ret_bytes, err));
+	UNDER(d, ino, false,
+	      cfs_fs_xattr_list(d->inner, ino, buf, buf_bytes, ret_bytes, err));
 }
 
 static int fs_xattr_set(void *arg, uint64_t ino, const char *name,
@@ -252,8 +254,9 @@ static int fs_xattr_set(void *arg, uint64_t ino, const char *name,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, true, cfs_fs_xattr_set(d->inner, ino, name, value,
-					     value_bytes, flags, err));
+	UNDER(d, ino, true,
+	      cfs_fs_xattr_set(d->inner, ino, name, value, value_bytes, flags,
+			       err));
 }
 
 static int fs_xattr_remove(void *arg, uint64_t ino, const char *name,
@@ -269,8 +272,9 @@ static int fs_read(void *arg, uint64_t ino, uint64_t offset_bytes, void *buf,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_read(d->inner, ino, offset_bytes, buf,
-					 length_bytes, ret_bytes, err));
+	UNDER(d, ino, false,
+	      cfs_fs_read(d->inner, ino, offset_bytes, buf, length_bytes,
+			  ret_bytes, err));
 }
 
 static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
@@ -281,8 +285,9 @@ static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
 
 	if (ret_bytes)
 		*ret_bytes = 0;
-	UNDER(d, ino, true, cfs_fs_write(d->inner, ino, offset_bytes, buf,
-					 length_bytes, ret_bytes, err));
+	UNDER(d, ino, true,
+	      cfs_fs_write(d->inner, ino, offset_bytes, buf, length_bytes,
+			   ret_bytes, err));
 }
 
 static int fs_truncate(void *arg, uint64_t ino, uint64_t size_bytes,
@@ -298,8 +303,9 @@ static int fs_punch_hole(void *arg, uint64_t ino, uint64_t offset_bytes,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, true, cfs_fs_punch_hole(d->inner, ino, offset_bytes,
-					      length_bytes, err));
+	UNDER(d, ino, true,
+	      cfs_fs_punch_hole(d->inner, ino, offset_bytes, length_bytes,
+				err));
 }
 
 static int fs_zero_range(void *arg, uint64_t ino, uint64_t offset_bytes,
@@ -308,8 +314,9 @@ static int fs_zero_range(void *arg, uint64_t ino, uint64_t offset_bytes,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, true, cfs_fs_zero_range(d->inner, ino, offset_bytes,
-					      length_bytes, keep_size, err));
+	UNDER(d, ino, true,
+	      cfs_fs_zero_range(d->inner, ino, offset_bytes, length_bytes,
+				keep_size, err));
 }
 
 static int fs_seek(void *arg, uint64_t ino, uint64_t offset_bytes, bool data,
@@ -317,8 +324,9 @@ static int fs_seek(void *arg, uint64_t ino, uint64_t offset_bytes, bool data,
 {
 	struct direct_fs *d = arg;
 
-	UNDER(d, ino, false, cfs_fs_seek(d->inner, ino, offset_bytes, data,
-					 ret_offset_bytes, err));
+	UNDER(d, ino, false,
+	      cfs_fs_seek(d->inner, ino, offset_bytes, data, ret_offset_bytes,
+			  err));
 }
 
 /* ---- names --------------------------------------------------------------- */
@@ -342,10 +350,11 @@ static int fs_lookup(void *arg, uint64_t dir_ino, const void *name,
 			return r;
 		ino = 0;
 		has_none = pins.has_gate;
-		inode = pins.is_whole || has_none || wants[1].ino ?
-			ret_inode : NULL;
-		DIRECT_RUN(d, r, cfs_fs_lookup(d->inner, dir_ino, name,
-					       name_bytes, &ino, inode, err));
+		inode = pins.is_whole || has_none || wants[1].ino ? ret_inode
+								  : NULL;
+		DIRECT_RUN(d, r,
+			   cfs_fs_lookup(d->inner, dir_ino, name, name_bytes,
+					 &ino, inode, err));
 		r = direct_end(d, &pins, r, false, err);
 		if (r < 0)
 			return r;
@@ -437,9 +446,13 @@ static int make_locks(struct direct_fs *d,
 
 	d->upper = config->ops;
 	own.ops = (struct cfs_tree_lock_ops){
-		.acquire = lease_acquire, .settle = lease_settle,
-		.fresh = lease_fresh, .lost = lease_lost,
-		.will_wait = lease_will_wait, .leaves = lease_leaves, .arg = d,
+		.acquire = lease_acquire,
+		.settle = lease_settle,
+		.fresh = lease_fresh,
+		.lost = lease_lost,
+		.will_wait = lease_will_wait,
+		.leaves = lease_leaves,
+		.arg = d,
 	};
 	if (cfs_container_is_client(d->view.container))
 		own.ops.published = lease_published;
@@ -475,8 +488,8 @@ int cfs_direct_fs_open(struct cfs_fs *inner, const struct cfs_view *view,
 
 struct counting {
 	struct cfs_tree_locks *locks;
-	bool		has_one;
-	struct cfs_err	*err;
+	bool has_one;
+	struct cfs_err *err;
 };
 
 static int count_open(void *arg, uint64_t ino, uint32_t count)

@@ -9,10 +9,10 @@
 
 /* What a name stands for, in the order in which calls look. */
 struct named {
-	uint64_t	dir_ino;
-	const void	*name;
-	size_t		name_bytes;
-	uint64_t	ino;		/* 0: nothing */
+	uint64_t dir_ino;
+	const void *name;
+	size_t name_bytes;
+	uint64_t ino; /* 0: nothing */
 	struct cfs_inode inode;
 };
 
@@ -24,8 +24,9 @@ static int look(struct direct_fs *d, struct named *n, struct cfs_err *err)
 	int r;
 
 	err = &own;
-	DIRECT_RUN(d, r, cfs_fs_lookup(d->inner, n->dir_ino, n->name,
-				       n->name_bytes, &ino, &n->inode, err));
+	DIRECT_RUN(d, r,
+		   cfs_fs_lookup(d->inner, n->dir_ino, n->name, n->name_bytes,
+				 &ino, &n->inode, err));
 	n->ino = r < 0 ? 0 : ino;
 	if (r != -EIO && r != -EUCLEAN && r != -EAGAIN && r != -ENOMEM &&
 	    r != -EROFS && r != -ESTALE)
@@ -51,8 +52,7 @@ static bool has_want(const struct cfs_tree_want *wants, size_t count,
 static int hold_named(struct direct_fs *d, const struct cfs_tree_want *base,
 		      size_t base_count, struct named *names, size_t count,
 		      bool (*moves)(const struct named *names, void *arg),
-		      void *arg, struct cfs_tree_pins *ret,
-		      struct cfs_err *err)
+		      void *arg, struct cfs_tree_pins *ret, struct cfs_err *err)
 {
 	struct cfs_tree_want wants[CFS_TREE_WANTS_MAX];
 	size_t n = base_count;
@@ -66,14 +66,14 @@ static int hold_named(struct direct_fs *d, const struct cfs_tree_want *base,
 		for (size_t i = 0; r == 0 && i < count; i++)
 			r = look(d, &names[i], err);
 		if (r < 0)
-			return ret->has_all ?
-			       direct_end(d, ret, r, false, err) : r;
-		has_all = !d->locks || ret->is_whole ||
-			  !moves || !moves(names, arg) ||
+			return ret->has_all ? direct_end(d, ret, r, false, err)
+					    : r;
+		has_all = !d->locks || ret->is_whole || !moves ||
+			  !moves(names, arg) ||
 			  has_want(wants, n, CFS_TREE_LOCK_RENAME);
 		for (size_t i = 0; i < count && !ret->is_whole; i++)
-			has_all &= !d->locks || has_want(wants, n,
-							 names[i].ino);
+			has_all &= !d->locks ||
+				   has_want(wants, n, names[i].ino);
 		if (has_all)
 			return 0;
 		(void)direct_end(d, ret, 0, false, NULL);
@@ -83,7 +83,8 @@ static int hold_named(struct direct_fs *d, const struct cfs_tree_want *base,
 							     true };
 		if (moves && moves(names, arg))
 			wants[n++] = (struct cfs_tree_want){
-				CFS_TREE_LOCK_RENAME, true };
+				CFS_TREE_LOCK_RENAME, true
+			};
 	}
 }
 
@@ -91,9 +92,9 @@ static int hold_named(struct direct_fs *d, const struct cfs_tree_want *base,
 
 /* An inode that loses a name, and what the others' opens have to do with it. */
 struct losing {
-	uint64_t	ino;
-	struct cfs_held	*held;		/* nobody opens it meanwhile */
-	bool		is_kept;	/* others have it open */
+	uint64_t ino;
+	struct cfs_held *held; /* nobody opens it meanwhile */
+	bool is_kept;          /* others have it open */
 };
 
 /* If its last name goes, who has it open?  It is counted as open then. */
@@ -127,7 +128,9 @@ int direct_remove(void *arg, uint64_t dir_ino, const void *name,
 {
 	const struct cfs_tree_want want = { dir_ino, true };
 	struct named n = {
-		.dir_ino = dir_ino, .name = name, .name_bytes = name_bytes,
+		.dir_ino = dir_ino,
+		.name = name,
+		.name_bytes = name_bytes,
 	};
 	struct direct_fs *d = arg;
 	struct cfs_tree_pins pins;
@@ -138,11 +141,11 @@ int direct_remove(void *arg, uint64_t dir_ino, const void *name,
 		return r;
 	r = lose_begin(d, &pins, &n, &losing, err);
 	if (r == 0)
-		DIRECT_RUN(d, r, is_rmdir ?
-			   cfs_fs_rmdir(d->inner, dir_ino, name, name_bytes,
-					err) :
-			   cfs_fs_unlink(d->inner, dir_ino, name, name_bytes,
-					 err));
+		DIRECT_RUN(d, r,
+			   is_rmdir ? cfs_fs_rmdir(d->inner, dir_ino, name,
+						   name_bytes, err)
+				    : cfs_fs_unlink(d->inner, dir_ino, name,
+						    name_bytes, err));
 	lose_end(d, &losing);
 	return direct_end(d, &pins, r, true, err);
 }
@@ -167,12 +170,15 @@ int direct_rename(void *arg, uint64_t old_dir_ino, const void *old_name,
 		  struct cfs_err *err)
 {
 	const struct cfs_tree_want wants[2] = {
-		{ old_dir_ino, true }, { new_dir_ino, true },
+		{ old_dir_ino, true },
+		{ new_dir_ino, true },
 	};
 	struct named names[2] = {
-		{ .dir_ino = old_dir_ino, .name = old_name,
+		{ .dir_ino = old_dir_ino,
+		  .name = old_name,
 		  .name_bytes = old_name_bytes },
-		{ .dir_ino = new_dir_ino, .name = new_name,
+		{ .dir_ino = new_dir_ino,
+		  .name = new_name,
 		  .name_bytes = new_name_bytes },
 	};
 	struct direct_fs *d = arg;
@@ -187,10 +193,10 @@ int direct_rename(void *arg, uint64_t old_dir_ino, const void *old_name,
 	    names[0].ino != names[1].ino)
 		r = lose_begin(d, &pins, &names[1], &losing, err);
 	if (r == 0)
-		DIRECT_RUN(d, r, cfs_fs_rename(d->inner, old_dir_ino, old_name,
-					       old_name_bytes, new_dir_ino,
-					       new_name, new_name_bytes,
-					       flags, err));
+		DIRECT_RUN(d, r,
+			   cfs_fs_rename(d->inner, old_dir_ino, old_name,
+					 old_name_bytes, new_dir_ino, new_name,
+					 new_name_bytes, flags, err));
 	lose_end(d, &losing);
 	return direct_end(d, &pins, r, true, err);
 }
@@ -210,9 +216,9 @@ int direct_create_with(void *arg, uint64_t dir_ino, const void *name,
 
 	if (r < 0)
 		return r;
-	DIRECT_RUN(d, r, cfs_fs_create_with(d->inner, dir_ino, name,
-					    name_bytes, spec, &ino, ret_inode,
-					    err));
+	DIRECT_RUN(d, r,
+		   cfs_fs_create_with(d->inner, dir_ino, name, name_bytes, spec,
+				      &ino, ret_inode, err));
 	if (r == 0 && d->locks)
 		cfs_tree_locks_made(d->locks, &pins, ino);
 	r = direct_end(d, &pins, r, true, err);
@@ -225,7 +231,8 @@ int direct_link(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 		size_t name_bytes, struct cfs_err *err)
 {
 	const struct cfs_tree_want wants[2] = {
-		{ dir_ino, true }, { ino, true },
+		{ dir_ino, true },
+		{ ino, true },
 	};
 	struct direct_fs *d = arg;
 	struct cfs_tree_pins pins;
@@ -233,8 +240,8 @@ int direct_link(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 
 	if (r < 0)
 		return r;
-	DIRECT_RUN(d, r, cfs_fs_link(d->inner, ino, dir_ino, name, name_bytes,
-				     err));
+	DIRECT_RUN(d, r,
+		   cfs_fs_link(d->inner, ino, dir_ino, name, name_bytes, err));
 	return direct_end(d, &pins, r, true, err);
 }
 
@@ -251,8 +258,8 @@ int direct_create_nameless(void *arg, uint64_t dir_ino,
 
 	if (r < 0)
 		return r;
-	DIRECT_RUN(d, r, cfs_fs_create_nameless(d->inner, dir_ino, spec, &ino,
-						err));
+	DIRECT_RUN(d, r,
+		   cfs_fs_create_nameless(d->inner, dir_ino, spec, &ino, err));
 	if (r == 0 && d->locks) {
 		cfs_tree_locks_made(d->locks, &pins, ino);
 		r = cfs_tree_locks_opened(d->locks, ino, err);
@@ -269,10 +276,13 @@ int direct_name(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 		size_t name_bytes, struct cfs_err *err)
 {
 	const struct cfs_tree_want wants[2] = {
-		{ dir_ino, true }, { ino, true },
+		{ dir_ino, true },
+		{ ino, true },
 	};
 	struct named old = {
-		.dir_ino = dir_ino, .name = name, .name_bytes = name_bytes,
+		.dir_ino = dir_ino,
+		.name = name,
+		.name_bytes = name_bytes,
 	};
 	struct direct_fs *d = arg;
 	struct cfs_tree_pins pins;
@@ -283,8 +293,9 @@ int direct_name(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 		return r;
 	r = lose_begin(d, &pins, &old, &losing, err);
 	if (r == 0)
-		DIRECT_RUN(d, r, cfs_fs_name(d->inner, ino, dir_ino, name,
-					     name_bytes, err));
+		DIRECT_RUN(d, r,
+			   cfs_fs_name(d->inner, ino, dir_ino, name, name_bytes,
+				       err));
 	lose_end(d, &losing);
 	return direct_end(d, &pins, r, true, err);
 }

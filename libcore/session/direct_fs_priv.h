@@ -11,15 +11,15 @@
 #include <pthread.h>
 
 struct direct_fs {
-	struct cfs_fs	*inner;
-	struct cfs_view	view;
+	struct cfs_fs *inner;
+	struct cfs_view view;
 	/* NULL: a snapshot, or nobody can ask for leases yet; atomic.  The gate
 	 * is held by calls that began without. */
 	struct cfs_tree_locks *locks;
 	pthread_rwlock_t gate;
-	struct cfs_tree_lock_ops upper;	/* of whoever opened it */
+	struct cfs_tree_lock_ops upper; /* of whoever opened it */
 	pthread_rwlock_t watch_lock;
-	struct cfs_io_watch watch;	/* changes NULL: nobody watches */
+	struct cfs_io_watch watch; /* changes NULL: nobody watches */
 };
 
 /* An operation met an old view: true: once more. */
@@ -27,13 +27,14 @@ bool direct_again(struct direct_fs *d, unsigned int *tries, int *r,
 		  struct cfs_err *err);
 
 /* One call of the tree itself, as often as the view is too old for it. */
-#define DIRECT_RUN(d, r, call) do {					\
-	unsigned int tries_ = 0;					\
-									\
-	do								\
-		(r) = (call);						\
-	while (direct_again(d, &tries_, &(r), err));			\
-} while (0)
+#define DIRECT_RUN(d, r, call)                                                 \
+	do {                                                                   \
+		unsigned int tries_ = 0;                                       \
+                                                                               \
+		do                                                             \
+			(r) = (call);                                          \
+		while (direct_again(d, &tries_, &(r), err));                   \
+	} while (0)
 
 /* True: there are no leases, and none are taken until direct_ungate. */
 bool direct_gate(struct direct_fs *d);

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WRITE_BYTES_MAX	(UINT64_C(4) << 20)	/* in one operation */
-#define AGAIN_MAX	8
+#define WRITE_BYTES_MAX (UINT64_C(4) << 20) /* in one operation */
+#define AGAIN_MAX       8
 
 static struct direct_volume *of(struct cfs_io_volume *v)
 {
@@ -27,16 +27,15 @@ static struct direct_volume *of(struct cfs_io_volume *v)
 /* What is done to [offset, offset + n); the container is not locked. */
 struct access {
 	struct direct_volume *v;
-	uint64_t	offset;
-	uint64_t	left;
-	bool		writes;
-	int		(*fn)(struct access *a, uint64_t n,
-			      struct cfs_err *err);
-	uint8_t		*buf;
-	const uint8_t	*from;
-	size_t		good;		/* of a read */
-	bool		is_data;	/* of a seek, or an extent */
-	uint64_t	found;
+	uint64_t offset;
+	uint64_t left;
+	bool writes;
+	int (*fn)(struct access *a, uint64_t n, struct cfs_err *err);
+	uint8_t *buf;
+	const uint8_t *from;
+	size_t good;  /* of a read */
+	bool is_data; /* of a seek, or an extent */
+	uint64_t found;
 };
 
 /* The view may be too old for what is found there: a new one, then. */
@@ -95,9 +94,8 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 	pthread_mutex_unlock(&v->forwarded_lock);
 	if (r < 0)
 		return r;
-	return a->from ? io->ops->write(io, a->offset, a->from, (size_t)n,
-					err) :
-			 io->ops->discard(io, a->offset, n, err);
+	return a->from ? io->ops->write(io, a->offset, a->from, (size_t)n, err)
+		       : io->ops->discard(io, a->offset, n, err);
 }
 
 /* The next piece; a->offset and a->left move on. */
@@ -107,22 +105,26 @@ static int next_piece(struct access *a, struct cfs_err *err)
 	struct cfs_direct *d = v->d;
 	const struct cfs_conn_wait wait = {
 		.timeout_ns = cfs_session_patience(d->s),
-		.stop = d->s->opt.stop, .arg = d->s->opt.arg,
+		.stop = d->s->opt.stop,
+		.arg = d->s->opt.arg,
 	};
 	const struct cfs_direct_want want = {
 		.wait = &wait,
-		.container = v->dc->id, .volume = v->id, .ino = v->ino,
-		.offset_bytes = a->offset, .writes = a->writes,
+		.container = v->dc->id,
+		.volume = v->id,
+		.ino = v->ino,
+		.offset_bytes = a->offset,
+		.writes = a->writes,
 		.lender = d->lender.lease_id ? &d->lender : NULL,
 	};
-	uint64_t n = a->writes && a->from ?
-		     CFS_MIN(a->left, WRITE_BYTES_MAX) : a->left;
+	uint64_t n = a->writes && a->from ? CFS_MIN(a->left, WRITE_BYTES_MAX)
+					  : a->left;
 	struct cfs_direct_lock *lock = NULL;
 	uint64_t end = UINT64_MAX, grant = 0;
 	int r = direct_is_lost(v->dc, err);
 
 	if (r == 0 && v->stamp) {
-		r = do_piece(a, n, err);	/* a snapshot never changes */
+		r = do_piece(a, n, err); /* a snapshot never changes */
 	} else if (r == 0) {
 		r = cfs_direct_lock_get(d->locks, &want, &lock, &end, &grant,
 					err);
@@ -179,13 +181,12 @@ static int check_range(struct direct_volume *v, uint64_t offset_bytes,
 {
 	if (v->tree)
 		return cfs_err_set(err, -EINVAL, "not a LUN");
-	if (!cfs_range_fits(offset_bytes, length_bytes,
-			    io_size_bytes(&v->v)) &&
+	if (!cfs_range_fits(offset_bytes, length_bytes, io_size_bytes(&v->v)) &&
 	    !cfs_range_fits(offset_bytes, length_bytes, fresh_size(v)))
-		return cfs_err_set(err, -EINVAL, "offset %" PRIu64
-				   " and length %" PRIu64
-				   " lie outside the LUN", offset_bytes,
-				   length_bytes);
+		return cfs_err_set(err, -EINVAL,
+				   "offset %" PRIu64 " and length %" PRIu64
+				   " lie outside the LUN",
+				   offset_bytes, length_bytes);
 	return 0;
 }
 
@@ -205,8 +206,11 @@ static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 		   struct cfs_err *err)
 {
 	struct access a = {
-		.v = of(io), .offset = offset_bytes, .left = length_bytes,
-		.fn = read_piece, .buf = buf,
+		.v = of(io),
+		.offset = offset_bytes,
+		.left = length_bytes,
+		.fn = read_piece,
+		.buf = buf,
 	};
 	int r = check_range(of(io), offset_bytes, length_bytes, err);
 
@@ -229,8 +233,8 @@ static int write_piece(struct access *a, uint64_t n, struct cfs_err *err)
 
 	if (r < 0)
 		return r;
-	r = cfs_data_write(v->dc->c, v->view.branch, v->ino, a->offset,
-			   a->from, (size_t)n, err);
+	r = cfs_data_write(v->dc->c, v->view.branch, v->ino, a->offset, a->from,
+			   (size_t)n, err);
 	if (r < 0)
 		cfs_op_abort(v->dc->c);
 	else
@@ -240,16 +244,20 @@ static int write_piece(struct access *a, uint64_t n, struct cfs_err *err)
 
 static int may_write(struct direct_volume *v, struct cfs_err *err)
 {
-	return v->is_writable ? 0 :
-	       cfs_err_set(err, -EROFS, "opened to read only");
+	return v->is_writable ? 0
+			      : cfs_err_set(err, -EROFS, "opened to read only");
 }
 
 static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
 		    const void *buf, size_t length_bytes, struct cfs_err *err)
 {
 	struct access a = {
-		.v = of(io), .offset = offset_bytes, .left = length_bytes,
-		.writes = true, .fn = write_piece, .from = buf,
+		.v = of(io),
+		.offset = offset_bytes,
+		.left = length_bytes,
+		.writes = true,
+		.fn = write_piece,
+		.from = buf,
 	};
 	int r = check_range(of(io), offset_bytes, length_bytes, err);
 
@@ -265,15 +273,14 @@ static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
 static int punch_piece(struct access *a, uint64_t n, struct cfs_err *err)
 {
 	struct direct_volume *v = a->v;
-	const bool has_parts = (a->offset | (a->offset + n)) %
-			       CFS_BLOCK_BYTES != 0;
-	int r = cfs_op_begin(v->dc->c, has_parts ? CFS_OP_ZEROING :
-			     CFS_OP_FREEING, err);
+	const bool has_parts =
+		(a->offset | (a->offset + n)) % CFS_BLOCK_BYTES != 0;
+	int r = cfs_op_begin(v->dc->c,
+			     has_parts ? CFS_OP_ZEROING : CFS_OP_FREEING, err);
 
 	if (r < 0)
 		return r;
-	r = cfs_data_punch(v->dc->c, v->view.branch, v->ino, a->offset, n,
-			   err);
+	r = cfs_data_punch(v->dc->c, v->view.branch, v->ino, a->offset, n, err);
 	if (r < 0)
 		cfs_op_abort(v->dc->c);
 	else
@@ -285,8 +292,11 @@ static int io_discard(struct cfs_io_volume *io, uint64_t offset_bytes,
 		      uint64_t length_bytes, struct cfs_err *err)
 {
 	struct access a = {
-		.v = of(io), .offset = offset_bytes, .left = length_bytes,
-		.writes = true, .fn = punch_piece,
+		.v = of(io),
+		.offset = offset_bytes,
+		.left = length_bytes,
+		.writes = true,
+		.fn = punch_piece,
 	};
 	int r = check_range(of(io), offset_bytes, length_bytes, err);
 
@@ -302,8 +312,7 @@ static int seek_piece(struct access *a, uint64_t n, struct cfs_err *err)
 	int r;
 
 	cfs_container_lock(v->dc->c);
-	r = cfs_data_seek(&v->view, v->ino, a->offset, a->is_data, &found,
-			  err);
+	r = cfs_data_seek(&v->view, v->ino, a->offset, a->is_data, &found, err);
 	cfs_container_unlock(v->dc->c);
 	/* What is behind the piece is another lease's to tell. */
 	if (r == 0 && found < a->offset + n)
@@ -316,9 +325,12 @@ static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 {
 	const uint64_t end = io_size_bytes(io);
 	struct access a = {
-		.v = of(io), .offset = offset_bytes,
+		.v = of(io),
+		.offset = offset_bytes,
 		.left = end > offset_bytes ? end - offset_bytes : 0,
-		.fn = seek_piece, .is_data = data, .found = UINT64_MAX,
+		.fn = seek_piece,
+		.is_data = data,
+		.found = UINT64_MAX,
 	};
 	int r = check_range(of(io), offset_bytes, 0, err);
 
@@ -350,7 +362,9 @@ static int io_extent(struct cfs_io_volume *io, uint64_t offset_bytes,
 		     uint64_t *ret_length_bytes, struct cfs_err *err)
 {
 	struct access a = {
-		.v = of(io), .offset = offset_bytes, .left = length_bytes,
+		.v = of(io),
+		.offset = offset_bytes,
+		.left = length_bytes,
 		.fn = extent_piece,
 	};
 	int r = check_range(of(io), offset_bytes, length_bytes, err);
@@ -479,8 +493,9 @@ static int ask_open(struct cfs_direct *d, struct direct_volume *v,
 	struct cfs_direct_request q = {
 		.use = v->use,
 		.value = wait_ns / CFS_NS_PER_MS,
-		.flags = v->is_writable ? CFS_DIRECT_WRITES :
-			 d->s->opt.is_writable ? 0 : CFS_DIRECT_READS_ONLY,
+		.flags = v->is_writable          ? CFS_DIRECT_WRITES
+			 : d->s->opt.is_writable ? 0
+						 : CFS_DIRECT_READS_ONLY,
 	};
 	int r = direct_identity(d, &who);
 
@@ -493,8 +508,9 @@ static int ask_open(struct cfs_direct *d, struct direct_volume *v,
 	q.data_bytes = who.bytes;
 	if (r == 0)
 		r = direct_call(d, CFS_DIRECT_OPEN, &q, &reply, err);
-	return r < 0 ? r : cfs_direct_opened_unpack(reply.data, reply.bytes,
-						    ret, err);
+	return r < 0 ? r
+		     : cfs_direct_opened_unpack(reply.data, reply.bytes, ret,
+						err);
 }
 
 static int open_steps(struct cfs_direct *d, struct direct_volume *v,
@@ -515,7 +531,8 @@ static int open_steps(struct cfs_direct *d, struct direct_volume *v,
 		r = direct_look(v->dc, UINT64_MAX, err);
 	if (r == 0)
 		v->view = (struct cfs_view){
-			v->dc->c, o.branch,
+			v->dc->c,
+			o.branch,
 			o.stamp ? o.stamp : CFS_STAMP_HEAD,
 		};
 	if (r == 0 && o.kind == CFS_VOLUME_TREE)

@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MS	2000u
-#define RETRY_NS	(20 * CFS_NS_PER_MS)
-#define BUSY_NS		(5 * CFS_NS_PER_MS)
+#define ANSWER_MS 2000u
+#define RETRY_NS  (20 * CFS_NS_PER_MS)
+#define BUSY_NS   (5 * CFS_NS_PER_MS)
 
 /* ---- devices and mark ---------------------------------------------------- */
 
@@ -114,8 +114,8 @@ int direct_identity(struct cfs_direct *d, struct cfs_buf *buf)
 	cfs_wire_put_init(&put, body, sizeof(body));
 	cfs_msg_hello_pack(&d->hello, &put);
 	cfs_msg_renew_pack(&under, &put);
-	return put.is_full ? -EMSGSIZE :
-	       cfs_buf_append(buf, put.data, put.bytes);
+	return put.is_full ? -EMSGSIZE
+			   : cfs_buf_append(buf, put.data, put.bytes);
 }
 
 static void on_gone(void *arg, const struct cfs_err *why)
@@ -152,12 +152,16 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 	struct cfs_direct *d = arg;
 	struct cfs_lease_client_config config = { .hello = d->hello };
 	const struct cfs_leaser_hooks hooks = {
-		.recall = on_recall, .lost = on_lost,
-		.notice = direct_notice, .gone = on_gone, .arg = d,
+		.recall = on_recall,
+		.lost = on_lost,
+		.notice = direct_notice,
+		.gone = on_gone,
+		.arg = d,
 	};
 	const struct cfs_conn_wait wait = {
 		.timeout_ns = ANSWER_MS * CFS_NS_PER_MS,
-		.stop = d->s->opt.stop, .arg = d->s->opt.arg,
+		.stop = d->s->opt.stop,
+		.arg = d->s->opt.arg,
 	};
 
 	return cfs_leaser_connect(link, &config, &hooks, &wait, &d->leaser,
@@ -173,7 +177,8 @@ static int welcomed(struct cfs_direct *d, struct cfs_err *err)
 	d->lease_client = w->client_id;
 	cfs_leaser_unlock(d->leaser);
 	if (is_in_grace)
-		return cfs_err_set(err, -ENOTSUP, "the clients of a former "
+		return cfs_err_set(err, -ENOTSUP,
+				   "the clients of a former "
 				   "manager may still come back");
 	return mark_set(d, 0, err);
 }
@@ -203,7 +208,8 @@ int direct_connect(struct cfs_direct *d, struct cfs_err *err)
 	if (r < 0)
 		return r;
 	if (!is_fit(d, is_here(d, &seat)))
-		return cfs_err_set(err, -ENOTSUP, "a device that cannot be "
+		return cfs_err_set(err, -ENOTSUP,
+				   "a device that cannot be "
 				   "used by many");
 	memcpy(d->pool_uuid, cfs_devset_label(d->set, 0)->pool_uuid, 16);
 	r = parse_lender(d, err);
@@ -248,8 +254,7 @@ void direct_lost(void *arg, uint64_t container)
 	pthread_mutex_lock(&d->mutex);
 	for (dc = d->containers; dc; dc = dc->next)
 		if (!container || dc->id == container)
-			__atomic_store_n(&dc->is_lost, true,
-					 __ATOMIC_SEQ_CST);
+			__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->mutex);
 }
@@ -268,9 +273,10 @@ static bool is_alive(struct cfs_direct *d)
 	return is && !__atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST);
 }
 
-/* ---- silence --------------------------------------------------------------- */
+/* ---- silence ---------------------------------------------------------------
+ */
 
-#define SILENT_NS	(500 * CFS_NS_PER_MS)	/* then we look who has it */
+#define SILENT_NS (500 * CFS_NS_PER_MS) /* then we look who has it */
 
 /*
  * One that stands still keeps its connections: others tell when another one has
@@ -278,9 +284,9 @@ static bool is_alive(struct cfs_direct *d)
  */
 struct silence {
 	struct cfs_direct *d;
-	const struct cfs_conn_wait *of;	/* whose wait it is; may be NULL */
-	uint64_t	look_ns;
-	bool		is_over;
+	const struct cfs_conn_wait *of; /* whose wait it is; may be NULL */
+	uint64_t look_ns;
+	bool is_over;
 };
 
 static bool silence_ends(void *arg)
@@ -302,7 +308,8 @@ static struct cfs_conn_wait silence_wait(struct silence *s)
 	s->look_ns = cfs_clock_elapsed_ns(cfs_clock_system()) + SILENT_NS;
 	return (struct cfs_conn_wait){
 		.timeout_ns = s->of ? s->of->timeout_ns : 0,
-		.stop = silence_ends, .arg = s,
+		.stop = silence_ends,
+		.arg = s,
 	};
 }
 
@@ -313,8 +320,9 @@ static int take_part(void *arg, const uint8_t *body, size_t bytes,
 {
 	struct cfs_buf *reply = arg;
 
-	return cfs_buf_append(reply, body, bytes) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(reply, body, bytes) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* Over the connection as it is; the link is held. */
@@ -354,7 +362,8 @@ int direct_call(struct cfs_direct *d, uint16_t type,
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
 	/* Only that may wait for others, for as long as they like. */
 	const struct cfs_conn_wait opening = {
-		.stop = d->s->opt.stop, .arg = d->s->opt.arg,
+		.stop = d->s->opt.stop,
+		.arg = d->s->opt.arg,
 	};
 	struct cfs_clock *clock = cfs_clock_system();
 	int r = cfs_direct_request_pack(q, &body);
@@ -363,27 +372,27 @@ int direct_call(struct cfs_direct *d, uint16_t type,
 		return cfs_err_errno(err, r, "request");
 	for (;;) {
 		pthread_rwlock_rdlock(&d->link);
-		r = d->is_down ? -ECONNRESET :
-		    call_once(d, type, &body,
-			      type == CFS_DIRECT_OPEN ? &opening : NULL, reply,
-			      err);
+		r = d->is_down ? -ECONNRESET
+			       : call_once(d, type, &body,
+					   type == CFS_DIRECT_OPEN ? &opening
+								   : NULL,
+					   reply, err);
 		pthread_rwlock_unlock(&d->link);
 		/* It has no next one yet. */
 		if (r == -ESHUTDOWN)
-			cfs_clock_sleep_until(clock,
-					      cfs_clock_elapsed_ns(clock) +
-					      RETRY_NS);
+			cfs_clock_sleep_until(
+				clock, cfs_clock_elapsed_ns(clock) + RETRY_NS);
 		if (is_of_link(r)) {
 			r = direct_mend(d, err);
 			if (r == 0)
 				continue;
 		} else if (r == -EAGAIN) {
 			if (!is_alive(d))
-				return cfs_err_set(err, -ESTALE, "the lease "
+				return cfs_err_set(err, -ESTALE,
+						   "the lease "
 						   "is lost");
-			cfs_clock_sleep_until(clock,
-					      cfs_clock_elapsed_ns(clock) +
-					      BUSY_NS);
+			cfs_clock_sleep_until(
+				clock, cfs_clock_elapsed_ns(clock) + BUSY_NS);
 			continue;
 		}
 		return r;
@@ -402,11 +411,13 @@ int direct_acquire(void *arg, const struct cfs_lease_request *req,
 		const struct cfs_conn_wait own = silence_wait(&silence);
 
 		pthread_rwlock_rdlock(&d->link);
-		r = d->is_down ? -ECONNRESET :
-		    cfs_leaser_acquire(d->leaser, req, &own, ret, err);
+		r = d->is_down ? -ECONNRESET
+			       : cfs_leaser_acquire(d->leaser, req, &own, ret,
+						    err);
 		pthread_rwlock_unlock(&d->link);
 		if (!silence.is_over && r == -ETIMEDOUT)
-			return cfs_err_set(err, r, "leased by somebody else, "
+			return cfs_err_set(err, r,
+					   "leased by somebody else, "
 					   "who has not given it back in time");
 		if (!silence.is_over && !is_of_link(r))
 			return r;
@@ -420,7 +431,7 @@ int direct_acquire(void *arg, const struct cfs_lease_request *req,
 
 struct open_list {
 	struct cfs_direct_request *items;
-	size_t		count, room;
+	size_t count, room;
 };
 
 static int say_again(void *arg, struct cfs_link *link, struct cfs_err *err)
@@ -452,8 +463,10 @@ static int list_open(struct cfs_direct *d, struct open_list *list)
 	pthread_mutex_lock(&d->mutex);
 	for (struct direct_volume *v = d->volumes; v && r == 0; v = v->next) {
 		const struct cfs_direct_request q = {
-			.use = v->use, .container = v->dc->id,
-			.client = v->dc->client, .volume_id = v->id,
+			.use = v->use,
+			.container = v->dc->id,
+			.client = v->dc->client,
+			.volume_id = v->id,
 			.stamp = v->stamp,
 			.flags = CFS_DIRECT_AGAIN |
 				 (v->is_writable ? CFS_DIRECT_WRITES : 0),
@@ -521,7 +534,8 @@ int direct_mend(struct cfs_direct *d, struct cfs_err *err)
 	while (d->is_down) {
 		if (!is_alive(d)) {
 			direct_lost(d, 0);
-			r = cfs_err_set(err, -ESTALE, "the manager of the pool "
+			r = cfs_err_set(err, -ESTALE,
+					"the manager of the pool "
 					"is gone, and with it the lease");
 			break;
 		}
@@ -529,9 +543,8 @@ int direct_mend(struct cfs_direct *d, struct cfs_err *err)
 			d->is_down = false;
 			d->stats.reconnects++;
 		} else {
-			cfs_clock_sleep_until(clock,
-					      cfs_clock_elapsed_ns(clock) +
-					      RETRY_NS);
+			cfs_clock_sleep_until(
+				clock, cfs_clock_elapsed_ns(clock) + RETRY_NS);
 		}
 	}
 	pthread_rwlock_unlock(&d->link);

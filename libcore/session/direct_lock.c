@@ -10,45 +10,45 @@
 #include <string.h>
 #include <time.h>
 
-#define CONTENDED_NS	(10 * CFS_NS_PER_S)
-#define LOOK_NS		(100 * CFS_NS_PER_MS)
-#define LOCKS_MAX	1024u	/* kept though nobody uses them */
+#define CONTENDED_NS (10 * CFS_NS_PER_S)
+#define LOOK_NS      (100 * CFS_NS_PER_MS)
+#define LOCKS_MAX    1024u /* kept though nobody uses them */
 /* How long a read or write may take that is begun just before the end. */
-#define ACCESS_NS	(100 * CFS_NS_PER_MS)
+#define ACCESS_NS    (100 * CFS_NS_PER_MS)
 
 struct cfs_direct_lock {
 	struct cfs_direct_lock *next;
-	uint64_t	container, volume, ino;
-	uint64_t	first, end;
-	uint32_t	mode;
-	struct cfs_held	*held;
-	unsigned int	users;
-	uint64_t	grant;
-	bool		is_pending;	/* being asked for, or settled */
-	bool		is_settling;
-	bool		is_wanted;	/* back, or by ourselves in another mode */
-	bool		is_lost;
-	bool		is_kept;	/* could not be settled */
-	bool		is_dirty;
+	uint64_t container, volume, ino;
+	uint64_t first, end;
+	uint32_t mode;
+	struct cfs_held *held;
+	unsigned int users;
+	uint64_t grant;
+	bool is_pending; /* being asked for, or settled */
+	bool is_settling;
+	bool is_wanted; /* back, or by ourselves in another mode */
+	bool is_lost;
+	bool is_kept; /* could not be settled */
+	bool is_dirty;
 };
 
 /* A LUN that others use too. */
 struct contended {
 	struct contended *next;
-	uint64_t	container, volume, ino;
-	uint64_t	until_ns;
+	uint64_t container, volume, ino;
+	uint64_t until_ns;
 };
 
 struct cfs_direct_locks {
 	struct cfs_direct_lock_ops ops;
-	pthread_mutex_t	mutex;
-	pthread_cond_t	changed;
-	pthread_t	thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	pthread_t thread;
 	struct cfs_direct_lock *first, *last_hit;
 	struct contended *contended;
-	size_t		count;
-	uint64_t	grants;
-	bool		is_ending;
+	size_t count;
+	uint64_t grants;
+	bool is_ending;
 };
 
 static uint64_t now_ns(void)
@@ -92,7 +92,7 @@ static void note_contended(struct cfs_direct_locks *l, uint64_t container,
 	if (!c) {
 		c = calloc(1, sizeof(*c));
 		if (!c)
-			return;		/* it will be asked for whole again */
+			return; /* it will be asked for whole again */
 		c->container = container;
 		c->volume = volume;
 		c->ino = ino;
@@ -190,7 +190,7 @@ static void give_back(struct cfs_direct_locks *l, struct cfs_direct_lock *lock)
 	if (must_settle)
 		r = l->ops.settle(l->ops.arg, lock->container);
 	pthread_mutex_lock(&l->mutex);
-	while (lock->users)	/* who looks whether it is held still */
+	while (lock->users) /* who looks whether it is held still */
 		pthread_cond_wait(&l->changed, &l->mutex);
 	lock->is_settling = false;
 	pthread_mutex_unlock(&l->mutex);
@@ -235,8 +235,7 @@ void cfs_direct_locks_recall(void *locks, struct cfs_held *held,
 
 	(void)mode;
 	pthread_mutex_lock(&l->mutex);
-	note_contended(l, resource->container, resource->volume,
-		       resource->ino);
+	note_contended(l, resource->container, resource->volume, resource->ino);
 	if (lock)
 		lock->is_wanted = true;
 	pthread_cond_broadcast(&l->changed);
@@ -429,11 +428,10 @@ bool cfs_direct_lock_holds(struct cfs_direct_lock *lock)
 	return cfs_leaser_still_holds(lock->held);
 }
 
-static void put_locked(struct cfs_direct_locks *l,
-		       struct cfs_direct_lock *lock)
+static void put_locked(struct cfs_direct_locks *l, struct cfs_direct_lock *lock)
 {
-	if (--lock->users == 0 && (lock->is_wanted || lock->is_lost ||
-				   lock->is_settling))
+	if (--lock->users == 0 &&
+	    (lock->is_wanted || lock->is_lost || lock->is_settling))
 		pthread_cond_broadcast(&l->changed);
 }
 

@@ -8,8 +8,8 @@
  * way, aligned pieces of CFS_DIRECT_PIECE_BYTES for some seconds.  A lock that
  * is wanted back takes no new users; when the last one has left, what was
  * written under it is settled (made visible to others), and only then does it
- * go.  If that fails it is not given back: its owner takes it when our period is
- * over, and finds in our log what was synced.
+ * go.  If that fails it is not given back: its owner takes it when our period
+ * is over, and finds in our log what was synced.
  *
  * Locks: the leaser's, then ours; never the reverse.
  *
@@ -19,7 +19,7 @@
 
 #include "lease/conn_lease.h"
 
-#define CFS_DIRECT_PIECE_BYTES	(UINT64_C(64) << 20)
+#define CFS_DIRECT_PIECE_BYTES (UINT64_C(64) << 20)
 
 struct cfs_direct_locks;
 struct cfs_direct_lock;
@@ -27,8 +27,8 @@ struct cfs_direct_lock;
 struct cfs_direct_lock_ops {
 	/* As cfs_leaser_acquire; may wait for a connection, too. */
 	int (*acquire)(void *arg, const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err);
+		       const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		       struct cfs_err *err);
 	/* NULL: there is none at present.  Any lock may be held. */
 	struct cfs_leaser *(*leaser)(void *arg);
 	/* In a thread of the table.  Negative: it cannot be given back. */
@@ -58,12 +58,12 @@ void cfs_direct_locks_recall(void *locks, struct cfs_held *held,
 void cfs_direct_locks_lost(void *locks, struct cfs_held *held);
 
 struct cfs_direct_want {
-	uint64_t	container, volume, ino;
-	uint64_t	offset_bytes;
-	bool		writes;
+	uint64_t container, volume, ino;
+	uint64_t offset_bytes;
+	bool writes;
 	/* $CFS_LEASE; may be NULL. */
 	const struct cfs_lease_name *lender;
-	const struct cfs_conn_wait *wait;	/* may be NULL */
+	const struct cfs_conn_wait *wait; /* may be NULL */
 };
 
 /*

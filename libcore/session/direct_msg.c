@@ -68,7 +68,8 @@ int cfs_direct_request_unpack(const void *body, size_t bytes,
 	q.data = cfs_wire_get_blob(&get, CFS_DIRECT_DATA_MAX, &q.data_bytes);
 	if (get.is_bad || !is_name(q.volume, sizeof(q.volume)) ||
 	    !is_name(q.snap, sizeof(q.snap)))
-		return cfs_err_set(err, -EPROTO, "a request that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "a request that makes no "
 				   "sense");
 	*ret = q;
 	return 0;
@@ -98,8 +99,7 @@ int cfs_direct_opened_pack(const struct cfs_direct_opened *o,
 }
 
 int cfs_direct_opened_unpack(const void *body, size_t bytes,
-			     struct cfs_direct_opened *ret,
-			     struct cfs_err *err)
+			     struct cfs_direct_opened *ret, struct cfs_err *err)
 {
 	struct cfs_direct_opened o = { .container = 0 };
 	struct cfs_wire_get get;
@@ -120,7 +120,8 @@ int cfs_direct_opened_unpack(const void *body, size_t bytes,
 	rec = cfs_wire_get_blob(&get, CFS_DIRECT_BODY_BYTES, &rec_bytes);
 	if (get.is_bad || o.container == 0 || o.client == 0 ||
 	    cfs_client_rec_unpack(rec, rec_bytes, &o.rec, NULL) < 0)
-		return cfs_err_set(err, -EPROTO, "an answer that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "an answer that makes no "
 				   "sense");
 	*ret = o;
 	return 0;

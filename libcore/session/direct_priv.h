@@ -14,46 +14,46 @@
 struct direct_container {
 	struct direct_container *next;
 	struct cfs_direct *d;
-	uint64_t	id, client;
-	unsigned int	users;		/* open volumes, and jobs */
-	struct cfs_vols	*vols;
+	uint64_t id, client;
+	unsigned int users; /* open volumes, and jobs */
+	struct cfs_vols *vols;
 	struct cfs_container *c;
-	struct cfs_member m;		/* for calls that want one */
-	bool		is_lost;	/* atomic */
-	bool		has_failed;	/* a fold or a sync did; atomic */
-	pthread_mutex_t	view_lock;
-	uint64_t	seen_grant;	/* its view is of behind that */
-	bool		is_closed;	/* with d->mutex: its log was taken */
+	struct cfs_member m; /* for calls that want one */
+	bool is_lost;        /* atomic */
+	bool has_failed;     /* a fold or a sync did; atomic */
+	pthread_mutex_t view_lock;
+	uint64_t seen_grant; /* its view is of behind that */
+	bool is_closed;      /* with d->mutex: its log was taken */
 	/* With d->mutex: what the manager asks for. */
-	uint64_t	hold_serial;	/* 0: nothing */
-	bool		must_return;
-	uint64_t	viewed_ns;	/* when it had a new view */
-	bool		is_idle;	/* nothing was written since; atomic */
+	uint64_t hold_serial; /* 0: nothing */
+	bool must_return;
+	uint64_t viewed_ns; /* when it had a new view */
+	bool is_idle;       /* nothing was written since; atomic */
 };
 
 struct direct_volume {
-	struct cfs_io_volume v;		/* first: see io_ops.h */
-	struct direct_volume *next;	/* of d->volumes */
+	struct cfs_io_volume v;     /* first: see io_ops.h */
+	struct direct_volume *next; /* of d->volumes */
 	struct cfs_direct *d;
 	struct direct_container *dc;
-	uint64_t	use;
-	uint64_t	id, ino, stamp;
-	uint64_t	size_bytes;	/* atomic */
-	struct cfs_view	view;
-	struct direct_tree *tree;	/* NULL: a LUN */
-	bool		is_writable;
+	uint64_t use;
+	uint64_t id, ino, stamp;
+	uint64_t size_bytes; /* atomic */
+	struct cfs_view view;
+	struct direct_tree *tree; /* NULL: a LUN */
+	bool is_writable;
 	/* Where nothing is left to be lent: through the manager, which finds
 	 * the last blocks.  Opened when it is needed. */
-	pthread_mutex_t	forwarded_lock;
+	pthread_mutex_t forwarded_lock;
 	struct cfs_io_volume *forwarded;
-	char		*name;
+	char *name;
 };
 
 /* Who is asked. */
 struct direct_place {
-	char		address[CFS_SEAT_ADDRESS_BYTES];
-	uint32_t	seat_epoch;	/* of the manager, then */
-	bool		is_manager;	/* or who owns the container */
+	char address[CFS_SEAT_ADDRESS_BYTES];
+	uint32_t seat_epoch; /* of the manager, then */
+	bool is_manager;     /* or who owns the container */
 };
 
 /* A connection to where it has gone, for what is forwarded. */
@@ -64,44 +64,44 @@ struct direct_remote {
 
 /* Of one container of a session: it may get another owner. */
 struct cfs_direct {
-	struct cfs_direct *next;	/* of the session */
-	char		*name;		/* of the container, when it was
-					 * opened first */
-	uint64_t	container;	/* 0: not known yet; atomic */
+	struct cfs_direct *next; /* of the session */
+	char *name;              /* of the container, when it was
+				  * opened first */
+	uint64_t container;      /* 0: not known yet; atomic */
 	struct cfs_session *s;
 	struct cfs_devset *set;
-	uint8_t		pool_uuid[16];
+	uint8_t pool_uuid[16];
 	struct cfs_msg_hello hello;
-	struct cfs_lease_name lender;	/* lease_id 0: none */
+	struct cfs_lease_name lender; /* lease_id 0: none */
 	struct cfs_leaser *leaser;
-	uint64_t	lease_client;
+	uint64_t lease_client;
 	struct cfs_direct_locks *locks;
 
-	pthread_mutex_t	devices_lock;	/* while the set follows the pool */
-	pthread_rwlock_t link;		/* read: a call is under way */
-	bool		is_down;	/* with the link written */
-	struct direct_place place;	/* of its other end */
-	bool		is_lost;	/* atomic */
-	bool		keeps_leases;	/* to the end of the period; atomic */
+	pthread_mutex_t devices_lock; /* while the set follows the pool */
+	pthread_rwlock_t link;        /* read: a call is under way */
+	bool is_down;                 /* with the link written */
+	struct direct_place place;    /* of its other end */
+	bool is_lost;                 /* atomic */
+	bool keeps_leases;            /* to the end of the period; atomic */
 
-	pthread_mutex_t	mutex;		/* of what follows */
-	pthread_cond_t	changed;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t changed;
 	struct direct_container *containers;
 	/* A hold that came for the one that is being opened. */
-	uint64_t	early_container, early_serial;
+	uint64_t early_container, early_serial;
 	struct direct_volume *volumes;
-	pthread_t	thread;
-	bool		has_thread, is_ending, is_gone;
-	int		failed;		/* the first failure, for the close */
-	struct cfs_err	why;
-	uint64_t	next_use;
+	pthread_t thread;
+	bool has_thread, is_ending, is_gone;
+	int failed; /* the first failure, for the close */
+	struct cfs_err why;
+	uint64_t next_use;
 	struct direct_remote *remotes;
 
 	/* Of trees; behind the leaser's lock. */
-	pthread_mutex_t	trees_lock;
-	pthread_cond_t	trees_changed;
+	pthread_mutex_t trees_lock;
+	pthread_cond_t trees_changed;
 	struct direct_tree *trees;
-	struct cfs_direct_stats stats;	/* atomic counters */
+	struct cfs_direct_stats stats; /* atomic counters */
 };
 
 /* ---- direct_io.c --------------------------------------------------------- */

@@ -8,24 +8,24 @@
 
 #include <stdlib.h>
 
-#define AGAIN_MAX	8
+#define AGAIN_MAX 8
 
 struct direct_tree {
 	struct direct_tree *next;
 	struct cfs_direct *d;
 	struct direct_container *dc;
-	uint64_t	volume;
-	struct cfs_fs	*fs;
-	struct cfs_tree_locks *locks;	/* NULL: of a snapshot */
-	unsigned int	users;
-	bool		is_closing;
+	uint64_t volume;
+	struct cfs_fs *fs;
+	struct cfs_tree_locks *locks; /* NULL: of a snapshot */
+	unsigned int users;
+	bool is_closing;
 };
 
 /* ---- leases -------------------------------------------------------------- */
 
 static int tree_acquire(void *arg, const struct cfs_lease_request *req,
-			const struct cfs_conn_wait *wait,
-			struct cfs_held **ret, struct cfs_err *err)
+			const struct cfs_conn_wait *wait, struct cfs_held **ret,
+			struct cfs_err *err)
 {
 	struct direct_tree *t = arg;
 	int r = direct_is_lost(t->dc, err);
@@ -45,7 +45,8 @@ static int tree_settle(void *arg, struct cfs_err *err)
 {
 	struct direct_tree *t = arg;
 	const struct cfs_direct_request q = {
-		.container = t->dc->id, .client = t->dc->client,
+		.container = t->dc->id,
+		.client = t->dc->client,
 	};
 
 	int r;
@@ -74,8 +75,7 @@ static struct direct_tree *find(struct cfs_direct *d,
 
 bool direct_tree_recall(struct cfs_direct *d, struct cfs_held *held,
 			uint64_t grant_id,
-			const struct cfs_lock_resource *resource,
-			uint32_t mode)
+			const struct cfs_lock_resource *resource, uint32_t mode)
 {
 	struct direct_tree *t;
 
@@ -167,14 +167,17 @@ static int open_outer(struct direct_volume *v, struct direct_tree *t,
 		      struct cfs_err *err)
 {
 	const struct cfs_tree_locks_config config = {
-		.container = v->dc->id, .volume = v->id,
+		.container = v->dc->id,
+		.volume = v->id,
 		.writes = v->is_writable,
 		.lender = v->d->lender,
 		.wait = { .timeout_ns = cfs_session_patience(v->d->s),
 			  .stop = v->d->s->opt.stop,
 			  .arg = v->d->s->opt.arg },
-		.ops = { .acquire = tree_acquire, .settle = tree_settle,
-			 .lost = tree_lost, .arg = t },
+		.ops = { .acquire = tree_acquire,
+			 .settle = tree_settle,
+			 .lost = tree_lost,
+			 .arg = t },
 	};
 	struct cfs_fs *inner = NULL;
 	int r = open_inner(v, &inner, err);

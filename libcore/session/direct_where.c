@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MS	2000u
+#define ANSWER_MS 2000u
 
 static bool is_ours(const struct cfs_direct *d,
 		    const struct cfs_delegate_entry *e)
@@ -75,8 +75,8 @@ static void set_place(struct direct_place *p, const char *address,
 		      uint32_t seat_epoch, bool is_manager)
 {
 	memset(p, 0, sizeof(*p));
-	memcpy(p->address, address, CFS_MIN(strlen(address),
-					    sizeof(p->address) - 1));
+	memcpy(p->address, address,
+	       CFS_MIN(strlen(address), sizeof(p->address) - 1));
 	p->seat_epoch = seat_epoch;
 	p->is_manager = is_manager;
 }
@@ -111,7 +111,7 @@ int direct_place_find(struct cfs_direct *d, struct direct_place *ret,
 	if (r == 0)
 		set_place(ret, e.address, seat.epoch, false);
 	else if (!d->place.is_manager)
-		*ret = d->place;	/* it goes on without a manager */
+		*ret = d->place; /* it goes on without a manager */
 	else
 		return r;
 	return 0;

@@ -82,9 +82,11 @@ int cfs_here_resize_device(struct cfs_session *s, const char *device,
 /* These are done by whoever has the pool to itself, or not at all. */
 static int refuse_to_move(struct cfs_session *s, struct cfs_err *err)
 {
-	return s->remote ? cfs_err_set(err, -EBUSY, "another process serves "
+	return s->remote ? cfs_err_set(err, -EBUSY,
+				       "another process serves "
 				       "the pool, and slices are moved only "
-				       "when none does: end it first") : 0;
+				       "when none does: end it first")
+			 : 0;
 }
 
 int cfs_session_evacuate(struct cfs_session *s, const char *device,
@@ -109,8 +111,9 @@ int cfs_session_replace_device(struct cfs_session *s, const char *old,
 {
 	int r = refuse_to_move(s, err);
 
-	return r < 0 ? r : cfs_local_replace_device(s, old, path, is_forced,
-						    ret, err);
+	return r < 0 ? r
+		     : cfs_local_replace_device(s, old, path, is_forced, ret,
+						err);
 }
 
 int cfs_session_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
@@ -163,7 +166,7 @@ int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,
 	struct cfs_clock *clock = cfs_clock_system();
 	uint64_t now_ns = cfs_clock_elapsed_ns(clock);
 	const uint64_t end_ns = cfs_deadline_add(now_ns, s->opt.wait_seconds *
-							 CFS_NS_PER_S);
+								 CFS_NS_PER_S);
 	int r;
 
 	if (!s->remote)
@@ -178,8 +181,9 @@ int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,
 		if (r != -EAGAIN || now_ns >= end_ns)
 			break;
 		cfs_clock_sleep_until(clock, now_ns + PAUSE_NS);
-		r = s->opt.stop && s->opt.stop(s->opt.arg) ?
-		    cfs_err_set(err, -EINTR, "stopped") : 0;
+		r = s->opt.stop && s->opt.stop(s->opt.arg)
+			    ? cfs_err_set(err, -EINTR, "stopped")
+			    : 0;
 	}
 	return r;
 }
@@ -259,8 +263,7 @@ int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_take(s, &s->opt, names, count, note,
-					   err);
+		return cfs_local_snap_take(s, &s->opt, names, count, note, err);
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_take(s->remote, names, count, note, err);

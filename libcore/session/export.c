@@ -37,22 +37,23 @@ int cfs_export_path(struct cfs_fs *fs, uint64_t ino, int dir_fd,
 	return r;
 }
 
-/* ------------------------------------------------------- remove, of the host */
+/* ------------------------------------------------------- remove, of the host
+ */
 
 /*
  * Depth first with the names on a stack, so that neither descriptors nor the
  * program's stack bound the depth.
  */
 struct host_remove {
-	struct transfer_stack	stack;
-	struct cfs_buf		path;
+	struct transfer_stack stack;
+	struct cfs_buf path;
 };
 
-static int remove_open(void *arg, uint64_t parent, const char *name,
-		       bool makes, uint64_t *ret, struct cfs_err *err)
+static int remove_open(void *arg, uint64_t parent, const char *name, bool makes,
+		       uint64_t *ret, struct cfs_err *err)
 {
-	int fd = openat((int)parent, name, O_RDONLY | O_DIRECTORY |
-			O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat((int)parent, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	(void)arg;
 	(void)makes;
@@ -69,8 +70,7 @@ static void remove_close(void *arg, uint64_t handle)
 }
 
 /* Unlink all in @fd that is no directory; @ret_sub: the name of one that is. */
-static int remove_files(int fd, char ret_sub[NAME_MAX + 1],
-			struct cfs_err *err)
+static int remove_files(int fd, char ret_sub[NAME_MAX + 1], struct cfs_err *err)
 {
 	int r = 0, copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -127,7 +127,8 @@ static int remove_step(struct host_remove *h, bool *ret_is_done,
 int cfs_export_remove(int dir_fd, const char *name, struct cfs_err *err)
 {
 	struct host_remove h = {
-		.stack = { .open = remove_open, .close = remove_close,
+		.stack = { .open = remove_open,
+			   .close = remove_close,
 			   .root = (uint64_t)dir_fd },
 	};
 	bool is_done = false;

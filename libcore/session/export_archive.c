@@ -17,17 +17,17 @@
 #include <sys/stat.h>
 
 /* Zeroes that cost no memory: a mapping that is never written. */
-#define ZERO_BYTES	(UINT64_C(1) << 30)
+#define ZERO_BYTES       (UINT64_C(1) << 30)
 #define ZERO_PIECE_BYTES (UINT64_C(1) << 20)
 /* Of one file; what is behind the last one is taken for data. */
-#define EXTENTS_MAX	(1u << 20)
-#define OUTPUT_BYTES	(64 * 1024)
-#define LONE_INO_FIRST	(UINT64_C(1) << 30)
+#define EXTENTS_MAX      (1u << 20)
+#define OUTPUT_BYTES     (64 * 1024)
+#define LONE_INO_FIRST   (UINT64_C(1) << 30)
 
 struct format {
-	const char	*name;
-	int		code;
-	bool		has_links, has_holes, has_acls;
+	const char *name;
+	int code;
+	bool has_links, has_holes, has_acls;
 };
 
 static const struct format formats[] = {
@@ -38,30 +38,30 @@ static const struct format formats[] = {
 };
 
 struct filter {
-	const char	*name;
-	int		code;
+	const char *name;
+	int code;
 };
 
 static const struct filter filters[] = {
-	{ "gz", ARCHIVE_FILTER_GZIP }, { "bz2", ARCHIVE_FILTER_BZIP2 },
-	{ "xz", ARCHIVE_FILTER_XZ }, { "zst", ARCHIVE_FILTER_ZSTD },
-	{ "lz4", ARCHIVE_FILTER_LZ4 }, { "lz", ARCHIVE_FILTER_LZIP },
+	{ "gz", ARCHIVE_FILTER_GZIP },   { "bz2", ARCHIVE_FILTER_BZIP2 },
+	{ "xz", ARCHIVE_FILTER_XZ },     { "zst", ARCHIVE_FILTER_ZSTD },
+	{ "lz4", ARCHIVE_FILTER_LZ4 },   { "lz", ARCHIVE_FILTER_LZIP },
 	{ "lzma", ARCHIVE_FILTER_LZMA },
 };
 
 struct output {
-	struct archive		*a;
-	struct archive_entry	*ae;
-	const struct format	*format;
-	uint64_t		entry_count;	/* numbers inodes for cpio */
-	uint8_t			*zero;		/* ZERO_BYTES */
-	const char		*last;		/* the whole path of one file */
-	const char		*name;		/* of the entry at work */
+	struct archive *a;
+	struct archive_entry *ae;
+	const struct format *format;
+	uint64_t entry_count; /* numbers inodes for cpio */
+	uint8_t *zero;        /* ZERO_BYTES */
+	const char *last;     /* the whole path of one file */
+	const char *name;     /* of the entry at work */
 	int (*write)(void *arg, const void *bytes, size_t length_bytes,
 		     struct cfs_err *err);
-	void			*write_arg;
-	struct cfs_err		*err;		/* of write */
-	int			code;
+	void *write_arg;
+	struct cfs_err *err; /* of write */
+	int code;
 };
 
 static int find_format(const char *text, const struct format **ret_format,
@@ -84,11 +84,13 @@ static int find_format(const char *text, const struct format **ret_format,
 		}
 		return cfs_err_set(err, -EINVAL,
 				   "%s: unknown filter: gz, bz2, xz, zst, lz4, "
-				   "lz or lzma", text);
+				   "lz or lzma",
+				   text);
 	}
 	return cfs_err_set(err, -EINVAL,
 			   "%s: unknown format: tar, cpio, zip or 7z, and a "
-			   "filter as in tar.zst", text);
+			   "filter as in tar.zst",
+			   text);
 }
 
 int cfs_export_check_format(const char *format, struct cfs_err *err)
@@ -193,9 +195,10 @@ static int fill_entry(struct output *o, const struct transfer_entry *e,
 	archive_entry_set_gid(o->ae, e->gid);
 	archive_entry_set_nlink(o->ae, e->nlink);
 	/* For cpio: few bits, and the same for all names of a file. */
-	archive_entry_set_ino(o->ae, (int64_t)(
-			e->link_number ? e->link_number : ++o->entry_count +
-							  LONE_INO_FIRST));
+	archive_entry_set_ino(
+		o->ae,
+		(int64_t)(e->link_number ? e->link_number
+					 : ++o->entry_count + LONE_INO_FIRST));
 	archive_entry_set_dev(o->ae, 0);
 	archive_entry_set_rdevmajor(o->ae, (dev_t)(e->rdev >> 32));
 	archive_entry_set_rdevminor(o->ae, (dev_t)(uint32_t)e->rdev);
@@ -205,8 +208,8 @@ static int fill_entry(struct output *o, const struct transfer_entry *e,
 				rest_of(e->atime_ns));
 	archive_entry_set_ctime(o->ae, seconds_of(e->ctime_ns),
 				rest_of(e->ctime_ns));
-	archive_entry_set_size(o->ae, S_ISREG(e->mode) ?
-				      (int64_t)e->size_bytes : 0);
+	archive_entry_set_size(o->ae,
+			       S_ISREG(e->mode) ? (int64_t)e->size_bytes : 0);
 	r = set_xattrs(o, e, err);
 	if (r == 0 && S_ISLNK(e->mode)) {
 		char target[CFS_SYMLINK_BYTES_MAX + 1];
@@ -334,7 +337,7 @@ static int write_data(struct output *o, const void *buf, uint64_t bytes,
 		if (n < 0 || o->code < 0)
 			return output_error(o, (int)n, err);
 		if (n == 0)
-			return 0;	/* more than the header promised */
+			return 0; /* more than the header promised */
 		p += n;
 		bytes -= (uint64_t)n;
 	}
@@ -450,8 +453,8 @@ static int output_open(struct output *o, int filter, struct cfs_err *err)
 				   archive_error_string(o->a));
 	/* The one form that both GNU tar and libarchive read. */
 	if (o->format->has_acls)
-		(void)archive_write_set_format_option(o->a, NULL,
-						      "xattrheader", "SCHILY");
+		(void)archive_write_set_format_option(o->a, NULL, "xattrheader",
+						      "SCHILY");
 	/* A pipe gets what there is, not whole tape records. */
 	(void)archive_write_set_bytes_in_last_block(o->a, 1);
 	(void)archive_write_set_bytes_per_block(o->a, OUTPUT_BYTES);
@@ -479,7 +482,9 @@ int cfs_export_archive(struct cfs_fs *fs, uint64_t ino, const char *name,
 {
 	struct cfs_err write_err = CFS_ERR_INIT;
 	struct output o = {
-		.write = write, .write_arg = write_arg, .err = &write_err,
+		.write = write,
+		.write_arg = write_arg,
+		.err = &write_err,
 		.last = name,
 	};
 	struct transfer_locale locale;
@@ -495,7 +500,8 @@ int cfs_export_archive(struct cfs_fs *fs, uint64_t ino, const char *name,
 	transfer_locale_enter(&locale);
 	transfer_init(&t, opt, ret,
 		      o.format->has_links ? &archive_sink
-					  : &archive_sink_without_links, &o);
+					  : &archive_sink_without_links,
+		      &o);
 	r = output_open(&o, filter, err);
 	if (r == 0)
 		r = transfer_walk_tree(&t, fs, ino, "", err);

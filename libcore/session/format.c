@@ -25,13 +25,13 @@
 
 struct format {
 	const struct cfs_format_options *opt;
-	struct cfs_dev	**devices;
-	bool		*is_new;	/* there was nothing of that name */
-	bool		*was_made;	/* by us: removed again on failure */
+	struct cfs_dev **devices;
+	bool *is_new;   /* there was nothing of that name */
+	bool *was_made; /* by us: removed again on failure */
 	struct cfs_label *labels;
-	uint64_t	slice_bytes;
-	uint64_t	slices_offset_bytes;
-	bool		is_handed_over;	/* the devices, to a set */
+	uint64_t slice_bytes;
+	uint64_t slices_offset_bytes;
+	bool is_handed_over; /* the devices, to a set */
 };
 
 static void format_done(struct format *f)
@@ -79,9 +79,11 @@ static int judge_devices(struct format *f, struct cfs_err *err)
 			r = cfs_device_judge(path, &probe, opt->is_forced,
 					     opt->size_bytes != 0, lost, err);
 		if (r == -ENOENT)
-			return cfs_err_set(err, r, "%s: no such file or "
+			return cfs_err_set(err, r,
+					   "%s: no such file or "
 					   "device: give --size to make a "
-					   "file", path);
+					   "file",
+					   path);
 		if (r < 0)
 			return r;
 		f->is_new[i] = !probe.exists;
@@ -123,8 +125,7 @@ static int open_devices(struct format *f, struct cfs_err *err)
 		if (opt->size_bytes && !opt->is_dry_run &&
 		    cfs_dev_kind(f->devices[i]) == CFS_DEV_FILE &&
 		    cfs_dev_size_bytes(f->devices[i]) < opt->size_bytes)
-			r = cfs_dev_resize(f->devices[i], opt->size_bytes,
-					   err);
+			r = cfs_dev_resize(f->devices[i], opt->size_bytes, err);
 		if (r < 0)
 			return r;
 	}
@@ -148,15 +149,16 @@ static int choose_geometry(struct format *f, struct cfs_err *err)
 
 	for (size_t i = 0; i < opt->device_count; i++) {
 		if (size_of(f, i) < CFS_DEVICE_BYTES_MIN)
-			return cfs_err_set(err, -EINVAL, "%s: too small: a "
+			return cfs_err_set(err, -EINVAL,
+					   "%s: too small: a "
 					   "device has 64 MiB at least",
 					   opt->devices[i]);
 		total += size_of(f, i);
 	}
-	f->slice_bytes = opt->slice_bytes ? opt->slice_bytes :
-					    cfs_slice_bytes_default(total);
-	f->slices_offset_bytes = opt->is_shared ? CFS_SLICES_OFFSET_SHARED :
-						  CFS_SLICES_OFFSET_LOCAL;
+	f->slice_bytes = opt->slice_bytes ? opt->slice_bytes
+					  : cfs_slice_bytes_default(total);
+	f->slices_offset_bytes = opt->is_shared ? CFS_SLICES_OFFSET_SHARED
+						: CFS_SLICES_OFFSET_LOCAL;
 	return cfs_slice_geometry_init(f->slice_bytes, &geo, err);
 }
 
@@ -176,22 +178,23 @@ static int make_labels(struct format *f, struct cfs_err *err)
 		l->size_bytes = size_of(f, i);
 		l->slice_bytes = f->slice_bytes;
 		l->slices_offset_bytes = f->slices_offset_bytes;
-		l->slice_count = cfs_device_slice_count(l->size_bytes,
-						l->slices_offset_bytes,
-						l->slice_bytes);
+		l->slice_count = cfs_device_slice_count(
+			l->size_bytes, l->slices_offset_bytes, l->slice_bytes);
 		if (r == 0 && l->slice_count < 8)
-			r = cfs_err_set(err, -EINVAL, "%s: too small for "
+			r = cfs_err_set(err, -EINVAL,
+					"%s: too small for "
 					"slices of that size",
 					opt->devices[i]);
 		l->created_ns = cfs_clock_realtime_ns(cfs_clock_system());
 		l->flags = (opt->is_mirror ? CFS_POOL_FLAG_MIRROR : 0) |
 			   (opt->is_shared ? CFS_POOL_FLAG_SHARED : 0);
-		l->seat_count = opt->is_shared ? CFS_SEAT_COUNT_SHARED :
-						 CFS_SEAT_COUNT_LOCAL;
+		l->seat_count = opt->is_shared ? CFS_SEAT_COUNT_SHARED
+					       : CFS_SEAT_COUNT_LOCAL;
 		l->device_index = (uint32_t)i;
 		l->device_count = (uint32_t)opt->device_count;
-		l->vote_count = opt->is_shared ?
-			CFS_MIN(l->device_count, CFS_VOTES_MAX) : 0;
+		l->vote_count = opt->is_shared ? CFS_MIN(l->device_count,
+							 CFS_VOTES_MAX)
+					       : 0;
 	}
 	return r;
 }
@@ -256,7 +259,7 @@ static int write_back(const struct format *f, struct cfs_devset *set,
 
 	for (uint32_t i = 0; i < f->opt->device_count; i++)
 		*ret_bytes += cfs_dev_overlay_written_bytes(
-						cfs_devset_dev(set, i));
+			cfs_devset_dev(set, i));
 
 	for (uint32_t i = 0; r == 0 && i < f->opt->device_count; i++)
 		r = cfs_dev_overlay_write_back(cfs_devset_dev(set, i), 0,
@@ -284,8 +287,8 @@ static void fill_result(const struct format *f, struct cfs_format_result *ret)
 	for (size_t i = 0; i < f->opt->device_count; i++)
 		ret->slice_count += f->labels[i].slice_count;
 	(void)cfs_slice_geometry_init(f->slice_bytes, &geo, NULL);
-	ret->capacity_bytes = (ret->slice_count / pieces - 2) *
-			      geo.data_count * CFS_BLOCK_BYTES;
+	ret->capacity_bytes = (ret->slice_count / pieces - 2) * geo.data_count *
+			      CFS_BLOCK_BYTES;
 }
 
 /* What the pool will be; nothing is written. */
@@ -355,8 +358,8 @@ int cfs_pool_format(const struct cfs_format_options *opt,
 	for (size_t i = 0; r < 0 && i < opt->device_count; i++) {
 		CFS_CLEANUP(cfs_freep) char *path = NULL;
 
-		if (f.was_made[i] && cfs_dev_host_path(opt->devices[i], &path,
-						       NULL) == 0)
+		if (f.was_made[i] &&
+		    cfs_dev_host_path(opt->devices[i], &path, NULL) == 0)
 			(void)unlink(path);
 	}
 	return r;

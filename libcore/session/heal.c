@@ -14,7 +14,8 @@ int cfs_local_pin(struct cfs_session *s, const char *container,
 		  struct cfs_use **ret, struct cfs_err *err)
 {
 	struct cfs_use_of of = {
-		.mode = CFS_USE_PIN, .stamp = CFS_USE_ANY_STAMP,
+		.mode = CFS_USE_PIN,
+		.stamp = CFS_USE_ANY_STAMP,
 	};
 	struct cfs_member *m;
 	int r = 0;

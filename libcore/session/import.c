@@ -12,9 +12,9 @@
 
 /* What a run needs; the sink counts only when nothing is to change. */
 struct run {
-	struct transfer			t;
-	struct transfer_tree_sink	sink;
-	struct cfs_err			own;	/* if the caller wants none */
+	struct transfer t;
+	struct transfer_tree_sink sink;
+	struct cfs_err own; /* if the caller wants none */
 };
 
 static int run_begin(struct run *run, struct cfs_fs *fs, uint64_t dir_ino,
@@ -54,8 +54,7 @@ int cfs_import_archive(struct cfs_fs *fs, uint64_t dir_ino, int fd,
 	return r;
 }
 
-int cfs_import_directory(struct cfs_fs *fs, uint64_t dir_ino,
-			 const char *path,
+int cfs_import_directory(struct cfs_fs *fs, uint64_t dir_ino, const char *path,
 			 const struct cfs_transfer_options *opt,
 			 struct cfs_transfer_result *ret, struct cfs_err *err)
 {
@@ -81,8 +80,8 @@ int cfs_import_path(struct cfs_fs *fs, uint64_t dir_ino, const char *name,
 	err = err ? err : &run.own;
 	r = run_begin(&run, fs, dir_ino, opt, ret, err);
 	if (r == 0)
-		r = transfer_walk_host(&run.t, source_dir_fd, source_name,
-				       name, err);
+		r = transfer_walk_host(&run.t, source_dir_fd, source_name, name,
+				       err);
 	run_end(&run);
 	return r;
 }

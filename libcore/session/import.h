@@ -35,26 +35,26 @@ typedef void (*cfs_transfer_damaged_fn)(void *arg, const char *path,
 					uint64_t length_bytes);
 
 struct cfs_transfer_options {
-	bool			is_sparse;	/* zeroes become holes */
-	bool			skips_damage;
-	bool			is_dry_run;	/* look, count, change nothing */
-	cfs_stop_fn		stop;		/* may be NULL, as all below */
-	cfs_progress_fn		progress;	/* bytes; total as known, or 0 */
-	uint64_t		total_bytes;	/* for progress; 0: unknown */
-	cfs_transfer_failed_fn	failed;
-	cfs_transfer_damaged_fn	damaged;
-	void			*arg;
+	bool is_sparse; /* zeroes become holes */
+	bool skips_damage;
+	bool is_dry_run;          /* look, count, change nothing */
+	cfs_stop_fn stop;         /* may be NULL, as all below */
+	cfs_progress_fn progress; /* bytes; total as known, or 0 */
+	uint64_t total_bytes;     /* for progress; 0: unknown */
+	cfs_transfer_failed_fn failed;
+	cfs_transfer_damaged_fn damaged;
+	void *arg;
 };
 
 struct cfs_transfer_result {
-	uint64_t	entries;	/* made, of any type; links too */
-	uint64_t	files, directories, links;	/* of them */
-	uint64_t	bytes;		/* of files, holes not counted */
-	uint64_t	skipped;	/* calls of failed */
-	uint64_t	damaged_bytes;	/* passed over */
-	int		worst_code;	/* 0, or of those reported to failed the
-					 * one that says most: -EUCLEAN before
-					 * -EIO before any other */
+	uint64_t entries;                   /* made, of any type; links too */
+	uint64_t files, directories, links; /* of them */
+	uint64_t bytes;                     /* of files, holes not counted */
+	uint64_t skipped;                   /* calls of failed */
+	uint64_t damaged_bytes;             /* passed over */
+	int worst_code; /* 0, or of those reported to failed the
+			 * one that says most: -EUCLEAN before
+			 * -EIO before any other */
 };
 
 /*
@@ -77,7 +77,6 @@ int cfs_import_archive(struct cfs_fs *fs, uint64_t dir_ino, int fd,
  * Returns 0, also when entries were left out; -ENOENT, -ENOTDIR, -EACCES for
  * @path itself; -EINTR; what cfs_fs_* return.
  */
-int cfs_import_directory(struct cfs_fs *fs, uint64_t dir_ino,
-			 const char *path,
+int cfs_import_directory(struct cfs_fs *fs, uint64_t dir_ino, const char *path,
 			 const struct cfs_transfer_options *opt,
 			 struct cfs_transfer_result *ret, struct cfs_err *err);

@@ -24,27 +24,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define INPUT_BYTES	(256u * 1024u)
-#define STOP_POLL_MS	200
-#define TAR_BLOCK_BYTES	512
+#define INPUT_BYTES     (256u * 1024u)
+#define STOP_POLL_MS    200
+#define TAR_BLOCK_BYTES 512
 
-struct pending {		/* a directory whose end is to come */
-	char		*path;
-	uint32_t	mode, uid, gid;
-	bool		has_atime, has_mtime;
-	int64_t		atime_ns, mtime_ns;
+struct pending { /* a directory whose end is to come */
+	char *path;
+	uint32_t mode, uid, gid;
+	bool has_atime, has_mtime;
+	int64_t atime_ns, mtime_ns;
 };
 
 struct input {
-	struct transfer		*t;
-	struct archive		*a;
-	int			fd;
-	int			code;		/* why reading failed */
-	bool			is_cut;		/* nothing more can be read */
-	uint8_t			*buf;		/* INPUT_BYTES */
-	struct cfs_buf		path, first;
-	struct transfer_xattrs	xattrs;
-	CFS_VEC(struct pending)	pending;
+	struct transfer *t;
+	struct archive *a;
+	int fd;
+	int code;     /* why reading failed */
+	bool is_cut;  /* nothing more can be read */
+	uint8_t *buf; /* INPUT_BYTES */
+	struct cfs_buf path, first;
+	struct transfer_xattrs xattrs;
+	CFS_VEC(struct pending) pending;
 };
 
 /* ---------------------------------------------------------------- input */
@@ -156,8 +156,8 @@ static int input_open(struct input *in, struct cfs_err *err)
 /* ---------------------------------------------------------------- files */
 
 struct archive_reader {
-	struct transfer_reader	rd;
-	struct input		*in;
+	struct transfer_reader rd;
+	struct input *in;
 };
 
 static int reader_next(struct transfer_reader *rd, const void **ret,
@@ -227,8 +227,8 @@ static int read_xattrs(struct input *in, struct archive_entry *ae,
 			(void)cfs_err_set(err, -E2BIG,
 					  "an attribute is too large: left "
 					  "out");
-			r = transfer_failed(in->t,
-					    (const char *)in->path.data, err);
+			r = transfer_failed(in->t, (const char *)in->path.data,
+					    err);
 			if (r < 0)
 				return r;
 			continue;
@@ -379,7 +379,7 @@ static int put_other(struct input *in, struct archive_entry *ae,
 	int r;
 
 	if (S_ISLNK(e->mode)) {
-		e->mode |= 0777;	/* as everywhere in Linux */
+		e->mode |= 0777; /* as everywhere in Linux */
 		e->target = archive_entry_symlink(ae);
 		e->target_bytes = e->target ? strlen(e->target) : 0;
 		if (e->target_bytes == 0 ||
@@ -447,9 +447,13 @@ static int put_ends(struct input *in, struct cfs_err *err)
 	for (i = 0; i < in->pending.count && r == 0; i++) {
 		const struct pending *p = &in->pending.items[i];
 		struct transfer_entry e = {
-			.path = p->path, .mode = p->mode, .uid = p->uid,
-			.gid = p->gid, .has_atime = p->has_atime,
-			.has_mtime = p->has_mtime, .atime_ns = p->atime_ns,
+			.path = p->path,
+			.mode = p->mode,
+			.uid = p->uid,
+			.gid = p->gid,
+			.has_atime = p->has_atime,
+			.has_mtime = p->has_mtime,
+			.atime_ns = p->atime_ns,
 			.mtime_ns = p->mtime_ns,
 		};
 
@@ -488,7 +492,8 @@ static int check_end_mark(struct input *in, struct cfs_err *err)
 		    ARCHIVE_FORMAT_TAR ||
 	    end - begin >= TAR_BLOCK_BYTES)
 		return 0;
-	(void)cfs_err_set(err, -EUCLEAN, "the archive has no end mark: it may "
+	(void)cfs_err_set(err, -EUCLEAN,
+			  "the archive has no end mark: it may "
 			  "be cut, and what was read is kept");
 	return transfer_failed(in->t, "", err);
 }
@@ -510,9 +515,11 @@ static int read_entries(struct input *in, struct cfs_err *err)
 			continue;
 		/* Before the first entry it is not known to be an archive. */
 		if (got < ARCHIVE_WARN)
-			return input_error(in, count || archive_format(in->a)
-						       ? -EUCLEAN
-						       : -EMEDIUMTYPE, err);
+			return input_error(in,
+					   count || archive_format(in->a)
+						   ? -EUCLEAN
+						   : -EMEDIUMTYPE,
+					   err);
 		count++;
 		r = put_entry(in, ae, err);
 		if (r < 0)

@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_NS	(20 * CFS_NS_PER_MS)
+#define POLL_NS (20 * CFS_NS_PER_MS)
 
 struct opening {
 	struct cfs_session *s;
-	const char	*volume, *snap;
-	bool		is_writable;
+	const char *volume, *snap;
+	bool is_writable;
 	struct cfs_io_volume *v;
 };
 
@@ -35,10 +35,13 @@ static int open_local(struct cfs_session *s, const char *volume,
 {
 	const struct cfs_conn_wait wait = {
 		.timeout_ns = s->opt.wait_seconds * CFS_NS_PER_S,
-		.stop = s->opt.stop, .arg = s->opt.arg,
+		.stop = s->opt.stop,
+		.arg = s->opt.arg,
 	};
 	struct opening op = {
-		.s = s, .volume = volume, .snap = snap,
+		.s = s,
+		.volume = volume,
+		.snap = snap,
 		.is_writable = is_writable,
 	};
 	int r = cfs_serve_patiently(s, &wait, try_local, &op, err);
@@ -48,8 +51,8 @@ static int open_local(struct cfs_session *s, const char *volume,
 	return r;
 }
 
-static int try_open(struct cfs_session *s, const char *volume,
-		    const char *snap, bool is_writable, uint64_t wait_ns,
+static int try_open(struct cfs_session *s, const char *volume, const char *snap,
+		    bool is_writable, uint64_t wait_ns,
 		    struct cfs_io_volume **ret, struct cfs_err *err)
 {
 	int r;
@@ -62,8 +65,8 @@ static int try_open(struct cfs_session *s, const char *volume,
 		    s->opt.io_mode == CFS_IO_MODE_DIRECT)
 			return r;
 	}
-	return cfs_remote_io_open(s->remote, volume, snap, is_writable,
-				  wait_ns, cfs_session_patience(s), ret, err);
+	return cfs_remote_io_open(s->remote, volume, snap, is_writable, wait_ns,
+				  cfs_session_patience(s), ret, err);
 }
 
 /*
@@ -79,7 +82,7 @@ static int open_remote(struct cfs_session *s, const char *volume,
 	struct cfs_clock *clock = cfs_clock_system();
 	uint64_t now_ns = cfs_clock_elapsed_ns(clock);
 	const uint64_t end_ns = cfs_deadline_add(now_ns, s->opt.wait_seconds *
-							 CFS_NS_PER_S);
+								 CFS_NS_PER_S);
 	int r;
 
 	for (;;) {
@@ -89,7 +92,8 @@ static int open_remote(struct cfs_session *s, const char *volume,
 		if (r != -EBUSY || now_ns >= end_ns)
 			return r;
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
-			return cfs_err_set(err, -EINTR, "stopped while "
+			return cfs_err_set(err, -EINTR,
+					   "stopped while "
 					   "waiting for it");
 		cfs_clock_sleep_until(clock, now_ns + POLL_NS);
 		now_ns = cfs_clock_elapsed_ns(clock);
@@ -122,8 +126,8 @@ int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 	if (!snap && !name)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = CFS_REFER(s, volume, 0, at, err,
-		      (where = at, open_either(at, volume, snap, is_writable,
-					       &v, err)));
+		      (where = at,
+		       open_either(at, volume, snap, is_writable, &v, err)));
 	if (r < 0) {
 		free(name);
 		return r;
@@ -213,9 +217,9 @@ int cfs_io_extent(struct cfs_io_volume *v, uint64_t offset_bytes,
 		  uint64_t length_bytes, bool *ret_is_data,
 		  uint64_t *ret_length_bytes, struct cfs_err *err)
 {
-	return (v->ops->extent ? v->ops->extent : extent_by_seek)
-		(v, offset_bytes, length_bytes, ret_is_data, ret_length_bytes,
-		 err);
+	return (v->ops->extent ? v->ops->extent : extent_by_seek)(
+		v, offset_bytes, length_bytes, ret_is_data, ret_length_bytes,
+		err);
 }
 
 int cfs_io_sync(struct cfs_io_volume *v, struct cfs_err *err)

@@ -20,15 +20,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define WRITE_BYTES_MAX	(UINT64_C(4) << 20)	/* in one operation */
+#define WRITE_BYTES_MAX (UINT64_C(4) << 20) /* in one operation */
 
 struct cfs_open_tree {
 	struct cfs_open_tree *next;
-	uint64_t	container, volume;
-	struct cfs_fs	*fs;
-	struct cfs_beside_tree *beside;	/* NULL: nobody is beside us */
-	unsigned int	users;		/* atomic, for who looks */
-	uint64_t	serial;		/* of users that came; atomic */
+	uint64_t container, volume;
+	struct cfs_fs *fs;
+	struct cfs_beside_tree *beside; /* NULL: nobody is beside us */
+	unsigned int users;             /* atomic, for who looks */
+	uint64_t serial;                /* of users that came; atomic */
 	/* Who keeps what it read, and is told when another one comes. */
 	pthread_rwlock_t watch_lock;
 	struct local_volume *watcher;
@@ -36,17 +36,17 @@ struct cfs_open_tree {
 };
 
 struct local_volume {
-	struct cfs_io_volume v;		/* first: see io_ops.h */
+	struct cfs_io_volume v; /* first: see io_ops.h */
 	struct cfs_session *s;
 	struct cfs_member *m;
-	struct cfs_view	view;
-	uint64_t	id;
+	struct cfs_view view;
+	uint64_t id;
 	struct cfs_volume_rec rec;
-	uint64_t	size_bytes;	/* atomic: a LUN may be resized */
-	bool		is_snapshot;
-	bool		is_writable;
-	struct cfs_use	*use;
-	struct cfs_open_tree *tree;	/* NULL: of a snapshot, or a LUN */
+	uint64_t size_bytes; /* atomic: a LUN may be resized */
+	bool is_snapshot;
+	bool is_writable;
+	struct cfs_use *use;
+	struct cfs_open_tree *tree; /* NULL: of a snapshot, or a LUN */
 };
 
 static struct local_volume *of(struct cfs_io_volume *v)
@@ -84,7 +84,8 @@ static int open_fs(struct local_volume *v, struct cfs_fs **ret,
 static int tree_new(struct local_volume *v, struct cfs_err *err)
 {
 	const struct cfs_lock_resource of_volume = {
-		.container = v->m->id, .volume = v->id,
+		.container = v->m->id,
+		.volume = v->id,
 	};
 	struct cfs_open_tree *t = calloc(1, sizeof(*t));
 	int r = 0;
@@ -147,15 +148,16 @@ static int tree_begin(struct cfs_session *s, struct cfs_open_tree *t,
 		      struct cfs_err *err)
 {
 	const struct cfs_lock_resource of_volume = {
-		.container = t->container, .volume = t->volume,
+		.container = t->container,
+		.volume = t->volume,
 	};
 	struct cfs_member *m;
 	int r = cfs_pool_member_by_id(s->pool, t->container, &m, err);
 
 	if (r == 0)
 		r = cfs_serve_direct_tree_begin(s->beside_us, &of_volume,
-						m->container, t->fs,
-						&t->beside, err);
+						m->container, t->fs, &t->beside,
+						err);
 	return r;
 }
 
@@ -227,8 +229,7 @@ static bool io_may_keep(struct cfs_io_volume *io, uint64_t *ret_serial,
 	if (t->beside && !cfs_direct_fs_may_keep(t->fs, &serial, &ns))
 		return false;
 	*ret_serial = serial + __atomic_load_n(&t->serial, __ATOMIC_SEQ_CST);
-	*ret_ns = cfs_holder_is_shared(of(io)->s->holder) ? ns :
-		  UINT64_MAX;
+	*ret_ns = cfs_holder_is_shared(of(io)->s->holder) ? ns : UINT64_MAX;
 	return true;
 }
 
@@ -238,8 +239,7 @@ static int tree_get(struct local_volume *v, struct cfs_err *err)
 
 	pthread_mutex_lock(&v->s->lock);
 	for (v->tree = v->s->trees; v->tree; v->tree = v->tree->next)
-		if (v->tree->container == v->m->id &&
-		    v->tree->volume == v->id)
+		if (v->tree->container == v->m->id && v->tree->volume == v->id)
 			break;
 	if (!v->tree)
 		r = tree_new(v, err);
@@ -287,13 +287,12 @@ static int check_range(struct local_volume *v, uint64_t offset_bytes,
 {
 	if (v->rec.kind != CFS_VOLUME_LUN)
 		return cfs_err_set(err, -EINVAL, "not a LUN");
-	if (!cfs_range_fits(offset_bytes, length_bytes,
-			    io_size_bytes(&v->v)) &&
+	if (!cfs_range_fits(offset_bytes, length_bytes, io_size_bytes(&v->v)) &&
 	    !cfs_range_fits(offset_bytes, length_bytes, fresh_size(v)))
-		return cfs_err_set(err, -EINVAL, "offset %" PRIu64
-				   " and length %" PRIu64
-				   " lie outside the LUN", offset_bytes,
-				   length_bytes);
+		return cfs_err_set(err, -EINVAL,
+				   "offset %" PRIu64 " and length %" PRIu64
+				   " lie outside the LUN",
+				   offset_bytes, length_bytes);
 	return 0;
 }
 
@@ -305,8 +304,11 @@ static int access_begin(struct local_volume *v, uint64_t offset_bytes,
 			struct cfs_err *err)
 {
 	const struct cfs_lock_resource of = {
-		.container = v->m->id, .volume = v->id, .ino = v->rec.ino,
-		.offset_bytes = offset_bytes, .length_bytes = length_bytes,
+		.container = v->m->id,
+		.volume = v->id,
+		.ino = v->rec.ino,
+		.offset_bytes = offset_bytes,
+		.length_bytes = length_bytes,
 	};
 
 	return cfs_serve_direct_begin(v->is_snapshot ? NULL : v->s->beside_us,
@@ -328,10 +330,9 @@ static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 				 false, &access, &n, err);
 		if (r < 0)
 			break;
-		r = cfs_data_read_beside(&v->view, v->rec.ino,
-					 offset_bytes + done,
-					 (uint8_t *)buf + done, (size_t)n,
-					 &good, err);
+		r = cfs_data_read_beside(
+			&v->view, v->rec.ino, offset_bytes + done,
+			(uint8_t *)buf + done, (size_t)n, &good, err);
 		cfs_serve_direct_end(&access);
 		done += r == 0 ? (size_t)n : good;
 	}
@@ -349,8 +350,8 @@ static int write_blocks(struct local_volume *v, uint64_t offset_bytes,
 	uint64_t hashes[WRITE_BYTES_MAX / CFS_BLOCK_BYTES];
 	const bool has_hashes = cfs_data_write_hash(buf, length_bytes, hashes);
 	struct cfs_data_flight flight;
-	int r = cfs_op_begin_beside(c, length_bytes / CFS_BLOCK_BYTES * 17 /
-				       16 + 64, err);
+	int r = cfs_op_begin_beside(
+		c, length_bytes / CFS_BLOCK_BYTES * 17 / 16 + 64, err);
 
 	if (r < 0)
 		return r;
@@ -405,8 +406,7 @@ static int io_write(struct cfs_io_volume *io, uint64_t offset_bytes,
 		if (r < 0)
 			break;
 		if ((offset_bytes | n) % CFS_BLOCK_BYTES == 0)
-			r = write_blocks(v, offset_bytes, from, (size_t)n,
-					 err);
+			r = write_blocks(v, offset_bytes, from, (size_t)n, err);
 		else
 			r = write_piece(v, offset_bytes, from, (size_t)n, err);
 		cfs_serve_direct_end(&access);
@@ -421,8 +421,8 @@ static int discard_piece(struct local_volume *v, uint64_t from_bytes,
 			 uint64_t to_bytes, struct cfs_err *err)
 {
 	const bool has_parts = (from_bytes | to_bytes) % CFS_BLOCK_BYTES != 0;
-	int r = cfs_op_begin(v->view.container, has_parts ? CFS_OP_ZEROING :
-			     CFS_OP_FREEING, err);
+	int r = cfs_op_begin(v->view.container,
+			     has_parts ? CFS_OP_ZEROING : CFS_OP_FREEING, err);
 
 	if (r < 0)
 		return r;
@@ -479,9 +479,8 @@ static int io_discard(struct cfs_io_volume *io, uint64_t offset_bytes,
 	return r;
 }
 
-static int seek_piece(struct local_volume *v, uint64_t offset_bytes,
-		      bool data, uint64_t *ret_offset_bytes,
-		      struct cfs_err *err)
+static int seek_piece(struct local_volume *v, uint64_t offset_bytes, bool data,
+		      uint64_t *ret_offset_bytes, struct cfs_err *err)
 {
 	int r;
 
@@ -503,8 +502,8 @@ static int io_seek(struct cfs_io_volume *io, uint64_t offset_bytes, bool data,
 	uint64_t n;
 
 	while (r == 0) {
-		r = access_begin(v, offset_bytes, CFS_MAX(end - offset_bytes,
-							  (uint64_t)1),
+		r = access_begin(v, offset_bytes,
+				 CFS_MAX(end - offset_bytes, (uint64_t)1),
 				 false, &access, &n, err);
 		if (r < 0)
 			break;
@@ -610,7 +609,8 @@ static int open_steps(struct local_volume *v, const char *volume,
 	v->id = named.id;
 	r = snap ? -ENOENT : cfs_local_receiving(v->m, v->id, base, err);
 	if (r == 0 && v->is_writable)
-		r = cfs_err_set(err, -EBUSY, "a stream is being received into "
+		r = cfs_err_set(err, -EBUSY,
+				"a stream is being received into "
 				"it");
 	if (r < 0 && r != -ENOENT)
 		return r;

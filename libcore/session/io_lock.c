@@ -16,11 +16,12 @@
 
 #include <string.h>
 
-#define ANSWER_MS	2000u
+#define ANSWER_MS 2000u
 
 static const char client_name[] = "locks of files";
 
-/* ---- whose ---------------------------------------------------------------- */
+/* ---- whose ----------------------------------------------------------------
+ */
 
 static int join(struct cfs_session *s, struct cfs_err *err)
 {
@@ -50,8 +51,7 @@ static int make_client(struct cfs_session *s, struct cfs_err *err)
 
 /* A manager that has ended takes its clients' leases with it here: the next
  * lock is asked of the next one. */
-static int acquire(struct cfs_io_volume *v,
-		   const struct cfs_lease_request *req,
+static int acquire(struct cfs_io_volume *v, const struct cfs_lease_request *req,
 		   const struct cfs_conn_wait *wait, struct cfs_held **ret,
 		   struct cfs_err *err)
 {
@@ -66,7 +66,8 @@ static int acquire(struct cfs_io_volume *v,
 	return r < 0 ? r : cfs_leaser_acquire(leaser, req, wait, ret, err);
 }
 
-/* ---- one lock ------------------------------------------------------------- */
+/* ---- one lock -------------------------------------------------------------
+ */
 
 static int place_of(struct cfs_io_volume *v, struct cfs_volume_place *ret,
 		    struct cfs_err *err)
@@ -93,7 +94,8 @@ int cfs_io_lock(struct cfs_io_volume *v, const struct cfs_io_lock_want *want,
 		struct cfs_held **ret, struct cfs_err *err)
 {
 	const struct cfs_conn_wait wait = {
-		.stop = want->stop, .arg = want->arg,
+		.stop = want->stop,
+		.arg = want->arg,
 	};
 	struct cfs_lease_request req = {
 		.resource = {
@@ -117,8 +119,8 @@ int cfs_io_lock(struct cfs_io_volume *v, const struct cfs_io_lock_want *want,
 		return r;
 	req.resource.container = place.container;
 	req.resource.volume = place.volume;
-	return v->ops->acquire ? v->ops->acquire(v, &req, &wait, ret, err) :
-				 acquire(v, &req, &wait, ret, err);
+	return v->ops->acquire ? v->ops->acquire(v, &req, &wait, ret, err)
+			       : acquire(v, &req, &wait, ret, err);
 }
 
 void cfs_io_unlock(struct cfs_held *held)

@@ -26,8 +26,7 @@ struct cfs_io_ops {
 		    size_t length_bytes, size_t *ret_good_bytes,
 		    struct cfs_err *err);
 	int (*write)(struct cfs_io_volume *v, uint64_t offset_bytes,
-		     const void *buf, size_t length_bytes,
-		     struct cfs_err *err);
+		     const void *buf, size_t length_bytes, struct cfs_err *err);
 	int (*discard)(struct cfs_io_volume *v, uint64_t offset_bytes,
 		       uint64_t length_bytes, struct cfs_err *err);
 	int (*seek)(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
@@ -45,18 +44,18 @@ struct cfs_io_ops {
 			 uint64_t *ret_ns);
 	int (*acquire)(struct cfs_io_volume *v,
 		       const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err);
+		       const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		       struct cfs_err *err);
 };
 
 /* The first member of what each way has. */
 struct cfs_io_volume {
 	const struct cfs_io_ops *ops;
-	uint32_t	kind;		/* enum cfs_volume_kind */
-	struct cfs_fs	*fs;		/* tree */
+	uint32_t kind;     /* enum cfs_volume_kind */
+	struct cfs_fs *fs; /* tree */
 	/* Of cfs_io_open. */
 	struct cfs_session *s;
-	char		*name;		/* NULL: of a snapshot */
-	struct cfs_volume_place place;	/* s->users_lock; volume 0: not
-					 * looked for yet */
+	char *name;                    /* NULL: of a snapshot */
+	struct cfs_volume_place place; /* s->users_lock; volume 0: not
+					* looked for yet */
 };

@@ -37,8 +37,10 @@ int cfs_device_judge(const char *path, const struct cfs_probe *probe,
 				   probe->used_as);
 	describe(probe, lost);
 	if (lost[0] && !is_forced)
-		return cfs_err_set(err, -EEXIST, "%s: holds %s: give --force "
-				   "to overwrite it", path, lost);
+		return cfs_err_set(err, -EEXIST,
+				   "%s: holds %s: give --force "
+				   "to overwrite it",
+				   path, lost);
 	memcpy(ret_lost, lost, sizeof(lost));
 	return 0;
 }
@@ -48,11 +50,13 @@ int cfs_pool_name_check(const char *name, struct cfs_err *err)
 	char shown[CFS_LABEL_NAME_BYTES];
 
 	if (strlen(name) >= CFS_LABEL_NAME_BYTES)
-		return cfs_err_set(err, -EINVAL, "the label is too long: 63 "
+		return cfs_err_set(err, -EINVAL,
+				   "the label is too long: 63 "
 				   "bytes at most");
 	if (cfs_text_escape(shown, sizeof(shown), name, strlen(name)) !=
 	    strlen(name))
-		return cfs_err_set(err, -EINVAL, "the label is no printable "
+		return cfs_err_set(err, -EINVAL,
+				   "the label is no printable "
 				   "text");
 	return 0;
 }

@@ -15,10 +15,10 @@
 #include <string.h>
 
 /* An answer that costs the manager next to nothing. */
-#define ANSWER_NS	(30 * CFS_NS_PER_S)
+#define ANSWER_NS (30 * CFS_NS_PER_S)
 
 struct cfs_manager {
-	struct cfs_conn	*conn;
+	struct cfs_conn *conn;
 	struct cfs_session_options opt;
 };
 
@@ -38,7 +38,7 @@ static bool is_held(const struct cfs_seat *seat,
 {
 	if (seat->state != CFS_SEAT_OPEN)
 		return false;
-	if (!is_here(seat, self))	/* of another boot: it has restarted */
+	if (!is_here(seat, self)) /* of another boot: it has restarted */
 		return strcmp(seat->host, self->host) != 0;
 	return cfs_identity_host.is_alive(cfs_identity_host.arg, seat->pid,
 					  seat->process_start);
@@ -93,9 +93,9 @@ int cfs_manager_find(const char *pool, const struct cfs_session_options *opt,
 struct attempt {
 	const struct cfs_session_options *opt;
 	const struct cfs_manager_info *info;
-	unsigned int	timeout_ms;
-	int		(*say_hello)(struct attempt *a, struct cfs_link *link,
-				     struct cfs_err *err);
+	unsigned int timeout_ms;
+	int (*say_hello)(struct attempt *a, struct cfs_link *link,
+			 struct cfs_err *err);
 	struct cfs_conn_wait wait;
 	struct cfs_lease_client_config config;
 	const struct cfs_leaser_hooks *hooks;
@@ -117,8 +117,8 @@ static int try_addresses(struct attempt *a, struct cfs_err *err)
 		.stop = a->opt->stop,
 		.arg = a->opt->arg,
 	};
-	return cfs_dial(a->info->address, a->opt, a->timeout_ms,
-			"its manager", on_link, a, err);
+	return cfs_dial(a->info->address, a->opt, a->timeout_ms, "its manager",
+			on_link, a, err);
 }
 
 static void name_us(struct cfs_msg_hello *hello,
@@ -160,8 +160,11 @@ int cfs_manager_connect(const struct cfs_manager_info *info, const char *name,
 {
 	struct cfs_manager *m = calloc(1, sizeof(*m));
 	struct attempt a = {
-		.opt = opt, .info = info, .timeout_ms = timeout_ms,
-		.say_hello = hello_observer, .manager = m,
+		.opt = opt,
+		.info = info,
+		.timeout_ms = timeout_ms,
+		.say_hello = hello_observer,
+		.manager = m,
 	};
 	int r;
 
@@ -198,8 +201,8 @@ static bool is_meant(const struct cfs_delegate_entry *e, const char *volume,
 	if (e->state != CFS_DELEGATION_HELD || !e->address[0])
 		return false;
 	return volume ? strncmp(volume, e->name, n) == 0 &&
-			(volume[n] == '\0' || volume[n] == '/') :
-	       e->epoch == client >> 32;
+				(volume[n] == '\0' || volume[n] == '/')
+		      : e->epoch == client >> 32;
 }
 
 int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
@@ -253,8 +256,11 @@ int cfs_manager_join(const struct cfs_manager_info *info, const char *name,
 		     struct cfs_err *err)
 {
 	struct attempt a = {
-		.opt = opt, .info = info, .timeout_ms = timeout_ms,
-		.say_hello = hello_client, .hooks = hooks,
+		.opt = opt,
+		.info = info,
+		.timeout_ms = timeout_ms,
+		.say_hello = hello_client,
+		.hooks = hooks,
 	};
 	int r;
 
@@ -277,8 +283,11 @@ int cfs_manager_rejoin(struct cfs_leaser *leaser,
 		       unsigned int timeout_ms, struct cfs_err *err)
 {
 	struct attempt a = {
-		.opt = opt, .info = info, .timeout_ms = timeout_ms,
-		.say_hello = hello_again, .leaser = leaser,
+		.opt = opt,
+		.info = info,
+		.timeout_ms = timeout_ms,
+		.say_hello = hello_again,
+		.leaser = leaser,
 	};
 
 	return try_addresses(&a, err);
@@ -349,7 +358,8 @@ int cfs_manager_revoke(struct cfs_manager *m, uint64_t lease, uint64_t client,
 		       struct cfs_err *err)
 {
 	const struct cfs_msg_end msg = {
-		.lease_id = lease, .client_id = client,
+		.lease_id = lease,
+		.client_id = client,
 	};
 
 	return order(m, CFS_MSG_REVOKE, &msg, err);
@@ -360,18 +370,16 @@ int cfs_manager_gone(struct cfs_manager *m, uint64_t client, const char *host,
 {
 	struct cfs_msg_end msg = { .client_id = client };
 
-	if (!client &&
-	    (size_t)snprintf(msg.host, sizeof(msg.host), "%s", host) >=
-	    sizeof(msg.host))
+	if (!client && (size_t)snprintf(msg.host, sizeof(msg.host), "%s",
+					host) >= sizeof(msg.host))
 		return cfs_err_set(err, -ENOENT, "no such client or host");
 	return order(m, CFS_MSG_GONE, &msg, err);
 }
 
 /* ---- status -------------------------------------------------------------- */
 
-static int take_page(struct cfs_buf *reply, cfs_lease_record_fn each,
-		     void *arg, struct cfs_msg_status_head *ret,
-		     struct cfs_err *err)
+static int take_page(struct cfs_buf *reply, cfs_lease_record_fn each, void *arg,
+		     struct cfs_msg_status_head *ret, struct cfs_err *err)
 {
 	struct cfs_lease_record record;
 	struct cfs_wire_get get;
@@ -419,7 +427,7 @@ int cfs_manager_status(struct cfs_manager *m, cfs_lease_record_fn each,
 
 struct watching {
 	cfs_lease_event_fn each;
-	void		*arg;
+	void *arg;
 };
 
 static int take_event(void *arg, const uint8_t *body, size_t bytes,
@@ -437,11 +445,12 @@ static int take_event(void *arg, const uint8_t *body, size_t bytes,
 	return r < 0 ? r : w->each(w->arg, &event);
 }
 
-int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each,
-		      void *arg, struct cfs_err *err)
+int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each, void *arg,
+		      struct cfs_err *err)
 {
 	const struct cfs_conn_wait wait = {
-		.stop = m->opt.stop, .arg = m->opt.arg,
+		.stop = m->opt.stop,
+		.arg = m->opt.arg,
 	};
 	struct watching w = { each, arg };
 

@@ -19,15 +19,15 @@
 /* ---- who ----------------------------------------------------------------- */
 
 struct cfs_manager_info {
-	uint8_t		pool_uuid[16];
-	bool		is_held;	/* somebody holds the pool; else what
-					 * follows says who was the last */
-	bool		is_here;	/* on this host */
-	uint64_t	epoch;
-	uint64_t	pid;
-	char		host[CFS_MSG_HOST_BYTES];
+	uint8_t pool_uuid[16];
+	bool is_held; /* somebody holds the pool; else what
+		       * follows says who was the last */
+	bool is_here; /* on this host */
+	uint64_t epoch;
+	uint64_t pid;
+	char host[CFS_MSG_HOST_BYTES];
 	/* Where it answers, separated by blanks; empty: it does not. */
-	char		address[256];
+	char address[256];
 };
 
 /*
@@ -50,8 +50,8 @@ bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode);
 
 /*
  * What @info says of the manager becomes what there is to say of the process
- * that serves the container of @volume in its place, or (NULL) that gave @client
- * its number, if there is one.  The manager answers.  Errors as of
+ * that serves the container of @volume in its place, or (NULL) that gave
+ * @client its number, if there is one.  The manager answers.  Errors as of
  * cfs_manager_connect.
  */
 int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
@@ -71,7 +71,7 @@ int cfs_manager_connect(const struct cfs_manager_info *info, const char *name,
 			const struct cfs_session_options *opt,
 			unsigned int timeout_ms, struct cfs_manager **ret,
 			struct cfs_err *err);
-void cfs_manager_close(struct cfs_manager *m);	/* NULL is allowed */
+void cfs_manager_close(struct cfs_manager *m); /* NULL is allowed */
 void cfs_manager_closep(struct cfs_manager **m);
 
 /*
@@ -92,16 +92,15 @@ int cfs_manager_status(struct cfs_manager *m, cfs_lease_record_fn each,
  */
 typedef int (*cfs_lease_event_fn)(void *arg,
 				  const struct cfs_lease_event *event);
-int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each,
-		      void *arg, struct cfs_err *err);
+int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each, void *arg,
+		      struct cfs_err *err);
 
 /* For whoever knows the secret.  -ESTALE: it is lost. */
 int cfs_manager_renew(struct cfs_manager *m, const struct cfs_lease_name *name,
 		      struct cfs_err *err);
 /* -ENOENT: there is no such lease (any more). */
 int cfs_manager_release(struct cfs_manager *m,
-			const struct cfs_lease_name *name,
-			struct cfs_err *err);
+			const struct cfs_lease_name *name, struct cfs_err *err);
 /* End a lease, or all of a client; the other one is 0.  -ENOENT. */
 int cfs_manager_revoke(struct cfs_manager *m, uint64_t lease, uint64_t client,
 		       struct cfs_err *err);
@@ -137,11 +136,11 @@ void cfs_leaser_forget(struct cfs_held *held);
 /* ---- what a lease is on -------------------------------------------------- */
 
 struct cfs_lease_place {
-	const char	*volume;
-	const char	*path;		/* NULL: the whole volume */
-	bool		has_range;
-	uint64_t	offset_bytes;
-	uint64_t	length_bytes;	/* not 0 */
+	const char *volume;
+	const char *path; /* NULL: the whole volume */
+	bool has_range;
+	uint64_t offset_bytes;
+	uint64_t length_bytes; /* not 0 */
 };
 
 /*
@@ -165,6 +164,6 @@ void cfs_lease_names_freep(struct cfs_lease_names **names);
  * The names of @resource, valid until free.  NULL: they cannot be told.
  * path is empty for a whole volume, for a LUN, and where there is none.
  */
-const struct cfs_place_name *
-cfs_lease_names_find(struct cfs_lease_names *names, struct cfs_session *s,
-		     const struct cfs_lock_resource *resource);
+const struct cfs_place_name *cfs_lease_names_find(
+	struct cfs_lease_names *names, struct cfs_session *s,
+	const struct cfs_lock_resource *resource);

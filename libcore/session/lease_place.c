@@ -17,11 +17,13 @@ static int range_of(const struct cfs_lease_place *place,
 	if (!place->has_range)
 		return 0;
 	if (found->kind == CFS_VOLUME_TREE && !place->path)
-		return cfs_err_set(err, -EINVAL, "a range is of a LUN or of "
+		return cfs_err_set(err, -EINVAL,
+				   "a range is of a LUN or of "
 				   "a file in a tree");
 	if (place->length_bytes == 0 ||
 	    place->length_bytes > UINT64_MAX - 1 - place->offset_bytes)
-		return cfs_err_set(err, -EINVAL, "a range that is empty or "
+		return cfs_err_set(err, -EINVAL,
+				   "a range that is empty or "
 				   "too long");
 	res->ino = found->ino;
 	res->offset_bytes = place->offset_bytes;
@@ -60,7 +62,8 @@ bool cfs_lease_whole_tree(const struct cfs_lock_resource *res, bool is_file,
 	if (!is_file)
 		return false;
 	*ret = (struct cfs_lock_resource){
-		.container = res->container, .volume = res->volume,
+		.container = res->container,
+		.volume = res->volume,
 		.ino = CFS_TREE_LOCK_ALL,
 		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
 	};
@@ -78,12 +81,12 @@ bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode)
 
 struct named {
 	struct cfs_volume_place place;
-	struct cfs_place_name	name;
-	bool			is_known;
+	struct cfs_place_name name;
+	bool is_known;
 };
 
 struct cfs_lease_names {
-	CFS_VEC(struct named *)	list;
+	CFS_VEC(struct named *) list;
 };
 
 int cfs_lease_names_new(struct cfs_lease_names **ret, struct cfs_err *err)
@@ -114,20 +117,19 @@ void cfs_lease_names_freep(struct cfs_lease_names **names)
 static struct named *find(struct cfs_lease_names *names,
 			  const struct cfs_lock_resource *res)
 {
-	for (size_t i = names->list.count; i-- > 0; ) {
+	for (size_t i = names->list.count; i-- > 0;) {
 		struct named *n = names->list.items[i];
 
 		if (n->place.container == res->container &&
-		    n->place.volume == res->volume &&
-		    n->place.ino == res->ino)
+		    n->place.volume == res->volume && n->place.ino == res->ino)
 			return n;
 	}
 	return NULL;
 }
 
-const struct cfs_place_name *
-cfs_lease_names_find(struct cfs_lease_names *names, struct cfs_session *s,
-		     const struct cfs_lock_resource *resource)
+const struct cfs_place_name *cfs_lease_names_find(
+	struct cfs_lease_names *names, struct cfs_session *s,
+	const struct cfs_lock_resource *resource)
 {
 	struct named *n = find(names, resource);
 

@@ -50,8 +50,10 @@ static void exclude_stale(struct cfs_session *s)
 		if (index >= cfs_devset_count(s->set) ||
 		    !cfs_devset_dev(s->set, index))
 			continue;
-		snprintf(line, sizeof(line), "%s: left out since it missed "
-			 "writes: replace it", cfs_devset_path(s->set, index));
+		snprintf(line, sizeof(line),
+			 "%s: left out since it missed "
+			 "writes: replace it",
+			 cfs_devset_path(s->set, index));
 		if (s->opt.warn)
 			s->opt.warn(s->opt.arg, line);
 		cfs_devset_exclude(s->set, index);
@@ -150,16 +152,16 @@ int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err)
 	period_ns = cfs_period_short_ns(rec.config[CFS_POOL_CONFIG_LEASE_NS]);
 	if (s->seat_period_ns && period_ns >= s->seat_period_ns)
 		return 0;
-	r = cfs_holder_set_period(s->holder, period_ns, (uint32_t)
-				  rec.config[CFS_POOL_CONFIG_DRIFT_PPM], err);
+	r = cfs_holder_set_period(
+		s->holder, period_ns,
+		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM], err);
 	if (r == 0)
 		s->seat_period_ns = period_ns;
 	return r;
 }
 
 /* The pool itself, once it is ours. */
-static int open_held(struct cfs_session *s, bool was_clean,
-		     struct cfs_err *err)
+static int open_held(struct cfs_session *s, bool was_clean, struct cfs_err *err)
 {
 	const struct cfs_pool_options opt = {
 		.was_clean = was_clean,
@@ -191,8 +193,8 @@ static int open_held(struct cfs_session *s, bool was_clean,
 
 /* ---- beside another process ---------------------------------------------- */
 
-#define POLL_NS		(50 * CFS_NS_PER_MS)
-#define ANSWER_MS_MIN	1000u
+#define POLL_NS       (50 * CFS_NS_PER_MS)
+#define ANSWER_MS_MIN 1000u
 
 /* A set that only looks; the session's own, if it could be opened. */
 static int look(struct cfs_session *s, const char *pool,
@@ -230,9 +232,8 @@ static int hold_beside(struct cfs_session *s, struct cfs_err *err)
  * Ask the one who holds the pool.  1: it answers; 0: there is nobody to be
  * asked, @why may say more; else what it said.
  */
-static int ask_holder(struct cfs_session *s, const char *pool,
-		      uint64_t left_ns, struct cfs_err *why,
-		      struct cfs_err *err)
+static int ask_holder(struct cfs_session *s, const char *pool, uint64_t left_ns,
+		      struct cfs_err *why, struct cfs_err *err)
 {
 	const uint64_t left_ms = left_ns / CFS_NS_PER_MS;
 	struct cfs_devset *set = NULL;
@@ -243,12 +244,10 @@ static int ask_holder(struct cfs_session *s, const char *pool,
 		return 0;
 	r = cfs_seat_read(set, &seat, NULL);
 	if (r == 0 && seat.state == CFS_SEAT_OPEN && seat.address[0])
-		r = cfs_remote_connect(seat.address,
-				       cfs_devset_label(set, 0)->pool_uuid,
-				       &s->opt,
-				       (unsigned int)CFS_MAX(left_ms,
-							     ANSWER_MS_MIN),
-				       &s->remote, why);
+		r = cfs_remote_connect(
+			seat.address, cfs_devset_label(set, 0)->pool_uuid,
+			&s->opt, (unsigned int)CFS_MAX(left_ms, ANSWER_MS_MIN),
+			&s->remote, why);
 	else
 		r = -EBUSY;
 	if (set != s->set)
@@ -305,9 +304,9 @@ static int open_steps(struct cfs_session *s, const char *pool,
 		      struct cfs_err *err)
 {
 	struct cfs_clock *clock = cfs_clock_system();
-	const uint64_t end_ns =
-		cfs_deadline_add(cfs_clock_elapsed_ns(clock),
-				 s->opt.wait_seconds * CFS_NS_PER_S);
+	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock),
+						 s->opt.wait_seconds *
+							 CFS_NS_PER_S);
 	struct cfs_err why = CFS_ERR_INIT;
 	bool was_clean = false;
 	uint64_t now_ns;
@@ -315,23 +314,28 @@ static int open_steps(struct cfs_session *s, const char *pool,
 
 	while ((r = try_hold(s, pool, &was_clean, err)) == -EBUSY) {
 		now_ns = cfs_clock_elapsed_ns(clock);
-		asked = s->opt.must_hold ? 0 :
-			ask_holder(s, pool, end_ns > now_ns ? end_ns - now_ns :
-				   0, &why, err);
+		asked = s->opt.must_hold
+				? 0
+				: ask_holder(s, pool,
+					     end_ns > now_ns ? end_ns - now_ns
+							     : 0,
+					     &why, err);
 		if (asked == 1 && s->beside)
 			return open_held(s, false, err);
 		if (asked)
 			return asked;
 		now_ns = cfs_clock_elapsed_ns(clock);
 		/* Whether a holder on another host lives shows in time. */
-		if (now_ns >= end_ns && (!s->watch.is_on || s->watch.is_moving ||
-					 !s->opt.wait_seconds))
+		if (now_ns >= end_ns &&
+		    (!s->watch.is_on || s->watch.is_moving ||
+		     !s->opt.wait_seconds))
 			return still_busy(r, &why, err);
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
-			return cfs_err_set(err, -EINTR, "%s: stopped while "
-					   "waiting for it", pool);
-		cfs_clock_sleep_until(clock, CFS_MIN(end_ns,
-						     now_ns + POLL_NS));
+			return cfs_err_set(err, -EINTR,
+					   "%s: stopped while "
+					   "waiting for it",
+					   pool);
+		cfs_clock_sleep_until(clock, CFS_MIN(end_ns, now_ns + POLL_NS));
 	}
 	return r < 0 ? r : open_held(s, was_clean, err);
 }
@@ -355,8 +359,8 @@ void cfs_session_object_free(struct cfs_session *s)
 	free(s);
 }
 
-struct cfs_session *
-cfs_session_object_new(const struct cfs_session_options *opt)
+struct cfs_session *cfs_session_object_new(
+	const struct cfs_session_options *opt)
 {
 	struct cfs_session *s = calloc(1, sizeof(*s));
 

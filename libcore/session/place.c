@@ -79,8 +79,9 @@ int cfs_local_place_name(struct cfs_session *s,
 	int r = cfs_pool_member_by_id(s->pool, place->container, &m, err);
 
 	if (r == 0)
-		r = cfs_volume_get(m, place->volume ? place->volume :
-				   CFS_VOLUME_FIRST, &rec, err);
+		r = cfs_volume_get(
+			m, place->volume ? place->volume : CFS_VOLUME_FIRST,
+			&rec, err);
 	if (r < 0)
 		return r;
 	memset(ret, 0, sizeof(*ret));
@@ -89,7 +90,7 @@ int cfs_local_place_name(struct cfs_session *s,
 		return 0;
 	r = path_of(m, &rec, place->ino, &path, err);
 	if (r == -ENOENT)
-		return 0;	/* it has lost its name */
+		return 0; /* it has lost its name */
 	if (r < 0 || path.bytes >= sizeof(ret->path))
 		return r;
 	memcpy(ret->path, path.data, path.bytes);

@@ -36,14 +36,14 @@ const char *cfs_pool_state_name(enum cfs_pool_state state)
 
 /* An operation wants a few blocks more than it writes; and the trees grow with
  * what is written in large pieces by one in so many. */
-#define OP_MARGIN_BLOCKS	32u
-#define BLOCKS_PER_NODE		2048u
+#define OP_MARGIN_BLOCKS 32u
+#define BLOCKS_PER_NODE  2048u
 
 struct sum {
 	struct cfs_session *s;
 	struct cfs_pool_info *info;
-	uint64_t	left_blocks;
-	uint64_t	largest_blocks;	/* of one container */
+	uint64_t left_blocks;
+	uint64_t largest_blocks; /* of one container */
 };
 
 static void add_container(struct sum *sum, struct cfs_container *c)
@@ -58,8 +58,7 @@ static void add_container(struct sum *sum, struct cfs_container *c)
 		return;
 	sum->left_blocks += counts.left_blocks -
 			    CFS_MIN(counts.left_blocks, OP_MARGIN_BLOCKS);
-	sum->largest_blocks = CFS_MAX(sum->largest_blocks,
-				      counts.total_blocks);
+	sum->largest_blocks = CFS_MAX(sum->largest_blocks, counts.total_blocks);
 }
 
 /*
@@ -68,9 +67,9 @@ static void add_container(struct sum *sum, struct cfs_container *c)
  */
 static uint64_t takes_blocks(const struct sum *sum, uint64_t free_blocks)
 {
-	const uint64_t reserve =
-		cfs_space_reserve_of(sum->largest_blocks + free_blocks) -
-		cfs_space_reserve_of(sum->largest_blocks);
+	const uint64_t reserve = cfs_space_reserve_of(sum->largest_blocks +
+						      free_blocks) -
+				 cfs_space_reserve_of(sum->largest_blocks);
 	const uint64_t lost = reserve + free_blocks / BLOCKS_PER_NODE;
 
 	return free_blocks - CFS_MIN(free_blocks, lost);
@@ -89,7 +88,7 @@ static int sum_container(void *arg, uint64_t id,
 		return 0;
 	sum->info->container_count++;
 	r = cfs_pool_member_by_id(sum->s->pool, id, &m, err);
-	if (r == -EREMOTE)	/* whoever serves it counts it */
+	if (r == -EREMOTE) /* whoever serves it counts it */
 		return 0;
 	if (r == -EUCLEAN) {
 		/* One that cannot be opened is damage; the others count on. */
@@ -162,8 +161,8 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 	ret->frozen_slices = slices.frozen;
 	ret->bad_slices = slices.bad;
 	ret->capacity_bytes = ((slices.total - slices.free) / pieces +
-			       slices.usable) * geo.data_count *
-			      CFS_BLOCK_BYTES;
+			       slices.usable) *
+			      geo.data_count * CFS_BLOCK_BYTES;
 	ret->epoch = cfs_pool_epoch(s->pool);
 	ret->lease_period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	ret->clock_drift_ppm = rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
@@ -174,7 +173,8 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 	r = cfs_pool_containers(s->pool, sum_container, &sum, err);
 	slices.usable -= CFS_MIN(slices.usable, slices.kept / pieces);
 	ret->free_bytes = (takes_blocks(&sum, slices.usable * geo.data_count) +
-			   sum.left_blocks) * CFS_BLOCK_BYTES;
+			   sum.left_blocks) *
+			  CFS_BLOCK_BYTES;
 	ret->state = state_of(ret);
 	return r;
 }
@@ -184,7 +184,7 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 struct trim_state {
 	struct cfs_session *s;
 	struct cfs_trim_result *ret;
-	const char	*only;
+	const char *only;
 };
 
 static int trim_container(void *arg, uint64_t id,
@@ -227,7 +227,7 @@ int cfs_local_trim(struct cfs_session *s, const char *container,
 
 struct slice_list {
 	struct cfs_slice_info *list;
-	size_t		count, room;
+	size_t count, room;
 };
 
 static int collect_slice(void *arg, uint32_t device, uint64_t slice,
@@ -253,10 +253,11 @@ static int collect_slice(void *arg, uint32_t device, uint64_t slice,
 	i->lslice = rec->lslice;
 	i->piece = rec->piece;
 	i->container_id = rec->container_id;
-	i->use = rec->use == CFS_SLICE_USE_FREE ? "free" :
-		 rec->use == CFS_SLICE_USE_FROZEN ? "frozen" :
-		 rec->use == CFS_SLICE_USE_BAD ? "bad" :
-		 rec->container_id ? "container" : "pool";
+	i->use = rec->use == CFS_SLICE_USE_FREE     ? "free"
+		 : rec->use == CFS_SLICE_USE_FROZEN ? "frozen"
+		 : rec->use == CFS_SLICE_USE_BAD    ? "bad"
+		 : rec->container_id                ? "container"
+						    : "pool";
 	return 0;
 }
 
@@ -269,8 +270,8 @@ static void complete_slice(struct cfs_session *s, struct cfs_slice_info *i)
 	if (strcmp(i->use, "pool") == 0) {
 		c = cfs_pool_container0(s->pool);
 	} else if (strcmp(i->use, "container") == 0 &&
-		   cfs_pool_member_by_id(s->pool, i->container_id, &m,
-					 NULL) == 0) {
+		   cfs_pool_member_by_id(s->pool, i->container_id, &m, NULL) ==
+			   0) {
 		memcpy(i->container, m->rec.name, sizeof(i->container));
 		c = m->container;
 	}
@@ -278,8 +279,8 @@ static void complete_slice(struct cfs_session *s, struct cfs_slice_info *i)
 		return;
 	cfs_container_lock(c);
 	i->used_blocks = cfs_space_slice_used(c, i->lslice);
-	i->block_count = cfs_metavolume_geometry(
-				cfs_container_metavolume(c))->data_count;
+	i->block_count = cfs_metavolume_geometry(cfs_container_metavolume(c))
+				 ->data_count;
 	cfs_container_unlock(c);
 }
 
@@ -349,14 +350,16 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		set_period(s, &rec, n);
 		if (r == 0 && n < 3 * CFS_SEAT_PERIOD_NS_MIN && s->holder &&
 		    cfs_holder_is_shared(s->holder))
-			r = cfs_err_set(err, -EINVAL, "lease_period: from 3s "
+			r = cfs_err_set(err, -EINVAL,
+					"lease_period: from 3s "
 					"on a shared pool: a host is silent "
 					"for 1s at least before another one "
 					"takes over, and leases must outlast "
 					"that");
-		if (r == 0 && (n < UINT64_C(1000000000) ||
-			       n > UINT64_C(3600000000000)))
-			r = cfs_err_set(err, -EINVAL, "lease_period: from 1s "
+		if (r == 0 &&
+		    (n < UINT64_C(1000000000) || n > UINT64_C(3600000000000)))
+			r = cfs_err_set(err, -EINVAL,
+					"lease_period: from 1s "
 					"to 1h");
 	} else if (strcmp(key, "clock_drift") == 0) {
 		char *end;
@@ -364,20 +367,24 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		errno = 0;
 		n = strtoull(value, &end, 10);
 		if (errno || !*value || *end || n == 0 || n > 100000)
-			return cfs_err_set(err, -EINVAL, "clock_drift: parts "
+			return cfs_err_set(err, -EINVAL,
+					   "clock_drift: parts "
 					   "per million, 1 to 100000");
 		rec.config[CFS_POOL_CONFIG_DRIFT_PPM] = n;
 	} else if (strcmp(key, "checked") == 0) {
 		r = parse_checked(value, &is_checked, err);
 		rec.config[CFS_POOL_CONFIG_CHECKED] = is_checked;
 	} else if (strcmp(key, "mirror") == 0) {
-		return strcmp(value, "yes") == 0 ?
-		       cfs_local_make_mirror(s, &moved, err) :
-		       cfs_err_set(err, -EINVAL, "mirror: yes; a mirror stays "
-				   "one");
+		return strcmp(value, "yes") == 0
+			       ? cfs_local_make_mirror(s, &moved, err)
+			       : cfs_err_set(err, -EINVAL,
+					     "mirror: yes; a mirror stays "
+					     "one");
 	} else {
-		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
-				   "pool", key);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: no such setting of a "
+				   "pool",
+				   key);
 	}
 	if (r == 0)
 		r = cfs_pool_rec_set(s->pool, &rec, err);
@@ -407,17 +414,20 @@ int cfs_local_set(struct cfs_session *s, const char *volume, const char *key,
 		return set_pool(s, key, value, err);
 	if (strcmp(key, "checked") == 0) {
 		r = parse_checked(value, &is_checked, err);
-		return r < 0 ? r : cfs_session_set_checked(s, volume,
-							   is_checked, err);
+		return r < 0 ? r
+			     : cfs_session_set_checked(s, volume, is_checked,
+						       err);
 	}
 	if (strcmp(key, "limit") != 0 && strcmp(key, "provision") != 0)
-		return cfs_err_set(err, -EINVAL, "%s: no such setting of a "
-				   "volume", key);
+		return cfs_err_set(err, -EINVAL,
+				   "%s: no such setting of a "
+				   "volume",
+				   key);
 	if (strcmp(value, "none") != 0)
 		r = cfs_size_parse(value, &n, err);
 	if (r < 0)
 		return r;
-	return strcmp(key, "limit") == 0 ?
-	       cfs_session_set_limit(s, volume, n, err) :
-	       cfs_session_set_provision(s, volume, n, err);
+	return strcmp(key, "limit") == 0
+		       ? cfs_session_set_limit(s, volume, n, err)
+		       : cfs_session_set_provision(s, volume, n, err);
 }

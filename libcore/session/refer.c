@@ -11,17 +11,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POLL_NS		(50 * CFS_NS_PER_MS)
-#define ANSWER_MS	2000u
+#define POLL_NS   (50 * CFS_NS_PER_MS)
+#define ANSWER_MS 2000u
 
 struct cfs_refer {
 	struct cfs_refer *next;
-	uint64_t	container;
-	uint32_t	epoch;
-	char		name[CFS_NAME_BYTES];
+	uint64_t container;
+	uint32_t epoch;
+	char name[CFS_NAME_BYTES];
 	struct cfs_session *s;
 	/* The container went elsewhere: kept for what is open there. */
-	bool		is_old;
+	bool is_old;
 };
 
 /* ---- who ----------------------------------------------------------------- */
@@ -45,8 +45,9 @@ int cfs_refer_list(struct cfs_session *s, struct cfs_delegate_entries *ret,
 	/* An older manager, or one that delegates nothing. */
 	if (r == -ENOTSUP)
 		return 0;
-	return r < 0 ? r : cfs_delegate_entries_unpack(reply.data, reply.bytes,
-						       ret, err);
+	return r < 0 ? r
+		     : cfs_delegate_entries_unpack(reply.data, reply.bytes, ret,
+						   err);
 }
 
 static bool is_of(const char *volume, const char *name)
@@ -68,8 +69,8 @@ static int find(struct cfs_session *s, const struct cfs_refer_try *t,
 		const struct cfs_delegate_entry *e = &entries.v.items[i];
 
 		if (e->state != CFS_DELEGATION_HELD ||
-		    (t->volume ? !is_of(t->volume, e->name) :
-		     e->container != t->container))
+		    (t->volume ? !is_of(t->volume, e->name)
+			       : e->container != t->container))
 			continue;
 		*ret = *e;
 		is_found = true;
@@ -151,9 +152,10 @@ static int get_session(struct cfs_session *s,
 	r = session_of(s, e, ret, err);
 	pthread_mutex_unlock(&s->refer_lock);
 	if (r == -EBUSY)
-		cfs_err_set(err, r, "%s is served by process %" PRIu64 " on "
-			    "%s, which does not answer", e->name, e->pid,
-			    e->host);
+		cfs_err_set(err, r,
+			    "%s is served by process %" PRIu64 " on "
+			    "%s, which does not answer",
+			    e->name, e->pid, e->host);
 	return r;
 }
 
@@ -167,8 +169,8 @@ static struct cfs_session *known(struct cfs_session *s, const char *volume,
 
 	pthread_mutex_lock(&s->refer_lock);
 	for (struct cfs_refer *f = s->refers; f; f = f->next) {
-		if (f->is_old || (volume ? !is_of(volume, f->name) :
-				  f->container != container))
+		if (f->is_old || (volume ? !is_of(volume, f->name)
+					 : f->container != container))
 			continue;
 		if (cfs_remote_is_gone(f->s->remote))
 			f->is_old = true;
@@ -185,7 +187,9 @@ struct cfs_refer_try cfs_refer_begin(struct cfs_session *s, const char *volume,
 	struct cfs_clock *clock = cfs_clock_system();
 
 	return (struct cfs_refer_try){
-		.s = s, .at = known(s, volume, container), .volume = volume,
+		.s = s,
+		.at = known(s, volume, container),
+		.volume = volume,
 		.container = container,
 		.end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock),
 					   s->opt.wait_seconds * CFS_NS_PER_S),
@@ -207,7 +211,8 @@ bool cfs_refer_again(struct cfs_refer_try *t, int code, int *ret,
 		return false;
 	/* What it works on is a copy of ours, and not of theirs. */
 	if (s->opt.is_dry_run) {
-		*ret = cfs_err_set(err, -EBUSY, "another process serves it: "
+		*ret = cfs_err_set(err, -EBUSY,
+				   "another process serves it: "
 				   "what would be done there cannot be shown");
 		return false;
 	}
@@ -224,14 +229,16 @@ bool cfs_refer_again(struct cfs_refer_try *t, int code, int *ret,
 		if (r == 0 && t->count++ < 2)
 			return true;
 		if (now >= t->end_ns && r == 0)
-			r = cfs_err_set(err, -EBUSY, "it goes from one process "
+			r = cfs_err_set(err, -EBUSY,
+					"it goes from one process "
 					"to another all the time");
 		else if (now >= t->end_ns)
 			;
 		else if (r == 0 || r == -EBUSY)
 			r = 0;
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
-			r = cfs_err_set(err, -EINTR, "stopped while waiting "
+			r = cfs_err_set(err, -EINTR,
+					"stopped while waiting "
 					"for it");
 		if (r < 0)
 			break;

@@ -33,22 +33,21 @@ int cfs_session_finish_volume(struct cfs_session *s, const char *name,
 int cfs_session_remove_volume(struct cfs_session *s, const char *volume,
 			      bool recursive, struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_remove_volume(at, volume, recursive,
-						    err));
+	return REFER(volume,
+		     cfs_here_remove_volume(at, volume, recursive, err));
 }
 
 int cfs_session_rename_volume(struct cfs_session *s, const char *volume,
 			      const char *new_name, struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_rename_volume(at, volume, new_name,
-						    err));
+	return REFER(volume, cfs_here_rename_volume(at, volume, new_name, err));
 }
 
 int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 			      uint64_t size_bytes, struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_resize_volume(at, volume, size_bytes,
-						    err));
+	return REFER(volume,
+		     cfs_here_resize_volume(at, volume, size_bytes, err));
 }
 
 int cfs_session_snapshot(struct cfs_session *s, const char *volume,
@@ -62,16 +61,15 @@ int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
 			   const char *snap, const char *clone,
 			   struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_snap_clone(at, volume, snap, clone,
-						 err));
+	return REFER(volume, cfs_here_snap_clone(at, volume, snap, clone, err));
 }
 
 int cfs_session_snap_rollback(struct cfs_session *s, const char *volume,
 			      const char *snap, const char *save,
 			      struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_snap_rollback(at, volume, snap, save,
-						    err));
+	return REFER(volume,
+		     cfs_here_snap_rollback(at, volume, snap, save, err));
 }
 
 int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
@@ -86,8 +84,8 @@ int cfs_session_snap_rename(struct cfs_session *s, const char *volume,
 			    const char *snap, const char *new_name,
 			    struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_snap_rename(at, volume, snap, new_name,
-						  err));
+	return REFER(volume,
+		     cfs_here_snap_rename(at, volume, snap, new_name, err));
 }
 
 int cfs_session_snap_hold(struct cfs_session *s, const char *volume,
@@ -132,9 +130,13 @@ int cfs_session_snap_take(struct cfs_session *s,
 		return REFER(names[0].volume,
 			     cfs_here_snap_take(at, names, count, note, err));
 	r = cfs_here_snap_take(s, names, count, note, err);
-	return r != -EREMOTE ? r : cfs_err_wrap(err, -EBUSY, "snapshots of "
-				"several containers are taken at one moment "
-				"only where one process has them all");
+	return r != -EREMOTE
+		       ? r
+		       : cfs_err_wrap(
+				 err, -EBUSY,
+				 "snapshots of "
+				 "several containers are taken at one moment "
+				 "only where one process has them all");
 }
 
 /* ---- of the manager alone ------------------------------------------------ */
@@ -168,7 +170,8 @@ int cfs_session_add_device(struct cfs_session *s, const char *path,
 		return r;
 	/* Whoever has one has the devices of the pool open as they were. */
 	if (is_away)
-		return cfs_err_set(err, -EBUSY, "not while a container is "
+		return cfs_err_set(err, -EBUSY,
+				   "not while a container is "
 				   "delegated: end that first, with leasectl "
 				   "revoke");
 	return cfs_here_add_device(s, path, is_forced, ret_slices, err);
@@ -178,8 +181,8 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
 			      uint64_t *ret_old_slices,
 			      uint64_t *ret_new_slices, struct cfs_err *err)
 {
-	return cfs_here_resize_device(s, device, ret_old_slices,
-				      ret_new_slices, err);
+	return cfs_here_resize_device(s, device, ret_old_slices, ret_new_slices,
+				      err);
 }
 
 int cfs_session_create(struct cfs_session *s, const char *name, uint32_t kind,
@@ -199,10 +202,13 @@ int cfs_session_delegated(struct cfs_session *s, cfs_delegation_info_fn each,
 	for (size_t i = 0; i < entries.v.count && r == 0; i++) {
 		const struct cfs_delegate_entry *e = &entries.v.items[i];
 		struct cfs_delegation_info d = {
-			.container_id = e->container, .epoch = e->epoch,
+			.container_id = e->container,
+			.epoch = e->epoch,
 			.is_held = e->state == CFS_DELEGATION_HELD,
-			.is_wanted = e->is_wanted, .client_id = e->client_id,
-			.pid = e->pid, .since_ns = e->since_ns,
+			.is_wanted = e->is_wanted,
+			.client_id = e->client_id,
+			.pid = e->pid,
+			.since_ns = e->since_ns,
 		};
 
 		strcpy(d.name, e->name);
@@ -228,8 +234,8 @@ static int add_info(void *arg, struct cfs_session *at, const char *container,
 	sum->used_bytes += info.used_bytes;
 	sum->free_bytes += info.free_bytes;
 	sum->damaged_blocks += info.damaged_blocks;
-	if (info.damaged_blocks && (sum->state == CFS_POOL_OK ||
-				    sum->state == CFS_POOL_NEARLY_FULL))
+	if (info.damaged_blocks &&
+	    (sum->state == CFS_POOL_OK || sum->state == CFS_POOL_NEARLY_FULL))
 		sum->state = CFS_POOL_DAMAGED;
 	return 0;
 }
@@ -260,8 +266,7 @@ int cfs_session_trim(struct cfs_session *s, const char *container,
 	int r;
 
 	if (container)
-		return REFER(container, cfs_here_trim(at, container, ret,
-						      err));
+		return REFER(container, cfs_here_trim(at, container, ret, err));
 	/* What they give back is then free. */
 	r = cfs_refer_each(s, add_trim, &others, err);
 	if (r == 0)
@@ -273,7 +278,7 @@ int cfs_session_trim(struct cfs_session *s, const char *container,
 
 struct each_volume {
 	cfs_volume_each_fn each;
-	void		*arg;
+	void *arg;
 };
 
 static int volumes_of(void *arg, struct cfs_session *at, const char *container,
@@ -291,16 +296,16 @@ int cfs_session_volumes(struct cfs_session *s, const char *container,
 	int r;
 
 	if (container)
-		return REFER(container, cfs_here_volumes(at, container, each,
-							 arg, err));
+		return REFER(container,
+			     cfs_here_volumes(at, container, each, arg, err));
 	r = cfs_here_volumes(s, NULL, each, arg, err);
 	return r != 0 ? r : cfs_refer_each(s, volumes_of, &e, err);
 }
 
 struct each_snapshot {
-	bool		with_space;
+	bool with_space;
 	cfs_snapshot_each_fn each;
-	void		*arg;
+	void *arg;
 	struct cfs_session *at;
 	CFS_VEC(char *) volumes;
 };
@@ -339,7 +344,9 @@ int cfs_session_snapshots(struct cfs_session *s, const char *volume,
 			  struct cfs_err *err)
 {
 	struct each_snapshot e = {
-		.with_space = with_space, .each = each, .arg = arg,
+		.with_space = with_space,
+		.each = each,
+		.arg = arg,
 	};
 	int r;
 
@@ -355,7 +362,7 @@ int cfs_session_snapshots(struct cfs_session *s, const char *volume,
 struct slices {
 	CFS_VEC(struct cfs_slice_info) all;
 	struct cfs_delegate_entries away;
-	bool		is_manager;	/* who says it now */
+	bool is_manager; /* who says it now */
 };
 
 /* A word that stays. */
@@ -408,8 +415,8 @@ int cfs_session_slices(struct cfs_session *s, const char *container,
 	int r;
 
 	if (container)
-		return REFER(container, cfs_here_slices(at, container, each,
-							arg, err));
+		return REFER(container,
+			     cfs_here_slices(at, container, each, arg, err));
 	r = cfs_refer_list(s, &l.away, err);
 	if (r == 0 && l.away.v.count == 0)
 		return cfs_here_slices(s, NULL, each, arg, err);
@@ -421,8 +428,7 @@ int cfs_session_slices(struct cfs_session *s, const char *container,
 	if (r == -ENOMEM)
 		cfs_err_set(err, r, "out of memory");
 	if (l.all.count > 1)
-		qsort(l.all.items, l.all.count, sizeof(*l.all.items),
-		      by_place);
+		qsort(l.all.items, l.all.count, sizeof(*l.all.items), by_place);
 	for (size_t i = 0; i < l.all.count && r == 0; i++)
 		r = each(arg, &l.all.items[i]);
 	cfs_vec_done(&l.all);
@@ -434,7 +440,7 @@ int cfs_session_slices(struct cfs_session *s, const char *container,
 
 struct each_problem {
 	cfs_problem_each_fn each;
-	void		*arg;
+	void *arg;
 	struct cfs_check_result *sum;
 };
 
@@ -462,8 +468,8 @@ int cfs_session_check(struct cfs_session *s, const char *container,
 	int r;
 
 	if (container)
-		return REFER(container, cfs_here_check(at, container, each,
-						       arg, ret, err));
+		return REFER(container, cfs_here_check(at, container, each, arg,
+						       ret, err));
 	r = cfs_here_check(s, NULL, each, arg, ret, err);
 	return r != 0 ? r : cfs_refer_each(s, check_at, &e, err);
 }
@@ -471,10 +477,10 @@ int cfs_session_check(struct cfs_session *s, const char *container,
 struct each_damage {
 	const struct cfs_scrub_options *opt;
 	cfs_damage_each_fn each;
-	void		*arg;
+	void *arg;
 	struct cfs_scrub_result *sum;
-	const char	*device;
-	uint64_t	offset_bytes;
+	const char *device;
+	uint64_t offset_bytes;
 };
 
 static int scrub_at(void *arg, struct cfs_session *at, const char *container,
@@ -501,20 +507,23 @@ int cfs_session_scrub(struct cfs_session *s, const char *container,
 		      struct cfs_scrub_result *ret, struct cfs_err *err)
 {
 	struct each_damage e = {
-		.opt = opt, .each = each, .arg = arg, .sum = ret,
+		.opt = opt,
+		.each = each,
+		.arg = arg,
+		.sum = ret,
 	};
 	int r;
 
 	if (container)
-		return REFER(container, cfs_here_scrub(at, container, opt,
-						       each, arg, ret, err));
+		return REFER(container, cfs_here_scrub(at, container, opt, each,
+						       arg, ret, err));
 	r = cfs_here_scrub(s, NULL, opt, each, arg, ret, err);
 	return r != 0 ? r : cfs_refer_each(s, scrub_at, &e, err);
 }
 
 /* Whose slice it is says so; the others know nothing of it. */
-static int trace_there(void *arg, struct cfs_session *at,
-		       const char *container, struct cfs_err *err)
+static int trace_there(void *arg, struct cfs_session *at, const char *container,
+		       struct cfs_err *err)
 {
 	const struct each_damage *e = arg;
 
@@ -528,7 +537,9 @@ int cfs_session_trace_at(struct cfs_session *s, const char *device,
 			 void *arg, struct cfs_err *err)
 {
 	struct each_damage e = {
-		.each = each, .arg = arg, .device = device,
+		.each = each,
+		.arg = arg,
+		.device = device,
 		.offset_bytes = offset_bytes,
 	};
 	int r = cfs_here_trace_at(s, device, offset_bytes, each, arg, err);

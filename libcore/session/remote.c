@@ -16,19 +16,18 @@
 #include <string.h>
 
 /* How long a holder has to answer a CANCEL. */
-#define CANCEL_NS	(5 * CFS_NS_PER_S)
+#define CANCEL_NS (5 * CFS_NS_PER_S)
 
 struct cfs_remote {
-	struct cfs_conn	*conn;
+	struct cfs_conn *conn;
 	struct cfs_session_options opt;
-	uint64_t	next_token;	/* atomic */
-	uint8_t		pool_uuid[16];
+	uint64_t next_token; /* atomic */
+	uint8_t pool_uuid[16];
 };
 
 /* ---- hello --------------------------------------------------------------- */
 
-void cfs_remote_hello_fill(const uint8_t pool_uuid[16],
-			   struct cfs_msg_hello *h)
+void cfs_remote_hello_fill(const uint8_t pool_uuid[16], struct cfs_msg_hello *h)
 {
 	struct cfs_identity self;
 
@@ -37,8 +36,7 @@ void cfs_remote_hello_fill(const uint8_t pool_uuid[16],
 	cfs_identity_host.self(cfs_identity_host.arg, &self);
 	memcpy(h->pool_uuid, pool_uuid, sizeof(h->pool_uuid));
 	memcpy(h->boot_id, self.boot_id, sizeof(h->boot_id));
-	memcpy(h->host, self.host, CFS_MIN(sizeof(h->host),
-					   sizeof(self.host)));
+	memcpy(h->host, self.host, CFS_MIN(sizeof(h->host), sizeof(self.host)));
 	h->host[sizeof(h->host) - 1] = '\0';
 	if (!cfs_msg_name_is_valid(h->host, sizeof(h->host)))
 		strcpy(h->host, "localhost");
@@ -72,8 +70,7 @@ static int hello(struct cfs_conn *conn, const uint8_t pool_uuid[16],
 			     &reply, err);
 }
 
-int cfs_remote_on(struct cfs_conn *conn,
-		  const struct cfs_session_options *opt,
+int cfs_remote_on(struct cfs_conn *conn, const struct cfs_session_options *opt,
 		  struct cfs_remote **ret, struct cfs_err *err)
 {
 	struct cfs_remote *r = calloc(1, sizeof(*r));
@@ -89,10 +86,10 @@ int cfs_remote_on(struct cfs_conn *conn,
 }
 
 struct connecting {
-	const uint8_t	*pool_uuid;
+	const uint8_t *pool_uuid;
 	const struct cfs_session_options *opt;
-	unsigned int	timeout_ms;
-	struct cfs_conn	*conn;
+	unsigned int timeout_ms;
+	struct cfs_conn *conn;
 };
 
 static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
@@ -127,7 +124,8 @@ static int work_under(struct cfs_remote *r, const char *lease,
 	snprintf(name, sizeof(name), "%.*s",
 		 (int)(at ? at - lease : (ptrdiff_t)sizeof(name)), lease);
 	if (cfs_lease_name_parse(name, &parsed) < 0)
-		return cfs_err_set(err, -EINVAL, "CFS_LEASE: not a lease: "
+		return cfs_err_set(err, -EINVAL,
+				   "CFS_LEASE: not a lease: "
 				   "only leasectl run sets it");
 	return cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
 }
@@ -138,7 +136,9 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       struct cfs_err *err)
 {
 	struct connecting c = {
-		.pool_uuid = pool_uuid, .opt = opt, .timeout_ms = timeout_ms,
+		.pool_uuid = pool_uuid,
+		.opt = opt,
+		.timeout_ms = timeout_ms,
 	};
 	struct cfs_remote *remote = NULL;
 	int r = cfs_dial(addresses, opt, timeout_ms, "its holder", say_hello,
@@ -172,13 +172,13 @@ struct running {
 	struct cfs_remote_call *call;
 	const struct cfs_rpc_row *row;
 	struct cfs_rpc_stream stream;
-	uint64_t	token;
-	bool		is_cancelled;
-	uint64_t	give_up_ns;
-	bool		has_end;
-	int		code;		/* of the end */
-	struct cfs_err	err;
-	int		item_code;	/* what the caller's function said */
+	uint64_t token;
+	bool is_cancelled;
+	uint64_t give_up_ns;
+	bool has_end;
+	int code; /* of the end */
+	struct cfs_err err;
+	int item_code; /* what the caller's function said */
 };
 
 /* The front of each request: the number of a staged body, or 0. */
@@ -220,8 +220,9 @@ static bool has_stopped(void *arg)
 	if (!run->is_cancelled) {
 		run->is_cancelled = true;
 		/* Who only waits for a lease is not missed. */
-		run->give_up_ns = run->call->type == CFS_RPC_IO_OPEN ? now_ns :
-				  cfs_deadline_add(now_ns, CANCEL_NS);
+		run->give_up_ns = run->call->type == CFS_RPC_IO_OPEN
+					  ? now_ns
+					  : cfs_deadline_add(now_ns, CANCEL_NS);
 		if (run->token)
 			cancel(run);
 	}
@@ -238,7 +239,8 @@ static int take_item(struct running *run, const uint8_t *body, size_t bytes,
 	int r;
 
 	if (!run->row->item || !run->call->item)
-		return cfs_err_set(err, -EPROTO, "an item that was not asked "
+		return cfs_err_set(err, -EPROTO,
+				   "an item that was not asked "
 				   "for");
 	item = malloc(run->row->item->bytes);
 	if (!item)
@@ -255,21 +257,22 @@ static int take_data(struct running *run, const uint8_t *body, size_t bytes,
 	struct cfs_remote_call *c = run->call;
 
 	if (bytes > c->data_room - c->data_bytes)
-		return cfs_err_set(err, -EPROTO, "more data than was asked "
+		return cfs_err_set(err, -EPROTO,
+				   "more data than was asked "
 				   "for");
 	memcpy(c->data + c->data_bytes, body, bytes);
 	c->data_bytes += bytes;
 	return 0;
 }
 
-static int take_progress(struct running *run, const uint8_t *body,
-			 size_t bytes, struct cfs_err *err)
+static int take_progress(struct running *run, const uint8_t *body, size_t bytes,
+			 struct cfs_err *err)
 {
 	const struct cfs_session_options *opt = &run->r->opt;
 	struct cfs_rpc_arena arena = { NULL };
 	struct cfs_rpc_progress p;
-	int r = cfs_rpc_unpack(&cfs_rpc_progress_shape, body, bytes, &p,
-			       &arena, err);
+	int r = cfs_rpc_unpack(&cfs_rpc_progress_shape, body, bytes, &p, &arena,
+			       err);
 
 	if (r == 0 && opt->progress)
 		opt->progress(opt->arg, p.done, p.total);
@@ -303,8 +306,8 @@ static int take_result(struct running *run, const struct cfs_rpc_end *end,
 	arena = arena ? arena : &own;
 	copy = cfs_rpc_arena_copy(arena, end->result, end->result_bytes);
 	r = copy ? cfs_rpc_unpack(run->row->ret, copy, end->result_bytes,
-				  run->call->ret, arena, err) :
-		   cfs_err_set(err, -ENOMEM, "out of memory");
+				  run->call->ret, arena, err)
+		 : cfs_err_set(err, -ENOMEM, "out of memory");
 	cfs_rpc_arena_donep(&own);
 	return r;
 }
@@ -359,10 +362,11 @@ static int take_part(void *arg, const uint8_t *part, size_t bytes,
 	if (cfs_buf_append(&run->stream.in, part, bytes) < 0)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	do {
-		r = cfs_rpc_record_next(&run->stream, &kind, &body,
-					&body_bytes, err);
+		r = cfs_rpc_record_next(&run->stream, &kind, &body, &body_bytes,
+					err);
 		if (r == 1 && run->has_end)
-			return cfs_err_set(err, -EPROTO, "more than an "
+			return cfs_err_set(err, -EPROTO,
+					   "more than an "
 					   "answer");
 		if (r == 1) {
 			r = take_record(run, kind, body, body_bytes, err);
@@ -403,16 +407,20 @@ static int stage(struct cfs_remote *r, const struct cfs_buf *whole,
 /* What the connection says, in the words of the request. */
 static int lost(const struct running *run, int code, struct cfs_err *err)
 {
-	const char *unknown = run->row->flags & CFS_RPC_CHANGES ?
-			      ": whether it was done is not known" : "";
+	const char *unknown = run->row->flags & CFS_RPC_CHANGES
+				      ? ": whether it was done is not known"
+				      : "";
 
 	if (cfs_conn_is_gone(run->r->conn))
-		return cfs_err_set(err, -ECONNRESET, "the process that held "
-				   "the pool is gone%s", unknown);
+		return cfs_err_set(err, -ECONNRESET,
+				   "the process that held "
+				   "the pool is gone%s",
+				   unknown);
 	if (code == -EINTR)
 		return cfs_err_set(err, code, "stopped%s", unknown);
 	if (code == -ENOTSUP)
-		return cfs_err_set(err, code, "the process that holds the "
+		return cfs_err_set(err, code,
+				   "the process that holds the "
 				   "pool does not know the request '%s'",
 				   run->row->name);
 	return code;
@@ -424,8 +432,7 @@ static int send_and_wait(struct running *run, const struct cfs_buf *body,
 	const struct cfs_conn_wait wait = { .stop = has_stopped, .arg = run };
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int r = cfs_conn_stream(run->r->conn, run->call->type, body->data,
-				body->bytes, &wait, take_part, run, &last,
-				err);
+				body->bytes, &wait, take_part, run, &last, err);
 
 	if (r == 0)
 		r = take_part(run, last.data, last.bytes, err);
@@ -479,7 +486,8 @@ int cfs_remote_ask(struct cfs_remote *r, uint16_t type,
 		   const struct cfs_rpc_args *args, void *ret,
 		   struct cfs_err *err)
 {
-	struct cfs_remote_call call = { .type = type, .args = args,
+	struct cfs_remote_call call = { .type = type,
+					.args = args,
 					.ret = ret };
 
 	return cfs_remote_call(r, &call, err);
@@ -490,8 +498,9 @@ int cfs_remote_ask(struct cfs_remote *r, uint16_t type,
 static int take_raw(void *arg, const uint8_t *body, size_t bytes,
 		    struct cfs_err *err)
 {
-	return cfs_buf_append(arg, body, bytes) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(arg, body, bytes) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
@@ -499,7 +508,8 @@ int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
 		   struct cfs_err *err)
 {
 	const struct cfs_conn_wait wait = {
-		.stop = r->opt.stop, .arg = r->opt.arg,
+		.stop = r->opt.stop,
+		.arg = r->opt.arg,
 	};
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int code = cfs_conn_stream(r->conn, type, body->data, body->bytes,

@@ -30,8 +30,7 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 		       unsigned int timeout_ms, struct cfs_remote **ret,
 		       struct cfs_err *err);
 /* The same over a connection that has said hello (tests); it is @ret's. */
-int cfs_remote_on(struct cfs_conn *conn,
-		  const struct cfs_session_options *opt,
+int cfs_remote_on(struct cfs_conn *conn, const struct cfs_session_options *opt,
 		  struct cfs_remote **ret, struct cfs_err *err);
 /* Who we are: this program, as an observer. */
 struct cfs_msg_hello;
@@ -44,16 +43,16 @@ void cfs_remote_close(struct cfs_remote *r);
 typedef int (*cfs_remote_item_fn)(void *arg, const void *item);
 
 struct cfs_remote_call {
-	uint16_t	type;
+	uint16_t type;
 	const struct cfs_rpc_args *args;
-	void		*ret;		/* as the row says; may be NULL */
-	struct cfs_rpc_arena *arena;	/* what @ret points to; may be NULL if
-					 * it has no pointers */
+	void *ret;                   /* as the row says; may be NULL */
+	struct cfs_rpc_arena *arena; /* what @ret points to; may be NULL if
+				      * it has no pointers */
 	cfs_remote_item_fn item;
-	void		*item_arg;
+	void *item_arg;
 	/* Where DATA goes; data_bytes: how much came. */
-	uint8_t		*data;
-	size_t		data_room, data_bytes;
+	uint8_t *data;
+	size_t data_room, data_bytes;
 };
 
 /*
@@ -82,24 +81,23 @@ int cfs_remote_ask(struct cfs_remote *r, uint16_t type,
 
 int cfs_remote_pool_info(struct cfs_remote *r, struct cfs_pool_info *ret,
 			 struct cfs_err *err);
-int cfs_remote_devices(struct cfs_remote *r, cfs_device_each_fn each,
-		       void *arg, struct cfs_err *err);
+int cfs_remote_devices(struct cfs_remote *r, cfs_device_each_fn each, void *arg,
+		       struct cfs_err *err);
 int cfs_remote_set(struct cfs_remote *r, const char *volume, const char *key,
 		   const char *value, struct cfs_err *err);
 int cfs_remote_add_device(struct cfs_remote *r, const char *path,
 			  bool is_forced, uint64_t *ret_slices,
 			  struct cfs_err *err);
 int cfs_remote_resize_device(struct cfs_remote *r, const char *device,
-			     uint64_t *ret_old_slices,
-			     uint64_t *ret_new_slices, struct cfs_err *err);
+			     uint64_t *ret_old_slices, uint64_t *ret_new_slices,
+			     struct cfs_err *err);
 int cfs_remote_trim(struct cfs_remote *r, const char *container,
 		    struct cfs_trim_result *ret, struct cfs_err *err);
 int cfs_remote_slices(struct cfs_remote *r, const char *container,
 		      cfs_slice_each_fn each, void *arg, struct cfs_err *err);
 
 int cfs_remote_volumes(struct cfs_remote *r, const char *container,
-		       cfs_volume_each_fn each, void *arg,
-		       struct cfs_err *err);
+		       cfs_volume_each_fn each, void *arg, struct cfs_err *err);
 int cfs_remote_volume(struct cfs_remote *r, const char *volume,
 		      struct cfs_volume_info *ret, struct cfs_err *err);
 int cfs_remote_create(struct cfs_remote *r, const char *name, uint32_t kind,
@@ -167,6 +165,6 @@ int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
 		       uint64_t patience_ns, struct cfs_io_volume **ret,
 		       struct cfs_err *err);
 /* The tree of an open volume. */
-int cfs_remote_fs_open(struct cfs_remote *r, uint64_t handle,
-		       uint64_t root_ino, bool is_writable,
-		       struct cfs_fs **ret, struct cfs_err *err);
+int cfs_remote_fs_open(struct cfs_remote *r, uint64_t handle, uint64_t root_ino,
+		       bool is_writable, struct cfs_fs **ret,
+		       struct cfs_err *err);

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRIES_MAX	128u		/* asked for at a time */
+#define ENTRIES_MAX 128u /* asked for at a time */
 
 struct remote_fs {
 	struct cfs_remote *r;
-	uint64_t	handle;		/* the volume's: io_close closes it */
+	uint64_t handle; /* the volume's: io_close closes it */
 };
 
 static int ask(const struct remote_fs *fs, uint16_t type,
@@ -108,7 +108,9 @@ static int fs_lookup(void *arg, uint64_t dir_ino, const void *name,
 		     struct cfs_inode *ret_inode, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.dir_ino = dir_ino, .entry = name, .entry_bytes = name_bytes,
+		.dir_ino = dir_ino,
+		.entry = name,
+		.entry_bytes = name_bytes,
 		.is_set = ret_inode,
 	};
 	struct cfs_rpc_inode ret;
@@ -127,7 +129,9 @@ static int fs_resolve(void *arg, uint64_t start_ino, const void *path,
 		      uint64_t *ret_ino, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.dir_ino = start_ino, .entry = path, .entry_bytes = path_bytes,
+		.dir_ino = start_ino,
+		.entry = path,
+		.entry_bytes = path_bytes,
 		.kind = follow,
 	};
 
@@ -140,7 +144,10 @@ static int ask_bytes(const struct remote_fs *fs, uint16_t type,
 		     struct cfs_rpc_arena *arena, struct cfs_err *err)
 {
 	struct cfs_remote_call call = {
-		.type = type, .args = args, .ret = ret, .arena = arena,
+		.type = type,
+		.args = args,
+		.ret = ret,
+		.arena = arena,
 	};
 
 	args->handle = fs->handle;
@@ -168,7 +175,9 @@ static int fs_create_with(void *arg, uint64_t dir_ino, const void *name,
 			  struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.dir_ino = dir_ino, .entry = name, .entry_bytes = name_bytes,
+		.dir_ino = dir_ino,
+		.entry = name,
+		.entry_bytes = name_bytes,
 		.spec = *spec,
 	};
 	struct cfs_rpc_inode ret;
@@ -184,8 +193,8 @@ static int fs_create_with(void *arg, uint64_t dir_ino, const void *name,
 }
 
 static int fs_create_nameless(void *arg, uint64_t dir_ino,
-			      const struct cfs_fs_spec *spec,
-			      uint64_t *ret_ino, struct cfs_err *err)
+			      const struct cfs_fs_spec *spec, uint64_t *ret_ino,
+			      struct cfs_err *err)
 {
 	struct cfs_rpc_args args = { .dir_ino = dir_ino, .spec = *spec };
 
@@ -196,7 +205,9 @@ static int fs_name(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 		   size_t name_bytes, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .dir_ino = dir_ino, .entry = name,
+		.ino = ino,
+		.dir_ino = dir_ino,
+		.entry = name,
 		.entry_bytes = name_bytes,
 	};
 
@@ -207,7 +218,9 @@ static int fs_link(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
 		   size_t name_bytes, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .dir_ino = dir_ino, .entry = name,
+		.ino = ino,
+		.dir_ino = dir_ino,
+		.entry = name,
 		.entry_bytes = name_bytes,
 	};
 
@@ -218,7 +231,9 @@ static int fs_remove(void *arg, uint64_t dir_ino, const void *name,
 		     size_t name_bytes, bool is_rmdir, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.dir_ino = dir_ino, .entry = name, .entry_bytes = name_bytes,
+		.dir_ino = dir_ino,
+		.entry = name,
+		.entry_bytes = name_bytes,
 		.is_set = is_rmdir,
 	};
 
@@ -231,9 +246,12 @@ static int fs_rename(void *arg, uint64_t old_dir_ino, const void *old_name,
 		     uint32_t flags, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.dir_ino = old_dir_ino, .entry = old_name,
-		.entry_bytes = old_name_bytes, .to_dir_ino = new_dir_ino,
-		.to_entry = new_name, .to_entry_bytes = new_name_bytes,
+		.dir_ino = old_dir_ino,
+		.entry = old_name,
+		.entry_bytes = old_name_bytes,
+		.to_dir_ino = new_dir_ino,
+		.to_entry = new_name,
+		.to_entry_bytes = new_name_bytes,
 		.flags = flags,
 	};
 
@@ -249,13 +267,16 @@ static int fs_readdir(void *arg, uint64_t dir_ino, uint64_t cookie,
 	CFS_CLEANUP(cfs_rpc_arena_donep) struct cfs_rpc_arena arena = { NULL };
 	const struct remote_fs *fs = arg;
 	struct cfs_rpc_args args = {
-		.handle = fs->handle, .dir_ino = dir_ino,
+		.handle = fs->handle,
+		.dir_ino = dir_ino,
 		.offset_bytes = cookie,
 		.length_bytes = CFS_MIN(entry_count, (size_t)ENTRIES_MAX),
 	};
 	struct cfs_rpc_entries ret = { 0 };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_FS_READDIR, .args = &args, .ret = &ret,
+		.type = CFS_RPC_FS_READDIR,
+		.args = &args,
+		.ret = &ret,
 		.arena = &arena,
 	};
 	int r = cfs_remote_call(fs->r, &call, err);
@@ -263,11 +284,13 @@ static int fs_readdir(void *arg, uint64_t dir_ino, uint64_t cookie,
 	if (r < 0)
 		return r;
 	if (ret.count > args.length_bytes)
-		return cfs_err_set(err, -EPROTO, "more entries than were "
+		return cfs_err_set(err, -EPROTO,
+				   "more entries than were "
 				   "asked for");
 	for (size_t i = 0; i < ret.count; i++)
 		if (ret.entries[i].name_bytes != strlen(ret.entries[i].name))
-			return cfs_err_set(err, -EPROTO, "an entry that makes "
+			return cfs_err_set(err, -EPROTO,
+					   "an entry that makes "
 					   "no sense");
 	if (ret.count)
 		memcpy(entries, ret.entries, ret.count * sizeof(*entries));
@@ -289,7 +312,8 @@ static int fill(struct remote_fs *fs, uint16_t type, struct cfs_rpc_args *args,
 	if (r < 0)
 		return r;
 	if (bytes.data_bytes > buf_bytes)
-		return cfs_err_set(err, -EPROTO, "more bytes than were asked "
+		return cfs_err_set(err, -EPROTO,
+				   "more bytes than were asked "
 				   "for");
 	if (bytes.data_bytes)
 		memcpy(buf, bytes.data, bytes.data_bytes);
@@ -312,8 +336,8 @@ static int fs_xattr_get(void *arg, uint64_t ino, const char *name, void *buf,
 {
 	struct cfs_rpc_args args = { .ino = ino, .name = name };
 
-	return fill(arg, CFS_RPC_FS_XATTR_GET, &args, buf, buf_bytes,
-		    ret_bytes, err);
+	return fill(arg, CFS_RPC_FS_XATTR_GET, &args, buf, buf_bytes, ret_bytes,
+		    err);
 }
 
 static int fs_xattr_list(void *arg, uint64_t ino, char *buf, size_t buf_bytes,
@@ -330,8 +354,11 @@ static int fs_xattr_set(void *arg, uint64_t ino, const char *name,
 			struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .name = name, .data = value,
-		.data_bytes = value_bytes, .flags = flags,
+		.ino = ino,
+		.name = name,
+		.data = value,
+		.data_bytes = value_bytes,
+		.flags = flags,
 	};
 
 	return ask(arg, CFS_RPC_FS_XATTR_SET, &args, NULL, err);
@@ -353,13 +380,18 @@ static int read_piece(const struct remote_fs *fs, uint64_t ino,
 		      size_t *ret_bytes, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.handle = fs->handle, .ino = ino, .offset_bytes = offset_bytes,
+		.handle = fs->handle,
+		.ino = ino,
+		.offset_bytes = offset_bytes,
 		.length_bytes = length_bytes,
 	};
 	struct cfs_rpc_values ret = { 0 };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_FS_READ, .args = &args, .ret = &ret,
-		.data = buf, .data_room = length_bytes,
+		.type = CFS_RPC_FS_READ,
+		.args = &args,
+		.ret = &ret,
+		.data = buf,
+		.data_room = length_bytes,
 	};
 	int r = cfs_remote_call(fs->r, &call, err);
 
@@ -396,10 +428,11 @@ static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
 	if (ret_bytes)
 		*ret_bytes = 0;
 	/* Nothing is written of what is too long in the end. */
-	if (!appends && !cfs_range_fits(offset_bytes, length_bytes,
-					CFS_FS_FILE_BYTES_MAX))
-		return cfs_err_set(err, -EFBIG, "inode %" PRIu64
-				   ": a file cannot be that long", ino);
+	if (!appends &&
+	    !cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
+		return cfs_err_set(
+			err, -EFBIG,
+			"inode %" PRIu64 ": a file cannot be that long", ino);
 	do {
 		struct cfs_rpc_args args = {
 			.ino = ino,
@@ -408,11 +441,12 @@ static int fs_write(void *arg, uint64_t ino, uint64_t offset_bytes,
 		};
 
 		n = CFS_RPC_DATA_BYTES_MAX -
-		    (size_t)(appends ? 0 : args.offset_bytes %
-					   CFS_RPC_DATA_BYTES_MAX);
+		    (size_t)(appends ? 0
+				     : args.offset_bytes %
+					       CFS_RPC_DATA_BYTES_MAX);
 		n = CFS_MIN(n, length_bytes - done);
 		args.data_bytes = n;
-		written.value = 0;	/* is set on failure too */
+		written.value = 0; /* is set on failure too */
 		r = ask(arg, CFS_RPC_FS_WRITE, &args, &written, err);
 		done += (size_t)CFS_MIN(written.value, (uint64_t)n);
 		if (ret_bytes)
@@ -433,7 +467,8 @@ static int fs_punch_hole(void *arg, uint64_t ino, uint64_t offset_bytes,
 			 uint64_t length_bytes, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .offset_bytes = offset_bytes,
+		.ino = ino,
+		.offset_bytes = offset_bytes,
 		.length_bytes = length_bytes,
 	};
 
@@ -445,8 +480,10 @@ static int fs_zero_range(void *arg, uint64_t ino, uint64_t offset_bytes,
 			 struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .offset_bytes = offset_bytes,
-		.length_bytes = length_bytes, .is_set = keep_size,
+		.ino = ino,
+		.offset_bytes = offset_bytes,
+		.length_bytes = length_bytes,
+		.is_set = keep_size,
 	};
 
 	return ask(arg, CFS_RPC_FS_ZERO_RANGE, &args, NULL, err);
@@ -456,7 +493,9 @@ static int fs_seek(void *arg, uint64_t ino, uint64_t offset_bytes, bool data,
 		   uint64_t *ret_offset_bytes, struct cfs_err *err)
 {
 	struct cfs_rpc_args args = {
-		.ino = ino, .offset_bytes = offset_bytes, .is_set = data,
+		.ino = ino,
+		.offset_bytes = offset_bytes,
+		.is_set = data,
 	};
 
 	return ask_value(arg, CFS_RPC_FS_SEEK, &args, ret_offset_bytes, err);
@@ -494,9 +533,9 @@ static const struct cfs_fs_ops remote_fs_ops = {
 	.seek = fs_seek,
 };
 
-int cfs_remote_fs_open(struct cfs_remote *r, uint64_t handle,
-		       uint64_t root_ino, bool is_writable,
-		       struct cfs_fs **ret, struct cfs_err *err)
+int cfs_remote_fs_open(struct cfs_remote *r, uint64_t handle, uint64_t root_ino,
+		       bool is_writable, struct cfs_fs **ret,
+		       struct cfs_err *err)
 {
 	struct remote_fs *fs = malloc(sizeof(*fs));
 	int code;

@@ -23,8 +23,8 @@ _Static_assert(CFS_RPC_DATA_BYTES_MAX % 4096 == 0, "pieces are whole blocks");
 struct remote_volume {
 	struct cfs_io_volume v;
 	struct cfs_remote *r;
-	uint64_t	handle;
-	uint64_t	size_bytes;	/* when it was opened */
+	uint64_t handle;
+	uint64_t size_bytes; /* when it was opened */
 };
 
 static struct remote_volume *of(struct cfs_io_volume *v)
@@ -53,13 +53,17 @@ static int read_piece(struct remote_volume *rv, uint64_t offset_bytes,
 		      struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.handle = rv->handle, .offset_bytes = offset_bytes,
+		.handle = rv->handle,
+		.offset_bytes = offset_bytes,
 		.length_bytes = length_bytes,
 	};
 	struct cfs_rpc_values ret = { 0 };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_IO_READ, .args = &args, .ret = &ret,
-		.data = buf, .data_room = length_bytes,
+		.type = CFS_RPC_IO_READ,
+		.args = &args,
+		.ret = &ret,
+		.data = buf,
+		.data_room = length_bytes,
 	};
 	int r = cfs_remote_call(rv->r, &call, err);
 
@@ -107,8 +111,10 @@ static int io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
 	do {
 		n = piece_at(offset_bytes, length_bytes);
 		const struct cfs_rpc_args args = {
-			.handle = of(v)->handle, .offset_bytes = offset_bytes,
-			.data = from, .data_bytes = n,
+			.handle = of(v)->handle,
+			.offset_bytes = offset_bytes,
+			.data = from,
+			.data_bytes = n,
 		};
 
 		r = cfs_remote_ask(of(v)->r, CFS_RPC_IO_WRITE, &args, NULL,
@@ -124,7 +130,8 @@ static int io_discard(struct cfs_io_volume *v, uint64_t offset_bytes,
 		      uint64_t length_bytes, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.handle = of(v)->handle, .offset_bytes = offset_bytes,
+		.handle = of(v)->handle,
+		.offset_bytes = offset_bytes,
 		.length_bytes = length_bytes,
 	};
 
@@ -135,7 +142,8 @@ static int io_seek(struct cfs_io_volume *v, uint64_t offset_bytes, bool data,
 		   uint64_t *ret_offset_bytes, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.handle = of(v)->handle, .offset_bytes = offset_bytes,
+		.handle = of(v)->handle,
+		.offset_bytes = offset_bytes,
 		.is_set = data,
 	};
 	struct cfs_rpc_values ret;
@@ -164,8 +172,8 @@ static const struct cfs_io_ops remote_ops = {
 };
 
 static int open_as(struct cfs_remote *r, uint16_t type,
-		   const struct cfs_rpc_args *args,
-		   struct cfs_io_volume **ret, struct cfs_err *err)
+		   const struct cfs_rpc_args *args, struct cfs_io_volume **ret,
+		   struct cfs_err *err)
 {
 	struct remote_volume *rv = calloc(1, sizeof(*rv));
 	struct cfs_rpc_opened opened = { 0 };
@@ -202,7 +210,9 @@ int cfs_remote_io_open(struct cfs_remote *r, const char *volume,
 		       struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .is_set = is_writable,
+		.volume = volume,
+		.snap = snap,
+		.is_set = is_writable,
 		.wait_ms = wait_ns / CFS_NS_PER_MS,
 		.patience_ns = patience_ns,
 	};
@@ -215,7 +225,9 @@ int cfs_remote_recv(struct cfs_remote *r, const char *volume, bool is_forced,
 		    struct cfs_io_volume **ret, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .is_set = is_forced, .data = begin,
+		.volume = volume,
+		.is_set = is_forced,
+		.data = begin,
 		.data_bytes = CFS_MIN(begin_bytes, CFS_STREAM_BEGIN_BYTES),
 	};
 

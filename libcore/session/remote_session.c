@@ -13,13 +13,16 @@
  * The C functions of callers take a pointer to their own struct; the table
  * has made exactly that of the item.
  */
-#define ITEM(name, fn_type, type)					\
-	struct name { fn_type each; void *arg; };			\
-	static int name##_item(void *arg, const void *item)		\
-	{								\
-		const struct name *to = arg;				\
-		return to->each(to->arg, (const type *)item);		\
-	}								\
+#define ITEM(name, fn_type, type)                                              \
+	struct name {                                                          \
+		fn_type each;                                                  \
+		void *arg;                                                     \
+	};                                                                     \
+	static int name##_item(void *arg, const void *item)                    \
+	{                                                                      \
+		const struct name *to = arg;                                   \
+		return to->each(to->arg, (const type *)item);                  \
+	}                                                                      \
 	struct name
 
 ITEM(to_device, cfs_device_each_fn, struct cfs_device_info);
@@ -38,14 +41,16 @@ int cfs_remote_pool_info(struct cfs_remote *r, struct cfs_pool_info *ret,
 	return cfs_remote_ask(r, CFS_RPC_POOL_INFO, &args, ret, err);
 }
 
-int cfs_remote_devices(struct cfs_remote *r, cfs_device_each_fn each,
-		       void *arg, struct cfs_err *err)
+int cfs_remote_devices(struct cfs_remote *r, cfs_device_each_fn each, void *arg,
+		       struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = NULL };
 	struct to_device to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_DEVICES, .args = &args,
-		.item = to_device_item, .item_arg = &to,
+		.type = CFS_RPC_DEVICES,
+		.args = &args,
+		.item = to_device_item,
+		.item_arg = &to,
 	};
 
 	return cfs_remote_call(r, &call, err);
@@ -55,7 +60,9 @@ int cfs_remote_set(struct cfs_remote *r, const char *volume, const char *key,
 		   const char *value, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .name = key, .text = value,
+		.volume = volume,
+		.name = key,
+		.text = value,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SET, &args, NULL, err);
@@ -104,8 +111,8 @@ int cfs_remote_add_device(struct cfs_remote *r, const char *path,
 }
 
 int cfs_remote_resize_device(struct cfs_remote *r, const char *device,
-			     uint64_t *ret_old_slices,
-			     uint64_t *ret_new_slices, struct cfs_err *err)
+			     uint64_t *ret_old_slices, uint64_t *ret_new_slices,
+			     struct cfs_err *err)
 {
 	char buf[PATH_MAX];
 	const char *whole = whole_path(device, buf);
@@ -133,8 +140,10 @@ int cfs_remote_slices(struct cfs_remote *r, const char *container,
 	const struct cfs_rpc_args args = { .volume = container };
 	struct to_slice to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_SLICES, .args = &args,
-		.item = to_slice_item, .item_arg = &to,
+		.type = CFS_RPC_SLICES,
+		.args = &args,
+		.item = to_slice_item,
+		.item_arg = &to,
 	};
 
 	return cfs_remote_call(r, &call, err);
@@ -143,14 +152,15 @@ int cfs_remote_slices(struct cfs_remote *r, const char *container,
 /* ---- volumes ------------------------------------------------------------- */
 
 int cfs_remote_volumes(struct cfs_remote *r, const char *container,
-		       cfs_volume_each_fn each, void *arg,
-		       struct cfs_err *err)
+		       cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = container };
 	struct to_volume to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_VOLUMES, .args = &args,
-		.item = to_volume_item, .item_arg = &to,
+		.type = CFS_RPC_VOLUMES,
+		.args = &args,
+		.item = to_volume_item,
+		.item_arg = &to,
 	};
 
 	return cfs_remote_call(r, &call, err);
@@ -169,8 +179,11 @@ int cfs_remote_create(struct cfs_remote *r, const char *name, uint32_t kind,
 		      bool is_unfinished, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.name = name, .kind = kind, .size_bytes = size_bytes,
-		.limit_bytes = limit_bytes, .is_set = is_unfinished,
+		.name = name,
+		.kind = kind,
+		.size_bytes = size_bytes,
+		.limit_bytes = limit_bytes,
+		.is_set = is_unfinished,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_CREATE, &args, NULL, err);
@@ -206,7 +219,8 @@ int cfs_remote_remove_volume(struct cfs_remote *r, const char *volume,
 			     bool recursive, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .is_set = recursive,
+		.volume = volume,
+		.is_set = recursive,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_REMOVE_VOLUME, &args, NULL, err);
@@ -216,7 +230,8 @@ int cfs_remote_rename_volume(struct cfs_remote *r, const char *volume,
 			     const char *new_name, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .name = new_name,
+		.volume = volume,
+		.name = new_name,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_RENAME_VOLUME, &args, NULL, err);
@@ -226,7 +241,8 @@ int cfs_remote_resize_volume(struct cfs_remote *r, const char *volume,
 			     uint64_t size_bytes, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .size_bytes = size_bytes,
+		.volume = volume,
+		.size_bytes = size_bytes,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_RESIZE_VOLUME, &args, NULL, err);
@@ -241,8 +257,11 @@ int cfs_remote_check(struct cfs_remote *r, const char *container,
 	const struct cfs_rpc_args args = { .volume = container };
 	struct to_problem to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_CHECK, .args = &args, .ret = ret,
-		.item = to_problem_item, .item_arg = &to,
+		.type = CFS_RPC_CHECK,
+		.args = &args,
+		.ret = ret,
+		.item = to_problem_item,
+		.item_arg = &to,
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -257,8 +276,11 @@ int cfs_remote_scrub(struct cfs_remote *r, const char *container,
 	const struct cfs_rpc_args args = { .volume = container, .scrub = *opt };
 	struct to_damage to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_SCRUB, .args = &args, .ret = ret,
-		.item = to_damage_item, .item_arg = &to,
+		.type = CFS_RPC_SCRUB,
+		.args = &args,
+		.ret = ret,
+		.item = to_damage_item,
+		.item_arg = &to,
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -272,12 +294,15 @@ int cfs_remote_trace_at(struct cfs_remote *r, const char *device,
 	char buf[PATH_MAX];
 	const char *whole = whole_path(device, buf);
 	const struct cfs_rpc_args args = {
-		.name = whole, .offset_bytes = offset_bytes,
+		.name = whole,
+		.offset_bytes = offset_bytes,
 	};
 	struct to_damage to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_TRACE_AT, .args = &args,
-		.item = to_damage_item, .item_arg = &to,
+		.type = CFS_RPC_TRACE_AT,
+		.args = &args,
+		.item = to_damage_item,
+		.item_arg = &to,
 	};
 
 	return as_called(cfs_remote_call(r, &call, err), device, whole, err);
@@ -289,8 +314,10 @@ int cfs_remote_trace_bad(struct cfs_remote *r, cfs_damage_each_fn each,
 	const struct cfs_rpc_args args = { .volume = NULL };
 	struct to_damage to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_TRACE_BAD, .args = &args,
-		.item = to_damage_item, .item_arg = &to,
+		.type = CFS_RPC_TRACE_BAD,
+		.args = &args,
+		.item = to_damage_item,
+		.item_arg = &to,
 	};
 
 	return cfs_remote_call(r, &call, err);

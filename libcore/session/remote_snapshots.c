@@ -6,7 +6,7 @@
 
 struct to_snapshot {
 	cfs_snapshot_each_fn each;
-	void		*arg;
+	void *arg;
 };
 
 static int to_snapshot_item(void *arg, const void *item)
@@ -21,12 +21,15 @@ int cfs_remote_snapshots(struct cfs_remote *r, const char *volume,
 			 struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .is_set = with_space,
+		.volume = volume,
+		.is_set = with_space,
 	};
 	struct to_snapshot to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_SNAPSHOTS, .args = &args,
-		.item = to_snapshot_item, .item_arg = &to,
+		.type = CFS_RPC_SNAPSHOTS,
+		.args = &args,
+		.item = to_snapshot_item,
+		.item_arg = &to,
 	};
 
 	return cfs_remote_call(r, &call, err);
@@ -46,7 +49,9 @@ int cfs_remote_snap_take(struct cfs_remote *r,
 			 const char *note, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.snaps = names, .snap_count = count, .text = note,
+		.snaps = names,
+		.snap_count = count,
+		.text = note,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SNAP_TAKE, &args, NULL, err);
@@ -57,7 +62,9 @@ int cfs_remote_snap_clone(struct cfs_remote *r, const char *volume,
 			  struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .name = clone,
+		.volume = volume,
+		.snap = snap,
+		.name = clone,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SNAP_CLONE, &args, NULL, err);
@@ -68,7 +75,9 @@ int cfs_remote_snap_rollback(struct cfs_remote *r, const char *volume,
 			     struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .text = save,
+		.volume = volume,
+		.snap = snap,
+		.text = save,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SNAP_ROLLBACK, &args, NULL, err);
@@ -92,7 +101,9 @@ int cfs_remote_snap_rename(struct cfs_remote *r, const char *volume,
 			   struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .name = new_name,
+		.volume = volume,
+		.snap = snap,
+		.name = new_name,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SNAP_RENAME, &args, NULL, err);
@@ -102,7 +113,9 @@ int cfs_remote_snap_hold(struct cfs_remote *r, const char *volume,
 			 const char *snap, bool hold, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = volume, .snap = snap, .is_set = hold,
+		.volume = volume,
+		.snap = snap,
+		.is_set = hold,
 	};
 
 	return cfs_remote_ask(r, CFS_RPC_SNAP_HOLD, &args, NULL, err);

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_BYTES	32u
-#define WORDS_MAX	256u
-#define DEPTH_MAX	4u		/* of structs within structs */
+#define WORD_BYTES 32u
+#define WORDS_MAX  256u
+#define DEPTH_MAX  4u /* of structs within structs */
 
 /* ---- words --------------------------------------------------------------- */
 
@@ -41,12 +41,11 @@ const char *cfs_rpc_word(const char *word)
 /* ---- arena --------------------------------------------------------------- */
 
 struct piece {
-	struct piece	*next;
-	max_align_t	bytes[];
+	struct piece *next;
+	max_align_t bytes[];
 };
 
-static void *arena_get(struct cfs_rpc_arena *arena, size_t count,
-		       size_t bytes)
+static void *arena_get(struct cfs_rpc_arena *arena, size_t count, size_t bytes)
 {
 	struct piece *p;
 
@@ -86,8 +85,8 @@ static int put_u32(struct cfs_buf *to, uint64_t v)
 {
 	const le32 disk = le32_put((uint32_t)v);
 
-	return v > UINT32_MAX ? -EMSGSIZE :
-				cfs_buf_append(to, &disk, sizeof(disk));
+	return v > UINT32_MAX ? -EMSGSIZE
+			      : cfs_buf_append(to, &disk, sizeof(disk));
 }
 
 static int put_text(struct cfs_buf *to, const char *text)
@@ -170,8 +169,9 @@ static int pack_field(const struct cfs_rpc_field *f, const uint8_t *from,
 	case CFS_RPC_LIST:
 		memcpy(&p, at, sizeof(p));
 		memcpy(&count, from + f->count_offset, sizeof(count));
-		return f->kind == CFS_RPC_BLOB ? put_bytes(to, p, count) :
-						 put_list(f->shape, p, count, to);
+		return f->kind == CFS_RPC_BLOB
+			       ? put_bytes(to, p, count)
+			       : put_list(f->shape, p, count, to);
 	case CFS_RPC_INLINE:
 		return pack_fields(f->shape, at, to);
 	default:
@@ -206,14 +206,16 @@ int cfs_rpc_pack(const struct cfs_rpc_shape *shape, const void *from,
 /* ---- unpacking ----------------------------------------------------------- */
 
 static const uint8_t widths[] = {
-	[CFS_RPC_BOOL] = 1, [CFS_RPC_U16] = 2, [CFS_RPC_U32] = 4,
+	[CFS_RPC_BOOL] = 1,
+	[CFS_RPC_U16] = 2,
+	[CFS_RPC_U32] = 4,
 	[CFS_RPC_U64] = 8,
 };
 
 struct reader {
-	const uint8_t	*at, *end;
+	const uint8_t *at, *end;
 	struct cfs_rpc_arena *arena;
-	unsigned int	depth;
+	unsigned int depth;
 };
 
 static size_t left(const struct reader *rd)

@@ -28,71 +28,78 @@ enum cfs_rpc_kind {
 	CFS_RPC_U16,
 	CFS_RPC_U32,
 	CFS_RPC_U64,
-	CFS_RPC_ARRAY,		/* uint8_t[], as it is */
-	CFS_RPC_TEXT,		/* char[] with a NUL */
-	CFS_RPC_STRING,		/* const char *, never NULL */
-	CFS_RPC_OPTIONAL,	/* const char *, or NULL */
-	CFS_RPC_WORD,		/* const char * that lives for ever */
-	CFS_RPC_BLOB,		/* const void * and a size_t */
-	CFS_RPC_LIST,		/* const T * and a size_t */
-	CFS_RPC_INLINE,		/* a struct within */
+	CFS_RPC_ARRAY,    /* uint8_t[], as it is */
+	CFS_RPC_TEXT,     /* char[] with a NUL */
+	CFS_RPC_STRING,   /* const char *, never NULL */
+	CFS_RPC_OPTIONAL, /* const char *, or NULL */
+	CFS_RPC_WORD,     /* const char * that lives for ever */
+	CFS_RPC_BLOB,     /* const void * and a size_t */
+	CFS_RPC_LIST,     /* const T * and a size_t */
+	CFS_RPC_INLINE,   /* a struct within */
 };
 
 struct cfs_rpc_shape;
 
 struct cfs_rpc_field {
-	uint8_t		kind;		/* enum cfs_rpc_kind */
-	uint32_t	offset;
-	uint32_t	bytes;
-	uint32_t	count_offset;	/* BLOB, LIST: of the size_t */
-	const struct cfs_rpc_shape *shape;	/* LIST, INLINE */
+	uint8_t kind; /* enum cfs_rpc_kind */
+	uint32_t offset;
+	uint32_t bytes;
+	uint32_t count_offset;             /* BLOB, LIST: of the size_t */
+	const struct cfs_rpc_shape *shape; /* LIST, INLINE */
 };
 
 struct cfs_rpc_shape {
-	size_t		bytes;		/* of the struct */
+	size_t bytes; /* of the struct */
 	const struct cfs_rpc_field *fields;
-	size_t		count;
+	size_t count;
 };
 
 /* The kind follows from the member's type; enums are 32 bits. */
-#define CFS_RPC_KIND_OF(member) _Generic((member),			\
+#define CFS_RPC_KIND_OF(member)                                                \
+	_Generic((member),			\
 	bool: CFS_RPC_BOOL, uint16_t: CFS_RPC_U16,			\
 	int32_t: CFS_RPC_U32, uint32_t: CFS_RPC_U32,			\
 	int64_t: CFS_RPC_U64, uint64_t: CFS_RPC_U64,			\
 	uint8_t *: CFS_RPC_ARRAY, char *: CFS_RPC_TEXT,			\
 	const char *: CFS_RPC_STRING)
 
-#define CFS_RPC_FIELD_AS(k, type, member) {				\
-	.kind = (k), .offset = offsetof(type, member),			\
-	.bytes = sizeof(((type *)0)->member) }
-#define CFS_RPC_F(type, member)						\
+#define CFS_RPC_FIELD_AS(k, type, member)                                      \
+	{                                                                      \
+		.kind = (k), .offset = offsetof(type, member),                 \
+		.bytes = sizeof(((type *)0)->member)                           \
+	}
+#define CFS_RPC_F(type, member)                                                \
 	CFS_RPC_FIELD_AS(CFS_RPC_KIND_OF(((type *)0)->member), type, member)
-#define CFS_RPC_OPT(type, member)					\
+#define CFS_RPC_OPT(type, member)                                              \
 	CFS_RPC_FIELD_AS(CFS_RPC_OPTIONAL, type, member)
-#define CFS_RPC_W(type, member)						\
-	CFS_RPC_FIELD_AS(CFS_RPC_WORD, type, member)
-#define CFS_RPC_B(type, member, length) {				\
-	.kind = CFS_RPC_BLOB, .offset = offsetof(type, member),		\
-	.count_offset = offsetof(type, length) }
-#define CFS_RPC_L(type, member, length, of) {				\
-	.kind = CFS_RPC_LIST, .offset = offsetof(type, member),		\
-	.count_offset = offsetof(type, length), .shape = &(of) }
-#define CFS_RPC_I(type, member, of) {					\
-	.kind = CFS_RPC_INLINE, .offset = offsetof(type, member),	\
-	.shape = &(of) }
+#define CFS_RPC_W(type, member) CFS_RPC_FIELD_AS(CFS_RPC_WORD, type, member)
+#define CFS_RPC_B(type, member, length)                                        \
+	{                                                                      \
+		.kind = CFS_RPC_BLOB, .offset = offsetof(type, member),        \
+		.count_offset = offsetof(type, length)                         \
+	}
+#define CFS_RPC_L(type, member, length, of)                                    \
+	{                                                                      \
+		.kind = CFS_RPC_LIST, .offset = offsetof(type, member),        \
+		.count_offset = offsetof(type, length), .shape = &(of)         \
+	}
+#define CFS_RPC_I(type, member, of)                                            \
+	{                                                                      \
+		.kind = CFS_RPC_INLINE, .offset = offsetof(type, member),      \
+		.shape = &(of)                                                 \
+	}
 
-#define CFS_RPC_SHAPE(name, type, ...)					\
-	static const struct cfs_rpc_field name##_fields[] = {		\
-		__VA_ARGS__						\
-	};								\
-	static const struct cfs_rpc_shape name = {			\
-		.bytes = sizeof(type), .fields = name##_fields,		\
-		.count = sizeof(name##_fields) / sizeof(*name##_fields), \
+#define CFS_RPC_SHAPE(name, type, ...)                                         \
+	static const struct cfs_rpc_field name##_fields[] = { __VA_ARGS__ };   \
+	static const struct cfs_rpc_shape name = {                             \
+		.bytes = sizeof(type),                                         \
+		.fields = name##_fields,                                       \
+		.count = sizeof(name##_fields) / sizeof(*name##_fields),       \
 	}
 
 /* What lists and optional texts of a message need besides it. */
 struct cfs_rpc_arena {
-	void	*first;
+	void *first;
 };
 void cfs_rpc_arena_donep(struct cfs_rpc_arena *arena);
 /* NULL: no memory. */

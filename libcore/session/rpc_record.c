@@ -8,27 +8,35 @@
 
 #define T struct cfs_rpc_end
 static const struct cfs_rpc_field end_fields[] = {
-	CFS_RPC_F(T, code), CFS_RPC_F(T, text),
+	CFS_RPC_F(T, code),
+	CFS_RPC_F(T, text),
 	CFS_RPC_B(T, result, result_bytes),
 };
 const struct cfs_rpc_shape cfs_rpc_end_shape = {
-	.bytes = sizeof(T), .fields = end_fields, .count = 3,
+	.bytes = sizeof(T),
+	.fields = end_fields,
+	.count = 3,
 };
 #undef T
 
 #define T struct cfs_rpc_progress
 static const struct cfs_rpc_field progress_fields[] = {
-	CFS_RPC_F(T, done), CFS_RPC_F(T, total),
+	CFS_RPC_F(T, done),
+	CFS_RPC_F(T, total),
 };
 const struct cfs_rpc_shape cfs_rpc_progress_shape = {
-	.bytes = sizeof(T), .fields = progress_fields, .count = 2,
+	.bytes = sizeof(T),
+	.fields = progress_fields,
+	.count = 2,
 };
 #undef T
 
 #define T struct cfs_rpc_line
 static const struct cfs_rpc_field line_fields[] = { CFS_RPC_F(T, line) };
 const struct cfs_rpc_shape cfs_rpc_line_shape = {
-	.bytes = sizeof(T), .fields = line_fields, .count = 1,
+	.bytes = sizeof(T),
+	.fields = line_fields,
+	.count = 1,
 };
 #undef T
 
@@ -37,8 +45,7 @@ int cfs_rpc_record_put(struct cfs_buf *to, enum cfs_rpc_record kind,
 		       struct cfs_err *err)
 {
 	const size_t before = to->bytes;
-	uint8_t head[CFS_RPC_RECORD_HEAD_BYTES] = { 0, 0, 0, 0,
-						    (uint8_t)kind };
+	uint8_t head[CFS_RPC_RECORD_HEAD_BYTES] = { 0, 0, 0, 0, (uint8_t)kind };
 	size_t bytes;
 	le32 length;
 	int r = cfs_buf_append(to, head, sizeof(head));
@@ -58,9 +65,9 @@ int cfs_rpc_record_put(struct cfs_buf *to, enum cfs_rpc_record kind,
 	return 0;
 }
 
-int cfs_rpc_record_next(struct cfs_rpc_stream *s,
-			enum cfs_rpc_record *ret_kind, const uint8_t **ret,
-			size_t *ret_bytes, struct cfs_err *err)
+int cfs_rpc_record_next(struct cfs_rpc_stream *s, enum cfs_rpc_record *ret_kind,
+			const uint8_t **ret, size_t *ret_bytes,
+			struct cfs_err *err)
 {
 	const size_t left = s->in.bytes - s->used;
 	const uint8_t *at = s->in.data + s->used;
@@ -76,7 +83,8 @@ int cfs_rpc_record_next(struct cfs_rpc_stream *s,
 	bytes = le32_get(length);
 	if (bytes == 0 || bytes > CFS_RPC_RECORD_BYTES_MAX ||
 	    at[4] < CFS_RPC_ITEM || at[4] > CFS_RPC_END)
-		return cfs_err_set(err, -EPROTO, "an answer that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "an answer that makes no "
 				   "sense");
 	if (left - sizeof(length) < bytes) {
 		cfs_buf_drop_front(&s->in, s->used);

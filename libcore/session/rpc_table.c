@@ -7,57 +7,54 @@
 /* ---- structs of session.h and its neighbours ----------------------------- */
 
 #define T struct cfs_pool_info
-CFS_RPC_SHAPE(pool_info, T,
-	CFS_RPC_F(T, name), CFS_RPC_F(T, uuid), CFS_RPC_F(T, state),
-	CFS_RPC_F(T, is_mirror), CFS_RPC_F(T, is_shared),
-	CFS_RPC_F(T, device_count), CFS_RPC_F(T, devices_present),
-	CFS_RPC_F(T, created_ns), CFS_RPC_F(T, slice_bytes),
-	CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, slices),
-	CFS_RPC_F(T, free_slices), CFS_RPC_F(T, lent_slices),
-	CFS_RPC_F(T, frozen_slices), CFS_RPC_F(T, bad_slices),
-	CFS_RPC_F(T, capacity_bytes), CFS_RPC_F(T, used_bytes),
-	CFS_RPC_F(T, free_bytes), CFS_RPC_F(T, damaged_blocks),
-	CFS_RPC_F(T, container_count), CFS_RPC_F(T, epoch),
-	CFS_RPC_F(T, lease_period_ns), CFS_RPC_F(T, clock_drift_ppm),
-	CFS_RPC_F(T, cache_bytes), CFS_RPC_F(T, is_checked));
+CFS_RPC_SHAPE(pool_info, T, CFS_RPC_F(T, name), CFS_RPC_F(T, uuid),
+	      CFS_RPC_F(T, state), CFS_RPC_F(T, is_mirror),
+	      CFS_RPC_F(T, is_shared), CFS_RPC_F(T, device_count),
+	      CFS_RPC_F(T, devices_present), CFS_RPC_F(T, created_ns),
+	      CFS_RPC_F(T, slice_bytes), CFS_RPC_F(T, size_bytes),
+	      CFS_RPC_F(T, slices), CFS_RPC_F(T, free_slices),
+	      CFS_RPC_F(T, lent_slices), CFS_RPC_F(T, frozen_slices),
+	      CFS_RPC_F(T, bad_slices), CFS_RPC_F(T, capacity_bytes),
+	      CFS_RPC_F(T, used_bytes), CFS_RPC_F(T, free_bytes),
+	      CFS_RPC_F(T, damaged_blocks), CFS_RPC_F(T, container_count),
+	      CFS_RPC_F(T, epoch), CFS_RPC_F(T, lease_period_ns),
+	      CFS_RPC_F(T, clock_drift_ppm), CFS_RPC_F(T, cache_bytes),
+	      CFS_RPC_F(T, is_checked));
 #undef T
 
 #define T struct cfs_device_info
-CFS_RPC_SHAPE(device_info, T,
-	CFS_RPC_F(T, index), CFS_RPC_F(T, uuid), CFS_RPC_F(T, path),
-	CFS_RPC_W(T, kind), CFS_RPC_W(T, state), CFS_RPC_F(T, size_bytes),
-	CFS_RPC_F(T, slice_count), CFS_RPC_F(T, used_slices),
-	CFS_RPC_F(T, free_slices), CFS_RPC_F(T, frozen_slices),
-	CFS_RPC_F(T, bad_slices));
+CFS_RPC_SHAPE(device_info, T, CFS_RPC_F(T, index), CFS_RPC_F(T, uuid),
+	      CFS_RPC_F(T, path), CFS_RPC_W(T, kind), CFS_RPC_W(T, state),
+	      CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, slice_count),
+	      CFS_RPC_F(T, used_slices), CFS_RPC_F(T, free_slices),
+	      CFS_RPC_F(T, frozen_slices), CFS_RPC_F(T, bad_slices));
 #undef T
 
 #define T struct cfs_slice_info
-CFS_RPC_SHAPE(slice_info, T,
-	CFS_RPC_F(T, device_index), CFS_RPC_F(T, slice_index),
-	CFS_RPC_W(T, use), CFS_RPC_F(T, container),
-	CFS_RPC_F(T, container_id), CFS_RPC_F(T, lslice),
-	CFS_RPC_F(T, piece), CFS_RPC_F(T, generation),
-	CFS_RPC_F(T, used_blocks), CFS_RPC_F(T, block_count));
+CFS_RPC_SHAPE(slice_info, T, CFS_RPC_F(T, device_index),
+	      CFS_RPC_F(T, slice_index), CFS_RPC_W(T, use),
+	      CFS_RPC_F(T, container), CFS_RPC_F(T, container_id),
+	      CFS_RPC_F(T, lslice), CFS_RPC_F(T, piece),
+	      CFS_RPC_F(T, generation), CFS_RPC_F(T, used_blocks),
+	      CFS_RPC_F(T, block_count));
 #undef T
 
 #define T struct cfs_volume_info
-CFS_RPC_SHAPE(volume_info, T,
-	CFS_RPC_F(T, name), CFS_RPC_F(T, kind), CFS_RPC_F(T, container_uuid),
-	CFS_RPC_F(T, container_id), CFS_RPC_F(T, volume_id),
-	CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, used_bytes),
-	CFS_RPC_F(T, shared_bytes), CFS_RPC_F(T, limit_bytes),
-	CFS_RPC_F(T, provision_bytes),
-	CFS_RPC_F(T, created_ns), CFS_RPC_F(T, snapshot_count),
-	CFS_RPC_F(T, clone_count), CFS_RPC_F(T, origin),
-	CFS_RPC_F(T, container_used_bytes), CFS_RPC_F(T, slice_count),
-	CFS_RPC_F(T, damaged_blocks), CFS_RPC_F(T, inode_count),
-	CFS_RPC_F(T, is_checked), CFS_RPC_W(T, state));
+CFS_RPC_SHAPE(volume_info, T, CFS_RPC_F(T, name), CFS_RPC_F(T, kind),
+	      CFS_RPC_F(T, container_uuid), CFS_RPC_F(T, container_id),
+	      CFS_RPC_F(T, volume_id), CFS_RPC_F(T, size_bytes),
+	      CFS_RPC_F(T, used_bytes), CFS_RPC_F(T, shared_bytes),
+	      CFS_RPC_F(T, limit_bytes), CFS_RPC_F(T, provision_bytes),
+	      CFS_RPC_F(T, created_ns), CFS_RPC_F(T, snapshot_count),
+	      CFS_RPC_F(T, clone_count), CFS_RPC_F(T, origin),
+	      CFS_RPC_F(T, container_used_bytes), CFS_RPC_F(T, slice_count),
+	      CFS_RPC_F(T, damaged_blocks), CFS_RPC_F(T, inode_count),
+	      CFS_RPC_F(T, is_checked), CFS_RPC_W(T, state));
 #undef T
 
 #define T struct cfs_volume_place
-CFS_RPC_SHAPE(volume_place, T,
-	CFS_RPC_F(T, container), CFS_RPC_F(T, volume), CFS_RPC_F(T, ino),
-	CFS_RPC_F(T, kind));
+CFS_RPC_SHAPE(volume_place, T, CFS_RPC_F(T, container), CFS_RPC_F(T, volume),
+	      CFS_RPC_F(T, ino), CFS_RPC_F(T, kind));
 #undef T
 
 #define T struct cfs_place_name
@@ -65,59 +62,56 @@ CFS_RPC_SHAPE(place_name, T, CFS_RPC_F(T, volume), CFS_RPC_F(T, path));
 #undef T
 
 #define T struct cfs_snapshot_info
-CFS_RPC_SHAPE(snapshot_info, T,
-	CFS_RPC_F(T, volume), CFS_RPC_F(T, name), CFS_RPC_F(T, stamp),
-	CFS_RPC_F(T, created_ns), CFS_RPC_F(T, note),
-	CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, exclusive_bytes),
-	CFS_RPC_F(T, shared_bytes), CFS_RPC_F(T, is_held),
-	CFS_RPC_F(T, clone_count), CFS_RPC_F(T, branch_of));
+CFS_RPC_SHAPE(snapshot_info, T, CFS_RPC_F(T, volume), CFS_RPC_F(T, name),
+	      CFS_RPC_F(T, stamp), CFS_RPC_F(T, created_ns), CFS_RPC_F(T, note),
+	      CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, exclusive_bytes),
+	      CFS_RPC_F(T, shared_bytes), CFS_RPC_F(T, is_held),
+	      CFS_RPC_F(T, clone_count), CFS_RPC_F(T, branch_of));
 #undef T
 
 #define T struct cfs_trim_result
-CFS_RPC_SHAPE(trim_result, T,
-	CFS_RPC_F(T, returned_slices), CFS_RPC_F(T, discarded_bytes));
+CFS_RPC_SHAPE(trim_result, T, CFS_RPC_F(T, returned_slices),
+	      CFS_RPC_F(T, discarded_bytes));
 #undef T
 
 #define T struct cfs_problem
-CFS_RPC_SHAPE(problem, T,
-	CFS_RPC_W(T, kind), CFS_RPC_F(T, container), CFS_RPC_F(T, volume),
-	CFS_RPC_F(T, path), CFS_RPC_F(T, text), CFS_RPC_F(T, is_healed));
+CFS_RPC_SHAPE(problem, T, CFS_RPC_W(T, kind), CFS_RPC_F(T, container),
+	      CFS_RPC_F(T, volume), CFS_RPC_F(T, path), CFS_RPC_F(T, text),
+	      CFS_RPC_F(T, is_healed));
 #undef T
 
 #define T struct cfs_check_result
-CFS_RPC_SHAPE(check_result, T,
-	CFS_RPC_F(T, containers), CFS_RPC_F(T, nodes), CFS_RPC_F(T, records),
-	CFS_RPC_F(T, blocks), CFS_RPC_F(T, inodes), CFS_RPC_F(T, problems));
+CFS_RPC_SHAPE(check_result, T, CFS_RPC_F(T, containers), CFS_RPC_F(T, nodes),
+	      CFS_RPC_F(T, records), CFS_RPC_F(T, blocks), CFS_RPC_F(T, inodes),
+	      CFS_RPC_F(T, problems));
 #undef T
 
 #define T struct cfs_scrub_options
-CFS_RPC_SHAPE(scrub_options, T,
-	CFS_RPC_F(T, rate_bytes), CFS_RPC_F(T, heals), CFS_RPC_F(T, is_full),
-	CFS_RPC_F(T, continues));
+CFS_RPC_SHAPE(scrub_options, T, CFS_RPC_F(T, rate_bytes), CFS_RPC_F(T, heals),
+	      CFS_RPC_F(T, is_full), CFS_RPC_F(T, continues));
 #undef T
 
 #define T struct cfs_scrub_result
-CFS_RPC_SHAPE(scrub_result, T,
-	CFS_RPC_F(T, read_bytes), CFS_RPC_F(T, verified_blocks),
-	CFS_RPC_F(T, bad_blocks), CFS_RPC_F(T, healed_blocks),
-	CFS_RPC_F(T, left_blocks), CFS_RPC_F(T, skipped_groups),
-	CFS_RPC_F(T, started_ns), CFS_RPC_F(T, ended_ns));
+CFS_RPC_SHAPE(scrub_result, T, CFS_RPC_F(T, read_bytes),
+	      CFS_RPC_F(T, verified_blocks), CFS_RPC_F(T, bad_blocks),
+	      CFS_RPC_F(T, healed_blocks), CFS_RPC_F(T, left_blocks),
+	      CFS_RPC_F(T, skipped_groups), CFS_RPC_F(T, started_ns),
+	      CFS_RPC_F(T, ended_ns));
 #undef T
 
 struct seen_by {
-	char	name[128];
+	char name[128];
 };
 CFS_RPC_SHAPE(seen_by, struct seen_by, CFS_RPC_F(struct seen_by, name));
 
 #define T struct cfs_damage
-CFS_RPC_SHAPE(damage, T,
-	CFS_RPC_W(T, kind), CFS_RPC_W(T, cause), CFS_RPC_F(T, device),
-	CFS_RPC_F(T, device_index), CFS_RPC_F(T, device_offset_bytes),
-	CFS_RPC_F(T, container), CFS_RPC_F(T, volume), CFS_RPC_F(T, path),
-	CFS_RPC_F(T, has_path), CFS_RPC_F(T, offset_bytes),
-	CFS_RPC_F(T, length_bytes),
-	CFS_RPC_L(T, snapshots, snapshot_count, seen_by),
-	CFS_RPC_F(T, is_healed));
+CFS_RPC_SHAPE(damage, T, CFS_RPC_W(T, kind), CFS_RPC_W(T, cause),
+	      CFS_RPC_F(T, device), CFS_RPC_F(T, device_index),
+	      CFS_RPC_F(T, device_offset_bytes), CFS_RPC_F(T, container),
+	      CFS_RPC_F(T, volume), CFS_RPC_F(T, path), CFS_RPC_F(T, has_path),
+	      CFS_RPC_F(T, offset_bytes), CFS_RPC_F(T, length_bytes),
+	      CFS_RPC_L(T, snapshots, snapshot_count, seen_by),
+	      CFS_RPC_F(T, is_healed));
 #undef T
 
 #define T struct cfs_snap_name
@@ -127,13 +121,13 @@ CFS_RPC_SHAPE(snap_name, T, CFS_RPC_F(T, volume), CFS_RPC_F(T, snap));
 /* ---- of trees ------------------------------------------------------------ */
 
 #define T struct cfs_inode
-CFS_RPC_SHAPE(inode, T,
-	CFS_RPC_F(T, mode), CFS_RPC_F(T, uid), CFS_RPC_F(T, gid),
-	CFS_RPC_F(T, nlink), CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, rdev),
-	CFS_RPC_F(T, atime_ns), CFS_RPC_F(T, mtime_ns),
-	CFS_RPC_F(T, ctime_ns), CFS_RPC_F(T, btime_ns),
-	CFS_RPC_F(T, parent), CFS_RPC_F(T, change), CFS_RPC_F(T, flags),
-	CFS_RPC_F(T, entry_count));
+CFS_RPC_SHAPE(inode, T, CFS_RPC_F(T, mode), CFS_RPC_F(T, uid),
+	      CFS_RPC_F(T, gid), CFS_RPC_F(T, nlink), CFS_RPC_F(T, size_bytes),
+	      CFS_RPC_F(T, rdev), CFS_RPC_F(T, atime_ns),
+	      CFS_RPC_F(T, mtime_ns), CFS_RPC_F(T, ctime_ns),
+	      CFS_RPC_F(T, btime_ns), CFS_RPC_F(T, parent),
+	      CFS_RPC_F(T, change), CFS_RPC_F(T, flags),
+	      CFS_RPC_F(T, entry_count));
 #undef T
 
 #define T struct cfs_rpc_inode
@@ -145,25 +139,24 @@ CFS_RPC_SHAPE(xattr, T, CFS_RPC_F(T, name), CFS_RPC_B(T, value, value_bytes));
 #undef T
 
 #define T struct cfs_fs_spec
-CFS_RPC_SHAPE(spec, T,
-	CFS_RPC_F(T, mode), CFS_RPC_F(T, uid), CFS_RPC_F(T, gid),
-	CFS_RPC_F(T, rdev), CFS_RPC_F(T, has_times), CFS_RPC_F(T, atime_ns),
-	CFS_RPC_F(T, mtime_ns), CFS_RPC_B(T, target, target_bytes),
-	CFS_RPC_B(T, data, data_bytes),
-	CFS_RPC_L(T, xattrs, xattr_count, xattr));
+CFS_RPC_SHAPE(spec, T, CFS_RPC_F(T, mode), CFS_RPC_F(T, uid), CFS_RPC_F(T, gid),
+	      CFS_RPC_F(T, rdev), CFS_RPC_F(T, has_times),
+	      CFS_RPC_F(T, atime_ns), CFS_RPC_F(T, mtime_ns),
+	      CFS_RPC_B(T, target, target_bytes),
+	      CFS_RPC_B(T, data, data_bytes),
+	      CFS_RPC_L(T, xattrs, xattr_count, xattr));
 #undef T
 
 #define T struct cfs_fs_attr
-CFS_RPC_SHAPE(attr, T,
-	CFS_RPC_F(T, mask), CFS_RPC_F(T, mode), CFS_RPC_F(T, uid),
-	CFS_RPC_F(T, gid), CFS_RPC_F(T, atime_ns), CFS_RPC_F(T, mtime_ns),
-	CFS_RPC_F(T, ctime_ns), CFS_RPC_F(T, btime_ns));
+CFS_RPC_SHAPE(attr, T, CFS_RPC_F(T, mask), CFS_RPC_F(T, mode),
+	      CFS_RPC_F(T, uid), CFS_RPC_F(T, gid), CFS_RPC_F(T, atime_ns),
+	      CFS_RPC_F(T, mtime_ns), CFS_RPC_F(T, ctime_ns),
+	      CFS_RPC_F(T, btime_ns));
 #undef T
 
 #define T struct cfs_fs_entry
-CFS_RPC_SHAPE(entry, T,
-	CFS_RPC_F(T, ino), CFS_RPC_F(T, next_cookie), CFS_RPC_F(T, type),
-	CFS_RPC_F(T, name_bytes), CFS_RPC_F(T, name));
+CFS_RPC_SHAPE(entry, T, CFS_RPC_F(T, ino), CFS_RPC_F(T, next_cookie),
+	      CFS_RPC_F(T, type), CFS_RPC_F(T, name_bytes), CFS_RPC_F(T, name));
 #undef T
 
 #define T struct cfs_rpc_entries
@@ -171,9 +164,8 @@ CFS_RPC_SHAPE(ret_entries, T, CFS_RPC_L(T, entries, count, entry));
 #undef T
 
 #define T struct cfs_fs_space
-CFS_RPC_SHAPE(ret_space, T,
-	CFS_RPC_F(T, total_bytes), CFS_RPC_F(T, free_bytes),
-	CFS_RPC_F(T, inode_count));
+CFS_RPC_SHAPE(ret_space, T, CFS_RPC_F(T, total_bytes), CFS_RPC_F(T, free_bytes),
+	      CFS_RPC_F(T, inode_count));
 #undef T
 
 /* ---- small results ------------------------------------------------------- */
@@ -182,31 +174,30 @@ CFS_RPC_SHAPE(ret_space, T,
 CFS_RPC_SHAPE(ret_values, T, CFS_RPC_F(T, value), CFS_RPC_F(T, other));
 #undef T
 #define T struct cfs_rpc_bytes
-CFS_RPC_SHAPE(ret_bytes, T,
-	CFS_RPC_B(T, data, data_bytes), CFS_RPC_F(T, full_bytes));
+CFS_RPC_SHAPE(ret_bytes, T, CFS_RPC_B(T, data, data_bytes),
+	      CFS_RPC_F(T, full_bytes));
 #undef T
 #define T struct cfs_rpc_token
 CFS_RPC_SHAPE(ret_token, T, CFS_RPC_F(T, text));
 #undef T
 #define T struct cfs_diff_item
-CFS_RPC_SHAPE(diff_item, T,
-	CFS_RPC_OPT(T, change), CFS_RPC_OPT(T, path),
-	CFS_RPC_OPT(T, old_path), CFS_RPC_F(T, offset_bytes),
-	CFS_RPC_F(T, length_bytes));
+CFS_RPC_SHAPE(diff_item, T, CFS_RPC_OPT(T, change), CFS_RPC_OPT(T, path),
+	      CFS_RPC_OPT(T, old_path), CFS_RPC_F(T, offset_bytes),
+	      CFS_RPC_F(T, length_bytes));
 #undef T
 #define T struct cfs_rpc_opened
-CFS_RPC_SHAPE(ret_opened, T,
-	CFS_RPC_F(T, handle), CFS_RPC_F(T, kind), CFS_RPC_F(T, size_bytes),
-	CFS_RPC_F(T, root_ino), CFS_RPC_F(T, is_writable));
+CFS_RPC_SHAPE(ret_opened, T, CFS_RPC_F(T, handle), CFS_RPC_F(T, kind),
+	      CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, root_ino),
+	      CFS_RPC_F(T, is_writable));
 #undef T
 
 /* ---- arguments ----------------------------------------------------------- */
 
-#define A struct cfs_rpc_args
+#define A         struct cfs_rpc_args
 #define F(member) CFS_RPC_F(A, member)
 #define O(member) CFS_RPC_OPT(A, member)
-#define ENTRY CFS_RPC_B(A, entry, entry_bytes)
-#define DATA CFS_RPC_B(A, data, data_bytes)
+#define ENTRY     CFS_RPC_B(A, entry, entry_bytes)
+#define DATA      CFS_RPC_B(A, data, data_bytes)
 
 static const struct cfs_rpc_shape a_none = { .bytes = sizeof(A) };
 CFS_RPC_SHAPE(a_stage, A, F(token), F(size_bytes), F(offset_bytes), DATA);
@@ -267,9 +258,9 @@ CFS_RPC_SHAPE(a_file_write, A, F(handle), F(ino), F(offset_bytes), DATA);
 
 /* ---- the table ----------------------------------------------------------- */
 
-#define CHANGES	CFS_RPC_CHANGES
-#define ALONE	(CFS_RPC_CHANGES | CFS_RPC_ALONE)
-#define LONG	CFS_RPC_LONG
+#define CHANGES CFS_RPC_CHANGES
+#define ALONE   (CFS_RPC_CHANGES | CFS_RPC_ALONE)
+#define LONG    CFS_RPC_LONG
 
 /* By type. */
 static const struct cfs_rpc_row rows[] = {
@@ -343,12 +334,9 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_FS_REMOVE, CHANGES, "remove", &a_entry_set, NULL, NULL },
 	{ CFS_RPC_FS_RENAME, CHANGES, "rename", &a_rename, NULL, NULL },
 	{ CFS_RPC_FS_READDIR, 0, "readdir", &a_readdir, &ret_entries, NULL },
-	{ CFS_RPC_FS_READLINK, 0, "readlink", &a_ino_length, &ret_bytes,
-	  NULL },
-	{ CFS_RPC_FS_XATTR_GET, 0, "getxattr", &a_xattr_get, &ret_bytes,
-	  NULL },
-	{ CFS_RPC_FS_XATTR_SET, CHANGES, "setxattr", &a_xattr_set, NULL,
-	  NULL },
+	{ CFS_RPC_FS_READLINK, 0, "readlink", &a_ino_length, &ret_bytes, NULL },
+	{ CFS_RPC_FS_XATTR_GET, 0, "getxattr", &a_xattr_get, &ret_bytes, NULL },
+	{ CFS_RPC_FS_XATTR_SET, CHANGES, "setxattr", &a_xattr_set, NULL, NULL },
 	{ CFS_RPC_FS_XATTR_LIST, 0, "listxattr", &a_ino_length, &ret_bytes,
 	  NULL },
 	{ CFS_RPC_FS_XATTR_REMOVE, CHANGES, "removexattr", &a_xattr_name, NULL,

@@ -13,17 +13,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ENTRIES_MAX	65536u
+#define ENTRIES_MAX 65536u
 
 struct seen {
 	struct cfs_label label;
-	bool		is_newer;	/* and nothing else is known of it */
-	char		*path;
+	bool is_newer; /* and nothing else is known of it */
+	char *path;
 };
 
 struct scan {
-	struct seen	*list;
-	size_t		count, room;
+	struct seen *list;
+	size_t count, room;
 };
 
 static void scan_done(struct scan *scan)
@@ -74,8 +74,8 @@ static int look_at_dir(struct scan *scan, const char *path, bool only_block,
 
 	if (!dir)
 		return cfs_err_errno(err, -errno, "%s", path);
-	for (unsigned int n = 0; r == 0 && n < ENTRIES_MAX && (e = readdir(dir));
-	     n++) {
+	for (unsigned int n = 0;
+	     r == 0 && n < ENTRIES_MAX && (e = readdir(dir)); n++) {
 		CFS_CLEANUP(cfs_freep) char *full = NULL;
 		struct stat st;
 
@@ -166,11 +166,11 @@ static void look_inside(const struct seen *s, struct cfs_pool_info *info)
 	cfs_session_close(session, NULL);
 }
 
-static int report(const struct scan *scan, size_t index,
-		  cfs_pool_each_fn each, void *arg, struct cfs_err *err)
+static int report(const struct scan *scan, size_t index, cfs_pool_each_fn each,
+		  void *arg, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_device_info *devices =
-		calloc(scan->count, sizeof(*devices));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_device_info *devices = calloc(scan->count, sizeof(*devices));
 	struct cfs_pool_info info;
 	size_t n = 0;
 
@@ -186,8 +186,9 @@ static int report(const struct scan *scan, size_t index,
 		d->index = scan->list[i].label.device_index;
 		memcpy(d->uuid, scan->list[i].label.device_uuid, 16);
 		snprintf(d->path, sizeof(d->path), "%s", scan->list[i].path);
-		d->kind = stat(d->path, &st) == 0 && S_ISBLK(st.st_mode) ?
-			  "block" : "file";
+		d->kind = stat(d->path, &st) == 0 && S_ISBLK(st.st_mode)
+				  ? "block"
+				  : "file";
 		d->state = "ok";
 		d->size_bytes = scan->list[i].label.size_bytes;
 		d->slice_count = scan->list[i].label.slice_count;

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_NS	(10 * CFS_NS_PER_S)	/* of one who waits for space */
-#define POLL_NS		(50 * CFS_NS_PER_MS)
+#define PATIENCE_NS (10 * CFS_NS_PER_S) /* of one who waits for space */
+#define POLL_NS     (50 * CFS_NS_PER_MS)
 
 /* ---- what the pool asks -------------------------------------------------- */
 
@@ -22,7 +22,8 @@ static struct cfs_delegate_request request_of(const struct cfs_secondary *sec,
 					      uint64_t value)
 {
 	return (struct cfs_delegate_request){
-		.container = sec->container, .epoch = sec->epoch,
+		.container = sec->container,
+		.epoch = sec->epoch,
 		.value = value,
 	};
 }
@@ -38,11 +39,13 @@ static int more(void *ctx, unsigned int count, struct cfs_lent_slices *ret,
 			       err);
 
 	if (r == -EBUSY)
-		return cfs_err_set(err, -ENOSPC, "the manager of the pool does "
+		return cfs_err_set(err, -ENOSPC,
+				   "the manager of the pool does "
 				   "not answer, and there is no space left "
 				   "here");
-	return r < 0 ? r : cfs_lent_slices_unpack(reply.data, reply.bytes, ret,
-						  err);
+	return r < 0 ? r
+		     : cfs_lent_slices_unpack(reply.data, reply.bytes, ret,
+					      err);
 }
 
 static int give(void *ctx, uint64_t lslice, struct cfs_err *err)
@@ -68,7 +71,7 @@ int cfs_secondary_may_answer(struct cfs_secondary *sec, struct cfs_err *err)
 	r = cfs_pool_delegated_look(sec->s->pool, err);
 	if (r == -ESTALE)
 		secondary_over(sec, "another process has taken the container "
-			       "over");
+				    "over");
 	return r;
 }
 
@@ -121,14 +124,16 @@ static int check_set(struct cfs_secondary *sec, const struct cfs_seat *seat,
 		for (uint32_t k = 0; k < seat->absent_count; k++)
 			is_out |= seat->absent[k].device_index == i;
 		if (!dev && !is_out)
-			return cfs_err_set(err, -ENODEV, "%s: a device that "
+			return cfs_err_set(err, -ENODEV,
+					   "%s: a device that "
 					   "the manager has is missing here",
 					   cfs_devset_path(sec->set, i));
 		if (dev && !is_here && !cfs_dev_is_direct(dev))
-			return cfs_err_set(err, -ENOTSUP, "%s: what is written "
+			return cfs_err_set(err, -ENOTSUP,
+					   "%s: what is written "
 					   "there is kept by the host for a "
-					   "while", cfs_devset_path(sec->set,
-								    i));
+					   "while",
+					   cfs_devset_path(sec->set, i));
 	}
 	return 0;
 }
@@ -151,9 +156,13 @@ static int open_set(struct cfs_secondary *sec, const char *pool,
 {
 	const struct cfs_session_options *opt = &sec->s->opt;
 	const struct cfs_devset_options set_opt = {
-		.is_writable = true, .is_beside = true,
-		.search = opt->search, .search_count = opt->search_count,
-		.warn = opt->warn, .stop = opt->stop, .arg = opt->arg,
+		.is_writable = true,
+		.is_beside = true,
+		.search = opt->search,
+		.search_count = opt->search_count,
+		.warn = opt->warn,
+		.stop = opt->stop,
+		.arg = opt->arg,
 	};
 	struct cfs_seat seat;
 	int r = cfs_devset_open(pool, &set_opt, &sec->set, err);
@@ -189,9 +198,8 @@ static int take(struct cfs_secondary *sec, const char *name,
 {
 	const struct cfs_session_options *opt = &sec->s->opt;
 	struct cfs_clock *clock = cfs_clock_system();
-	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock),
-						 opt->wait_seconds *
-						 CFS_NS_PER_S);
+	const uint64_t end_ns = cfs_deadline_add(
+		cfs_clock_elapsed_ns(clock), opt->wait_seconds * CFS_NS_PER_S);
 	struct cfs_delegate_request q = { .who = sec->who };
 	uint64_t now_ns;
 	int r;
@@ -203,13 +211,14 @@ static int take(struct cfs_secondary *sec, const char *name,
 		reply->bytes = 0;
 		r = secondary_connect(sec, err);
 		if (r == 0)
-			r = secondary_call(sec, CFS_DELEGATE_TAKE, &q, 0,
-					   reply, err);
+			r = secondary_call(sec, CFS_DELEGATE_TAKE, &q, 0, reply,
+					   err);
 		now_ns = cfs_clock_elapsed_ns(clock);
 		if (r != -EBUSY || now_ns >= end_ns)
 			return r;
 		if (opt->stop && opt->stop(opt->arg))
-			return cfs_err_set(err, -EINTR, "stopped while "
+			return cfs_err_set(err, -EINTR,
+					   "stopped while "
 					   "waiting for it");
 		cfs_clock_sleep_until(clock, now_ns + POLL_NS);
 	}
@@ -219,12 +228,17 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 		     struct cfs_err *err)
 {
 	const struct cfs_pool_lender lender = {
-		.more = more, .give = give, .may_ack = may_ack, .ctx = sec,
+		.more = more,
+		.give = give,
+		.may_ack = may_ack,
+		.ctx = sec,
 	};
 	struct cfs_session *s = sec->s;
 	const struct cfs_pool_options opt = {
 		/* It was closed by whoever had it, or we would not have it. */
-		.was_clean = true, .warn = s->opt.warn, .arg = s->opt.arg,
+		.was_clean = true,
+		.warn = s->opt.warn,
+		.arg = s->opt.arg,
 	};
 	struct cfs_lent_counts lent;
 	struct cfs_pool_grant grant;

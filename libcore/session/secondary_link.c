@@ -20,9 +20,9 @@
 #include <string.h>
 #include <time.h>
 
-#define ANSWER_MS	2000u
-#define RETRY_NS	(50 * CFS_NS_PER_MS)
-#define GOODBYE_NS	(10 * CFS_NS_PER_S)
+#define ANSWER_MS  2000u
+#define RETRY_NS   (50 * CFS_NS_PER_MS)
+#define GOODBYE_NS (10 * CFS_NS_PER_S)
 
 /* ---- being told ---------------------------------------------------------- */
 
@@ -83,7 +83,9 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 	struct cfs_secondary *sec = arg;
 	struct cfs_lease_client_config config = { .cached_max = 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.notice = on_notice, .gone = on_gone, .arg = sec,
+		.notice = on_notice,
+		.gone = on_gone,
+		.arg = sec,
 	};
 
 	cfs_remote_hello_fill(cfs_devset_label(sec->set, 0)->pool_uuid,
@@ -103,8 +105,8 @@ static int say_again(void *arg, struct cfs_link *link, struct cfs_err *err)
 /* With the link. */
 static bool is_connected(const struct cfs_secondary *sec)
 {
-	struct cfs_conn *conn = sec->leaser ? cfs_leaser_conn(sec->leaser) :
-					      NULL;
+	struct cfs_conn *conn = sec->leaser ? cfs_leaser_conn(sec->leaser)
+					    : NULL;
 
 	return conn && !cfs_conn_is_gone(conn) && !sec->is_down;
 }
@@ -134,12 +136,13 @@ int secondary_connect(struct cfs_secondary *sec, struct cfs_err *err)
 	sec->is_down = true;
 	r = cfs_seat_read(sec->set, &seat, err);
 	if (r == 0 && (seat.state != CFS_SEAT_OPEN || !seat.address[0]))
-		r = cfs_err_set(err, -EBUSY, "nobody manages the pool, or does "
+		r = cfs_err_set(err, -EBUSY,
+				"nobody manages the pool, or does "
 				"not answer: start cfsd");
 	if (r == 0)
 		r = cfs_dial(seat.address, &sec->s->opt, ANSWER_MS,
-			     "its manager", sec->leaser ? say_again :
-			     say_hello, sec, err);
+			     "its manager", sec->leaser ? say_again : say_hello,
+			     sec, err);
 	if (r == 0)
 		sec->is_down = false;
 out:
@@ -150,8 +153,9 @@ out:
 static int take_part(void *arg, const uint8_t *body, size_t bytes,
 		     struct cfs_err *err)
 {
-	return cfs_buf_append(arg, body, bytes) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(arg, body, bytes) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* Over the connection as it is.  -ECONNRESET: there is none. */
@@ -167,10 +171,11 @@ static int call_once(struct cfs_secondary *sec, uint16_t type,
 	if (r < 0)
 		return cfs_err_set(err, r, "out of memory");
 	pthread_rwlock_rdlock(&sec->link);
-	r = is_connected(sec) ?
-	    cfs_conn_stream(cfs_leaser_conn(sec->leaser), type, body.data,
-			    body.bytes, NULL, take_part, &parts, &last, err) :
-	    cfs_err_set(err, -ECONNRESET, "no connection");
+	r = is_connected(sec)
+		    ? cfs_conn_stream(cfs_leaser_conn(sec->leaser), type,
+				      body.data, body.bytes, NULL, take_part,
+				      &parts, &last, err)
+		    : cfs_err_set(err, -ECONNRESET, "no connection");
 	pthread_rwlock_unlock(&sec->link);
 	if (r == 0 && reply &&
 	    (cfs_buf_append(reply, parts.data, parts.bytes) < 0 ||
@@ -215,7 +220,8 @@ int secondary_call(struct cfs_secondary *sec, uint16_t type,
 
 	for (;;) {
 		if (must_stop(sec))
-			return cfs_err_set(err, -ESTALE, "another process has "
+			return cfs_err_set(err, -ESTALE,
+					   "another process has "
 					   "the container");
 		r = call_once(sec, type, q, reply, err);
 		if (r == -ESTALE)
@@ -226,10 +232,11 @@ int secondary_call(struct cfs_secondary *sec, uint16_t type,
 				       secondary_is_bound(sec)))
 			return r == -EREMCHG ? -ESTALE : r;
 		if (cfs_clock_elapsed_ns(clock) >= end_ns)
-			return cfs_err_set(err, -EBUSY, "the manager of the "
+			return cfs_err_set(err, -EBUSY,
+					   "the manager of the "
 					   "pool does not answer");
-		cfs_clock_sleep_until(clock, cfs_clock_elapsed_ns(clock) +
-					     RETRY_NS);
+		cfs_clock_sleep_until(clock,
+				      cfs_clock_elapsed_ns(clock) + RETRY_NS);
 	}
 }
 
@@ -239,8 +246,9 @@ int secondary_call(struct cfs_secondary *sec, uint16_t type,
 static uint64_t living_client(struct cfs_secondary *sec)
 {
 	struct cfs_lease_client *client = cfs_leaser_lock(sec->leaser);
-	uint64_t id = cfs_lease_client_is_alive(client) ?
-		      cfs_lease_client_id(client) : 0;
+	uint64_t id = cfs_lease_client_is_alive(client)
+			      ? cfs_lease_client_id(client)
+			      : 0;
 
 	cfs_leaser_unlock(sec->leaser);
 	return id;
@@ -268,7 +276,8 @@ bool secondary_is_bound(struct cfs_secondary *sec)
 static struct cfs_delegate_request about_us(struct cfs_secondary *sec)
 {
 	struct cfs_delegate_request q = {
-		.container = sec->container, .epoch = sec->epoch,
+		.container = sec->container,
+		.epoch = sec->epoch,
 		.who = sec->who,
 	};
 
@@ -292,11 +301,12 @@ static int again_once(struct cfs_secondary *sec, struct cfs_err *err)
 		link_is_down(sec);
 	if (r == -EREMCHG)
 		secondary_over(sec, "the manager of the pool has taken the "
-			       "container over");
+				    "container over");
 	if (r < 0)
 		return r;
 	if (reply.bytes != sizeof(flags))
-		return cfs_err_set(err, -EPROTO, "an answer that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "an answer that makes no "
 				   "sense");
 	memcpy(&flags, reply.data, sizeof(flags));
 	pthread_mutex_lock(&sec->mutex);
@@ -320,8 +330,8 @@ int secondary_again(struct cfs_secondary *sec, uint64_t patience_ns,
 	       is_of_link(r)) {
 		if (cfs_clock_elapsed_ns(clock) >= end_ns)
 			return r;
-		cfs_clock_sleep_until(clock, cfs_clock_elapsed_ns(clock) +
-					     RETRY_NS);
+		cfs_clock_sleep_until(clock,
+				      cfs_clock_elapsed_ns(clock) + RETRY_NS);
 	}
 	return r;
 }

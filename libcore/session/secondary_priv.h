@@ -11,29 +11,29 @@
 struct cfs_secondary {
 	struct cfs_session *s;
 	struct cfs_secondary_options own;
-	struct cfs_devset *set;		/* the session's, too */
+	struct cfs_devset *set; /* the session's, too */
 	struct cfs_client_identity who;
-	uint64_t	container;
-	uint32_t	epoch;
+	uint64_t container;
+	uint32_t epoch;
 	/*
 	 * The connection: read-locked by who uses it, written by who makes it
 	 * anew.  The leaser is made with the first one, and stays.
 	 */
 	pthread_rwlock_t link;
 	struct cfs_leaser *leaser;
-	bool		is_down;
+	bool is_down;
 
-	pthread_mutex_t	mutex;		/* of what follows */
-	pthread_cond_t	changed;
-	uint64_t	bound_client;	/* to which the container is bound, over
-					 * this connection; 0: none */
-	char		address[CFS_SEAT_ADDRESS_BYTES];
-	bool		has_clients;
-	bool		is_over;	/* it is ours no more */
-	bool		is_told;
-	bool		is_ending;
-	pthread_t	thread;
-	bool		has_thread;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t changed;
+	uint64_t bound_client; /* to which the container is bound, over
+				* this connection; 0: none */
+	char address[CFS_SEAT_ADDRESS_BYTES];
+	bool has_clients;
+	bool is_over; /* it is ours no more */
+	bool is_told;
+	bool is_ending;
+	pthread_t thread;
+	bool has_thread;
 };
 
 /* ---- secondary_link.c ---------------------------------------------------- */

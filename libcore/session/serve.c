@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 /* Peers of this process: above all that a server ever counts to. */
-#define LOCAL_PEER	(UINT64_C(1) << 63)
-#define LOOK_NS		(100 * CFS_NS_PER_MS)	/* whether some live still */
+#define LOCAL_PEER (UINT64_C(1) << 63)
+#define LOOK_NS    (100 * CFS_NS_PER_MS) /* whether some live still */
 
 struct cfs_owner *cfs_serve_lock(struct cfs_serve *serve)
 {
@@ -107,8 +107,9 @@ static int on_operator_gone(void *arg, uint64_t client, const char *host)
 {
 	struct cfs_serve *serve = arg;
 
-	int r = serve->hooks.gone ?
-		serve->hooks.gone(serve->hooks.arg, client, host) : -ENOENT;
+	int r = serve->hooks.gone
+			? serve->hooks.gone(serve->hooks.arg, client, host)
+			: -ENOENT;
 	int r2 = cfs_serve_delegate_gone(serve->delegate, client, host);
 
 	return r == -ENOENT ? r2 : r;
@@ -147,8 +148,9 @@ static int mark_clients(struct cfs_serve *serve, bool has_clients,
 	pthread_mutex_lock(&s->seat_lock);
 	if (s->seat.has_clients != has_clients) {
 		s->seat.has_clients = has_clients;
-		s->seat.clients_epoch = has_clients && serve->former ?
-					s->seat.epoch : 0;
+		s->seat.clients_epoch = has_clients && serve->former
+						? s->seat.epoch
+						: 0;
 		r = cfs_session_store_seat_locked(s, err);
 		if (r < 0) {
 			s->seat.has_clients = !has_clients;
@@ -237,8 +239,7 @@ bool cfs_serve_may_answer(const struct cfs_session *s)
 	       cfs_holder_may_ack(s->holder);
 }
 
-void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
-			size_t bytes)
+void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 {
 	struct cfs_serve *serve = arg;
 	bool is_accepted = false, says_hello = is_hello(msg, bytes);
@@ -258,11 +259,11 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg,
 	if (r == 0)
 		r = cfs_owner_receive(serve->owner, peer, msg, bytes);
 	if (says_hello && serve->former)
-		cfs_former_welcome(serve->former, r < 0 ? 0 :
-				   cfs_owner_peer_client(serve->owner, peer));
+		cfs_former_welcome(
+			serve->former,
+			r < 0 ? 0 : cfs_owner_peer_client(serve->owner, peer));
 	if (r == 0 && says_hello)
-		is_accepted = cfs_owner_touch(serve->owner, peer,
-					      &client) == 0;
+		is_accepted = cfs_owner_touch(serve->owner, peer, &client) == 0;
 	unlock_quietly(serve);
 	if (is_accepted)
 		cfs_server_accept_peer(serve->server, peer);
@@ -396,10 +397,12 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.knows_clients = s->secondary;
 	config.has_short_periods = cfs_devset_is_shared(s->set);
 	if (s->seat.has_clients)
-		config.grace_ns = grace_left_ns(s, cfs_period_owner_ns(
-			CFS_MAX(config.period_ns,
-				rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
-			config.drift_ppm));
+		config.grace_ns = grace_left_ns(
+			s,
+			cfs_period_owner_ns(
+				CFS_MAX(config.period_ns,
+					rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
+				config.drift_ppm));
 	return cfs_owner_new(&config, &ops, serve, &serve->clock.clock,
 			     &serve->owner, err);
 }
@@ -419,9 +422,8 @@ static void init_locks(struct cfs_serve *serve)
 	pthread_condattr_destroy(&cond_attr);
 }
 
-int cfs_serve_new(struct cfs_session *session,
-		  const struct cfs_logger *logger, struct cfs_serve **ret,
-		  struct cfs_err *err)
+int cfs_serve_new(struct cfs_session *session, const struct cfs_logger *logger,
+		  struct cfs_serve **ret, struct cfs_err *err)
 {
 	struct cfs_serve *serve;
 	int r = cfs_session_may_write(session, err);

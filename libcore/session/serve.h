@@ -36,18 +36,18 @@ struct cfs_serve;
  * its work to another thread.
  */
 struct cfs_serve_hooks {
-	void	(*seal)(void *arg, uint64_t client, uint64_t lease,
-			enum cfs_owner_end end);
-	void	(*lost)(void *arg, uint64_t client, enum cfs_owner_end end);
-	int	(*gone)(void *arg, uint64_t client, const char *host);
+	void (*seal)(void *arg, uint64_t client, uint64_t lease,
+		     enum cfs_owner_end end);
+	void (*lost)(void *arg, uint64_t client, enum cfs_owner_end end);
+	int (*gone)(void *arg, uint64_t client, const char *host);
 	uint64_t (*generation)(void *arg, uint64_t client,
 			       const struct cfs_lock_resource *resource,
 			       uint32_t mode);
-	void	(*event)(void *arg, const struct cfs_lease_event *event);
+	void (*event)(void *arg, const struct cfs_lease_event *event);
 	/* A connection has ended, and none of its requests runs; in a worker,
 	 * without the lock. */
-	void	(*ended)(void *arg, uint64_t peer);
-	void	*arg;
+	void (*ended)(void *arg, uint64_t peer);
+	void *arg;
 };
 
 struct cfs_serve_options {
@@ -56,10 +56,10 @@ struct cfs_serve_options {
 	 * @listen.  Made with mode 0700 if it is not there; -EPERM if it is
 	 * another user's, or others may write there.
 	 */
-	const char	*run_directory;
-	const struct cfs_address *listen;	/* more of them */
-	size_t		listen_count;
-	const struct cfs_tls_config *tls;	/* for TCP; may be NULL */
+	const char *run_directory;
+	const struct cfs_address *listen; /* more of them */
+	size_t listen_count;
+	const struct cfs_tls_config *tls; /* for TCP; may be NULL */
 };
 
 /*
@@ -68,9 +68,8 @@ struct cfs_serve_options {
  * a former holder may still have leases (seat.has_clients).
  * @session outlives it.  @logger may be NULL.  -EROFS, -ENOMEM.
  */
-int cfs_serve_new(struct cfs_session *session,
-		  const struct cfs_logger *logger, struct cfs_serve **ret,
-		  struct cfs_err *err);
+int cfs_serve_new(struct cfs_session *session, const struct cfs_logger *logger,
+		  struct cfs_serve **ret, struct cfs_err *err);
 /* NULL: none. */
 void cfs_serve_set_hooks(struct cfs_serve *serve,
 			 const struct cfs_serve_hooks *hooks);
@@ -121,8 +120,7 @@ int cfs_serve_add_client(struct cfs_serve *serve,
 			 const struct cfs_leaser_hooks *hooks,
 			 const struct cfs_conn_wait *wait,
 			 struct cfs_leaser **ret, struct cfs_err *err);
-void cfs_serve_drop_client(struct cfs_serve *serve,
-			   struct cfs_leaser *leaser);
+void cfs_serve_drop_client(struct cfs_serve *serve, struct cfs_leaser *leaser);
 
 /* Somebody has let go of volumes that others may have wanted removed. */
 void cfs_serve_sweep(struct cfs_serve *serve);

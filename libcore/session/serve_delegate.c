@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPARE_SLICES	4u	/* lent with the container */
+#define SPARE_SLICES 4u /* lent with the container */
 
 uint64_t away_now(void)
 {
@@ -91,15 +91,14 @@ bool cfs_serve_delegate_has_any(struct cfs_serve_delegate *sd)
 
 uint64_t away_grace(struct cfs_serve_delegate *sd)
 {
-	return cfs_deadline_add(away_now(), __atomic_load_n(&sd->grace_ns,
-							    __ATOMIC_RELAXED));
+	return cfs_deadline_add(
+		away_now(), __atomic_load_n(&sd->grace_ns, __ATOMIC_RELAXED));
 }
 
 uint64_t away_patience(struct cfs_serve_delegate *sd)
 {
-	return cfs_deadline_add(away_now(),
-				__atomic_load_n(&sd->patience_ns,
-						__ATOMIC_RELAXED));
+	return cfs_deadline_add(away_now(), __atomic_load_n(&sd->patience_ns,
+							    __ATOMIC_RELAXED));
 }
 
 static void raise_to(uint64_t *value, uint64_t ns)
@@ -134,15 +133,15 @@ static int answer_grant(struct cfs_serve_delegate *sd, uint64_t container,
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	struct cfs_pool_grant grant;
-	int r = cfs_pool_delegation_grant(sd->s->pool, container, epoch,
-					  &grant, err);
+	int r = cfs_pool_delegation_grant(sd->s->pool, container, epoch, &grant,
+					  err);
 
 	if (r < 0)
 		return r;
 	r = cfs_pool_grant_pack(&grant, &buf);
 	cfs_pool_grant_donep(&grant);
-	return r < 0 ? cfs_err_set(err, r, "out of memory") :
-	       away_answer_parts(request, &buf, reply, err);
+	return r < 0 ? cfs_err_set(err, r, "out of memory")
+		     : away_answer_parts(request, &buf, reply, err);
 }
 
 static void bind_to(struct away *a, const struct cfs_server_request *request)
@@ -195,9 +194,9 @@ static int find_member(struct cfs_serve_delegate *sd, const char *name,
  * structure is ours.  *ret_again: it stays, but is another object now.
  */
 static int delegate(struct cfs_serve_delegate *sd,
-		    const struct cfs_delegate_request *q,
-		    uint64_t container, struct cfs_delegation *ret,
-		    struct cfs_member **ret_again, struct cfs_err *err)
+		    const struct cfs_delegate_request *q, uint64_t container,
+		    struct cfs_delegation *ret, struct cfs_member **ret_again,
+		    struct cfs_err *err)
 {
 	struct cfs_delegation d = { .rec = { .who = q->who } };
 	struct cfs_member *m = NULL;
@@ -209,15 +208,15 @@ static int delegate(struct cfs_serve_delegate *sd,
 		return r;
 	d.container = m->id;
 	d.rec.since_ns = (uint64_t)cfs_clock_realtime_ns(cfs_clock_system());
-	d.rec.has_clients =
-		cfs_serve_direct_move_count(sd->s->beside_us) > 0;
+	d.rec.has_clients = cfs_serve_direct_move_count(sd->s->beside_us) > 0;
 	r = cfs_pool_delegate(sd->s->pool, m, &d.rec, SPARE_SLICES, &d.epoch,
 			      err);
-	if (r < 0 && cfs_pool_member_by_id(sd->s->pool, d.container, &m,
-					   NULL) == 0)
+	if (r < 0 &&
+	    cfs_pool_member_by_id(sd->s->pool, d.container, &m, NULL) == 0)
 		*ret_again = m;
-	return r < 0 ? r : cfs_pool_delegation_find(sd->s->pool, d.container,
-						    ret, err);
+	return r < 0 ? r
+		     : cfs_pool_delegation_find(sd->s->pool, d.container, ret,
+						err);
 }
 
 static int note_away(struct cfs_serve_delegate *sd,
@@ -281,8 +280,9 @@ static int do_take(struct cfs_serve_delegate *sd,
 		return cfs_err_set(err, r, "another process serves it");
 	if (r == -ENOENT)
 		r = hand_over(sd, q, request, &d, err);
-	return r < 0 ? r : answer_grant(sd, d.container, d.epoch, request,
-					reply, err);
+	return r < 0 ? r
+		     : answer_grant(sd, d.container, d.epoch, request, reply,
+				    err);
 }
 
 /* ---- what it asks -------------------------------------------------------- */
@@ -299,15 +299,17 @@ static int get_away(struct cfs_serve_delegate *sd,
 	pthread_mutex_lock(&sd->mutex);
 	a = away_find(sd, q->container, q->epoch);
 	is_his = a && a->step == AWAY_OUT &&
-		 (binds ? memcmp(a->d.rec.who.instance, q->who.instance,
-				 16) == 0 : a->client == request->client);
+		 (binds ? memcmp(a->d.rec.who.instance, q->who.instance, 16) ==
+				  0
+			: a->client == request->client);
 	if (is_his)
 		a->users++;
 	if (is_his && binds)
 		bind_to(a, request);
 	pthread_mutex_unlock(&sd->mutex);
 	if (!is_his)
-		return cfs_err_set(err, -EREMCHG, "the container is not "
+		return cfs_err_set(err, -EREMCHG,
+				   "the container is not "
 				   "delegated to you any more");
 	*ret = a;
 	return 0;
@@ -321,8 +323,8 @@ static void put_away(struct cfs_serve_delegate *sd, struct away *a)
 }
 
 static int do_again(struct cfs_serve_delegate *sd, struct away *a,
-		    const struct cfs_delegate_request *q,
-		    struct cfs_buf *reply, struct cfs_err *err)
+		    const struct cfs_delegate_request *q, struct cfs_buf *reply,
+		    struct cfs_err *err)
 {
 	struct cfs_delegation_rec rec;
 	bool is_other;
@@ -345,16 +347,17 @@ static int do_again(struct cfs_serve_delegate *sd, struct away *a,
 	pthread_mutex_lock(&sd->mutex);
 	a->d.rec = rec;
 	pthread_mutex_unlock(&sd->mutex);
-	return cfs_buf_append(reply, &flags, sizeof(flags)) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(reply, &flags, sizeof(flags)) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 static int do_lend(struct cfs_serve_delegate *sd,
 		   const struct cfs_delegate_request *q, struct cfs_buf *reply,
 		   struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_lent_slices_donep) struct cfs_lent_slices slices = {
-		.list = CFS_VEC_INIT };
+	CFS_CLEANUP(cfs_lent_slices_donep)
+	struct cfs_lent_slices slices = { .list = CFS_VEC_INIT };
 	int r = cfs_pool_delegation_lend(sd->s->pool, q->container, q->epoch,
 					 (unsigned int)CFS_MIN(q->value, 64),
 					 &slices, err);
@@ -509,8 +512,8 @@ int cfs_serve_delegate_gone(struct cfs_serve_delegate *sd, uint64_t client,
 		return r;
 	pthread_mutex_lock(&sd->mutex);
 	for (a = sd->list; a; a = a->next) {
-		if (client ? a->client != client :
-		    !host || strcmp(a->d.rec.who.host, host) != 0)
+		if (client ? a->client != client
+			   : !host || strcmp(a->d.rec.who.host, host) != 0)
 			continue;
 		r = 0;
 		a->is_gone = true;
@@ -523,8 +526,7 @@ int cfs_serve_delegate_gone(struct cfs_serve_delegate *sd, uint64_t client,
 	return r;
 }
 
-void cfs_serve_delegate_peer_ended(struct cfs_serve_delegate *sd,
-				   uint64_t peer)
+void cfs_serve_delegate_peer_ended(struct cfs_serve_delegate *sd, uint64_t peer)
 {
 	struct away *a;
 
@@ -574,8 +576,7 @@ static int start_thread(struct cfs_serve_delegate *sd, struct cfs_err *err)
 
 int cfs_serve_delegate_new(struct cfs_serve *serve,
 			   const struct cfs_logger *logger,
-			   struct cfs_serve_delegate **ret,
-			   struct cfs_err *err)
+			   struct cfs_serve_delegate **ret, struct cfs_err *err)
 {
 	struct cfs_serve_delegate *sd = calloc(1, sizeof(*sd));
 	pthread_condattr_t attr;

@@ -13,9 +13,9 @@
  *	silent for its period, or revoked and not returned within one
  *					-> sealed, taken over
  *
- * Either way we open it at once, alone.  Its clients come back to us as who they
- * were, and reclaim what they had, in a grace of that container; behind that
- * what the others have synced is read in, and all of it is everybody's.
+ * Either way we open it at once, alone.  Its clients come back to us as who
+ *they were, and reclaim what they had, in a grace of that container; behind
+ *that what the others have synced is read in, and all of it is everybody's.
  *
  * Locks: the structure of the session, then containers', then ours; the hooks
  * of the owner are called with the lock of cfs_serve_lock and only note what
@@ -37,7 +37,7 @@ int cfs_serve_delegate_new(struct cfs_serve *serve,
 			   struct cfs_err *err);
 /* No request runs any more.  What is delegated stays so. */
 void cfs_serve_delegate_stop(struct cfs_serve_delegate *sd);
-void cfs_serve_delegate_free(struct cfs_serve_delegate *sd);	/* or NULL */
+void cfs_serve_delegate_free(struct cfs_serve_delegate *sd); /* or NULL */
 
 /* Worker for CFS_DELEGATE_TYPE_FIRST to _LAST; @arg: a cfs_serve_delegate. */
 int cfs_serve_delegate_request(void *arg, struct cfs_server_request *request,

@@ -17,10 +17,10 @@
 #include <string.h>
 #include <time.h>
 
-#define LOOK_NS_MIN	(10 * CFS_NS_PER_MS)
-#define LOOK_NS_MAX	(500 * CFS_NS_PER_MS)
-#define RETRY_NS	CFS_NS_PER_S
-#define SETTLE_NS	(50 * CFS_NS_PER_MS)
+#define LOOK_NS_MIN (10 * CFS_NS_PER_MS)
+#define LOOK_NS_MAX (500 * CFS_NS_PER_MS)
+#define RETRY_NS    CFS_NS_PER_S
+#define SETTLE_NS   (50 * CFS_NS_PER_MS)
 
 /* ---- gone? --------------------------------------------------------------- */
 
@@ -47,16 +47,15 @@ bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
 		return strcmp(who->host, self.host) == 0;
 	/* What only reads needs to know no more than that it is dead. */
 	if (cfs_devset_is_overlay(s->set))
-		return !cfs_identity_host.is_alive(cfs_identity_host.arg,
-						   who->pid,
-						   who->process_start);
+		return !cfs_identity_host.is_alive(
+			cfs_identity_host.arg, who->pid, who->process_start);
 	return !(cfs_devset_label(s->set, 0)->flags & CFS_POOL_FLAG_SHARED) &&
 	       beside_has_let_go(s, away_mark(who->instance));
 }
 
 struct settle {
 	struct cfs_session *s;
-	bool		is_again;
+	bool is_again;
 };
 
 static int settle_one(void *arg, const struct cfs_delegation *d,
@@ -83,8 +82,10 @@ int cfs_session_settle_delegations(struct cfs_session *s, struct cfs_err *err)
 static void warn(struct cfs_serve_delegate *sd, const struct away *a,
 		 const struct cfs_err *err)
 {
-	cfs_logger_printf(sd->logger, CFS_LOG_WARNING, "%s: it cannot be taken "
-			  "back: %s", a->d.name, err->msg);
+	cfs_logger_printf(sd->logger, CFS_LOG_WARNING,
+			  "%s: it cannot be taken "
+			  "back: %s",
+			  a->d.name, err->msg);
 }
 
 /*
@@ -95,7 +96,8 @@ static int adopt(struct cfs_serve_delegate *sd, struct away *a,
 		 struct cfs_member *m, struct cfs_err *err)
 {
 	struct cfs_direct_grace grace = {
-		.container = a->d.container, .epoch = a->d.epoch,
+		.container = a->d.container,
+		.epoch = a->d.epoch,
 	};
 	int r;
 
@@ -142,7 +144,8 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 		struct cfs_err *err)
 {
 	const struct cfs_use_of of = {
-		.container = a->d.container, .stamp = CFS_USE_ANY_STAMP,
+		.container = a->d.container,
+		.stamp = CFS_USE_ANY_STAMP,
 		.mode = CFS_USE_ALONE,
 	};
 	struct cfs_use *use = NULL;
@@ -174,7 +177,7 @@ static void settle(struct cfs_serve_delegate *sd, struct away *a)
 	pthread_mutex_unlock(&sd->mutex);
 	if (a->has_grace) {
 		is_in_grace = cfs_owner_is_in_grace_of(
-				cfs_serve_lock(sd->serve), a->d.container);
+			cfs_serve_lock(sd->serve), a->d.container);
 		cfs_serve_unlock_unchanged(sd->serve);
 	}
 	pthread_mutex_lock(&sd->mutex);
@@ -196,13 +199,14 @@ static int thaw(struct cfs_serve_delegate *sd, struct away *a,
 		struct cfs_err *err)
 {
 	const struct cfs_use_of of = {
-		.container = a->d.container, .stamp = CFS_USE_ANY_STAMP,
+		.container = a->d.container,
+		.stamp = CFS_USE_ANY_STAMP,
 		.mode = CFS_USE_ALONE,
 	};
 	struct cfs_use *use = NULL;
 	struct cfs_member *m;
-	int r = cfs_pool_delegation_end(sd->s->pool, a->d.container,
-					a->d.epoch, err);
+	int r = cfs_pool_delegation_end(sd->s->pool, a->d.container, a->d.epoch,
+					err);
 
 	if (r < 0)
 		return r;
@@ -231,11 +235,13 @@ static enum work work_of(const struct away *a, uint64_t now)
 {
 	switch (a->step) {
 	case AWAY_OUT:
-		return now >= a->until_ns ? WORK_COME :
-		       now >= a->look_ns ? WORK_LOOK : WORK_NONE;
+		return now >= a->until_ns  ? WORK_COME
+		       : now >= a->look_ns ? WORK_LOOK
+					   : WORK_NONE;
 	case AWAY_COMING:
-		return now >= a->look_ns || a->look_ns == UINT64_MAX ?
-		       WORK_COME : WORK_NONE;
+		return now >= a->look_ns || a->look_ns == UINT64_MAX
+			       ? WORK_COME
+			       : WORK_NONE;
 	case AWAY_SETTLING:
 		return now >= a->until_ns ? WORK_SETTLE : WORK_NONE;
 	default:

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define PART_BYTES	(32u * 1024)
+#define PART_BYTES (32u * 1024)
 
 int away_answer_parts(struct cfs_server_request *request, struct cfs_buf *buf,
 		      struct cfs_buf *reply, struct cfs_err *err)
@@ -15,10 +15,10 @@ int away_answer_parts(struct cfs_server_request *request, struct cfs_buf *buf,
 	int r = 0;
 
 	for (; r == 0 && buf->bytes - at > PART_BYTES; at += PART_BYTES)
-		r = cfs_server_request_more(request, buf->data + at,
-					    PART_BYTES, err);
-	if (r == 0 && cfs_buf_append(reply, buf->data + at,
-				     buf->bytes - at) < 0)
+		r = cfs_server_request_more(request, buf->data + at, PART_BYTES,
+					    err);
+	if (r == 0 &&
+	    cfs_buf_append(reply, buf->data + at, buf->bytes - at) < 0)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	return r;
 }
@@ -27,8 +27,10 @@ static void fill_entry(const struct cfs_delegation *d,
 		       struct cfs_delegate_entry *ret)
 {
 	*ret = (struct cfs_delegate_entry){
-		.container = d->container, .epoch = d->epoch,
-		.state = d->rec.state, .pid = d->rec.who.pid,
+		.container = d->container,
+		.epoch = d->epoch,
+		.state = d->rec.state,
+		.pid = d->rec.who.pid,
 		.since_ns = d->rec.since_ns,
 	};
 	strcpy(ret->name, d->name);
@@ -45,8 +47,9 @@ static int add_entry(void *arg, const struct cfs_delegation *d,
 	if (d->rec.state == CFS_DELEGATION_GONE)
 		return 0;
 	fill_entry(d, &e);
-	return cfs_vec_push(&entries->v, e) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&entries->v, e) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 int cfs_session_delegations(struct cfs_session *session,
@@ -63,9 +66,8 @@ int cfs_session_delegations(struct cfs_session *session,
 	return r;
 }
 
-int away_list(struct cfs_serve_delegate *sd,
-	      struct cfs_server_request *request, struct cfs_buf *reply,
-	      struct cfs_err *err)
+int away_list(struct cfs_serve_delegate *sd, struct cfs_server_request *request,
+	      struct cfs_buf *reply, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	struct cfs_delegate_entries entries = { CFS_VEC_INIT };

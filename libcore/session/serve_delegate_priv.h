@@ -9,43 +9,43 @@
 #include "volume/pool_delegate.h"
 
 enum away_step {
-	AWAY_OUT,		/* it has the container */
-	AWAY_COMING,		/* to be ended or sealed, and opened */
-	AWAY_SETTLING,		/* open; its clients may come back */
-	AWAY_FROZEN,		/* home; what it had on loan is not */
+	AWAY_OUT,      /* it has the container */
+	AWAY_COMING,   /* to be ended or sealed, and opened */
+	AWAY_SETTLING, /* open; its clients may come back */
+	AWAY_FROZEN,   /* home; what it had on loan is not */
 };
 
 struct away {
-	struct away	*next;
+	struct away *next;
 	struct cfs_delegation d;
-	enum away_step	step;
-	uint64_t	client;		/* in the lease table; 0: not bound */
-	uint64_t	peer;		/* its connection; 0: none */
-	uint64_t	until_ns;	/* OUT: unbound, or wanted: silent from
+	enum away_step step;
+	uint64_t client;                /* in the lease table; 0: not bound */
+	uint64_t peer;                  /* its connection; 0: none */
+	uint64_t until_ns;              /* OUT: unbound, or wanted: silent from
 					 * here on */
-	uint64_t	look_ns, look_step_ns;	/* for its mark */
-	bool		is_wanted;
-	bool		is_gone;	/* COMING: it is known to be */
-	bool		has_grace;	/* of its clients; of the thread */
-	unsigned int	users;		/* requests, the thread */
-	bool		is_dropped;
+	uint64_t look_ns, look_step_ns; /* for its mark */
+	bool is_wanted;
+	bool is_gone;       /* COMING: it is known to be */
+	bool has_grace;     /* of its clients; of the thread */
+	unsigned int users; /* requests, the thread */
+	bool is_dropped;
 };
 
 struct cfs_serve_delegate {
 	struct cfs_serve *serve;
 	struct cfs_session *s;
 	const struct cfs_logger *logger;
-	pthread_rwlock_t *structure;	/* of requests; containers go away */
+	pthread_rwlock_t *structure; /* of requests; containers go away */
 
-	pthread_mutex_t	mutex;		/* of what follows */
-	pthread_cond_t	changed;
-	struct away	*list;
-	unsigned int	count;		/* not FROZEN; atomic */
-	uint64_t	patience_ns;	/* an owner's period of it; atomic */
-	uint64_t	grace_ns;	/* and of its clients; atomic */
-	bool		is_ending;
-	pthread_t	thread;
-	bool		has_thread;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t changed;
+	struct away *list;
+	unsigned int count;   /* not FROZEN; atomic */
+	uint64_t patience_ns; /* an owner's period of it; atomic */
+	uint64_t grace_ns;    /* and of its clients; atomic */
+	bool is_ending;
+	pthread_t thread;
+	bool has_thread;
 };
 
 /* ---- serve_delegate.c; with the mutex ------------------------------------ */
@@ -66,9 +66,8 @@ void away_learn_patience(struct cfs_serve_delegate *sd);
 
 /* ---- serve_delegate_list.c ----------------------------------------------- */
 
-int away_list(struct cfs_serve_delegate *sd,
-	      struct cfs_server_request *request, struct cfs_buf *reply,
-	      struct cfs_err *err);
+int away_list(struct cfs_serve_delegate *sd, struct cfs_server_request *request,
+	      struct cfs_buf *reply, struct cfs_err *err);
 /* All of @buf: what one message cannot take goes before. */
 int away_answer_parts(struct cfs_server_request *request, struct cfs_buf *buf,
 		      struct cfs_buf *reply, struct cfs_err *err);

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USES_MAX		1024u	/* of one client */
-#define WAIT_MS_MAX		UINT64_C(86400000)	/* then asked anew */
-#define READER_LOG_BLOCKS	32u	/* which it never writes */
+#define USES_MAX          1024u              /* of one client */
+#define WAIT_MS_MAX       UINT64_C(86400000) /* then asked anew */
+#define READER_LOG_BLOCKS 32u                /* which it never writes */
 
 uint64_t beside_now(void)
 {
@@ -134,8 +134,7 @@ bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd)
 
 /* ---- who asks ------------------------------------------------------------ */
 
-static void name_actor(struct beside_client *c,
-		       const struct cfs_link_peer *p)
+static void name_actor(struct beside_client *c, const struct cfs_link_peer *p)
 {
 	c->actor.pid = p && p->is_local ? p->pid : 0;
 	if (p && p->is_local && p->pid)
@@ -173,7 +172,8 @@ static int get_client(struct cfs_serve_direct *sd,
 	c = beside_client_find(sd, request->client);
 	if (beside_is_moving(sd, c, q->container) || (makes && sd->moving)) {
 		pthread_mutex_unlock(&sd->mutex);
-		return cfs_err_set(err, -ESHUTDOWN, "the container is being "
+		return cfs_err_set(err, -ESHUTDOWN,
+				   "the container is being "
 				   "given to another process");
 	}
 	if (!c && makes) {
@@ -191,7 +191,8 @@ static int get_client(struct cfs_serve_direct *sd,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	/* It came before he was handed over, and is looked at behind that. */
 	if (!c && was_moved(sd, request))
-		return cfs_err_set(err, -ESHUTDOWN, "the container was given "
+		return cfs_err_set(err, -ESHUTDOWN,
+				   "the container was given "
 				   "to another process");
 	if (!c)
 		return cfs_err_set(err, -ESTALE, "the client's log is closed");
@@ -264,9 +265,9 @@ static int find_checked(struct opening *op, struct cfs_err *err)
 	struct cfs_pool_rec rec;
 	int r = cfs_pool_rec_get(op->sd->s->pool, &rec, err);
 
-	op->o.is_checked = r == 0 &&
-		(rec.config[CFS_POOL_CONFIG_CHECKED] ||
-		 op->named.member->rec.flags & CFS_CONTAINER_CHECKED);
+	op->o.is_checked = r == 0 && (rec.config[CFS_POOL_CONFIG_CHECKED] ||
+				      op->named.member->rec.flags &
+					      CFS_CONTAINER_CHECKED);
 	return r;
 }
 
@@ -304,10 +305,10 @@ static int find_volume(struct opening *op, struct cfs_err *err)
 		return find_snapshot(op, err);
 	/* What of a stream has come is nobody's to see: the other way shows
 	 * what there was before. */
-	if (!q->stamp &&
-	    cfs_receive_get(op->named.member, op->named.id, &receiving,
-			    NULL) == 0)
-		return cfs_err_set(err, -EOPNOTSUPP, "a stream is being "
+	if (!q->stamp && cfs_receive_get(op->named.member, op->named.id,
+					 &receiving, NULL) == 0)
+		return cfs_err_set(err, -EOPNOTSUPP,
+				   "a stream is being "
 				   "received into it");
 	return 0;
 }
@@ -352,7 +353,9 @@ static bool is_in_grace(struct cfs_serve_direct *sd, uint64_t container)
 static int enter_later(struct opening *op, int r)
 {
 	const struct beside_job job = {
-		.kind = JOB_ENTER, .client = op->c->id, .lease = op->q->use,
+		.kind = JOB_ENTER,
+		.client = op->c->id,
+		.lease = op->q->use,
 	};
 
 	if (r != -EBUSY || !(op->q->flags & CFS_DIRECT_AGAIN) ||
@@ -374,7 +377,8 @@ int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
 	u = find_use(c, number);
 	if (u)
 		of = (struct cfs_use_of){
-			.container = u->container, .volume = u->volume,
+			.container = u->container,
+			.volume = u->volume,
 			.stamp = u->stamp,
 			.mode = u->writes ? CFS_USE_WRITE : CFS_USE_READ,
 		};
@@ -440,8 +444,8 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	u->kind = op->o.kind;
 	u->tree.container = op->named.member->container;
 	if (u->kind == CFS_VOLUME_TREE)
-		r = beside_tree_number(op->sd, u->container,
-				       u->tree.container, err);
+		r = beside_tree_number(op->sd, u->container, u->tree.container,
+				       err);
 	if (r < 0) {
 		cfs_serve_volume_leave(op->sd->s, u->use);
 		free(u);
@@ -480,8 +484,9 @@ static void leave_use(struct cfs_serve_direct *sd, struct beside_client *c,
  */
 static int make_member(struct opening *op, struct cfs_err *err)
 {
-	const uint32_t log_blocks = op->q->flags & CFS_DIRECT_READS_ONLY ?
-				    READER_LOG_BLOCKS : 0;
+	const uint32_t log_blocks = op->q->flags & CFS_DIRECT_READS_ONLY
+					    ? READER_LOG_BLOCKS
+					    : 0;
 	struct cfs_serve_direct *sd = op->sd;
 	struct beside_member *dm;
 	uint64_t id = 0;
@@ -493,7 +498,7 @@ static int make_member(struct opening *op, struct cfs_err *err)
 		pthread_cond_wait(&sd->changed, &sd->mutex);
 	dm = beside_member_add(sd, op->c, op->named.member, 0);
 	if (dm)
-		dm->is_sealed = dm->is_new = true;	/* not there yet */
+		dm->is_sealed = dm->is_new = true; /* not there yet */
 	pthread_mutex_unlock(&sd->mutex);
 	pthread_rwlock_unlock(&sd->gate);
 	if (!dm)
@@ -561,7 +566,8 @@ static int try_open(void *arg, struct cfs_err *err)
 	/* It may look at a container that is about to go. */
 	pthread_mutex_lock(&op->sd->mutex);
 	if (op->sd->moving)
-		r = cfs_err_set(err, -ESHUTDOWN, "a container is being given "
+		r = cfs_err_set(err, -ESHUTDOWN,
+				"a container is being given "
 				"to another process");
 	else
 		op->sd->opening++;
@@ -602,8 +608,8 @@ static int do_open(struct cfs_serve_direct *sd, struct beside_client *c,
 static int do_close(struct cfs_serve_direct *sd, struct beside_client *c,
 		    const struct cfs_direct_request *q, struct cfs_err *err)
 {
-	CFS_CLEANUP(beside_rules_donep) struct beside_rules rules = {
-		.sd = NULL };
+	CFS_CLEANUP(beside_rules_donep)
+	struct beside_rules rules = { .sd = NULL };
 	const struct cfs_fold_rules fold_rules = { beside_may, &rules };
 	struct beside_member *dm;
 	struct cfs_member *m = NULL;
@@ -684,7 +690,8 @@ int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 	r = serve(sd, c, &q, request, reply, err);
 	/* It is the next manager's to say: the client goes there. */
 	if (r < 0 && !cfs_serve_may_answer(sd->s))
-		r = cfs_err_set(err, -ESHUTDOWN, "another host may have the "
+		r = cfs_err_set(err, -ESHUTDOWN,
+				"another host may have the "
 				"pool");
 	cfs_serve_answer(NULL);
 	put_client(sd, c);

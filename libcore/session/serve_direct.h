@@ -35,21 +35,21 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 			 struct cfs_serve_direct **ret, struct cfs_err *err);
 /* No request runs any more.  What clients are left is the next manager's. */
 void cfs_serve_direct_stop(struct cfs_serve_direct *sd);
-void cfs_serve_direct_free(struct cfs_serve_direct *sd);	/* or NULL */
+void cfs_serve_direct_free(struct cfs_serve_direct *sd); /* or NULL */
 
 /* Worker for CFS_DIRECT_TYPE_FIRST to _LAST; @arg: the cfs_serve_direct. */
 int cfs_serve_direct_request(void *arg, struct cfs_server_request *request,
 			     struct cfs_buf *reply, struct cfs_err *err);
 /*
  * A container has come home: those of its clients who may still write are
- * known.  With @grace, they may come back in that, which begins now; else (NULL)
- * what they have synced is read in, as of those who are gone.  @sd NULL: nobody
- * is known.
+ * known.  With @grace, they may come back in that, which begins now; else
+ * (NULL) what they have synced is read in, as of those who are gone.  @sd NULL:
+ * nobody is known.
  */
 struct cfs_direct_grace {
-	uint64_t	container;
-	uint32_t	epoch;		/* of its last owner */
-	uint64_t	grace_ns;
+	uint64_t container;
+	uint32_t epoch; /* of its last owner */
+	uint64_t grace_ns;
 };
 int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
 			   const struct cfs_direct_grace *grace,
@@ -66,8 +66,8 @@ bool cfs_serve_direct_has_member(struct cfs_serve_direct *sd,
  * alone, but begin, which waits.  @sd NULL: there are no clients.
  * -EBUSY, in words.  check: it puts the container on hold, if it can go.
  */
-int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd,
-				uint64_t container, struct cfs_err *err);
+int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd, uint64_t container,
+				struct cfs_err *err);
 int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
 				struct cfs_err *err);
 /* How many go with it. */
@@ -104,7 +104,7 @@ struct cfs_direct_lock;
 struct cfs_direct_access {
 	struct cfs_serve_direct *sd;
 	struct cfs_direct_lock *lock;
-	bool		has_gate;
+	bool has_gate;
 };
 
 /*
@@ -124,9 +124,9 @@ void cfs_serve_direct_drop(struct cfs_serve_direct *sd, uint64_t container,
 			   uint64_t volume);
 
 /*
- * A tree that this process uses itself, where others are answered: @inner, which
- * is taken, also on failure, under leases.  @of: the volume.  Closed by close
- * alone.
+ * A tree that this process uses itself, where others are answered: @inner,
+ * which is taken, also on failure, under leases.  @of: the volume.  Closed by
+ * close alone.
  */
 struct cfs_beside_tree;
 struct cfs_container;
@@ -144,12 +144,12 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 int cfs_serve_direct_tree_begin(struct cfs_serve_direct *sd,
 				const struct cfs_lock_resource *of,
 				const struct cfs_container *container,
-				struct cfs_fs *fs,
-				struct cfs_beside_tree **ret,
+				struct cfs_fs *fs, struct cfs_beside_tree **ret,
 				struct cfs_err *err);
 void cfs_serve_direct_tree_close(struct cfs_beside_tree *t);
 
-/* ---- sessions that answer nobody ------------------------------------------ */
+/* ---- sessions that answer nobody ------------------------------------------
+ */
 
 /*
  * A pool was opened whose last holder had clients: what they have synced is to

@@ -18,9 +18,9 @@
 #include <string.h>
 #include <time.h>
 
-#define RETRY_NS	CFS_NS_PER_S
-#define LOOK_NS_MIN	(10 * CFS_NS_PER_MS)
-#define LOOK_NS_MAX	(500 * CFS_NS_PER_MS)
+#define RETRY_NS    CFS_NS_PER_S
+#define LOOK_NS_MIN (10 * CFS_NS_PER_MS)
+#define LOOK_NS_MAX (500 * CFS_NS_PER_MS)
 
 uint64_t beside_instance_id(const uint8_t instance[16])
 {
@@ -98,7 +98,9 @@ int beside_rules_of(struct cfs_serve_direct *sd, struct beside_client *c,
 	int r = 0;
 
 	*ret = (struct beside_rules){
-		.sd = sd, .client = c->id, .container = container,
+		.sd = sd,
+		.client = c->id,
+		.container = container,
 	};
 	pthread_mutex_lock(&sd->mutex);
 	for (const struct beside_use *u = c->uses; u && r == 0; u = u->next) {
@@ -135,8 +137,10 @@ static bool holds_range(const struct beside_rules *rules,
 		const uint64_t left = CFS_DIRECT_PIECE_BYTES -
 				      first_bytes % CFS_DIRECT_PIECE_BYTES;
 		const struct cfs_lock_resource res = {
-			.container = u->container, .volume = u->volume,
-			.ino = u->ino, .offset_bytes = first_bytes,
+			.container = u->container,
+			.volume = u->volume,
+			.ino = u->ino,
+			.offset_bytes = first_bytes,
 			.length_bytes = CFS_MIN(left, end_bytes - first_bytes),
 		};
 
@@ -167,15 +171,15 @@ bool beside_may(void *ctx, uint16_t branch, uint64_t ino, uint64_t first,
 		return false;
 	return holds_range(rules, u, first_bytes,
 			   first_bytes + CFS_MAX(count, (uint64_t)1) *
-			   CFS_BLOCK_BYTES);
+						 CFS_BLOCK_BYTES);
 }
 
 /* ---- all records --------------------------------------------------------- */
 
 struct each_state {
 	struct cfs_session *s;
-	beside_each_fn	each;
-	void		*arg;
+	beside_each_fn each;
+	void *arg;
 	struct cfs_member *m;
 };
 
@@ -215,7 +219,8 @@ void beside_queue(struct cfs_serve_direct *sd, const struct beside_job *job)
 	struct beside_job *own = malloc(sizeof(*own)), **at;
 
 	if (!own) {
-		cfs_logger_printf(sd->logger, CFS_LOG_WARNING, "out of memory: "
+		cfs_logger_printf(sd->logger, CFS_LOG_WARNING,
+				  "out of memory: "
 				  "a client's leases stay until the manager "
 				  "is started anew");
 		return;
@@ -243,7 +248,7 @@ static struct beside_member *next_member(struct cfs_serve_direct *sd,
 		    (!container || dm->m->id == container))
 			break;
 	if (dm) {
-		dm->is_sealed = true;	/* nothing more is taken from it */
+		dm->is_sealed = true; /* nothing more is taken from it */
 		dm->users++;
 	}
 	pthread_mutex_unlock(&sd->mutex);
@@ -259,8 +264,8 @@ static int end_member(struct cfs_serve_direct *sd, struct beside_client *c,
 
 	/* One that takes a fold right now has all of it taken. */
 	pthread_mutex_lock(&dm->busy);
-	r = is_gone ? cfs_container_client_gone(container, dm->id, NULL, err) :
-		      cfs_container_client_seal(container, dm->id, false, NULL,
+	r = is_gone ? cfs_container_client_gone(container, dm->id, NULL, err)
+		    : cfs_container_client_seal(container, dm->id, false, NULL,
 						err);
 	pthread_mutex_unlock(&dm->busy);
 	r = r == -ENOENT ? 0 : r;
@@ -280,8 +285,7 @@ static int end_members(struct cfs_serve_direct *sd, struct beside_client *c,
 	struct beside_member *dm;
 	int r = 0;
 
-	while (r == 0 && (dm = next_member(sd, c, container,
-						 is_gone)))
+	while (r == 0 && (dm = next_member(sd, c, container, is_gone)))
 		r = end_member(sd, c, dm, is_gone, err);
 	return r;
 }
@@ -304,9 +308,9 @@ static void drop_uses(struct cfs_serve_direct *sd, struct beside_client *c)
 }
 
 struct leased {
-	uint64_t	lease_id;
-	uint64_t	container;	/* 0: not found */
-	uint32_t	mode;
+	uint64_t lease_id;
+	uint64_t container; /* 0: not found */
+	uint32_t mode;
 };
 
 static bool find_leased(void *arg, const struct cfs_lease_record *rec)
@@ -396,7 +400,7 @@ static bool do_job(struct cfs_serve_direct *sd, const struct beside_job *job)
 	pthread_mutex_unlock(&sd->mutex);
 	if (is_again)
 		return true;
-	is_again = c && !job->client;	/* a host may have had many */
+	is_again = c && !job->client; /* a host may have had many */
 	if (c && job->kind == JOB_SEAL)
 		r = do_seal(sd, c, job, &err);
 	else if (c && job->kind == JOB_ENDED)
@@ -411,8 +415,10 @@ static bool do_job(struct cfs_serve_direct *sd, const struct beside_job *job)
 		pthread_mutex_unlock(&sd->mutex);
 	}
 	if (r < 0) {
-		cfs_logger_printf(sd->logger, CFS_LOG_WARNING, "a client's log "
-				  "cannot be read in: %s", err.msg);
+		cfs_logger_printf(sd->logger, CFS_LOG_WARNING,
+				  "a client's log "
+				  "cannot be read in: %s",
+				  err.msg);
 		return true;
 	}
 	sealed(sd, job);
@@ -433,9 +439,8 @@ static struct beside_client *next_look(struct cfs_serve_direct *sd,
 			break;
 	if (c) {
 		c->users++;
-		c->look_step_ns = CFS_MIN(2 * CFS_MAX(c->look_step_ns,
-						      LOOK_NS_MIN),
-					  LOOK_NS_MAX);
+		c->look_step_ns = CFS_MIN(
+			2 * CFS_MAX(c->look_step_ns, LOOK_NS_MIN), LOOK_NS_MAX);
 		c->look_ns = now + c->look_step_ns;
 	}
 	return c;
@@ -444,7 +449,8 @@ static struct beside_client *next_look(struct cfs_serve_direct *sd,
 static void look(struct cfs_serve_direct *sd, struct beside_client *c)
 {
 	const struct beside_job job = {
-		.kind = JOB_GONE, .client = c->id,
+		.kind = JOB_GONE,
+		.client = c->id,
 	};
 	bool has_ended;
 

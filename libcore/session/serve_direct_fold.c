@@ -9,9 +9,9 @@
 #include <string.h>
 #include <time.h>
 
-#define RETURN_MS	300	/* others have to give back what they do not use */
+#define RETURN_MS      300 /* others have to give back what they do not use */
 /* What a fold of the largest size is packed to, at most. */
-#define FOLD_BYTES_MAX	(CFS_FOLD_BYTES_MAX + 8u * CFS_FOLD_RETURNS_MAX + 4096u)
+#define FOLD_BYTES_MAX (CFS_FOLD_BYTES_MAX + 8u * CFS_FOLD_RETURNS_MAX + 4096u)
 
 /* Its container, to be put; -ESTALE: it has none of that number. */
 static int find(struct cfs_serve_direct *sd, struct beside_client *c,
@@ -52,8 +52,8 @@ static int answer(struct cfs_server_request *request, const struct cfs_buf *all,
 					    CFS_MSG_BODY_MAX, err);
 		at += CFS_MSG_BODY_MAX;
 	}
-	if (r == 0 && cfs_buf_append(reply, all->data + at,
-				     all->bytes - at) < 0)
+	if (r == 0 &&
+	    cfs_buf_append(reply, all->data + at, all->bytes - at) < 0)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	return r;
 }
@@ -75,8 +75,8 @@ int beside_view(struct cfs_serve_direct *sd, struct beside_client *c,
 		struct cfs_server_request *request, struct cfs_buf *reply,
 		struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	struct beside_member *dm;
 	int r = find(sd, c, q, &dm, err);
 
@@ -123,8 +123,7 @@ static int lend(struct cfs_serve_direct *sd, struct beside_client *c,
 		struct cfs_loans *loans, struct cfs_err *err)
 {
 	const struct timespec a_while = { 0, 50 * (long)CFS_NS_PER_MS };
-	int r = cfs_container_lend(dm->m->container, dm->id, count, loans,
-				   err);
+	int r = cfs_container_lend(dm->m->container, dm->id, count, loans, err);
 
 	if (r != -ENOSPC || !has_others(sd, c, dm->m->id))
 		return r;
@@ -180,8 +179,9 @@ int beside_lend_inos(struct cfs_serve_direct *sd, struct beside_client *c,
 		return r;
 	disk[0] = le64_put(first);
 	disk[1] = le64_put(end);
-	return cfs_buf_append(reply, disk, sizeof(disk)) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_buf_append(reply, disk, sizeof(disk)) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* ---- folds --------------------------------------------------------------- */
@@ -253,8 +253,8 @@ static int take(struct cfs_serve_direct *sd, struct beside_client *c,
 		struct beside_member *dm, const uint8_t *data, size_t bytes,
 		struct cfs_client_view *ret, struct cfs_err *err)
 {
-	CFS_CLEANUP(beside_rules_donep) struct beside_rules rules = {
-		.sd = NULL };
+	CFS_CLEANUP(beside_rules_donep)
+	struct beside_rules rules = { .sd = NULL };
 	const struct cfs_fold_rules fold_rules = { beside_may, &rules };
 	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold fold = { .owned = NULL };
 	int r = cfs_fold_unpack(data, bytes, &fold, err);
@@ -267,9 +267,10 @@ static int take(struct cfs_serve_direct *sd, struct beside_client *c,
 		r = cfs_container_take_fold(dm->m->container, dm->id, &fold,
 					    &fold_rules, ret, err);
 	if (r == -EPERM)
-		cfs_logger_printf(sd->logger, CFS_LOG_WARNING, "what %s gave "
-				  "back is refused: %s", c->actor.who,
-				  err->msg);
+		cfs_logger_printf(sd->logger, CFS_LOG_WARNING,
+				  "what %s gave "
+				  "back is refused: %s",
+				  c->actor.who, err->msg);
 	return r;
 }
 
@@ -278,8 +279,8 @@ int beside_fold(struct cfs_serve_direct *sd, struct beside_client *c,
 		struct cfs_server_request *request, struct cfs_buf *reply,
 		struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	struct beside_member *dm;
 	int r = find(sd, c, q, &dm, err);
 

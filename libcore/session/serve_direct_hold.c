@@ -8,10 +8,10 @@
 
 #include <time.h>
 
-#define PATIENCE_NS	(200 * CFS_NS_PER_MS)	/* while the others wait */
-#define PATIENCE_NS_MAX	(32 * PATIENCE_NS)
-#define AGAIN_NS	CFS_NS_PER_S
-#define LOOK_NS		(10 * CFS_NS_PER_MS)
+#define PATIENCE_NS     (200 * CFS_NS_PER_MS) /* while the others wait */
+#define PATIENCE_NS_MAX (32 * PATIENCE_NS)
+#define AGAIN_NS        CFS_NS_PER_S
+#define LOOK_NS         (10 * CFS_NS_PER_MS)
 
 void beside_notice(struct cfs_serve_direct *sd, const struct beside_client *c,
 		   uint16_t type, uint64_t container, uint64_t value)
@@ -74,8 +74,8 @@ static bool is_silent(const struct cfs_serve_direct *sd,
 {
 	if (!is_concerned(sd, dm->m->id))
 		return false;
-	return dm->is_sealed ? dm->id && !dm->is_settled :
-			       !dm->is_new && !dm->is_held;
+	return dm->is_sealed ? dm->id && !dm->is_settled
+			     : !dm->is_new && !dm->is_held;
 }
 
 static size_t count_silent(struct cfs_serve_direct *sd)
@@ -99,8 +99,8 @@ static void ask_silent(struct cfs_serve_direct *sd)
 	for (c = sd->clients; c; c = c->next)
 		for (dm = c->members; dm; dm = dm->next)
 			if (is_silent(sd, dm) && !dm->is_sealed)
-				beside_notice(sd, c, CFS_DIRECT_HOLD,
-					      dm->m->id, sd->hold_serial);
+				beside_notice(sd, c, CFS_DIRECT_HOLD, dm->m->id,
+					      sd->hold_serial);
 }
 
 static void ask_all(struct cfs_serve_direct *sd)
@@ -195,7 +195,7 @@ int cfs_serve_direct_hold(struct cfs_serve_direct *sd,
 	/* For requests of theirs, which need threads. */
 	(void)cfs_serve_will_wait();
 	pthread_mutex_lock(&sd->mutex);
-	while (sd->hold_members && r == 0) {	/* somebody else's snapshot */
+	while (sd->hold_members && r == 0) { /* somebody else's snapshot */
 		wait_a_little(sd);
 		r = has_stopped(stop, arg, err);
 	}

@@ -12,21 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_SLACK_NS	CFS_NS_PER_S
+#define WAIT_SLACK_NS CFS_NS_PER_S
 
 /* ---- what was left ------------------------------------------------------- */
 
 struct left {
 	struct cfs_member *m;
 	struct cfs_client_info info;
-	uint64_t	lease_id;
-	bool		is_new;		/* it was not known here */
-	bool		is_awaited;	/* it may come back */
+	uint64_t lease_id;
+	bool is_new;     /* it was not known here */
+	bool is_awaited; /* it may come back */
 };
 
 struct left_list {
 	struct cfs_session *s;
-	bool		is_shared;
+	bool is_shared;
 	CFS_VEC(struct left) items;
 };
 
@@ -34,7 +34,8 @@ static int add_left(void *arg, struct cfs_member *m,
 		    const struct cfs_client_info *info, struct cfs_err *err)
 {
 	const struct left left = {
-		.m = m, .info = *info,
+		.m = m,
+		.info = *info,
 		.lease_id = beside_instance_id(info->rec.who.instance),
 	};
 	struct left_list *list = arg;
@@ -53,8 +54,8 @@ static int find_left(struct cfs_session *s, struct left_list *list,
 }
 
 /* One round over the list.  *ret_full: some found no room. */
-static int take_over_round(struct left_list *list, bool is_last,
-			   bool *ret_full, struct cfs_err *err)
+static int take_over_round(struct left_list *list, bool is_last, bool *ret_full,
+			   struct cfs_err *err)
 {
 	size_t kept = 0;
 	int r = 0;
@@ -69,8 +70,8 @@ static int take_over_round(struct left_list *list, bool is_last,
 		    beside_is_gone(list->s, list->is_shared, left.lease_id,
 				   &left.info.rec.who)) {
 			r = is_last ? cfs_container_client_left(c, left.info.id,
-								true, err) :
-				      cfs_container_client_gone(c, left.info.id,
+								true, err)
+				    : cfs_container_client_gone(c, left.info.id,
 								NULL, err);
 			is_over = r == 0;
 			*ret_full |= r == -ENOSPC;
@@ -161,16 +162,14 @@ static bool note_end(struct cfs_serve_direct *sd, const struct left *left)
 
 	if (c && left->is_new && !left->is_awaited)
 		c->has_ended = true;
-	return c && c->has_ended &&
-	       left->info.rec.state != CFS_CLIENT_SEALED;
+	return c && c->has_ended && left->info.rec.state != CFS_CLIENT_SEALED;
 }
 
 static void note_sealed(struct cfs_serve_direct *sd, const struct left *left)
 {
 	struct beside_client *c = beside_client_find(sd, left->lease_id);
-	struct beside_member *dm = c ? beside_member_find(c, left->m->id,
-							  left->info.id) :
-				       NULL;
+	struct beside_member *dm =
+		c ? beside_member_find(c, left->m->id, left->info.id) : NULL;
 
 	if (dm)
 		dm->is_sealed = dm->is_settled = true;
@@ -187,8 +186,8 @@ static int end_one(struct cfs_serve_direct *sd, const struct left *left,
 	pthread_mutex_unlock(&sd->mutex);
 	if (!must_seal)
 		return 0;
-	r = cfs_container_client_seal(left->m->container, left->info.id,
-				      false, NULL, err);
+	r = cfs_container_client_seal(left->m->container, left->info.id, false,
+				      NULL, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&sd->mutex);
@@ -212,13 +211,14 @@ static int know_all(struct cfs_serve_direct *sd, struct left_list *list,
 		return r;
 	owner = cfs_serve_lock(sd->serve);
 	if (grace)
-		r = cfs_owner_begin_grace(owner, grace->container,
-					  grace->epoch, grace->grace_ns, err);
+		r = cfs_owner_begin_grace(owner, grace->container, grace->epoch,
+					  grace->grace_ns, err);
 	for (size_t i = 0; i < list->items.count && r == 0; i++) {
 		struct left *left = &list->items.items[i];
 
 		left->is_awaited = left->is_new &&
-			preload(sd, left, grace ? grace->container : 0);
+				   preload(sd, left,
+					   grace ? grace->container : 0);
 	}
 	cfs_serve_unlock(sd->serve);
 	for (size_t i = 0; i < list->items.count && r == 0; i++)
@@ -303,8 +303,8 @@ static int seal_all(struct left_list *list, bool is_gone, struct cfs_err *err)
 
 		r = is_gone ? cfs_container_client_left(left->m->container,
 							left->info.id, false,
-							err) :
-			      cfs_container_client_seal(left->m->container,
+							err)
+			    : cfs_container_client_seal(left->m->container,
 							left->info.id, false,
 							NULL, err);
 	}
@@ -328,21 +328,23 @@ static int find_end(struct cfs_session *s, uint64_t *ret_ns,
 
 	if (r < 0)
 		return r;
-	*ret_ns = cfs_deadline_add(cfs_session_silent_ns(s),
-				   cfs_period_owner_ns(
-		CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
-			rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
-		(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
+	*ret_ns = cfs_deadline_add(
+		cfs_session_silent_ns(s),
+		cfs_period_owner_ns(
+			CFS_MAX(rec.config[CFS_POOL_CONFIG_LEASE_NS],
+				rec.config[CFS_POOL_CONFIG_LONGEST_NS]),
+			(uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM]));
 	return 0;
 }
 
 /* Whoever comes next goes on with the wait where we leave it. */
 static int still_in_grace(uint64_t left_ns, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EBUSY, "in grace for another %" PRIu64 " s: "
+	return cfs_err_set(err, -EBUSY,
+			   "in grace for another %" PRIu64 " s: "
 			   "clients of a manager that has died may still have "
-			   "leases", (left_ns + CFS_NS_PER_S - 1) /
-			   CFS_NS_PER_S);
+			   "leases",
+			   (left_ns + CFS_NS_PER_S - 1) / CFS_NS_PER_S);
 }
 
 /* Until that, or until all are gone. */
@@ -357,18 +359,21 @@ static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 		return r;
 	/* Nobody is sent away for the margin of the periods.  Where the record
 	 * does not tell when it began, the next one would begin anew. */
-	give_up = !list->s->seat.silent_ns ? UINT64_MAX :
-		  cfs_deadline_add(now, opt->wait_seconds * CFS_NS_PER_S +
-				   WAIT_SLACK_NS);
+	give_up = !list->s->seat.silent_ns
+			  ? UINT64_MAX
+			  : cfs_deadline_add(now,
+					     opt->wait_seconds * CFS_NS_PER_S +
+						     WAIT_SLACK_NS);
 	while ((r = take_over_gone(list, true, err)) == 0 && has_open(list) &&
 	       now < end) {
 		if (opt->stop && opt->stop(opt->arg))
-			return cfs_err_set(err, -EINTR, "stopped while waiting "
+			return cfs_err_set(err, -EINTR,
+					   "stopped while waiting "
 					   "for clients");
 		if (now >= give_up)
 			return still_in_grace(end - now, err);
-		cfs_clock_sleep_until(clock, CFS_MIN(end, now +
-						     20 * CFS_NS_PER_MS));
+		cfs_clock_sleep_until(clock,
+				      CFS_MIN(end, now + 20 * CFS_NS_PER_MS));
 		now = beside_now();
 	}
 	return r;
@@ -400,18 +405,21 @@ static void on_seal(void *arg, uint64_t client, uint64_t lease,
 		    enum cfs_owner_end end)
 {
 	const struct beside_job job = {
-		.kind = JOB_SEAL, .client = client, .lease = lease,
+		.kind = JOB_SEAL,
+		.client = client,
+		.lease = lease,
 		.end = end,
 	};
 
 	beside_queue(arg, &job);
 }
 
-static void on_ended_client(void *arg, uint64_t client,
-			    enum cfs_owner_end end)
+static void on_ended_client(void *arg, uint64_t client, enum cfs_owner_end end)
 {
 	const struct beside_job job = {
-		.kind = JOB_ENDED, .client = client, .end = end,
+		.kind = JOB_ENDED,
+		.client = client,
+		.end = end,
 	};
 
 	beside_queue(arg, &job);
@@ -427,8 +435,8 @@ static int on_gone(void *arg, uint64_t client, const char *host)
 	strncpy(job.host, host ? host : "", sizeof(job.host) - 1);
 	pthread_mutex_lock(&sd->mutex);
 	for (c = sd->clients; c; c = c->next)
-		if (client ? c->id == client :
-		    c->has_ended && strcmp(c->who.host, job.host) == 0)
+		if (client ? c->id == client
+			   : c->has_ended && strcmp(c->who.host, job.host) == 0)
 			break;
 	pthread_mutex_unlock(&sd->mutex);
 	if (!c)
@@ -476,8 +484,11 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 {
 	struct cfs_serve_direct *sd = calloc(1, sizeof(*sd));
 	struct cfs_serve_hooks hooks = {
-		.seal = on_seal, .lost = on_ended_client, .gone = on_gone,
-		.ended = on_ended_peer, .generation = beside_generation,
+		.seal = on_seal,
+		.lost = on_ended_client,
+		.gone = on_gone,
+		.ended = on_ended_peer,
+		.generation = beside_generation,
 		.arg = sd,
 	};
 	pthread_condattr_t attr;

@@ -2,8 +2,8 @@
 /*
  * Our own reads and writes of LUNs, for ourselves and for those who ask us to:
  * under leases like those of clients, as soon as anybody can ask for a lease.
- * Before that they need none; the gate is held meanwhile, so that whoever begins
- * to answer, and the first client, waits until they have ended.
+ * Before that they need none; the gate is held meanwhile, so that whoever
+ * begins to answer, and the first client, waits until they have ended.
  */
 #include "session/serve_direct_priv.h"
 #include "session/serve_lease.h"
@@ -20,8 +20,8 @@ static int acquire(void *arg, const struct cfs_lease_request *req,
 	struct cfs_lease_request own = *req;
 
 	cfs_serve_volume_borrow(sd->s, &own);
-	return cfs_serve_lease_words(cfs_leaser_acquire(sd->leaser, &own, wait,
-							ret, err), err);
+	return cfs_serve_lease_words(
+		cfs_leaser_acquire(sd->leaser, &own, wait, ret, err), err);
 }
 
 static struct cfs_leaser *get_leaser(void *arg)
@@ -54,14 +54,18 @@ static void will_wait(void *arg)
 int beside_local_init(struct cfs_serve_direct *sd, struct cfs_err *err)
 {
 	const struct cfs_direct_lock_ops ops = {
-		.acquire = acquire, .leaser = get_leaser, .settle = settle,
-		.lost = lost, .will_wait = will_wait, .arg = sd,
+		.acquire = acquire,
+		.leaser = get_leaser,
+		.settle = settle,
+		.lost = lost,
+		.will_wait = will_wait,
+		.arg = sd,
 	};
 	pthread_rwlockattr_t attr;
 
 	pthread_rwlockattr_init(&attr);
-	pthread_rwlockattr_setkind_np(&attr,
-		PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&sd->gate, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	return cfs_direct_locks_new(&ops, &sd->locks, err);
@@ -88,8 +92,7 @@ static int make_leaser(struct cfs_serve_direct *sd, struct cfs_err *err)
 		r = cfs_serve_add_client(sd->serve, &config, &hooks, NULL,
 					 &leaser, err);
 		if (r == 0)
-			__atomic_store_n(&sd->leaser, leaser,
-					 __ATOMIC_RELEASE);
+			__atomic_store_n(&sd->leaser, leaser, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&making);
 	return r;
@@ -105,8 +108,7 @@ static bool has_writers(struct cfs_serve_direct *sd, uint64_t container)
 	pthread_mutex_lock(&sd->mutex);
 	for (c = sd->clients; c && !dm; c = c->next)
 		for (dm = c->members; dm; dm = dm->next)
-			if (dm->m->id == container &&
-			    !dm->is_settled)
+			if (dm->m->id == container && !dm->is_settled)
 				break;
 	pthread_mutex_unlock(&sd->mutex);
 	return dm;
@@ -138,13 +140,16 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 			   struct cfs_err *err)
 {
 	const struct cfs_conn_wait wait = {
-		.timeout_ns = cfs_serve_patience(), .stop = is_cancelled,
+		.timeout_ns = cfs_serve_patience(),
+		.stop = is_cancelled,
 	};
 	const struct cfs_use_actor *actor;
 	struct cfs_direct_want want = {
 		.wait = &wait,
-		.container = of->container, .volume = of->volume,
-		.ino = of->ino, .offset_bytes = of->offset_bytes,
+		.container = of->container,
+		.volume = of->volume,
+		.ino = of->ino,
+		.offset_bytes = of->offset_bytes,
 		.writes = writes,
 	};
 	uint64_t end, grant;
@@ -168,8 +173,7 @@ int cfs_serve_direct_begin(struct cfs_serve_direct *sd,
 		r = cfs_direct_lock_get(sd->locks, &want, &ret->lock, &end,
 					&grant, err);
 	if (r == 0)
-		*ret_bytes = CFS_MIN(of->length_bytes,
-				     end - of->offset_bytes);
+		*ret_bytes = CFS_MIN(of->length_bytes, end - of->offset_bytes);
 	else
 		__atomic_sub_fetch(&sd->leased, 1, __ATOMIC_SEQ_CST);
 	return r;

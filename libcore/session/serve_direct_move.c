@@ -25,7 +25,7 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_NS		(500 * CFS_NS_PER_MS)	/* for what is under way */
+#define WAIT_NS (500 * CFS_NS_PER_MS) /* for what is under way */
 
 bool beside_is_moving(const struct cfs_serve_direct *sd,
 		      const struct beside_client *c, uint64_t container)
@@ -63,8 +63,10 @@ static int mark_them(struct cfs_serve_direct *sd, uint64_t container,
 {
 	for (struct beside_client *c = sd->clients; c; c = c->next)
 		if (is_of(c, container) && is_of_another(c, container))
-			return cfs_err_set(err, -EBUSY, "in use by %s, with "
-					   "other containers", c->actor.who);
+			return cfs_err_set(err, -EBUSY,
+					   "in use by %s, with "
+					   "other containers",
+					   c->actor.who);
 	for (struct beside_client *c = sd->clients; c; c = c->next)
 		c->is_moving = is_of(c, container);
 	sd->moving = container;
@@ -101,8 +103,8 @@ static void wait_a_little(struct cfs_serve_direct *sd)
 	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &ts);
 }
 
-int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd,
-				uint64_t container, struct cfs_err *err)
+int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd, uint64_t container,
+				struct cfs_err *err)
 {
 	const uint64_t end_ns = beside_now() + WAIT_NS;
 	int r;
@@ -110,15 +112,17 @@ int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd,
 	if (!sd)
 		return 0;
 	pthread_mutex_lock(&sd->mutex);
-	r = sd->moving ? cfs_err_set(err, -EBUSY, "another container is being "
-				     "given away") :
-	    mark_them(sd, container, err);
+	r = sd->moving ? cfs_err_set(err, -EBUSY,
+				     "another container is being "
+				     "given away")
+		       : mark_them(sd, container, err);
 	if (r == 0) {
 		while (is_busy(sd) && beside_now() < end_ns)
 			wait_a_little(sd);
 		if (is_busy(sd)) {
 			unmark_them(sd);
-			r = cfs_err_set(err, -EBUSY, "clients are in the "
+			r = cfs_err_set(err, -EBUSY,
+					"clients are in the "
 					"middle of something");
 		}
 	}
@@ -141,10 +145,10 @@ static bool is_ours(void *arg, const void *actor)
 
 struct look {
 	struct cfs_serve_direct *sd;
-	struct cfs_lease_record client;	/* of the records that follow */
-	bool		goes, is_local;
-	int		code;
-	struct cfs_err	*err;
+	struct cfs_lease_record client; /* of the records that follow */
+	bool goes, is_local;
+	int code;
+	struct cfs_err *err;
 };
 
 static bool is_local(struct cfs_serve *serve, uint64_t client)
@@ -172,17 +176,20 @@ static bool look_at(void *arg, const struct cfs_lease_record *rec)
 		l->goes = c && c->is_moving;
 		l->is_local = is_local(l->sd->serve, rec->client_id);
 		if (l->goes && rec->flags & CFS_CLIENT_SEALING)
-			l->code = cfs_err_set(l->err, -EBUSY, "the log of a "
+			l->code = cfs_err_set(l->err, -EBUSY,
+					      "the log of a "
 					      "client is being read");
 		return l->code == 0;
 	}
 	if (l->goes && rec->flags & (CFS_LEASE_STOPPED | CFS_LEASE_SEALING))
-		l->code = cfs_err_set(l->err, -EBUSY, "a lease in it is being "
+		l->code = cfs_err_set(l->err, -EBUSY,
+				      "a lease in it is being "
 				      "taken back");
-	else if (rec->u.lease.resource.container == l->sd->moving &&
-		 !l->goes && !l->is_local)
-		l->code = cfs_err_set(l->err, -EBUSY, "leased by %s, process %"
-				      PRIu64 " on %s", l->client.u.client.name,
+	else if (rec->u.lease.resource.container == l->sd->moving && !l->goes &&
+		 !l->is_local)
+		l->code = cfs_err_set(l->err, -EBUSY,
+				      "leased by %s, process %" PRIu64 " on %s",
+				      l->client.u.client.name,
 				      l->client.u.client.pid,
 				      l->client.u.client.host);
 	return l->code == 0;
@@ -200,10 +207,11 @@ int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
 	if (r < 0)
 		return r;
 	owner = cfs_serve_lock(sd->serve);
-	r = cfs_owner_is_in_grace_of(owner, sd->moving) ?
-	    cfs_err_set(err, -EBUSY, "clients of its last owner may still come "
-			"back") :
-	    cfs_owner_hold(owner, sd->moving, err);
+	r = cfs_owner_is_in_grace_of(owner, sd->moving)
+		    ? cfs_err_set(err, -EBUSY,
+				  "clients of its last owner may still come "
+				  "back")
+		    : cfs_owner_hold(owner, sd->moving, err);
 	if (r == 0) {
 		cfs_owner_each(owner, 0, 0, look_at, &l);
 		r = l.code;
@@ -311,8 +319,8 @@ void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
 		(void)cfs_owner_moved(cfs_serve_lock(sd->serve), id);
 		cfs_serve_unlock(sd->serve);
 		if (peer)
-			cfs_server_drop_peer(cfs_serve_server(sd->serve),
-					     peer, false);
+			cfs_server_drop_peer(cfs_serve_server(sd->serve), peer,
+					     false);
 	}
 	if (has_hold) {
 		cfs_owner_unhold(cfs_serve_lock(sd->serve), sd->moving);

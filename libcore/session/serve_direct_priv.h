@@ -10,53 +10,53 @@
 #include "session/tree_passes.h"
 #include "tree/lend.h"
 
-#define SERVE_STAGED_BYTES_MAX	(UINT64_C(256) << 20)	/* of all clients */
+#define SERVE_STAGED_BYTES_MAX (UINT64_C(256) << 20) /* of all clients */
 
 /* A use of a volume by a client. */
 struct beside_use {
 	struct beside_use *next;
-	uint64_t	number;
+	uint64_t number;
 	/* NULL: of one who came back in the grace, when nothing is leased
 	 * anew; it is entered behind that. */
-	struct cfs_use	*use;
-	uint64_t	container, volume, ino, stamp;
-	uint16_t	branch;
-	bool		writes;
-	uint32_t	kind;		/* enum cfs_volume_kind */
-	struct cfs_tree_rules tree;	/* of a copy, for a fold */
+	struct cfs_use *use;
+	uint64_t container, volume, ino, stamp;
+	uint16_t branch;
+	bool writes;
+	uint32_t kind;              /* enum cfs_volume_kind */
+	struct cfs_tree_rules tree; /* of a copy, for a fold */
 };
 
 /* A client of a container. */
 struct beside_member {
 	struct beside_member *next;
 	struct cfs_member *m;
-	uint64_t	id;		/* of the container's client */
-	bool		is_sealed;	/* or about to be: nothing is taken */
-	bool		is_settled;	/* what it synced is in the container */
-	bool		is_new;		/* it has had no view yet */
-	bool		is_held;	/* it has answered the hold */
-	uint8_t		*staged;
-	uint64_t	staged_fold, staged_total, staged_bytes;
-	pthread_mutex_t	busy;		/* one fold at a time */
-	unsigned int	users;		/* requests */
-	bool		is_dropped;	/* freed by the last of them */
+	uint64_t id;     /* of the container's client */
+	bool is_sealed;  /* or about to be: nothing is taken */
+	bool is_settled; /* what it synced is in the container */
+	bool is_new;     /* it has had no view yet */
+	bool is_held;    /* it has answered the hold */
+	uint8_t *staged;
+	uint64_t staged_fold, staged_total, staged_bytes;
+	pthread_mutex_t busy; /* one fold at a time */
+	unsigned int users;   /* requests */
+	bool is_dropped;      /* freed by the last of them */
 };
 
 /* A client of the lease table that has, or had, some of those. */
 struct beside_client {
 	struct beside_client *next;
-	uint64_t	id;		/* in the lease table */
-	uint64_t	peer;		/* its connection; 0: none */
+	uint64_t id;   /* in the lease table */
+	uint64_t peer; /* its connection; 0: none */
 	struct cfs_use_actor actor;
 	struct cfs_client_identity who;
 	struct beside_use *uses;
 	struct beside_member *members;
-	pthread_mutex_t	opening;	/* one thing at a time */
-	unsigned int	users;		/* requests, jobs */
-	bool		has_ended;	/* the lease table knows it no more */
-	bool		is_lost;	/* its connection is; look for its mark */
-	bool		is_moving;	/* to another owner: see sd->moving */
-	uint64_t	look_ns, look_step_ns;
+	pthread_mutex_t opening; /* one thing at a time */
+	unsigned int users;      /* requests, jobs */
+	bool has_ended;          /* the lease table knows it no more */
+	bool is_lost;            /* its connection is; look for its mark */
+	bool is_moving;          /* to another owner: see sd->moving */
+	uint64_t look_ns, look_step_ns;
 };
 
 enum beside_job_kind { JOB_SEAL = 1, JOB_ENDED, JOB_GONE, JOB_ENTER };
@@ -64,47 +64,47 @@ enum beside_job_kind { JOB_SEAL = 1, JOB_ENDED, JOB_GONE, JOB_ENTER };
 struct beside_job {
 	struct beside_job *next;
 	enum beside_job_kind kind;
-	uint64_t	client;
-	uint64_t	lease;		/* JOB_ENTER: number of the use */
+	uint64_t client;
+	uint64_t lease; /* JOB_ENTER: number of the use */
 	enum cfs_owner_end end;
-	char		host[CFS_MSG_HOST_BYTES];
-	uint64_t	at_ns;		/* not before; for one that failed */
+	char host[CFS_MSG_HOST_BYTES];
+	uint64_t at_ns; /* not before; for one that failed */
 };
 
 struct cfs_serve_direct {
 	struct cfs_serve *serve;
 	struct cfs_session *s;
 	const struct cfs_logger *logger;
-	bool		is_shared;	/* the kernel's locks say nothing */
+	bool is_shared; /* the kernel's locks say nothing */
 
-	pthread_mutex_t	mutex;		/* of what follows */
-	pthread_cond_t	changed;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t changed;
 	struct beside_client *clients;
 	struct beside_job *jobs;
-	uint64_t	staged_bytes;
-	bool		is_ending;
-	pthread_t	thread;
-	bool		has_thread;
+	uint64_t staged_bytes;
+	bool is_ending;
+	pthread_t thread;
+	bool has_thread;
 
-	uint64_t	moving;		/* a container that goes; 0: none */
-	unsigned int	opening;	/* of whom it is not known where */
-	bool		is_holding;	/* a snapshot is being taken */
-	uint64_t	hold_serial;
+	uint64_t moving;      /* a container that goes; 0: none */
+	unsigned int opening; /* of whom it is not known where */
+	bool is_holding;      /* a snapshot is being taken */
+	uint64_t hold_serial;
 	struct cfs_member *const *hold_members;
-	size_t		hold_count;
+	size_t hold_count;
 
 	/* Of our own accesses. */
 	pthread_rwlock_t gate;
-	bool		answers;	/* leases can be asked for; atomic */
-	unsigned int	leased;		/* our accesses under leases; atomic */
-	unsigned int	active;		/* clients of containers; atomic */
+	bool answers;        /* leases can be asked for; atomic */
+	unsigned int leased; /* our accesses under leases; atomic */
+	unsigned int active; /* clients of containers; atomic */
 	struct cfs_leaser *leaser;
 	struct cfs_direct_locks *locks;
 
 	/* Of trees; with the lock of the serve. */
 	struct cfs_tree_passes *passes;
 	struct beside_numbered *numbered;
-	uint64_t	generation;
+	uint64_t generation;
 };
 
 /* ---- serve_direct.c ------------------------------------------------------ */
@@ -162,9 +162,9 @@ int beside_each_client(struct cfs_session *s, beside_each_fn each, void *arg,
 /* May the client have changed this?  Rules for a fold: @ctx: beside_rules. */
 struct beside_rules {
 	struct cfs_serve_direct *sd;
-	uint64_t	client;
-	uint64_t	container;
-	struct beside_use *uses;	/* a copy; their use is NULL */
+	uint64_t client;
+	uint64_t container;
+	struct beside_use *uses; /* a copy; their use is NULL */
 };
 int beside_rules_of(struct cfs_serve_direct *sd, struct beside_client *c,
 		    uint64_t container, struct beside_rules *ret,

@@ -13,15 +13,15 @@
 /* A container with a tree that clients may have; with the lock of the serve. */
 struct beside_numbered {
 	struct beside_numbered *next;
-	uint64_t	id;
+	uint64_t id;
 	const struct cfs_container *container;
 };
 
 struct cfs_beside_tree {
 	struct cfs_serve_direct *sd;
-	pthread_mutex_t	mutex;		/* making the leaser */
-	struct cfs_leaser *leaser;	/* atomic */
-	struct cfs_fs	*fs;
+	pthread_mutex_t mutex;     /* making the leaser */
+	struct cfs_leaser *leaser; /* atomic */
+	struct cfs_fs *fs;
 };
 
 /* ---- generations --------------------------------------------------------- */
@@ -48,8 +48,8 @@ void beside_trees_done(struct cfs_serve_direct *sd)
 	sd->passes = NULL;
 }
 
-static struct beside_numbered *
-find_numbered(const struct cfs_serve_direct *sd, uint64_t id)
+static struct beside_numbered *find_numbered(const struct cfs_serve_direct *sd,
+					     uint64_t id)
 {
 	struct beside_numbered *n;
 
@@ -166,7 +166,9 @@ static void on_lost(void *arg, struct cfs_held *held)
 static int make_leaser(struct cfs_beside_tree *t, struct cfs_err *err)
 {
 	const struct cfs_leaser_hooks hooks = {
-		.recall = on_recall, .lost = on_lost, .arg = t,
+		.recall = on_recall,
+		.lost = on_lost,
+		.arg = t,
 	};
 	struct cfs_lease_client_config config = { .cached_max = 0 };
 	struct cfs_leaser *leaser = NULL;
@@ -186,8 +188,8 @@ static int make_leaser(struct cfs_beside_tree *t, struct cfs_err *err)
 }
 
 static int tree_acquire(void *arg, const struct cfs_lease_request *req,
-			const struct cfs_conn_wait *wait,
-			struct cfs_held **ret, struct cfs_err *err)
+			const struct cfs_conn_wait *wait, struct cfs_held **ret,
+			struct cfs_err *err)
 {
 	const struct cfs_use_actor *actor = cfs_serve_actor();
 	struct cfs_beside_tree *t = arg;
@@ -207,9 +209,8 @@ static int tree_acquire(void *arg, const struct cfs_lease_request *req,
 		patient = *wait;
 	if (cfs_serve_patience())
 		patient.timeout_ns = cfs_serve_patience();
-	return cfs_serve_lease_words(cfs_leaser_acquire(t->leaser, &own,
-							&patient, ret, err),
-				     err);
+	return cfs_serve_lease_words(
+		cfs_leaser_acquire(t->leaser, &own, &patient, ret, err), err);
 }
 
 /* What could not be committed is nobody's to see. */
@@ -253,15 +254,18 @@ static struct cfs_beside_tree *tree_make(struct cfs_serve_direct *sd,
 	return t;
 }
 
-static struct cfs_tree_locks_config
-tree_config(struct cfs_beside_tree *t, const struct cfs_lock_resource *of,
-	    bool writes)
+static struct cfs_tree_locks_config tree_config(
+	struct cfs_beside_tree *t, const struct cfs_lock_resource *of,
+	bool writes)
 {
 	return (struct cfs_tree_locks_config){
-		.container = of->container, .volume = of->volume,
+		.container = of->container,
+		.volume = of->volume,
 		.writes = writes,
-		.ops = { .acquire = tree_acquire, .settle = tree_settle,
-			 .will_wait = tree_will_wait, .arg = t },
+		.ops = { .acquire = tree_acquire,
+			 .settle = tree_settle,
+			 .will_wait = tree_will_wait,
+			 .arg = t },
 	};
 }
 
@@ -283,8 +287,7 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 	config = tree_config(t, of, writes);
 	r = cfs_direct_fs_open(inner, view, &config, &t->fs, err);
 	if (r == 0) {
-		r = beside_tree_number(sd, of->container, view->container,
-				       err);
+		r = beside_tree_number(sd, of->container, view->container, err);
 		if (r < 0)
 			cfs_fs_close(t->fs);
 	}
@@ -300,14 +303,13 @@ int cfs_serve_direct_tree_open(struct cfs_serve_direct *sd,
 int cfs_serve_direct_tree_begin(struct cfs_serve_direct *sd,
 				const struct cfs_lock_resource *of,
 				const struct cfs_container *container,
-				struct cfs_fs *fs,
-				struct cfs_beside_tree **ret,
+				struct cfs_fs *fs, struct cfs_beside_tree **ret,
 				struct cfs_err *err)
 {
 	struct cfs_beside_tree *t = tree_make(sd, err);
 	struct cfs_tree_locks_config config;
-	int r = t ? beside_tree_number(sd, of->container, container, err) :
-		    -ENOMEM;
+	int r = t ? beside_tree_number(sd, of->container, container, err)
+		  : -ENOMEM;
 
 	if (r == 0) {
 		t->fs = fs;

@@ -14,45 +14,45 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC		0x46534643u	/* "CFSF" in byte order */
-#define LINES		4096u
-#define LINE_FREE	0u
-#define LINE_PROCESS	1u
+#define MAGIC        0x46534643u /* "CFSF" in byte order */
+#define LINES        4096u
+#define LINE_FREE    0u
+#define LINE_PROCESS 1u
 
 struct line_disk {
-	le32	state;
-	le32	epoch;			/* of who wrote it */
-	le64	pid;
-	le64	process_start;
+	le32 state;
+	le32 epoch; /* of who wrote it */
+	le64 pid;
+	le64 process_start;
 };
 CFS_ASSERT_SIZE(struct line_disk, 24);
 
 struct head_disk {
-	le32	magic;
-	le32	epoch;
-	uint8_t	pool_uuid[16];
-	uint8_t	boot_id[16];
-	le64	space;			/* of process numbers */
-	le64	is_short;		/* it has not all of them */
-	le64	csum;			/* of all that is before it */
+	le32 magic;
+	le32 epoch;
+	uint8_t pool_uuid[16];
+	uint8_t boot_id[16];
+	le64 space;    /* of process numbers */
+	le64 is_short; /* it has not all of them */
+	le64 csum;     /* of all that is before it */
 };
 CFS_ASSERT_SIZE(struct head_disk, 64);
 
 struct line {
-	uint32_t	state;
-	uint64_t	client;		/* 0: one of before, or not yet */
-	uint64_t	pid, process_start;
-	bool		is_former;
+	uint32_t state;
+	uint64_t client; /* 0: one of before, or not yet */
+	uint64_t pid, process_start;
+	bool is_former;
 };
 
 struct cfs_former {
-	int		fd;
-	char		path[CFS_ADDRESS_TEXT_BYTES];
+	int fd;
+	char path[CFS_ADDRESS_TEXT_BYTES];
 	struct head_disk head;
-	bool		is_unknown;	/* who was there before */
-	uint32_t	asked;		/* line of who says hello; LINES: none */
-	uint32_t	end;		/* lines from here on were never used */
-	struct line	lines[LINES];
+	bool is_unknown; /* who was there before */
+	uint32_t asked;  /* line of who says hello; LINES: none */
+	uint32_t end;    /* lines from here on were never used */
+	struct line lines[LINES];
 };
 
 /* ---- the file ------------------------------------------------------------ */
@@ -64,8 +64,8 @@ static bool put(struct cfs_former *f, const void *p, size_t bytes, size_t at)
 
 static void put_head(struct cfs_former *f)
 {
-	f->head.csum = le64_put(cfs_xxh3(&f->head, offsetof(struct head_disk,
-							    csum)));
+	f->head.csum = le64_put(
+		cfs_xxh3(&f->head, offsetof(struct head_disk, csum)));
 	/* A head that is not there makes the file say nothing. */
 	if (!put(f, &f->head, sizeof(f->head), 0) && ftruncate(f->fd, 0) < 0)
 		(void)unlink(f->path);
@@ -99,8 +99,8 @@ static bool get_head(struct cfs_former *f, uint32_t before)
 	struct head_disk h;
 
 	return pread(f->fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h) &&
-	       le64_get(h.csum) == cfs_xxh3(&h, offsetof(struct head_disk,
-							 csum)) &&
+	       le64_get(h.csum) ==
+		       cfs_xxh3(&h, offsetof(struct head_disk, csum)) &&
 	       le32_get(h.magic) == MAGIC && before &&
 	       le32_get(h.epoch) == before && !le64_get(h.is_short) &&
 	       le64_get(h.space) == le64_get(f->head.space) &&
@@ -163,16 +163,16 @@ int cfs_former_open(const char *directory, const uint8_t pool_uuid[16],
 	f->asked = LINES;
 	n = snprintf(f->path, sizeof(f->path), "%s/%s.clients", directory,
 		     cfs_uuid_format(pool_uuid, uuid));
-	f->fd = n > 0 && (size_t)n < sizeof(f->path) ?
-		open(f->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-		     0600) : -1;
+	f->fd = n > 0 && (size_t)n < sizeof(f->path)
+			? open(f->path,
+			       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)
+			: -1;
 	if (f->fd < 0) {
 		free(f);
 		return 0;
 	}
 	fill_head(f, pool_uuid, epoch);
-	f->is_unknown = has_clients && (!get_head(f, before) ||
-					!get_lines(f));
+	f->is_unknown = has_clients && (!get_head(f, before) || !get_lines(f));
 	/* Of what was not known nothing will be. */
 	if (f->is_unknown)
 		f->head.is_short = le64_put(1);

@@ -104,8 +104,8 @@ static int fs_resolve(struct serve_call *c, struct serve_handle *h,
 	(void)h;
 	if (a->kind > CFS_FS_FOLLOW_ALL)
 		return cfs_err_set(c->err, -EINVAL, "no way to follow links");
-	return cfs_fs_resolve(fs, a->dir_ino, a->entry, a->entry_bytes,
-			      a->kind, &c->ret.values.value, c->err);
+	return cfs_fs_resolve(fs, a->dir_ino, a->entry, a->entry_bytes, a->kind,
+			      &c->ret.values.value, c->err);
 }
 
 static int fs_path_of(struct serve_call *c, struct serve_handle *h,
@@ -138,8 +138,8 @@ static int fs_create_nameless(struct serve_call *c, struct serve_handle *h,
 			      struct cfs_fs *fs)
 {
 	uint64_t ino;
-	int r = cfs_fs_create_nameless(fs, c->args.dir_ino, &c->args.spec,
-				       &ino, c->err);
+	int r = cfs_fs_create_nameless(fs, c->args.dir_ino, &c->args.spec, &ino,
+				       c->err);
 
 	if (r < 0)
 		return r;
@@ -178,8 +178,8 @@ static int fs_remove(struct serve_call *c, struct serve_handle *h,
 
 	(void)h;
 	return a->is_set ? cfs_fs_rmdir(fs, a->dir_ino, a->entry,
-					a->entry_bytes, c->err) :
-			   cfs_fs_unlink(fs, a->dir_ino, a->entry,
+					a->entry_bytes, c->err)
+			 : cfs_fs_unlink(fs, a->dir_ino, a->entry,
 					 a->entry_bytes, c->err);
 }
 
@@ -215,8 +215,7 @@ static int fs_readdir(struct serve_call *c, struct serve_handle *h,
 static int bytes_room(struct serve_call *c, size_t max_bytes, void **ret,
 		      size_t *ret_bytes)
 {
-	*ret_bytes = (size_t)CFS_MIN(c->args.length_bytes,
-				     (uint64_t)max_bytes);
+	*ret_bytes = (size_t)CFS_MIN(c->args.length_bytes, (uint64_t)max_bytes);
 	*ret = malloc(*ret_bytes + 1);
 	if (!*ret)
 		return cfs_err_set(c->err, -ENOMEM, "out of memory");
@@ -309,7 +308,8 @@ static int fs_read(struct serve_call *c, struct serve_handle *h,
 	if (!buf)
 		return cfs_err_set(c->err, -ENOMEM, "out of memory");
 	if (left > CFS_RPC_READ_BYTES_MAX)
-		return cfs_err_set(c->err, -EINVAL, "too much to read at "
+		return cfs_err_set(c->err, -EINVAL,
+				   "too much to read at "
 				   "once");
 	do {
 		n = (size_t)CFS_MIN(left, (uint64_t)CFS_RPC_DATA_BYTES_MAX);
@@ -370,7 +370,7 @@ static int fs_seek(struct serve_call *c, struct serve_handle *h,
 /* ---- the table ----------------------------------------------------------- */
 
 static const fs_fn functions[] = {
-#define FN(type, fn) [(type) - CFS_RPC_FS_OPEN_INO] = (fn)
+#define FN(type, fn) [(type)-CFS_RPC_FS_OPEN_INO] = (fn)
 	FN(CFS_RPC_FS_OPEN_INO, fs_open_ino),
 	FN(CFS_RPC_FS_CLOSE_INO, fs_close_ino),
 	FN(CFS_RPC_FS_SYNC, fs_sync),
@@ -431,6 +431,6 @@ static int on_tree(struct serve_call *c)
 
 serve_fn serve_fs_fn(uint16_t type)
 {
-	return type >= CFS_RPC_FS_OPEN_INO && type < CFS_RPC_TYPE_END ?
-	       on_tree : NULL;
+	return type >= CFS_RPC_FS_OPEN_INO && type < CFS_RPC_TYPE_END ? on_tree
+								      : NULL;
 }

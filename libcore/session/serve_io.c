@@ -94,7 +94,8 @@ static int read_all(struct serve_call *c, struct cfs_io_volume *v,
 static int lun_read(struct serve_call *c, struct serve_handle *h)
 {
 	if (c->args.length_bytes > CFS_RPC_READ_BYTES_MAX)
-		return cfs_err_set(c->err, -EINVAL, "too much to read at "
+		return cfs_err_set(c->err, -EINVAL,
+				   "too much to read at "
 				   "once");
 	return read_all(c, h->v, c->args.offset_bytes, c->args.length_bytes);
 }
@@ -107,8 +108,8 @@ static int lun_write(struct serve_call *c, struct serve_handle *h)
 
 static int lun_discard(struct serve_call *c, struct serve_handle *h)
 {
-	return cfs_io_discard(h->v, c->args.offset_bytes,
-			      c->args.length_bytes, c->err);
+	return cfs_io_discard(h->v, c->args.offset_bytes, c->args.length_bytes,
+			      c->err);
 }
 
 /* -ENXIO comes without a message of its own. */
@@ -168,13 +169,21 @@ static int do_sync(struct serve_call *c)
 serve_fn serve_io_fn(uint16_t type)
 {
 	switch (type) {
-	case CFS_RPC_IO_OPEN:		return do_open;
-	case CFS_RPC_IO_CLOSE:		return do_close;
-	case CFS_RPC_IO_READ:		return do_read;
-	case CFS_RPC_IO_WRITE:		return do_write;
-	case CFS_RPC_IO_DISCARD:	return do_discard;
-	case CFS_RPC_IO_SEEK:		return do_seek;
-	case CFS_RPC_IO_SYNC:		return do_sync;
-	default:			return NULL;
+	case CFS_RPC_IO_OPEN:
+		return do_open;
+	case CFS_RPC_IO_CLOSE:
+		return do_close;
+	case CFS_RPC_IO_READ:
+		return do_read;
+	case CFS_RPC_IO_WRITE:
+		return do_write;
+	case CFS_RPC_IO_DISCARD:
+		return do_discard;
+	case CFS_RPC_IO_SEEK:
+		return do_seek;
+	case CFS_RPC_IO_SYNC:
+		return do_sync;
+	default:
+		return NULL;
 	}
 }

@@ -12,17 +12,18 @@ static const char client_name[] = "volumes in use";
 
 static uint32_t mode_of(enum cfs_use_mode mode)
 {
-	return mode == CFS_USE_READ ? CFS_LOCK_IS :
-	       mode == CFS_USE_WRITE ? CFS_LOCK_IX : CFS_LOCK_X;
+	return mode == CFS_USE_READ    ? CFS_LOCK_IS
+	       : mode == CFS_USE_WRITE ? CFS_LOCK_IX
+				       : CFS_LOCK_X;
 }
 
 /* ---- who has it ---------------------------------------------------------- */
 
 struct search {
 	const struct cfs_lock_resource *res;
-	uint32_t	mode;
-	struct cfs_lease_record client;		/* of the records that follow */
-	bool		is_found;
+	uint32_t mode;
+	struct cfs_lease_record client; /* of the records that follow */
+	bool is_found;
 };
 
 /* What a lock below the volume is on the volume itself. */
@@ -30,8 +31,8 @@ static uint32_t at_volume(const struct cfs_lock_resource *res, uint32_t mode)
 {
 	if (!res->ino)
 		return mode;
-	return mode == CFS_LOCK_S || mode == CFS_LOCK_IS ? CFS_LOCK_IS :
-							   CFS_LOCK_IX;
+	return mode == CFS_LOCK_S || mode == CFS_LOCK_IS ? CFS_LOCK_IS
+							 : CFS_LOCK_IX;
 }
 
 static bool look_at(void *arg, const struct cfs_lease_record *r)
@@ -44,11 +45,11 @@ static bool look_at(void *arg, const struct cfs_lease_record *r)
 		return true;
 	}
 	q->is_found = res->container == q->res->container &&
-		(!res->volume || !q->res->volume ||
-		 res->volume == q->res->volume) &&
-		!cfs_lock_modes_agree(q->mode,
-				      at_volume(res, r->u.lease.mode)) &&
-		strcmp(q->client.u.client.name, client_name) != 0;
+		      (!res->volume || !q->res->volume ||
+		       res->volume == q->res->volume) &&
+		      !cfs_lock_modes_agree(q->mode,
+					    at_volume(res, r->u.lease.mode)) &&
+		      strcmp(q->client.u.client.name, client_name) != 0;
 	return !q->is_found;
 }
 
@@ -63,14 +64,16 @@ static int name_holder(struct cfs_session *s,
 	cfs_owner_each(owner, 0, 0, look_at, &q);
 	cfs_serve_unlock(s->serve);
 	if (q.is_found)
-		return cfs_err_set(err, -EBUSY, "leased by %s, process %" PRIu64
-				   " on %s", q.client.u.client.name,
-				   q.client.u.client.pid,
-				   q.client.u.client.host);
-	return cfs_err_set(err, -EBUSY, "%s", is_in_grace ?
-			   "those who had leases of a manager, or of another "
-			   "owner, that has died may still come back" :
-			   "in use by another process");
+		return cfs_err_set(
+			err, -EBUSY, "leased by %s, process %" PRIu64 " on %s",
+			q.client.u.client.name, q.client.u.client.pid,
+			q.client.u.client.host);
+	return cfs_err_set(
+		err, -EBUSY, "%s",
+		is_in_grace
+			? "those who had leases of a manager, or of another "
+			  "owner, that has died may still come back"
+			: "in use by another process");
 }
 
 /* ---- taking -------------------------------------------------------------- */
@@ -127,8 +130,8 @@ static int take(struct cfs_session *s, const struct cfs_use_of *of,
 }
 
 int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
-			 const struct cfs_use_actor *a,
-			 struct cfs_held **ret, struct cfs_err *err)
+			 const struct cfs_use_actor *a, struct cfs_held **ret,
+			 struct cfs_err *err)
 {
 	const bool is_alone = of->mode == CFS_USE_ALONE;
 	int r = 0;
@@ -188,7 +191,8 @@ int cfs_serve_lease_words(int r, struct cfs_err *err)
 {
 	if (r != -ETIMEDOUT)
 		return r;
-	return cfs_err_set(err, r, "leased by somebody else, who has not given "
+	return cfs_err_set(err, r,
+			   "leased by somebody else, who has not given "
 			   "it back in time");
 }
 
@@ -252,7 +256,9 @@ static int queue_for(struct cfs_session *s, struct cfs_lease_request req,
 {
 	struct queueing q = { .s = s, .wait = wait };
 	const struct cfs_conn_wait own = {
-		.timeout_ns = left_ns, .stop = has_given_up, .arg = &q,
+		.timeout_ns = left_ns,
+		.stop = has_given_up,
+		.arg = &q,
 	};
 	struct cfs_leaser *users;
 	int r;
@@ -265,12 +271,13 @@ static int queue_for(struct cfs_session *s, struct cfs_lease_request req,
 	req.flags = CFS_MSG_LOCK_WAIT;
 	r = cfs_leaser_acquire(users, &req, &own, ret, err);
 	leave_queue(s, ret);
-	return r == -EINTR ? cfs_err_set(err, r, "stopped while waiting for "
-					 "it") : r;
+	return r == -EINTR ? cfs_err_set(err, r,
+					 "stopped while waiting for "
+					 "it")
+			   : r;
 }
 
-int cfs_serve_patiently(struct cfs_session *s,
-			const struct cfs_conn_wait *wait,
+int cfs_serve_patiently(struct cfs_session *s, const struct cfs_conn_wait *wait,
 			int (*try)(void *arg, struct cfs_err *err), void *arg,
 			struct cfs_err *err)
 {
@@ -290,7 +297,7 @@ int cfs_serve_patiently(struct cfs_session *s,
 			return r;
 		r2 = queue_for(s, missed, wait, end_ns - now_ns, &held, &why);
 		if (r2 != -EINTR)
-			continue;	/* one last time, if it was too long */
+			continue; /* one last time, if it was too long */
 		if (err)
 			*err = why;
 		return r2;

@@ -30,8 +30,8 @@ struct cfs_serve;
  * under is gone, or not his.
  */
 int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
-			 const struct cfs_use_actor *a,
-			 struct cfs_held **ret, struct cfs_err *err);
+			 const struct cfs_use_actor *a, struct cfs_held **ret,
+			 struct cfs_err *err);
 /*
  * Call @try, and if somebody else's lease is in its way (-EBUSY from the call
  * above) wait in the queue for what was missing, with no lock held and nothing
@@ -40,8 +40,7 @@ int cfs_serve_lease_take(struct cfs_session *s, const struct cfs_use_of *of,
  * that nobody gets in between.
  * What @try returns; -EINTR: @wait->stop said so, or nobody wants the answer.
  */
-int cfs_serve_patiently(struct cfs_session *s,
-			const struct cfs_conn_wait *wait,
+int cfs_serve_patiently(struct cfs_session *s, const struct cfs_conn_wait *wait,
 			int (*try)(void *arg, struct cfs_err *err), void *arg,
 			struct cfs_err *err);
 

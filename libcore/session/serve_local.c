@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#define STOP_ASK_NS	(100 * CFS_NS_PER_MS)
+#define STOP_ASK_NS (100 * CFS_NS_PER_MS)
 
 static int via_send(void *arg, const void *msg, size_t bytes)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOLD_WAIT_NS	(5 * CFS_NS_PER_S)	/* for no commit to run */
+#define HOLD_WAIT_NS (5 * CFS_NS_PER_S) /* for no commit to run */
 
 /* ---- peers --------------------------------------------------------------- */
 
@@ -89,8 +89,8 @@ static void remove_locked(struct cfs_serve_rpc *rpc,
 	rpc->orphans = NULL;
 	while ((u = all)) {
 		all = u->next;
-		if (cfs_local_remove_unfinished(rpc->s, u->name,
-						NULL) == -EBUSY) {
+		if (cfs_local_remove_unfinished(rpc->s, u->name, NULL) ==
+		    -EBUSY) {
 			u->next = rpc->orphans;
 			rpc->orphans = u;
 		} else {
@@ -118,8 +118,8 @@ void cfs_serve_rpc_sweep(struct cfs_serve_rpc *rpc)
 
 /* ---- dry runs ------------------------------------------------------------ */
 
-static int sync_one(void *arg, uint64_t id,
-		    const struct cfs_container_rec *rec, struct cfs_err *err)
+static int sync_one(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
 {
 	struct cfs_session *s = arg;
 	struct cfs_member *m;
@@ -143,11 +143,12 @@ int serve_hold(struct serve_peer *peer, struct cfs_err *err)
 	pthread_mutex_lock(&peer->lock);
 	if (!peer->has_hold) {
 		r = cfs_local_pin(s, NULL, &peer->hold_use, err);
-		if (r == 0 && cfs_commit_hold(cfs_devset_holds(s->set),
-					      &peer->hold, HOLD_WAIT_NS,
-					      CFS_RPC_HOLD_SECONDS *
-					      CFS_NS_PER_S) < 0)
-			r = cfs_err_set(err, -EBUSY, "too busy for a dry "
+		if (r == 0 &&
+		    cfs_commit_hold(cfs_devset_holds(s->set), &peer->hold,
+				    HOLD_WAIT_NS,
+				    CFS_RPC_HOLD_SECONDS * CFS_NS_PER_S) < 0)
+			r = cfs_err_set(err, -EBUSY,
+					"too busy for a dry "
 					"run");
 		if (r < 0) {
 			cfs_serve_volume_leave(s, peer->hold_use);
@@ -308,8 +309,9 @@ int serve_inode_drop(struct serve_handle *h, uint64_t ino, struct cfs_err *err)
 		free(i);
 	}
 	pthread_mutex_unlock(&h->lock);
-	return i ? 0 : cfs_err_set(err, -EBADF, "inode %" PRIu64
-				   ": is not open", ino);
+	return i ? 0
+		 : cfs_err_set(err, -EBADF, "inode %" PRIu64 ": is not open",
+			       ino);
 }
 
 /* ---- long requests ------------------------------------------------------- */

@@ -13,75 +13,75 @@
 
 #include <pthread.h>
 
-#define SERVE_HANDLES_MAX	1024u	/* of one peer */
-#define SERVE_INODES_MAX	65536u	/* open, of one handle */
-#define SERVE_UNFINISHED_MAX	64u
-#define SERVE_STAGES_BYTES_MAX	(2 * CFS_RPC_STAGE_BYTES_MAX)
-#define SERVE_ENTRIES_MAX	128u
-#define SERVE_WAIT_MS_MAX	UINT64_C(86400000)	/* then asked anew */
+#define SERVE_HANDLES_MAX      1024u  /* of one peer */
+#define SERVE_INODES_MAX       65536u /* open, of one handle */
+#define SERVE_UNFINISHED_MAX   64u
+#define SERVE_STAGES_BYTES_MAX (2 * CFS_RPC_STAGE_BYTES_MAX)
+#define SERVE_ENTRIES_MAX      128u
+#define SERVE_WAIT_MS_MAX      UINT64_C(86400000) /* then asked anew */
 
 struct serve_inode {
-	uint64_t	ino;
-	uint64_t	count;
-	UT_hash_handle	hh;
+	uint64_t ino;
+	uint64_t count;
+	UT_hash_handle hh;
 };
 
 /* An open volume of a peer. */
 struct serve_handle {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_io_volume *v;
-	bool		is_writable;
-	uint64_t	patience_ns;	/* for leases of others; 0: no limit */
-	unsigned int	users;		/* requests at work on it */
-	bool		is_closing;
-	pthread_mutex_t	lock;		/* of the inodes */
+	bool is_writable;
+	uint64_t patience_ns; /* for leases of others; 0: no limit */
+	unsigned int users;   /* requests at work on it */
+	bool is_closing;
+	pthread_mutex_t lock; /* of the inodes */
 	struct serve_inode *inodes;
-	UT_hash_handle	hh;
+	UT_hash_handle hh;
 };
 
 struct serve_stage {
 	struct serve_stage *next;
-	uint64_t	token;
-	size_t		bytes, filled_bytes;
-	uint8_t		*data;
+	uint64_t token;
+	size_t bytes, filled_bytes;
+	uint8_t *data;
 };
 
-struct serve_running {			/* a request that can be cancelled */
+struct serve_running { /* a request that can be cancelled */
 	struct serve_running *next;
-	uint64_t	token;
-	bool		is_cancelled;	/* atomic */
+	uint64_t token;
+	bool is_cancelled; /* atomic */
 };
 
 struct serve_unfinished {
 	struct serve_unfinished *next;
-	char		name[CFS_NAME_BYTES];
+	char name[CFS_NAME_BYTES];
 };
 
 struct serve_peer {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_serve_rpc *rpc;
 	struct cfs_use_actor actor;
-	bool		is_local;
-	pthread_mutex_t	lock;		/* of what follows */
-	uint64_t	next_handle;
+	bool is_local;
+	pthread_mutex_t lock; /* of what follows */
+	uint64_t next_handle;
 	struct serve_handle *handles;
 	struct serve_stage *stages;
-	size_t		stage_bytes;
+	size_t stage_bytes;
 	struct serve_running *running;
 	struct serve_unfinished *unfinished;
-	unsigned int	unfinished_count;
-	bool		has_hold;	/* for a dry run beside us */
+	unsigned int unfinished_count;
+	bool has_hold; /* for a dry run beside us */
 	struct cfs_commit_hold hold;
-	struct cfs_use	*hold_use;
-	UT_hash_handle	hh;
+	struct cfs_use *hold_use;
+	UT_hash_handle hh;
 };
 
 struct cfs_serve_rpc {
 	struct cfs_session *s;
-	pthread_mutex_t	lock;		/* of the peers */
+	pthread_mutex_t lock; /* of the peers */
 	struct serve_peer *peers;
 	pthread_rwlock_t structure;
-	struct serve_unfinished *orphans;	/* under structure */
+	struct serve_unfinished *orphans; /* under structure */
 };
 
 struct serve_call {
@@ -93,11 +93,11 @@ struct serve_call {
 	struct cfs_rpc_args args;
 	union cfs_rpc_ret ret;
 	struct serve_running running;
-	struct cfs_buf	out;		/* records not sent yet */
-	uint64_t	sent_ns;	/* when records were sent last */
-	uint64_t	told_ns;	/* progress */
-	int		broken;		/* why nothing can be sent, or 0 */
-	struct cfs_err	*err;
+	struct cfs_buf out; /* records not sent yet */
+	uint64_t sent_ns;   /* when records were sent last */
+	uint64_t told_ns;   /* progress */
+	int broken;         /* why nothing can be sent, or 0 */
+	struct cfs_err *err;
 };
 
 typedef int (*serve_fn)(struct serve_call *c);
@@ -140,10 +140,8 @@ int serve_handle_close(struct serve_peer *peer, uint64_t id,
  * before it is closed; -EBADF: it is not open.  So the tree knows of each open
  * that is counted here, whatever runs at the same time.
  */
-int serve_inode_add(struct serve_handle *h, uint64_t ino,
-		    struct cfs_err *err);
-int serve_inode_drop(struct serve_handle *h, uint64_t ino,
-		     struct cfs_err *err);
+int serve_inode_add(struct serve_handle *h, uint64_t ino, struct cfs_err *err);
+int serve_inode_drop(struct serve_handle *h, uint64_t ino, struct cfs_err *err);
 
 /* A piece of a request that is longer than a message. */
 int serve_stage_put(struct serve_peer *peer, const struct cfs_rpc_args *args,

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEND_BYTES	(32u * 1024)	/* records are sent when so many wait */
-#define KEEP_BYTES	(16u << 20)
-#define SEND_NS		(200 * CFS_NS_PER_MS)	/* or for so long */
+#define SEND_BYTES (32u * 1024) /* records are sent when so many wait */
+#define KEEP_BYTES (16u << 20)
+#define SEND_NS    (200 * CFS_NS_PER_MS) /* or for so long */
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -264,8 +264,8 @@ static int put_end(struct serve_call *c, int code, struct cfs_err *err)
 	end.result = result.data;
 	end.result_bytes = result.bytes;
 	if (r == 0)
-		r = cfs_rpc_record_put(&c->out, CFS_RPC_END,
-				       &cfs_rpc_end_shape, &end, err);
+		r = cfs_rpc_record_put(&c->out, CFS_RPC_END, &cfs_rpc_end_shape,
+				       &end, err);
 	return r;
 }
 
@@ -292,7 +292,8 @@ static int take_body(struct serve_call *c, struct serve_stage **ret_stage,
 	le64 token;
 
 	if (q->body_bytes < sizeof(token))
-		return cfs_err_set(err, -EPROTO, "a message that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "a message that makes no "
 				   "sense");
 	memcpy(&token, q->body, sizeof(token));
 	*ret = q->body + sizeof(token);
@@ -301,7 +302,8 @@ static int take_body(struct serve_call *c, struct serve_stage **ret_stage,
 		return 0;
 	*ret_stage = serve_stage_take(c->peer, le64_get(token));
 	if (!*ret_stage || *ret_bytes)
-		return cfs_err_set(err, -EPROTO, "a message that makes no "
+		return cfs_err_set(err, -EPROTO,
+				   "a message that makes no "
 				   "sense");
 	*ret = (*ret_stage)->data;
 	*ret_bytes = (*ret_stage)->bytes;
@@ -337,8 +339,8 @@ static int serve(struct serve_call *c, struct cfs_buf *reply,
 	int r = take_body(c, &stage, &body, &bytes, err);
 
 	if (r == 0)
-		r = cfs_rpc_unpack(c->row->args, body, bytes, &c->args,
-				   &arena, err);
+		r = cfs_rpc_unpack(c->row->args, body, bytes, &c->args, &arena,
+				   err);
 	if (r < 0) {
 		serve_stage_free(stage);
 		return r;

@@ -47,8 +47,10 @@ static void on_ended(void *arg, uint64_t peer)
  */
 static int answer(struct cfs_serve *serve, int r, struct cfs_err *err)
 {
-	return r < 0 || !serve->session->secondary ? r :
-	       cfs_secondary_may_answer(serve->session->secondary, err);
+	return r < 0 || !serve->session->secondary
+		       ? r
+		       : cfs_secondary_may_answer(serve->session->secondary,
+						  err);
 }
 
 static int on_rpc(void *arg, struct cfs_server_request *request,
@@ -56,8 +58,9 @@ static int on_rpc(void *arg, struct cfs_server_request *request,
 {
 	struct cfs_serve *serve = arg;
 
-	return answer(serve, cfs_serve_rpc_request(serve->rpc, request, reply,
-						   err), err);
+	return answer(serve,
+		      cfs_serve_rpc_request(serve->rpc, request, reply, err),
+		      err);
 }
 
 static int on_direct(void *arg, struct cfs_server_request *request,
@@ -67,7 +70,8 @@ static int on_direct(void *arg, struct cfs_server_request *request,
 	int r = cfs_serve_direct_request(serve->direct, request, reply, err);
 
 	if (r == 0 && answer(serve, r, err) < 0)
-		r = cfs_err_set(err, -ESHUTDOWN, "another process has the "
+		r = cfs_err_set(err, -ESHUTDOWN,
+				"another process has the "
 				"container: it is to be asked");
 	return r;
 }
@@ -93,8 +97,8 @@ int cfs_serve_make_server(struct cfs_serve *serve, struct cfs_err *err)
 					   cfs_serve_on_lease, serve, err);
 	if (r == 0)
 		r = cfs_server_handle_worker(serve->server, CFS_RPC_TYPE_FIRST,
-					     CFS_RPC_TYPE_LAST,
-					     on_rpc, serve, err);
+					     CFS_RPC_TYPE_LAST, on_rpc, serve,
+					     err);
 	return r;
 }
 
@@ -105,8 +109,7 @@ void cfs_serve_sweep(struct cfs_serve *serve)
 
 int cfs_serve_make_direct(struct cfs_serve *serve, struct cfs_err *err)
 {
-	int r = cfs_serve_direct_new(serve, serve->logger, &serve->direct,
-				     err);
+	int r = cfs_serve_direct_new(serve, serve->logger, &serve->direct, err);
 
 	if (r < 0)
 		return r;
@@ -121,12 +124,12 @@ int cfs_serve_make_delegate(struct cfs_serve *serve, struct cfs_err *err)
 	int r = cfs_serve_delegate_new(serve, serve->logger, &serve->delegate,
 				       err);
 
-	return r < 0 ? r :
-	       cfs_server_handle_worker(serve->server,
-					CFS_DELEGATE_TYPE_FIRST,
-					CFS_DELEGATE_TYPE_LAST,
-					cfs_serve_delegate_request,
-					serve->delegate, err);
+	return r < 0 ? r
+		     : cfs_server_handle_worker(serve->server,
+						CFS_DELEGATE_TYPE_FIRST,
+						CFS_DELEGATE_TYPE_LAST,
+						cfs_serve_delegate_request,
+						serve->delegate, err);
 }
 
 void cfs_serve_stop_direct(struct cfs_serve *serve)
@@ -160,8 +163,10 @@ static int check_directory(const char *path, struct cfs_err *err)
 	if (!S_ISDIR(st.st_mode))
 		return cfs_err_set(err, -ENOTDIR, "%s: not a directory", path);
 	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
-		return cfs_err_set(err, -EPERM, "%s: others may write there: "
-				   "give a directory of your own", path);
+		return cfs_err_set(err, -EPERM,
+				   "%s: others may write there: "
+				   "give a directory of your own",
+				   path);
 	return 0;
 }
 
@@ -185,7 +190,8 @@ static int socket_of(const char *run_directory, const uint8_t pool_uuid[16],
 	n = snprintf(address.path, sizeof(address.path), "%s/%s%s.sock",
 		     run_directory, cfs_uuid_format(pool_uuid, uuid), of);
 	if (n < 0 || (size_t)n >= sizeof(address.path))
-		return cfs_err_set(err, -ENAMETOOLONG, "%s: too long a path "
+		return cfs_err_set(err, -ENAMETOOLONG,
+				   "%s: too long a path "
 				   "for a socket: give another directory",
 				   run_directory);
 	*ret = address;
@@ -207,7 +213,8 @@ static void name_host(struct cfs_address *address)
 
 	if (address->kind == CFS_ADDRESS_TCP &&
 	    (strcmp(address->host, "0.0.0.0") == 0 ||
-	     strcmp(address->host, "::") == 0) && uname(&host) == 0)
+	     strcmp(address->host, "::") == 0) &&
+	    uname(&host) == 0)
 		snprintf(address->host, sizeof(address->host), "%s",
 			 host.nodename);
 }
@@ -232,7 +239,8 @@ static int add_address(struct cfs_serve *serve,
 	n = snprintf(serve->address + used, sizeof(serve->address) - used,
 		     "%s%s", used ? " " : "", text);
 	if (n < 0 || (size_t)n >= sizeof(serve->address) - used)
-		return cfs_err_set(err, -E2BIG, "the addresses are too long "
+		return cfs_err_set(err, -E2BIG,
+				   "the addresses are too long "
 				   "to be kept with the pool");
 	return 0;
 }
@@ -251,8 +259,10 @@ static int open_sockets(struct cfs_serve *serve,
 	if (r == 0 && opt->run_directory) {
 		r = socket_of(opt->run_directory,
 			      cfs_devset_label(s->set, 0)->pool_uuid,
-			      s->secondary ? cfs_secondary_container(
-						s->secondary) : 0, &own, err);
+			      s->secondary
+				      ? cfs_secondary_container(s->secondary)
+				      : 0,
+			      &own, err);
 		if (r == 0)
 			r = make_directory(opt->run_directory, err);
 		if (r == 0)
@@ -268,8 +278,7 @@ static int open_sockets(struct cfs_serve *serve,
  * the list with the address.
  */
 static int find_former(struct cfs_serve *serve,
-		       const struct cfs_serve_options *opt,
-		       struct cfs_err *err)
+		       const struct cfs_serve_options *opt, struct cfs_err *err)
 {
 	struct cfs_session *s = serve->session;
 	struct cfs_seat *seat = &s->seat;
@@ -281,13 +290,13 @@ static int find_former(struct cfs_serve *serve,
 	pthread_mutex_lock(&serve->lock);
 	r = cfs_former_open(opt->run_directory,
 			    cfs_devset_label(s->set, 0)->pool_uuid,
-			    seat->has_clients, seat->clients_epoch,
-			    seat->epoch, &serve->former, err);
+			    seat->has_clients, seat->clients_epoch, seat->epoch,
+			    &serve->former, err);
 	if (r == 0 && serve->former)
 		cfs_serve_look_for_former(serve);
 	pthread_mutex_lock(&s->seat_lock);
-	seat->clients_epoch = seat->has_clients && serve->former ?
-			      seat->epoch : 0;
+	seat->clients_epoch = seat->has_clients && serve->former ? seat->epoch
+								 : 0;
 	pthread_mutex_unlock(&s->seat_lock);
 	pthread_mutex_unlock(&serve->lock);
 	return r;
@@ -303,8 +312,9 @@ static int store_address(struct cfs_serve *serve, const char *address,
 	memset(s->seat.address, 0, sizeof(s->seat.address));
 	memcpy(s->seat.address, address, strlen(address));
 	/* Leases are renewed from now on, or no more. */
-	s->seat.silent_ns = address[0] || !s->seat.has_clients ? 0 :
-			    cfs_clock_elapsed_ns(cfs_clock_system());
+	s->seat.silent_ns = address[0] || !s->seat.has_clients
+				    ? 0
+				    : cfs_clock_elapsed_ns(cfs_clock_system());
 	r = cfs_session_store_seat_locked(s, err);
 	pthread_mutex_unlock(&s->seat_lock);
 	return r;

@@ -12,35 +12,35 @@
 #include "session/session_priv.h"
 
 struct cfs_local {
-	struct cfs_local	*next;
-	struct cfs_serve	*serve;
-	uint64_t		peer;
-	uint64_t		next_id;
-	struct cfs_leaser	*leaser;	/* NULL: being made, or freed */
+	struct cfs_local *next;
+	struct cfs_serve *serve;
+	uint64_t peer;
+	uint64_t next_id;
+	struct cfs_leaser *leaser; /* NULL: being made, or freed */
 };
 
 struct cfs_serve {
-	struct cfs_session	*session;
-	const struct cfs_logger	*logger;
-	struct cfs_lease_clock	clock;
-	struct cfs_server	*server;
-	struct cfs_serve_rpc	*rpc;
-	struct cfs_serve_direct	*direct;
-	struct cfs_serve_delegate *delegate;	/* NULL: a secondary's */
-	struct cfs_tls		*tls;
-	char			address[CFS_SEAT_ADDRESS_BYTES];
-	bool			is_running;	/* the server's thread */
+	struct cfs_session *session;
+	const struct cfs_logger *logger;
+	struct cfs_lease_clock clock;
+	struct cfs_server *server;
+	struct cfs_serve_rpc *rpc;
+	struct cfs_serve_direct *direct;
+	struct cfs_serve_delegate *delegate; /* NULL: a secondary's */
+	struct cfs_tls *tls;
+	char address[CFS_SEAT_ADDRESS_BYTES];
+	bool is_running; /* the server's thread */
 
-	pthread_mutex_t		lock;		/* recursive */
-	pthread_cond_t		news;		/* for local callers */
-	struct cfs_owner	*owner;
-	struct cfs_serve_hooks	hooks;
-	struct cfs_local	*locals;
-	uint64_t		next_local;
-	uint64_t		generation;
+	pthread_mutex_t lock; /* recursive */
+	pthread_cond_t news;  /* for local callers */
+	struct cfs_owner *owner;
+	struct cfs_serve_hooks hooks;
+	struct cfs_local *locals;
+	uint64_t next_local;
+	uint64_t generation;
 	/* Who may be back; NULL: nobody knows. */
-	struct cfs_former	*former;
-	uint64_t		look_ns;	/* for them; UINT64_MAX: not */
+	struct cfs_former *former;
+	uint64_t look_ns; /* for them; UINT64_MAX: not */
 };
 
 /* ---- serve.c ------------------------------------------------------------- */

@@ -31,7 +31,8 @@ static int do_set(struct serve_call *c)
 static int check_is_local(struct serve_call *c)
 {
 	if (!c->peer->is_local)
-		return cfs_err_set(c->err, -EPERM, "only from the host that "
+		return cfs_err_set(c->err, -EPERM,
+				   "only from the host that "
 				   "has the device");
 	return 0;
 }
@@ -40,15 +41,14 @@ static int do_add_device(struct serve_call *c)
 {
 	int r = check_is_local(c);
 
-	return r < 0 ? r : cfs_local_add_device(c->s, c->args.name,
-						c->args.is_set,
-						&c->ret.values.value, c->err);
+	return r < 0 ? r
+		     : cfs_local_add_device(c->s, c->args.name, c->args.is_set,
+					    &c->ret.values.value, c->err);
 }
 
 static int do_resize_device(struct serve_call *c)
 {
-	return cfs_local_resize_device(c->s, c->args.name,
-				       &c->ret.values.value,
+	return cfs_local_resize_device(c->s, c->args.name, &c->ret.values.value,
 				       &c->ret.values.other, c->err);
 }
 
@@ -130,8 +130,8 @@ static int do_rename_volume(struct serve_call *c)
 
 static int do_resize_volume(struct serve_call *c)
 {
-	return cfs_local_resize_volume(c->s, c->args.volume,
-				       c->args.size_bytes, c->err);
+	return cfs_local_resize_volume(c->s, c->args.volume, c->args.size_bytes,
+				       c->err);
 }
 
 static int do_place_find(struct serve_call *c)
@@ -168,7 +168,8 @@ static int do_snapshot(struct serve_call *c)
 static int do_snap_take(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
-		.stop = serve_stop, .arg = c,
+		.stop = serve_stop,
+		.arg = c,
 	};
 
 	if (c->args.snap_count == 0)
@@ -222,7 +223,8 @@ static int put_damage(void *arg, const struct cfs_damage *d)
 static int do_check(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
-		.stop = serve_stop, .arg = c,
+		.stop = serve_stop,
+		.arg = c,
 	};
 
 	return cfs_local_check(c->s, &calls, c->args.volume, put_problem, c,
@@ -232,7 +234,9 @@ static int do_check(struct serve_call *c)
 static int do_scrub(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
-		.stop = serve_stop, .progress = serve_progress, .arg = c,
+		.stop = serve_stop,
+		.progress = serve_progress,
+		.arg = c,
 	};
 
 	return cfs_local_scrub(c->s, &calls, c->args.volume, &c->args.scrub,
@@ -258,35 +262,65 @@ static int do_hold(struct serve_call *c)
 serve_fn serve_session_fn(uint16_t type)
 {
 	switch (type) {
-	case CFS_RPC_POOL_INFO:		return do_pool_info;
-	case CFS_RPC_DEVICES:		return do_devices;
-	case CFS_RPC_SET:		return do_set;
-	case CFS_RPC_ADD_DEVICE:	return do_add_device;
-	case CFS_RPC_RESIZE_DEVICE:	return do_resize_device;
-	case CFS_RPC_TRIM:		return do_trim;
-	case CFS_RPC_SLICES:		return do_slices;
-	case CFS_RPC_VOLUMES:		return do_volumes;
-	case CFS_RPC_VOLUME:		return do_volume;
-	case CFS_RPC_CREATE:		return do_create;
-	case CFS_RPC_FINISH_VOLUME:	return do_finish_volume;
-	case CFS_RPC_REMOVE_VOLUME:	return do_remove_volume;
-	case CFS_RPC_RENAME_VOLUME:	return do_rename_volume;
-	case CFS_RPC_RESIZE_VOLUME:	return do_resize_volume;
-	case CFS_RPC_PLACE_FIND:	return do_place_find;
-	case CFS_RPC_PLACE_NAME:	return do_place_name;
-	case CFS_RPC_SNAPSHOTS:		return do_snapshots;
-	case CFS_RPC_SNAPSHOT:		return do_snapshot;
-	case CFS_RPC_SNAP_TAKE:		return do_snap_take;
-	case CFS_RPC_SNAP_CLONE:	return do_snap_clone;
-	case CFS_RPC_SNAP_ROLLBACK:	return do_snap_rollback;
-	case CFS_RPC_SNAP_REMOVE:	return do_snap_remove;
-	case CFS_RPC_SNAP_RENAME:	return do_snap_rename;
-	case CFS_RPC_SNAP_HOLD:		return do_snap_hold;
-	case CFS_RPC_CHECK:		return do_check;
-	case CFS_RPC_SCRUB:		return do_scrub;
-	case CFS_RPC_TRACE_AT:		return do_trace_at;
-	case CFS_RPC_TRACE_BAD:		return do_trace_bad;
-	case CFS_RPC_HOLD:		return do_hold;
-	default:			return NULL;
+	case CFS_RPC_POOL_INFO:
+		return do_pool_info;
+	case CFS_RPC_DEVICES:
+		return do_devices;
+	case CFS_RPC_SET:
+		return do_set;
+	case CFS_RPC_ADD_DEVICE:
+		return do_add_device;
+	case CFS_RPC_RESIZE_DEVICE:
+		return do_resize_device;
+	case CFS_RPC_TRIM:
+		return do_trim;
+	case CFS_RPC_SLICES:
+		return do_slices;
+	case CFS_RPC_VOLUMES:
+		return do_volumes;
+	case CFS_RPC_VOLUME:
+		return do_volume;
+	case CFS_RPC_CREATE:
+		return do_create;
+	case CFS_RPC_FINISH_VOLUME:
+		return do_finish_volume;
+	case CFS_RPC_REMOVE_VOLUME:
+		return do_remove_volume;
+	case CFS_RPC_RENAME_VOLUME:
+		return do_rename_volume;
+	case CFS_RPC_RESIZE_VOLUME:
+		return do_resize_volume;
+	case CFS_RPC_PLACE_FIND:
+		return do_place_find;
+	case CFS_RPC_PLACE_NAME:
+		return do_place_name;
+	case CFS_RPC_SNAPSHOTS:
+		return do_snapshots;
+	case CFS_RPC_SNAPSHOT:
+		return do_snapshot;
+	case CFS_RPC_SNAP_TAKE:
+		return do_snap_take;
+	case CFS_RPC_SNAP_CLONE:
+		return do_snap_clone;
+	case CFS_RPC_SNAP_ROLLBACK:
+		return do_snap_rollback;
+	case CFS_RPC_SNAP_REMOVE:
+		return do_snap_remove;
+	case CFS_RPC_SNAP_RENAME:
+		return do_snap_rename;
+	case CFS_RPC_SNAP_HOLD:
+		return do_snap_hold;
+	case CFS_RPC_CHECK:
+		return do_check;
+	case CFS_RPC_SCRUB:
+		return do_scrub;
+	case CFS_RPC_TRACE_AT:
+		return do_trace_at;
+	case CFS_RPC_TRACE_BAD:
+		return do_trace_bad;
+	case CFS_RPC_HOLD:
+		return do_hold;
+	default:
+		return NULL;
 	}
 }

@@ -17,11 +17,14 @@ static int put_bytes(void *arg, const void *bytes, size_t n,
 static int do_send(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
-		.stop = serve_stop, .arg = c,
+		.stop = serve_stop,
+		.arg = c,
 	};
 	const struct cfs_send_options opt = {
-		.volume = c->args.volume, .snap = c->args.snap,
-		.base = c->args.name, .token = c->args.text,
+		.volume = c->args.volume,
+		.snap = c->args.snap,
+		.base = c->args.name,
+		.token = c->args.text,
 	};
 	struct cfs_stream_totals totals = { 0, 0, 0 };
 	int r = cfs_local_send(c->s, &calls, &opt, put_bytes, c, &totals,
@@ -62,11 +65,14 @@ static int put_item(void *arg, const struct cfs_diff_item *item)
 static int do_diff(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
-		.stop = serve_stop, .arg = c,
+		.stop = serve_stop,
+		.arg = c,
 	};
 	const struct cfs_session_diff of = {
-		.volume = c->args.volume, .snap = c->args.snap,
-		.to_volume = c->args.name, .to_snap = c->args.text,
+		.volume = c->args.volume,
+		.snap = c->args.snap,
+		.to_volume = c->args.name,
+		.to_snap = c->args.text,
 	};
 
 	return cfs_local_diff(c->s, &calls, &of, put_item, c, c->err);
@@ -75,10 +81,15 @@ static int do_diff(struct serve_call *c)
 serve_fn serve_stream_fn(uint16_t type)
 {
 	switch (type) {
-	case CFS_RPC_SEND:		return do_send;
-	case CFS_RPC_RECV:		return do_recv;
-	case CFS_RPC_RECV_TOKEN:	return do_recv_token;
-	case CFS_RPC_DIFF:		return do_diff;
-	default:			return NULL;
+	case CFS_RPC_SEND:
+		return do_send;
+	case CFS_RPC_RECV:
+		return do_recv;
+	case CFS_RPC_RECV_TOKEN:
+		return do_recv_token;
+	case CFS_RPC_DIFF:
+		return do_diff;
+	default:
+		return NULL;
 	}
 }

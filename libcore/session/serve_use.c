@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 struct cfs_use {
-	struct cfs_use	*next;
+	struct cfs_use *next;
 	struct cfs_use_of of;
-	const void	*id;		/* of the actor; NULL: this process */
-	struct cfs_held	*held;		/* its lease, or NULL */
-	char		who[CFS_USE_WHO_BYTES];
+	const void *id;        /* of the actor; NULL: this process */
+	struct cfs_held *held; /* its lease, or NULL */
+	char who[CFS_USE_WHO_BYTES];
 };
 
 static __thread const struct cfs_use_actor *actor;
@@ -97,7 +97,8 @@ int cfs_serve_volume_is_free(struct cfs_session *s, uint64_t container,
 			     void *arg, struct cfs_err *err)
 {
 	const struct cfs_use use = {
-		.of = { .container = container, .stamp = CFS_USE_ANY_STAMP,
+		.of = { .container = container,
+			.stamp = CFS_USE_ANY_STAMP,
 			.mode = CFS_USE_ALONE },
 		.id = &use,
 	};
@@ -153,8 +154,8 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 	if (actor)
 		memcpy(use->who, actor->who, sizeof(use->who));
 	else
-		snprintf(use->who, sizeof(use->who),
-			 "process %ld on this host", (long)getpid());
+		snprintf(use->who, sizeof(use->who), "process %ld on this host",
+			 (long)getpid());
 	r = enter(s, use, err);
 	if (r == 0 && of->mode == CFS_USE_ALONE)
 		cfs_serve_direct_drop(s->beside_us, of->container, of->volume);

@@ -24,8 +24,8 @@ struct cfs_session;
 struct cfs_use;
 
 enum cfs_use_mode {
-	CFS_USE_PIN,		/* containers are not to be removed; all else
-				 * may go on */
+	CFS_USE_PIN, /* containers are not to be removed; all else
+		      * may go on */
 	CFS_USE_READ,
 	CFS_USE_WRITE,
 	CFS_USE_ALONE,
@@ -35,22 +35,22 @@ enum cfs_use_mode {
 #define CFS_USE_WHO_BYTES 320u
 
 struct cfs_use_of {
-	uint64_t	container;	/* 0: all */
-	uint64_t	volume;		/* 0: all of the container */
-	uint64_t	stamp;		/* of a snapshot; 0: the volume as it
-					 * is; CFS_USE_ANY_STAMP: both */
+	uint64_t container; /* 0: all */
+	uint64_t volume;    /* 0: all of the container */
+	uint64_t stamp;     /* of a snapshot; 0: the volume as it
+			     * is; CFS_USE_ANY_STAMP: both */
 	enum cfs_use_mode mode;
 	/* ALONE: but for what the same one has open: who fills a LUN may cut
 	 * it to what came. */
-	bool		but_own;
+	bool but_own;
 };
 
 /* For whom a thread works. */
 struct cfs_use_actor {
-	const void	*id;		/* tells actors apart */
-	uint32_t	pid;		/* of this host; 0: not known */
-	char		who[CFS_USE_WHO_BYTES];	/* "process 12 on this host" */
-	struct cfs_lease_name lender;	/* works under that; lease_id 0: none */
+	const void *id;               /* tells actors apart */
+	uint32_t pid;                 /* of this host; 0: not known */
+	char who[CFS_USE_WHO_BYTES];  /* "process 12 on this host" */
+	struct cfs_lease_name lender; /* works under that; lease_id 0: none */
 };
 /*
  * This thread works for @actor, which outlives that, until it is told
@@ -66,7 +66,8 @@ void cfs_serve_answer(struct cfs_server_request *request);
 /* This thread is about to wait for others: it is no longer one of those that
  * requests wait for.  False: too many do, and it still is. */
 bool cfs_serve_will_wait(void);
-/* How long this thread waits for leases on bytes and files; 0: without limit. */
+/* How long this thread waits for leases on bytes and files; 0: without limit.
+ */
 void cfs_serve_set_patience(uint64_t patience_ns);
 uint64_t cfs_serve_patience(void);
 /* Nobody waits for the answer any more. */

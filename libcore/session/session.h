@@ -45,48 +45,48 @@ typedef void (*cfs_warn_fn)(void *arg, const char *line);
 /* How the bytes of a volume are reached, of a pool that another process
  * holds. */
 enum cfs_io_mode {
-	CFS_IO_MODE_ANY		= 0,	/* directly if that can be */
-	CFS_IO_MODE_DIRECT	= 1,	/* on the devices, or not at all */
-	CFS_IO_MODE_FORWARDED	= 2,	/* through the one who holds it */
+	CFS_IO_MODE_ANY = 0,       /* directly if that can be */
+	CFS_IO_MODE_DIRECT = 1,    /* on the devices, or not at all */
+	CFS_IO_MODE_FORWARDED = 2, /* through the one who holds it */
 };
 
 struct cfs_session_options {
-	bool			is_writable;
-	bool			is_dry_run;
-	bool			ignores_damage;	/* check, scrub, trace: open as far
-						 * as it goes */
-	bool			must_hold;	/* never ask another holder: wait
-						 * until the pool is ours */
-	enum cfs_io_mode	io_mode;
-	unsigned int		wait_seconds;
+	bool is_writable;
+	bool is_dry_run;
+	bool ignores_damage; /* check, scrub, trace: open as far
+			      * as it goes */
+	bool must_hold;      /* never ask another holder: wait
+			      * until the pool is ours */
+	enum cfs_io_mode io_mode;
+	unsigned int wait_seconds;
 	/* Bytes and files that somebody has leased are waited for so long, too
 	 * (-ETIMEDOUT); else for as long as it takes. */
-	bool			gives_up;
-	const char		*gone_host;	/* an operator's word that this
-						 * host is dead; or NULL */
+	bool gives_up;
+	const char *gone_host; /* an operator's word that this
+				* host is dead; or NULL */
 	/*
 	 * $CFS_LEASE: CLIENT-LEASE-SECRET, and behind an '@' the UUID of the
 	 * pool it is of (of another pool: ignored).  What is used of a pool
 	 * that another process holds is used under that lease.  NULL: none.
 	 */
-	const char		*lease;
-	const char *const	*search;	/* directories */
-	size_t			search_count;
+	const char *lease;
+	const char *const *search; /* directories */
+	size_t search_count;
 	/*
-	 * A path, or a UUID in text, of a mirror's device that is not looked at:
-	 * of two halves that were each used without the other, the one that is
-	 * given up.  NULL: none.
+	 * A path, or a UUID in text, of a mirror's device that is not looked
+	 * at: of two halves that were each used without the other, the one that
+	 * is given up.  NULL: none.
 	 */
-	const char		*without;
-	/* A device may be shorter than its label says (cfs_session_resize_device
-	 * is going to be called). */
-	bool			allows_short;
+	const char *without;
+	/* A device may be shorter than its label says
+	 * (cfs_session_resize_device is going to be called). */
+	bool allows_short;
 	/* To reach a holder on another host: PEM files; NULL: none. */
-	const char		*tls_cert, *tls_key, *tls_ca;
-	cfs_stop_fn		stop;		/* may be NULL */
-	cfs_progress_fn		progress;	/* may be NULL */
-	cfs_warn_fn		warn;		/* may be NULL */
-	void			*arg;		/* for the three */
+	const char *tls_cert, *tls_key, *tls_ca;
+	cfs_stop_fn stop;         /* may be NULL */
+	cfs_progress_fn progress; /* may be NULL */
+	cfs_warn_fn warn;         /* may be NULL */
+	void *arg;                /* for the three */
 };
 
 /*
@@ -99,7 +99,7 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 /* Commit what is open and let go of the pool.  The session is freed also when
  * it fails.  NULL is allowed. */
 int cfs_session_close(struct cfs_session *s, struct cfs_err *err);
-void cfs_session_closep(struct cfs_session **s);	/* drops errors */
+void cfs_session_closep(struct cfs_session **s); /* drops errors */
 /* This process holds the pool, and may answer others (serve.h); else all is
  * asked of another one. */
 bool cfs_session_is_holder(const struct cfs_session *s);
@@ -108,38 +108,38 @@ bool cfs_session_is_writable(const struct cfs_session *s);
 /* ---- pools --------------------------------------------------------------- */
 
 struct cfs_format_options {
-	const char	*const *devices;
-	size_t		device_count;
-	const char	*name;		/* label; NULL: none */
-	uint64_t	size_bytes;	/* make or extend files; 0: as they are */
-	uint64_t	slice_bytes;	/* 0: chosen */
-	bool		is_mirror;
-	bool		is_shared;
-	bool		is_forced;	/* a foreign or cfs signature is overwritten */
-	bool		is_dry_run;
-	unsigned int	wait_seconds;
+	const char *const *devices;
+	size_t device_count;
+	const char *name;     /* label; NULL: none */
+	uint64_t size_bytes;  /* make or extend files; 0: as they are */
+	uint64_t slice_bytes; /* 0: chosen */
+	bool is_mirror;
+	bool is_shared;
+	bool is_forced; /* a foreign or cfs signature is overwritten */
+	bool is_dry_run;
+	unsigned int wait_seconds;
 };
 
 /* What a device carries before it is formatted or added. */
 struct cfs_probe {
-	bool		exists;
-	bool		is_block;
-	uint64_t	size_bytes;
+	bool exists;
+	bool is_block;
+	uint64_t size_bytes;
 	/* libblkid's word, "cfs", "data"; empty: none */
-	char		type[64];
-	char		label[128];
-	bool		is_in_use;	/* mounted, swap, part of an open pool */
-	char		used_as[256];
+	char type[64];
+	char label[128];
+	bool is_in_use; /* mounted, swap, part of an open pool */
+	char used_as[256];
 };
 int cfs_probe_device(const char *path, struct cfs_probe *ret,
 		     struct cfs_err *err);
 
 struct cfs_format_result {
-	uint8_t		pool_uuid[16];
-	uint64_t	slice_bytes;
-	uint64_t	slice_count;
-	uint64_t	capacity_bytes;	/* room for data */
-	uint64_t	written_bytes;
+	uint8_t pool_uuid[16];
+	uint64_t slice_bytes;
+	uint64_t slice_count;
+	uint64_t capacity_bytes; /* room for data */
+	uint64_t written_bytes;
 };
 /*
  * Make a pool.  -EBUSY: a device is mounted or in use; -EEXIST: a signature
@@ -151,47 +151,51 @@ int cfs_pool_format(const struct cfs_format_options *opt,
 		    struct cfs_format_result *ret, struct cfs_err *err);
 
 enum cfs_pool_state {
-	CFS_POOL_OK, CFS_POOL_NEARLY_FULL, CFS_POOL_DEGRADED, CFS_POOL_DAMAGED,
-	CFS_POOL_MISSING_DEVICES, CFS_POOL_BUSY, CFS_POOL_NEWER,
+	CFS_POOL_OK,
+	CFS_POOL_NEARLY_FULL,
+	CFS_POOL_DEGRADED,
+	CFS_POOL_DAMAGED,
+	CFS_POOL_MISSING_DEVICES,
+	CFS_POOL_BUSY,
+	CFS_POOL_NEWER,
 };
 /* One word, as JSON has it: "nearly_full". */
 const char *cfs_pool_state_name(enum cfs_pool_state state);
 
 struct cfs_device_info {
-	uint32_t	index;
-	uint8_t		uuid[16];
-	char		path[4096];	/* empty: missing */
-	const char	*kind;		/* "file", "block" */
-	const char	*state;		/* "ok", "missing", "out",
-					 * "evacuating", "evacuated" (empty),
-					 * "removed" (half: to be repeated) */
-	uint64_t	size_bytes;
-	uint64_t	slice_count, used_slices, free_slices, frozen_slices,
-			bad_slices;
+	uint32_t index;
+	uint8_t uuid[16];
+	char path[4096];   /* empty: missing */
+	const char *kind;  /* "file", "block" */
+	const char *state; /* "ok", "missing", "out",
+			    * "evacuating", "evacuated" (empty),
+			    * "removed" (half: to be repeated) */
+	uint64_t size_bytes;
+	uint64_t slice_count, used_slices, free_slices, frozen_slices,
+		bad_slices;
 };
 
 struct cfs_pool_info {
-	char		name[64];
-	uint8_t		uuid[16];
+	char name[64];
+	uint8_t uuid[16];
 	enum cfs_pool_state state;
-	bool		is_mirror, is_shared;
-	uint32_t	device_count, devices_present;
-	uint64_t	created_ns;
-	uint64_t	slice_bytes;
-	uint64_t	size_bytes;		/* of all devices */
-	uint64_t	slices, free_slices, lent_slices, frozen_slices,
-			bad_slices;
-	uint64_t	capacity_bytes;		/* data that fits in all */
-	uint64_t	used_bytes;		/* data and metadata in use */
+	bool is_mirror, is_shared;
+	uint32_t device_count, devices_present;
+	uint64_t created_ns;
+	uint64_t slice_bytes;
+	uint64_t size_bytes; /* of all devices */
+	uint64_t slices, free_slices, lent_slices, frozen_slices, bad_slices;
+	uint64_t capacity_bytes; /* data that fits in all */
+	uint64_t used_bytes;     /* data and metadata in use */
 	/* Writes fail after so many, over all volumes, made in large pieces
 	 * and with nothing deleted or snapshotted meanwhile. */
-	uint64_t	free_bytes;
-	uint64_t	damaged_blocks;
-	uint64_t	container_count;
-	uint64_t	epoch;
-	uint64_t	lease_period_ns, clock_drift_ppm, cache_bytes;
+	uint64_t free_bytes;
+	uint64_t damaged_blocks;
+	uint64_t container_count;
+	uint64_t epoch;
+	uint64_t lease_period_ns, clock_drift_ppm, cache_bytes;
 	/* Who syncs looks whether it was taken for dead before it says so. */
-	bool		is_checked;
+	bool is_checked;
 };
 
 int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
@@ -213,8 +217,8 @@ int cfs_pools_scan(const char *const *places, size_t place_count,
 		   cfs_pool_each_fn each, void *arg, struct cfs_err *err);
 
 /* KEY=VALUE of a pool: label, cache, lease_period (ns), clock_drift (ppm),
- * checked, mirror; of a volume: limit, provision, checked.  -EINVAL: no such key, or no
- * such value. */
+ * checked, mirror; of a volume: limit, provision, checked.  -EINVAL: no such
+ * key, or no such value. */
 int cfs_session_set(struct cfs_session *s, const char *volume /* or NULL */,
 		    const char *key, const char *value, struct cfs_err *err);
 
@@ -234,12 +238,12 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
  * called again.  A dry run fills in what would be needed, and moves nothing.
  */
 struct cfs_move_result {
-	uint64_t	need_slices, need_bytes;	/* to be moved */
-	uint64_t	free_slices;		/* where they could go */
-	uint64_t	moved_slices, moved_bytes;	/* written, by this call */
-	uint64_t	left_slices;		/* not moved, as it failed */
-	uint64_t	damaged_blocks;		/* moved as they are: no copy of
-						 * them is good */
+	uint64_t need_slices, need_bytes;   /* to be moved */
+	uint64_t free_slices;               /* where they could go */
+	uint64_t moved_slices, moved_bytes; /* written, by this call */
+	uint64_t left_slices;               /* not moved, as it failed */
+	uint64_t damaged_blocks;            /* moved as they are: no copy of
+					     * them is good */
 };
 /*
  * Move all slices of a device elsewhere; nothing new comes there.  @device: a
@@ -267,8 +271,8 @@ int cfs_session_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
 			    struct cfs_err *err);
 
 struct cfs_trim_result {
-	uint64_t	returned_slices;	/* to the pool */
-	uint64_t	discarded_bytes;	/* to the devices */
+	uint64_t returned_slices; /* to the pool */
+	uint64_t discarded_bytes; /* to the devices */
 };
 /* @container: NULL, or a container's name. */
 int cfs_session_trim(struct cfs_session *s, const char *container,
@@ -276,16 +280,16 @@ int cfs_session_trim(struct cfs_session *s, const char *container,
 
 /* The slice map: one call per slice of the pool, in the order of devices. */
 struct cfs_slice_info {
-	uint32_t	device_index;
-	uint64_t	slice_index;
+	uint32_t device_index;
+	uint64_t slice_index;
 	/* "free", "pool", "container", "frozen", "bad" */
-	const char	*use;
-	char		container[128];
-	uint64_t	container_id;
-	uint64_t	lslice;
-	uint32_t	piece;
-	uint32_t	generation;
-	uint64_t	used_blocks, block_count;	/* of data blocks */
+	const char *use;
+	char container[128];
+	uint64_t container_id;
+	uint64_t lslice;
+	uint32_t piece;
+	uint32_t generation;
+	uint64_t used_blocks, block_count; /* of data blocks */
 };
 typedef int (*cfs_slice_each_fn)(void *arg, const struct cfs_slice_info *i);
 /* @container: NULL for all.  Only slices with a record are called: those never
@@ -295,18 +299,18 @@ int cfs_session_slices(struct cfs_session *s, const char *container,
 
 /* A container that is served by another process than the manager. */
 struct cfs_delegation_info {
-	char		name[128];
-	uint64_t	container_id;
-	uint32_t	epoch;
-	bool		is_held;	/* else: taken over, and what it had is
-					 * frozen until it is known to be gone */
-	bool		is_wanted;	/* it was asked to return it */
-	uint64_t	client_id;	/* at the manager; 0: away, or there is
-					 * none */
-	char		host[64];
-	uint64_t	pid;
-	char		address[256];
-	uint64_t	since_ns;
+	char name[128];
+	uint64_t container_id;
+	uint32_t epoch;
+	bool is_held;       /* else: taken over, and what it had is
+			     * frozen until it is known to be gone */
+	bool is_wanted;     /* it was asked to return it */
+	uint64_t client_id; /* at the manager; 0: away, or there is
+			     * none */
+	char host[64];
+	uint64_t pid;
+	char address[256];
+	uint64_t since_ns;
 };
 typedef int (*cfs_delegation_info_fn)(void *arg,
 				      const struct cfs_delegation_info *d);
@@ -316,26 +320,26 @@ int cfs_session_delegated(struct cfs_session *s, cfs_delegation_info_fn each,
 /* ---- volumes ------------------------------------------------------------- */
 
 struct cfs_volume_info {
-	char		name[260];	/* "vm0" or "vm0/c1" */
-	uint32_t	kind;		/* enum cfs_volume_kind */
-	uint8_t		container_uuid[16];
-	uint64_t	container_id, volume_id;
-	uint64_t	size_bytes;	/* LUN: its size; tree: bytes in use */
-	uint64_t	used_bytes;	/* blocks that it alone or with others uses */
-	uint64_t	shared_bytes;	/* of them, seen by a snapshot or parent too */
-	uint64_t	limit_bytes;	/* 0: none */
-	uint64_t	provision_bytes; /* kept at hand for its container */
-	uint64_t	created_ns;
-	uint64_t	snapshot_count, clone_count;
-	char		origin[400];	/* clone: "vm0@a"; else empty */
-	uint64_t	container_used_bytes;	/* data and metadata, all versions */
-	uint64_t	slice_count;	/* of the container */
-	uint64_t	damaged_blocks;
-	uint64_t	inode_count;	/* tree */
-	bool		is_checked;	/* by a setting of its own */
+	char name[260]; /* "vm0" or "vm0/c1" */
+	uint32_t kind;  /* enum cfs_volume_kind */
+	uint8_t container_uuid[16];
+	uint64_t container_id, volume_id;
+	uint64_t size_bytes;   /* LUN: its size; tree: bytes in use */
+	uint64_t used_bytes;   /* blocks that it alone or with others uses */
+	uint64_t shared_bytes; /* of them, seen by a snapshot or parent too */
+	uint64_t limit_bytes;  /* 0: none */
+	uint64_t provision_bytes; /* kept at hand for its container */
+	uint64_t created_ns;
+	uint64_t snapshot_count, clone_count;
+	char origin[400];              /* clone: "vm0@a"; else empty */
+	uint64_t container_used_bytes; /* data and metadata, all versions */
+	uint64_t slice_count;          /* of the container */
+	uint64_t damaged_blocks;
+	uint64_t inode_count; /* tree */
+	bool is_checked;      /* by a setting of its own */
 	/* "clean", "degraded", "read_only", "offline"; "receiving": a stream,
 	 * or it was broken off */
-	const char	*state;
+	const char *state;
 };
 typedef int (*cfs_volume_each_fn)(void *arg, const struct cfs_volume_info *v);
 
@@ -369,13 +373,13 @@ int cfs_session_resize_volume(struct cfs_session *s, const char *volume,
 /* ---- places: what a lease is on ------------------------------------------ */
 
 struct cfs_volume_place {
-	uint64_t	container, volume;
-	uint64_t	ino;	/* the file; of a volume: the LUN, or the root */
-	uint32_t	kind;	/* of the volume */
+	uint64_t container, volume;
+	uint64_t ino;  /* the file; of a volume: the LUN, or the root */
+	uint32_t kind; /* of the volume */
 };
 struct cfs_place_name {
-	char		volume[260];
-	char		path[4096];	/* empty: there is none */
+	char volume[260];
+	char path[4096]; /* empty: there is none */
 };
 /*
  * @path: NULL, or a file of a tree; symbolic links are followed.  Nobody's
@@ -392,17 +396,17 @@ int cfs_session_place_name(struct cfs_session *s,
 /* ---- snapshots ----------------------------------------------------------- */
 
 struct cfs_snapshot_info {
-	char		volume[260];
-	char		name[128];
-	uint64_t	stamp;		/* orders the snapshots of a container */
-	uint64_t	created_ns;
-	char		note[256];
-	uint64_t	size_bytes;
-	uint64_t	exclusive_bytes, shared_bytes;
-	bool		is_held;
-	uint64_t	clone_count;
-	char		branch_of[128];	/* the snapshot of this volume that its
-					 * branch was rolled back to; or empty */
+	char volume[260];
+	char name[128];
+	uint64_t stamp; /* orders the snapshots of a container */
+	uint64_t created_ns;
+	char note[256];
+	uint64_t size_bytes;
+	uint64_t exclusive_bytes, shared_bytes;
+	bool is_held;
+	uint64_t clone_count;
+	char branch_of[128]; /* the snapshot of this volume that its
+			      * branch was rolled back to; or empty */
 };
 typedef int (*cfs_snapshot_each_fn)(void *arg,
 				    const struct cfs_snapshot_info *i);
@@ -410,15 +414,15 @@ typedef int (*cfs_snapshot_each_fn)(void *arg,
 /* @volume: NULL for all; old to new within a volume.  @with_space: also
  * exclusive_bytes and shared_bytes, which takes longer. */
 int cfs_session_snapshots(struct cfs_session *s, const char *volume,
-			  bool with_space, cfs_snapshot_each_fn each,
-			  void *arg, struct cfs_err *err);
+			  bool with_space, cfs_snapshot_each_fn each, void *arg,
+			  struct cfs_err *err);
 int cfs_session_snapshot(struct cfs_session *s, const char *volume,
 			 const char *snap, struct cfs_snapshot_info *ret,
 			 struct cfs_err *err);
 
 struct cfs_snap_name {
-	const char	*volume;
-	const char	*snap;
+	const char *volume;
+	const char *snap;
 };
 /* Several of one pool at one moment: all or none.  -EEXIST, -ENOENT. */
 int cfs_session_snap_take(struct cfs_session *s,
@@ -441,7 +445,7 @@ int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
  * much faster than one by one.  @ret_freed_bytes: of each what it gives back
  * if the older ones went first.
  */
-#define CFS_SNAP_REMOVE_MAX	128u
+#define CFS_SNAP_REMOVE_MAX 128u
 int cfs_session_snap_remove_many(struct cfs_session *s, const char *volume,
 				 const char *const *snaps, size_t count,
 				 uint64_t *ret_freed_bytes,
@@ -460,10 +464,10 @@ struct cfs_io_volume;
 int cfs_io_open(struct cfs_session *s, const char *volume, const char *snap,
 		bool is_writable, struct cfs_io_volume **ret,
 		struct cfs_err *err);
-void cfs_io_close(struct cfs_io_volume *v);	/* NULL is allowed */
+void cfs_io_close(struct cfs_io_volume *v); /* NULL is allowed */
 void cfs_io_closep(struct cfs_io_volume **v);
 uint32_t cfs_io_kind(const struct cfs_io_volume *v);
-uint64_t cfs_io_size_bytes(const struct cfs_io_volume *v);	/* LUN */
+uint64_t cfs_io_size_bytes(const struct cfs_io_volume *v); /* LUN */
 
 /* LUN.  -EUCLEAN: damage; *ret_good_bytes (may be NULL): how much of the front
  * is good.  -EINVAL: outside.  Many threads may call at once. */
@@ -497,8 +501,8 @@ struct cfs_fs *cfs_io_fs(struct cfs_io_volume *v);
  * @watch: copied; NULL: no more calls, and none runs.  One a volume.
  */
 struct cfs_io_watch {
-	void	(*changes)(void *arg);
-	void	*arg;
+	void (*changes)(void *arg);
+	void *arg;
 };
 int cfs_io_watch(struct cfs_io_volume *v, const struct cfs_io_watch *watch,
 		 struct cfs_err *err);
@@ -513,14 +517,14 @@ bool cfs_io_may_keep(struct cfs_io_volume *v, uint64_t *ret_serial,
  */
 enum cfs_io_lock_kind { CFS_IO_LOCK_BYTES, CFS_IO_LOCK_FILE };
 struct cfs_io_lock_want {
-	uint64_t	ino;
+	uint64_t ino;
 	enum cfs_io_lock_kind kind;
-	uint64_t	offset_bytes, length_bytes; /* not 0; up to 2^64 - 1 */
-	bool		is_exclusive;
-	bool		waits;
-	uint64_t	key;
-	bool		(*stop)(void *arg);	/* may be NULL */
-	void		*arg;
+	uint64_t offset_bytes, length_bytes; /* not 0; up to 2^64 - 1 */
+	bool is_exclusive;
+	bool waits;
+	uint64_t key;
+	bool (*stop)(void *arg); /* may be NULL */
+	void *arg;
 };
 struct cfs_held;
 /*
@@ -529,7 +533,7 @@ struct cfs_held;
  */
 int cfs_io_lock(struct cfs_io_volume *v, const struct cfs_io_lock_want *want,
 		struct cfs_held **ret, struct cfs_err *err);
-void cfs_io_unlock(struct cfs_held *held);	/* NULL is allowed */
+void cfs_io_unlock(struct cfs_held *held); /* NULL is allowed */
 
 /* ---- check, scrub, trace: heal/check.h and its neighbours ---------------- */
 

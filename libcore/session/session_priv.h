@@ -33,49 +33,49 @@ struct cfs_session {
 	struct cfs_remote *beside;
 	struct cfs_devset *set;
 	struct cfs_holder *holder;
-	uint64_t	seat_period_ns;	/* shared pools: silent for so long */
-	struct cfs_holder_watch watch;	/* of the one before, on shared pools */
-	struct cfs_seat	seat;
-	pthread_mutex_t	seat_lock;	/* of seat and holder, once open */
-	struct cfs_pool	*pool;
-	pthread_mutex_t	lock;		/* of these lists */
-	struct cfs_use	*uses;		/* serve_use.c */
-	struct cfs_open_tree *trees;	/* io_local.c */
-	struct cfs_making *making;	/* volumes.c */
+	uint64_t seat_period_ns;       /* shared pools: silent for so long */
+	struct cfs_holder_watch watch; /* of the one before, on shared pools */
+	struct cfs_seat seat;
+	pthread_mutex_t seat_lock; /* of seat and holder, once open */
+	struct cfs_pool *pool;
+	pthread_mutex_t lock;        /* of these lists */
+	struct cfs_use *uses;        /* serve_use.c */
+	struct cfs_open_tree *trees; /* io_local.c */
+	struct cfs_making *making;   /* volumes.c */
 	/* serve_lease.c; the lock is taken behind the other one. */
-	pthread_mutex_t	users_lock;
-	pthread_cond_t	users_changed;
-	unsigned int	users_waiting;	/* for leases, without the lock */
-	bool		ends_queue;	/* they give up; atomic */
-	struct cfs_serve *serve;	/* NULL: nobody is answered */
-	struct cfs_leaser *users;	/* NULL: no lease was needed yet */
-	struct cfs_leaser *lockers;	/* io_lock.c: likewise */
+	pthread_mutex_t users_lock;
+	pthread_cond_t users_changed;
+	unsigned int users_waiting; /* for leases, without the lock */
+	bool ends_queue;            /* they give up; atomic */
+	struct cfs_serve *serve;    /* NULL: nobody is answered */
+	struct cfs_leaser *users;   /* NULL: no lease was needed yet */
+	struct cfs_leaser *lockers; /* io_lock.c: likewise */
 	/* Clients that use the devices beside us; NULL: nobody can. */
 	struct cfs_serve_direct *beside_us;
 	/* Where we do that beside the one who holds the pool; made when it is
 	 * wanted first. */
 	struct cfs_direct *direct;
-	bool		is_forwarded;	/* it was tried, and cannot be */
-	char		*path;		/* of the pool, as it was opened */
+	bool is_forwarded; /* it was tried, and cannot be */
+	char *path;        /* of the pool, as it was opened */
 	/* Of one container only, of a pool that another process manages. */
 	struct cfs_secondary *secondary;
 	/* Sessions of containers that others serve (refer.h); and of such a
 	 * one, where those are. */
 	struct cfs_refer *refers;
-	pthread_mutex_t	refer_lock;	/* of that list */
-	char		*at_address;
+	pthread_mutex_t refer_lock; /* of that list */
+	char *at_address;
 };
 
 /* The object alone, with nothing open; and its end, where nothing is that
  * anybody would have to know of. */
-struct cfs_session *
-cfs_session_object_new(const struct cfs_session_options *opt);
-void cfs_session_object_free(struct cfs_session *s);	/* or NULL */
+struct cfs_session *cfs_session_object_new(
+	const struct cfs_session_options *opt);
+void cfs_session_object_free(struct cfs_session *s); /* or NULL */
 
 /* A volume by its name "NAME" or "NAME/CLONE". */
 struct cfs_named {
 	struct cfs_member *member;
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_volume_rec rec;
 };
 int cfs_session_find(struct cfs_session *s, const char *volume,
@@ -92,8 +92,8 @@ static inline uint64_t cfs_session_patience(const struct cfs_session *s)
 {
 	if (!s->opt.gives_up)
 		return 0;
-	return s->opt.wait_seconds ? s->opt.wait_seconds *
-		UINT64_C(1000000000) : 1000000;
+	return s->opt.wait_seconds ? s->opt.wait_seconds * UINT64_C(1000000000)
+				   : 1000000;
 }
 /* Write what s->seat says; who changes it holds s->seat_lock meanwhile, and
  * calls the other one. */
@@ -118,7 +118,7 @@ int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
 /* Since when nobody has renewed leases of a former manager's clients, as far as
  * known, by the clock of the system. */
 uint64_t cfs_session_silent_ns(const struct cfs_session *s);
-#define CFS_SEAT_PERIOD_NS_MIN	CFS_NS_PER_S
+#define CFS_SEAT_PERIOD_NS_MIN CFS_NS_PER_S
 /* The settings say another lease period; does nothing where the pool is not
  * shared. */
 int cfs_session_follow_period(struct cfs_session *s, struct cfs_err *err);

@@ -17,19 +17,19 @@
 struct list_state {
 	struct cfs_session *s;
 	struct cfs_member *m;
-	uint64_t	volume;
-	char		volume_name[260];
-	const struct cfs_volume_space *space;	/* or NULL */
-	bool		with_space;
+	uint64_t volume;
+	char volume_name[260];
+	const struct cfs_volume_space *space; /* or NULL */
+	bool with_space;
 	cfs_snapshot_each_fn each;
-	void		*arg;
-	const char	*only;			/* a name, or NULL */
-	uint32_t	branch;			/* of the last one, and */
-	char		branch_of[128];		/* what it was rolled back to */
+	void *arg;
+	const char *only;    /* a name, or NULL */
+	uint32_t branch;     /* of the last one, and */
+	char branch_of[128]; /* what it was rolled back to */
 };
 
-static const struct cfs_snapshot_space *
-space_of(const struct cfs_volume_space *space, uint64_t stamp)
+static const struct cfs_snapshot_space *space_of(
+	const struct cfs_volume_space *space, uint64_t stamp)
 {
 	size_t lo = 0, hi = space->snapshot_count;
 
@@ -47,9 +47,9 @@ space_of(const struct cfs_volume_space *space, uint64_t stamp)
 }
 
 struct fork_search {
-	uint16_t	branch;
-	uint64_t	stamp;
-	char		*name;
+	uint16_t branch;
+	uint64_t stamp;
+	char *name;
 };
 
 static int match_fork(void *arg, uint64_t stamp,
@@ -76,8 +76,8 @@ static int find_fork(struct list_state *st, const struct cfs_snapshot_rec *rec,
 	if (st->branch == rec->branch)
 		return 0;
 	st->branch_of[0] = '\0';
-	r = cfs_snapshot_fork(st->m, (uint16_t)rec->branch, &f.branch,
-			      &f.stamp, err);
+	r = cfs_snapshot_fork(st->m, (uint16_t)rec->branch, &f.branch, &f.stamp,
+			      err);
 	if (r == 0 && f.branch)
 		r = cfs_snapshot_each(st->m, st->volume, match_fork, &f, err);
 	st->branch = r < 0 ? 0 : rec->branch;
@@ -111,8 +111,8 @@ static int each_snapshot(void *arg, uint64_t stamp,
 	if (r < 0)
 		return r;
 	if (st->space) {
-		const struct cfs_snapshot_space *space =
-			space_of(st->space, stamp);
+		const struct cfs_snapshot_space *space = space_of(st->space,
+								  stamp);
 
 		if (space) {
 			info.exclusive_bytes = space->exclusive_blocks *
@@ -126,8 +126,7 @@ static int each_snapshot(void *arg, uint64_t stamp,
 }
 
 static int each_of_volume(void *arg, uint64_t id,
-			  const struct cfs_volume_rec *rec,
-			  struct cfs_err *err)
+			  const struct cfs_volume_rec *rec, struct cfs_err *err)
 {
 	struct list_state *st = arg;
 	struct cfs_volume_space space = { 0 };
@@ -157,7 +156,7 @@ static int each_container(void *arg, uint64_t id,
 	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &st->m, err);
-	if (r == -EREMOTE)	/* whoever serves it tells of it */
+	if (r == -EREMOTE) /* whoever serves it tells of it */
 		return 0;
 	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);
 }
@@ -167,7 +166,10 @@ int cfs_local_snapshots(struct cfs_session *s, const char *volume,
 			struct cfs_err *err)
 {
 	struct list_state st = {
-		.s = s, .with_space = with_space, .each = each, .arg = arg,
+		.s = s,
+		.with_space = with_space,
+		.each = each,
+		.arg = arg,
 	};
 	struct cfs_named v;
 	int r;
@@ -194,7 +196,10 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
 		       struct cfs_err *err)
 {
 	struct list_state st = {
-		.s = s, .with_space = true, .each = keep_one, .arg = ret,
+		.s = s,
+		.with_space = true,
+		.each = keep_one,
+		.arg = ret,
 		.only = snap,
 	};
 	struct cfs_named v;
@@ -285,8 +290,7 @@ int cfs_local_snap_clone(struct cfs_session *s, const char *volume,
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);
 
-	return r < 0 ? r : cfs_snapshot_clone(v.member, v.id, snap, clone,
-					      err);
+	return r < 0 ? r : cfs_snapshot_clone(v.member, v.id, snap, clone, err);
 }
 
 /* Alone with a volume as it is (@stamp 0), or with a snapshot. */
@@ -295,7 +299,9 @@ static int enter_alone(struct cfs_session *s, const struct cfs_named *v,
 		       struct cfs_err *err)
 {
 	const struct cfs_use_of of = {
-		.container = v->member->id, .volume = v->id, .stamp = stamp,
+		.container = v->member->id,
+		.volume = v->id,
+		.stamp = stamp,
 		.mode = CFS_USE_ALONE,
 	};
 
@@ -342,8 +348,8 @@ int cfs_local_snap_remove(struct cfs_session *s, const char *volume,
 		r = cfs_snapshot_remove(v.member, v.id, snap, &freed, err);
 	cfs_serve_volume_leave(s, use);
 	/* Whole slices of freed blocks are for others to use at once. */
-	if (r == 0 && freed * CFS_BLOCK_BYTES >=
-		      cfs_devset_label(s->set, 0)->slice_bytes)
+	if (r == 0 &&
+	    freed * CFS_BLOCK_BYTES >= cfs_devset_label(s->set, 0)->slice_bytes)
 		r = cfs_pool_reclaim(s->pool, v.member, &slices, err);
 	if (ret_freed_bytes)
 		*ret_freed_bytes = freed * CFS_BLOCK_BYTES;
@@ -357,8 +363,8 @@ int cfs_local_snap_rename(struct cfs_session *s, const char *volume,
 	struct cfs_named v;
 	int r = find(s, volume, &v, err);
 
-	return r < 0 ? r : cfs_snapshot_rename(v.member, v.id, snap, new_name,
-					       err);
+	return r < 0 ? r
+		     : cfs_snapshot_rename(v.member, v.id, snap, new_name, err);
 }
 
 int cfs_local_snap_hold(struct cfs_session *s, const char *volume,

@@ -22,8 +22,7 @@ static int remove_one_by_one(struct cfs_session *s, const char *volume,
 
 int cfs_session_snap_remove_many(struct cfs_session *s, const char *volume,
 				 const char *const *snaps, size_t count,
-				 uint64_t *ret_freed_bytes,
-				 struct cfs_err *err)
+				 uint64_t *ret_freed_bytes, struct cfs_err *err)
 {
 	uint64_t total = 0, slices;
 	struct cfs_named v;

@@ -16,8 +16,8 @@
 
 struct to_write {
 	cfs_stream_write_fn write;
-	void		*arg;
-	struct cfs_err	*err;
+	void *arg;
+	struct cfs_err *err;
 };
 
 static int to_write_item(void *arg, const void *item)
@@ -34,20 +34,26 @@ static int remote_send(struct cfs_session *s,
 		       struct cfs_stream_totals *ret, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = opt->volume, .snap = opt->snap, .name = opt->base,
+		.volume = opt->volume,
+		.snap = opt->snap,
+		.name = opt->base,
 		.text = opt->token,
 	};
 	struct to_write to = { write, arg, err };
 	struct cfs_rpc_values got = { 0, 0 };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_SEND, .args = &args, .ret = &got,
-		.item = to_write_item, .item_arg = &to,
+		.type = CFS_RPC_SEND,
+		.args = &args,
+		.ret = &got,
+		.item = to_write_item,
+		.item_arg = &to,
 	};
 	int r = cfs_remote_call(s->remote, &call, err);
 
 	if (r == 0)
 		*ret = (struct cfs_stream_totals){
-			.bytes = got.value, .data_bytes = got.other,
+			.bytes = got.value,
+			.data_bytes = got.other,
 		};
 	return r;
 }
@@ -78,20 +84,21 @@ static int recv_here(struct cfs_session *s, const char *volume, bool is_forced,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_recv(s, volume, is_forced, begin,
-				      begin_bytes, ret, err);
+		return cfs_local_recv(s, volume, is_forced, begin, begin_bytes,
+				      ret, err);
 	r = cfs_session_may_write(s, err);
-	return r < 0 ? r : cfs_remote_recv(s->remote, volume, is_forced, begin,
-					   begin_bytes, ret, err);
+	return r < 0 ? r
+		     : cfs_remote_recv(s->remote, volume, is_forced, begin,
+				       begin_bytes, ret, err);
 }
 
 int cfs_session_recv(struct cfs_session *s, const char *volume, bool is_forced,
 		     const void *begin, size_t begin_bytes,
 		     struct cfs_io_volume **ret, struct cfs_err *err)
 {
-	return CFS_REFER(s, volume, 0, at, err,
-			 recv_here(at, volume, is_forced, begin, begin_bytes,
-				   ret, err));
+	return CFS_REFER(
+		s, volume, 0, at, err,
+		recv_here(at, volume, is_forced, begin, begin_bytes, ret, err));
 }
 
 static int token_here(struct cfs_session *s, const char *volume,
@@ -121,7 +128,7 @@ int cfs_session_recv_token(struct cfs_session *s, const char *volume,
 
 struct to_diff {
 	cfs_diff_item_fn each;
-	void		*arg;
+	void *arg;
 };
 
 static int to_diff_item(void *arg, const void *item)
@@ -135,13 +142,17 @@ static int diff_here(struct cfs_session *s, const struct cfs_session_diff *of,
 		     cfs_diff_item_fn each, void *arg, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = {
-		.volume = of->volume, .snap = of->snap,
-		.name = of->to_volume, .text = of->to_snap,
+		.volume = of->volume,
+		.snap = of->snap,
+		.name = of->to_volume,
+		.text = of->to_snap,
 	};
 	struct to_diff to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_DIFF, .args = &args,
-		.item = to_diff_item, .item_arg = &to,
+		.type = CFS_RPC_DIFF,
+		.args = &args,
+		.item = to_diff_item,
+		.item_arg = &to,
 	};
 
 	if (!s->remote)

@@ -12,12 +12,12 @@
 #include "volume/stream.h"
 
 struct cfs_send_options {
-	const char	*volume, *snap;
+	const char *volume, *snap;
 	/* The snapshot that the receiver has, of the volume or, for a clone, of
 	 * what it is a clone of; NULL: it has nothing. */
-	const char	*base;
+	const char *base;
 	/* Of cfs_session_recv_token, and then base may be NULL; or NULL. */
-	const char	*token;
+	const char *token;
 };
 /* Bytes of the stream; what it returns but 0 ends it. */
 typedef int (*cfs_stream_write_fn)(void *arg, const void *bytes, size_t n,
@@ -31,8 +31,8 @@ int cfs_session_send(struct cfs_session *s, const struct cfs_send_options *opt,
 		     struct cfs_stream_totals *ret, struct cfs_err *err);
 
 /* What a stream begins with: by then it is known what it is. */
-#define CFS_STREAM_BEGIN_BYTES \
-	(sizeof(struct cfs_stream_head_disk) + \
+#define CFS_STREAM_BEGIN_BYTES                                                 \
+	(sizeof(struct cfs_stream_head_disk) +                                 \
 	 sizeof(struct cfs_stream_begin_disk))
 
 /*
@@ -53,9 +53,9 @@ int cfs_session_recv_token(struct cfs_session *s, const char *volume,
 			   struct cfs_err *err);
 
 struct cfs_session_diff {
-	const char	*volume, *snap;
-	const char	*to_volume;
-	const char	*to_snap;	/* NULL: as it is now */
+	const char *volume, *snap;
+	const char *to_volume;
+	const char *to_snap; /* NULL: as it is now */
 };
 /*
  * What makes the second of the first: ranges of a LUN in order, paths of a

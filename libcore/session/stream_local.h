@@ -16,8 +16,7 @@ int cfs_local_recv(struct cfs_session *s, const char *volume, bool is_forced,
 		   const void *begin, size_t begin_bytes,
 		   struct cfs_io_volume **ret, struct cfs_err *err);
 int cfs_local_recv_token(struct cfs_session *s, const char *volume,
-			 char ret[CFS_STREAM_TOKEN_BYTES],
-			 struct cfs_err *err);
+			 char ret[CFS_STREAM_TOKEN_BYTES], struct cfs_err *err);
 int cfs_local_diff(struct cfs_session *s,
 		   const struct cfs_session_options *calls,
 		   const struct cfs_session_diff *of, cfs_diff_item_fn each,

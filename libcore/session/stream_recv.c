@@ -17,18 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOLD_TRIES	50
+#define HOLD_TRIES 50
 
 struct recv {
-	struct cfs_io_volume v;		/* first: see io_ops.h */
+	struct cfs_io_volume v; /* first: see io_ops.h */
 	struct cfs_session *s;
 	struct cfs_member *m;
-	uint64_t	volume;
-	struct cfs_use	*use;
+	uint64_t volume;
+	struct cfs_use *use;
 	struct cfs_stream_reader *reader;
 	struct cfs_receiver *receiver;
-	uint64_t	offset_bytes;	/* of the next byte */
-	bool		is_finished;
+	uint64_t offset_bytes; /* of the next byte */
+	bool is_finished;
 };
 
 static struct recv *of(struct cfs_io_volume *v)
@@ -73,8 +73,7 @@ static int take_item(void *arg, const struct cfs_stream_item *item,
 /* ---- what is written to -------------------------------------------------- */
 
 static int recv_write(struct cfs_io_volume *v, uint64_t offset_bytes,
-		      const void *buf, size_t length_bytes,
-		      struct cfs_err *err)
+		      const void *buf, size_t length_bytes, struct cfs_err *err)
 {
 	struct recv *rv = of(v);
 	int r;
@@ -174,11 +173,11 @@ static int note_begin(void *arg, const struct cfs_stream_item *item,
 	return 0;
 }
 
-static int read_begin(const void *bytes, size_t n,
-		      struct cfs_stream_begin *ret, struct cfs_err *err)
+static int read_begin(const void *bytes, size_t n, struct cfs_stream_begin *ret,
+		      struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_stream_reader_freep) struct cfs_stream_reader *reader =
-		NULL;
+	CFS_CLEANUP(cfs_stream_reader_freep)
+	struct cfs_stream_reader *reader = NULL;
 	int r = cfs_stream_reader_new(note_begin, ret, &reader, err);
 
 	if (r == 0)
@@ -198,11 +197,13 @@ static int make_container(struct cfs_session *s, const char *name,
 	int r;
 
 	if (!cfs_stream_identity_is_none(&begin->from))
-		return cfs_err_set(err, -ENOENT, "no such volume: the stream "
+		return cfs_err_set(err, -ENOENT,
+				   "no such volume: the stream "
 				   "begins at @%s, which it must have",
 				   begin->from_snap);
 	if (begin->position.ino || begin->position.word)
-		return cfs_err_set(err, -ENOENT, "no such volume: the stream "
+		return cfs_err_set(err, -ENOENT,
+				   "no such volume: the stream "
 				   "goes on from where it was broken off");
 	r = cfs_pool_container_make(s->pool, name, begin->kind, 0,
 				    CFS_OBJECT_MAKING, &m, err);
@@ -222,7 +223,7 @@ static int make_container(struct cfs_session *s, const char *name,
 struct base_search {
 	struct cfs_member *m;
 	const struct cfs_stream_identity *id;
-	uint64_t	volume;
+	uint64_t volume;
 	struct cfs_snapshot_rec rec;
 };
 
@@ -241,8 +242,7 @@ static int look_for_base(void *arg, uint64_t id,
 
 /* A clone of what the stream begins at. */
 static int make_clone(struct cfs_session *s, const char *volume,
-		      const struct cfs_stream_begin *begin,
-		      struct cfs_err *err)
+		      const struct cfs_stream_begin *begin, struct cfs_err *err)
 {
 	struct base_search b = { .id = &begin->from };
 	const char *slash = strchr(volume, '/');
@@ -259,14 +259,18 @@ static int make_clone(struct cfs_session *s, const char *volume,
 	if (r < 0)
 		return r;
 	b.m = named.member;
-	r = cfs_stream_identity_is_none(&begin->from) ? 0 :
-	    cfs_volume_each(b.m, look_for_base, &b, err);
+	r = cfs_stream_identity_is_none(&begin->from)
+		    ? 0
+		    : cfs_volume_each(b.m, look_for_base, &b, err);
 	if (r == 0)
-		return cfs_err_set(err, -ENOENT, "no such volume, and %s has "
+		return cfs_err_set(err, -ENOENT,
+				   "no such volume, and %s has "
 				   "nothing that a clone for this stream "
-				   "would begin at", name);
-	return r < 0 ? r : cfs_snapshot_clone(b.m, b.volume, b.rec.name,
-					      slash + 1, err);
+				   "would begin at",
+				   name);
+	return r < 0 ? r
+		     : cfs_snapshot_clone(b.m, b.volume, b.rec.name, slash + 1,
+					  err);
 }
 
 static int find_or_make(struct recv *rv, const char *volume,
@@ -278,9 +282,9 @@ static int find_or_make(struct recv *rv, const char *volume,
 
 	*ret_made = r == -ENOENT;
 	if (r == -ENOENT) {
-		r = strchr(volume, '/') ?
-		    make_clone(rv->s, volume, begin, err) :
-		    make_container(rv->s, volume, begin, err);
+		r = strchr(volume, '/')
+			    ? make_clone(rv->s, volume, begin, err)
+			    : make_container(rv->s, volume, begin, err);
 		if (r < 0) {
 			*ret_made = false;
 			return r;
@@ -304,7 +308,9 @@ static int begin_steps(struct recv *rv, const char *volume, bool is_forced,
 		       const void *bytes, size_t n, struct cfs_err *err)
 {
 	const struct cfs_receiver_options opt = {
-		.is_forced = is_forced, .warn = warn_line, .arg = rv,
+		.is_forced = is_forced,
+		.warn = warn_line,
+		.arg = rv,
 	};
 	struct cfs_use_of use = { .mode = CFS_USE_ALONE };
 	struct cfs_stream_begin begin;
@@ -357,8 +363,7 @@ int cfs_local_recv(struct cfs_session *s, const char *volume, bool is_forced,
 /* ---- one that was broken off --------------------------------------------- */
 
 int cfs_local_recv_token(struct cfs_session *s, const char *volume,
-			 char ret[CFS_STREAM_TOKEN_BYTES],
-			 struct cfs_err *err)
+			 char ret[CFS_STREAM_TOKEN_BYTES], struct cfs_err *err)
 {
 	struct cfs_named named = { .id = 0 };
 	struct cfs_receive_rec rec;
@@ -378,9 +383,9 @@ int cfs_local_recv_token(struct cfs_session *s, const char *volume,
 }
 
 struct base_name {
-	uint64_t	stamp;
-	uint16_t	branch;
-	char		*ret;
+	uint64_t stamp;
+	uint16_t branch;
+	char *ret;
 };
 
 static int match_base(void *arg, uint64_t stamp,
@@ -408,7 +413,8 @@ int cfs_local_receiving(struct cfs_member *m, uint64_t volume, char *ret_snap,
 	b.branch = rec.base_branch;
 	r = b.stamp ? cfs_snapshot_each(m, volume, match_base, &b, err) : 0;
 	if (r == 0)
-		return cfs_err_set(err, -EBUSY, "a stream is being received "
+		return cfs_err_set(err, -EBUSY,
+				   "a stream is being received "
 				   "into it");
 	return r < 0 ? r : 0;
 }

@@ -14,11 +14,11 @@
 struct moment {
 	struct cfs_session *s;
 	struct cfs_member *m;
-	uint64_t	volume;
+	uint64_t volume;
 	struct cfs_volume_rec rec;
-	struct cfs_snapshot_rec snap;	/* not of a volume as it is */
-	struct cfs_view	view;
-	struct cfs_use	*use;
+	struct cfs_snapshot_rec snap; /* not of a volume as it is */
+	struct cfs_view view;
+	struct cfs_use *use;
 };
 
 static void moment_done(struct moment *at)
@@ -32,8 +32,7 @@ static int pin(struct moment *at, struct cfs_err *err)
 	const struct cfs_use_of of = {
 		.container = at->m->id,
 		.volume = at->volume,
-		.stamp = at->view.stamp == CFS_STAMP_HEAD ? 0 :
-							    at->view.stamp,
+		.stamp = at->view.stamp == CFS_STAMP_HEAD ? 0 : at->view.stamp,
 		.mode = CFS_USE_READ,
 	};
 
@@ -43,7 +42,9 @@ static int pin(struct moment *at, struct cfs_err *err)
 static void see_snapshot(struct moment *at, uint64_t stamp)
 {
 	at->view = (struct cfs_view){
-		at->m->container, (uint16_t)at->snap.branch, stamp,
+		at->m->container,
+		(uint16_t)at->snap.branch,
+		stamp,
 	};
 }
 
@@ -93,8 +94,7 @@ static int find_base(const struct moment *to, const char *name,
 					      &ret->snap, NULL);
 		else
 			r = cfs_snapshot_find_identity(ret->m, ret->volume, id,
-						       &stamp, &ret->snap,
-						       err);
+						       &stamp, &ret->snap, err);
 		if (r != -ENOENT || !ret->rec.origin_volume)
 			break;
 		ret->volume = ret->rec.origin_volume;
@@ -103,12 +103,14 @@ static int find_base(const struct moment *to, const char *name,
 			break;
 	}
 	if (r == -ENOENT)
-		return cfs_err_set(err, r, "@%s: no such snapshot of it, or of "
+		return cfs_err_set(err, r,
+				   "@%s: no such snapshot of it, or of "
 				   "what it is a clone of",
 				   name ? name : "(of the token)");
 	if (r < 0)
 		return name ? cfs_err_set(err, r, "@%s: cannot be looked for",
-					  name) : r;
+					  name)
+			    : r;
 	see_snapshot(ret, stamp);
 	return pin(ret, err);
 }
@@ -124,8 +126,7 @@ static int settle(struct cfs_session *s, struct cfs_member *m, bool is_now,
 	if (!cfs_container_is_writable(m->container))
 		return 0;
 	if (is_now) {
-		r = cfs_serve_direct_hold(s->beside_us, &m, 1, NULL, NULL,
-					  err);
+		r = cfs_serve_direct_hold(s->beside_us, &m, 1, NULL, NULL, err);
 		if (r == 0)
 			cfs_serve_direct_go_on(s->beside_us);
 	}
@@ -141,7 +142,8 @@ static int parse_token(const struct cfs_send_options *opt,
 	int r = cfs_stream_token_parse(opt->token, ret, err);
 
 	if (r == 0 && !cfs_stream_identity_is_same(&ret->to, &begin->to))
-		r = cfs_err_set(err, -EINVAL, "the token is of another "
+		r = cfs_err_set(err, -EINVAL,
+				"the token is of another "
 				"snapshot");
 	return r;
 }
@@ -152,13 +154,12 @@ static void announce(const struct moment *to, const struct moment *from,
 	begin->kind = to->rec.kind;
 	begin->root_ino = to->rec.ino;
 	begin->hash_seed = to->rec.hash_seed;
-	begin->size_bytes = to->rec.kind == CFS_VOLUME_LUN ?
-			    to->snap.size_bytes : 0;
+	begin->size_bytes = to->rec.kind == CFS_VOLUME_LUN ? to->snap.size_bytes
+							   : 0;
 	begin->created_ns = to->snap.created_ns;
-	memcpy(begin->pool_uuid,
-	       cfs_devset_label(to->s->set, 0)->pool_uuid, 16);
-	memcpy(begin->container_uuid, cfs_container_uuid(to->m->container),
+	memcpy(begin->pool_uuid, cfs_devset_label(to->s->set, 0)->pool_uuid,
 	       16);
+	memcpy(begin->container_uuid, cfs_container_uuid(to->m->container), 16);
 	cfs_session_name(to->m, &to->rec, begin->volume);
 	memcpy(begin->snap, to->snap.name, sizeof(begin->snap));
 	memcpy(begin->note, to->snap.note, sizeof(begin->note));
@@ -189,7 +190,7 @@ static int send_moments(const struct moment *to, const struct moment *from,
 struct both {
 	const struct cfs_session_options *calls;
 	cfs_stream_write_fn write;
-	void		*arg;
+	void *arg;
 };
 
 static int both_write(void *arg, const void *bytes, size_t n,
@@ -219,7 +220,9 @@ int cfs_local_send(struct cfs_session *s,
 	struct cfs_stream_token token;
 	struct both both = { calls, write, arg };
 	const struct cfs_stream_calls to_write = {
-		.write = both_write, .stop = both_stop, .arg = &both,
+		.write = both_write,
+		.stop = both_stop,
+		.arg = &both,
 	};
 	bool has_base = opt->base;
 	int r = find_moment(s, opt->volume, opt->snap, &to, err);
@@ -260,7 +263,8 @@ int cfs_local_diff(struct cfs_session *s,
 	if (r == 0)
 		r = find_moment(s, of->to_volume, of->to_snap, &to, err);
 	if (r == 0 && from.m != to.m)
-		r = cfs_err_set(err, -EINVAL, "the two are of different "
+		r = cfs_err_set(err, -EINVAL,
+				"the two are of different "
 				"containers");
 	if (r == 0)
 		r = settle(s, to.m, !of->to_snap, err);

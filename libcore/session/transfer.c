@@ -255,8 +255,7 @@ static void count_entry(struct transfer *t, const struct transfer_entry *e)
 }
 
 int transfer_put_link(struct transfer *t, const struct transfer_entry *e,
-		      const char *first, bool *ret_is_made,
-		      struct cfs_err *err)
+		      const char *first, bool *ret_is_made, struct cfs_err *err)
 {
 	int r;
 

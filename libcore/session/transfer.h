@@ -43,33 +43,33 @@ int cfs_transfer_remove(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 /* ------------------------------------------------------------- bytes */
 
 enum cfs_bytes_kind {
-	CFS_BYTES_SINK,		/* a function that takes them in order */
+	CFS_BYTES_SINK, /* a function that takes them in order */
 	CFS_BYTES_LUN,
-	CFS_BYTES_FILE,		/* of a tree */
-	CFS_BYTES_FD,		/* of the host */
+	CFS_BYTES_FILE, /* of a tree */
+	CFS_BYTES_FD,   /* of the host */
 };
 
 /* One end of a copy of bytes.  All is borrowed. */
 struct cfs_bytes_end {
-	enum cfs_bytes_kind	kind;
-	uint64_t		offset_bytes;	/* where the copy begins */
-	struct cfs_io_volume	*lun;
-	struct cfs_fs		*fs;
-	uint64_t		ino;
-	int			fd;
+	enum cfs_bytes_kind kind;
+	uint64_t offset_bytes; /* where the copy begins */
+	struct cfs_io_volume *lun;
+	struct cfs_fs *fs;
+	uint64_t ino;
+	int fd;
 	int (*write)(void *arg, const void *bytes, size_t length_bytes,
 		     struct cfs_err *err);
-	void			*write_arg;
+	void *write_arg;
 	/* Destination: it reads as zeroes everywhere already. */
-	bool			is_fresh;
-	bool			has_no_sync;	/* the caller will sync it */
+	bool is_fresh;
+	bool has_no_sync; /* the caller will sync it */
 };
 
 struct cfs_bytes_result {
-	uint64_t	copied_bytes;	/* from the front: all before is there */
-	uint64_t	data_bytes;	/* of them, not holes */
-	uint64_t	damaged_bytes;
-	bool		is_source;	/* a failure was the source's */
+	uint64_t copied_bytes; /* from the front: all before is there */
+	uint64_t data_bytes;   /* of them, not holes */
+	uint64_t damaged_bytes;
+	bool is_source; /* a failure was the source's */
 };
 
 /*

@@ -8,9 +8,9 @@
 #include <errno.h>
 
 struct bulk {
-	struct transfer	*t;
-	const char	*path;
-	uint64_t	begin_bytes;	/* done before this file */
+	struct transfer *t;
+	const char *path;
+	uint64_t begin_bytes; /* done before this file */
 };
 
 /* Called one at a time, while the run waits for this file. */
@@ -53,7 +53,9 @@ int transfer_bulk(struct transfer *t, const struct transfer_entry *e,
 		  struct cfs_err *err)
 {
 	struct bulk bulk = {
-		.t = t, .path = e->path, .begin_bytes = t->done_bytes,
+		.t = t,
+		.path = e->path,
+		.begin_bytes = t->done_bytes,
 	};
 	const struct cfs_transfer_options opt = {
 		.is_sparse = t->opt->is_sparse,

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STOP_POLL_MS	200
+#define STOP_POLL_MS     200
 /* Below that the host's cache is faster. */
 #define DIRECT_BYTES_MIN (UINT64_C(16) << 20)
 #define ZERO_PIECE_BYTES (64u * 1024u)
@@ -166,8 +166,7 @@ int bytes_end_extent(struct bytes_end *b, uint64_t at, uint64_t limit,
 
 	*ret_begin = at;
 	*ret_end = limit;
-	if (b->has_no_holes ||
-	    (b->end->kind == CFS_BYTES_FD && !b->is_regular))
+	if (b->has_no_holes || (b->end->kind == CFS_BYTES_FD && !b->is_regular))
 		return 0;
 	r = seek(b, base + at, true, &begin, err);
 	if (r == -ENXIO) {
@@ -242,8 +241,7 @@ static int read_file(const struct bytes_end *b, uint64_t at, uint8_t *buf,
 		*ret_bytes = read_file_direct(b, at, buf, bytes);
 	while (*ret_bytes < bytes) {
 		ssize_t n = pread(b->end->fd, buf + *ret_bytes,
-				  bytes - *ret_bytes,
-				  (off_t)(at + *ret_bytes));
+				  bytes - *ret_bytes, (off_t)(at + *ret_bytes));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -360,8 +358,8 @@ int bytes_end_write(struct bytes_end *b, uint64_t at, const void *buf,
 	}
 }
 
-static int write_zeroes(struct bytes_end *b, uint64_t at,
-			uint64_t length_bytes, struct cfs_err *err)
+static int write_zeroes(struct bytes_end *b, uint64_t at, uint64_t length_bytes,
+			struct cfs_err *err)
 {
 	int r = 0;
 
@@ -389,10 +387,10 @@ int bytes_end_zero(struct bytes_end *b, uint64_t at, uint64_t length_bytes,
 	case CFS_BYTES_LUN:
 		return cfs_io_discard(end->lun, offset, length_bytes, err);
 	case CFS_BYTES_FILE:
-		return end->is_fresh ? 0
-				     : cfs_fs_zero_range(end->fs, end->ino,
-							 offset, length_bytes,
-							 false, err);
+		return end->is_fresh
+			       ? 0
+			       : cfs_fs_zero_range(end->fs, end->ino, offset,
+						   length_bytes, false, err);
 	case CFS_BYTES_FD:
 		if (b->is_seekable && end->is_fresh)
 			return 0;

@@ -6,20 +6,19 @@
 
 /* What is known of an end while it is copied. */
 struct bytes_end {
-	const struct cfs_bytes_end	*end;
+	const struct cfs_bytes_end *end;
 	const struct cfs_transfer_options *opt;
-	bool		is_seekable;	/* FD: a file or a block device */
-	bool		is_regular;
-	bool		is_direct;	/* FD: O_DIRECT is on */
-	bool		has_no_holes;	/* asking for them failed once */
-	uint64_t	size_bytes;	/* of the whole; UINT64_MAX: unknown */
-	int		old_flags;	/* FD: to be set again; -1: unchanged */
-	int		direct_fd;	/* FD: the same file past the cache; -1 */
+	bool is_seekable; /* FD: a file or a block device */
+	bool is_regular;
+	bool is_direct;      /* FD: O_DIRECT is on */
+	bool has_no_holes;   /* asking for them failed once */
+	uint64_t size_bytes; /* of the whole; UINT64_MAX: unknown */
+	int old_flags;       /* FD: to be set again; -1: unchanged */
+	int direct_fd;       /* FD: the same file past the cache; -1 */
 };
 
 int bytes_end_init(struct bytes_end *b, const struct cfs_bytes_end *end,
-		   const struct cfs_transfer_options *opt,
-		   struct cfs_err *err);
+		   const struct cfs_transfer_options *opt, struct cfs_err *err);
 void bytes_end_done(struct bytes_end *b);
 
 /* Let writes of @length_bytes go past the host's cache, if it can. */

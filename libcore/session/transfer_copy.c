@@ -20,41 +20,41 @@
 #include <pthread.h>
 #include <string.h>
 
-#define RING_COUNT	6u
-#define RING_BYTES	(UINT32_C(2) << 20)
-#define READERS_MAX	3u
+#define RING_COUNT  6u
+#define RING_BYTES  (UINT32_C(2) << 20)
+#define READERS_MAX 3u
 
 struct piece {
-	uint64_t	at, length_bytes;
-	bool		is_hole;
-	bool		is_probe;	/* the source should have no more */
-	bool		is_last;
-	bool		is_ready;
-	int		code;		/* failed behind length_bytes */
-	struct cfs_err	err;
-	uint8_t		*buf;		/* RING_BYTES */
+	uint64_t at, length_bytes;
+	bool is_hole;
+	bool is_probe; /* the source should have no more */
+	bool is_last;
+	bool is_ready;
+	int code; /* failed behind length_bytes */
+	struct cfs_err err;
+	uint8_t *buf; /* RING_BYTES */
 };
 
 struct ring {
-	pthread_mutex_t	lock;
-	pthread_cond_t	changed;
-	struct piece	pieces[RING_COUNT];
-	size_t		head, count;	/* pieces that were handed out */
-	bool		is_done;	/* no more are to be handed out */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct piece pieces[RING_COUNT];
+	size_t head, count; /* pieces that were handed out */
+	bool is_done;       /* no more are to be handed out */
 	/* What is handed out next, and the data that this is in. */
-	uint64_t	next, data_begin, data_end;
+	uint64_t next, data_begin, data_end;
 };
 
 struct copy {
-	struct bytes_end	from, to;
+	struct bytes_end from, to;
 	const struct cfs_transfer_options *opt;
-	struct cfs_bytes_result	*ret;
-	uint64_t		limit;		/* bytes to copy at most */
-	uint64_t		total_bytes;	/* 0: not known */
-	bool			is_capped;	/* limit is the capacity, and
-						 * the source may have more */
-	struct ring		ring;
-	pthread_mutex_t		report_lock;	/* of opt->damaged */
+	struct cfs_bytes_result *ret;
+	uint64_t limit;       /* bytes to copy at most */
+	uint64_t total_bytes; /* 0: not known */
+	bool is_capped;       /* limit is the capacity, and
+			       * the source may have more */
+	struct ring ring;
+	pthread_mutex_t report_lock; /* of opt->damaged */
 };
 
 /* ---------------------------------------------------------------- ring */
@@ -161,8 +161,8 @@ static void plan_piece(struct copy *c, struct piece *p)
 	} else {
 		/* Up to whole pieces, so that what follows is aligned. */
 		left = ring->data_end - ring->next;
-		in_buf = RING_BYTES - (c->from.end->offset_bytes +
-				       ring->next) % RING_BYTES;
+		in_buf = RING_BYTES -
+			 (c->from.end->offset_bytes + ring->next) % RING_BYTES;
 		p->length_bytes = CFS_MIN(left, in_buf);
 	}
 	ring->next += p->length_bytes;
@@ -177,8 +177,8 @@ static bool is_damage(int code)
  * A read failed at byte @got of the piece: pass a block over.  Returns the
  * bytes that are zeroes now, or why not.
  */
-static int pass_over(struct copy *c, struct piece *p, size_t got,
-		     size_t want, int code)
+static int pass_over(struct copy *c, struct piece *p, size_t got, size_t want,
+		     int code)
 {
 	uint64_t offset = c->from.end->offset_bytes + p->at + got;
 	size_t n = CFS_BLOCK_BYTES - (size_t)(offset % CFS_BLOCK_BYTES);
@@ -278,8 +278,9 @@ static int write_sparse(struct copy *c, const struct piece *p,
 			bool z;
 
 			n = (size_t)CFS_MIN(p->length_bytes - end,
-					    CFS_BLOCK_BYTES - (base + end) %
-							      CFS_BLOCK_BYTES);
+					    CFS_BLOCK_BYTES -
+						    (base + end) %
+							    CFS_BLOCK_BYTES);
 			z = transfer_is_zero(p->buf + end, n);
 			if (end == at)
 				is_zero = z;

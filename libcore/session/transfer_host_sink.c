@@ -24,8 +24,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define TEMP_NAME_BYTES	48
-#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define TEMP_NAME_BYTES 48
+#define DIR_FLAGS       (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static int dir_error(int dir_fd, const char *name, int code,
 		     struct cfs_err *err)
@@ -36,7 +36,8 @@ static int dir_error(int dir_fd, const char *name, int code,
 	    S_ISLNK(st.st_mode))
 		return cfs_err_set(err, -EXDEV,
 				   "its path goes through the symbolic link "
-				   "%s: left out", name);
+				   "%s: left out",
+				   name);
 	if (code == -ENOTDIR)
 		return cfs_err_set(err, code,
 				   "%s, on its path, is no directory", name);
@@ -52,8 +53,7 @@ static int host_open_dir(void *arg, uint64_t parent, const char *name,
 	fd = openat(dir_fd, name, DIR_FLAGS);
 	if (fd < 0 && errno == ENOENT && makes) {
 		if (mkdirat(dir_fd, name, 0755) < 0 && errno != EEXIST)
-			return cfs_err_errno(err, -errno, "directory %s",
-					     name);
+			return cfs_err_errno(err, -errno, "directory %s", name);
 		fd = openat(dir_fd, name, DIR_FLAGS);
 	}
 	if (fd < 0)
@@ -108,17 +108,17 @@ int transfer_host_sink_sync(struct transfer_host_sink *s, struct cfs_err *err)
 
 /* An inode that was made: its descriptor, and whether it is O_PATH. */
 struct made {
-	int	fd;
-	bool	is_path;
-	char	name[TRANSFER_FD_PATH_BYTES];
+	int fd;
+	bool is_path;
+	char name[TRANSFER_FD_PATH_BYTES];
 };
 
 static int set_xattr(const struct made *m, const struct cfs_fs_xattr *x)
 {
 	int r = m->is_path ? setxattr(m->name, x->name, x->value,
 				      x->value_bytes, 0)
-			   : fsetxattr(m->fd, x->name, x->value,
-				       x->value_bytes, 0);
+			   : fsetxattr(m->fd, x->name, x->value, x->value_bytes,
+				       0);
 
 	return r < 0 ? -errno : 0;
 }
@@ -174,8 +174,7 @@ static int set_owner(const struct transfer_host_sink *s, const struct made *m,
 		return 0;
 	if (is_forgiven(s, -errno)) {
 		/* The group alone may be one of ours. */
-		if (fchownat(m->fd, "", (uid_t)-1, e->gid,
-			     AT_EMPTY_PATH) == 0)
+		if (fchownat(m->fd, "", (uid_t)-1, e->gid, AT_EMPTY_PATH) == 0)
 			return 0;
 		return 0;
 	}
@@ -207,7 +206,8 @@ static int set_attributes(const struct transfer_host_sink *s,
 	/* Behind owner and mode, which clear or change some of them. */
 	worst = set_xattrs(s, m, e, err);
 	if ((m->is_path ? utimensat(AT_FDCWD, m->name, times, 0)
-			: futimens(m->fd, times)) < 0 && worst == 0)
+			: futimens(m->fd, times)) < 0 &&
+	    worst == 0)
 		worst = cfs_err_errno(err, -errno, "times");
 	return worst;
 }
@@ -215,9 +215,9 @@ static int set_attributes(const struct transfer_host_sink *s,
 /* -------------------------------------------------------------- placing */
 
 struct place {
-	int		dir_fd;
-	const char	*name;
-	char		temp[TEMP_NAME_BYTES];	/* empty: under its name */
+	int dir_fd;
+	const char *name;
+	char temp[TEMP_NAME_BYTES]; /* empty: under its name */
 };
 
 static int find_place(struct transfer_host_sink *s, const char *path,
@@ -246,8 +246,7 @@ static int choose_temp(struct transfer_host_sink *s, struct place *at,
 
 	if (fstatat(at->dir_fd, at->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    S_ISDIR(st.st_mode))
-		return cfs_err_set(err, -EISDIR,
-				   "a directory is in its place");
+		return cfs_err_set(err, -EISDIR, "a directory is in its place");
 	(void)snprintf(at->temp, sizeof(at->temp), ".cfscp-%ld-%llu",
 		       (long)getpid(), (unsigned long long)s->temp_count++);
 	return 0;
@@ -275,7 +274,8 @@ static int settle(const struct place *at, int r, bool keeps,
 static int make(struct transfer_host_sink *s, struct place *at,
 		const struct transfer_entry *e,
 		int (*fn)(const struct place *at,
-			  const struct transfer_entry *e), struct cfs_err *err)
+			  const struct transfer_entry *e),
+		struct cfs_err *err)
 {
 	int r;
 
@@ -350,8 +350,9 @@ static int make_node(const struct place *at, const struct transfer_entry *e)
 
 	if (!S_ISLNK(e->mode))
 		return mknodat(at->dir_fd, name_now(at),
-			       (e->mode & S_IFMT) | 0600, dev) < 0 ? -errno
-								   : 0;
+			       (e->mode & S_IFMT) | 0600, dev) < 0
+			       ? -errno
+			       : 0;
 	if (e->target_bytes > CFS_SYMLINK_BYTES_MAX)
 		return -ENAMETOOLONG;
 	memcpy(target, e->target, e->target_bytes);
@@ -406,9 +407,9 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 			   AT_SYMLINK_FOLLOW) == 0)
 			break;
 		code = -errno;
-		r = code == -EEXIST ? choose_temp(s, &at, err)
-				    : cfs_err_errno(err, code, "link to %s",
-						    first);
+		r = code == -EEXIST
+			    ? choose_temp(s, &at, err)
+			    : cfs_err_errno(err, code, "link to %s", first);
 	}
 	close(fd);
 	if (r == 0)
@@ -442,8 +443,9 @@ int transfer_pwrite_all(int fd, const void *buf, size_t bytes,
 
 static int make_file(const struct place *at, const struct transfer_entry *e)
 {
-	int fd = openat(at->dir_fd, name_now(at), O_WRONLY | O_CREAT | O_EXCL |
-			O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(at->dir_fd, name_now(at),
+			O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			0600);
 
 	(void)e;
 	return fd < 0 ? -errno : fd;
@@ -459,8 +461,9 @@ static int write_piece(const struct transfer *t, int fd, const uint8_t *p,
 		return transfer_pwrite_all(fd, p, bytes, offset_bytes);
 	while (at < bytes && r == 0) {
 		for (end = at; end < bytes; end += n) {
-			n = CFS_MIN(bytes - end, CFS_BLOCK_BYTES -
-				    (offset_bytes + end) % CFS_BLOCK_BYTES);
+			n = CFS_MIN(bytes - end,
+				    CFS_BLOCK_BYTES - (offset_bytes + end) %
+							      CFS_BLOCK_BYTES);
 			if (transfer_is_zero(p + end, n))
 				break;
 		}
@@ -475,7 +478,9 @@ static int write_file(struct transfer *t, const struct transfer_entry *e,
 		      struct transfer_reader *rd, int fd, struct cfs_err *err)
 {
 	const struct cfs_bytes_end to = {
-		.kind = CFS_BYTES_FD, .fd = fd, .is_fresh = true,
+		.kind = CFS_BYTES_FD,
+		.fd = fd,
+		.is_fresh = true,
 		.has_no_sync = true,
 	};
 	uint64_t offset_bytes, end_bytes = 0;

@@ -20,22 +20,22 @@
 #include <unistd.h>
 
 struct level {
-	struct cfs_buf	names;		/* with a NUL each */
-	size_t		at;		/* of the next one */
-	size_t		path_bytes;	/* of walk.path, and */
-	size_t		source_bytes;	/* of walk.source, of this directory */
-	struct stat	st;
+	struct cfs_buf names; /* with a NUL each */
+	size_t at;            /* of the next one */
+	size_t path_bytes;    /* of walk.path, and */
+	size_t source_bytes;  /* of walk.source, of this directory */
+	struct stat st;
 	struct transfer_xattrs xattrs;
 };
 
 struct walk {
-	struct transfer		*t;
-	struct transfer_stack	stack;		/* of source directories */
-	struct cfs_buf		path;		/* as put */
-	struct cfs_buf		source;		/* below the first */
-	CFS_VEC(struct level)	levels;
-	struct transfer_xattrs	xattrs;
-	uint8_t			*buf;
+	struct transfer *t;
+	struct transfer_stack stack; /* of source directories */
+	struct cfs_buf path;         /* as put */
+	struct cfs_buf source;       /* below the first */
+	CFS_VEC(struct level) levels;
+	struct transfer_xattrs xattrs;
+	uint8_t *buf;
 };
 
 static int64_t to_ns(struct timespec ts)
@@ -59,8 +59,7 @@ static void entry_of(const struct stat *st, const char *path,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
 		.nlink = (uint32_t)CFS_MIN(st->st_nlink, UINT32_MAX),
-		.rdev = (uint64_t)major(st->st_rdev) << 32 |
-			minor(st->st_rdev),
+		.rdev = (uint64_t)major(st->st_rdev) << 32 | minor(st->st_rdev),
 		.size_bytes = (uint64_t)st->st_size,
 		.has_size = true,
 		.has_atime = true,
@@ -76,11 +75,11 @@ static void entry_of(const struct stat *st, const char *path,
 /* ---------------------------------------------------------------- files */
 
 struct host_reader {
-	struct transfer_reader	rd;
-	int			fd;
-	uint8_t			*buf;
-	uint64_t		at, data_end, size_bytes;
-	bool			has_no_seek;
+	struct transfer_reader rd;
+	int fd;
+	uint8_t *buf;
+	uint64_t at, data_end, size_bytes;
+	bool has_no_seek;
 };
 
 static int reader_seek(struct host_reader *h, struct cfs_err *err)
@@ -264,8 +263,8 @@ static int open_data(int dir_fd, const char *name)
 	return fd;
 }
 
-static int put_open(struct walk *w, int fd, const struct stat *st,
-		    bool is_path, struct cfs_err *err)
+static int put_open(struct walk *w, int fd, const struct stat *st, bool is_path,
+		    struct cfs_err *err)
 {
 	struct transfer_entry e;
 	int r;
@@ -358,8 +357,8 @@ static int step(struct walk *w, struct cfs_err *err)
 static int walk_open(void *arg, uint64_t parent, const char *name, bool makes,
 		     uint64_t *ret, struct cfs_err *err)
 {
-	int fd = openat((int)parent, name, O_RDONLY | O_DIRECTORY |
-			O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat((int)parent, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	(void)arg;
 	(void)makes;
@@ -403,8 +402,8 @@ int transfer_walk_host(struct transfer *t, int dir_fd, const char *name,
 	if (r == 0)
 		r = put_name(&w, dir_fd, name, err);
 	if (r == 0 && w.levels.count) {
-		root = openat(dir_fd, name, O_RDONLY | O_DIRECTORY |
-			      O_NOFOLLOW | O_CLOEXEC);
+		root = openat(dir_fd, name,
+			      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (root < 0)
 			r = cfs_err_errno(err, -errno, "open");
 		w.stack.root = (uint64_t)root;

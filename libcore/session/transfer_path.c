@@ -51,8 +51,7 @@ int transfer_path_clean(const char *name, struct cfs_buf *ret,
 	return r;
 }
 
-int transfer_path_add(struct cfs_buf *path, const char *name,
-		      size_t name_bytes)
+int transfer_path_add(struct cfs_buf *path, const char *name, size_t name_bytes)
 {
 	if ((path->bytes && cfs_buf_append(path, "/", 1) < 0) ||
 	    cfs_buf_append(path, name, name_bytes) < 0)
@@ -63,7 +62,7 @@ int transfer_path_add(struct cfs_buf *path, const char *name,
 void transfer_path_cut(struct cfs_buf *path, size_t bytes)
 {
 	path->bytes = bytes;
-	(void)cfs_buf_text(path);	/* has room: it was longer */
+	(void)cfs_buf_text(path); /* has room: it was longer */
 }
 
 const char *transfer_path_last(const char *path, size_t *ret_dir_bytes)

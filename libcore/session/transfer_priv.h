@@ -26,22 +26,22 @@
 
 #include <locale.h>
 
-#define TRANSFER_BUF_BYTES	(UINT32_C(1) << 20)
+#define TRANSFER_BUF_BYTES (UINT32_C(1) << 20)
 
 struct transfer_entry {
-	const char	*path;
-	uint32_t	mode, uid, gid;		/* mode with the type */
-	uint32_t	nlink;
-	uint64_t	link_number;		/* set by transfer_put if nlink is
-						 * above 1; links share it */
-	uint64_t	rdev;			/* major 32 | minor 32 */
-	uint64_t	size_bytes;		/* regular file, if has_size */
-	bool		has_size, has_atime, has_mtime;
-	int64_t		atime_ns, mtime_ns, ctime_ns;
-	const char	*target;		/* symlink */
-	size_t		target_bytes;
-	const struct cfs_fs_xattr *xattrs;	/* each name once */
-	size_t		xattr_count;
+	const char *path;
+	uint32_t mode, uid, gid; /* mode with the type */
+	uint32_t nlink;
+	uint64_t link_number; /* set by transfer_put if nlink is
+			       * above 1; links share it */
+	uint64_t rdev;        /* major 32 | minor 32 */
+	uint64_t size_bytes;  /* regular file, if has_size */
+	bool has_size, has_atime, has_mtime;
+	int64_t atime_ns, mtime_ns, ctime_ns;
+	const char *target; /* symlink */
+	size_t target_bytes;
+	const struct cfs_fs_xattr *xattrs; /* each name once */
+	size_t xattr_count;
 };
 
 /*
@@ -76,8 +76,7 @@ struct transfer_sink {
 	/* -EEXIST never: a directory that is there is taken. */
 	int (*directory)(struct transfer *t, const struct transfer_entry *e,
 			 struct cfs_err *err);
-	int (*directory_end)(struct transfer *t,
-			     const struct transfer_entry *e,
+	int (*directory_end)(struct transfer *t, const struct transfer_entry *e,
 			     struct cfs_err *err);
 	int (*file)(struct transfer *t, const struct transfer_entry *e,
 		    struct transfer_reader *rd, struct cfs_err *err);
@@ -91,28 +90,28 @@ struct transfer_sink {
 	int (*refill)(struct transfer *t, const struct transfer_entry *e,
 		      struct transfer_reader *rd, struct cfs_err *err);
 	/* link is not to be used: each name gets its own copy */
-	bool		has_no_links;
+	bool has_no_links;
 };
 
 /* (device, inode) of the source, and the first path it was seen under. */
 struct transfer_link {
-	uint64_t	dev, ino;
-	uint64_t	number;
-	char		*path;			/* NULL: a free place */
+	uint64_t dev, ino;
+	uint64_t number;
+	char *path; /* NULL: a free place */
 };
 
 struct transfer {
-	const struct cfs_transfer_options *opt;	/* never NULL */
-	struct cfs_transfer_result	*ret;
-	const struct transfer_sink	*sink;
-	void				*sink_arg;
-	uint64_t			done_bytes;
-	struct transfer_link		*links;	/* hash table, power of two */
-	size_t				link_count, link_room;
-	uint64_t			link_serial;
+	const struct cfs_transfer_options *opt; /* never NULL */
+	struct cfs_transfer_result *ret;
+	const struct transfer_sink *sink;
+	void *sink_arg;
+	uint64_t done_bytes;
+	struct transfer_link *links; /* hash table, power of two */
+	size_t link_count, link_room;
+	uint64_t link_serial;
 	/* a range of damage that may go on */
-	char				*damage_path;
-	uint64_t			damage_begin, damage_end;
+	char *damage_path;
+	uint64_t damage_begin, damage_end;
 };
 
 /* @opt may be NULL; clears @ret, which outlives @t. */
@@ -196,8 +195,8 @@ const char *transfer_path_last(const char *path, size_t *ret_dir_bytes);
 #define TRANSFER_NO_HANDLE UINT64_MAX
 
 struct transfer_level {
-	size_t		path_bytes;	/* of the path down to here */
-	uint64_t	handle;		/* TRANSFER_NO_HANDLE: closed */
+	size_t path_bytes; /* of the path down to here */
+	uint64_t handle;   /* TRANSFER_NO_HANDLE: closed */
 };
 
 struct transfer_stack {
@@ -205,11 +204,11 @@ struct transfer_stack {
 	 * Open the directory @name in @parent.  @makes: make it if there is
 	 * none.  -EXDEV: it is a symbolic link; -ENOTDIR.
 	 */
-	int	(*open)(void *arg, uint64_t parent, const char *name,
-			bool makes, uint64_t *ret, struct cfs_err *err);
-	void	(*close)(void *arg, uint64_t handle);	/* NULL: not needed */
-	void	*arg;
-	uint64_t root;			/* the caller's */
+	int (*open)(void *arg, uint64_t parent, const char *name, bool makes,
+		    uint64_t *ret, struct cfs_err *err);
+	void (*close)(void *arg, uint64_t handle); /* NULL: not needed */
+	void *arg;
+	uint64_t root; /* the caller's */
 	struct cfs_buf path;
 	CFS_VEC(struct transfer_level) levels;
 };
@@ -224,10 +223,10 @@ void transfer_stack_done(struct transfer_stack *s);
 
 /* A tree as a sink; @arg of the transfer. */
 struct transfer_tree_sink {
-	struct cfs_fs		*fs;
-	struct transfer_stack	stack;
-	uint8_t			*buf;		/* TRANSFER_BUF_BYTES */
-	uint32_t		uid, gid;	/* of what nobody described */
+	struct cfs_fs *fs;
+	struct transfer_stack stack;
+	uint8_t *buf;      /* TRANSFER_BUF_BYTES */
+	uint32_t uid, gid; /* of what nobody described */
 };
 extern const struct transfer_sink transfer_tree_sink;
 int transfer_tree_sink_init(struct transfer_tree_sink *s, struct cfs_fs *fs,
@@ -236,21 +235,20 @@ void transfer_tree_sink_done(struct transfer_tree_sink *s);
 
 /* A directory of the host as a sink. */
 struct transfer_host_sink {
-	struct transfer_stack	stack;
-	uint64_t		temp_count;
-	bool			syncs_each;	/* files one by one; else the
-						 * file system, in the end */
-	bool			is_tree;	/* it was begun so */
-	bool			is_root;	/* may give files away */
-	uint64_t		dev;		/* of the destination */
+	struct transfer_stack stack;
+	uint64_t temp_count;
+	bool syncs_each; /* files one by one; else the
+			  * file system, in the end */
+	bool is_tree;    /* it was begun so */
+	bool is_root;    /* may give files away */
+	uint64_t dev;    /* of the destination */
 };
 extern const struct transfer_sink transfer_host_sink;
 /* @dir_fd: stays the caller's. */
 int transfer_host_sink_init(struct transfer_host_sink *s, int dir_fd,
 			    bool syncs_each, struct cfs_err *err);
 /* Make all durable. */
-int transfer_host_sink_sync(struct transfer_host_sink *s,
-			    struct cfs_err *err);
+int transfer_host_sink_sync(struct transfer_host_sink *s, struct cfs_err *err);
 void transfer_host_sink_done(struct transfer_host_sink *s);
 
 /* Counts. */
@@ -273,7 +271,7 @@ int transfer_read_archive(struct transfer *t, int fd, struct cfs_err *err);
 
 /* Extended attributes of one entry; {0} is none. */
 struct transfer_xattrs {
-	struct cfs_buf		bytes;
+	struct cfs_buf bytes;
 	CFS_VEC(struct cfs_fs_xattr) list;
 };
 void transfer_xattrs_clear(struct transfer_xattrs *x);
@@ -294,8 +292,8 @@ int transfer_xattrs_of_fd(struct transfer_xattrs *x, int fd, bool is_path,
 int transfer_xattrs_of_tree(struct transfer_xattrs *x, struct cfs_fs *fs,
 			    uint64_t ino, struct cfs_err *err);
 
-#define TRANSFER_ACL_ACCESS	"system.posix_acl_access"
-#define TRANSFER_ACL_DEFAULT	"system.posix_acl_default"
+#define TRANSFER_ACL_ACCESS  "system.posix_acl_access"
+#define TRANSFER_ACL_DEFAULT "system.posix_acl_default"
 
 struct archive_entry;
 /*
@@ -324,7 +322,7 @@ bool transfer_is_zero(const void *buf, size_t bytes);
  * the thread, which this sets to UTF-8, and sets back.
  */
 struct transfer_locale {
-	locale_t	fresh, old;
+	locale_t fresh, old;
 };
 void transfer_locale_enter(struct transfer_locale *l);
 void transfer_locale_leavep(struct transfer_locale *l);

@@ -15,24 +15,26 @@
 #define ENTRIES_AT_ONCE 64u
 
 struct remove_level {
-	uint64_t	parent_ino, ino;
-	size_t		name_bytes;
-	char		name[CFS_FILE_NAME_BYTES_MAX];
+	uint64_t parent_ino, ino;
+	size_t name_bytes;
+	char name[CFS_FILE_NAME_BYTES_MAX];
 };
 
 struct removal {
-	struct cfs_fs		*fs;
+	struct cfs_fs *fs;
 	const struct cfs_transfer_options *opt;
 	CFS_VEC(struct remove_level) levels;
-	struct cfs_fs_entry	*entries;
-	uint64_t		count;
+	struct cfs_fs_entry *entries;
+	uint64_t count;
 };
 
 static int push(struct removal *m, uint64_t parent_ino, uint64_t ino,
 		const void *name, size_t name_bytes, struct cfs_err *err)
 {
 	struct remove_level l = {
-		.parent_ino = parent_ino, .ino = ino, .name_bytes = name_bytes,
+		.parent_ino = parent_ino,
+		.ino = ino,
+		.name_bytes = name_bytes,
 	};
 
 	/* A directory in itself cannot be; damage can say so. */
@@ -62,8 +64,8 @@ static int remove_entry(struct removal *m, uint64_t dir_ino,
 	if (r < 0)
 		return cfs_err_wrap(err, r, "%s", entry->name);
 	if (S_ISDIR(inode.mode)) {
-		r = push(m, dir_ino, entry->ino, entry->name,
-			 entry->name_bytes, err);
+		r = push(m, dir_ino, entry->ino, entry->name, entry->name_bytes,
+			 err);
 		return r < 0 ? r : 1;
 	}
 	r = cfs_fs_unlink(m->fs, dir_ino, entry->name, entry->name_bytes, err);
@@ -119,8 +121,8 @@ static int remove_directory(struct removal *m, uint64_t dir_ino, uint64_t ino,
 {
 	int r;
 
-	r = is_recursive ? 0 : cfs_fs_rmdir(m->fs, dir_ino, name, name_bytes,
-					    err);
+	r = is_recursive ? 0
+			 : cfs_fs_rmdir(m->fs, dir_ino, name, name_bytes, err);
 	if (!is_recursive) {
 		m->count += r == 0;
 		return r;

@@ -33,7 +33,8 @@ static int tree_open_dir(void *arg, uint64_t parent, const char *name,
 	if (S_ISLNK(inode.mode))
 		return cfs_err_set(err, -EXDEV,
 				   "its path goes through the symbolic link "
-				   "%s: left out", name);
+				   "%s: left out",
+				   name);
 	if (!S_ISDIR(inode.mode))
 		return cfs_err_set(err, -ENOTDIR,
 				   "%s, on its path, is no directory", name);
@@ -65,9 +66,9 @@ void transfer_tree_sink_done(struct transfer_tree_sink *s)
 
 /* Where an entry is to be made. */
 struct place {
-	uint64_t	dir_ino;
-	const char	*name;
-	size_t		name_bytes;
+	uint64_t dir_ino;
+	const char *name;
+	size_t name_bytes;
 };
 
 static int find_place(struct transfer_tree_sink *s, const char *path,
@@ -128,8 +129,7 @@ static int check_replaces(struct transfer_tree_sink *s, const struct place *at,
 	r = cfs_fs_lookup(s->fs, at->dir_ino, at->name, at->name_bytes, &ino,
 			  &inode, err);
 	if (r == 0 && S_ISDIR(inode.mode))
-		return cfs_err_set(err, -EISDIR,
-				   "a directory is in its place");
+		return cfs_err_set(err, -EISDIR, "a directory is in its place");
 	return r;
 }
 
@@ -219,8 +219,8 @@ static int sink_directory(struct transfer *t, const struct transfer_entry *e,
 	if (r < 0)
 		return r;
 	spec_of(e, &spec);
-	r = cfs_fs_create_with(s->fs, at.dir_ino, at.name, at.name_bytes,
-			       &spec, &ino, NULL, err);
+	r = cfs_fs_create_with(s->fs, at.dir_ino, at.name, at.name_bytes, &spec,
+			       &ino, NULL, err);
 	if (r != -EEXIST)
 		return r;
 	r = cfs_fs_lookup(s->fs, at.dir_ino, at.name, at.name_bytes, &ino,
@@ -278,8 +278,8 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 		r = cfs_fs_unlink(s->fs, to.dir_ino, to.name, to.name_bytes,
 				  err);
 	if (r == 0)
-		r = cfs_fs_link(s->fs, ino, to.dir_ino, to.name,
-				to.name_bytes, err);
+		r = cfs_fs_link(s->fs, ino, to.dir_ino, to.name, to.name_bytes,
+				err);
 	return r;
 }
 
@@ -287,16 +287,16 @@ static int sink_link(struct transfer *t, const struct transfer_entry *e,
 
 /* Pieces of a file put together to whole buffers. */
 struct gather {
-	struct transfer		*t;
-	struct transfer_reader	*rd;
-	uint8_t			*buf;
-	uint64_t		offset_bytes;	/* of buf */
-	size_t			bytes;		/* in buf */
-	const uint8_t		*rest;		/* of the last piece */
-	size_t			rest_bytes;
-	uint64_t		rest_offset;
-	bool			is_end;
-	uint64_t		end_bytes;	/* where data ended so far */
+	struct transfer *t;
+	struct transfer_reader *rd;
+	uint8_t *buf;
+	uint64_t offset_bytes; /* of buf */
+	size_t bytes;          /* in buf */
+	const uint8_t *rest;   /* of the last piece */
+	size_t rest_bytes;
+	uint64_t rest_offset;
+	bool is_end;
+	uint64_t end_bytes; /* where data ended so far */
 };
 
 static int gather_piece(struct gather *g, struct cfs_err *err)
@@ -367,8 +367,9 @@ static int write_buf(struct transfer_tree_sink *s, uint64_t ino,
 				    g->bytes, NULL, err);
 	while (at < g->bytes && r == 0) {
 		for (end = at; end < g->bytes; end += n) {
-			n = CFS_MIN(g->bytes - end, CFS_BLOCK_BYTES -
-				    (g->offset_bytes + end) % CFS_BLOCK_BYTES);
+			n = CFS_MIN(g->bytes - end,
+				    CFS_BLOCK_BYTES - (g->offset_bytes + end) %
+							      CFS_BLOCK_BYTES);
 			if (transfer_is_zero(g->buf + end, n))
 				break;
 		}
@@ -414,7 +415,9 @@ static int bulk_file(struct transfer *t, const struct transfer_entry *e,
 {
 	struct transfer_tree_sink *s = t->sink_arg;
 	struct cfs_bytes_end to = {
-		.kind = CFS_BYTES_FILE, .fs = s->fs, .is_fresh = true,
+		.kind = CFS_BYTES_FILE,
+		.fs = s->fs,
+		.is_fresh = true,
 		.has_no_sync = true,
 	};
 	struct cfs_fs_spec spec;

@@ -13,25 +13,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ENTRIES_AT_ONCE	64u
+#define ENTRIES_AT_ONCE 64u
 
 struct level {
-	uint64_t	ino;
-	uint64_t	cookie;
-	size_t		path_bytes;
-	size_t		at, count;	/* in entries; used by the deepest */
+	uint64_t ino;
+	uint64_t cookie;
+	size_t path_bytes;
+	size_t at, count; /* in entries; used by the deepest */
 	struct cfs_inode inode;
 	struct transfer_xattrs xattrs;
 };
 
 struct walk {
-	struct transfer		*t;
-	struct cfs_fs		*fs;
-	struct cfs_buf		path;
-	CFS_VEC(struct level)	levels;
-	struct transfer_xattrs	xattrs;
-	struct cfs_fs_entry	*entries;	/* ENTRIES_AT_ONCE */
-	uint8_t			*buf;
+	struct transfer *t;
+	struct cfs_fs *fs;
+	struct cfs_buf path;
+	CFS_VEC(struct level) levels;
+	struct transfer_xattrs xattrs;
+	struct cfs_fs_entry *entries; /* ENTRIES_AT_ONCE */
+	uint8_t *buf;
 };
 
 static void entry_of(const struct cfs_inode *inode, const char *path,
@@ -60,13 +60,13 @@ static void entry_of(const struct cfs_inode *inode, const char *path,
 /* ---------------------------------------------------------------- files */
 
 struct tree_reader {
-	struct transfer_reader	rd;
-	struct transfer		*t;
-	struct cfs_fs		*fs;
-	uint64_t		ino;
-	const char		*path;
-	uint8_t			*buf;
-	uint64_t		at, data_end, size_bytes;
+	struct transfer_reader rd;
+	struct transfer *t;
+	struct cfs_fs *fs;
+	uint64_t ino;
+	const char *path;
+	uint8_t *buf;
+	uint64_t at, data_end, size_bytes;
 };
 
 /* Find the data at or behind @h->at; at the end @h->at is size_bytes. */
@@ -119,8 +119,7 @@ static bool is_damage(int code)
 static int reader_fill(struct tree_reader *h, size_t *ret_bytes,
 		       struct cfs_err *err)
 {
-	size_t want = (size_t)CFS_MIN(h->data_end - h->at,
-				      TRANSFER_BUF_BYTES);
+	size_t want = (size_t)CFS_MIN(h->data_end - h->at, TRANSFER_BUF_BYTES);
 	uint64_t next;
 	int r;
 
@@ -135,8 +134,8 @@ static int reader_fill(struct tree_reader *h, size_t *ret_bytes,
 		return 0;
 	if (!is_damage(r) || !h->t->opt->skips_damage)
 		return r; /* it names the offset */
-	next = CFS_MIN(cfs_align_down(h->at, CFS_BLOCK_BYTES) +
-		       CFS_BLOCK_BYTES, h->size_bytes);
+	next = CFS_MIN(cfs_align_down(h->at, CFS_BLOCK_BYTES) + CFS_BLOCK_BYTES,
+		       h->size_bytes);
 	transfer_damaged(h->t, h->path, h->at, next - h->at);
 	h->at = next;
 	return 0;
@@ -215,10 +214,15 @@ static int put_inode(struct walk *w, uint64_t ino, struct cfs_err *err)
 {
 	const char *path = (const char *)w->path.data;
 	struct tree_reader h = {
-		.rd = { .next = reader_next, .extent = reader_extent,
-			.whole = { .kind = CFS_BYTES_FILE, .fs = w->fs,
+		.rd = { .next = reader_next,
+			.extent = reader_extent,
+			.whole = { .kind = CFS_BYTES_FILE,
+				   .fs = w->fs,
 				   .ino = ino } },
-		.t = w->t, .fs = w->fs, .ino = ino, .path = path,
+		.t = w->t,
+		.fs = w->fs,
+		.ino = ino,
+		.path = path,
 		.buf = w->buf,
 	};
 	struct transfer_entry e;
@@ -314,8 +318,8 @@ int transfer_walk_tree(struct transfer *t, struct cfs_fs *fs, uint64_t ino,
 	};
 	int r = 0;
 
-	if (!w.buf || !w.entries ||
-	    cfs_buf_append_text(&w.path, prefix) < 0 || !cfs_buf_text(&w.path))
+	if (!w.buf || !w.entries || cfs_buf_append_text(&w.path, prefix) < 0 ||
+	    !cfs_buf_text(&w.path))
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = put_inode(&w, ino, err);

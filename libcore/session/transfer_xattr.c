@@ -17,14 +17,18 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#define ACL_VERSION	2u
-#define ACL_HEAD_BYTES	4u
-#define ACL_ENTRY_BYTES	8u
-#define ACL_NO_ID	UINT32_MAX
+#define ACL_VERSION     2u
+#define ACL_HEAD_BYTES  4u
+#define ACL_ENTRY_BYTES 8u
+#define ACL_NO_ID       UINT32_MAX
 
 enum acl_tag {
-	ACL_USER_OBJ = 0x01, ACL_USER = 0x02, ACL_GROUP_OBJ = 0x04,
-	ACL_GROUP = 0x08, ACL_MASK = 0x10, ACL_OTHER = 0x20,
+	ACL_USER_OBJ = 0x01,
+	ACL_USER = 0x02,
+	ACL_GROUP_OBJ = 0x04,
+	ACL_GROUP = 0x08,
+	ACL_MASK = 0x10,
+	ACL_OTHER = 0x20,
 };
 
 /*
@@ -107,9 +111,9 @@ void transfer_fd_path(int fd, char ret[TRANSFER_FD_PATH_BYTES])
 /* ------------------------------------------------------------ the host */
 
 struct host_file {
-	int	fd;
-	bool	is_path;	/* O_PATH: the f*xattr calls refuse it */
-	char	name[TRANSFER_FD_PATH_BYTES];
+	int fd;
+	bool is_path; /* O_PATH: the f*xattr calls refuse it */
+	char name[TRANSFER_FD_PATH_BYTES];
 };
 
 static ssize_t host_list(const struct host_file *f, char *buf, size_t bytes)
@@ -220,8 +224,8 @@ int transfer_xattrs_of_tree(struct transfer_xattrs *x, struct cfs_fs *fs,
 /* ---------------------------------------------------------- archives */
 
 struct acl_kind {
-	int	tag;		/* ours */
-	int	archive_tag;	/* libarchive's */
+	int tag;         /* ours */
+	int archive_tag; /* libarchive's */
 };
 
 static const struct acl_kind acl_kinds[] = {
@@ -239,8 +243,8 @@ static const struct acl_kind *acl_kind(int tag, bool is_archive)
 	size_t i;
 
 	for (i = 0; i < ACL_KIND_COUNT; i++)
-		if (tag == (is_archive ? acl_kinds[i].archive_tag
-				       : acl_kinds[i].tag))
+		if (tag ==
+		    (is_archive ? acl_kinds[i].archive_tag : acl_kinds[i].tag))
 			return &acl_kinds[i];
 	return NULL;
 }
@@ -306,7 +310,7 @@ int transfer_acl_to_archive(struct archive_entry *ae, bool is_default,
 }
 
 struct acl_row {
-	uint32_t	tag, rights, id;
+	uint32_t tag, rights, id;
 };
 
 static int acl_order(const void *a, const void *b)
@@ -348,7 +352,7 @@ static int acl_id(int tag, int qualifier, const char *name, uint32_t *ret)
 	return -EILSEQ;
 }
 
-#define ACL_ROWS_MAX \
+#define ACL_ROWS_MAX                                                           \
 	((CFS_XATTR_VALUE_BYTES_MAX - ACL_HEAD_BYTES) / ACL_ENTRY_BYTES)
 
 static int acl_store(const struct acl_row *rows, size_t count, bool is_default,
@@ -407,8 +411,7 @@ static int acl_read(struct archive_entry *ae, bool is_default,
 			r = cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	if (r == 0 && rows.count) {
-		qsort(rows.items, rows.count, sizeof(rows.items[0]),
-		      acl_order);
+		qsort(rows.items, rows.count, sizeof(rows.items[0]), acl_order);
 		r = acl_store(rows.items, rows.count, is_default, x, err);
 	}
 	cfs_vec_done(&rows);

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_NS	CFS_NS_PER_S
-#define INODES_MAX	4096u		/* locks kept though nobody uses them */
-#define LOOKED_AT	64u
+#define RETRY_NS   CFS_NS_PER_S
+#define INODES_MAX 4096u /* locks kept though nobody uses them */
+#define LOOKED_AT  64u
 /* How long an access may take that is begun just before the end. */
-#define ACCESS_NS	(100 * CFS_NS_PER_MS)
-#define LOOK_NS		(100 * CFS_NS_PER_MS)	/* who waits may be stopped */
-#define BEGIN_ANEW	1
+#define ACCESS_NS  (100 * CFS_NS_PER_MS)
+#define LOOK_NS    (100 * CFS_NS_PER_MS) /* who waits may be stopped */
+#define BEGIN_ANEW 1
 
 uint64_t tree_now_ns(void)
 {
@@ -131,15 +131,15 @@ static int get_all(struct cfs_tree_locks *l, struct cfs_err *err)
 	is_alone = r == 0 && mode == CFS_LOCK_X && !l->opens;
 	pthread_mutex_unlock(&l->mutex);
 	if (r == 0)
-		r = l->config.ops.fresh(l->config.ops.arg, UINT64_MAX,
-					is_alone, err);
+		r = l->config.ops.fresh(l->config.ops.arg, UINT64_MAX, is_alone,
+					err);
 	if (r < 0)
 		tree_let_go(held);
 	pthread_mutex_lock(&l->mutex);
 	all->is_pending = false;
 	if (r == 0) {
 		all->held = held;
-		all->is_dirty |= is_alone;	/* it may have been swept */
+		all->is_dirty |= is_alone; /* it may have been swept */
 		note_mode(l, mode);
 	} else {
 		all->is_wanted = false;
@@ -163,11 +163,11 @@ static int try_upgrade(struct cfs_tree_locks *l, struct cfs_err *err)
 	__atomic_add_fetch(&l->counts.asked, 1, __ATOMIC_RELAXED);
 	is_alone = l->config.writes && !l->opens && !all->users;
 	pthread_mutex_unlock(&l->mutex);
-	r = cfs_leaser_change(all->held, whole_mode(l), false,
-			      &l->config.wait, &why);
+	r = cfs_leaser_change(all->held, whole_mode(l), false, &l->config.wait,
+			      &why);
 	if (r == 0) {
-		r = l->config.ops.fresh(l->config.ops.arg, UINT64_MAX,
-					is_alone, err);
+		r = l->config.ops.fresh(l->config.ops.arg, UINT64_MAX, is_alone,
+					err);
 		pthread_mutex_lock(&l->mutex);
 		/* A failure leaves what we had; the rest is no harm. */
 		all->mode = whole_mode(l);
@@ -305,8 +305,8 @@ static int pin_inode(struct cfs_tree_locks *l, uint64_t ino, bool writes,
 
 	for (;;) {
 		HASH_FIND(hh, l->inodes, &ino, sizeof(ino), lock);
-		if (l->all.is_lost || (lock && (lock->is_lost ||
-						lock->is_kept)))
+		if (l->all.is_lost ||
+		    (lock && (lock->is_lost || lock->is_kept)))
 			return lost(l, err);
 		if (!lock) {
 			r = get_inode(l, ino, writes, &lock, err);
@@ -370,9 +370,8 @@ static void unpin(struct cfs_tree_locks *l, struct cfs_tree_pins *pins,
 		struct cfs_tree_lock *lock = pins->locks[i];
 
 		lock->is_dirty |= has_written && lock->mode == CFS_LOCK_X;
-		tell |= --lock->users == 0 && (lock->is_wanted ||
-					       lock->is_lost ||
-					       lock->is_pending);
+		tell |= --lock->users == 0 &&
+			(lock->is_wanted || lock->is_lost || lock->is_pending);
 	}
 	if (pins->own_count) {
 		l->made_users -= pins->own_count;

@@ -6,16 +6,16 @@
  *
  * The tree as a whole is a resource of its own, a number that no inode has
  * (CFS_TREE_LOCK_ALL).  Its lease is asked for first, without waiting, in the
- * mode X (S by those who only read): while nobody else is there that is all that
- * is ever asked for.  Where others are, it is IX (IS), and inodes are locked one
- * by one.  It is wanted back as soon as a second one comes; what was done under
- * it is settled, and it goes down to IX.  After some seconds the whole is tried
- * again.
+ * mode X (S by those who only read): while nobody else is there that is all
+ * that is ever asked for.  Where others are, it is IX (IS), and inodes are
+ * locked one by one.  It is wanted back as soon as a second one comes; what was
+ * done under it is settled, and it goes down to IX.  After some seconds the
+ * whole is tried again.
  *
- * An inode that we have made is ours without a message while nobody else can see
- * it: until what we did is made visible, for whatever reason, which ends it for
- * all of them.  (Where that falls into the middle of a call, the directories
- * that lead to them are still under X.)
+ * An inode that we have made is ours without a message while nobody else can
+ * see it: until what we did is made visible, for whatever reason, which ends it
+ * for all of them.  (Where that falls into the middle of a call, the
+ * directories that lead to them are still under X.)
  *
  * Giving back: a lock that is wanted takes no new users; when the last one has
  * left, everything that we have done is settled (all of it: it is one container
@@ -49,10 +49,10 @@
 
 #include "lease/conn_lease.h"
 
-#define CFS_TREE_LOCK_ALL	UINT64_MAX
-#define CFS_TREE_LOCK_RENAME	(UINT64_MAX - 1)	/* moving directories */
-#define CFS_TREE_LOCK_OPEN(ino)	((ino) | UINT64_C(1) << 62)
-#define CFS_TREE_WANTS_MAX	6u
+#define CFS_TREE_LOCK_ALL       UINT64_MAX
+#define CFS_TREE_LOCK_RENAME    (UINT64_MAX - 1) /* moving directories */
+#define CFS_TREE_LOCK_OPEN(ino) ((ino) | UINT64_C(1) << 62)
+#define CFS_TREE_WANTS_MAX      6u
 
 struct cfs_tree_locks;
 struct cfs_tree_lock;
@@ -60,8 +60,8 @@ struct cfs_tree_lock;
 struct cfs_tree_lock_ops {
 	/* As cfs_leaser_acquire; may wait for a connection, too. */
 	int (*acquire)(void *arg, const struct cfs_lease_request *req,
-		       const struct cfs_conn_wait *wait,
-		       struct cfs_held **ret, struct cfs_err *err);
+		       const struct cfs_conn_wait *wait, struct cfs_held **ret,
+		       struct cfs_err *err);
 	/* In a thread of the table: make all that was done visible to others.
 	 * Negative: nothing can be given back. */
 	int (*settle)(void *arg, struct cfs_err *err);
@@ -91,11 +91,11 @@ struct cfs_tree_lock_ops {
 };
 
 struct cfs_tree_locks_config {
-	uint64_t	container, volume;
-	bool		writes;
+	uint64_t container, volume;
+	bool writes;
 	struct cfs_tree_lock_ops ops;
-	struct cfs_lease_name lender;	/* $CFS_LEASE; lease_id 0: none */
-	struct cfs_conn_wait wait;	/* {0}: for ever */
+	struct cfs_lease_name lender; /* $CFS_LEASE; lease_id 0: none */
+	struct cfs_conn_wait wait;    /* {0}: for ever */
 };
 
 int cfs_tree_locks_new(const struct cfs_tree_locks_config *config,
@@ -118,19 +118,19 @@ void cfs_tree_locks_recall(struct cfs_tree_locks *l, struct cfs_held *held,
 void cfs_tree_locks_lost(struct cfs_tree_locks *l);
 
 struct cfs_tree_want {
-	uint64_t	ino;		/* 0: none */
-	bool		writes;
+	uint64_t ino; /* 0: none */
+	bool writes;
 };
 
 /* What a call holds.  {0} holds nothing. */
 struct cfs_tree_pins {
-	bool		has_all;	/* some mode of the whole tree */
-	bool		is_whole;	/* a mode that is enough */
-	bool		writes;
-	bool		has_gate;	/* the caller's own: see direct_fs.c */
-	unsigned int	own_count;	/* of our making */
-	uint64_t	published;
-	unsigned int	count;
+	bool has_all;  /* some mode of the whole tree */
+	bool is_whole; /* a mode that is enough */
+	bool writes;
+	bool has_gate;          /* the caller's own: see direct_fs.c */
+	unsigned int own_count; /* of our making */
+	uint64_t published;
+	unsigned int count;
 	struct cfs_tree_lock *locks[CFS_TREE_WANTS_MAX];
 };
 
@@ -182,11 +182,11 @@ bool cfs_tree_locks_has_written(struct cfs_tree_locks *l);
 bool cfs_tree_locks_hold_all(struct cfs_tree_locks *l);
 
 struct cfs_tree_lock_counts {
-	uint64_t	asked;		/* of leases, also of the whole */
-	uint64_t	recalled;
-	uint64_t	settled;
-	uint64_t	inodes;		/* locks there are */
-	bool		is_whole;
+	uint64_t asked; /* of leases, also of the whole */
+	uint64_t recalled;
+	uint64_t settled;
+	uint64_t inodes; /* locks there are */
+	bool is_whole;
 };
 void cfs_tree_locks_counts(struct cfs_tree_locks *l,
 			   struct cfs_tree_lock_counts *ret);

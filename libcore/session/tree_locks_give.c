@@ -48,7 +48,8 @@ void tree_made_add(struct cfs_tree_locks *l, uint64_t ino)
 	l->made.items[i] = span;
 }
 
-/* ---- open inodes ---------------------------------------------------------- */
+/* ---- open inodes ----------------------------------------------------------
+ */
 
 static bool is_meant(const struct cfs_tree_locks *l, uint64_t ino, uint64_t of)
 {
@@ -58,8 +59,7 @@ static bool is_meant(const struct cfs_tree_locks *l, uint64_t ino, uint64_t of)
 
 /* The leases of open inodes that had none: @of, all that we made (0), or all
  * (CFS_TREE_LOCK_ALL).  The mutex is let go meanwhile. */
-static int keep_open(struct cfs_tree_locks *l, uint64_t of,
-		     struct cfs_err *err)
+static int keep_open(struct cfs_tree_locks *l, uint64_t of, struct cfs_err *err)
 {
 	struct tree_open *o, *tmp;
 	struct cfs_held *held;
@@ -205,7 +205,7 @@ static void give_all(struct cfs_tree_locks *l)
 		r = settle(l);
 	if (r == 0 && !all->is_lost)
 		r = keep_open(l, CFS_TREE_LOCK_ALL, NULL);
-	while (all->users)	/* who looks whether it is held still */
+	while (all->users) /* who looks whether it is held still */
 		pthread_cond_wait(&l->work, &l->mutex);
 	all->is_kept = r < 0;
 	if (r == 0) {
@@ -236,7 +236,7 @@ static void give_inode(struct cfs_tree_locks *l, struct cfs_tree_lock *lock)
 		r = settle(l);
 	if (r == 0 && !lock->is_lost && lock->ino < CFS_TREE_LOCK_RENAME)
 		r = keep_open(l, lock->ino, NULL);
-	while (lock->users)	/* who looks whether it is held still */
+	while (lock->users) /* who looks whether it is held still */
 		pthread_cond_wait(&l->work, &l->mutex);
 	if (r < 0) {
 		lock->is_kept = true;

@@ -80,8 +80,8 @@ int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 	pthread_mutex_unlock(&l->mutex);
 	if (is_own)
 		return 1;
-	r = tree_ask(l, CFS_TREE_LOCK_OPEN(ino), CFS_LOCK_X, 0, NULL,
-		     ret_held, &own);
+	r = tree_ask(l, CFS_TREE_LOCK_OPEN(ino), CFS_LOCK_X, 0, NULL, ret_held,
+		     &own);
 	if (r < 0 && r != -EBUSY && err)
 		*err = own;
 	return r == 0 ? 1 : r == -EBUSY ? 0 : r;
@@ -91,7 +91,9 @@ int cfs_tree_locks_alone(struct cfs_tree_locks *l,
 
 /* So long one may go on without having looked again. */
 static const uint64_t sure_ns[] = {
-	4 * CFS_NS_PER_S, CFS_NS_PER_S, CFS_NS_PER_S / 4,
+	4 * CFS_NS_PER_S,
+	CFS_NS_PER_S,
+	CFS_NS_PER_S / 4,
 };
 
 bool cfs_tree_locks_is_whole(struct cfs_tree_locks *l, uint64_t *ret_serial,
@@ -106,7 +108,7 @@ bool cfs_tree_locks_is_whole(struct cfs_tree_locks *l, uint64_t *ret_serial,
 	is = tree_is_whole(all) && held && !all->is_pending &&
 	     !all->is_wanted && !all->is_lost && !all->is_kept;
 	*ret_serial = l->whole_serial;
-	all->users += is;	/* it stays while the leaser is asked */
+	all->users += is; /* it stays while the leaser is asked */
 	pthread_mutex_unlock(&l->mutex);
 	if (!is)
 		return false;

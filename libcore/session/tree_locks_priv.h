@@ -10,52 +10,52 @@
 
 #include <pthread.h>
 
-#define TREE_CONTENDED_NS (5 * CFS_NS_PER_S)	/* until the whole is tried */
+#define TREE_CONTENDED_NS (5 * CFS_NS_PER_S) /* until the whole is tried */
 
 struct cfs_tree_lock {
-	UT_hash_handle	hh;
-	uint64_t	ino;
-	uint32_t	mode;
-	struct cfs_held	*held;
-	unsigned int	users;
-	uint32_t	wanted_mode;	/* of the whole: may stay */
-	bool		is_pending;	/* being asked for, or going */
-	bool		is_wanted;	/* back, or by ourselves in another mode */
-	bool		is_lost;
-	bool		is_kept;	/* could not be settled */
-	bool		is_dirty;
+	UT_hash_handle hh;
+	uint64_t ino;
+	uint32_t mode;
+	struct cfs_held *held;
+	unsigned int users;
+	uint32_t wanted_mode; /* of the whole: may stay */
+	bool is_pending;      /* being asked for, or going */
+	bool is_wanted;       /* back, or by ourselves in another mode */
+	bool is_lost;
+	bool is_kept; /* could not be settled */
+	bool is_dirty;
 };
 
 struct tree_open {
-	UT_hash_handle	hh;
-	uint64_t	ino;
-	unsigned int	count;
-	struct cfs_held	*held;		/* S, or NULL: not needed yet */
+	UT_hash_handle hh;
+	uint64_t ino;
+	unsigned int count;
+	struct cfs_held *held; /* S, or NULL: not needed yet */
 };
 
 struct ino_span {
-	uint64_t	first, end;
+	uint64_t first, end;
 };
 
 struct cfs_tree_locks {
 	struct cfs_tree_locks_config config;
-	pthread_mutex_t	mutex;
-	pthread_cond_t	changed;	/* for who waits */
-	pthread_cond_t	work;		/* for the thread */
-	pthread_t	thread;
-	struct cfs_tree_lock all;	/* the whole; mode NONE: not had */
+	pthread_mutex_t mutex;
+	pthread_cond_t changed; /* for who waits */
+	pthread_cond_t work;    /* for the thread */
+	pthread_t thread;
+	struct cfs_tree_lock all; /* the whole; mode NONE: not had */
 	struct cfs_tree_lock *inodes;
 	struct tree_open *opens;
-	CFS_VEC(struct ino_span) made;	/* sorted, apart */
-	unsigned int	made_users;
-	uint64_t	made_published;	/* what they were made behind */
-	bool		is_settling;
-	bool		tries_whole;	/* at the next chance */
-	uint64_t	whole_ns;	/* not before */
-	uint64_t	whole_serial;	/* how often it was got */
+	CFS_VEC(struct ino_span) made; /* sorted, apart */
+	unsigned int made_users;
+	uint64_t made_published; /* what they were made behind */
+	bool is_settling;
+	bool tries_whole;      /* at the next chance */
+	uint64_t whole_ns;     /* not before */
+	uint64_t whole_serial; /* how often it was got */
 	struct cfs_tree_lock_counts counts;
-	bool		is_ending;
-	struct cfs_err	why;		/* what could not be settled */
+	bool is_ending;
+	struct cfs_err why; /* what could not be settled */
 };
 
 /* tree_locks_give.c */
@@ -80,9 +80,9 @@ static inline bool tree_is_whole(const struct cfs_tree_lock *all)
 	return all->mode == CFS_LOCK_X || all->mode == CFS_LOCK_S;
 }
 
-static inline uint64_t
-tree_published(const struct cfs_tree_locks *l)
+static inline uint64_t tree_published(const struct cfs_tree_locks *l)
 {
-	return l->config.ops.published ?
-	       l->config.ops.published(l->config.ops.arg) : 0;
+	return l->config.ops.published
+		       ? l->config.ops.published(l->config.ops.arg)
+		       : 0;
 }

@@ -9,23 +9,23 @@
 
 #include <stdlib.h>
 
-#define PASSES_MAX	(UINT32_C(1) << 16)
+#define PASSES_MAX (UINT32_C(1) << 16)
 
 struct pass_key {
-	uint64_t	container, volume, ino;
+	uint64_t container, volume, ino;
 };
 
 struct pass {
-	UT_hash_handle	hh;
-	struct pass_key	key;
-	uint64_t	writer;		/* has X, or had it last; 0: nobody new */
-	uint64_t	only;		/* all grants were of this client; 0: no */
-	uint64_t	generation;
+	UT_hash_handle hh;
+	struct pass_key key;
+	uint64_t writer; /* has X, or had it last; 0: nobody new */
+	uint64_t only;   /* all grants were of this client; 0: no */
+	uint64_t generation;
 };
 
 struct cfs_tree_passes {
-	struct pass	*passes;
-	bool		knows_all;
+	struct pass *passes;
+	bool knows_all;
 };
 
 int cfs_tree_passes_new(bool knows_all, struct cfs_tree_passes **ret,
@@ -127,8 +127,7 @@ uint64_t cfs_tree_passes_granted(struct cfs_tree_passes *p, uint64_t client,
 	return pass->generation;
 }
 
-bool cfs_tree_passes_has_other(const struct cfs_tree_passes *p,
-			       uint64_t client,
+bool cfs_tree_passes_has_other(const struct cfs_tree_passes *p, uint64_t client,
 			       const struct cfs_lock_resource *resource)
 {
 	const struct pass *pass = find(p, resource);
@@ -139,16 +138,18 @@ bool cfs_tree_passes_has_other(const struct cfs_tree_passes *p,
 /* ---- what a client gives back -------------------------------------------- */
 
 struct cfs_tree_judged {
-	UT_hash_handle	hh;
-	uint64_t	ino;
-	bool		may;
+	UT_hash_handle hh;
+	uint64_t ino;
+	bool may;
 };
 
 static bool exists(const struct cfs_tree_rules *rules, uint16_t branch,
 		   uint64_t ino)
 {
 	const struct cfs_view head = {
-		rules->container, branch, CFS_STAMP_HEAD,
+		rules->container,
+		branch,
+		CFS_STAMP_HEAD,
 	};
 	size_t bytes;
 
@@ -159,20 +160,24 @@ static bool exists(const struct cfs_tree_rules *rules, uint16_t branch,
 static bool holds(const struct cfs_tree_rules *rules, uint64_t ino)
 {
 	const struct cfs_lock_resource res = {
-		.container = rules->container_id, .volume = rules->volume,
-		.ino = ino, .length_bytes = CFS_LOCK_LENGTH_WHOLE,
+		.container = rules->container_id,
+		.volume = rules->volume,
+		.ino = ino,
+		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
 	};
 
-	return cfs_owner_holds(rules->owner, rules->client, &res,
-			       CFS_LOCK_X) == 0;
+	return cfs_owner_holds(rules->owner, rules->client, &res, CFS_LOCK_X) ==
+	       0;
 }
 
 static bool judge(const struct cfs_tree_rules *rules, uint16_t branch,
 		  uint64_t ino)
 {
 	const struct cfs_lock_resource res = {
-		.container = rules->container_id, .volume = rules->volume,
-		.ino = ino, .length_bytes = CFS_LOCK_LENGTH_WHOLE,
+		.container = rules->container_id,
+		.volume = rules->volume,
+		.ino = ino,
+		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
 	};
 
 	if (ino > CFS_INO_MAX)

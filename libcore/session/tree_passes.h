@@ -31,26 +31,26 @@ void cfs_tree_passes_free(struct cfs_tree_passes *p);
 /* Another process had the container: what passed there is not known. */
 void cfs_tree_passes_forget(struct cfs_tree_passes *p, uint64_t container);
 
-/* @client gets @resource in @mode; @root_seq: of the container's last commit. */
+/* @client gets @resource in @mode; @root_seq: of the container's last commit.
+ */
 uint64_t cfs_tree_passes_granted(struct cfs_tree_passes *p, uint64_t client,
 				 const struct cfs_lock_resource *resource,
 				 uint32_t mode, uint64_t root_seq);
 /* Did another than @client ever get this one? */
-bool cfs_tree_passes_has_other(const struct cfs_tree_passes *p,
-			       uint64_t client,
+bool cfs_tree_passes_has_other(const struct cfs_tree_passes *p, uint64_t client,
 			       const struct cfs_lock_resource *resource);
 
 /*
- * The check of what a client gives back in one fold, or in its log, of one tree.
- * {0} has nothing to be freed.
+ * The check of what a client gives back in one fold, or in its log, of one
+ * tree. {0} has nothing to be freed.
  */
 struct cfs_tree_rules {
 	struct cfs_owner *owner;
 	const struct cfs_tree_passes *passes;
-	struct cfs_container *container;	/* the manager's */
-	uint64_t	client;		/* of the lease table */
-	uint64_t	container_id, volume;
-	struct cfs_tree_judged *judged;	/* inodes that were asked about */
+	struct cfs_container *container; /* the manager's */
+	uint64_t client;                 /* of the lease table */
+	uint64_t container_id, volume;
+	struct cfs_tree_judged *judged; /* inodes that were asked about */
 };
 
 /*

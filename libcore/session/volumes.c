@@ -24,7 +24,7 @@ struct info_state {
 	struct cfs_session *s;
 	struct cfs_member *m;
 	cfs_volume_each_fn each;
-	void		*arg;
+	void *arg;
 };
 
 static int count_one(void *arg, uint64_t stamp,
@@ -40,8 +40,8 @@ static int count_one(void *arg, uint64_t stamp,
 }
 
 struct origin_search {
-	uint64_t	stamp;
-	char		name[CFS_NAME_BYTES];
+	uint64_t stamp;
+	char name[CFS_NAME_BYTES];
 };
 
 static int find_stamp(void *arg, uint64_t stamp,
@@ -95,10 +95,10 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	v->volume_id = id;
 	v->created_ns = rec->created_ns;
 	v->is_checked = m->rec.flags & CFS_CONTAINER_CHECKED;
-	v->provision_bytes = id == CFS_VOLUME_FIRST ? m->rec.provision_bytes :
-						      0;
-	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes :
-						  rec->limit_bytes;
+	v->provision_bytes = id == CFS_VOLUME_FIRST ? m->rec.provision_bytes
+						    : 0;
+	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes
+						: rec->limit_bytes;
 	r = cfs_volume_space(m, id, &space, err);
 	if (r < 0)
 		return r;
@@ -106,8 +106,8 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	v->used_bytes = space.used_blocks * CFS_BLOCK_BYTES;
 	v->shared_bytes = space.shared_blocks * CFS_BLOCK_BYTES;
 	v->inode_count = space.inode_count;
-	v->size_bytes = rec->kind == CFS_VOLUME_LUN ? rec->size_bytes :
-						      v->used_bytes;
+	v->size_bytes = rec->kind == CFS_VOLUME_LUN ? rec->size_bytes
+						    : v->used_bytes;
 	r = cfs_snapshot_each(m, id, count_one, &v->snapshot_count, err);
 	if (r == 0)
 		r = cfs_snapshot_clone_count(m, id, 0, &v->clone_count, err);
@@ -119,9 +119,10 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	is_receiving = cfs_receive_get(m, id, &receiving, NULL) == 0;
 	cfs_container_lock(m->container);
 	cfs_space_counts(m->container, &counts);
-	v->state = !cfs_container_is_writable(m->container) ? "read_only" :
-		   v->damaged_blocks ? "degraded" :
-		   is_receiving ? "receiving" : "clean";
+	v->state = !cfs_container_is_writable(m->container) ? "read_only"
+		   : v->damaged_blocks                      ? "degraded"
+		   : is_receiving                           ? "receiving"
+							    : "clean";
 	cfs_container_unlock(m->container);
 	v->container_used_bytes = counts.used_blocks * CFS_BLOCK_BYTES;
 	v->slice_count = counts.slice_count;
@@ -140,7 +141,10 @@ static int each_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
 
 /* Clones behind their production volume, in the order of names. */
 struct clone_list {
-	struct { uint64_t id; struct cfs_volume_rec rec; } *list;
+	struct {
+		uint64_t id;
+		struct cfs_volume_rec rec;
+	} * list;
 	size_t count, room;
 };
 
@@ -165,7 +169,10 @@ static int collect(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
 
 static int by_name(const void *a, const void *b)
 {
-	const struct { uint64_t id; struct cfs_volume_rec rec; } *x = a, *y = b;
+	const struct {
+		uint64_t id;
+		struct cfs_volume_rec rec;
+	} *x = a, *y = b;
 
 	return strcmp(x->rec.name, y->rec.name);
 }
@@ -197,7 +204,7 @@ static int each_container(void *arg, uint64_t id,
 	if (rec->state != CFS_OBJECT_LIVE)
 		return 0;
 	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
-	if (r == -EREMOTE)	/* whoever serves it tells of it */
+	if (r == -EREMOTE) /* whoever serves it tells of it */
 		return 0;
 	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
 }
@@ -230,9 +237,9 @@ int cfs_local_volume(struct cfs_session *s, const char *volume,
  * connections of that process. */
 struct cfs_making {
 	struct cfs_making *next;
-	uint64_t	container;
-	const void	*maker;
-	uint32_t	pid;		/* 0: not known */
+	uint64_t container;
+	const void *maker;
+	uint32_t pid; /* 0: not known */
 };
 
 static const char nobody;
@@ -337,7 +344,8 @@ static int check_size(uint64_t size_bytes, struct cfs_err *err)
 {
 	if (size_bytes == 0 || size_bytes % CFS_BLOCK_BYTES ||
 	    size_bytes > UINT64_C(1) << 60)
-		return cfs_err_set(err, -EINVAL, "a LUN's size is a multiple "
+		return cfs_err_set(err, -EINVAL,
+				   "a LUN's size is a multiple "
 				   "of 4096 bytes, up to 1 EiB");
 	return 0;
 }
@@ -362,12 +370,13 @@ int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 		r = cfs_pool_container_make(s->pool, name, kind, limit_bytes,
 					    CFS_OBJECT_MAKING, &m, err);
 	if (r == -EEXIST && is_leaving(s, name))
-		r = cfs_err_set(err, -EAGAIN, "what somebody has begun to make "
+		r = cfs_err_set(err, -EAGAIN,
+				"what somebody has begun to make "
 				"there is still being removed");
 	if (r != 0)
 		return r;
-	r = cfs_volume_make_first(m, kind, kind == CFS_VOLUME_LUN ?
-				  size_bytes : 0, err);
+	r = cfs_volume_make_first(m, kind,
+				  kind == CFS_VOLUME_LUN ? size_bytes : 0, err);
 	if (r == 0 && !is_unfinished) {
 		rec = m->rec;
 		rec.state = CFS_OBJECT_LIVE;
@@ -416,7 +425,7 @@ static int count_held(void *arg, uint64_t stamp,
 
 struct dependents {
 	struct cfs_member *m;
-	uint64_t	clones, counts[2];
+	uint64_t clones, counts[2];
 };
 
 static int count_dependents(void *arg, uint64_t id,
@@ -451,12 +460,13 @@ static int remove_container(struct cfs_session *s, const struct cfs_named *v,
 	if (r < 0)
 		return r;
 	if (!recursive && (d.clones || d.counts[0]))
-		return cfs_err_set(err, -EBUSY, "it has %" PRIu64
-				   " snapshots and %" PRIu64 " clones: -r "
-				   "removes them too", d.counts[0], d.clones);
-	if (d.counts[1])
 		return cfs_err_set(err, -EBUSY,
-				   "a snapshot of it is on hold");
+				   "it has %" PRIu64 " snapshots and %" PRIu64
+				   " clones: -r "
+				   "removes them too",
+				   d.counts[0], d.clones);
+	if (d.counts[1])
+		return cfs_err_set(err, -EBUSY, "a snapshot of it is on hold");
 	r = cfs_pool_container_remove(s->pool, v->member, err);
 	if (r == 0)
 		making_drop(s, id);
@@ -467,7 +477,8 @@ int cfs_local_remove_volume(struct cfs_session *s, const char *volume,
 			    bool recursive, struct cfs_err *err)
 {
 	struct cfs_use_of of = {
-		.mode = CFS_USE_ALONE, .stamp = CFS_USE_ANY_STAMP,
+		.mode = CFS_USE_ALONE,
+		.stamp = CFS_USE_ANY_STAMP,
 	};
 	struct cfs_use *use = NULL;
 	struct cfs_named v = { 0 };
@@ -492,7 +503,8 @@ int cfs_local_remove_unfinished(struct cfs_session *s, const char *name,
 				struct cfs_err *err)
 {
 	struct cfs_use_of of = {
-		.mode = CFS_USE_ALONE, .stamp = CFS_USE_ANY_STAMP,
+		.mode = CFS_USE_ALONE,
+		.stamp = CFS_USE_ANY_STAMP,
 	};
 	struct cfs_use *use = NULL;
 	struct cfs_named v = { .id = CFS_VOLUME_FIRST };
@@ -575,8 +587,10 @@ static int find_container(struct cfs_session *s, const char *volume,
 	int r = cfs_session_find(s, volume, ret, err);
 
 	if (r == 0 && ret->id != CFS_VOLUME_FIRST)
-		return cfs_err_set(err, -EINVAL, "a clone shares its "
-				   "container's %s", what);
+		return cfs_err_set(err, -EINVAL,
+				   "a clone shares its "
+				   "container's %s",
+				   what);
 	return r;
 }
 

@@ -57,19 +57,21 @@ static int alloc(struct cfs_container *c, uint32_t count,
 	if (r != -ENOSPC)
 		return r;
 	r = ops->ensure(c, count + 2 * CFS_TAGS_PER_PAGE, err);
-	return r < 0 ? r :
-	       cfs_space_alloc_data(c, count, ret_vaddr, ret_count, err);
+	return r < 0 ? r
+		     : cfs_space_alloc_data(c, count, ret_vaddr, ret_count,
+					    err);
 }
 
 int cfs_adopt_extent(struct cfs_container *c, const struct cfs_rec *rec,
 		     const struct cfs_adopt_ops *ops, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) uint8_t *buf =
-		cfs_dev_buf_alloc((size_t)CFS_TAGS_PER_PAGE * CFS_BLOCK_BYTES);
+	CFS_CLEANUP(cfs_freep)
+	uint8_t *buf = cfs_dev_buf_alloc((size_t)CFS_TAGS_PER_PAGE *
+					 CFS_BLOCK_BYTES);
 	struct cfs_tag tags[CFS_TAGS_PER_PAGE];
 	uint64_t done = 0;
-	int r = buf ? ops->ensure(c, rec->count, err) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = buf ? ops->ensure(c, rec->count, err)
+		    : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	while (r == 0 && done < rec->count) {
 		uint32_t want = (uint32_t)CFS_MIN(rec->count - done,
@@ -77,8 +79,8 @@ int cfs_adopt_extent(struct cfs_container *c, const struct cfs_rec *rec,
 		uint32_t n = 0, got;
 		uint64_t vaddr;
 
-		while (n < want && read_block(c, rec, done + n, buf +
-					      (size_t)n * CFS_BLOCK_BYTES,
+		while (n < want && read_block(c, rec, done + n,
+					      buf + (size_t)n * CFS_BLOCK_BYTES,
 					      &tags[n]) == 0)
 			n++;
 		if (n == 0) {

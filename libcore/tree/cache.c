@@ -22,20 +22,20 @@
 #endif
 #ifdef HAVE_ASAN
 #include <sanitizer/asan_interface.h>
-#define POISON(p, n)	ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n)	ASAN_UNPOISON_MEMORY_REGION(p, n)
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
-#define POISON(p, n)	((void)(p), (void)(n))
-#define UNPOISON(p, n)	((void)(p), (void)(n))
+#define POISON(p, n)   ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-#define CHUNK_NODES	64u
+#define CHUNK_NODES 64u
 
 struct cfs_tnode_chunk {
-	struct cfs_tnode_chunk *prev, *next;	/* those with free nodes */
-	uint8_t		*images;
-	struct cfs_tnode *free;			/* linked by @next */
-	unsigned int	free_count;
+	struct cfs_tnode_chunk *prev, *next; /* those with free nodes */
+	uint8_t *images;
+	struct cfs_tnode *free; /* linked by @next */
+	unsigned int free_count;
 	struct cfs_tnode nodes[CHUNK_NODES];
 };
 
@@ -47,8 +47,9 @@ int cfs_node_cache_new(uint64_t clean_bytes_max, struct cfs_node_cache **ret,
 	if (!cache)
 		return cfs_err_set(err, -ENOMEM, "no memory for nodes");
 	clean_bytes_max /= CFS_NODE_BYTES;
-	cache->clean_count_max = clean_bytes_max > SIZE_MAX ? SIZE_MAX :
-				 (size_t)clean_bytes_max;
+	cache->clean_count_max = clean_bytes_max > SIZE_MAX
+					 ? SIZE_MAX
+					 : (size_t)clean_bytes_max;
 	*ret = cache;
 	return 0;
 }
@@ -109,7 +110,7 @@ static int chunk_new(struct cfs_node_cache *cache)
 		return -ENOMEM;
 	}
 	chunk->images = images;
-	for (unsigned int i = CHUNK_NODES; i--; ) {
+	for (unsigned int i = CHUNK_NODES; i--;) {
 		struct cfs_tnode *node = &chunk->nodes[i];
 
 		node->image = chunk->images + (size_t)i * CFS_NODE_BYTES;
@@ -147,7 +148,7 @@ int cfs_tnode_new(struct cfs_tree *tree, unsigned int level,
 	image = node->image;
 	UNPOISON(image, CFS_NODE_BYTES);
 	memset(image, 0, CFS_NODE_BYTES);
-	*node = (struct cfs_tnode) {
+	*node = (struct cfs_tnode){
 		.image = image,
 		.children = children,
 		.records_start = CFS_NODE_BYTES,

@@ -37,7 +37,7 @@ void cfs_tnode_dirty(struct cfs_tnode *node)
 	for (; node && !node->is_dirty; node = node->parent) {
 		cfs_tnode_unclean(node);
 		give_up(node->tree, &node->ref);
-		node->ref = (struct cfs_node_ref) { .csum = 0 };
+		node->ref = (struct cfs_node_ref){ .csum = 0 };
 		node->is_dirty = true;
 		node->is_placed = false;
 		cfs_tnode_list_push(&node->tree->unplaced, node);
@@ -273,9 +273,9 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 
 /* What happens to a node that has become too empty. */
 struct fix {
-	struct cfs_tnode *left, *right;	/* it and a sibling */
-	unsigned int	right_slot;	/* in their parent */
-	bool		is_merge;
+	struct cfs_tnode *left, *right; /* it and a sibling */
+	unsigned int right_slot;        /* in their parent */
+	bool is_merge;
 };
 
 /*
@@ -296,8 +296,8 @@ static int sibling_find(struct cfs_tnode *parent, unsigned int slot,
 	/* A damaged sibling is left alone while there is another. */
 	if (r < 0 && r != -ENOMEM && has_left && has_right) {
 		is_left = !is_left;
-		r = cfs_tnode_child(parent, is_left ? slot - 1 : slot + 1,
-				    ret, err);
+		r = cfs_tnode_child(parent, is_left ? slot - 1 : slot + 1, ret,
+				    err);
 	}
 	if (r == 0)
 		*ret_is_left = is_left;
@@ -337,7 +337,7 @@ static int fixes_plan(struct cfs_tree *tree, const struct cfs_tpath *path,
 			break;
 		if (r < 0)
 			return cfs_err_set(err, r, "%s", why.msg);
-		fixes[l] = (struct fix) {
+		fixes[l] = (struct fix){
 			.left = is_left ? sibling : node,
 			.right = is_left ? node : sibling,
 			.right_slot = is_left ? at : at + 1,

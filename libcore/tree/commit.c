@@ -24,14 +24,13 @@ static int release_one(struct cfs_tree *tree, struct cfs_err *err)
 				      &ref, err);
 	if (r < 0)
 		return r;
-	tree->given_up.items[i] =
-		tree->given_up.items[--tree->given_up.count];
+	tree->given_up.items[i] = tree->given_up.items[--tree->given_up.count];
 	return 0;
 }
 
 static int place_one(struct cfs_tree *tree, struct cfs_err *err)
 {
-	struct cfs_tnode *node = tree->unplaced.last;	/* oldest change */
+	struct cfs_tnode *node = tree->unplaced.last; /* oldest change */
 	struct cfs_node_ref ref = { .csum = 0 };
 	int r;
 
@@ -45,9 +44,8 @@ static int place_one(struct cfs_tree *tree, struct cfs_err *err)
 	assert(ref.vaddr[0] != 0 && ref.stamp <= CFS_STAMP_MAX);
 	/* The callback's own changes have made the node go away. */
 	if (!node)
-		return tree->config.ops->release(tree->config.ctx,
-						 tree->config.tree_id, &ref,
-						 err);
+		return tree->config.ops->release(
+			tree->config.ctx, tree->config.tree_id, &ref, err);
 	ref.csum = 0;
 	node->ref = ref;
 	node->is_placed = true;
@@ -99,8 +97,8 @@ static void header_pack(const struct cfs_tnode *node)
 	h->container_id = le64_put(config->container_id);
 	for (unsigned int i = 0; i < CFS_KEY_WORDS_MAX; i++) {
 		h->low[i] = le64_put(node->range.low.w[i]);
-		h->high[i] = le64_put(node->range.is_open ? 0 :
-				      node->range.high.w[i]);
+		h->high[i] = le64_put(
+			node->range.is_open ? 0 : node->range.high.w[i]);
 	}
 	cfs_node_seal(node->image);
 }
@@ -122,8 +120,8 @@ static int node_write(struct cfs_tnode *node, struct cfs_err *err)
 		if (r < 0)
 			return r;
 		cfs_node_ref_pack(&child->ref, &disk);
-		memcpy(cfs_tnode_record(node, i) + 8 * config->key_words,
-		       &disk, sizeof(disk));
+		memcpy(cfs_tnode_record(node, i) + 8 * config->key_words, &disk,
+		       sizeof(disk));
 	}
 	header_pack(node);
 	node->ref.csum = cfs_xxh3(node->image, CFS_NODE_BYTES);

@@ -57,10 +57,10 @@ struct cfs_tree *cfs_container_tree(struct cfs_container *c,
 				    unsigned int tree_id);
 
 enum cfs_op_kind {
-	CFS_OP_NORMAL,		/* needs free space beyond the reserve */
-	CFS_OP_FREEING,		/* deletes: may use the reserve */
-	CFS_OP_ZEROING,		/* deletes, and zeroes parts of blocks: that may
-				 * use half of the reserve */
+	CFS_OP_NORMAL,  /* needs free space beyond the reserve */
+	CFS_OP_FREEING, /* deletes: may use the reserve */
+	CFS_OP_ZEROING, /* deletes, and zeroes parts of blocks: that may
+			 * use half of the reserve */
 };
 
 /*
@@ -86,7 +86,8 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 int cfs_op_begin_beside(struct cfs_container *c, uint64_t blocks,
 			struct cfs_err *err);
 /* Within that: data that the operation has made records of will be written.
- * No commit and no sync begins, and nobody has the lock, before it has landed. */
+ * No commit and no sync begins, and nobody has the lock, before it has landed.
+ */
 void cfs_container_depart(struct cfs_container *c);
 /* All of it is written.  Without the lock. */
 void cfs_container_land(struct cfs_container *c);

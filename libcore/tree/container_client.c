@@ -72,8 +72,7 @@ static int install_map(struct cfs_container *c,
 	for (uint64_t l = 0; l < end; l++) {
 		struct cfs_piece pieces[CFS_PIECES_MAX];
 
-		if (!cfs_metavolume_get(c->mv, l, pieces) ||
-		    is_listed(view, l))
+		if (!cfs_metavolume_get(c->mv, l, pieces) || is_listed(view, l))
 			continue;
 		cfs_blocks_forget(c->blocks, l);
 		cfs_metavolume_clear(c->mv, l);
@@ -114,7 +113,9 @@ int cfs_client_install_view(struct cfs_container *c,
 			    struct cfs_err *err)
 {
 	static const unsigned int ids[CFS_CLIENT_TREES] = {
-		CFS_TREE_TABLE, CFS_TREE_LIVE, CFS_TREE_HISTORY,
+		CFS_TREE_TABLE,
+		CFS_TREE_LIVE,
+		CFS_TREE_HISTORY,
 	};
 	struct client_mode *m = c->client;
 	int r = check_view(c, view, err);
@@ -164,8 +165,8 @@ static int open_log(struct cfs_container *c, struct cfs_err *err)
 	root->log_extent = rec->log.extent;
 	root->log_block = rec->log.block;
 	root->log_extent_count = rec->extent_count;
-	memcpy(root->log_extents, rec->extents, rec->extent_count *
-	       sizeof(*rec->extents));
+	memcpy(root->log_extents, rec->extents,
+	       rec->extent_count * sizeof(*rec->extents));
 	return cfs_log_new(c->mv, c->epoch, root, &c->log, err);
 }
 
@@ -219,7 +220,8 @@ int cfs_client_may_ack(struct cfs_container *c, struct cfs_err *err)
 		r = cfs_grave_is_set(c, m->rec.grave_vaddr, m->rec.log_id, 0,
 				     &is_dead, err);
 	if (r == 0 && is_dead)
-		r = cfs_err_set(err, -ESTALE, "the lease is lost: the owner "
+		r = cfs_err_set(err, -ESTALE,
+				"the lease is lost: the owner "
 				"has closed our log");
 	if (r < 0)
 		cfs_container_poison(c, err);
@@ -245,8 +247,9 @@ int cfs_client_synced(struct cfs_container *c, size_t bytes, uint32_t count,
 /* -EROFS, or what closed it. */
 static int refuse(const struct cfs_container *c, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?
-			   c->why_readonly.msg : "opened to read only");
+	return cfs_err_set(err, -EROFS, "%s",
+			   c->why_readonly.code ? c->why_readonly.msg
+						: "opened to read only");
 }
 
 static int fold_with(struct cfs_container *c, bool forces, bool idle, bool all,
@@ -301,7 +304,8 @@ int cfs_container_give_back(struct cfs_container *c, bool all,
 /* A view; nothing of ours is left to fold. */
 static int get_view(struct cfs_container *c, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = {
 		.smap = NULL,
 	};
 	struct client_mode *m = c->client;

@@ -64,53 +64,53 @@
 #include "ondisk/client.h"
 #include "tree/container_open.h"
 
-#define CFS_CLIENT_TREES	3u	/* TABLE, LIVE, HISTORY */
-#define CFS_VIEW_SLICES_MAX	(UINT32_C(1) << 20)
-#define CFS_LOANS_MAX		512u	/* groups of one answer */
-#define CFS_FOLD_BYTES_MAX	(UINT32_C(16) << 20)	/* records */
-#define CFS_FOLD_RETURNS_MAX	65536u
-#define CFS_FOLD_PLACES_MAX	2048u
+#define CFS_CLIENT_TREES      3u /* TABLE, LIVE, HISTORY */
+#define CFS_VIEW_SLICES_MAX   (UINT32_C(1) << 20)
+#define CFS_LOANS_MAX         512u                 /* groups of one answer */
+#define CFS_FOLD_BYTES_MAX    (UINT32_C(16) << 20) /* records */
+#define CFS_FOLD_RETURNS_MAX  65536u
+#define CFS_FOLD_PLACES_MAX   2048u
 /* More than that goes into lent blocks, if there are any. */
-#define CFS_FOLD_INLINE_BYTES	(UINT32_C(16) << 10)
+#define CFS_FOLD_INLINE_BYTES (UINT32_C(16) << 10)
 
 /* ---- what is told over the seam ------------------------------------------ */
 
 struct cfs_loan {
-	uint64_t	key;		/* lslice << 22 | group */
-	uint64_t	number;		/* of the lending */
-	uint64_t	allowed[2];	/* blocks that may be written */
-	bool		was_used;	/* it has a tag page, to go on behind */
+	uint64_t key;        /* lslice << 22 | group */
+	uint64_t number;     /* of the lending */
+	uint64_t allowed[2]; /* blocks that may be written */
+	bool was_used;       /* it has a tag page, to go on behind */
 	/* Its slice: that may have come behind the view. */
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 };
-struct cfs_loans {			/* {0} is empty */
-	size_t		count, room;
-	struct cfs_loan	*items;
+struct cfs_loans { /* {0} is empty */
+	size_t count, room;
+	struct cfs_loan *items;
 };
 void cfs_loans_donep(struct cfs_loans *loans);
 
 /* What is to be seen.  It owns smap and the loans. */
 struct cfs_client_view {
-	uint64_t	container_id;
-	uint8_t		uuid[16];
-	uint32_t	epoch;		/* of the owner */
-	uint64_t	root_seq;	/* of the commit that it shows */
-	uint64_t	stamp;		/* births from here on, */
-	uint64_t	stamp_end;	/* and below this */
+	uint64_t container_id;
+	uint8_t uuid[16];
+	uint32_t epoch;     /* of the owner */
+	uint64_t root_seq;  /* of the commit that it shows */
+	uint64_t stamp;     /* births from here on, */
+	uint64_t stamp_end; /* and below this */
 	struct cfs_tree_root trees[CFS_CLIENT_TREES];
-	uint64_t	total_blocks, used_blocks, left_blocks;
-	uint64_t	map_change;	/* number of the slice map's state */
-	bool		has_map;	/* else it is as the client knows it */
-	uint32_t	smap_count;
+	uint64_t total_blocks, used_blocks, left_blocks;
+	uint64_t map_change; /* number of the slice map's state */
+	bool has_map;        /* else it is as the client knows it */
+	uint32_t smap_count;
 	struct cfs_smap_entry *smap;
-	struct cfs_loans loans;		/* with the answer to a fold: new ones */
+	struct cfs_loans loans; /* with the answer to a fold: new ones */
 };
 void cfs_client_view_donep(struct cfs_client_view *view);
 
 /* Blocks on loan that hold a part of a fold. */
 struct cfs_fold_place {
-	uint64_t	vaddr;
-	uint32_t	count;
+	uint64_t vaddr;
+	uint32_t count;
 };
 
 /*
@@ -119,20 +119,20 @@ struct cfs_fold_place {
  * with zeroes.  Then the message is small whatever the fold is.
  */
 struct cfs_fold {
-	uint64_t	seq;		/* 1 for a client's first */
-	uint64_t	map_change;	/* as the client knows the slice map */
-	struct cfs_log_position log;	/* what is before it is folded by this */
-	uint32_t	record_count;
-	size_t		record_bytes;
-	const uint8_t	*records;	/* as in a frame */
-	size_t		return_count;
-	const uint64_t	*returns;	/* keys of groups that are given back */
-	bool		holds;		/* it will get a view before it goes on */
-	uint32_t	want_groups;	/* to be lent with the answer; 0: none */
-	size_t		place_count;	/* 0: all is here */
+	uint64_t seq;                /* 1 for a client's first */
+	uint64_t map_change;         /* as the client knows the slice map */
+	struct cfs_log_position log; /* what is before it is folded by this */
+	uint32_t record_count;
+	size_t record_bytes;
+	const uint8_t *records; /* as in a frame */
+	size_t return_count;
+	const uint64_t *returns; /* keys of groups that are given back */
+	bool holds;              /* it will get a view before it goes on */
+	uint32_t want_groups;    /* to be lent with the answer; 0: none */
+	size_t place_count;      /* 0: all is here */
 	const struct cfs_fold_place *places;
-	uint8_t		csum[16];	/* XXH3-128 of what the places hold */
-	void		*owned;		/* of one that was unpacked */
+	uint8_t csum[16]; /* XXH3-128 of what the places hold */
+	void *owned;      /* of one that was unpacked */
 };
 /* Bytes of records and keys: what the places hold. */
 static inline size_t cfs_fold_bytes(const struct cfs_fold *fold)
@@ -177,8 +177,8 @@ struct cfs_client_source {
 			 uint64_t *ret_end, struct cfs_err *err);
 	int (*fold)(void *ctx, const struct cfs_fold *fold,
 		    struct cfs_client_view *ret, struct cfs_err *err);
-	int (*view)(void *ctx, uint64_t map_change,
-		    struct cfs_client_view *ret, struct cfs_err *err);
+	int (*view)(void *ctx, uint64_t map_change, struct cfs_client_view *ret,
+		    struct cfs_err *err);
 	/* Do we still hold our lease, now?  Asked behind each flush, before a
 	 * sync is acknowledged.  May be NULL. */
 	bool (*holds)(void *ctx);
@@ -187,12 +187,12 @@ struct cfs_client_source {
 /* ---- client mode --------------------------------------------------------- */
 
 struct cfs_client_config {
-	uint64_t	client_id;	/* 0: only reads, and has no log */
-	struct cfs_client_rec rec;	/* where its log and gravestone are */
+	uint64_t client_id;        /* 0: only reads, and has no log */
+	struct cfs_client_rec rec; /* where its log and gravestone are */
 	const struct cfs_client_source *source;
-	void		*source_ctx;
+	void *source_ctx;
 	/* Read the gravestone behind each flush: safe without clocks. */
-	bool		is_checked;
+	bool is_checked;
 };
 
 /*
@@ -235,16 +235,15 @@ int cfs_container_client_again(struct cfs_container *c, int r,
  * that we never heard of go back with the next fold.
  */
 int cfs_container_reconcile(struct cfs_container *c,
-			    const struct cfs_loans *loans,
-			    struct cfs_err *err);
+			    const struct cfs_loans *loans, struct cfs_err *err);
 
 struct cfs_client_counts {
-	uint64_t	loan_count;	/* groups */
-	uint64_t	allowed_blocks;	/* that may still be written in them */
-	uint64_t	unfolded_bytes;	/* of records */
-	uint64_t	folds;		/* since it was opened */
-	uint64_t	root_seq;	/* of the view */
-	uint64_t	stamp, stamp_end;
+	uint64_t loan_count;     /* groups */
+	uint64_t allowed_blocks; /* that may still be written in them */
+	uint64_t unfolded_bytes; /* of records */
+	uint64_t folds;          /* since it was opened */
+	uint64_t root_seq;       /* of the view */
+	uint64_t stamp, stamp_end;
 };
 void cfs_container_client_counts(struct cfs_container *c,
 				 struct cfs_client_counts *ret);

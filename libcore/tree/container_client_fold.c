@@ -37,8 +37,8 @@ bool cfs_client_has_changes(struct cfs_container *c)
 
 /* A fold in the making. */
 struct outgoing {
-	struct cfs_fold	fold;
-	uint64_t	*returns;
+	struct cfs_fold fold;
+	uint64_t *returns;
 	CFS_VEC(struct cfs_fold_place) places;
 };
 
@@ -67,7 +67,7 @@ static int take_places(struct cfs_container *c, struct outgoing *out,
 			break;
 		count -= p.count;
 	}
-	if (count > 0)	/* it goes with messages */
+	if (count > 0) /* it goes with messages */
 		out->places.count = 0;
 	return 0;
 }
@@ -85,8 +85,8 @@ static int fill_places(struct cfs_container *c, struct outgoing *out,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	left = cfs_div_up(buf.bytes, CFS_BLOCK_BYTES);
 	pages = cfs_dev_buf_alloc(left * CFS_BLOCK_BYTES);
-	if (!pages || cfs_buf_append(&c->page_bufs, &pages,
-				     sizeof(pages)) < 0) {
+	if (!pages ||
+	    cfs_buf_append(&c->page_bufs, &pages, sizeof(pages)) < 0) {
 		free(pages);
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
@@ -96,8 +96,9 @@ static int fill_places(struct cfs_container *c, struct outgoing *out,
 		int r;
 
 		p->count = (uint32_t)CFS_MIN(p->count, left);
-		r = cfs_container_add_write(c, p->vaddr, p->count, pages +
-					    done * CFS_BLOCK_BYTES, err);
+		r = cfs_container_add_write(c, p->vaddr, p->count,
+					    pages + done * CFS_BLOCK_BYTES,
+					    err);
 		if (r < 0)
 			return r;
 		done += p->count;
@@ -105,7 +106,7 @@ static int fill_places(struct cfs_container *c, struct outgoing *out,
 		fold->place_count++;
 	}
 	fold->places = out->places.items;
-	if (left > 0)		/* more keys than there were groups */
+	if (left > 0) /* more keys than there were groups */
 		fold->place_count = 0;
 	return 0;
 }
@@ -122,8 +123,7 @@ static int make_fold(struct cfs_container *c, struct outgoing *out,
 	size_t bytes;
 	int r = 0;
 
-	if (cfs_buf_append(&m->records, c->pending.data,
-			   c->pending.bytes) < 0)
+	if (cfs_buf_append(&m->records, c->pending.data, c->pending.bytes) < 0)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	m->record_count += c->pending_count;
 	bytes = m->records.bytes +
@@ -179,8 +179,10 @@ static int send_fold(struct cfs_container *c, struct cfs_fold *fold,
 	cfs_log_rewind(c->log);
 	cfs_log_to_root(c->log, &c->root);
 	fold->log = (struct cfs_log_position){
-		.seq = c->root.log_seq, .chain = c->root.log_chain,
-		.extent = c->root.log_extent, .block = c->root.log_block,
+		.seq = c->root.log_seq,
+		.chain = c->root.log_chain,
+		.extent = c->root.log_extent,
+		.block = c->root.log_block,
 	};
 	__atomic_add_fetch(&m->begun, 1, __ATOMIC_SEQ_CST);
 	r = m->source->fold(m->source_ctx, fold, ret, err);
@@ -207,7 +209,7 @@ static int folded(struct cfs_container *c, const struct cfs_client_view *view,
 	m->is_held = m->will_hold;
 	c->pending.bytes = 0;
 	c->pending_count = 0;
-	c->data_batch /= 2;	/* who writes much goes on with it */
+	c->data_batch /= 2; /* who writes much goes on with it */
 	if (c->hooks)
 		c->hooks->folded(c->hooks_ctx);
 	r = cfs_client_install_view(c, view, err);
@@ -218,7 +220,8 @@ static int folded(struct cfs_container *c, const struct cfs_client_view *view,
 
 int cfs_client_fold_locked(struct cfs_container *c, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = {
 		.smap = NULL,
 	};
 	CFS_CLEANUP(outgoing_done) struct outgoing out = { .returns = NULL };

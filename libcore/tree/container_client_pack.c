@@ -31,10 +31,10 @@ static bool fits(size_t bytes, size_t head_bytes, uint64_t count,
 /* ---- loans --------------------------------------------------------------- */
 
 struct loan_disk {
-	le64	key;
-	le64	number;
-	le64	allowed[2];
-	le32	was_used;
+	le64 key;
+	le64 number;
+	le64 allowed[2];
+	le32 was_used;
 	struct cfs_piece_disk pieces[CFS_PIECES_MAX];
 };
 CFS_ASSERT_SIZE(struct loan_disk, 72);
@@ -98,17 +98,17 @@ int cfs_loans_unpack(const void *data, size_t bytes, struct cfs_loans *ret,
 /* ---- view ---------------------------------------------------------------- */
 
 struct view_disk {
-	le64	container_id;
-	uint8_t	uuid[16];
-	le32	epoch;
-	le32	has_map;
-	le64	root_seq;
-	le64	stamp, stamp_end;
+	le64 container_id;
+	uint8_t uuid[16];
+	le32 epoch;
+	le32 has_map;
+	le64 root_seq;
+	le64 stamp, stamp_end;
 	struct cfs_tree_root_disk trees[CFS_CLIENT_TREES];
-	le64	total_blocks, used_blocks, left_blocks;
-	le64	map_change;
-	le32	smap_count;
-	le32	loan_count;
+	le64 total_blocks, used_blocks, left_blocks;
+	le64 map_change;
+	le32 smap_count;
+	le32 loan_count;
 };
 CFS_ASSERT_SIZE(struct view_disk, 8 + 16 + 8 + 24 + 192 + 32 + 8);
 
@@ -214,8 +214,7 @@ int cfs_client_view_unpack(const void *data, size_t bytes,
 	view.smap_count = le32_get(d.smap_count);
 	loan_count = le32_get(d.loan_count);
 	if (has_map > 1 || (!has_map && view.smap_count) ||
-	    view.smap_count > CFS_VIEW_SLICES_MAX ||
-	    loan_count > CFS_LOANS_MAX)
+	    view.smap_count > CFS_VIEW_SLICES_MAX || loan_count > CFS_LOANS_MAX)
 		return bad(err, "view");
 	smap_bytes = view.smap_count * sizeof(struct cfs_smap_entry_disk);
 	if (!fits(bytes, sizeof(d) + smap_bytes, loan_count,
@@ -223,9 +222,9 @@ int cfs_client_view_unpack(const void *data, size_t bytes,
 		return bad(err, "view");
 	r = smap_unpack(at, &view, err);
 	if (r == 0 && loan_count)
-		r = cfs_loans_unpack(at + smap_bytes, loan_count *
-				     sizeof(struct loan_disk), &view.loans,
-				     err);
+		r = cfs_loans_unpack(at + smap_bytes,
+				     loan_count * sizeof(struct loan_disk),
+				     &view.loans, err);
 	if (r < 0) {
 		cfs_client_view_donep(&view);
 		return r;
@@ -241,26 +240,26 @@ int cfs_client_view_unpack(const void *data, size_t bytes,
  * places.
  */
 struct fold_disk {
-	le64	seq;
-	le64	map_change;
-	le64	log_seq;
-	le64	log_chain;
-	le32	log_extent;
-	le32	log_block;
-	le32	record_count;
-	le32	record_bytes;
-	le32	return_count;
-	le32	holds;
-	le32	want_groups;
-	le32	place_count;
-	uint8_t	csum[16];
+	le64 seq;
+	le64 map_change;
+	le64 log_seq;
+	le64 log_chain;
+	le32 log_extent;
+	le32 log_block;
+	le32 record_count;
+	le32 record_bytes;
+	le32 return_count;
+	le32 holds;
+	le32 want_groups;
+	le32 place_count;
+	uint8_t csum[16];
 };
 CFS_ASSERT_SIZE(struct fold_disk, 80);
 
 struct place_disk {
-	le64	vaddr;
-	le32	count;
-	le32	reserved;
+	le64 vaddr;
+	le32 count;
+	le32 reserved;
 };
 CFS_ASSERT_SIZE(struct place_disk, 16);
 
@@ -329,8 +328,8 @@ int cfs_fold_pack(const struct cfs_fold *fold, struct cfs_buf *buf)
 		memcpy(d.csum, fold->csum, sizeof(d.csum));
 	if (cfs_buf_append(buf, &d, sizeof(d)) < 0)
 		return -ENOMEM;
-	return fold->place_count ? places_pack(fold, buf) :
-				   content_pack(fold, buf);
+	return fold->place_count ? places_pack(fold, buf)
+				 : content_pack(fold, buf);
 }
 
 int cfs_fold_attach(struct cfs_fold *fold, const void *data,
@@ -374,7 +373,8 @@ static int places_unpack(struct cfs_fold *fold, const uint8_t *data,
 		blocks += places[i].count;
 		is_bad |= places[i].count == 0 || le32_get(d.reserved);
 	}
-	if (is_bad || blocks != cfs_div_up(cfs_fold_bytes(fold), CFS_BLOCK_BYTES)) {
+	if (is_bad ||
+	    blocks != cfs_div_up(cfs_fold_bytes(fold), CFS_BLOCK_BYTES)) {
 		free(places);
 		return bad(err, "fold");
 	}
@@ -415,14 +415,14 @@ int cfs_fold_unpack(const void *data, size_t bytes, struct cfs_fold *ret,
 	    fold.return_count > CFS_FOLD_RETURNS_MAX ||
 	    fold.place_count > CFS_FOLD_PLACES_MAX)
 		return bad(err, "fold");
-	has_size = fold.place_count ?
-		   fits(bytes, sizeof(d), fold.place_count,
-			sizeof(struct place_disk)) :
-		   bytes == sizeof(d) + cfs_fold_bytes(&fold);
+	has_size = fold.place_count
+			   ? fits(bytes, sizeof(d), fold.place_count,
+				  sizeof(struct place_disk))
+			   : bytes == sizeof(d) + cfs_fold_bytes(&fold);
 	if (!has_size)
 		return bad(err, "fold");
-	r = fold.place_count ? places_unpack(&fold, at, err) :
-			       cfs_fold_attach(&fold, at, err);
+	r = fold.place_count ? places_unpack(&fold, at, err)
+			     : cfs_fold_attach(&fold, at, err);
 	if (r < 0)
 		return r;
 	*ret = fold;

@@ -8,62 +8,62 @@
 #include "tree/container_client.h"
 #include "tree/container_priv.h"
 
-#define CFS_CLIENT_DOUBTS	16u
-#define CFS_CLIENT_SHELF_NODES	4096u	/* 16 MiB */
+#define CFS_CLIENT_DOUBTS       16u
+#define CFS_CLIENT_SHELF_NODES  4096u /* 16 MiB */
 /* Fold when so many records wait, or so many nodes are dirty, or so few stamps
  * are left. */
-#define CFS_CLIENT_RECORDS_SOFT	(4u << 20)
-#define CFS_CLIENT_DIRTY_SOFT	4096u
-#define CFS_CLIENT_STAMPS_SOFT	64u
+#define CFS_CLIENT_RECORDS_SOFT (4u << 20)
+#define CFS_CLIENT_DIRTY_SOFT   4096u
+#define CFS_CLIENT_STAMPS_SOFT  64u
 /* Of data at home that no fold names: what a seal may have to copy. */
-#define CFS_CLIENT_BLOCKS_SOFT	65536u	/* 256 MiB */
+#define CFS_CLIENT_BLOCKS_SOFT  65536u /* 256 MiB */
 
 /* A node that was read, kept beyond the view that named it. */
 struct shelf_node {
-	uint64_t	vaddr;
-	uint64_t	csum;
-	uint8_t		*image;
-	UT_hash_handle	hh;
+	uint64_t vaddr;
+	uint64_t csum;
+	uint8_t *image;
+	UT_hash_handle hh;
 };
 
 /* A place that did not verify, and in which view. */
 struct client_doubt {
-	uint64_t	vaddr;
-	uint64_t	view;
+	uint64_t vaddr;
+	uint64_t view;
 };
 
 struct client_mode {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_client_rec rec;
 	const struct cfs_client_source *source;
-	void		*source_ctx;
-	bool		is_checked;
+	void *source_ctx;
+	bool is_checked;
 
-	uint64_t	stamp_end;
-	uint64_t	ino_end;
-	uint32_t	ino_batch;	/* numbers to ask for; 0: none yet */
-	uint64_t	root_seq;
-	uint64_t	map_change;
-	uint64_t	total_blocks, used_blocks, left_blocks;
-	uint64_t	view_number;	/* of those that were installed */
-	uint64_t	fold_seq;	/* of the last fold that was taken */
-	uint64_t	folds;
-	uint64_t	begun;		/* folds, atomic */
+	uint64_t stamp_end;
+	uint64_t ino_end;
+	uint32_t ino_batch; /* numbers to ask for; 0: none yet */
+	uint64_t root_seq;
+	uint64_t map_change;
+	uint64_t total_blocks, used_blocks, left_blocks;
+	uint64_t view_number; /* of those that were installed */
+	uint64_t fold_seq;    /* of the last fold that was taken */
+	uint64_t folds;
+	uint64_t begun; /* folds, atomic */
 
 	/* In our log, durably, and not folded. */
-	struct cfs_buf	records;
-	uint32_t	record_count;
-	uint64_t	named_blocks;	/* by records since the last fold */
+	struct cfs_buf records;
+	uint32_t record_count;
+	uint64_t named_blocks; /* by records since the last fold */
 
-	uint64_t	allowed_blocks;	/* of all groups that we have */
-	uint64_t	freed_blocks;	/* superseded since the last fold */
-	CFS_VEC(uint64_t) spoilt;	/* groups to be given back unused */
-	bool		returns_idle;
-	bool		will_hold;	/* with the fold under way */
-	bool		is_held;	/* no operation before a new view */
+	uint64_t allowed_blocks;  /* of all groups that we have */
+	uint64_t freed_blocks;    /* superseded since the last fold */
+	CFS_VEC(uint64_t) spoilt; /* groups to be given back unused */
+	bool returns_idle;
+	bool will_hold; /* with the fold under way */
+	bool is_held;   /* no operation before a new view */
 
 	struct client_doubt doubts[CFS_CLIENT_DOUBTS];
-	unsigned int	doubt_next;
+	unsigned int doubt_next;
 	struct shelf_node *shelf;
 };
 

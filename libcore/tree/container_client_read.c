@@ -31,7 +31,7 @@ bool cfs_client_shelf_get(struct cfs_container *c,
 	HASH_FIND(hh, m->shelf, &ref->vaddr[0], sizeof(ref->vaddr[0]), n);
 	if (!n)
 		return false;
-	if (n->csum != ref->csum) {	/* an earlier life of the place */
+	if (n->csum != ref->csum) { /* an earlier life of the place */
 		shelf_drop(m, n);
 		return false;
 	}
@@ -56,7 +56,7 @@ void cfs_client_shelf_put(struct cfs_container *c,
 	n->csum = ref->csum;
 	memcpy(n->image, buf, CFS_NODE_BYTES);
 	if (HASH_CNT(hh, m->shelf) >= CFS_CLIENT_SHELF_NODES)
-		shelf_drop(m, m->shelf);	/* the oldest */
+		shelf_drop(m, m->shelf); /* the oldest */
 	if (CFS_HASH_ADD(m->shelf, vaddr, n) < 0) {
 		free(n->image);
 		free(n);
@@ -82,19 +82,23 @@ int cfs_client_doubt(struct cfs_container *c, uint64_t vaddr,
 	for (unsigned int i = 0; i < CFS_CLIENT_DOUBTS; i++)
 		if (m->doubts[i].vaddr == vaddr &&
 		    m->doubts[i].view < m->view_number)
-			return cfs_err_set(err, -EUCLEAN, "block at %#" PRIx64
+			return cfs_err_set(err, -EUCLEAN,
+					   "block at %#" PRIx64
 					   ": bad content, and no copy is "
-					   "good", vaddr);
+					   "good",
+					   vaddr);
 	d = &m->doubts[m->doubt_next++ % CFS_CLIENT_DOUBTS];
 	d->vaddr = vaddr;
 	d->view = m->view_number;
-	return cfs_err_set(err, -EAGAIN, "block at %#" PRIx64 ": not what an "
-			   "old view says", vaddr);
+	return cfs_err_set(err, -EAGAIN,
+			   "block at %#" PRIx64 ": not what an "
+			   "old view says",
+			   vaddr);
 }
 
 int cfs_container_read_again(struct cfs_container *c,
-			     struct cfs_block_read *reads, size_t count,
-			     int r, struct cfs_err *err)
+			     struct cfs_block_read *reads, size_t count, int r,
+			     struct cfs_err *err)
 {
 	int first = 0;
 
@@ -108,8 +112,8 @@ int cfs_container_read_again(struct cfs_container *c,
 		cfs_blocks_forget(c->blocks, cfs_vaddr_lslice(rd->vaddr));
 		rd->result = cfs_block_read(c->blocks, rd, false, NULL, err);
 		if (rd->result == -EUCLEAN)
-			rd->result = cfs_client_doubt(c, rd->vaddr +
-						      rd->bad_index, err);
+			rd->result = cfs_client_doubt(
+				c, rd->vaddr + rd->bad_index, err);
 		if (rd->result < 0 && first == 0)
 			first = rd->result;
 	}

@@ -11,17 +11,17 @@
 
 #include <stdlib.h>
 
-#define BORROW_MIN	16u
-#define BORROW_MAX	256u
-#define INOS_MIN	512u
-#define INOS_MAX	32768u
+#define BORROW_MIN      16u
+#define BORROW_MAX      256u
+#define INOS_MIN        512u
+#define INOS_MAX        32768u
 /* Blocks that no fold has named: so many, or in a small container a sixteenth
  * of it, and where groups are used up a fold brings more than asking does.  A
  * quarter of that, and it is asked for more with the fold. */
-#define FOLD_WORTH	16384u	/* 64 MiB */
-#define FOLD_WORTH_PART	16u
+#define FOLD_WORTH      16384u /* 64 MiB */
+#define FOLD_WORTH_PART 16u
 /* So many blocks that no fold has named are worth one where space ends. */
-#define NAMED_WORTH	256u
+#define NAMED_WORTH     256u
 
 static unsigned int bits_count(const uint64_t bits[2])
 {
@@ -32,9 +32,9 @@ static unsigned int bits_count(const uint64_t bits[2])
 /* ---- borrowing ----------------------------------------------------------- */
 
 /*
- * The slice of a loan may be new, also where our map has one: that one was empty
- * and went back, and is somebody else's, or nobody's.  Nothing of it is on loan
- * to us, and what an old view names there does not verify.
+ * The slice of a loan may be new, also where our map has one: that one was
+ * empty and went back, and is somebody else's, or nobody's.  Nothing of it is
+ * on loan to us, and what an old view names there does not verify.
  */
 static int map_loan(struct cfs_container *c, const struct cfs_loan *loan,
 		    struct cfs_err *err)
@@ -90,11 +90,11 @@ int cfs_client_take_loans(struct cfs_container *c,
 			  const struct cfs_loans *loans, struct cfs_err *err)
 {
 	struct client_mode *m = c->client;
-	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
-		calloc(loans->count + 1, sizeof(*list));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_candidate *list = calloc(loans->count + 1, sizeof(*list));
 	const size_t unfit = c->unfit.count;
-	int r = list ? list_loans(c, loans, list, err) :
-		       cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = list ? list_loans(c, loans, list, err)
+		     : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (r == 0)
 		r = cfs_space_groups_open(c, list, loans->count, err);
@@ -131,9 +131,9 @@ int cfs_client_borrow(struct cfs_container *c, uint64_t blocks,
 
 static uint64_t worth_a_fold(const struct cfs_container *c)
 {
-	return CFS_MAX(NAMED_WORTH,
-		       CFS_MIN(FOLD_WORTH,
-			       c->client->total_blocks / FOLD_WORTH_PART));
+	return CFS_MAX(
+		NAMED_WORTH,
+		CFS_MIN(FOLD_WORTH, c->client->total_blocks / FOLD_WORTH_PART));
 }
 
 /*
@@ -147,11 +147,12 @@ uint32_t cfs_client_groups_wanted(const struct cfs_container *c)
 					CFS_CLIENT_BLOCKS_SOFT);
 
 	if (c->is_sealing || m->returns_idle || m->will_hold ||
-	    m->named_blocks < worth_a_fold(c) / 4 || m->allowed_blocks >= blocks)
+	    m->named_blocks < worth_a_fold(c) / 4 ||
+	    m->allowed_blocks >= blocks)
 		return 0;
-	return (uint32_t)CFS_MIN(cfs_div_up(blocks - m->allowed_blocks,
-					    CFS_TAGS_PER_PAGE),
-				 CFS_LOANS_MAX);
+	return (uint32_t)CFS_MIN(
+		cfs_div_up(blocks - m->allowed_blocks, CFS_TAGS_PER_PAGE),
+		CFS_LOANS_MAX);
 }
 
 int64_t cfs_client_space_left(struct cfs_container *c)
@@ -223,15 +224,16 @@ int cfs_client_new_ino(struct cfs_container *c, uint64_t *ret,
 	if (c->next_ino >= m->ino_end) {
 		uint64_t first = 0, end = 0;
 		uint32_t count = CFS_MAX(m->ino_batch, INOS_MIN);
-		int r = m->source->lend_inos(m->source_ctx, count, &first,
-					     &end, err);
+		int r = m->source->lend_inos(m->source_ctx, count, &first, &end,
+					     err);
 
 		if (r < 0)
 			return r;
 		/* Who makes many asks seldom. */
 		m->ino_batch = CFS_MIN(16 * count, INOS_MAX);
 		if (first >= end || end > CFS_INO_MAX + 1)
-			return cfs_err_set(err, -EPROTO, "the owner lent no "
+			return cfs_err_set(err, -EPROTO,
+					   "the owner lent no "
 					   "inode numbers");
 		c->next_ino = first;
 		m->ino_end = end;
@@ -241,8 +243,7 @@ int cfs_client_new_ino(struct cfs_container *c, uint64_t *ret,
 }
 
 int cfs_container_reconcile(struct cfs_container *c,
-			    const struct cfs_loans *loans,
-			    struct cfs_err *err)
+			    const struct cfs_loans *loans, struct cfs_err *err)
 {
 	int r = 0;
 

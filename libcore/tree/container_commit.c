@@ -14,8 +14,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define INO_AHEAD	1024u
-#define STAMPS_AHEAD	(UINT64_C(1) << 20)
+#define INO_AHEAD    1024u
+#define STAMPS_AHEAD (UINT64_C(1) << 20)
 
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
@@ -32,7 +32,9 @@ int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 		c->write_room = room;
 	}
 	c->writes[c->write_count++] = (struct cfs_mv_write){
-		.vaddr = vaddr, .count = count, .buf = buf,
+		.vaddr = vaddr,
+		.count = count,
+		.buf = buf,
 	};
 	return 0;
 }
@@ -50,7 +52,9 @@ int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
 			    struct cfs_err *err)
 {
 	const struct cfs_mv_write w = {
-		.vaddr = vaddr, .count = count, .buf = buf,
+		.vaddr = vaddr,
+		.count = count,
+		.buf = buf,
 	};
 
 	return cfs_metavolume_write(c->mv, &w, 1, err);
@@ -101,10 +105,8 @@ int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err)
 
 	/* In the order of addresses, so that neighbours become one request. */
 	if (c->write_count > 0) {
-		qsort(c->writes, c->write_count, sizeof(*c->writes),
-		      by_vaddr);
-		r = cfs_metavolume_write(c->mv, c->writes, c->write_count,
-					 err);
+		qsort(c->writes, c->write_count, sizeof(*c->writes), by_vaddr);
+		r = cfs_metavolume_write(c->mv, c->writes, c->write_count, err);
 	}
 	if (r == 0)
 		r = cfs_metavolume_flush(c->mv, err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What writers before us have left, on shared pools: groups that are frozen, and
- * blocks of their roots, logs and gravestones, which are retired.  Each says
- * which epochs may still write there, so that it comes back when these are
+ * What writers before us have left, on shared pools: groups that are frozen,
+ * and blocks of their roots, logs and gravestones, which are retired.  Each
+ * says which epochs may still write there, so that it comes back when these are
  * gone, whoever has had the pool since.
  */
 #include "tree/takeover_priv.h"
@@ -37,14 +37,17 @@ static int freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
 {
 	const struct cfs_key k = cfs_space_loan_key(key);
 	const struct cfs_loan_rec rec = {
-		.loan = loan, .epoch = epoch, .state = CFS_LOAN_FROZEN,
+		.loan = loan,
+		.epoch = epoch,
+		.state = CFS_LOAN_FROZEN,
 	};
 	struct cfs_loan_rec_disk disk;
 	int r = cfs_takeover_freeze(c, key, loan, err);
 
 	cfs_loan_rec_pack(&rec, &disk);
-	return r < 0 ? r : cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &k,
-					&disk, sizeof(disk), NULL, err);
+	return r < 0 ? r
+		     : cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &k, &disk,
+				    sizeof(disk), NULL, err);
 }
 
 /* What clients have on loan stays theirs. */
@@ -57,10 +60,9 @@ static int load_client_loans(struct cfs_container *c, struct cfs_err *err)
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct cfs_loan_rec loan;
 
-		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
-					err);
-		c->next_loan = r < 0 ? c->next_loan :
-			CFS_MAX(c->next_loan, loan.loan + 1);
+		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan, err);
+		c->next_loan = r < 0 ? c->next_loan
+				     : CFS_MAX(c->next_loan, loan.loan + 1);
 		if (r == 0 && loan.holder && cfs_lend_knows(c, loan.holder))
 			r = cfs_lend_load_loan(c, &cur, err);
 		if (r == 0)
@@ -150,12 +152,12 @@ static int retire_one(struct cfs_container *c, const struct takeover *t,
 		      uint64_t index, uint64_t vaddr, uint32_t count,
 		      uint32_t type, uint32_t until, struct cfs_err *err)
 {
-	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_RETIRED, 0), t->move->base_epoch,
-		index
-	} };
+	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_RETIRED, 0),
+				       t->move->base_epoch, index } };
 	const struct cfs_retired_rec rec = {
-		.vaddr = vaddr, .count = count, .type = type,
+		.vaddr = vaddr,
+		.count = count,
+		.type = type,
 		.until = until,
 	};
 	struct cfs_retired_rec_disk disk;
@@ -215,8 +217,7 @@ static bool are_gone(const struct cfs_container *c, uint32_t epoch,
 
 	if (!f || until >= epoch)
 		return !f || f->is_gone(f->ctx, epoch, until);
-	return f->is_gone(f->ctx, epoch, epoch) &&
-	       f->is_gone(f->ctx, 0, until);
+	return f->is_gone(f->ctx, epoch, epoch) && f->is_gone(f->ctx, 0, until);
 }
 
 int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err)
@@ -248,8 +249,8 @@ int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err)
 }
 
 struct slice_list {
-	uint64_t	*slices;
-	size_t		count, room;
+	uint64_t *slices;
+	size_t count, room;
 };
 
 static int list_slice(struct slice_list *list, uint64_t lslice)
@@ -277,9 +278,8 @@ static int list_slice(struct slice_list *list, uint64_t lslice)
 static int list_retired(struct cfs_container *c, struct slice_list *list,
 			struct cfs_err *err)
 {
-	const struct cfs_key key = {
-		{ cfs_table_word(CFS_TABLE_RETIRED, 0), 0, 0 }
-	};
+	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_RETIRED, 0), 0,
+				       0 } };
 	struct cfs_cursor cur;
 	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &key, err);
 
@@ -317,12 +317,12 @@ int cfs_container_anothers_slices(struct cfs_container *c, uint64_t **ret,
 	return 0;
 }
 
-#define GONE_AT_ONCE	128u	/* groups, in one frame */
+#define GONE_AT_ONCE 128u /* groups, in one frame */
 
 struct gone {
 	struct cfs_loan_rec_disk disk;
 	struct cfs_table_change changes[GONE_AT_ONCE];
-	size_t		count;
+	size_t count;
 };
 
 /* Frozen groups of owners that are gone, from @from on. */

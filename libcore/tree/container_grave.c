@@ -9,14 +9,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ALIVE_SEQ	1u
-#define DEAD_SEQ	3u
+#define ALIVE_SEQ 1u
+#define DEAD_SEQ  3u
 
-static int write_page(struct cfs_container *c, uint64_t vaddr,
-		      uint64_t log_id, uint64_t seq, struct cfs_err *err)
+static int write_page(struct cfs_container *c, uint64_t vaddr, uint64_t log_id,
+		      uint64_t seq, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	/* Neither epoch nor stamp: two who set it write the same. */
 	const struct cfs_page head = {
 		.kind = CFS_PAGE_GRAVE,
@@ -54,15 +54,16 @@ int cfs_grave_take(struct cfs_container *c, uint64_t root_vaddr,
 }
 
 /* A piece that we cannot write, but perhaps its reader can read. */
-static int check_reach(struct cfs_container *c, uint64_t vaddr,
-		       uint32_t epoch, struct cfs_err *err)
+static int check_reach(struct cfs_container *c, uint64_t vaddr, uint32_t epoch,
+		       struct cfs_err *err)
 {
 	const uint64_t lslice = cfs_vaddr_lslice(vaddr);
 	const unsigned int there = cfs_metavolume_readable(c->mv, lslice);
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 
 	if (!cfs_metavolume_get(c->mv, lslice, pieces))
-		return cfs_err_set(err, -EUCLEAN, "the gravestone is in no "
+		return cfs_err_set(err, -EUCLEAN,
+				   "the gravestone is in no "
 				   "slice");
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
 		const struct cfs_piece *at = &pieces[p];
@@ -72,10 +73,12 @@ static int check_reach(struct cfs_container *c, uint64_t vaddr,
 		    !c->fence->may_reach(c->fence->ctx, epoch,
 					 at->device_index))
 			continue;
-		return cfs_err_set(err, -EIO, "device %u is missing, but may "
+		return cfs_err_set(err, -EIO,
+				   "device %u is missing, but may "
 				   "not be for the host that had the pool: "
 				   "attach it, or if that host is dead, say so "
-				   "with leasectl gone", at->device_index);
+				   "with leasectl gone",
+				   at->device_index);
 	}
 	return 0;
 }
@@ -96,7 +99,8 @@ int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
 				       DEAD_SEQ, err);
 	}
 	if (r == 0 && !is_there)
-		r = cfs_err_set(err, -ENOTSUP, "made by an older version: its "
+		r = cfs_err_set(err, -ENOTSUP,
+				"made by an older version: its "
 				"host must close it, or be called gone");
 	return r < 0 ? r : cfs_metavolume_flush(c->mv, err);
 }
@@ -116,9 +120,9 @@ static int read_copy(struct cfs_container *c, uint64_t vaddr,
 	int r = cfs_metavolume_read(c->mv, vaddr, 1, piece, page, err);
 
 	/* A page that is being written says nothing yet. */
-	*ret_log_id = r == 0 && cfs_page_unpack(page, &expect, &head,
-						NULL) == 0 ?
-		      cfs_grave_unpack(page) : 0;
+	*ret_log_id = r == 0 && cfs_page_unpack(page, &expect, &head, NULL) == 0
+			      ? cfs_grave_unpack(page)
+			      : 0;
 	return r;
 }
 
@@ -126,8 +130,8 @@ int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],
 		     uint64_t log_id, uint64_t or_log_id, bool *ret_is_set,
 		     struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_err why = CFS_ERR_INIT;
 	bool is_read = false;
 
@@ -138,26 +142,31 @@ int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],
 		const uint64_t at = vaddr[i & 1];
 		uint64_t dead;
 
-		if (!at || !(cfs_metavolume_readable(c->mv,
-					cfs_vaddr_lslice(at)) & 1u << i / 2) ||
+		if (!at ||
+		    !(cfs_metavolume_readable(c->mv, cfs_vaddr_lslice(at)) &
+		      1u << i / 2) ||
 		    read_copy(c, at, i / 2, page, &dead, &why) < 0)
 			continue;
 		is_read = true;
 		*ret_is_set |= dead && (dead == log_id || dead == or_log_id);
 	}
-	return is_read ? 0 : cfs_err_set(err, -EIO, "the gravestone cannot be "
-					 "read: %s", why.msg);
+	return is_read ? 0
+		       : cfs_err_set(err, -EIO,
+				     "the gravestone cannot be "
+				     "read: %s",
+				     why.msg);
 }
 
 static int look(struct cfs_container *c, uint64_t log_id, struct cfs_err *err)
 {
 	bool is_set = false;
-	int r = cfs_grave_is_set(c, c->root.grave_vaddr, c->root.log_id,
-				 log_id, &is_set, err);
+	int r = cfs_grave_is_set(c, c->root.grave_vaddr, c->root.log_id, log_id,
+				 &is_set, err);
 
-	return r == 0 && is_set ?
-	       cfs_err_set(err, -ESTALE, "another host has taken the pool "
-			   "over") : r;
+	return r == 0 && is_set ? cfs_err_set(err, -ESTALE,
+					      "another host has taken the pool "
+					      "over")
+				: r;
 }
 
 int cfs_grave_look(struct cfs_container *c, uint64_t log_id,

@@ -32,8 +32,8 @@ int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
  */
 int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
 		   struct cfs_err *err);
-/* Does any copy of a gravestone, @vaddr each of its pages, name one of the logs?
- * 0: none.  -EIO: no copy can be read. */
+/* Does any copy of a gravestone, @vaddr each of its pages, name one of the
+ * logs? 0: none.  -EIO: no copy can be read. */
 int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],
 		     uint64_t log_id, uint64_t or_log_id, bool *ret_is_set,
 		     struct cfs_err *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Leaving a slice in which little is left, so that it can go back to the pool:
- * what stands there is written elsewhere.  Which nodes and data that is tags and
- * blocks themselves say, so that the work is in proportion to the slice.  What
- * they say is only looked for: nothing is believed that the tree does not
+ * what stands there is written elsewhere.  Which nodes and data that is tags
+ * and blocks themselves say, so that the work is in proportion to the slice.
+ * What they say is only looked for: nothing is believed that the tree does not
  * confirm.
  */
 #include "tree/container_priv.h"
@@ -16,8 +16,8 @@
 
 #include <stdlib.h>
 
-#define SPARE_BLOCKS	64u
-#define MOVED_MAX	1024u	/* blocks of one slice */
+#define SPARE_BLOCKS 64u
+#define MOVED_MAX    1024u /* blocks of one slice */
 
 static bool is_in(uint64_t vaddr, uint64_t lslice)
 {
@@ -53,9 +53,9 @@ static bool may_leave(struct cfs_container *c, uint64_t lslice)
 }
 
 struct found_node {
-	uint64_t	vaddr;
-	unsigned int	tree_id, level;
-	struct cfs_key	low;
+	uint64_t vaddr;
+	unsigned int tree_id, level;
+	struct cfs_key low;
 };
 
 static int look_at_piece(struct cfs_container *c, uint64_t vaddr,
@@ -72,7 +72,9 @@ static int look_at_piece(struct cfs_container *c, uint64_t vaddr,
 	if (cfs_node_verify(buf, h->tree_id, -1, words, c->id, NULL) < 0)
 		return -ENOENT;
 	*ret = (struct found_node){
-		.vaddr = vaddr, .tree_id = h->tree_id, .level = h->level,
+		.vaddr = vaddr,
+		.tree_id = h->tree_id,
+		.level = h->level,
 	};
 	for (unsigned int i = 0; i < words; i++)
 		ret->low.w[i] = le64_get(h->low[i]);
@@ -83,8 +85,8 @@ static int look_at_piece(struct cfs_container *c, uint64_t vaddr,
 static int look_at(struct cfs_container *c, uint64_t vaddr, void *buf,
 		   struct found_node *ret)
 {
-	const unsigned int readable =
-		cfs_metavolume_readable(c->mv, cfs_vaddr_lslice(vaddr));
+	const unsigned int readable = cfs_metavolume_readable(
+		c->mv, cfs_vaddr_lslice(vaddr));
 	int r = -ENOENT;
 
 	for (unsigned int p = 0; r < 0 && p < CFS_PIECES_MAX; p++)
@@ -98,8 +100,8 @@ int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,
 {
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_NODE_BYTES);
 	struct found_node node;
-	int r = buf ? look_at(c, vaddr, buf, &node) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = buf ? look_at(c, vaddr, buf, &node)
+		    : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (r == 0)
 		r = cfs_tree_rewrite(c->trees[node.tree_id - 1], &node.low,
@@ -108,8 +110,8 @@ int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,
 }
 
 struct found_data {
-	uint64_t	vaddr;
-	struct cfs_tag	tag;
+	uint64_t vaddr;
+	struct cfs_tag tag;
 };
 
 struct found {
@@ -138,8 +140,9 @@ static int find_block(struct cfs_container *c, uint64_t vaddr, bool moves_data,
 		r = cfs_vec_push(&f->nodes, node);
 	else
 		r = -ENOENT;
-	return r < 0 && r != -ENOENT ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : r;
+	return r < 0 && r != -ENOENT
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : r;
 }
 
 /* All that is in use there, by the tags as they stand. */
@@ -153,8 +156,8 @@ static int find_blocks(struct cfs_container *c, uint64_t lslice,
 
 	for (uint32_t i = 0; r == 0 && i < geo->group_count; i++) {
 		const uint32_t start = cfs_geometry_group_start(geo, i);
-		const struct open_group *g =
-			cfs_space_group(c, cfs_vaddr(lslice, start));
+		const struct open_group *g = cfs_space_group(
+			c, cfs_vaddr(lslice, start));
 		const struct cfs_tag_disk *tags = g ? g->g.tags : page->tags;
 		uint64_t used[2];
 		bool is_there;
@@ -178,8 +181,7 @@ static int find_blocks(struct cfs_container *c, uint64_t lslice,
 
 /* Data is moved by who knows what it is: with the lock not held. */
 static int move_data(struct cfs_container *c, const struct found *f,
-		     const struct cfs_slice_leaver *leaver,
-		     struct cfs_err *err)
+		     const struct cfs_slice_leaver *leaver, struct cfs_err *err)
 {
 	int r = 0;
 

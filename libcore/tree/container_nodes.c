@@ -16,8 +16,8 @@ static struct cfs_tag node_tag(unsigned int tree_id, uint64_t number,
 			       uint64_t stamp)
 {
 	return (struct cfs_tag){
-		.type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE :
-						    CFS_TAG_NODE,
+		.type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE
+						  : CFS_TAG_NODE,
 		.ino = tree_id,
 		.offset = number,
 		.stamp = stamp,
@@ -34,8 +34,8 @@ static void heal_copies(struct cfs_container *c, unsigned int tree_id,
 			if (!(bad_pieces[i] & 1u << p))
 				continue;
 			/* Should it fail, the next read tries again. */
-			if (cfs_metavolume_write_piece(c->mv, ref->vaddr[i],
-						       1, p, node, NULL) < 0 ||
+			if (cfs_metavolume_write_piece(c->mv, ref->vaddr[i], 1,
+						       p, node, NULL) < 0 ||
 			    c->healed_count == CFS_HEALED_NODES_MAX)
 				continue;
 			c->healed[c->healed_count++] = (struct cfs_healed_node){
@@ -61,9 +61,11 @@ static int node_read(void *ctx, unsigned int tree_id,
 	if (c->client && cfs_client_shelf_get(c, ref, buf))
 		return 0;
 	for (unsigned int i = 0; i < 2; i++) {
-		unsigned int readable = ref->vaddr[i] ?
-			cfs_metavolume_readable(c->mv,
-				cfs_vaddr_lslice(ref->vaddr[i])) : 0;
+		unsigned int readable =
+			ref->vaddr[i] ? cfs_metavolume_readable(
+						c->mv,
+						cfs_vaddr_lslice(ref->vaddr[i]))
+				      : 0;
 
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
 			int r2;
@@ -75,10 +77,8 @@ static int node_read(void *ctx, unsigned int tree_id,
 			if (r2 == 0 &&
 			    cfs_xxh3(node, CFS_NODE_BYTES) == ref->csum) {
 				memcpy(buf, node, CFS_NODE_BYTES);
-				if ((bad[0] | bad[1]) &&
-				    cfs_container_heals(c))
-					heal_copies(c, tree_id, ref, bad,
-						    node);
+				if ((bad[0] | bad[1]) && cfs_container_heals(c))
+					heal_copies(c, tree_id, ref, bad, node);
 				if (c->client)
 					cfs_client_shelf_put(c, ref, node);
 				return 0;
@@ -90,8 +90,9 @@ static int node_read(void *ctx, unsigned int tree_id,
 	}
 	if (c->client && r == -EUCLEAN)
 		return cfs_client_doubt(c, ref->vaddr[0], err);
-	return cfs_err_set(err, r, "tree %u: no copy of the node at %#" PRIx64
-			   " is good", tree_id, ref->vaddr[0]);
+	return cfs_err_set(
+		err, r, "tree %u: no copy of the node at %#" PRIx64 " is good",
+		tree_id, ref->vaddr[0]);
 }
 
 static int node_alloc(void *ctx, unsigned int tree_id, uint64_t node_number,

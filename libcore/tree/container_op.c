@@ -169,8 +169,8 @@ static bool wants_commit(struct cfs_container *c)
 
 	if (c->hooks)
 		c->hooks->fold_need(c->hooks_ctx, &blocks, &records);
-	/* What is not committed is copied by who takes over: in a full pool there
-	 * is little room for that. */
+	/* What is not committed is copied by who takes over: in a full pool
+	 * there is little room for that. */
 	if (c->fence && c->source && c->source->copy_blocks &&
 	    c->direct_blocks + blocks > c->source->copy_blocks(c->source_ctx))
 		return true;
@@ -181,9 +181,9 @@ static bool wants_commit(struct cfs_container *c)
 }
 
 /* Records and nodes of any operation without data. */
-#define OP_BLOCKS	32u
+#define OP_BLOCKS       32u
 /* And with as much data as most have. */
-#define OP_BLOCKS_USUAL	320u
+#define OP_BLOCKS_USUAL 320u
 
 /* Room for @blocks; two commits bring back what was freed. */
 static int make_room(struct cfs_container *c, uint64_t blocks,
@@ -192,8 +192,8 @@ static int make_room(struct cfs_container *c, uint64_t blocks,
 	int r = cfs_space_ensure(c, blocks, kind, err);
 
 	/* With clients, one more: their views name what was freed. */
-	for (int i = 0; r == -ENOSPC && c->held_blocks &&
-	     i < (c->lender ? 3 : 2); i++) {
+	for (int i = 0;
+	     r == -ENOSPC && c->held_blocks && i < (c->lender ? 3 : 2); i++) {
 		c->forces_commit = true;
 		cfs_lend_forget_views(c, true);
 		r = cfs_container_commit_locked(c, err);
@@ -271,8 +271,9 @@ int cfs_op_begin_landing(struct cfs_container *c, struct cfs_err *err)
 int cfs_op_begin(struct cfs_container *c, enum cfs_op_kind kind,
 		 struct cfs_err *err)
 {
-	return cfs_op_begin_for(c, kind, kind == CFS_OP_NORMAL ?
-				OP_BLOCKS_USUAL : OP_BLOCKS, err);
+	return cfs_op_begin_for(
+		c, kind, kind == CFS_OP_NORMAL ? OP_BLOCKS_USUAL : OP_BLOCKS,
+		err);
 }
 
 bool cfs_container_in_op(const struct cfs_container *c)
@@ -352,8 +353,8 @@ static void undo_held(struct cfs_container *c, const struct undo_entry *u)
 	if (!h)
 		return;
 	for (unsigned int i = 0; i < 2; i++) {
-		n += (uint64_t)
-		     __builtin_popcountll(h->now[i] & u->held_mask[i]);
+		n += (uint64_t)__builtin_popcountll(h->now[i] &
+						    u->held_mask[i]);
 		h->now[i] &= ~u->held_mask[i];
 	}
 	c->held_blocks -= n;
@@ -382,8 +383,8 @@ void cfs_op_abort(struct cfs_container *c)
 	op_done(c);
 }
 
-int cfs_container_undo_push(struct cfs_container *c,
-			    const struct undo_entry *e, struct cfs_err *err)
+int cfs_container_undo_push(struct cfs_container *c, const struct undo_entry *e,
+			    struct cfs_err *err)
 {
 	if (!c->in_op)
 		return 0;
@@ -450,8 +451,8 @@ int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
 	int r = note_old(c, tree_id, key, err);
 
 	if (r == 0)
-		r = cfs_tree_put(c->trees[tree_id - 1], key, value,
-				 value_bytes, NULL, err);
+		r = cfs_tree_put(c->trees[tree_id - 1], key, value, value_bytes,
+				 NULL, err);
 	return r;
 }
 
@@ -469,8 +470,7 @@ int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, const void *value,
 			   size_t value_bytes, struct cfs_err *err)
 {
-	return cfs_container_tree_put(c, tree_id, key, value, value_bytes,
-				      err);
+	return cfs_container_tree_put(c, tree_id, key, value, value_bytes, err);
 }
 
 int cfs_container_tree_remove(struct cfs_container *c, unsigned int tree_id,

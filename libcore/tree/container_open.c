@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define LOG_GROUPS_FIRST	4u	/* in each of the first two slices */
+#define LOG_GROUPS_FIRST 4u /* in each of the first two slices */
 
 static const unsigned int key_words[CFS_TREE_COUNT] = {
 	[CFS_TREE_TABLE - 1] = 3,
@@ -141,8 +141,8 @@ int cfs_container_create(const struct cfs_container_config *config,
 			 uint64_t ret_root_vaddr[CFS_ROOT_PLACES_MAX],
 			 struct cfs_container **ret, struct cfs_err *err)
 {
-	const struct cfs_slice_geometry *geo =
-		cfs_metavolume_geometry(config->mv);
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
+		config->mv);
 	uint32_t log_groups = CFS_MIN(CFS_MAX(geo->group_count / 4, 1),
 				      LOG_GROUPS_FIRST);
 	CFS_CLEANUP(container_dropp) struct cfs_container *c = NULL;
@@ -155,7 +155,7 @@ int cfs_container_create(const struct cfs_container_config *config,
 	if (r < 0)
 		return r;
 	c->stamp = 1;
-	c->next_ino = 16;	/* lower ones are for the volumes themselves */
+	c->next_ino = 16; /* lower ones are for the volumes themselves */
 	c->next_loan = 1;
 	memcpy(c->root.container_uuid, c->uuid, sizeof(c->uuid));
 	c->root.log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
@@ -170,8 +170,8 @@ int cfs_container_create(const struct cfs_container_config *config,
 					   &c->root.grave_vaddr[l], err);
 		if (r == 0)
 			r = cfs_space_take_log(c, l, log_groups,
-					       config->fills_log, &c->root
-					       .log_extents[l], err);
+					       config->fills_log,
+					       &c->root.log_extents[l], err);
 	}
 	if (r < 0)
 		return r;
@@ -193,12 +193,12 @@ int cfs_container_create(const struct cfs_container_config *config,
 /* ---- the root ------------------------------------------------------------ */
 
 struct root_search {
-	struct cfs_root	best;
-	uint64_t	best_seq;
-	uint32_t	best_epoch;
-	unsigned int	good;		/* copies of the best seq */
-	bool		has_best;
-	int		newer;		/* -ENOTSUP was seen */
+	struct cfs_root best;
+	uint64_t best_seq;
+	uint32_t best_epoch;
+	unsigned int good; /* copies of the best seq */
+	bool has_best;
+	int newer; /* -ENOTSUP was seen */
 };
 
 static void look_at_root(const struct cfs_page_disk *page, uint64_t pool_lo,
@@ -235,11 +235,11 @@ static void look_at_root(const struct cfs_page_disk *page, uint64_t pool_lo,
 int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 			    const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
 			    struct cfs_root *ret, uint64_t *ret_seq,
-			    uint32_t *ret_epoch,
-			    unsigned int *ret_good_copies, struct cfs_err *err)
+			    uint32_t *ret_epoch, unsigned int *ret_good_copies,
+			    struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	CFS_CLEANUP(cfs_freep) struct root_search *s = calloc(1, sizeof(*s));
 	struct cfs_err why = CFS_ERR_INIT;
 
@@ -251,12 +251,11 @@ int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 
 		if (!root_vaddr[i / 2])
 			continue;
-		readable = cfs_metavolume_readable(mv,
-						   cfs_vaddr_lslice(vaddr));
+		readable = cfs_metavolume_readable(mv, cfs_vaddr_lslice(vaddr));
 		for (unsigned int p = 0; p < CFS_PIECES_MAX; p++)
 			if ((readable & 1u << p) &&
-			    cfs_metavolume_read(mv, vaddr, 1, p, page,
-						&why) == 0)
+			    cfs_metavolume_read(mv, vaddr, 1, p, page, &why) ==
+				    0)
 				look_at_root(page, cfs_metavolume_pool_lo(mv),
 					     container_id, vaddr, s, &why);
 	}
@@ -285,11 +284,11 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 	int r;
 
 	if (rec->tree_id != CFS_TREE_TABLE)
-		return cfs_err_set(err, -EUCLEAN,
-				   "a record for tree %" PRIu32, rec->tree_id);
+		return cfs_err_set(err, -EUCLEAN, "a record for tree %" PRIu32,
+				   rec->tree_id);
 	if (is_set)
-		r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key,
-				 rec->value, rec->value_bytes, NULL, err);
+		r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key, rec->value,
+				 rec->value_bytes, NULL, err);
 	else
 		r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, err);
 	if (r == -ENOENT)
@@ -297,8 +296,7 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 				   "a record to be removed is not there");
 	if (r < 0)
 		return r;
-	return cfs_container_table_changed(c, &key,
-					   is_set ? rec->value : NULL,
+	return cfs_container_table_changed(c, &key, is_set ? rec->value : NULL,
 					   is_set ? rec->value_bytes : 0, err);
 }
 
@@ -317,9 +315,10 @@ int cfs_container_replay_record(struct cfs_container *c,
 	}
 	if (rec->ino >= c->next_ino)
 		c->next_ino = rec->ino + 1;
-	return c->hooks ? c->hooks->replay(c->hooks_ctx, rec, err) :
-	       cfs_err_set(err, -EUCLEAN, "a record of data in the pool's own "
-			   "container");
+	return c->hooks ? c->hooks->replay(c->hooks_ctx, rec, err)
+			: cfs_err_set(err, -EUCLEAN,
+				      "a record of data in the pool's own "
+				      "container");
 }
 
 static int replay_frame(void *arg, const struct cfs_frame *frame,
@@ -346,8 +345,8 @@ static int replay_frame(void *arg, const struct cfs_frame *frame,
 static int spread_block(struct cfs_container *c, uint64_t vaddr,
 			const void *good, struct cfs_err *err)
 {
-	unsigned int readable = cfs_metavolume_readable(c->mv,
-						cfs_vaddr_lslice(vaddr));
+	unsigned int readable = cfs_metavolume_readable(
+		c->mv, cfs_vaddr_lslice(vaddr));
 	CFS_CLEANUP(cfs_freep) void *copy = NULL;
 	int r = 0;
 
@@ -358,8 +357,7 @@ static int spread_block(struct cfs_container *c, uint64_t vaddr,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	for (unsigned int p = 0; p < CFS_PIECES_MAX && r == 0; p++) {
 		if (!(readable & 1u << p) ||
-		    (cfs_metavolume_read(c->mv, vaddr, 1, p, copy,
-					 NULL) == 0 &&
+		    (cfs_metavolume_read(c->mv, vaddr, 1, p, copy, NULL) == 0 &&
 		     memcmp(copy, good, CFS_BLOCK_BYTES) == 0))
 			continue;
 		r = cfs_metavolume_write_piece(c->mv, vaddr, 1, p, good, err);
@@ -403,11 +401,10 @@ int cfs_container_verify_frame(struct cfs_container *c,
 
 			memcpy(&csum, rec.csums + 8 * i, sizeof(csum));
 			rd.csum = le64_get(csum);
-			if (cfs_block_read(c->blocks, &rd, false, NULL,
-					   NULL) < 0)
+			if (cfs_block_read(c->blocks, &rd, false, NULL, NULL) <
+			    0)
 				return 0;
-			r = spreads ? spread_block(c, rd.vaddr, block, err) :
-				      0;
+			r = spreads ? spread_block(c, rd.vaddr, block, err) : 0;
 			if (r < 0)
 				return r;
 		}
@@ -433,7 +430,8 @@ static unsigned int root_copies_wanted(const struct cfs_container *c)
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
 		if (c->root_vaddr[i])
 			n += (unsigned int)__builtin_popcount(
-				cfs_metavolume_readable(c->mv,
+				cfs_metavolume_readable(
+					c->mv,
 					cfs_vaddr_lslice(c->root_vaddr[i])));
 	return n;
 }

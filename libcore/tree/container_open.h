@@ -16,25 +16,25 @@ struct cfs_fence;
 struct cfs_container_move;
 
 struct cfs_container_config {
-	struct cfs_metavolume *mv;	/* owned by the container from then on,
-					 * also if it fails */
-	uint8_t		uuid[16];
-	uint32_t	epoch;
-	unsigned int	copies;		/* of nodes: 2; 1 on mirrors */
-	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
-	uint64_t	limit_blocks;
-	uint64_t	cache_bytes;	/* for clean nodes */
-	bool		fills_log;	/* create: write it once ahead of use */
-	bool		was_clean;	/* the last writer closed the pool */
+	struct cfs_metavolume *mv; /* owned by the container from then on,
+				    * also if it fails */
+	uint8_t uuid[16];
+	uint32_t epoch;
+	unsigned int copies; /* of nodes: 2; 1 on mirrors */
+	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
+	uint64_t limit_blocks;
+	uint64_t cache_bytes; /* for clean nodes */
+	bool fills_log;       /* create: write it once ahead of use */
+	bool was_clean;       /* the last writer closed the pool */
 	/* Pools that hosts share (tree/container_takeover.h). */
-	bool		has_grave;	/* create: make gravestones */
-	const struct cfs_fence *fence;	/* NULL: not shared, or an overlay */
-	const struct cfs_container_move *move;	/* the last writer may still
-						 * write; NULL: it is gone */
-	const struct cfs_container_hooks *hooks;	/* may be NULL */
-	void		*hooks_ctx;
-	const struct cfs_slice_source *source;		/* may be NULL */
-	void		*source_ctx;
+	bool has_grave;                /* create: make gravestones */
+	const struct cfs_fence *fence; /* NULL: not shared, or an overlay */
+	const struct cfs_container_move *move;   /* the last writer may still
+						  * write; NULL: it is gone */
+	const struct cfs_container_hooks *hooks; /* may be NULL */
+	void *hooks_ctx;
+	const struct cfs_slice_source *source; /* may be NULL */
+	void *source_ctx;
 };
 
 /*
@@ -73,6 +73,5 @@ const uint64_t *cfs_container_root_places(const struct cfs_container *c);
 int cfs_container_read_root(struct cfs_metavolume *mv, uint64_t container_id,
 			    const uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
 			    struct cfs_root *ret, uint64_t *ret_seq,
-			    uint32_t *ret_epoch,
-			    unsigned int *ret_good_copies,
+			    uint32_t *ret_epoch, unsigned int *ret_good_copies,
 			    struct cfs_err *err);

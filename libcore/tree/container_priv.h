@@ -20,71 +20,71 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define CFS_STREAM_DATA		0u
-#define CFS_STREAM_META0	1u	/* first copy of nodes */
-#define CFS_STREAM_META1	2u	/* second copy, in other slices */
-#define CFS_STREAM_COUNT	3u
+#define CFS_STREAM_DATA       0u
+#define CFS_STREAM_META0      1u /* first copy of nodes */
+#define CFS_STREAM_META1      2u /* second copy, in other slices */
+#define CFS_STREAM_COUNT      3u
 
 /* Log blocks kept back for frames that record loans. */
-#define CFS_LOG_LOAN_RESERVE	48u
+#define CFS_LOG_LOAN_RESERVE  48u
 /* Less room than this, and an operation begins with a commit. */
-#define CFS_LOG_OP_RESERVE	32u
+#define CFS_LOG_OP_RESERVE    32u
 /* Data blocks that wait in memory, at most about (16 MiB). */
-#define CFS_DIRTY_BLOCKS_MAX	4096u
+#define CFS_DIRTY_BLOCKS_MAX  4096u
 /* Pending records beyond this are better committed than logged. */
-#define CFS_PENDING_BYTES_MAX	(1u << 20)
+#define CFS_PENDING_BYTES_MAX (1u << 20)
 
 /* A group on loan to ourselves, with its tags in memory. */
 struct open_group {
-	uint64_t	key;		/* lslice << 22 | group */
+	uint64_t key; /* lslice << 22 | group */
 	struct cfs_group g;
-	uint64_t	allowed[2];	/* blocks that this loan may still write */
-	bool		is_dirty;	/* tags changed since the last commit */
-	bool		is_assigned;	/* a stream writes here */
-	UT_hash_handle	hh;
+	uint64_t allowed[2]; /* blocks that this loan may still write */
+	bool is_dirty;       /* tags changed since the last commit */
+	bool is_assigned;    /* a stream writes here */
+	UT_hash_handle hh;
 };
 
 /* Blocks that were freed and may not be written yet, by group. */
 struct held_group {
-	uint64_t	key;
-	uint64_t	now[2];		/* freed since the last commit */
-	uint64_t	before[2];	/* freed by it */
-	uint64_t	waiting[2];	/* freed earlier, and named by the view of
-					 * a client */
-	UT_hash_handle	hh;
+	uint64_t key;
+	uint64_t now[2];     /* freed since the last commit */
+	uint64_t before[2];  /* freed by it */
+	uint64_t waiting[2]; /* freed earlier, and named by the view of
+			      * a client */
+	UT_hash_handle hh;
 };
 
 /* Bad places of a group. */
 struct bad_group {
-	uint64_t	key;
-	uint64_t	bits[2];
-	UT_hash_handle	hh;
+	uint64_t key;
+	uint64_t bits[2];
+	UT_hash_handle hh;
 };
 
 struct slice_state {
-	bool		is_mapped;
-	bool		is_scanned;	/* no group to open here until blocks are
-					 * released */
-	bool		is_changed;	/* its sum goes into the next commit */
-	bool		is_fresh;	/* came with the takeover under way */
-	bool		is_leaving;	/* to go back: what is new goes elsewhere,
-					 * if there is room */
-	uint32_t	used_blocks;
-	uint32_t	cursor;		/* group to look at next */
+	bool is_mapped;
+	bool is_scanned; /* no group to open here until blocks are
+			  * released */
+	bool is_changed; /* its sum goes into the next commit */
+	bool is_fresh;   /* came with the takeover under way */
+	bool is_leaving; /* to go back: what is new goes elsewhere,
+			  * if there is room */
+	uint32_t used_blocks;
+	uint32_t cursor; /* group to look at next */
 };
 
 struct undo_entry {
 	enum { UNDO_TREE, UNDO_HELD, UNDO_CALL } kind;
-	uint8_t		tree_id;
-	bool		was_there;
-	uint32_t	value_bytes;
-	size_t		value_at;	/* in undo_values */
-	struct cfs_key	key;
-	uint64_t	held_key;
-	uint64_t	held_mask[2];
-	cfs_op_undo_fn	call;
-	void		*call_arg;
-	uint64_t	call_value;
+	uint8_t tree_id;
+	bool was_there;
+	uint32_t value_bytes;
+	size_t value_at; /* in undo_values */
+	struct cfs_key key;
+	uint64_t held_key;
+	uint64_t held_mask[2];
+	cfs_op_undo_fn call;
+	void *call_arg;
+	uint64_t call_value;
 };
 
 struct client_mode;
@@ -92,108 +92,108 @@ struct lender;
 struct takeover;
 
 struct cfs_container {
-	uint64_t	id;
-	uint8_t		uuid[16];
-	uint32_t	epoch;
-	unsigned int	copies;		/* of nodes: 2, or 1 on mirrors */
+	uint64_t id;
+	uint8_t uuid[16];
+	uint32_t epoch;
+	unsigned int copies; /* of nodes: 2, or 1 on mirrors */
 	struct cfs_metavolume *mv;
 	struct cfs_blocks *blocks;
 	struct cfs_node_cache *cache;
-	struct cfs_log	*log;
-	struct cfs_tree	*trees[CFS_TREE_COUNT];	/* by id - 1 */
+	struct cfs_log *log;
+	struct cfs_tree *trees[CFS_TREE_COUNT]; /* by id - 1 */
 	const struct cfs_container_hooks *hooks;
-	void		*hooks_ctx;
+	void *hooks_ctx;
 	const struct cfs_slice_source *source;
-	void		*source_ctx;
+	void *source_ctx;
 
-	pthread_mutex_t	lock;		/* guards everything below */
-	pthread_cond_t	thawed;
-	bool		is_frozen;	/* by one thread, for a look at it all */
-	pthread_t	frozen_by;
+	pthread_mutex_t lock; /* guards everything below */
+	pthread_cond_t thawed;
+	bool is_frozen; /* by one thread, for a look at it all */
+	pthread_t frozen_by;
 	/* Writes of data whose records are there already: container_land.c. */
-	atomic_uint	flight_count;	/* rises under the lock, falls without */
-	unsigned int	draining;	/* threads that wait for their end */
-	pthread_cond_t	landed;
+	atomic_uint flight_count; /* rises under the lock, falls without */
+	unsigned int draining;    /* threads that wait for their end */
+	pthread_cond_t landed;
 	/* A sync under way, and who waits for one: container_sync.c. */
-	bool		is_syncing;
-	uint64_t	sync_begun, sync_done;
-	uint64_t	change_count;	/* ends of operations */
-	uint64_t	synced_changes;	/* when the last sync began */
-	pthread_cond_t	synced;
-	uint64_t	frame_seq;	/* of the last frame of a sync */
-	pthread_mutex_t	frame_lock;	/* under all others; guards these */
-	pthread_cond_t	frame_is_back;
-	bool		frame_is_out;
-	int		frame_result;
-	struct cfs_root	root;		/* as last made durable */
-	uint64_t	root_seq;
-	uint64_t	root_vaddr[CFS_ROOT_PLACES_MAX];
-	uint64_t	stamp;
-	uint64_t	next_ino;
-	uint32_t	ino_ahead;	/* that a root promises, at least */
-	uint64_t	limit_blocks;	/* 0: none */
+	bool is_syncing;
+	uint64_t sync_begun, sync_done;
+	uint64_t change_count;   /* ends of operations */
+	uint64_t synced_changes; /* when the last sync began */
+	pthread_cond_t synced;
+	uint64_t frame_seq;         /* of the last frame of a sync */
+	pthread_mutex_t frame_lock; /* under all others; guards these */
+	pthread_cond_t frame_is_back;
+	bool frame_is_out;
+	int frame_result;
+	struct cfs_root root; /* as last made durable */
+	uint64_t root_seq;
+	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
+	uint64_t stamp;
+	uint64_t next_ino;
+	uint32_t ino_ahead;    /* that a root promises, at least */
+	uint64_t limit_blocks; /* 0: none */
 
-	bool		is_readonly;	/* closed for writing, or opened so */
-	struct cfs_err	why_readonly;
-	bool		is_replaying;
-	bool		is_committing;
-	bool		forces_commit;	/* to get held blocks back */
-	bool		has_spread;	/* a page that is not flushed yet */
-	bool		is_sealing;	/* the closing commit: no loans stay */
+	bool is_readonly; /* closed for writing, or opened so */
+	struct cfs_err why_readonly;
+	bool is_replaying;
+	bool is_committing;
+	bool forces_commit; /* to get held blocks back */
+	bool has_spread;    /* a page that is not flushed yet */
+	bool is_sealing;    /* the closing commit: no loans stay */
 
 	/* The operation under way. */
-	bool		in_op;
+	bool in_op;
 	struct undo_entry *undo;
-	size_t		undo_count, undo_room;
-	struct cfs_buf	undo_values;
-	size_t		op_pending_bytes;	/* pending before it */
-	uint32_t	op_pending_count;
+	size_t undo_count, undo_room;
+	struct cfs_buf undo_values;
+	size_t op_pending_bytes; /* pending before it */
+	uint32_t op_pending_count;
 
 	/* Records since the last frame. */
-	struct cfs_buf	pending;
-	uint32_t	pending_count;
-	uint64_t	direct_blocks;	/* of data at home, since the commit */
-	struct cfs_buf	inline_pages;	/* array of const void * */
-	uint8_t		*frame_buf;
+	struct cfs_buf pending;
+	uint32_t pending_count;
+	uint64_t direct_blocks;      /* of data at home, since the commit */
+	struct cfs_buf inline_pages; /* array of const void * */
+	uint8_t *frame_buf;
 
 	/* Space. */
 	struct slice_state *slices;
-	uint64_t	slice_room;
-	uint64_t	total_blocks;	/* data blocks of all slices */
-	uint64_t	used_blocks;
-	uint64_t	held_blocks;
-	uint64_t	held_fresh;	/* of these in fresh slices */
+	uint64_t slice_room;
+	uint64_t total_blocks; /* data blocks of all slices */
+	uint64_t used_blocks;
+	uint64_t held_blocks;
+	uint64_t held_fresh; /* of these in fresh slices */
 	struct open_group *groups;
 	struct open_group *current[CFS_STREAM_COUNT];
 	struct held_group *held;
 	struct bad_group *bad;
-	uint64_t	bad_free;	/* bad places that are free */
-	bool		bad_is_stale;	/* count those anew */
+	uint64_t bad_free; /* bad places that are free */
+	bool bad_is_stale; /* count those anew */
 	/* Groups whose tag pages are damaged: not written to until healed. */
 	CFS_VEC(uint64_t) unfit;
-	uint64_t	next_loan;
-	bool		is_freeing;	/* wants slices for a deletion */
-	uint32_t	data_batch;	/* groups to lend next, for data */
-	bool		grows_log;
+	uint64_t next_loan;
+	bool is_freeing;     /* wants slices for a deletion */
+	uint32_t data_batch; /* groups to lend next, for data */
+	bool grows_log;
 
 	/* Node copies that were healed when they were met, for scrub to tell;
 	 * those that do not fit are forgotten. */
 	struct cfs_healed_node healed[CFS_HEALED_NODES_MAX];
-	unsigned int	healed_count;
+	unsigned int healed_count;
 
-	struct client_mode *client;	/* in client mode; else NULL */
-	const struct cfs_fence *fence;	/* shared pools; else NULL */
-	bool		is_checked;	/* looks behind each sync; atomic */
-	struct takeover	*takeover;	/* from one that may still write; only
-					 * fresh slices are written to */
-	uint64_t	new_log_id;	/* that the next root gives the log */
-	struct lender	*lender;	/* there are or were clients; else NULL */
-	uint64_t	map_change;	/* rises when a slice comes or goes */
+	struct client_mode *client;    /* in client mode; else NULL */
+	const struct cfs_fence *fence; /* shared pools; else NULL */
+	bool is_checked;               /* looks behind each sync; atomic */
+	struct takeover *takeover;     /* from one that may still write; only
+					* fresh slices are written to */
+	uint64_t new_log_id;           /* that the next root gives the log */
+	struct lender *lender; /* there are or were clients; else NULL */
+	uint64_t map_change;   /* rises when a slice comes or goes */
 
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
-	size_t		write_count, write_room;
-	struct cfs_buf	page_bufs;	/* array of void *, freed behind it */
+	size_t write_count, write_room;
+	struct cfs_buf page_bufs; /* array of void *, freed behind it */
 };
 
 /* container_op.c */
@@ -202,8 +202,8 @@ int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
 			   size_t value_bytes, struct cfs_err *err);
 int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, struct cfs_err *err);
-int cfs_container_undo_push(struct cfs_container *c,
-			    const struct undo_entry *e, struct cfs_err *err);
+int cfs_container_undo_push(struct cfs_container *c, const struct undo_entry *e,
+			    struct cfs_err *err);
 /* A record of the small tables changed (@value NULL: is gone): tells whom it
  * concerns. */
 int cfs_container_table_changed(struct cfs_container *c,
@@ -223,7 +223,8 @@ int cfs_container_frame_wait(struct cfs_container *c, struct cfs_err *err);
 /* container_commit.c */
 /* The lock, for whoever changes something: waits while it is frozen. */
 void cfs_container_lock_to_change(struct cfs_container *c);
-/* Wait until no write of data is under way; the lock is given back meanwhile. */
+/* Wait until no write of data is under way; the lock is given back meanwhile.
+ */
 void cfs_container_drain_locked(struct cfs_container *c);
 /* Begin what no commit can go before, with the lock.  The reverse is
  * cfs_op_end or cfs_op_abort. */
@@ -247,8 +248,7 @@ int cfs_container_verify_frame(struct cfs_container *c,
 			       bool spreads, struct cfs_err *err);
 /* What a log says, applied at open. */
 int cfs_container_replay_record(struct cfs_container *c,
-				const struct cfs_rec *rec,
-				struct cfs_err *err);
+				const struct cfs_rec *rec, struct cfs_err *err);
 /* End the operation and commit; the lock is not given back. */
 int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 
@@ -284,16 +284,14 @@ int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
 			   uint32_t *ret_count, struct cfs_err *err);
 int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		    uint64_t blocks_wanted, struct cfs_err *err);
-int cfs_space_bits_load(struct cfs_container *c, uint64_t key,
-			uint64_t used[2], bool *ret_is_there,
-			struct cfs_err *err);
+int cfs_space_bits_load(struct cfs_container *c, uint64_t key, uint64_t used[2],
+			bool *ret_is_there, struct cfs_err *err);
 int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
 			 const uint64_t used[2], struct cfs_err *err);
 void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
 			 uint64_t ret[2]);
 /* space_bad.c */
-void cfs_space_bad_bits(struct cfs_container *c, uint64_t key,
-			uint64_t ret[2]);
+void cfs_space_bad_bits(struct cfs_container *c, uint64_t key, uint64_t ret[2]);
 /* A record of the small tables is there, or gone; of any class. */
 int cfs_space_bad_changed(struct cfs_container *c, const struct cfs_key *key,
 			  bool is_bad, struct cfs_err *err);

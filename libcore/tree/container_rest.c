@@ -9,20 +9,24 @@
 
 #include <stdlib.h>
 
-#define ALIVE_SEQ	1u	/* a gravestone that nobody has set */
+#define ALIVE_SEQ 1u /* a gravestone that nobody has set */
 
 /* One block of ours, tagged as a gravestone at the root is, saying "alive". */
 static int make_grave(struct cfs_container *c, uint64_t *ret_vaddr,
 		      struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	const struct cfs_tag tag = {
-		.type = CFS_TAG_ROOT, .offset = 2, .stamp = c->stamp,
+		.type = CFS_TAG_ROOT,
+		.offset = 2,
+		.stamp = c->stamp,
 	};
 	struct cfs_page head = {
-		.kind = CFS_PAGE_GRAVE, .seq = ALIVE_SEQ,
-		.pool_lo = cfs_metavolume_pool_lo(c->mv), .owner = c->id,
+		.kind = CFS_PAGE_GRAVE,
+		.seq = ALIVE_SEQ,
+		.pool_lo = cfs_metavolume_pool_lo(c->mv),
+		.owner = c->id,
 	};
 	uint32_t got;
 	int r;

@@ -189,9 +189,9 @@ static int sync_frame(struct cfs_container *c, size_t own_bytes,
 		.record_count = c->pending_count,
 		.inline_count = (uint32_t)page_count,
 	};
-	const uint32_t blocks = fill_frame(c, &c->pending,
-			(const void *const *)(void *)c->inline_pages.data,
-			page_count);
+	const uint32_t blocks = fill_frame(
+		c, &c->pending,
+		(const void *const *)(void *)c->inline_pages.data, page_count);
 	struct cfs_mv_write w;
 	int r = cfs_log_start(c->log, &frame, c->frame_buf, blocks, &w, err);
 
@@ -283,9 +283,9 @@ int cfs_container_sync(struct cfs_container *c, struct cfs_err *err)
 			cfs_container_drain_locked(c);
 		else if (c->is_readonly)
 			r = cfs_err_set(&why, -EROFS, "%s",
-					c->why_readonly.code ?
-					c->why_readonly.msg :
-					"opened to read only");
+					c->why_readonly.code
+						? c->why_readonly.msg
+						: "opened to read only");
 		else
 			r = sync_once(c, &why);
 	}
@@ -302,8 +302,9 @@ int cfs_container_commit(struct cfs_container *c, struct cfs_err *err)
 	pthread_mutex_lock(&c->lock);
 	assert(!c->in_op);
 	if (c->is_readonly)
-		r = cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?
-				c->why_readonly.msg : "opened to read only");
+		r = cfs_err_set(err, -EROFS, "%s",
+				c->why_readonly.code ? c->why_readonly.msg
+						     : "opened to read only");
 	else
 		r = cfs_container_commit_locked(c, err);
 	pthread_mutex_unlock(&c->lock);

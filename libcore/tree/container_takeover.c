@@ -12,9 +12,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define ROOT_READS	8u	/* its log may begin anew while we look */
-#define STAMPS_BEYOND	(UINT64_C(1) << 20)	/* as a root promises ahead */
-#define SPARE_BLOCKS	32u
+#define ROOT_READS    8u /* its log may begin anew while we look */
+#define STAMPS_BEYOND (UINT64_C(1) << 20) /* as a root promises ahead */
+#define SPARE_BLOCKS  32u
 
 bool cfs_container_is_taking(const struct cfs_container *c)
 {
@@ -53,18 +53,19 @@ static int seal(struct cfs_container *c, struct takeover *t,
 		log_id = t->old.log_id;
 		r = cfs_grave_set(c, &t->old, t->move->base_epoch, err);
 		if (r == 0)
-			r = cfs_container_read_root(c->mv, c->id,
-						    t->old_places, &t->old,
-						    &seq, &t->old_epoch, NULL,
-						    err);
+			r = cfs_container_read_root(c->mv, c->id, t->old_places,
+						    &t->old, &seq,
+						    &t->old_epoch, NULL, err);
 		if (r == 0 && t->old.log_id == log_id) {
 			c->root = t->old;
 			c->root_seq = seq + 1;
 			return 0;
 		}
 	}
-	return r < 0 ? r : cfs_err_set(err, -EBUSY, "its root changes all the "
-				       "time");
+	return r < 0 ? r
+		     : cfs_err_set(err, -EBUSY,
+				   "its root changes all the "
+				   "time");
 }
 
 /* ---- new places ---------------------------------------------------------- */
@@ -93,15 +94,15 @@ static uint64_t commit_blocks(struct cfs_container *c)
 }
 
 /* Room in fresh slices for @blocks and the commit behind. */
-static int ensure(struct cfs_container *c, uint64_t blocks,
-		  struct cfs_err *err)
+static int ensure(struct cfs_container *c, uint64_t blocks, struct cfs_err *err)
 {
 	int r = 0;
 
-	while (r == 0 && fresh_blocks(c) < blocks + commit_blocks(c) +
-						SPARE_BLOCKS) {
+	while (r == 0 &&
+	       fresh_blocks(c) < blocks + commit_blocks(c) + SPARE_BLOCKS) {
 		if (c->id == 0 || !c->source)
-			return cfs_err_set(err, -ENOSPC, "no room to take it "
+			return cfs_err_set(err, -ENOSPC,
+					   "no room to take it "
 					   "over");
 		r = c->source->more(c->source_ctx, c, 1, err);
 	}
@@ -155,8 +156,8 @@ static int new_places(struct cfs_container *c, struct takeover *t,
 
 /* ---- the old log --------------------------------------------------------- */
 
-int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr,
-		       uint32_t count, struct cfs_err *err)
+int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		       struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 
@@ -169,9 +170,11 @@ int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr,
 		int r;
 
 		mask[index / 64] = UINT64_C(1) << (index % 64);
-		r = cfs_space_mark_used(c, cfs_vaddr(cfs_vaddr_lslice(vaddr),
-					cfs_geometry_group(geo, block)), mask,
-					err);
+		r = cfs_space_mark_used(
+			c,
+			cfs_vaddr(cfs_vaddr_lslice(vaddr),
+				  cfs_geometry_group(geo, block)),
+			mask, err);
 		if (r < 0)
 			return r;
 	}
@@ -334,8 +337,7 @@ int cfs_takeover_open(struct cfs_container *c,
 	assert(c->fence);
 	t->move = config->move;
 	t->fills_log = config->fills_log;
-	memcpy(t->old_places, config->move->base_vaddr,
-	       sizeof(t->old_places));
+	memcpy(t->old_places, config->move->base_vaddr, sizeof(t->old_places));
 	c->takeover = t;
 	r = steps(c, t, err);
 	c->takeover = NULL;

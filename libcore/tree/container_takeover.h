@@ -29,24 +29,24 @@
 /* On shared pools, for the writer of the container; outlives it. */
 struct cfs_fence {
 	/* Are the holders of all epochs from @first to @last, but us, gone? */
-	bool	(*is_gone)(void *ctx, uint32_t first, uint32_t last);
+	bool (*is_gone)(void *ctx, uint32_t first, uint32_t last);
 	/* Does our period run?  Any thread. */
-	bool	(*may_ack)(void *ctx);
+	bool (*may_ack)(void *ctx);
 	/* May the holder of @epoch live, and have a device that we have not? */
-	bool	(*may_reach)(void *ctx, uint32_t epoch, uint32_t device_index);
-	void	*ctx;
-	bool	is_checked;	/* read the gravestone behind each sync; atomic */
+	bool (*may_reach)(void *ctx, uint32_t epoch, uint32_t device_index);
+	void *ctx;
+	bool is_checked; /* read the gravestone behind each sync; atomic */
 };
 
 /* The same for one container alone, from now on. */
 void cfs_container_set_checked(struct cfs_container *c, bool is_checked);
 
 struct cfs_container_move {
-	uint64_t	base_vaddr[CFS_ROOT_PLACES_MAX];
-	uint32_t	base_epoch;	/* of that root; its loans are frozen */
+	uint64_t base_vaddr[CFS_ROOT_PLACES_MAX];
+	uint32_t base_epoch; /* of that root; its loans are frozen */
 	/* Fresh slices, mapped already; NULL plan. */
-	uint64_t	lslices[CFS_ROOT_PLACES_MAX];
-	unsigned int	lslice_count;
+	uint64_t lslices[CFS_ROOT_PLACES_MAX];
+	unsigned int lslice_count;
 	/*
 	 * Or chosen once the log is read, for about @blocks; durable on return.
 	 */
@@ -55,26 +55,28 @@ struct cfs_container_move {
 		    unsigned int *ret_count, struct cfs_err *err);
 	/* Was this slice lent in a takeover that was not finished? */
 	bool (*is_theirs)(void *ctx, uint64_t lslice, uint32_t *ret_epoch);
-	void		*ctx;
+	void *ctx;
 };
 
 /*
- * In service, behind opening it: what writers that are gone had on loan is ours,
- * and what was theirs is free.  @ret_is_any: there was something.  -ENOSPC: not
- * now, and nothing is lost; else the container is closed for writing.
+ * In service, behind opening it: what writers that are gone had on loan is
+ * ours, and what was theirs is free.  @ret_is_any: there was something.
+ * -ENOSPC: not now, and nothing is lost; else the container is closed for
+ * writing.
  */
 int cfs_container_take_gone(struct cfs_container *c, bool *ret_is_any,
 			    struct cfs_err *err);
 
 /*
- * Slices in which somebody before us may still write: with frozen groups, or with
- * the root, log or gravestone of one that is not known to be gone.  *ret is
- * owned by the caller.
+ * Slices in which somebody before us may still write: with frozen groups, or
+ * with the root, log or gravestone of one that is not known to be gone.  *ret
+ * is owned by the caller.
  */
 int cfs_container_anothers_slices(struct cfs_container *c, uint64_t **ret,
 				  size_t *ret_count, struct cfs_err *err);
 
-/* Who asks for slices: a takeover, from one that may still write; a deletion. */
+/* Who asks for slices: a takeover, from one that may still write; a deletion.
+ */
 bool cfs_container_is_taking(const struct cfs_container *c);
 bool cfs_container_is_freeing(const struct cfs_container *c);
 
@@ -85,8 +87,8 @@ int cfs_takeover_open(struct cfs_container *c,
 		      const struct cfs_container_config *config,
 		      struct cfs_err *err);
 /* From cfs_space_adopt, while a log is read in a takeover. */
-int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr,
-		       uint32_t count, struct cfs_err *err);
+int cfs_takeover_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
+		       struct cfs_err *err);
 /* A group on loan to a writer that is not gone: not to be used. */
 int cfs_takeover_freeze(struct cfs_container *c, uint64_t key, uint64_t loan,
 			struct cfs_err *err);

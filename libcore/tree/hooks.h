@@ -15,8 +15,7 @@ struct cfs_fold_rules;
 
 struct cfs_container_hooks {
 	/* The trees can be read now; nothing is replayed yet. */
-	int (*opened)(void *ctx, struct cfs_container *c,
-		      struct cfs_err *err);
+	int (*opened)(void *ctx, struct cfs_container *c, struct cfs_err *err);
 	/* Apply a META, EXTENT, INLINE or PUNCH record at open. */
 	int (*replay)(void *ctx, const struct cfs_rec *rec,
 		      struct cfs_err *err);
@@ -59,8 +58,8 @@ struct cfs_container_hooks {
 struct cfs_slice_source {
 	/*
 	 * Lend up to @count more slices to the container and map them; for each
-	 * of them cfs_container_slice_added is called.  What was got is durable.
-	 * -ENOSPC: there is none.
+	 * of them cfs_container_slice_added is called.  What was got is
+	 * durable. -ENOSPC: there is none.
 	 */
 	int (*more)(void *ctx, struct cfs_container *c, unsigned int count,
 		    struct cfs_err *err);
@@ -69,9 +68,9 @@ struct cfs_slice_source {
 	/* Blocks of the pool that are nobody's.  May be NULL. */
 	uint64_t (*spare_blocks)(void *ctx);
 	/*
-	 * Blocks that the pool lacks of what it keeps for takeovers: so many are
-	 * not used here either, since a takeover has given them.  Any thread,
-	 * no lock; may be NULL.
+	 * Blocks that the pool lacks of what it keeps for takeovers: so many
+	 * are not used here either, since a takeover has given them.  Any
+	 * thread, no lock; may be NULL.
 	 */
 	uint64_t (*lack_blocks)(void *ctx);
 	/*
@@ -90,8 +89,7 @@ int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
 bool cfs_container_in_op(const struct cfs_container *c);
 
 /* Nothing is acknowledged any more; @why is told to whoever asks. */
-void cfs_container_close_for_writing(struct cfs_container *c,
-				     const char *why);
+void cfs_container_close_for_writing(struct cfs_container *c, const char *why);
 
 /* Trees other than the small tables: changed here, logged by META and so on. */
 int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
@@ -139,9 +137,9 @@ int cfs_container_give_slice(struct cfs_container *c, uint64_t lslice,
  * that of a newest version at @vaddr.  Lock not held, in either.
  */
 struct cfs_slice_leaver {
-	int	(*move)(void *ctx, struct cfs_container *c, uint64_t vaddr,
-			const struct cfs_tag *tag, struct cfs_err *err);
-	void	*ctx;
+	int (*move)(void *ctx, struct cfs_container *c, uint64_t vaddr,
+		    const struct cfs_tag *tag, struct cfs_err *err);
+	void *ctx;
 };
 int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
 			      const struct cfs_slice_leaver *leaver,
@@ -152,9 +150,9 @@ int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
 void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice);
 
 struct cfs_table_change {
-	struct cfs_key	key;
-	const void	*value;		/* NULL: the record is removed */
-	size_t		value_bytes;
+	struct cfs_key key;
+	const void *value; /* NULL: the record is removed */
+	size_t value_bytes;
 };
 /*
  * Change records of the small tables at once and durably, in a frame of their
@@ -176,8 +174,8 @@ bool cfs_container_is_client(const struct cfs_container *c);
  */
 struct cfs_block_read;
 int cfs_container_read_again(struct cfs_container *c,
-			     struct cfs_block_read *reads, size_t count,
-			     int r, struct cfs_err *err);
+			     struct cfs_block_read *reads, size_t count, int r,
+			     struct cfs_err *err);
 /* May a snapshot be taken, or does a client write that does not hold?  -EBUSY.
  * Locked. */
 int cfs_container_may_pin(struct cfs_container *c, struct cfs_err *err);

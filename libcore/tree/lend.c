@@ -9,11 +9,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define STAMPS_OF_VIEW		4096u
-#define LOG_BLOCKS_MIN		32u
-#define LOG_RUNS_MORE		256u	/* looked at where they are short */
-#define LOG_BLOCKS_USUAL	128u
-#define LOG_BLOCKS_MAX		2048u
+#define STAMPS_OF_VIEW   4096u
+#define LOG_BLOCKS_MIN   32u
+#define LOG_RUNS_MORE    256u /* looked at where they are short */
+#define LOG_BLOCKS_USUAL 128u
+#define LOG_BLOCKS_MAX   2048u
 
 /* ---- entries ------------------------------------------------------------- */
 
@@ -36,8 +36,8 @@ struct client_entry *cfs_lend_entry(const struct cfs_container *c,
 	struct client_entry *e = NULL;
 
 	if (c->lender)
-		HASH_FIND(hh, c->lender->clients, &client_id,
-			  sizeof(client_id), e);
+		HASH_FIND(hh, c->lender->clients, &client_id, sizeof(client_id),
+			  e);
 	return e;
 }
 
@@ -94,7 +94,8 @@ int cfs_lend_must_be_open(const struct cfs_container *c, uint64_t client_id,
 	if (!e)
 		return cfs_err_set(err, -ENOENT, "no such client");
 	if (e->rec.state == CFS_CLIENT_REFUSED)
-		return cfs_err_set(err, -EPERM, "what this client gave back "
+		return cfs_err_set(err, -EPERM,
+				   "what this client gave back "
 				   "was wrong; nothing more is taken");
 	if (e->is_dead || e->rec.state != CFS_CLIENT_OPEN)
 		return cfs_err_set(err, -ESTALE, "the client's log is closed");
@@ -178,8 +179,9 @@ static int find_runs(struct cfs_container *c, uint32_t blocks,
 	uint32_t taken = 0;
 
 	while (taken < blocks) {
-		struct cfs_log_extent *last = rec->extent_count ?
-			&rec->extents[rec->extent_count - 1] : NULL;
+		struct cfs_log_extent *last =
+			rec->extent_count ? &rec->extents[rec->extent_count - 1]
+					  : NULL;
 		struct cfs_log_extent run;
 		int r;
 
@@ -235,8 +237,8 @@ static int take_log(struct cfs_container *c, uint32_t blocks,
 
 	if (r == 0 && taken < LOG_BLOCKS_MIN)
 		r = cfs_space_promise(c, LOG_RUNS_MORE + LOG_BLOCKS_MIN, err);
-	for (uint32_t i = 0; i < LOG_RUNS_MORE && taken < LOG_BLOCKS_MIN &&
-	     r == 0; i++)
+	for (uint32_t i = 0;
+	     i < LOG_RUNS_MORE && taken < LOG_BLOCKS_MIN && r == 0; i++)
 		r = find_longer(c, rec, &taken, err);
 	if (r == -ENOSPC || (r == 0 && taken < LOG_BLOCKS_MIN))
 		r = cfs_err_set(err, -ENOSPC, "no room for a client's log");
@@ -255,8 +257,8 @@ static int take_log(struct cfs_container *c, uint32_t blocks,
 static int take_gravestone(struct cfs_container *c, uint32_t offset,
 			   struct cfs_client_rec *rec, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	int r = 0;
 
 	if (!page)
@@ -271,8 +273,7 @@ static int take_gravestone(struct cfs_container *c, uint32_t offset,
 		};
 		uint32_t got;
 
-		r = cfs_space_alloc_data(c, 1, &rec->grave_vaddr[i], &got,
-					 err);
+		r = cfs_space_alloc_data(c, 1, &rec->grave_vaddr[i], &got, err);
 		if (r == 0)
 			r = fill_blocks(c, rec->log_id, offset + i,
 					rec->grave_vaddr[i], 1, err);
@@ -401,7 +402,9 @@ int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 		  struct cfs_err *err)
 {
 	static const unsigned int ids[CFS_CLIENT_TREES] = {
-		CFS_TREE_TABLE, CFS_TREE_LIVE, CFS_TREE_HISTORY,
+		CFS_TREE_TABLE,
+		CFS_TREE_LIVE,
+		CFS_TREE_HISTORY,
 	};
 	struct cfs_client_view view = {
 		.container_id = c->id,
@@ -412,8 +415,10 @@ int cfs_lend_view(struct cfs_container *c, struct client_entry *e,
 	int r;
 
 	if (c->is_readonly)
-		return cfs_err_set(err, -EROFS, "%s", c->why_readonly.code ?
-				   c->why_readonly.msg : "opened to read only");
+		return cfs_err_set(err, -EROFS, "%s",
+				   c->why_readonly.code
+					   ? c->why_readonly.msg
+					   : "opened to read only");
 	if (e && c->stamp + STAMPS_OF_VIEW > c->root.stamp_ceiling)
 		c->forces_commit = true;
 	r = cfs_container_commit_locked(c, err);
@@ -481,8 +486,8 @@ bool cfs_lend_views_passed(struct cfs_container *c)
 
 /* ---- what there is ------------------------------------------------------- */
 
-static void info_of(const struct cfs_container *c,
-		    const struct client_entry *e, struct cfs_client_info *ret)
+static void info_of(const struct cfs_container *c, const struct client_entry *e,
+		    struct cfs_client_info *ret)
 {
 	struct lent_group *g, *tmp;
 
@@ -509,9 +514,9 @@ int cfs_container_may_pin(struct cfs_container *c, struct cfs_err *err)
 		return 0;
 	HASH_ITER(hh, c->lender->clients, e, tmp)
 		if (e->rec.state == CFS_CLIENT_OPEN && !e->is_held)
-			return cfs_err_set(err, -EBUSY, "client %" PRIu64
-					   " on %s writes", e->id,
-					   e->rec.who.host);
+			return cfs_err_set(err, -EBUSY,
+					   "client %" PRIu64 " on %s writes",
+					   e->id, e->rec.who.host);
 	return 0;
 }
 
@@ -578,8 +583,7 @@ void cfs_container_lent_counts(struct cfs_container *c,
 			ret->lent_groups++;
 			ret->lent_blocks += g->free_blocks;
 			ret->frozen_groups += g->is_frozen;
-			ret->frozen_blocks += g->is_frozen ? g->free_blocks :
-							     0;
+			ret->frozen_blocks += g->is_frozen ? g->free_blocks : 0;
 		}
 	}
 	pthread_mutex_unlock(&c->lock);

@@ -49,12 +49,12 @@ int cfs_container_client_make(struct cfs_container *c,
 			      struct cfs_client_rec *ret, struct cfs_err *err);
 
 struct cfs_client_info {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_client_rec rec;
-	uint64_t	loan_count;	/* groups */
-	uint64_t	lent_blocks;	/* free ones in them */
-	bool		is_behind;	/* its view keeps freed blocks held */
-	bool		is_held;	/* a snapshot may be taken, as to it */
+	uint64_t loan_count;  /* groups */
+	uint64_t lent_blocks; /* free ones in them */
+	bool is_behind;       /* its view keeps freed blocks held */
+	bool is_held;         /* a snapshot may be taken, as to it */
 };
 typedef int (*cfs_client_each_fn)(void *arg, const struct cfs_client_info *i,
 				  struct cfs_err *err);
@@ -63,12 +63,11 @@ int cfs_container_clients(struct cfs_container *c, cfs_client_each_fn each,
 			  void *arg, struct cfs_err *err);
 /* -ENOENT. */
 int cfs_container_client_get(struct cfs_container *c, uint64_t client_id,
-			     struct cfs_client_info *ret,
-			     struct cfs_err *err);
+			     struct cfs_client_info *ret, struct cfs_err *err);
 struct cfs_lent_counts {
-	uint64_t	clients, open;
-	uint64_t	lent_groups, frozen_groups;
-	uint64_t	lent_blocks, frozen_blocks;	/* free ones in them */
+	uint64_t clients, open;
+	uint64_t lent_groups, frozen_groups;
+	uint64_t lent_blocks, frozen_blocks; /* free ones in them */
 };
 void cfs_container_lent_counts(struct cfs_container *c,
 			       struct cfs_lent_counts *ret);
@@ -140,10 +139,10 @@ int cfs_container_client_gone(struct cfs_container *c, uint64_t client_id,
 			      const struct cfs_fold_rules *rules,
 			      struct cfs_err *err);
 /*
- * The same (@ends false: only sealed) while the pool is being opened, and nobody
- * else is at work: where the room that its commit may need cannot be promised
- * the commit is tried, since without it there is no pool.  Should it fail
- * nothing is lost, and the container is closed for writing.
+ * The same (@ends false: only sealed) while the pool is being opened, and
+ * nobody else is at work: where the room that its commit may need cannot be
+ * promised the commit is tried, since without it there is no pool.  Should it
+ * fail nothing is lost, and the container is closed for writing.
  */
 int cfs_container_client_left(struct cfs_container *c, uint64_t client_id,
 			      bool ends, struct cfs_err *err);

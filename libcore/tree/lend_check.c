@@ -15,8 +15,8 @@
 #include <stdlib.h>
 
 void cfs_lend_begin(struct cfs_container *c, struct client_entry *e,
-		    const struct cfs_fold_rules *rules,
-		    enum lend_adopt adopt, bool reads_tags)
+		    const struct cfs_fold_rules *rules, enum lend_adopt adopt,
+		    bool reads_tags)
 {
 	c->lender->of = e;
 	c->lender->rules = rules;
@@ -125,9 +125,9 @@ static uint32_t first_part(const struct cfs_container *c, uint64_t vaddr,
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	const uint32_t block = cfs_vaddr_block(vaddr);
 	const uint32_t index = cfs_geometry_index(geo, block);
-	struct lent_group *g = cfs_lend_group(c,
-		cfs_vaddr(cfs_vaddr_lslice(vaddr),
-			  cfs_geometry_group(geo, block)));
+	struct lent_group *g = cfs_lend_group(
+		c, cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			     cfs_geometry_group(geo, block)));
 
 	*ret_index = index;
 	*ret = g && g->client_id == c->lender->of->id ? g : NULL;
@@ -182,12 +182,12 @@ static int load_tags(struct cfs_container *c, struct expected *ex,
 		     struct cfs_err *err)
 {
 	const size_t count = ex->groups.count;
-	CFS_CLEANUP(cfs_freep) struct cfs_group **list =
-		calloc(count + 1, sizeof(struct cfs_group *));
-	CFS_CLEANUP(cfs_freep) int *results =
-		calloc(count + 1, sizeof(*results));
-	int r = list && results ? 0 :
-		cfs_err_set(err, -ENOMEM, "out of memory");
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_group **list = calloc(count + 1, sizeof(struct cfs_group *));
+	CFS_CLEANUP(cfs_freep)
+	int *results = calloc(count + 1, sizeof(*results));
+	int r = list && results ? 0
+				: cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (count > 1)
 		qsort(ex->groups.items, count, sizeof(*ex->groups.items),
@@ -211,8 +211,8 @@ static int load_tags(struct cfs_container *c, struct expected *ex,
 int cfs_lend_expect(struct cfs_container *c, const void *buf,
 		    const struct cfs_frame *frame, struct cfs_err *err)
 {
-	CFS_CLEANUP(expected_donep) struct expected ex = {
-		.groups = CFS_VEC_INIT };
+	CFS_CLEANUP(expected_donep)
+	struct expected ex = { .groups = CFS_VEC_INIT };
 	struct lent_group *g;
 	struct cfs_rec rec;
 	uint32_t pos = 0, index;
@@ -327,10 +327,9 @@ static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
 
 		if (r < 0)
 			return r;
-		assert(!l->reads_tags || g->tags);	/* cfs_lend_expect */
+		assert(!l->reads_tags || g->tags); /* cfs_lend_expect */
 		if (l->reads_tags && !has_tags(g, rec, index, done, n))
-			return bad_place(err, vaddr,
-					 "its tag does not say so");
+			return bad_place(err, vaddr, "its tag does not say so");
 		g->taken[0] |= mask[0];
 		g->taken[1] |= mask[1];
 		/* The replay will find them to be our own. */
@@ -358,13 +357,13 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		uint32_t block = cfs_vaddr_block(vaddr);
 		uint32_t index = cfs_geometry_index(geo, block);
 		uint32_t n = CFS_MIN(count, CFS_TAGS_PER_PAGE - index);
-		struct lent_group *g = cfs_lend_group(c,
-			cfs_vaddr(cfs_vaddr_lslice(vaddr),
-				  cfs_geometry_group(geo, block)));
+		struct lent_group *g = cfs_lend_group(
+			c, cfs_vaddr(cfs_vaddr_lslice(vaddr),
+				     cfs_geometry_group(geo, block)));
 		uint64_t mask[2];
 		int r;
 
-		assert(g);	/* check_place found it */
+		assert(g); /* check_place found it */
 		range_mask(index, n, mask);
 		r = cfs_space_mark_used(c, g->key, mask, err);
 		if (r < 0)
@@ -386,16 +385,21 @@ int cfs_lend_check(struct cfs_container *c, const struct cfs_rec *rec,
 
 	assert(c->lender->of);
 	if (!is_table && !cfs_container_lends_stamp(c, rec->stamp))
-		return cfs_err_set(err, -EPERM, "a client's stamp %" PRIu64
-				   " was not given to it", rec->stamp);
+		return cfs_err_set(err, -EPERM,
+				   "a client's stamp %" PRIu64
+				   " was not given to it",
+				   rec->stamp);
 	if (rec->type == CFS_REC_STAMP)
 		return 0;
 	if (is_table && rec->tree_id != CFS_TREE_TABLE)
-		return cfs_err_set(err, -EPERM, "a client's record is of a "
+		return cfs_err_set(err, -EPERM,
+				   "a client's record is of a "
 				   "tree that is not logged");
 	if (!is_table && !cfs_container_gave_ino(c, rec->ino))
-		return cfs_err_set(err, -EPERM, "a client names inode %" PRIu64
-				   ", which nobody was given", rec->ino);
+		return cfs_err_set(err, -EPERM,
+				   "a client names inode %" PRIu64
+				   ", which nobody was given",
+				   rec->ino);
 	/* Pages are in frames only. */
 	if (rec->type == CFS_REC_INLINE && c->lender->reads_tags)
 		return cfs_err_set(err, -EPERM, "a client's fold has data");
@@ -418,8 +422,8 @@ static int apply_table(struct cfs_container *c, const struct cfs_rec *rec,
 	int r;
 
 	if (rec->type == CFS_REC_SET)
-		r = cfs_container_tree_put(c, CFS_TREE_TABLE, &key,
-					   rec->value, rec->value_bytes, err);
+		r = cfs_container_tree_put(c, CFS_TREE_TABLE, &key, rec->value,
+					   rec->value_bytes, err);
 	else
 		r = cfs_container_tree_del(c, CFS_TREE_TABLE, &key, err);
 	/* We may have dropped it ourselves meanwhile. */
@@ -427,9 +431,9 @@ static int apply_table(struct cfs_container *c, const struct cfs_rec *rec,
 		return 0;
 	if (r < 0)
 		return r;
-	return cfs_container_table_changed(c, &key,
-			rec->type == CFS_REC_SET ? rec->value : NULL,
-			rec->type == CFS_REC_SET ? rec->value_bytes : 0, err);
+	return cfs_container_table_changed(
+		c, &key, rec->type == CFS_REC_SET ? rec->value : NULL,
+		rec->type == CFS_REC_SET ? rec->value_bytes : 0, err);
 }
 
 int cfs_lend_apply(struct cfs_container *c, const struct cfs_rec *rec,

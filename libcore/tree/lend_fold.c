@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INO_RANGES_MAX	32768u	/* of one client */
+#define INO_RANGES_MAX 32768u /* of one client */
 
 /* ---- checks -------------------------------------------------------------- */
 
@@ -24,9 +24,10 @@ static int check_head(const struct client_entry *e, const struct cfs_fold *fold,
 	const struct cfs_client_rec *rec = &e->rec;
 
 	if (fold->seq != rec->fold_seq + 1)
-		return cfs_err_set(err, -EPERM, "a client's fold %" PRIu64
-				   " comes behind %" PRIu64, fold->seq,
-				   rec->fold_seq);
+		return cfs_err_set(err, -EPERM,
+				   "a client's fold %" PRIu64
+				   " comes behind %" PRIu64,
+				   fold->seq, rec->fold_seq);
 	if (fold->log.extent >= rec->extent_count ||
 	    fold->log.block > rec->extents[fold->log.extent].block_count ||
 	    fold->log.seq < rec->log.seq)
@@ -62,22 +63,26 @@ static int read_places(struct cfs_container *c, struct cfs_fold *fold,
 		const struct cfs_fold_place *p = &fold->places[i];
 
 		if (p->count > blocks - done)
-			return cfs_err_set(err, -EPERM, "a client's fold lies "
+			return cfs_err_set(err, -EPERM,
+					   "a client's fold lies "
 					   "in too many blocks");
 		r = cfs_lend_check_place(c, p, err);
 		if (r == 0)
-			r = cfs_metavolume_read_any(c->mv, p->vaddr, p->count,
+			r = cfs_metavolume_read_any(
+				c->mv, p->vaddr, p->count,
 				buf + done * CFS_BLOCK_BYTES, &piece, err);
 		done += p->count;
 	}
 	if (r < 0)
 		return r;
 	if (done != blocks)
-		return cfs_err_set(err, -EPERM, "a client's fold lies in too "
+		return cfs_err_set(err, -EPERM,
+				   "a client's fold lies in too "
 				   "few blocks");
 	cfs_xxh3_128(buf, bytes, csum);
 	if (memcmp(csum, fold->csum, sizeof(csum)) != 0)
-		return cfs_err_set(err, -EIO, "a client's fold reads "
+		return cfs_err_set(err, -EIO,
+				   "a client's fold reads "
 				   "differently from what it wrote");
 	r = cfs_fold_attach(fold, buf, err);
 	if (r == 0)
@@ -92,8 +97,8 @@ static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 	const struct cfs_frame frame = {
 		.record_bytes = (uint32_t)fold->record_bytes,
 	};
-	CFS_CLEANUP(cfs_freep) uint8_t *buf =
-		malloc(CFS_FRAME_HEADER_BYTES + fold->record_bytes);
+	CFS_CLEANUP(cfs_freep)
+	uint8_t *buf = malloc(CFS_FRAME_HEADER_BYTES + fold->record_bytes);
 	uint32_t pos = 0, count = 0;
 	struct cfs_rec rec;
 	int r;
@@ -117,15 +122,15 @@ static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 	if (r == -EUCLEAN)
 		return cfs_err_wrap(err, -EPERM, "a client's fold");
 	if (r == 0 && count != fold->record_count)
-		return cfs_err_set(err, -EPERM, "a client's fold has %" PRIu32
-				   " records, not %" PRIu32, count,
-				   fold->record_count);
+		return cfs_err_set(err, -EPERM,
+				   "a client's fold has %" PRIu32
+				   " records, not %" PRIu32,
+				   count, fold->record_count);
 	return r;
 }
 
 /* A group comes back: it is known as used, since it may have a tag page. */
-static int take_back(struct cfs_container *c, uint64_t key,
-		     struct cfs_err *err)
+static int take_back(struct cfs_container *c, uint64_t key, struct cfs_err *err)
 {
 	const struct cfs_key loan = cfs_space_loan_key(key);
 	const uint64_t none[2] = { 0, 0 };
@@ -135,8 +140,10 @@ static int take_back(struct cfs_container *c, uint64_t key,
 	int r;
 
 	if (!g || g->client_id != c->lender->of->id || g->is_frozen)
-		return cfs_err_set(err, -EPERM, "a client gives back group %#"
-				   PRIx64 ", which it does not have", key);
+		return cfs_err_set(err, -EPERM,
+				   "a client gives back group %#" PRIx64
+				   ", which it does not have",
+				   key);
 	r = cfs_space_bits_load(c, key, used, &is_there, err);
 	if (r == 0 && !is_there)
 		r = cfs_space_bits_store(c, key, none, err);
@@ -226,8 +233,7 @@ static bool is_unused(const struct cfs_container *c, uint64_t key)
  * Groups that come back unused, with tag pages that may be damaged: those are
  * not lent again.  What cannot be found out is the next client's to find out.
  */
-static void look_at_unused(struct cfs_container *c,
-			   const struct cfs_fold *fold)
+static void look_at_unused(struct cfs_container *c, const struct cfs_fold *fold)
 {
 	CFS_CLEANUP(cfs_freep) struct cfs_group *groups = NULL;
 	CFS_CLEANUP(cfs_freep) struct cfs_group **list = NULL;
@@ -254,9 +260,9 @@ static void look_at_unused(struct cfs_container *c,
 		return;
 	for (size_t i = 0; i < n; i++)
 		if (results[i] == -EUCLEAN)
-			(void)cfs_vec_push(&c->unfit,
-					   cfs_vaddr(groups[i].lslice,
-						     groups[i].index));
+			(void)cfs_vec_push(
+				&c->unfit,
+				cfs_vaddr(groups[i].lslice, groups[i].index));
 }
 
 static void fold_taken(struct cfs_container *c, struct client_entry *e,
@@ -336,16 +342,18 @@ static int take_whole(struct cfs_container *c, uint64_t client_id,
 {
 	struct cfs_client_rec rec;
 	struct client_entry *e;
-	int r = cfs_op_begin_for(c, CFS_OP_FREEING, 32 + fold->record_count / 16,
-			     err);
+	int r = cfs_op_begin_for(c, CFS_OP_FREEING,
+				 32 + fold->record_count / 16, err);
 	if (r < 0)
 		return r;
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0 && fold->seq == e->rec.fold_seq) {
 		/* It was sent again while it was being taken. */
 		cfs_op_abort(c);
-		return look_first(c, client_id, fold, ret, err) < 0 ?
-		       cfs_err_set(err, -ESTALE, "the client is closed") : 0;
+		return look_first(c, client_id, fold, ret, err) < 0
+			       ? cfs_err_set(err, -ESTALE,
+					     "the client is closed")
+			       : 0;
 	}
 	if (r < 0) {
 		cfs_op_abort(c);

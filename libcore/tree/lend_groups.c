@@ -12,10 +12,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define FREE_ENOUGH	32u	/* blocks; groups with fewer only if need be */
-#define INOS_MAX	32768u
+#define FREE_ENOUGH       32u /* blocks; groups with fewer only if need be */
+#define INOS_MAX          32768u
 /* A block that is lent comes back with a record; so many take one more. */
-#define RECORDS_PER_BLOCK	16u
+#define RECORDS_PER_BLOCK 16u
 
 static unsigned int bits_count(const uint64_t bits[2])
 {
@@ -91,8 +91,8 @@ int cfs_lend_load_loan(struct cfs_container *c, const struct cfs_cursor *cur,
 	g->number = loan.loan;
 	g->allowed[0] &= allowed[0];
 	g->allowed[1] &= allowed[1];
-	g->is_frozen = loan.state == CFS_LOAN_FROZEN ||
-		       !e || e->rec.state != CFS_CLIENT_OPEN;
+	g->is_frozen = loan.state == CFS_LOAN_FROZEN || !e ||
+		       e->rec.state != CFS_CLIENT_OPEN;
 	return 0;
 }
 
@@ -132,17 +132,16 @@ void cfs_lend_released(struct cfs_container *c, uint64_t key,
 
 struct chosen {
 	struct cfs_candidate *list;
-	size_t		count, room;
-	int64_t		blocks_left;	/* of what may be lent at all */
+	size_t count, room;
+	int64_t blocks_left; /* of what may be lent at all */
 };
 
 /*
  * May this one be lent?  Whether its tag page is sound the client finds out,
  * who must read it: it gives the group back unused, and then we look.
  */
-static int look_at(struct cfs_container *c, uint64_t key,
-		   unsigned int free_min, struct chosen *ch,
-		   struct cfs_err *err)
+static int look_at(struct cfs_container *c, uint64_t key, unsigned int free_min,
+		   struct chosen *ch, struct cfs_err *err)
 {
 	struct cfs_candidate *cand = &ch->list[ch->count];
 	struct open_group *g;
@@ -152,8 +151,7 @@ static int look_at(struct cfs_container *c, uint64_t key,
 	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
 	if (g || cfs_space_is_unfit(c, key) || cfs_lend_has_group(c, key))
 		return 0;
-	r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used,
-				   err);
+	r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used, err);
 	if (r < 0)
 		return r;
 	n = bits_count(cand->allowed);
@@ -173,7 +171,7 @@ static bool may_have(const struct cfs_container *c, uint64_t lslice,
 
 	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
 	       s->used_blocks + free_min <=
-	       cfs_metavolume_geometry(c->mv)->data_count;
+		       cfs_metavolume_geometry(c->mv)->data_count;
 }
 
 /* One lap over all groups, from where the last one ended. */
@@ -191,9 +189,8 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 		int r = 0;
 
 		if (may_have(c, l->scan_lslice, free_min))
-			r = look_at(c, cfs_vaddr(l->scan_lslice,
-						 l->scan_group), free_min, ch,
-				    err);
+			r = look_at(c, cfs_vaddr(l->scan_lslice, l->scan_group),
+				    free_min, ch, err);
 		if (r < 0)
 			return r;
 		if (++l->scan_group < geo->group_count)
@@ -252,8 +249,9 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 			  (int64_t)cfs_space_lack(c);
 	if (c->limit_blocks)
 		ch->blocks_left = CFS_MIN(ch->blocks_left,
-			(int64_t)c->limit_blocks - (int64_t)c->used_blocks -
-			(int64_t)cfs_lend_claim(c));
+					  (int64_t)c->limit_blocks -
+						  (int64_t)c->used_blocks -
+						  (int64_t)cfs_lend_claim(c));
 	for (unsigned int pass = 0; pass < 2 && r == 0 && ch->count == 0;
 	     pass++)
 		r = scan(c, pass ? 1 : FREE_ENOUGH, ch, err);
@@ -262,13 +260,12 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 
 /* The loans are durable before anybody is told. */
 static int record(struct cfs_container *c, const struct client_entry *e,
-		  const struct chosen *ch, uint64_t number,
-		  struct cfs_err *err)
+		  const struct chosen *ch, uint64_t number, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_client_loan_disk *disks =
-		calloc(ch->count, sizeof(*disks));
-	CFS_CLEANUP(cfs_freep) struct cfs_table_change *changes =
-		calloc(ch->count, sizeof(*changes));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_client_loan_disk *disks = calloc(ch->count, sizeof(*disks));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_table_change *changes = calloc(ch->count, sizeof(*changes));
 	const struct cfs_loan_rec loan = {
 		.loan = number,
 		.holder = e->id,
@@ -306,7 +303,8 @@ static int add_loan(const struct cfs_container *c, struct cfs_loans *loans,
 	}
 	loan = &loans->items[loans->count++];
 	*loan = (struct cfs_loan){
-		.key = cand->key, .number = number,
+		.key = cand->key,
+		.number = number,
 		.allowed = { cand->allowed[0], cand->allowed[1] },
 		.was_used = cand->was_used,
 	};
@@ -330,8 +328,7 @@ static int lend_chosen(struct cfs_container *c, struct client_entry *e,
 				       ch->list[i].allowed, &g, err);
 		if (r == 0)
 			g->number = number;
-		if (r == 0 && add_loan(c, loans, &ch->list[i],
-					number) < 0)
+		if (r == 0 && add_loan(c, loans, &ch->list[i], number) < 0)
 			r = cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	return r;
@@ -347,8 +344,9 @@ static int lend_locked(struct cfs_container *c, struct client_entry *e,
 		r = choose(c, count, ch, err);
 	/* What was freed comes back with the commits, and groups that we have
 	 * open ourselves are given up. */
-	for (unsigned int i = 0; r == 0 && ch->count == 0 && i < 3 &&
-	     (c->held_blocks || c->groups); i++) {
+	for (unsigned int i = 0;
+	     r == 0 && ch->count == 0 && i < 3 && (c->held_blocks || c->groups);
+	     i++) {
 		c->forces_commit = true;
 		c->is_sealing = true;
 		cfs_lend_forget_views(c, true);
@@ -368,26 +366,24 @@ int cfs_lend_more(struct cfs_container *c, struct client_entry *e,
 		  struct cfs_err *err)
 {
 	const uint32_t count = CFS_MIN(group_count, CFS_LOANS_MAX);
-	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
-		calloc(count + 1, sizeof(*list));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_candidate *list = calloc(count + 1, sizeof(*list));
 	struct chosen ch = { .list = list };
-	int r = list ? cfs_container_ready(c, err) :
-		       cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = list ? cfs_container_ready(c, err)
+		     : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (r == 0)
 		r = choose(c, count, &ch, err);
-	return r < 0 || ch.count == 0 ? r :
-	       lend_chosen(c, e, &ch, loans, err);
+	return r < 0 || ch.count == 0 ? r : lend_chosen(c, e, &ch, loans, err);
 }
 
 int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
 		       uint32_t group_count, struct cfs_loans *loans,
 		       struct cfs_err *err)
 {
-	const uint32_t count = CFS_MIN(CFS_MAX(group_count, 1),
-				       CFS_LOANS_MAX);
-	CFS_CLEANUP(cfs_freep) struct cfs_candidate *list =
-		calloc(count + 1, sizeof(*list));
+	const uint32_t count = CFS_MIN(CFS_MAX(group_count, 1), CFS_LOANS_MAX);
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_candidate *list = calloc(count + 1, sizeof(*list));
 	struct chosen ch = { .list = list };
 	struct client_entry *e;
 	int r;

@@ -11,59 +11,59 @@
 
 /* A group on loan to a client. */
 struct lent_group {
-	uint64_t	key;
-	uint64_t	client_id;
-	uint64_t	number;		/* of the lending */
-	uint64_t	allowed[2];	/* it may still name these */
-	uint64_t	taken[2];	/* named by what is being applied */
-	uint64_t	adopted[2];	/* of these, in use where they stand */
-	uint32_t	free_blocks;	/* that nobody else can have */
-	uint32_t	ours_blocks;	/* that were, and become ours */
-	bool		is_frozen;
-	bool		was_named;	/* a block of it, in this loan */
-	struct cfs_group *tags;		/* as read for what is being applied */
-	UT_hash_handle	hh;
+	uint64_t key;
+	uint64_t client_id;
+	uint64_t number;      /* of the lending */
+	uint64_t allowed[2];  /* it may still name these */
+	uint64_t taken[2];    /* named by what is being applied */
+	uint64_t adopted[2];  /* of these, in use where they stand */
+	uint32_t free_blocks; /* that nobody else can have */
+	uint32_t ours_blocks; /* that were, and become ours */
+	bool is_frozen;
+	bool was_named;         /* a block of it, in this loan */
+	struct cfs_group *tags; /* as read for what is being applied */
+	UT_hash_handle hh;
 };
 
 struct ino_range {
-	uint64_t	first, end;
+	uint64_t first, end;
 };
 
 struct client_entry {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_client_rec rec;
-	uint64_t	view_seq;	/* root of its view; UINT64_MAX: it has
+	uint64_t view_seq;              /* root of its view; UINT64_MAX: it has
 					 * none, 0: some old one */
-	uint64_t	stamp_end;	/* of the range it was given last */
-	CFS_VEC(struct ino_range) inos;	/* lent, and perhaps not used yet */
-	bool		knows_inos;	/* else an owner before us has lent some */
-	bool		is_dead;	/* its gravestone stands */
-	bool		is_held;	/* it goes on with a new view only */
-	UT_hash_handle	hh;
+	uint64_t stamp_end;             /* of the range it was given last */
+	CFS_VEC(struct ino_range) inos; /* lent, and perhaps not used yet */
+	bool knows_inos; /* else an owner before us has lent some */
+	bool is_dead;    /* its gravestone stands */
+	bool is_held;    /* it goes on with a new view only */
+	UT_hash_handle hh;
 };
 
 enum lend_adopt {
-	LEND_ADOPT_NONE,	/* as our own: space.c */
-	LEND_ADOPT_LENT,	/* where they stand, in groups on loan */
-	LEND_ADOPT_COPIED,	/* they were copied to blocks of ours */
+	LEND_ADOPT_NONE,   /* as our own: space.c */
+	LEND_ADOPT_LENT,   /* where they stand, in groups on loan */
+	LEND_ADOPT_COPIED, /* they were copied to blocks of ours */
 };
 
 struct lender {
 	struct client_entry *clients;
 	struct lent_group *groups;
-	uint64_t	lent_blocks;	/* sum of free_blocks */
-	bool		forgets_views;	/* space is short: what they name is
-					 * given back all the same */
-	uint64_t	waiting_cut;	/* views from this root on name nothing
-					 * that waits */
-	uint64_t	scan_lslice;	/* where to look for groups to lend */
-	uint32_t	scan_group;
+	uint64_t lent_blocks; /* sum of free_blocks */
+	bool forgets_views;   /* space is short: what they name is
+			       * given back all the same */
+	uint64_t waiting_cut; /* views from this root on name nothing
+			       * that waits */
+	uint64_t scan_lslice; /* where to look for groups to lend */
+	uint32_t scan_group;
 
 	/* A fold, or what was read from a log, is being applied. */
 	struct client_entry *of;
 	const struct cfs_fold_rules *rules;
-	enum lend_adopt	adopt;
-	bool		reads_tags;	/* they must be there */
+	enum lend_adopt adopt;
+	bool reads_tags; /* they must be there */
 };
 
 /* lend.c */
@@ -153,7 +153,7 @@ int cfs_lend_check_place(struct cfs_container *c,
 int cfs_lend_apply(struct cfs_container *c, const struct cfs_rec *rec,
 		   struct cfs_err *err);
 void cfs_lend_begin(struct cfs_container *c, struct client_entry *e,
-		    const struct cfs_fold_rules *rules,
-		    enum lend_adopt adopt, bool reads_tags);
+		    const struct cfs_fold_rules *rules, enum lend_adopt adopt,
+		    bool reads_tags);
 /* What was applied counts, or not. */
 void cfs_lend_end(struct cfs_container *c, bool is_committed);

@@ -24,15 +24,15 @@
 
 #include <stdlib.h>
 
-#define READS_MAX	8u	/* of a log that is still being written to */
+#define READS_MAX 8u /* of a log that is still being written to */
 
 /* ---- the gravestone ------------------------------------------------------ */
 
 static int set_gravestone(struct cfs_container *c, struct client_entry *e,
 			  struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_page head = {
 		.kind = CFS_PAGE_GRAVE,
 		.seq = 3,
@@ -54,8 +54,7 @@ static int set_gravestone(struct cfs_container *c, struct client_entry *e,
 
 /* ---- copying ------------------------------------------------------------- */
 
-static int ensure(struct cfs_container *c, uint64_t blocks,
-		  struct cfs_err *err)
+static int ensure(struct cfs_container *c, uint64_t blocks, struct cfs_err *err)
 {
 	return cfs_space_ensure(c, blocks, CFS_OP_FREEING, err);
 }
@@ -78,10 +77,10 @@ static const struct cfs_adopt_ops adopt_ops = { ensure, replay_part };
 struct seal {
 	struct cfs_container *c;
 	struct client_entry *e;
-	bool		is_gone;
-	bool		is_opening;	/* cfs_container_client_left */
-	uint64_t	stop_seq;	/* frames from here on do not count */
-	bool		is_lie;		/* the frame at stop_seq was one */
+	bool is_gone;
+	bool is_opening;   /* cfs_container_client_left */
+	uint64_t stop_seq; /* frames from here on do not count */
+	bool is_lie;       /* the frame at stop_seq was one */
 };
 
 static int verify(void *arg, const struct cfs_frame *frame, const void *buf,
@@ -151,8 +150,10 @@ static int read_log(struct seal *s, struct cfs_client_rec *rec,
 	if (r == 0) {
 		cfs_log_to_root(log, root);
 		rec->log = (struct cfs_log_position){
-			.seq = root->log_seq, .chain = root->log_chain,
-			.extent = root->log_extent, .block = root->log_block,
+			.seq = root->log_seq,
+			.chain = root->log_chain,
+			.extent = root->log_extent,
+			.block = root->log_block,
 		};
 	}
 	cfs_log_free(log);
@@ -174,8 +175,9 @@ static int put_loan(struct cfs_container *c, const struct lent_group *g,
 	struct cfs_client_loan_disk disk;
 
 	cfs_client_loan_pack(&loan, g->allowed, &disk);
-	return cfs_container_tree_put(c, CFS_TREE_TABLE, &key, &disk, is_ours ?
-				      sizeof(disk.loan) : sizeof(disk), err);
+	return cfs_container_tree_put(
+		c, CFS_TREE_TABLE, &key, &disk,
+		is_ours ? sizeof(disk.loan) : sizeof(disk), err);
 }
 
 /*
@@ -250,8 +252,8 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 	struct cfs_client_rec rec = s->e->rec;
 	int r;
 
-	cfs_lend_begin(c, s->e, rules, s->is_gone ? LEND_ADOPT_NONE :
-		       LEND_ADOPT_COPIED, false);
+	cfs_lend_begin(c, s->e, rules,
+		       s->is_gone ? LEND_ADOPT_NONE : LEND_ADOPT_COPIED, false);
 	r = read_log(s, &rec, err);
 	if (r == 0)
 		r = move_loans(c, s->e, s->is_gone, err);
@@ -280,8 +282,8 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 }
 
 /*
- * An operation that frees.  @has_more: it finds out itself whether there is room
- * for its commit, since it brings some.
+ * An operation that frees.  @has_more: it finds out itself whether there is
+ * room for its commit, since it brings some.
  */
 static int begin_op(struct cfs_container *c, bool has_more, struct cfs_err *err)
 {
@@ -405,8 +407,8 @@ static int clear_tags(struct cfs_container *c, const struct cfs_client_rec *rec,
 	for (uint32_t i = 0; i < count; i++) {
 		const uint32_t block = cfs_vaddr_block(vaddr + i);
 		struct cfs_candidate cand = {
-			.key = cfs_vaddr(lslice, cfs_geometry_group(geo,
-								    block)),
+			.key = cfs_vaddr(lslice,
+					 cfs_geometry_group(geo, block)),
 		};
 		struct open_group *g = cfs_space_group(c, vaddr + i);
 		int r = 0;
@@ -533,6 +535,6 @@ int cfs_container_client_left(struct cfs_container *c, uint64_t client_id,
 {
 	struct seal s = { .c = c, .is_gone = true, .is_opening = true };
 
-	return ends ? end_client(&s, client_id, NULL, err) :
-	       seal(&s, client_id, NULL, err);
+	return ends ? end_client(&s, client_id, NULL, err)
+		    : seal(&s, client_id, NULL, err);
 }

@@ -13,8 +13,7 @@
 static bool range_is_equal(const struct cfs_trange *a,
 			   const struct cfs_trange *b)
 {
-	return a->is_open == b->is_open &&
-	       cfs_key_cmp(&a->low, &b->low) == 0 &&
+	return a->is_open == b->is_open && cfs_key_cmp(&a->low, &b->low) == 0 &&
 	       (a->is_open || cfs_key_cmp(&a->high, &b->high) == 0);
 }
 
@@ -33,8 +32,10 @@ static unsigned int records_bytes(const uint8_t *image, unsigned int level,
 		unsigned int n = key_bytes + CFS_REF_BYTES;
 		unsigned int at;
 
-		memcpy(&slot, image + sizeof(struct cfs_node_header_disk) +
-		       CFS_SLOT_BYTES * i, sizeof(slot));
+		memcpy(&slot,
+		       image + sizeof(struct cfs_node_header_disk) +
+			       CFS_SLOT_BYTES * i,
+		       sizeof(slot));
 		at = le16_get(slot);
 		if (level == 0) {
 			memcpy(&value_bytes, image + at + key_bytes,
@@ -61,8 +62,7 @@ static unsigned int records_bytes(const uint8_t *image, unsigned int level,
 
 /* The first child begins where its node does: N3. */
 static bool first_key_is_low(const uint8_t *image,
-			     const struct cfs_trange *range,
-			     unsigned int words)
+			     const struct cfs_trange *range, unsigned int words)
 {
 	struct cfs_key key;
 	le16 at;
@@ -183,8 +183,8 @@ int cfs_tnode_child(struct cfs_tnode *node, unsigned int slot,
 	memcpy(&disk, cfs_tnode_record(node, slot) + cfs_tkey_bytes(node->tree),
 	       sizeof(disk));
 	cfs_node_ref_unpack(&disk, &ref);
-	r = node_load(node->tree, &ref, node->level - 1u, &range, false,
-		      &child, err);
+	r = node_load(node->tree, &ref, node->level - 1u, &range, false, &child,
+		      err);
 	if (r != 0)
 		return r;
 	cfs_tnode_link(node, slot, child);

@@ -21,8 +21,8 @@ static bool is_newer(const struct cfs_tnode *node, unsigned int slot,
 
 	if (child && child->is_dirty)
 		return true;
-	memcpy(&disk, cfs_tnode_record(node, slot) +
-	       cfs_tkey_bytes(node->tree), sizeof(disk));
+	memcpy(&disk, cfs_tnode_record(node, slot) + cfs_tkey_bytes(node->tree),
+	       sizeof(disk));
 	cfs_node_ref_unpack(&disk, &ref);
 	return ref.stamp > stamp;
 }
@@ -109,8 +109,7 @@ int cfs_cursor_next_newer(struct cfs_cursor *cur, uint64_t stamp,
 	struct cfs_tnode *leaf = cur->leaf;
 	struct cfs_key key = cur->key;
 
-	if (cur->change == tree->change &&
-	    cur->slot + 1 < leaf->record_count) {
+	if (cur->change == tree->change && cur->slot + 1 < leaf->record_count) {
 		cur->slot++;
 		cur->key = cfs_tkey_load(cfs_tnode_record(leaf, cur->slot),
 					 tree->config.key_words);

@@ -121,8 +121,8 @@ unsigned int cfs_tnode_record_bytes(const struct cfs_tnode *node,
 	return n + (unsigned int)sizeof(value_bytes) + le16_get(value_bytes);
 }
 
-const uint8_t *cfs_tnode_value(const struct cfs_tnode *leaf,
-			       unsigned int slot, size_t *ret_bytes)
+const uint8_t *cfs_tnode_value(const struct cfs_tnode *leaf, unsigned int slot,
+			       size_t *ret_bytes)
 {
 	const uint8_t *p = cfs_tnode_record(leaf, slot) +
 			   cfs_tkey_bytes(leaf->tree);
@@ -175,7 +175,8 @@ void cfs_tnode_fill(struct cfs_tnode *node, const struct cfs_trec *recs,
 	node->cached_count = 0;
 	for (unsigned int i = 0; i < count; i++) {
 		assert(recs[i].n + CFS_SLOT_BYTES * (i + 1) +
-		       sizeof(struct cfs_node_header_disk) <= start);
+			       sizeof(struct cfs_node_header_disk) <=
+		       start);
 		start -= recs[i].n;
 		memcpy(node->image + start, recs[i].bytes, recs[i].n);
 		slot_set(node, i, start);
@@ -292,8 +293,9 @@ static unsigned int cut_at(const struct cfs_trec *recs, unsigned int count,
 		unsigned int n = recs[cut].n + CFS_SLOT_BYTES;
 
 		/* The nearer of both sides of the record in the middle. */
-		if (sum + n > want_bytes && sum + n - want_bytes >
-		    want_bytes - CFS_MIN(sum, want_bytes))
+		if (sum + n > want_bytes &&
+		    sum + n - want_bytes >
+			    want_bytes - CFS_MIN(sum, want_bytes))
 			break;
 		sum += n;
 	}
@@ -326,17 +328,18 @@ static unsigned int leaf_cut(const struct cfs_tnode *left, unsigned int slot,
 	unsigned int own = recs[slot].n + CFS_SLOT_BYTES;
 
 	if (left->last_slot + 1u == slot)
-		return slot + 1 < count &&
-		       before + own <= CFS_TNODE_ROOM_BYTES ? slot + 1 : slot;
+		return slot + 1 < count && before + own <= CFS_TNODE_ROOM_BYTES
+			       ? slot + 1
+			       : slot;
 	if (left->last_slot == slot && slot + 1 < count)
-		return slot > 0 && bytes - before <= CFS_TNODE_ROOM_BYTES ?
-		       slot : slot + 1;
+		return slot > 0 && bytes - before <= CFS_TNODE_ROOM_BYTES
+			       ? slot
+			       : slot + 1;
 	return cut_at(recs, count, bytes / 2);
 }
 
 /* The same; but an interior node must not have a single child. */
-static unsigned int interior_cut(unsigned int slot,
-				 const struct cfs_trec *recs,
+static unsigned int interior_cut(unsigned int slot, const struct cfs_trec *recs,
 				 unsigned int count)
 {
 	unsigned int bytes = recs_bytes(recs, count);

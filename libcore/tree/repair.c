@@ -16,8 +16,9 @@ uint64_t cfs_repair_root_seq(const struct cfs_container *c)
 	return c->root_seq;
 }
 
-unsigned int cfs_repair_take_healed(struct cfs_container *c,
-			struct cfs_healed_node ret[CFS_HEALED_NODES_MAX])
+unsigned int cfs_repair_take_healed(
+	struct cfs_container *c,
+	struct cfs_healed_node ret[CFS_HEALED_NODES_MAX])
 {
 	unsigned int n = c->healed_count;
 
@@ -89,12 +90,11 @@ int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
 	return r;
 }
 
-int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
-		       uint32_t group, bool *ret, struct cfs_err *err)
+int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice, uint32_t group,
+		       bool *ret, struct cfs_err *err)
 {
-	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_LOAN, 0), cfs_vaddr(lslice, group), 0
-	} };
+	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_LOAN, 0),
+				       cfs_vaddr(lslice, group), 0 } };
 	int r = cfs_tree_get(c->trees[CFS_TREE_TABLE - 1], &key, NULL, 0,
 			     &(size_t){ 0 }, err);
 
@@ -119,8 +119,8 @@ bool cfs_repair_is_away(struct cfs_container *c, uint64_t lslice,
 bool cfs_repair_is_frozen(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group)
 {
-	const struct lent_group *g =
-		cfs_lend_group(c, cfs_vaddr(lslice, group));
+	const struct lent_group *g = cfs_lend_group(c,
+						    cfs_vaddr(lslice, group));
 
 	return g && g->is_frozen;
 }
@@ -155,8 +155,7 @@ bool cfs_repair_hold_slice(struct cfs_container *c, uint64_t lslice,
 void cfs_repair_release(struct cfs_container *c, uint64_t lslice,
 			uint32_t group)
 {
-	const struct cfs_key key =
-		cfs_space_loan_key(cfs_vaddr(lslice, group));
+	const struct cfs_key key = cfs_space_loan_key(cfs_vaddr(lslice, group));
 
 	if (!c->fence || open_group_of(c, lslice, group))
 		return;
@@ -174,13 +173,13 @@ uint64_t cfs_repair_used_blocks(const struct cfs_container *c)
 
 struct repair_walk {
 	struct cfs_container *c;
-	struct cfs_tree	*tree;
-	unsigned int	tree_id;
-	uint8_t		*images;	/* one for each level */
-	uint8_t		*copy;
+	struct cfs_tree *tree;
+	unsigned int tree_id;
+	uint8_t *images; /* one for each level */
+	uint8_t *copy;
 	int (*visit)(void *arg, const struct cfs_node_found *node,
 		     struct cfs_err *err);
-	void		*arg;
+	void *arg;
 };
 
 /* Read all copies; the first good one stands in @image then. */
@@ -192,9 +191,10 @@ static void read_copies(struct repair_walk *w, struct cfs_node_found *f,
 	cfs_err_set(why, -EUCLEAN, "no copy has the content its parent names");
 	for (unsigned int i = 0; i < 2; i++) {
 		uint64_t vaddr = f->ref.vaddr[i];
-		unsigned int readable = vaddr ?
-			cfs_metavolume_readable(mv, cfs_vaddr_lslice(vaddr)) :
-			0;
+		unsigned int readable = vaddr ? cfs_metavolume_readable(
+							mv,
+							cfs_vaddr_lslice(vaddr))
+					      : 0;
 
 		if (vaddr && !readable)
 			f->bad[i] = 1;
@@ -203,8 +203,7 @@ static void read_copies(struct repair_walk *w, struct cfs_node_found *f,
 				continue;
 			if (cfs_metavolume_read(mv, vaddr, 1, p, w->copy,
 						NULL) < 0 ||
-			    cfs_xxh3(w->copy, CFS_NODE_BYTES) !=
-			    f->ref.csum) {
+			    cfs_xxh3(w->copy, CFS_NODE_BYTES) != f->ref.csum) {
 				f->bad[i] |= 1u << p;
 				continue;
 			}
@@ -255,7 +254,9 @@ static int walk_node(struct repair_walk *w, const struct cfs_node_ref *ref,
 {
 	uint8_t *image = w->images + (size_t)level * CFS_NODE_BYTES;
 	struct cfs_node_found f = {
-		.tree_id = w->tree_id, .level = level, .ref = *ref,
+		.tree_id = w->tree_id,
+		.level = level,
+		.ref = *ref,
 	};
 	struct cfs_tnode_facts facts = { 0 };
 	struct cfs_err why = CFS_ERR_INIT;
@@ -281,8 +282,11 @@ int cfs_repair_walk(struct cfs_container *c, unsigned int tree_id,
 	static const struct cfs_trange all = { .is_open = true };
 	struct cfs_tree *tree = c->trees[tree_id - 1];
 	struct repair_walk w = {
-		.c = c, .tree = tree, .tree_id = tree_id,
-		.visit = visit, .arg = arg,
+		.c = c,
+		.tree = tree,
+		.tree_id = tree_id,
+		.visit = visit,
+		.arg = arg,
 	};
 	CFS_CLEANUP(cfs_freep) uint8_t *images = NULL;
 	CFS_CLEANUP(cfs_freep) uint8_t *copy = NULL;
@@ -356,7 +360,8 @@ int cfs_repair_mark_used(struct cfs_container *c, uint64_t vaddr,
 	for (uint32_t i = 0; i < count;) {
 		uint32_t block = cfs_vaddr_block(vaddr + i);
 		uint64_t lslice = cfs_vaddr_lslice(vaddr + i);
-		uint64_t key = cfs_vaddr(lslice, cfs_geometry_group(geo, block));
+		uint64_t key = cfs_vaddr(lslice,
+					 cfs_geometry_group(geo, block));
 		uint64_t used[2];
 		bool is_there;
 		int r = cfs_space_bits_load(c, key, used, &is_there, err);

@@ -16,14 +16,15 @@ uint64_t cfs_repair_root_seq(const struct cfs_container *c);
 
 /* A copy of a node that was bad when it was met, and written anew. */
 struct cfs_healed_node {
-	unsigned int	tree_id;
-	uint64_t	vaddr;
-	unsigned int	piece;
+	unsigned int tree_id;
+	uint64_t vaddr;
+	unsigned int piece;
 };
-#define CFS_HEALED_NODES_MAX	64u
+#define CFS_HEALED_NODES_MAX 64u
 /* Those since the last call.  Returns how many. */
-unsigned int cfs_repair_take_healed(struct cfs_container *c,
-			struct cfs_healed_node ret[CFS_HEALED_NODES_MAX]);
+unsigned int cfs_repair_take_healed(
+	struct cfs_container *c,
+	struct cfs_healed_node ret[CFS_HEALED_NODES_MAX]);
 
 /* The tags of a group that is open for writing, whose pages on the device may
  * be older.  False: it is not open. */
@@ -43,8 +44,8 @@ int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,
 int cfs_repair_kept(struct cfs_container *c, uint64_t lslice, uint32_t group,
 		    uint64_t ret[2], bool *ret_is_known, struct cfs_err *err);
 /* Is the group on loan, to us or to somebody else, or frozen? */
-int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice,
-		       uint32_t group, bool *ret, struct cfs_err *err);
+int cfs_repair_is_lent(struct cfs_container *c, uint64_t lslice, uint32_t group,
+		       bool *ret, struct cfs_err *err);
 /* Has a loan of this group a holder in this process? */
 bool cfs_repair_has_group(struct cfs_container *c, uint64_t lslice,
 			  uint32_t group);
@@ -65,32 +66,32 @@ uint64_t cfs_repair_used_blocks(const struct cfs_container *c);
  * May a block or a tag page of this group be written in place?  On a pool that
  * other hosts may take over only by who has the group on loan: it is lent to us
  * for that, durably, until the repair is over, so that one that comes late hits
- * a group that is frozen.  False: it is somebody else's, or frozen.  Between the
- * two the lock is held, and the repair has ended.
+ * a group that is frozen.  False: it is somebody else's, or frozen.  Between
+ * the two the lock is held, and the repair has ended.
  */
 bool cfs_repair_hold(struct cfs_container *c, uint64_t lslice, uint32_t group);
 void cfs_repair_release(struct cfs_container *c, uint64_t lslice,
 			uint32_t group);
 /* The same for the header of a slice, by any group of it: while one of them is
- * frozen, a slice is not given to anybody else.  Ends with cfs_repair_release of
- * that group.  False: all of them are on loan. */
+ * frozen, a slice is not given to anybody else.  Ends with cfs_repair_release
+ * of that group.  False: all of them are on loan. */
 bool cfs_repair_hold_slice(struct cfs_container *c, uint64_t lslice,
 			   uint32_t *ret_group);
-/* The node of which a copy stands there is written elsewhere by the next commit.
- * -ENOENT: no node is known there. */
+/* The node of which a copy stands there is written elsewhere by the next
+ * commit. -ENOENT: no node is known there. */
 int cfs_repair_move_node(struct cfs_container *c, uint64_t vaddr,
 			 struct cfs_err *err);
 
 /* A node as the walk found it. */
 struct cfs_node_found {
-	unsigned int	tree_id;
-	unsigned int	level;
+	unsigned int tree_id;
+	unsigned int level;
 	struct cfs_node_ref ref;
-	const void	*node;		/* a good copy; NULL: there is none */
-	uint64_t	number;
-	unsigned int	bad[2];		/* of each copy the bad pieces, by bit */
-	unsigned int	good[2];
-	const char	*why;		/* what is wrong, where there is no good one */
+	const void *node; /* a good copy; NULL: there is none */
+	uint64_t number;
+	unsigned int bad[2]; /* of each copy the bad pieces, by bit */
+	unsigned int good[2];
+	const char *why; /* what is wrong, where there is no good one */
 };
 /*
  * Walk the nodes of a tree as last committed, past the cache, reading every
@@ -105,9 +106,9 @@ int cfs_repair_walk(struct cfs_container *c, unsigned int tree_id,
 
 /* The records of a leaf. */
 struct cfs_leaf_record {
-	struct cfs_key	key;
-	const uint8_t	*value;
-	size_t		value_bytes;
+	struct cfs_key key;
+	const uint8_t *value;
+	size_t value_bytes;
 };
 /* @node was verified.  How many there are; the one at @slot. */
 unsigned int cfs_repair_record_count(const void *node);

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SPACE_GROUP	(UINT64_C(2) << 56)
+#define SPACE_GROUP (UINT64_C(2) << 56)
 
 /* ---- bits ---------------------------------------------------------------- */
 
@@ -49,9 +49,8 @@ static uint32_t index_of(const struct cfs_container *c, uint64_t vaddr)
 				  cfs_vaddr_block(vaddr));
 }
 
-int cfs_space_bits_load(struct cfs_container *c, uint64_t key,
-			uint64_t used[2], bool *ret_is_there,
-			struct cfs_err *err)
+int cfs_space_bits_load(struct cfs_container *c, uint64_t key, uint64_t used[2],
+			bool *ret_is_there, struct cfs_err *err)
 {
 	struct cfs_key k = group_record_key(key);
 	struct cfs_space_group_disk disk;
@@ -85,8 +84,7 @@ int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
 				      sizeof(disk), err);
 }
 
-void cfs_space_held_bits(struct cfs_container *c, uint64_t key,
-			 uint64_t ret[2])
+void cfs_space_held_bits(struct cfs_container *c, uint64_t key, uint64_t ret[2])
 {
 	struct held_group *h;
 
@@ -132,14 +130,14 @@ static int bits_change(struct cfs_container *c, uint64_t key,
 	if (r < 0)
 		return r;
 	for (unsigned int i = 0; i < 2; i++) {
-		uint64_t wrong = is_used ? used[i] & mask[i] :
-					   ~used[i] & mask[i];
+		uint64_t wrong = is_used ? used[i] & mask[i]
+					 : ~used[i] & mask[i];
 
 		if (wrong)
 			return cfs_err_set(err, -EUCLEAN,
-				"space: a block of group %#" PRIx64
-				" is %s twice", key,
-				is_used ? "used" : "freed");
+					   "space: a block of group %#" PRIx64
+					   " is %s twice",
+					   key, is_used ? "used" : "freed");
 		used[i] ^= mask[i];
 	}
 	c->bad_is_stale = true;
@@ -205,9 +203,8 @@ int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
 	/* Spent for this loan, whatever becomes of the operation. */
 	g->allowed[0] &= ~mask[0];
 	g->allowed[1] &= ~mask[1];
-	*ret_vaddr = cfs_vaddr(g->g.lslice,
-			       cfs_geometry_group_start(geo, g->g.index) +
-			       first);
+	*ret_vaddr = cfs_vaddr(
+		g->g.lslice, cfs_geometry_group_start(geo, g->g.index) + first);
 	*ret_count = n;
 	return 0;
 }
@@ -243,7 +240,7 @@ void cfs_space_set_tag(struct cfs_container *c, uint64_t vaddr,
 {
 	struct open_group *g = cfs_space_group(c, vaddr);
 
-	assert(g);	/* the block was handed out, so its group is open */
+	assert(g); /* the block was handed out, so its group is open */
 	cfs_blocks_set_tag(c->blocks, &g->g, index_of(c, vaddr), tag);
 	g->is_dirty = true;
 }
@@ -303,7 +300,7 @@ int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 
-	if (c->client) {	/* the owner does, when it takes the fold */
+	if (c->client) { /* the owner does, when it takes the fold */
 		c->client->freed_blocks += count;
 		return 0;
 	}
@@ -313,7 +310,8 @@ int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 	    !cfs_geometry_is_data(geo, cfs_vaddr_block(vaddr) + count - 1))
 		return cfs_err_set(err, -EUCLEAN,
 				   "space: address %#" PRIx64
-				   " is in no slice of this container", vaddr);
+				   " is in no slice of this container",
+				   vaddr);
 	while (count > 0) {
 		uint32_t first = index_of(c, vaddr);
 		uint32_t n = CFS_MIN(count, CFS_TAGS_PER_PAGE - first);
@@ -430,7 +428,7 @@ uint64_t cfs_space_reserve(const struct cfs_container *c)
 }
 
 /* Records to a new leaf, about: those of live and history together. */
-#define RECORDS_PER_NEW_NODE	12u
+#define RECORDS_PER_NEW_NODE 12u
 
 /* Nodes that the commit will write, at most about. */
 static uint64_t commit_need(struct cfs_container *c)
@@ -492,8 +490,9 @@ static void grow_ahead(struct cfs_container *c)
 
 uint64_t cfs_space_lack(const struct cfs_container *c)
 {
-	return c->id != 0 && c->source && c->source->lack_blocks ?
-	       c->source->lack_blocks(c->source_ctx) : 0;
+	return c->id != 0 && c->source && c->source->lack_blocks
+		       ? c->source->lack_blocks(c->source_ctx)
+		       : 0;
 }
 
 /* How much of the reserve such an operation leaves alone. */
@@ -517,15 +516,15 @@ int cfs_space_ensure(struct cfs_container *c, uint64_t blocks,
 	/* What is not kept of the reserve may lie beyond the limit, too. */
 	if (c->limit_blocks && kind != CFS_OP_FREEING &&
 	    c->used_blocks + cfs_lend_claim(c) + blocks + commit_need(c) >
-	    c->limit_blocks + (cfs_space_reserve(c) - kept))
+		    c->limit_blocks + (cfs_space_reserve(c) - kept))
 		return cfs_err_set(err, -ENOSPC,
 				   "the container's limit is reached");
 	while (cfs_space_left(c) < want) {
-		const struct cfs_slice_geometry *geo =
-			cfs_metavolume_geometry(c->mv);
+		const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
+			c->mv);
 		uint64_t slices = cfs_metavolume_slice_count(c->mv);
-		uint64_t count = cfs_div_up((uint64_t)(want - cfs_space_left(c)),
-					    geo->data_count);
+		uint64_t count = cfs_div_up(
+			(uint64_t)(want - cfs_space_left(c)), geo->data_count);
 		int r;
 
 		if (!c->source)

@@ -56,12 +56,12 @@ int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
 uint64_t cfs_space_reserve_of(uint64_t total_blocks);
 
 struct cfs_space_counts {
-	uint64_t	total_blocks;	/* of the slices it has */
-	uint64_t	used_blocks;
-	uint64_t	held_blocks;	/* freed, back after the next commits */
-	uint64_t	reserve_blocks;
-	uint64_t	left_blocks;	/* that can be promised now */
-	uint64_t	slice_count;
+	uint64_t total_blocks; /* of the slices it has */
+	uint64_t used_blocks;
+	uint64_t held_blocks; /* freed, back after the next commits */
+	uint64_t reserve_blocks;
+	uint64_t left_blocks; /* that can be promised now */
+	uint64_t slice_count;
 };
 void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret);
 /* Blocks in use of one slice. */

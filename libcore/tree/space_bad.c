@@ -86,9 +86,8 @@ int cfs_space_bad_changed(struct cfs_container *c, const struct cfs_key *key,
 
 int cfs_space_bad_load(struct cfs_container *c, struct cfs_err *err)
 {
-	const struct cfs_key from = {
-		{ cfs_table_word(CFS_TABLE_BAD, 0), 0, 0 }
-	};
+	const struct cfs_key from = { { cfs_table_word(CFS_TABLE_BAD, 0), 0,
+					0 } };
 	struct cfs_cursor cur;
 	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &from, err);
 

@@ -64,8 +64,8 @@ int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
 		if (!g->is_dirty)
 			continue;
 		page = cfs_dev_buf_alloc(sizeof(*page));
-		if (!page || cfs_buf_append(&c->page_bufs, &page,
-					    sizeof(page)) < 0) {
+		if (!page ||
+		    cfs_buf_append(&c->page_bufs, &page, sizeof(page)) < 0) {
 			free(page);
 			return cfs_err_set(err, -ENOMEM, "out of memory");
 		}
@@ -169,7 +169,7 @@ static bool is_group(const struct cfs_container *c, uint64_t key)
 	return cfs_vaddr_lslice(key) < c->slice_room &&
 	       c->slices[cfs_vaddr_lslice(key)].is_mapped &&
 	       cfs_vaddr_block(key) <
-	       cfs_metavolume_geometry(c->mv)->group_count;
+		       cfs_metavolume_geometry(c->mv)->group_count;
 }
 
 /* For who takes over from us: that it is not the one's before us any more. */
@@ -178,7 +178,9 @@ static int make_ours(struct cfs_container *c, uint64_t key,
 {
 	const struct cfs_key k = cfs_space_loan_key(key);
 	const struct cfs_loan_rec ours = {
-		.loan = loan->loan, .epoch = c->epoch, .state = CFS_LOAN_OPEN,
+		.loan = loan->loan,
+		.epoch = c->epoch,
+		.state = CFS_LOAN_OPEN,
 	};
 	struct cfs_loan_rec_disk disk;
 
@@ -195,8 +197,8 @@ static int recover_loan(struct cfs_container *c, const struct cfs_cursor *cur,
 
 	if (loan->holder && cfs_lend_knows(c, loan->holder))
 		return cfs_lend_load_loan(c, cur, err);
-	if (c->fence && !c->fence->is_gone(c->fence->ctx, loan->epoch,
-					   loan->epoch))
+	if (c->fence &&
+	    !c->fence->is_gone(c->fence->ctx, loan->epoch, loan->epoch))
 		return cfs_takeover_freeze(c, key, loan->loan, err);
 	r = c->fence ? make_ours(c, key, loan, err) : 0;
 	return r < 0 ? r : cfs_space_take_over(c, key, err);
@@ -211,8 +213,7 @@ int cfs_space_recover(struct cfs_container *c, struct cfs_err *err)
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct cfs_loan_rec loan;
 
-		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan,
-					err);
+		r = cfs_loan_rec_unpack(cur.value, cur.value_bytes, &loan, err);
 		if (r == 0 && !is_group(c, cur.key.w[1]))
 			r = cfs_err_set(err, -EUCLEAN,
 					"a loan of a group that is not there");

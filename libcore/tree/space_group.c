@@ -16,9 +16,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define BATCH_GROUPS_MIN	4u
-#define BATCH_GROUPS_MAX	1024u
-#define FREE_ENOUGH		32u	/* blocks; fewer only if need be */
+#define BATCH_GROUPS_MIN 4u
+#define BATCH_GROUPS_MAX 1024u
+#define FREE_ENOUGH      32u /* blocks; fewer only if need be */
 
 struct cfs_key cfs_space_loan_key(uint64_t key)
 {
@@ -29,18 +29,17 @@ struct cfs_key cfs_space_loan_key(uint64_t key)
 struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	uint64_t key = cfs_vaddr(cfs_vaddr_lslice(vaddr),
-				 cfs_geometry_group(geo,
-						    cfs_vaddr_block(vaddr)));
+	uint64_t key = cfs_vaddr(
+		cfs_vaddr_lslice(vaddr),
+		cfs_geometry_group(geo, cfs_vaddr_block(vaddr)));
 	struct open_group *g;
 
 	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
 	return g;
 }
 
-int cfs_space_free_bits(struct cfs_container *c, uint64_t key,
-			uint64_t ret[2], bool *ret_was_used,
-			struct cfs_err *err)
+int cfs_space_free_bits(struct cfs_container *c, uint64_t key, uint64_t ret[2],
+			bool *ret_was_used, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	uint32_t blocks = cfs_geometry_group_blocks(geo, cfs_vaddr_block(key));
@@ -128,7 +127,7 @@ static void group_even_out(struct cfs_container *c, struct open_group *g)
  * alone: nobody else writes its page.
  */
 int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
-		      struct open_group **ret, struct cfs_err *err)
+			 struct open_group **ret, struct cfs_err *err)
 {
 	struct open_group *g = group_new(key, err);
 	int r = 0;
@@ -198,10 +197,10 @@ static bool slice_suits(const struct cfs_container *c, unsigned int stream,
 /* Groups that were chosen so far, and when it is enough. */
 struct choice {
 	struct cfs_candidate *list;
-	struct open_group **groups;	/* of them, once they are loaded */
-	size_t		count, room;
-	size_t		groups_min;
-	uint64_t	blocks, blocks_min;
+	struct open_group **groups; /* of them, once they are loaded */
+	size_t count, room;
+	size_t groups_min;
+	uint64_t blocks, blocks_min;
 };
 
 static bool is_enough(const struct choice *ch)
@@ -239,7 +238,8 @@ static int scan_slice(struct cfs_container *c, uint64_t lslice,
 		if (g || cfs_space_is_unfit(c, key) ||
 		    (c->lender && cfs_lend_has_group(c, key)))
 			continue;
-		r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used, err);
+		r = cfs_space_allowed_bits(c, key, cand->allowed,
+					   &cand->was_used, err);
 		if (r < 0)
 			return r;
 		free_blocks =
@@ -285,8 +285,8 @@ static int choose_groups(struct cfs_container *c, unsigned int stream,
 	for (unsigned int pass = has_home ? 0 : 1; pass < 6 && ch->count == 0;
 	     pass++) {
 		bool is_strict = pass < 3;
-		unsigned int free_min = pass == 1 || pass == 3 ? FREE_ENOUGH :
-								 1;
+		unsigned int free_min = pass == 1 || pass == 3 ? FREE_ENOUGH
+							       : 1;
 
 		for (uint64_t l = 0; l < end && !is_enough(ch); l++) {
 			int r;
@@ -310,7 +310,7 @@ static int choose_groups(struct cfs_container *c, unsigned int stream,
 
 /* The loans of these groups, durable; the tree has them in the next commit. */
 int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
-		size_t count, struct cfs_err *err)
+		   size_t count, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf records = CFS_BUF_INIT;
 	const struct cfs_loan_rec loan = {
@@ -452,7 +452,8 @@ int cfs_space_groups_open(struct cfs_container *c,
 			  struct cfs_err *err)
 {
 	struct choice ch = {
-		.list = calloc(count + 1, sizeof(*ch.list)), .count = count,
+		.list = calloc(count + 1, sizeof(*ch.list)),
+		.count = count,
 	};
 	int r = 0;
 
@@ -508,7 +509,7 @@ static void how_much(struct cfs_container *c, unsigned int stream,
 static int relend(struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_candidate *list = calloc(HASH_COUNT(c->groups) + 1,
-					sizeof(*list));
+					    sizeof(*list));
 	struct open_group *g, *tmp;
 	size_t n = 0;
 	int r = 0;
@@ -518,7 +519,7 @@ static int relend(struct cfs_container *c, struct cfs_err *err)
 	HASH_ITER(hh, c->groups, g, tmp) {
 		if (r == 0)
 			r = cfs_space_allowed_bits(c, g->key, list[n].allowed,
-					 &list[n].was_used, err);
+						   &list[n].was_used, err);
 		list[n].key = g->key;
 		if (list[n].allowed[0] | list[n].allowed[1])
 			n++;
@@ -570,8 +571,7 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 			r = cfs_space_lend(c, ch.list, ch.count, err);
 		if (r == 0)
 			r = add_chosen(c, &ch, err);
-		tries_again = r == 0 && ch.count == 0 &&
-			      c->unfit.count > unfit;
+		tries_again = r == 0 && ch.count == 0 && c->unfit.count > unfit;
 		chosen_free(&ch);
 	} while (tries_again);
 	if (r < 0)

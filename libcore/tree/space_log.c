@@ -22,10 +22,9 @@ static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
 		if (l >= c->slice_room || !c->slices[l].is_mapped ||
 		    c->slices[l].is_leaving ||
 		    geo->data_count - c->slices[l].used_blocks <
-		    CFS_TAGS_PER_PAGE)
+			    CFS_TAGS_PER_PAGE)
 			continue;
-		for (uint32_t i = 0; i < geo->group_count && best < want;
-		     i++) {
+		for (uint32_t i = 0; i < geo->group_count && best < want; i++) {
 			uint64_t key = cfs_vaddr(l, i), bits[2], bad[2];
 			struct open_group *g;
 			bool was_used;
@@ -34,8 +33,9 @@ static uint32_t find_empty_run(struct cfs_container *c, uint32_t want,
 			cfs_space_bad_bits(c, key, bad);
 			if (g || bad[0] | bad[1] ||
 			    (c->lender && cfs_lend_has_group(c, key)) ||
-			    cfs_space_free_bits(c, key, bits, &was_used,
-						err) < 0 || was_used) {
+			    cfs_space_free_bits(c, key, bits, &was_used, err) <
+				    0 ||
+			    was_used) {
 				run = 0;
 				continue;
 			}
@@ -163,8 +163,8 @@ static uint64_t log_cap(const struct cfs_container *c)
 
 	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
 		bytes += cfs_devset_label(set, i)->size_bytes;
-	bytes = CFS_MIN(CFS_MAX(bytes / 32, UINT64_C(1) << 20),
-			UINT64_C(64) << 20);
+	bytes = CFS_MIN(CFS_MAX(bytes / 32, UINT64_C(1) << 20), UINT64_C(64)
+									<< 20);
 	return bytes / CFS_BLOCK_BYTES;
 }
 
@@ -185,9 +185,10 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 	/* Twice as long, up to the cap. */
 	want = (uint32_t)cfs_div_up(CFS_MIN(total, cap - total),
 				    CFS_TAGS_PER_PAGE);
-	if (cfs_space_left(c) < (int64_t)(cfs_space_reserve(c) +
-			4 * (uint64_t)want * CFS_TAGS_PER_PAGE))
-		return 0;	/* space is needed for other things */
+	if (cfs_space_left(c) <
+	    (int64_t)(cfs_space_reserve(c) +
+		      4 * (uint64_t)want * CFS_TAGS_PER_PAGE))
+		return 0; /* space is needed for other things */
 	run = find_empty_run(c, want, &key, err);
 	if (run == 0)
 		return 0;
@@ -201,7 +202,7 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 	for (uint32_t i = 0; i < run && r == 0; i++) {
 		r = take_log_group(c, key + i, err);
 		blocks += cfs_geometry_group_blocks(geo,
-						cfs_vaddr_block(key + i));
+						    cfs_vaddr_block(key + i));
 	}
 	if (r < 0)
 		return r;

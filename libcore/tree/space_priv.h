@@ -6,16 +6,15 @@
 
 /* A group that may be lent. */
 struct cfs_candidate {
-	uint64_t	key;
-	uint64_t	allowed[2];
-	bool		was_used;
+	uint64_t key;
+	uint64_t allowed[2];
+	bool was_used;
 };
 
 struct cfs_key cfs_space_loan_key(uint64_t key);
 /* Blocks of a group that are neither in use nor held. */
-int cfs_space_free_bits(struct cfs_container *c, uint64_t key,
-			uint64_t ret[2], bool *ret_was_used,
-			struct cfs_err *err);
+int cfs_space_free_bits(struct cfs_container *c, uint64_t key, uint64_t ret[2],
+			bool *ret_was_used, struct cfs_err *err);
 /* Those that may be written in a loan that begins now: not the bad ones. */
 int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
 			   uint64_t ret[2], bool *ret_was_used,

@@ -8,8 +8,8 @@
 
 #include <stdlib.h>
 
-#define SPACE_SLICE	(UINT64_C(1) << 56)
-#define SPACE_GROUP	(UINT64_C(2) << 56)
+#define SPACE_SLICE (UINT64_C(1) << 56)
+#define SPACE_GROUP (UINT64_C(2) << 56)
 
 int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
 			struct cfs_err *err)
@@ -96,16 +96,16 @@ void cfs_container_slice_gone(struct cfs_container *c, uint64_t lslice)
 	struct cfs_cursor cur;
 
 	cfs_container_lock(c);
-	/* Another thread may have needed one and got it, before we are told: then
-	 * its groups have records of that life, and those that are older say
-	 * "nothing in use" of groups that have no page yet. */
+	/* Another thread may have needed one and got it, before we are told:
+	 * then its groups have records of that life, and those that are older
+	 * say "nothing in use" of groups that have no page yet. */
 	if (lslice < c->slice_room && c->slices[lslice].is_mapped) {
 		cfs_container_unlock(c);
 		return;
 	}
 	/* Where that fails, a record that says "nothing in use" stays. */
-	while (!c->is_readonly && cfs_cursor_ge(&cur, tree, &first,
-						NULL) == 0 &&
+	while (!c->is_readonly &&
+	       cfs_cursor_ge(&cur, tree, &first, NULL) == 0 &&
 	       cur.key.w[0] == first.w[0])
 		if (cfs_tree_del(tree, &cur.key, NULL) < 0)
 			break;
@@ -159,9 +159,10 @@ int cfs_space_load(struct cfs_container *c, struct cfs_err *err)
 		uint64_t lslice = cur.key.w[0] & ~SPACE_SLICE;
 		struct cfs_space_slice_disk disk;
 
-		if (cur.value_bytes < sizeof(disk) ||
-		    lslice >= c->slice_room || !c->slices[lslice].is_mapped)
-			return cfs_err_set(err, -EUCLEAN,
+		if (cur.value_bytes < sizeof(disk) || lslice >= c->slice_room ||
+		    !c->slices[lslice].is_mapped)
+			return cfs_err_set(
+				err, -EUCLEAN,
 				"space: a slice's record makes no sense");
 		memcpy(&disk, cur.value, sizeof(disk));
 		c->slices[lslice].used_blocks = le32_get(disk.used_blocks);

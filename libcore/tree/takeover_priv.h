@@ -9,11 +9,11 @@ enum takeover_adopt { ADOPT_COPIED, ADOPT_IN_PLACE };
 
 struct takeover {
 	const struct cfs_container_move *move;
-	bool		fills_log;
-	struct cfs_root	old;		/* of the old writer */
-	uint32_t	old_epoch;	/* who wrote that: its own, or that of
-					 * one before */
-	uint64_t	old_places[CFS_ROOT_PLACES_MAX];
+	bool fills_log;
+	struct cfs_root old; /* of the old writer */
+	uint32_t old_epoch;  /* who wrote that: its own, or that of
+			      * one before */
+	uint64_t old_places[CFS_ROOT_PLACES_MAX];
 	enum takeover_adopt adopt;
 };
 

@@ -43,7 +43,7 @@ struct cfs_node_cache;
 struct cfs_tree;
 
 struct cfs_key {
-	uint64_t w[CFS_KEY_WORDS_MAX];	/* unused words are 0 */
+	uint64_t w[CFS_KEY_WORDS_MAX]; /* unused words are 0 */
 };
 
 /* <0, 0, >0 */
@@ -79,14 +79,14 @@ struct cfs_tree_ops {
  */
 int cfs_node_cache_new(uint64_t clean_bytes_max, struct cfs_node_cache **ret,
 		       struct cfs_err *err);
-void cfs_node_cache_free(struct cfs_node_cache *cache);	/* after its trees */
+void cfs_node_cache_free(struct cfs_node_cache *cache); /* after its trees */
 
 struct cfs_tree_config {
-	unsigned int	tree_id;	/* 1..255 */
-	unsigned int	key_words;	/* 1..3 */
-	uint64_t	container_id;
-	const struct cfs_tree_ops *ops;	/* must outlive the tree */
-	void		*ctx;
+	unsigned int tree_id;   /* 1..255 */
+	unsigned int key_words; /* 1..3 */
+	uint64_t container_id;
+	const struct cfs_tree_ops *ops; /* must outlive the tree */
+	void *ctx;
 };
 
 /*
@@ -153,14 +153,14 @@ int cfs_tree_rewrite(struct cfs_tree *tree, const struct cfs_key *low,
  * any tree of the cache.
  */
 struct cfs_cursor {
-	struct cfs_tree	*tree;
-	struct cfs_key	key;		/* of the present record */
-	const uint8_t	*value;
-	size_t		value_bytes;
+	struct cfs_tree *tree;
+	struct cfs_key key; /* of the present record */
+	const uint8_t *value;
+	size_t value_bytes;
 	/* private: */
-	void		*leaf;
-	unsigned int	slot;
-	uint64_t	change;		/* tree's change count at the time */
+	void *leaf;
+	unsigned int slot;
+	uint64_t change; /* tree's change count at the time */
 };
 
 /*

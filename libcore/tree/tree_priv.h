@@ -29,101 +29,99 @@
 #include "base/vec.h"
 #include "tree/tree.h"
 
-#define CFS_TNODE_ROOM_BYTES \
+#define CFS_TNODE_ROOM_BYTES                                                   \
 	((unsigned int)(CFS_NODE_BYTES - sizeof(struct cfs_node_header_disk)))
-#define CFS_SLOT_BYTES		((unsigned int)sizeof(le16))
-#define CFS_REF_BYTES		((unsigned int)sizeof(struct cfs_node_ref_disk))
+#define CFS_SLOT_BYTES         ((unsigned int)sizeof(le16))
+#define CFS_REF_BYTES          ((unsigned int)sizeof(struct cfs_node_ref_disk))
 /* The most that a node can hold, and one that does not fit any more. */
-#define CFS_TNODE_RECORDS_MAX	(4000u / (8 + 2 + 2) + 1)
-#define CFS_TNODE_CHILDREN_MAX	(4000u / (8 + 32 + 2) + 1)
-#define CFS_TREC_BYTES_MAX \
-	(8 * CFS_KEY_WORDS_MAX + 2 + CFS_VALUE_BYTES_MAX)
-#define CFS_TREE_HEIGHT_MAX	(CFS_NODE_LEVEL_MAX + 1)
+#define CFS_TNODE_RECORDS_MAX  (4000u / (8 + 2 + 2) + 1)
+#define CFS_TNODE_CHILDREN_MAX (4000u / (8 + 32 + 2) + 1)
+#define CFS_TREC_BYTES_MAX     (8 * CFS_KEY_WORDS_MAX + 2 + CFS_VALUE_BYTES_MAX)
+#define CFS_TREE_HEIGHT_MAX    (CFS_NODE_LEVEL_MAX + 1)
 /* Below it a node looks for a sibling to merge with. */
-#define CFS_TNODE_USED_MIN	(CFS_TNODE_ROOM_BYTES / 4)
+#define CFS_TNODE_USED_MIN     (CFS_TNODE_ROOM_BYTES / 4)
 /* Two that have more are evened out: a full node would soon split again. */
-#define CFS_TNODE_MERGED_MAX \
-	(CFS_TNODE_ROOM_BYTES - CFS_TNODE_ROOM_BYTES / 8)
+#define CFS_TNODE_MERGED_MAX   (CFS_TNODE_ROOM_BYTES - CFS_TNODE_ROOM_BYTES / 8)
 /* The blocks one operation can give up: path, siblings, twice. */
-#define CFS_GIVEN_UP_PER_OP	(4 * CFS_TREE_HEIGHT_MAX + 4)
+#define CFS_GIVEN_UP_PER_OP    (4 * CFS_TREE_HEIGHT_MAX + 4)
 
-#define CFS_TNODE_NO_SLOT	UINT16_MAX
+#define CFS_TNODE_NO_SLOT      UINT16_MAX
 
 struct cfs_tnode;
 struct cfs_tnode_chunk;
 
 struct cfs_trange {
-	struct cfs_key	low;
-	struct cfs_key	high;		/* 0 if @is_open */
-	bool		is_open;	/* no high end */
+	struct cfs_key low;
+	struct cfs_key high; /* 0 if @is_open */
+	bool is_open;        /* no high end */
 };
 
 struct cfs_tnode_list {
 	struct cfs_tnode *first, *last;
-	size_t		count;
+	size_t count;
 };
 
 struct cfs_tnode {
-	uint8_t		*image;		/* 4096 bytes, aligned to as many */
-	struct cfs_tnode **children;	/* interior: in memory, or NULL */
-	uint16_t	record_count;
-	uint16_t	records_start;	/* lowest byte used by a record */
-	uint16_t	live_bytes;	/* of all records, without slots */
-	uint16_t	cached_count;	/* children in memory */
-	uint16_t	last_slot;	/* of the last record put: see split */
-	uint8_t		level;
-	bool		is_dirty;
-	bool		is_placed;	/* dirty, and @ref is its new address */
+	uint8_t *image;              /* 4096 bytes, aligned to as many */
+	struct cfs_tnode **children; /* interior: in memory, or NULL */
+	uint16_t record_count;
+	uint16_t records_start; /* lowest byte used by a record */
+	uint16_t live_bytes;    /* of all records, without slots */
+	uint16_t cached_count;  /* children in memory */
+	uint16_t last_slot;     /* of the last record put: see split */
+	uint8_t level;
+	bool is_dirty;
+	bool is_placed; /* dirty, and @ref is its new address */
 
-	struct cfs_tnode *parent;	/* NULL: the root */
-	struct cfs_tree	*tree;
-	struct cfs_tnode_list *list;	/* that it is on; NULL: none */
+	struct cfs_tnode *parent; /* NULL: the root */
+	struct cfs_tree *tree;
+	struct cfs_tnode_list *list; /* that it is on; NULL: none */
 	struct cfs_tnode *prev, *next;
 	struct cfs_tnode_chunk *chunk;
 
-	struct cfs_node_ref ref;	/* clean or placed: where it is */
-	uint64_t	number;
+	struct cfs_node_ref ref; /* clean or placed: where it is */
+	uint64_t number;
 	struct cfs_trange range;
 };
 
 struct cfs_node_cache {
-	struct cfs_tnode_list lru;	/* clean, no children; first: newest */
-	size_t		clean_count;	/* in the list or not */
-	size_t		clean_count_max;
-	size_t		tree_count;
-	struct cfs_tnode_chunk *chunks;	/* that have a free node, first ones */
-	bool		is_reading;	/* a read callback runs */
+	struct cfs_tnode_list lru; /* clean, no children; first: newest */
+	size_t clean_count;        /* in the list or not */
+	size_t clean_count_max;
+	size_t tree_count;
+	struct cfs_tnode_chunk *chunks; /* that have a free node, first ones */
+	bool is_reading;                /* a read callback runs */
 };
 
 struct cfs_tree {
 	struct cfs_tree_config config;
 	struct cfs_node_cache *cache;
-	struct cfs_tnode *root;		/* NULL: empty, or not in memory */
+	struct cfs_tnode *root; /* NULL: empty, or not in memory */
 	/* As of now, but for ref: that of the last cfs_tree_write. */
 	struct cfs_tree_root info;
 	struct cfs_tree_root committed;
 	struct cfs_tnode_list unplaced;
 	struct cfs_tnode_list placed;
 	CFS_VEC(struct cfs_node_ref) given_up;
-	uint64_t	change;		/* of records or of what is in memory */
-	uint64_t	edits;		/* of records alone */
-	struct cfs_tnode *placing;	/* for which ops->alloc runs */
-	bool		is_placing;
-	bool		is_written;	/* until it is committed */
+	uint64_t change;           /* of records or of what is in memory */
+	uint64_t edits;            /* of records alone */
+	struct cfs_tnode *placing; /* for which ops->alloc runs */
+	bool is_placing;
+	bool is_written; /* until it is committed */
 };
 
 /* Nodes from the root (highest index) to a leaf (0). */
 struct cfs_tpath {
 	struct cfs_tnode *nodes[CFS_TREE_HEIGHT_MAX];
 	/* slots[l]: in nodes[l], of nodes[l - 1] */
-	unsigned int	slots[CFS_TREE_HEIGHT_MAX];
+	unsigned int slots[CFS_TREE_HEIGHT_MAX];
 };
 
 /* A record on its way from one node image to another. */
 struct cfs_trec {
-	const uint8_t	*bytes;
-	unsigned int	n;
-	struct cfs_tnode *child;	/* interior: in memory, or NULL */
+	const uint8_t *bytes;
+	unsigned int n;
+	struct cfs_tnode *child; /* interior: in memory, or NULL */
 };
 
 /* node.c: keys and records in one node */
@@ -138,13 +136,14 @@ static inline uint8_t *cfs_tnode_record(const struct cfs_tnode *node,
 {
 	le16 at;
 
-	memcpy(&at, node->image + sizeof(struct cfs_node_header_disk) +
-	       CFS_SLOT_BYTES * slot, sizeof(at));
+	memcpy(&at,
+	       node->image + sizeof(struct cfs_node_header_disk) +
+		       CFS_SLOT_BYTES * slot,
+	       sizeof(at));
 	return node->image + le16_get(at);
 }
 
-static inline struct cfs_key cfs_tkey_load(const uint8_t *p,
-					   unsigned int words)
+static inline struct cfs_key cfs_tkey_load(const uint8_t *p, unsigned int words)
 {
 	struct cfs_key key = { .w = { 0 } };
 	le64 w;
@@ -156,8 +155,7 @@ static inline struct cfs_key cfs_tkey_load(const uint8_t *p,
 	return key;
 }
 
-void cfs_tkey_store(uint8_t *p, const struct cfs_key *key,
-		    unsigned int words);
+void cfs_tkey_store(uint8_t *p, const struct cfs_key *key, unsigned int words);
 /* The next key up or down; false: there is none. */
 bool cfs_tkey_inc(struct cfs_key *key, unsigned int words);
 bool cfs_tkey_dec(struct cfs_key *key, unsigned int words);
@@ -176,8 +174,8 @@ static inline unsigned int cfs_tnode_free_bytes(const struct cfs_tnode *node)
 unsigned int cfs_tnode_record_bytes(const struct cfs_tnode *node,
 				    unsigned int slot);
 /* Value of a leaf's record. */
-const uint8_t *cfs_tnode_value(const struct cfs_tnode *leaf,
-			       unsigned int slot, size_t *ret_bytes);
+const uint8_t *cfs_tnode_value(const struct cfs_tnode *leaf, unsigned int slot,
+			       size_t *ret_bytes);
 /* First slot whose key is >= @key; @ret_is_equal. */
 unsigned int cfs_tnode_search(const struct cfs_tnode *node,
 			      const struct cfs_key *key, bool *ret_is_equal);
@@ -248,10 +246,10 @@ void cfs_node_cache_shrink(struct cfs_node_cache *cache);
 
 /* What a header says that cfs_tnode_check has found to be true. */
 struct cfs_tnode_facts {
-	uint64_t	number;
-	unsigned int	record_count;
-	unsigned int	records_start;
-	unsigned int	live_bytes;
+	uint64_t number;
+	unsigned int record_count;
+	unsigned int records_start;
+	unsigned int live_bytes;
 };
 
 int cfs_tnode_check(const struct cfs_tree *tree, const void *image,

@@ -14,21 +14,22 @@
 struct walk {
 	const struct cfs_tree *tree;
 	int (*visit)(void *arg, const struct cfs_node_ref *ref,
-		     unsigned int level, const void *node,
-		     struct cfs_err *err);
+		     unsigned int level, const void *node, struct cfs_err *err);
 	void (*damaged)(void *arg, const struct cfs_node_ref *ref,
 			unsigned int level, const struct cfs_err *why);
-	void		*arg;
-	uint8_t		*images;	/* one for each level */
-	uint64_t	damaged_count;
+	void *arg;
+	uint8_t *images; /* one for each level */
+	uint64_t damaged_count;
 };
 
 static const uint8_t *image_record(const uint8_t *image, unsigned int slot)
 {
 	le16 at;
 
-	memcpy(&at, image + sizeof(struct cfs_node_header_disk) +
-	       CFS_SLOT_BYTES * slot, sizeof(at));
+	memcpy(&at,
+	       image + sizeof(struct cfs_node_header_disk) +
+		       CFS_SLOT_BYTES * slot,
+	       sizeof(at));
 	return image + le16_get(at);
 }
 
@@ -74,13 +75,13 @@ static int node_walk(struct walk *walk, const struct cfs_node_ref *ref,
 	if (r != 0 || level == 0)
 		return r;
 	for (unsigned int i = 0; i < facts.record_count; i++) {
-		struct cfs_trange child = child_range(walk, image,
-						      facts.record_count, i,
-						      range);
+		struct cfs_trange child = child_range(
+			walk, image, facts.record_count, i, range);
 		struct cfs_node_ref child_ref;
 
-		memcpy(&disk, image_record(image, i) +
-		       cfs_tkey_bytes(walk->tree), sizeof(disk));
+		memcpy(&disk,
+		       image_record(image, i) + cfs_tkey_bytes(walk->tree),
+		       sizeof(disk));
 		cfs_node_ref_unpack(&disk, &child_ref);
 		r = node_walk(walk, &child_ref, level - 1, &child, false, err);
 		if (r != 0)
@@ -101,7 +102,10 @@ int cfs_tree_walk(struct cfs_tree *tree,
 	static const struct cfs_trange all = { .is_open = true };
 	const struct cfs_tree_root *root = &tree->committed;
 	struct walk walk = {
-		.tree = tree, .visit = visit, .damaged = damaged, .arg = arg,
+		.tree = tree,
+		.visit = visit,
+		.damaged = damaged,
+		.arg = arg,
 	};
 	void *images;
 	int r;

@@ -188,8 +188,7 @@ int cfs_branch_changed(struct cfs_vols *v, const struct cfs_key *key,
 
 	switch (key->w[0] >> 56) {
 	case CFS_TABLE_BRANCH:
-		return branch_record(v, (uint16_t)low, value, value_bytes,
-				     err);
+		return branch_record(v, (uint16_t)low, value, value_bytes, err);
 	case CFS_TABLE_SNAPSHOT:
 		return snapshot_record(v, (uint16_t)low, key->w[1],
 				       value != NULL, err);
@@ -204,8 +203,9 @@ int cfs_branches_store(struct cfs_vols *v, struct cfs_err *err)
 	struct branch *b, *tmp;
 
 	HASH_ITER(hh, v->branches, b, tmp) {
-		struct cfs_key key = { { cfs_table_word(CFS_TABLE_BRANCH,
-							b->id), 0, 0 } };
+		struct cfs_key key = {
+			{ cfs_table_word(CFS_TABLE_BRANCH, b->id), 0, 0 }
+		};
 		struct cfs_branch_rec_disk disk;
 		int r;
 
@@ -228,7 +228,6 @@ void cfs_branches_done(struct cfs_vols *v)
 	HASH_ITER(hh, v->branches, b, tmp)
 		branch_free(v, b);
 }
-
 
 /* Counters follow the maps; the branch is found again by its number. */
 static void undo_live(void *arg, uint64_t value)
@@ -258,13 +257,14 @@ int cfs_branch_count(struct cfs_vols *v, struct branch *b, int64_t live,
 	b->rec.live_blocks += (uint64_t)live;
 	b->rec.history_blocks += (uint64_t)history;
 	if (live)
-		r = cfs_op_on_abort(v->c, undo_live, v,
-				    (uint64_t)b->id << 48 |
-				    (uint32_t)(int32_t)live, err);
+		r = cfs_op_on_abort(
+			v->c, undo_live, v,
+			(uint64_t)b->id << 48 | (uint32_t)(int32_t)live, err);
 	if (r == 0 && history)
 		r = cfs_op_on_abort(v->c, undo_history, v,
 				    (uint64_t)b->id << 48 |
-				    (uint32_t)(int32_t)history, err);
+					    (uint32_t)(int32_t)history,
+				    err);
 	return r;
 }
 

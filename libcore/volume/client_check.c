@@ -18,8 +18,9 @@
 
 static int lie(struct cfs_err *err, uint64_t ino, const char *what)
 {
-	return cfs_err_set(err, -EPERM, "a client's record of inode %" PRIu64
-			   ": %s", ino, what);
+	return cfs_err_set(err, -EPERM,
+			   "a client's record of inode %" PRIu64 ": %s", ino,
+			   what);
 }
 
 /* ---- the branch ---------------------------------------------------------- */
@@ -78,8 +79,8 @@ static int check_birth(const struct branch *b, uint64_t ino, uint64_t stamp,
 static int live_version(struct cfs_vols *v, const struct cfs_rec *rec,
 			struct cfs_version *ret, struct cfs_err *err)
 {
-	const struct cfs_key key = { {
-		cfs_map_word0(rec->branch, rec->ino), rec->class_off, 0 } };
+	const struct cfs_key key = { { cfs_map_word0(rec->branch, rec->ino),
+				       rec->class_off, 0 } };
 	uint8_t bytes[CFS_VALUE_BYTES_MAX];
 	size_t n;
 	int r = cfs_tree_get(cfs_container_tree(v->c, CFS_TREE_LIVE), &key,
@@ -142,8 +143,8 @@ static int check_meta_value(struct cfs_vols *v, const struct cfs_rec *rec,
 	default:
 		return lie(err, rec->ino, "a class that is not logged");
 	}
-	if (!is_delete && (rec->value_bytes == 0 ||
-			   rec->value_bytes > CFS_META_PART_BYTES))
+	if (!is_delete &&
+	    (rec->value_bytes == 0 || rec->value_bytes > CFS_META_PART_BYTES))
 		return lie(err, rec->ino, "a part of a wrong length");
 	return 0;
 }
@@ -179,8 +180,9 @@ static int check_newer(struct cfs_vols *v, const struct cfs_rec *rec,
 	int r = 0;
 
 	while (at < end &&
-	       (r = cfs_extent_at(v, rec->branch, rec->ino, at, &e,
-				  err)) == 0 && e.offset < end) {
+	       (r = cfs_extent_at(v, rec->branch, rec->ino, at, &e, err)) ==
+		       0 &&
+	       e.offset < end) {
 		if (e.stamp > rec->stamp ||
 		    (e.stamp == rec->stamp && rec->type == CFS_REC_EXTENT &&
 		     e.seq >= rec->seq))
@@ -201,9 +203,11 @@ static int check_target(struct cfs_vols *v, const struct cfs_rec *rec,
 	int r;
 
 	if (vol->kind == CFS_VOLUME_LUN)
-		return rec->offset + rec->count <=
-		       cfs_div_up(vol->size_bytes, CFS_BLOCK_BYTES) ? 0 :
-		       lie(err, rec->ino, "it is behind the LUN's end");
+		return rec->offset + rec->count <= cfs_div_up(vol->size_bytes,
+							      CFS_BLOCK_BYTES)
+			       ? 0
+			       : lie(err, rec->ino,
+				     "it is behind the LUN's end");
 	r = cfs_map_get(&head, rec->ino, CFS_MAP_INODE, 0, buf, sizeof(buf),
 			&bytes, err);
 	if (r == -ENOENT)
@@ -221,8 +225,9 @@ static int check_data(struct cfs_vols *v, const struct cfs_rec *rec,
 {
 	int r = 0;
 
-	if (rec->type == CFS_REC_PUNCH ?
-	    (rec->flags & ~CFS_REC_PUNCH_WHITEOUT) || rec->seq : rec->flags)
+	if (rec->type == CFS_REC_PUNCH
+		    ? (rec->flags & ~CFS_REC_PUNCH_WHITEOUT) || rec->seq
+		    : rec->flags)
 		return lie(err, rec->ino, "its head");
 	if (rec->type != CFS_REC_PUNCH)
 		r = check_target(v, rec, vol, err);
@@ -232,8 +237,7 @@ static int check_data(struct cfs_vols *v, const struct cfs_rec *rec,
 /* ---- small tables -------------------------------------------------------- */
 
 static int check_tombstone(struct cfs_vols *v, const struct cfs_rec *rec,
-			   struct branch *b,
-			   const struct cfs_fold_rules *rules,
+			   struct branch *b, const struct cfs_fold_rules *rules,
 			   struct cfs_err *err)
 {
 	const uint64_t ino = rec->key[1];
@@ -241,8 +245,9 @@ static int check_tombstone(struct cfs_vols *v, const struct cfs_rec *rec,
 	struct cfs_tombstone_rec tombstone;
 
 	if (rec->type == CFS_REC_DEL)
-		return may(rules, b->id, ino, offset, 1) ? 0 :
-		       lie(err, ino, "it may not change that");
+		return may(rules, b->id, ino, offset, 1)
+			       ? 0
+			       : lie(err, ino, "it may not change that");
 	if (cfs_tombstone_rec_unpack(rec->value, rec->value_bytes, &tombstone,
 				     NULL) < 0 ||
 	    tombstone.count > CFS_OFF_MAX + 1 - offset ||
@@ -280,8 +285,9 @@ static int check_table(struct cfs_vols *v, const struct cfs_rec *rec,
 		     cfs_orphan_rec_unpack(rec->value, rec->value_bytes,
 					   &orphan, NULL) < 0))
 			return lie(err, ino, "no orphan");
-		return may(rules, b->id, ino, 0, 0) ? 0 :
-		       lie(err, ino, "it may not change that");
+		return may(rules, b->id, ino, 0, 0)
+			       ? 0
+			       : lie(err, ino, "it may not change that");
 	default:
 		return lie(err, ino, "a table that is not a client's");
 	}
@@ -307,6 +313,6 @@ int cfs_client_rec_check(struct cfs_vols *v, const struct cfs_rec *rec,
 		r = check_birth(b, rec->ino, rec->stamp, err);
 	if (r != 0)
 		return r;
-	return is_meta ? check_meta(v, rec, &vol, err) :
-			 check_data(v, rec, &vol, err);
+	return is_meta ? check_meta(v, rec, &vol, err)
+		       : check_data(v, rec, &vol, err);
 }

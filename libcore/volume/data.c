@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 /* From here on (aligned, whole blocks) a write goes home at once. */
-#define DIRECT_BLOCKS	32u
-#define DIRECT_BLOCKS_MAX 4096u	/* of one extent record's worth of csums */
-#define ZEROING_BLOCKS	16u	/* a block, what settles, and nodes */
+#define DIRECT_BLOCKS     32u
+#define DIRECT_BLOCKS_MAX 4096u /* of one extent record's worth of csums */
+#define ZEROING_BLOCKS    16u   /* a block, what settles, and nodes */
 
 /* ---- writing ------------------------------------------------------------- */
 
@@ -53,9 +53,11 @@ static int write_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 static const uint64_t *hashes_of(const struct cfs_data_flight *flight,
 				 const uint8_t *data)
 {
-	return flight && flight->hashes ?
-	       flight->hashes + (size_t)(data - (const uint8_t *)flight->buf) /
-				CFS_BLOCK_BYTES : NULL;
+	return flight && flight->hashes
+		       ? flight->hashes +
+				 (size_t)(data - (const uint8_t *)flight->buf) /
+					 CFS_BLOCK_BYTES
+		       : NULL;
 }
 
 /* One extent's worth of whole blocks, home at once. */
@@ -91,8 +93,9 @@ static int write_extent(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	tag.seq = rec.seq = e->seq;
 	for (uint64_t i = 0; i < e->count; i++) {
 		tag.offset = e->offset + i;
-		tag.csum = hashes ? cfs_tag_csum_of(&tag, seed, hashes[i]) :
-			   cfs_tag_csum(&tag, seed, buf + i * CFS_BLOCK_BYTES);
+		tag.csum = hashes ? cfs_tag_csum_of(&tag, seed, hashes[i])
+				  : cfs_tag_csum(&tag, seed,
+						 buf + i * CFS_BLOCK_BYTES);
 		csums[i] = tag.csum;
 		cfs_space_set_tag(v->c, e->vaddr + i, &tag);
 	}
@@ -114,8 +117,8 @@ static int write_home(struct cfs_vols *v, uint64_t offset, const uint8_t *buf,
 	for (size_t i = 0; i < count; i++, flight->count++) {
 		const uint8_t *data = writes[i].buf;
 
-		flight->writes[flight->count].offset = offset +
-			(uint64_t)(data - buf) / CFS_BLOCK_BYTES;
+		flight->writes[flight->count].offset =
+			offset + (uint64_t)(data - buf) / CFS_BLOCK_BYTES;
 		flight->writes[flight->count].vaddr = writes[i].vaddr;
 		flight->writes[flight->count].count = writes[i].count;
 		flight->writes[flight->count].buf = data;
@@ -142,8 +145,7 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		uint64_t vaddr;
 		uint32_t got;
 
-		r = cfs_space_alloc_data(v->c, count - done, &vaddr, &got,
-					 err);
+		r = cfs_space_alloc_data(v->c, count - done, &vaddr, &got, err);
 		if (r < 0)
 			break;
 		if (last && last->vaddr + last->count == vaddr) {
@@ -162,8 +164,8 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	for (size_t i = 0; i < n && r == 0; i++) {
 		const uint8_t *data = writes[i].buf;
 		struct extent e = {
-			.offset = offset + (uint64_t)(data - buf) /
-					   CFS_BLOCK_BYTES,
+			.offset = offset +
+				  (uint64_t)(data - buf) / CFS_BLOCK_BYTES,
 			.count = writes[i].count,
 			.vaddr = writes[i].vaddr,
 			.stamp = cfs_container_stamp(v->c),
@@ -175,9 +177,8 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	if (r < 0)
 		return r;
 	cfs_pages_drop(v, branch, ino, offset, done);
-	if (done < count)	/* space in many small pieces */
-		return write_direct(v, branch, ino, offset + done,
-				    count - done,
+	if (done < count) /* space in many small pieces */
+		return write_direct(v, branch, ino, offset + done, count - done,
 				    buf + (size_t)done * CFS_BLOCK_BYTES,
 				    flight, err);
 	return 0;
@@ -292,7 +293,7 @@ static int write_again(const struct cfs_data_flight *f, struct cfs_err *err)
 		return 0;
 	}
 	cfs_container_close_for_writing(f->c, "data could not be written, and "
-					"not be kept in memory either");
+					      "not be kept in memory either");
 	cfs_op_abort(f->c);
 	return r;
 }
@@ -321,17 +322,18 @@ int cfs_data_write_finish(struct cfs_data_flight *flight, struct cfs_err *err)
 /* ---- punching ------------------------------------------------------------ */
 
 struct whiteout_state {
-	struct cfs_vols	*v;
-	uint16_t	branch;
-	uint64_t	ino;
-	struct { uint64_t offset, count; } parts[64];
-	size_t		count;
-	uint64_t	seen_to;
+	struct cfs_vols *v;
+	uint16_t branch;
+	uint64_t ino;
+	struct {
+		uint64_t offset, count;
+	} parts[64];
+	size_t count;
+	uint64_t seen_to;
 };
 
 /* Collect parts of the parent that show through, a few at a time. */
-static int collect_data(void *arg, const struct segment *s,
-			struct cfs_err *err)
+static int collect_data(void *arg, const struct segment *s, struct cfs_err *err)
 {
 	struct whiteout_state *st = arg;
 
@@ -468,8 +470,8 @@ int cfs_data_replay_punch(struct cfs_vols *v, const struct cfs_rec *rec,
 	bool had_some = false;
 	int r;
 
-	if (rec->offset > CFS_OFF_MAX || rec->count > CFS_OFF_MAX + 1 -
-						      rec->offset)
+	if (rec->offset > CFS_OFF_MAX ||
+	    rec->count > CFS_OFF_MAX + 1 - rec->offset)
 		return cfs_err_set(err, -EUCLEAN, "a punch makes no sense");
 	if (rec->flags & CFS_REC_PUNCH_WHITEOUT)
 		return put_whiteout(v, rec->branch, rec->ino, rec->offset,
@@ -535,9 +537,8 @@ static int zero_part(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	static const uint8_t zeroes[CFS_BLOCK_BYTES];
 	const struct cfs_view head = { v->c, branch, CFS_STAMP_HEAD };
 	uint64_t data;
-	int r = cfs_data_seek(&head, ino,
-			      cfs_align_down(from, CFS_BLOCK_BYTES), true,
-			      &data, err);
+	int r = cfs_data_seek(&head, ino, cfs_align_down(from, CFS_BLOCK_BYTES),
+			      true, &data, err);
 
 	if (r == -ENXIO || (r == 0 && data >= to))
 		return 0;
@@ -562,11 +563,11 @@ int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
 
 	if (offset_bytes >= most || length_bytes == 0)
 		return 0;
-	to = length_bytes > most - offset_bytes ? most :
-						  offset_bytes + length_bytes;
+	to = length_bytes > most - offset_bytes ? most
+						: offset_bytes + length_bytes;
 	first = cfs_div_up(from, CFS_BLOCK_BYTES);
 	end = to / CFS_BLOCK_BYTES;
-	if (first > end)	/* inside one block */
+	if (first > end) /* inside one block */
 		return zero_part(v, branch, ino, from, to, err);
 	if (from < first * CFS_BLOCK_BYTES)
 		r = zero_part(v, branch, ino, from, first * CFS_BLOCK_BYTES,
@@ -581,12 +582,11 @@ int cfs_data_punch(struct cfs_container *c, uint16_t branch, uint64_t ino,
 /* ---- looking ------------------------------------------------------------- */
 
 struct seek_state {
-	bool		wants_data;
-	uint64_t	found;		/* block */
+	bool wants_data;
+	uint64_t found; /* block */
 };
 
-static int seek_segment(void *arg, const struct segment *s,
-			struct cfs_err *err)
+static int seek_segment(void *arg, const struct segment *s, struct cfs_err *err)
 {
 	struct seek_state *st = arg;
 
@@ -644,8 +644,8 @@ int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,
 }
 
 struct extent_state {
-	bool		has_kind, is_data;
-	uint64_t	end;		/* block */
+	bool has_kind, is_data;
+	uint64_t end; /* block */
 };
 
 static int extent_segment(void *arg, const struct segment *s,

@@ -45,17 +45,17 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 #define CFS_DATA_FLIGHT_WRITES 32u
 struct cfs_data_flight {
 	struct cfs_container *c;
-	uint64_t	ino;
-	uint16_t	branch;
-	bool		wants_back;	/* call cfs_data_write_back behind it */
-	const void	*buf;
-	const uint64_t	*hashes;	/* of the blocks of buf, or NULL */
-	size_t		count;
+	uint64_t ino;
+	uint16_t branch;
+	bool wants_back; /* call cfs_data_write_back behind it */
+	const void *buf;
+	const uint64_t *hashes; /* of the blocks of buf, or NULL */
+	size_t count;
 	struct {
-		uint64_t	offset;		/* block */
-		uint64_t	vaddr;
-		uint32_t	count;		/* blocks */
-		const void	*buf;
+		uint64_t offset; /* block */
+		uint64_t vaddr;
+		uint32_t count; /* blocks */
+		const void *buf;
 	} writes[CFS_DATA_FLIGHT_WRITES];
 };
 /* Before the operation: what needs no lock.  @ret has room for the blocks of

@@ -20,16 +20,16 @@
 
 /* ---- under the lock ------------------------------------------------------ */
 
-#define READS_AT_ONCE	256u
+#define READS_AT_ONCE 256u
 
 struct read_state {
 	const struct cfs_view *view;
-	uint64_t	ino;
-	uint64_t	from, to;	/* bytes wanted */
-	uint8_t		*buf;
-	uint64_t	good_to;	/* bytes are good up to here */
-	struct cfs_block_read *reads;	/* gathered, not done yet */
-	size_t		count;
+	uint64_t ino;
+	uint64_t from, to; /* bytes wanted */
+	uint8_t *buf;
+	uint64_t good_to;             /* bytes are good up to here */
+	struct cfs_block_read *reads; /* gathered, not done yet */
+	size_t count;
 };
 
 static struct cfs_block_read read_of(const struct read_state *st,
@@ -59,7 +59,7 @@ static int name_offset(const struct cfs_block_read *rd, int r,
 {
 	return cfs_err_wrap(err, r, "offset %" PRIu64,
 			    (rd->first.offset + rd->bad_index) *
-			    CFS_BLOCK_BYTES);
+				    CFS_BLOCK_BYTES);
 }
 
 /* Do the reads that were gathered; what was done before them is good. */
@@ -117,8 +117,8 @@ static int read_part(struct read_state *st, const struct segment *s,
 }
 
 /* A hole or a part is done at once, so what was gathered comes first. */
-static int read_now(struct read_state *st, const struct segment *s,
-		    uint64_t at, uint64_t to, struct cfs_err *err)
+static int read_now(struct read_state *st, const struct segment *s, uint64_t at,
+		    uint64_t to, struct cfs_err *err)
 {
 	int r = run_reads(st, err);
 
@@ -133,8 +133,7 @@ static int read_now(struct read_state *st, const struct segment *s,
 	return r;
 }
 
-static int read_segment(void *arg, const struct segment *s,
-			struct cfs_err *err)
+static int read_segment(void *arg, const struct segment *s, struct cfs_err *err)
 {
 	struct read_state *st = arg;
 	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
@@ -150,15 +149,14 @@ static int read_segment(void *arg, const struct segment *s,
 
 		if (s->kind == SEGMENT_PAGE || at % CFS_BLOCK_BYTES ||
 		    whole == 0) {
-			uint64_t to = CFS_MIN(end, (offset + 1) *
-						   CFS_BLOCK_BYTES);
+			uint64_t to = CFS_MIN(end,
+					      (offset + 1) * CFS_BLOCK_BYTES);
 
 			r = read_now(st, s, at, to, err);
 			at = to;
 			continue;
 		}
-		st->reads[st->count++] = read_of(st, s, offset,
-						 (uint32_t)whole,
+		st->reads[st->count++] = read_of(st, s, offset, (uint32_t)whole,
 						 st->buf + (at - st->from));
 		at += whole * CFS_BLOCK_BYTES;
 		if (st->count == READS_AT_ONCE)
@@ -204,15 +202,18 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 
 /* ---- beside others ------------------------------------------------------- */
 
-#define FOUND_AT_ONCE	64u	/* pieces; who has more goes the first way */
+#define FOUND_AT_ONCE 64u /* pieces; who has more goes the first way */
 
 struct found {
 	const struct read_state *st;
 	struct cfs_block_read reads[FOUND_AT_ONCE];
-	size_t		count;
+	size_t count;
 	/* Parts of blocks at both ends, that have a buffer of their own. */
-	struct { uint8_t *block; uint64_t from, to; } parts[2];
-	size_t		part_count;
+	struct {
+		uint8_t *block;
+		uint64_t from, to;
+	} parts[2];
+	size_t part_count;
 };
 
 static void found_donep(struct found *f)
@@ -256,14 +257,13 @@ static int find_part(struct found *f, const struct segment *s, uint64_t from,
 }
 
 /* Holes and pages are copied now, the rest is only found. */
-static int find_segment(void *arg, const struct segment *s,
-			struct cfs_err *err)
+static int find_segment(void *arg, const struct segment *s, struct cfs_err *err)
 {
 	struct found *f = arg;
 	const struct read_state *st = f->st;
 	uint64_t at = CFS_MAX(st->from, s->offset * CFS_BLOCK_BYTES);
-	const uint64_t end = CFS_MIN(st->to, (s->offset + s->count) *
-					     CFS_BLOCK_BYTES);
+	const uint64_t end = CFS_MIN(st->to,
+				     (s->offset + s->count) * CFS_BLOCK_BYTES);
 	int r = 0;
 
 	if (s->kind == SEGMENT_HOLE) {
@@ -279,8 +279,8 @@ static int find_segment(void *arg, const struct segment *s,
 			to = CFS_MIN(end, (offset + 1) * CFS_BLOCK_BYTES);
 			r = find_part(f, s, at, to, err);
 		} else {
-			r = find_read(f, s, offset, (uint32_t)((to - at) /
-					CFS_BLOCK_BYTES),
+			r = find_read(f, s, offset,
+				      (uint32_t)((to - at) / CFS_BLOCK_BYTES),
 				      st->buf + (at - st->from));
 		}
 		at = to;
@@ -292,7 +292,8 @@ static int read_found(struct found *f)
 {
 	struct cfs_container *c = f->st->view->container;
 	int r = f->count ? cfs_block_read_beside(cfs_container_blocks(c),
-						 f->reads, f->count) : 0;
+						 f->reads, f->count)
+			 : 0;
 
 	for (size_t i = 0; r == 0 && i < f->part_count; i++) {
 		const uint64_t from = f->parts[i].from;

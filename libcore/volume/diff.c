@@ -14,25 +14,25 @@
 #include <sys/stat.h>
 
 enum inode_mode {
-	INODE_NONE,		/* the next one is to be found */
-	INODE_WHOLE,		/* all it has is new */
-	INODE_BOTH,		/* what may have changed is looked at */
-	INODE_LEFT,		/* nothing more of it */
+	INODE_NONE,  /* the next one is to be found */
+	INODE_WHOLE, /* all it has is new */
+	INODE_BOTH,  /* what may have changed is looked at */
+	INODE_LEFT,  /* nothing more of it */
 };
 
 struct cfs_diff {
-	struct cfs_view	to, from;
-	bool		has_from;
-	uint32_t	kind;
-	uint64_t	lun_ino;
-	struct diff_scan scan;		/* with from */
-	struct cfs_stream_position at;	/* nothing before it is left */
+	struct cfs_view to, from;
+	bool has_from;
+	uint32_t kind;
+	uint64_t lun_ino;
+	struct diff_scan scan;         /* with from */
+	struct cfs_stream_position at; /* nothing before it is left */
 	/* The inode at at.ino. */
-	enum inode_mode	mode;
-	struct cfs_inode inode;		/* in the second view */
-	uint64_t	end, from_end;	/* blocks in each */
-	uint8_t		value[CFS_VALUE_BYTES_MAX];
-	uint8_t		old[CFS_VALUE_BYTES_MAX];
+	enum inode_mode mode;
+	struct cfs_inode inode; /* in the second view */
+	uint64_t end, from_end; /* blocks in each */
+	uint8_t value[CFS_VALUE_BYTES_MAX];
+	uint8_t old[CFS_VALUE_BYTES_MAX];
 };
 
 /* ---- life ---------------------------------------------------------------- */
@@ -108,8 +108,9 @@ static int inode_in(const struct cfs_view *view, uint64_t ino,
 
 static uint64_t blocks_of(const struct cfs_inode *inode)
 {
-	return S_ISREG(inode->mode) ?
-	       cfs_div_up(inode->size_bytes, CFS_BLOCK_BYTES) : 0;
+	return S_ISREG(inode->mode)
+		       ? cfs_div_up(inode->size_bytes, CFS_BLOCK_BYTES)
+		       : 0;
 }
 
 static void next_inode(struct cfs_diff *d)
@@ -145,8 +146,9 @@ static int enter(struct cfs_diff *d, struct cfs_err *err)
 		return enter_file(d, err);
 	d->end = d->from_end = CFS_OFF_MAX;
 	d->inode.mode = S_IFREG;
-	d->mode = d->at.ino != d->lun_ino ? INODE_LEFT :
-		  d->has_from ? INODE_BOTH : INODE_WHOLE;
+	d->mode = d->at.ino != d->lun_ino ? INODE_LEFT
+		  : d->has_from           ? INODE_BOTH
+					  : INODE_WHOLE;
 	return 0;
 }
 
@@ -233,8 +235,7 @@ static int compare_record(struct cfs_diff *d, struct cfs_change *ret,
 			  struct cfs_err *err)
 {
 	size_t bytes = 0, old_bytes = 0;
-	int to = value_in(&d->to, d->at.ino, d->at.word, d->value, &bytes,
-			  err);
+	int to = value_in(&d->to, d->at.ino, d->at.word, d->value, &bytes, err);
 	int from;
 
 	if (to < 0 && to != -ENOENT)
@@ -285,7 +286,8 @@ static int segment_in(const struct cfs_view *view, uint64_t ino, uint64_t end,
 
 	if (offset >= end) {
 		*ret = (struct segment){ .kind = SEGMENT_HOLE,
-					 .offset = offset, .count = count };
+					 .offset = offset,
+					 .count = count };
 		return 0;
 	}
 	r = cfs_segments(view, ino, offset, CFS_MIN(count, end - offset),
@@ -309,8 +311,8 @@ static void set_data(const struct cfs_diff *d, const struct segment *s,
 		     uint64_t count, struct cfs_change *ret)
 {
 	*ret = (struct cfs_change){
-		.kind = s->kind == SEGMENT_HOLE ? CFS_CHANGE_HOLE :
-						  CFS_CHANGE_DATA,
+		.kind = s->kind == SEGMENT_HOLE ? CFS_CHANGE_HOLE
+						: CFS_CHANGE_DATA,
 		.ino = d->at.ino,
 		.word = cfs_map_word1(CFS_MAP_EXTENT, s->offset),
 		.is_new = d->mode == INODE_WHOLE,
@@ -414,11 +416,11 @@ static int next_record(struct cfs_diff *d, struct cfs_change *ret,
 
 		if (has_class(d, class))
 			r = cfs_map_next(&d->to, d->at.ino,
-					 (enum cfs_map_class)class, &offset,
+					 (enum cfs_map_class) class, &offset,
 					 d->value, sizeof(d->value), &bytes,
 					 err);
 		if (r == 0) {
-			d->at.word = cfs_map_word1((enum cfs_map_class)class,
+			d->at.word = cfs_map_word1((enum cfs_map_class) class,
 						   offset);
 			r = clean_value(d->at.word, d->value, bytes, err);
 			if (r < 0)
@@ -429,7 +431,7 @@ static int next_record(struct cfs_diff *d, struct cfs_change *ret,
 		}
 		if (r != -ENOENT)
 			return r;
-		class++;
+		class ++;
 		d->at.word = class << CFS_MAP_OFF_BITS;
 	}
 	return 0;
@@ -484,7 +486,8 @@ int cfs_diff_next(struct cfs_diff *d, struct cfs_change *ret,
 		}
 		if (r == 1) {
 			*ret = (struct cfs_change){
-				.kind = CFS_CHANGE_GONE, .ino = d->at.ino,
+				.kind = CFS_CHANGE_GONE,
+				.ino = d->at.ino,
 			};
 			r = d->at.word == 0;
 			next_inode(d);

@@ -24,36 +24,36 @@
 struct cfs_diff;
 
 enum cfs_change_kind {
-	CFS_CHANGE_PUT,		/* a record is new, or another */
-	CFS_CHANGE_DEL,		/* it is not there any more */
-	CFS_CHANGE_GONE,	/* an inode is not, with all it had */
-	CFS_CHANGE_DATA,	/* blocks have another content */
-	CFS_CHANGE_HOLE,	/* where blocks were there are none */
+	CFS_CHANGE_PUT,  /* a record is new, or another */
+	CFS_CHANGE_DEL,  /* it is not there any more */
+	CFS_CHANGE_GONE, /* an inode is not, with all it had */
+	CFS_CHANGE_DATA, /* blocks have another content */
+	CFS_CHANGE_HOLE, /* where blocks were there are none */
 };
 
 struct cfs_change {
 	enum cfs_change_kind kind;
-	uint64_t	ino;
-	uint64_t	word;		/* class and offset; GONE: 0 */
-	bool		is_new;		/* the inode is not in the first view */
+	uint64_t ino;
+	uint64_t word; /* class and offset; GONE: 0 */
+	bool is_new;   /* the inode is not in the first view */
 	/* PUT: the value, without its version; valid until the next call */
-	const uint8_t	*value;
-	size_t		value_bytes;
+	const uint8_t *value;
+	size_t value_bytes;
 	/* DATA, HOLE: blocks from @offset on */
-	uint64_t	offset;
-	uint64_t	count;
+	uint64_t offset;
+	uint64_t count;
 	/* DATA: where the blocks are and how they are tagged */
-	uint64_t	vaddr;		/* 0: it waits in memory: read the view */
-	uint64_t	stamp;
-	uint64_t	csum;		/* see struct segment */
-	uint16_t	branch, seq;
+	uint64_t vaddr; /* 0: it waits in memory: read the view */
+	uint64_t stamp;
+	uint64_t csum; /* see struct segment */
+	uint16_t branch, seq;
 };
 
 struct cfs_diff_of {
-	const struct cfs_view *from;	/* NULL: nothing */
+	const struct cfs_view *from; /* NULL: nothing */
 	const struct cfs_view *to;
-	uint32_t	kind;		/* enum cfs_volume_kind */
-	uint64_t	ino;		/* the LUN */
+	uint32_t kind; /* enum cfs_volume_kind */
+	uint64_t ino;  /* the LUN */
 };
 
 /*

@@ -18,38 +18,41 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define GATHER_MAX	256u
+#define GATHER_MAX 256u
 
 struct name_event {
-	uint64_t	dir, ino;
-	size_t		name_at;	/* in the texts, with a NUL */
-	bool		has_replaced;	/* came: the name was another one's */
-	bool		is_replaced;	/* went: the name is another one's */
-	bool		is_taken;	/* went: as the source of a rename */
+	uint64_t dir, ino;
+	size_t name_at;    /* in the texts, with a NUL */
+	bool has_replaced; /* came: the name was another one's */
+	bool is_replaced;  /* went: the name is another one's */
+	bool is_taken;     /* went: as the source of a rename */
 };
 
 struct inode_event {
-	uint64_t	ino, parent;
-	size_t		path_at;	/* in the texts; 0: none yet */
+	uint64_t ino, parent;
+	size_t path_at; /* in the texts; 0: none yet */
 };
 
 struct told {
-	const char	*change;
-	size_t		path_at, old_at;	/* in the texts; 0: none */
+	const char *change;
+	size_t path_at, old_at; /* in the texts; 0: none */
 };
 
 typedef CFS_VEC(struct name_event) name_vec;
 
 struct paths {
 	const struct cfs_diff_of *of;
-	struct cfs_fs	*from, *to;
-	struct cfs_buf	texts;		/* the first byte is a NUL */
-	name_vec	came, went;
+	struct cfs_fs *from, *to;
+	struct cfs_buf texts; /* the first byte is a NUL */
+	name_vec came, went;
 	CFS_VEC(struct inode_event) others;
 	CFS_VEC(struct told) told;
 	/* The directory whose path was asked for last, in each view. */
-	struct { uint64_t ino; struct cfs_buf path; } last[2];
-	struct cfs_err	*err;
+	struct {
+		uint64_t ino;
+		struct cfs_buf path;
+	} last[2];
+	struct cfs_err *err;
 };
 
 static int no_memory(struct paths *p)
@@ -123,14 +126,15 @@ static int see_entry(struct paths *p, const struct cfs_change *c)
 
 	if (r == 0) {
 		bytes = CFS_MIN(bytes, sizeof(old));
-		replaces = came && is_same_name(old, bytes, c->value,
-						c->value_bytes);
+		replaces = came &&
+			   is_same_name(old, bytes, c->value, c->value_bytes);
 		r = add_name(p, &p->went, c->ino, old, bytes, replaces);
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
 	return came ? add_name(p, &p->came, c->ino, c->value, c->value_bytes,
-			       replaces) : 0;
+			       replaces)
+		    : 0;
 }
 
 /* A directory that is gone: its entries went. */
@@ -142,8 +146,8 @@ static int see_gone(struct paths *p, uint64_t ino)
 	int r = 0;
 
 	for (; r == 0; offset++) {
-		r = cfs_map_next(p->of->from, ino, CFS_MAP_DIRENT, &offset,
-				 buf, sizeof(buf), &bytes, p->err);
+		r = cfs_map_next(p->of->from, ino, CFS_MAP_DIRENT, &offset, buf,
+				 sizeof(buf), &bytes, p->err);
 		if (r == 0)
 			r = add_name(p, &p->went, ino, buf,
 				     CFS_MIN(bytes, sizeof(buf)), false);
@@ -159,8 +163,9 @@ static int load(const struct cfs_view *view, uint64_t ino,
 	int r = cfs_map_get(view, ino, CFS_MAP_INODE, 0, buf, sizeof(buf),
 			    &bytes, err);
 
-	return r < 0 ? r : cfs_inode_unpack(buf, CFS_MIN(bytes, sizeof(buf)),
-					    ret, err);
+	return r < 0 ? r
+		     : cfs_inode_unpack(buf, CFS_MIN(bytes, sizeof(buf)), ret,
+					err);
 }
 
 static bool is_other(const struct cfs_inode *a, const struct cfs_inode *b)
@@ -230,8 +235,8 @@ static int see_all(struct paths *p, bool (*stop)(void *arg), void *stop_arg)
 /* ---- paths --------------------------------------------------------------- */
 
 /* The path of an entry, of a directory in one of the views. */
-static int path_of(struct paths *p, bool is_old, uint64_t dir,
-		   const char *name, size_t *ret_at)
+static int path_of(struct paths *p, bool is_old, uint64_t dir, const char *name,
+		   size_t *ret_at)
 {
 	struct cfs_buf *path = &p->last[is_old].path;
 	int r = 0;
@@ -239,8 +244,7 @@ static int path_of(struct paths *p, bool is_old, uint64_t dir,
 	if (p->last[is_old].ino != dir) {
 		path->bytes = 0;
 		p->last[is_old].ino = 0;
-		r = cfs_fs_path_of(is_old ? p->from : p->to, dir, path,
-				   p->err);
+		r = cfs_fs_path_of(is_old ? p->from : p->to, dir, path, p->err);
 		if (r < 0)
 			return r;
 		p->last[is_old].ino = dir;
@@ -263,8 +267,8 @@ static int path_of(struct paths *p, bool is_old, uint64_t dir,
 	return r < 0 ? no_memory(p) : 0;
 }
 
-static int event_path(struct paths *p, bool is_old,
-		      const struct name_event *e, size_t *ret_at)
+static int event_path(struct paths *p, bool is_old, const struct name_event *e,
+		      size_t *ret_at)
 {
 	char name[CFS_FILE_NAME_BYTES_MAX + 1];
 
@@ -318,14 +322,18 @@ static int tell_came(struct paths *p, const struct name_event *e,
 		source->is_taken = true;
 		r = event_path(p, true, source, &old_at);
 	}
-	return r < 0 ? r : tell(p, source ? "renamed" : e->has_replaced ?
-				"modified" : "added", at, old_at);
+	return r < 0 ? r
+		     : tell(p,
+			    source            ? "renamed"
+			    : e->has_replaced ? "modified"
+					      : "added",
+			    at, old_at);
 }
 
 static int tell_names(struct paths *p)
 {
-	CFS_CLEANUP(cfs_freep) struct name_event **went =
-		calloc(p->went.count + 1, sizeof(*went));
+	CFS_CLEANUP(cfs_freep)
+	struct name_event **went = calloc(p->went.count + 1, sizeof(*went));
 	size_t at;
 	int r = 0;
 
@@ -335,9 +343,9 @@ static int tell_names(struct paths *p)
 		went[i] = &p->went.items[i];
 	qsort(went, p->went.count, sizeof(*went), by_ino);
 	for (size_t i = 0; i < p->came.count && r == 0; i++)
-		r = tell_came(p, &p->came.items[i],
-			      source_of(went, p->went.count,
-					p->came.items[i].ino));
+		r = tell_came(
+			p, &p->came.items[i],
+			source_of(went, p->went.count, p->came.items[i].ino));
 	for (size_t i = 0; i < p->went.count && r == 0; i++) {
 		const struct name_event *e = &p->went.items[i];
 
@@ -381,7 +389,7 @@ static struct inode_event *find_event(struct inode_event *list, size_t count,
 static int name_in_dir(struct paths *p, struct inode_event *list, size_t count)
 {
 	struct cfs_fs_entry *entries = calloc(GATHER_MAX, sizeof(*entries));
-	uint64_t cookie = 2;	/* behind "." and ".." */
+	uint64_t cookie = 2; /* behind "." and ".." */
 	size_t n, left = count;
 	int r = entries ? 0 : no_memory(p);
 
@@ -424,8 +432,8 @@ static int tell_others(struct paths *p)
 	if (count > 1)
 		qsort(list, count, sizeof(*list), by_parent);
 	for (size_t i = 0, n; i < count && r == 0; i += n) {
-		for (n = 1; i + n < count &&
-		     list[i + n].parent == list[i].parent; n++)
+		for (n = 1;
+		     i + n < count && list[i + n].parent == list[i].parent; n++)
 			;
 		if (list[i].parent)
 			r = name_in_dir(p, list + i, n);

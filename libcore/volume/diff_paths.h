@@ -8,10 +8,10 @@
 
 struct cfs_diff_item {
 	/* A tree: "added", "removed", "modified", "renamed"; a LUN: NULL. */
-	const char	*change;
-	const char	*path;		/* "/a/b"; removed: as it was */
-	const char	*old_path;	/* renamed: what it was; else NULL */
-	uint64_t	offset_bytes, length_bytes;	/* a LUN */
+	const char *change;
+	const char *path;     /* "/a/b"; removed: as it was */
+	const char *old_path; /* renamed: what it was; else NULL */
+	uint64_t offset_bytes, length_bytes; /* a LUN */
 };
 /* Non-zero stops, and is returned. */
 typedef int (*cfs_diff_item_fn)(void *arg, const struct cfs_diff_item *item);

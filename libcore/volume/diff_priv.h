@@ -18,33 +18,33 @@
 #include "volume/diff.h"
 #include "volume/vols_priv.h"
 
-#define DIFF_SOURCES	(2u + CFS_HISTORY_LEVEL_MAX + 1)
-#define DIFF_LEGS_MAX	1024u	/* branches on the way: a chain of clones */
+#define DIFF_SOURCES  (2u + CFS_HISTORY_LEVEL_MAX + 1)
+#define DIFF_LEGS_MAX 1024u /* branches on the way: a chain of clones */
 
 /* A key that may have changed. */
 struct diff_key {
-	uint64_t	ino, word;
-	uint64_t	count;		/* EXTENT: blocks from there on */
+	uint64_t ino, word;
+	uint64_t count; /* EXTENT: blocks from there on */
 };
 
 struct diff_source {
-	bool		is_known;	/* @next is right */
-	bool		is_over;	/* there is none */
-	struct diff_key	next;
+	bool is_known; /* @next is right */
+	bool is_over;  /* there is none */
+	struct diff_key next;
 };
 
 struct diff_leg {
-	uint16_t	branch;
-	uint64_t	lo, hi;		/* stamps: behind lo, up to hi */
+	uint16_t branch;
+	uint64_t lo, hi; /* stamps: behind lo, up to hi */
 	struct diff_source live, meta, levels[CFS_HISTORY_LEVEL_MAX + 1];
-	uint64_t	levels_ino;	/* that the levels were looked up for */
+	uint64_t levels_ino; /* that the levels were looked up for */
 };
 
 struct diff_scan {
-	struct cfs_vols	*v;
-	struct diff_leg	*legs;
-	size_t		leg_count;
-	uint64_t	live_edits, history_edits;
+	struct cfs_vols *v;
+	struct diff_leg *legs;
+	size_t leg_count;
+	uint64_t live_edits, history_edits;
 };
 
 /* The legs between two views, or -EINVAL.  Lock held. */

@@ -4,12 +4,12 @@
 
 #include "base/cleanup.h"
 
-#define GATHER_MAX	256u
+#define GATHER_MAX 256u
 
 struct joiner {
 	cfs_diff_item_fn each;
-	void		*arg;
-	uint64_t	first, end;	/* blocks; none if they are equal */
+	void *arg;
+	uint64_t first, end; /* blocks; none if they are equal */
 };
 
 static int tell(struct joiner *j)

@@ -5,13 +5,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define EXTENT_WORD	((uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS)
+#define EXTENT_WORD ((uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS)
 
 /* ---- legs ---------------------------------------------------------------- */
 
 struct chain {
-	struct cfs_view	*views;
-	size_t		count;
+	struct cfs_view *views;
+	size_t count;
 };
 
 static int chain_of(struct cfs_vols *v, const struct cfs_view *view,
@@ -52,7 +52,9 @@ static void add_leg(struct diff_scan *s, uint16_t branch, uint64_t lo,
 {
 	if (lo < hi)
 		s->legs[s->leg_count++] = (struct diff_leg){
-			.branch = branch, .lo = lo, .hi = hi,
+			.branch = branch,
+			.lo = lo,
+			.hi = hi,
 		};
 }
 
@@ -123,8 +125,7 @@ static int is_candidate(const struct diff_leg *leg,
 			struct cfs_err *err)
 {
 	struct cfs_version version;
-	int r = cfs_version_unpack(cur->value, cur->value_bytes, &version,
-				   err);
+	int r = cfs_version_unpack(cur->value, cur->value_bytes, &version, err);
 
 	if (r < 0)
 		return r;
@@ -172,8 +173,8 @@ static int live_before(struct diff_scan *s, struct diff_leg *leg,
 }
 
 static int scan_live(struct diff_scan *s, struct diff_leg *leg,
-		     const struct cfs_stream_position *at,
-		     struct diff_key *ret, struct cfs_err *err)
+		     const struct cfs_stream_position *at, struct diff_key *ret,
+		     struct cfs_err *err)
 {
 	struct cfs_tree *tree = cfs_container_tree(s->v->c, CFS_TREE_LIVE);
 	const struct cfs_key key = { { cfs_map_word0(leg->branch, at->ino),
@@ -206,12 +207,12 @@ static int scan_live(struct diff_scan *s, struct diff_leg *leg,
  * count is 0 then.
  */
 static int scan_meta(struct diff_scan *s, struct diff_leg *leg,
-		     const struct cfs_stream_position *at,
-		     struct diff_key *ret, struct cfs_err *err)
+		     const struct cfs_stream_position *at, struct diff_key *ret,
+		     struct cfs_err *err)
 {
 	struct cfs_tree *tree = cfs_container_tree(s->v->c, CFS_TREE_HISTORY);
-	struct cfs_key key = { { cfs_map_word0(leg->branch, at->ino),
-				 at->word, 0 } };
+	struct cfs_key key = { { cfs_map_word0(leg->branch, at->ino), at->word,
+				 0 } };
 	struct cfs_cursor cur;
 	int r;
 
@@ -236,8 +237,7 @@ static int scan_meta(struct diff_scan *s, struct diff_leg *leg,
 
 /* Pieces of one level, of the inode at @at, in HISTORY. */
 static int scan_level(struct diff_scan *s, struct diff_leg *leg,
-		      unsigned int level,
-		      const struct cfs_stream_position *at,
+		      unsigned int level, const struct cfs_stream_position *at,
 		      struct diff_key *ret, struct cfs_err *err)
 {
 	struct cfs_tree *tree = cfs_container_tree(s->v->c, CFS_TREE_HISTORY);
@@ -256,8 +256,8 @@ static int scan_level(struct diff_scan *s, struct diff_leg *leg,
 		return 0;
 	r = cfs_cursor_ge_newer(&cur, tree, &key, leg->lo, err);
 	while (r == 0 && cur.key.w[0] == key.w[0] &&
-	       cur.key.w[1] <= cfs_map_word1(CFS_MAP_EXTENT,
-					     of_level | CFS_OFF_MAX)) {
+	       cur.key.w[1] <=
+		       cfs_map_word1(CFS_MAP_EXTENT, of_level | CFS_OFF_MAX)) {
 		r = is_candidate(leg, &cur, false, err);
 		if (r < 0)
 			return r;
@@ -266,7 +266,8 @@ static int scan_level(struct diff_scan *s, struct diff_leg *leg,
 			const uint64_t first = CFS_MAX(offset, from);
 
 			*ret = (struct diff_key){
-				at->ino, EXTENT_WORD | first,
+				at->ino,
+				EXTENT_WORD | first,
 				offset + size - first,
 			};
 			return 1;
@@ -329,8 +330,7 @@ static void least(const struct diff_source *src, struct diff_key *best,
 /* The extents that HISTORY has of one inode from @at on. */
 static int levels_of(struct diff_scan *s, struct diff_leg *leg,
 		     const struct cfs_stream_position *at,
-		     struct diff_key *best, bool *is_found,
-		     struct cfs_err *err)
+		     struct diff_key *best, bool *is_found, struct cfs_err *err)
 {
 	const struct branch *b = cfs_branch_find(s->v, leg->branch);
 	const uint64_t mask = b ? b->rec.level_mask : 0;
@@ -384,8 +384,8 @@ static int history_next(struct diff_scan *s, struct diff_leg *leg,
 			at.word = 0;
 		}
 		if (!still_good(&leg->meta, &at))
-			r = take(&leg->meta, scan_meta(s, leg, &at,
-						       &leg->meta.next, err));
+			r = take(&leg->meta,
+				 scan_meta(s, leg, &at, &leg->meta.next, err));
 		if (r < 0)
 			return r;
 		if (leg->meta.is_over)
@@ -404,9 +404,9 @@ static int history_next(struct diff_scan *s, struct diff_leg *leg,
 static void forget(struct diff_scan *s)
 {
 	const uint64_t live = cfs_tree_edit_count(
-			cfs_container_tree(s->v->c, CFS_TREE_LIVE));
+		cfs_container_tree(s->v->c, CFS_TREE_LIVE));
 	const uint64_t history = cfs_tree_edit_count(
-			cfs_container_tree(s->v->c, CFS_TREE_HISTORY));
+		cfs_container_tree(s->v->c, CFS_TREE_HISTORY));
 
 	if (live == s->live_edits && history == s->history_edits)
 		return;
@@ -432,8 +432,8 @@ int cfs_diff_scan_next(struct diff_scan *s,
 		struct diff_leg *leg = &s->legs[i];
 
 		if (!still_good(&leg->live, at))
-			r = take(&leg->live, scan_live(s, leg, at,
-						       &leg->live.next, err));
+			r = take(&leg->live,
+				 scan_live(s, leg, at, &leg->live.next, err));
 		if (r < 0)
 			return r;
 		least(&leg->live, ret, &is_found);

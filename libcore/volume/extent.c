@@ -15,8 +15,7 @@
 static struct cfs_key live_key(uint16_t branch, uint64_t ino, uint64_t offset)
 {
 	return (struct cfs_key){ { cfs_map_word0(branch, ino),
-				   cfs_map_word1(CFS_MAP_EXTENT, offset),
-				   0 } };
+				   cfs_map_word1(CFS_MAP_EXTENT, offset), 0 } };
 }
 
 static struct cfs_tree *live_tree(const struct cfs_vols *v)
@@ -131,7 +130,8 @@ static int history_add(struct cfs_vols *v, struct branch *b, uint64_t ino,
 		struct cfs_key key = { {
 			cfs_map_word0(b->id, ino),
 			cfs_map_word1(CFS_MAP_EXTENT,
-				(uint64_t)level << CFS_MAP_LEVEL_SHIFT | at),
+				      (uint64_t)level << CFS_MAP_LEVEL_SHIFT |
+					      at),
 			cfs_map_version_word(dead->stamp, dead->seq),
 		} };
 		struct cfs_extent_rec rec = {
@@ -173,8 +173,8 @@ static int die(struct cfs_vols *v, struct branch *b, uint64_t ino,
 		r = history_add(v, b, ino, dead, death, err);
 	else
 		r = dead->vaddr ? cfs_space_free(v->c, dead->vaddr,
-						 (uint32_t)dead->count, err) :
-				  0;
+						 (uint32_t)dead->count, err)
+				: 0;
 	if (r == 0)
 		r = cfs_branch_count(v, b, -blocks, is_kept ? blocks : 0, err);
 	return r;
@@ -272,9 +272,8 @@ static int join_left(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		r = parse(&cur, branch, ino, &left, err);
 	if (r != 0)
 		return r == -ENOENT ? 0 : r;
-	if (left.offset + left.count != e->offset ||
-	    left.stamp != e->stamp || left.seq != e->seq ||
-	    !left.vaddr != !e->vaddr ||
+	if (left.offset + left.count != e->offset || left.stamp != e->stamp ||
+	    left.seq != e->seq || !left.vaddr != !e->vaddr ||
 	    (e->vaddr && left.vaddr + left.count != e->vaddr) ||
 	    left.count + e->count > CFS_EXTENT_BLOCKS_MAX)
 		return 0;

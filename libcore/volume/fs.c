@@ -47,8 +47,8 @@ int cfs_fs_inode_load(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 		r = cfs_map_get(&fs->view, ino, CFS_MAP_INODE, 0, buf,
 				sizeof(buf), &bytes, err);
 	if (r == -ENOENT)
-		return cfs_err_set(err, r, "inode %" PRIu64
-				   ": does not exist", ino);
+		return cfs_err_set(err, r, "inode %" PRIu64 ": does not exist",
+				   ino);
 	/* A longer record is read by the part that is known. */
 	if (r == 0)
 		r = cfs_inode_unpack(buf, CFS_MIN(bytes, sizeof(buf)), ret,
@@ -64,8 +64,10 @@ int cfs_fs_named_load(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 	int r = cfs_fs_inode_load(fs, ino, ret, err);
 
 	if (r == -ENOENT)
-		return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-				   ": named by an entry, but not there", ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "inode %" PRIu64
+				   ": named by an entry, but not there",
+				   ino);
 	return r;
 }
 
@@ -88,11 +90,12 @@ int cfs_fs_dir_load(struct cfs_fs *fs, uint64_t ino, bool to_change,
 	if (r < 0)
 		return r;
 	if (!S_ISDIR(inode.mode))
-		return cfs_err_set(err, -ENOTDIR, "inode %" PRIu64
-				   ": not a directory", ino);
+		return cfs_err_set(err, -ENOTDIR,
+				   "inode %" PRIu64 ": not a directory", ino);
 	if (to_change && inode.nlink == 0)
-		return cfs_err_set(err, -ENOENT, "inode %" PRIu64
-				   ": the directory was removed", ino);
+		return cfs_err_set(
+			err, -ENOENT,
+			"inode %" PRIu64 ": the directory was removed", ino);
 	*ret = inode;
 	return 0;
 }
@@ -106,14 +109,16 @@ int cfs_fs_file_load(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 	if (r < 0)
 		return r;
 	if (S_ISDIR(inode.mode))
-		return cfs_err_set(err, -EISDIR, "inode %" PRIu64
-				   ": is a directory", ino);
+		return cfs_err_set(err, -EISDIR,
+				   "inode %" PRIu64 ": is a directory", ino);
 	if (!S_ISREG(inode.mode))
-		return cfs_err_set(err, -EINVAL, "inode %" PRIu64
-				   ": not a regular file", ino);
+		return cfs_err_set(err, -EINVAL,
+				   "inode %" PRIu64 ": not a regular file",
+				   ino);
 	if (inode.size_bytes > CFS_FS_FILE_BYTES_MAX)
-		return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-				   ": a size that cannot be", ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "inode %" PRIu64 ": a size that cannot be",
+				   ino);
 	*ret = inode;
 	return 0;
 }
@@ -157,9 +162,8 @@ int cfs_fs_open(const struct cfs_view *view, uint64_t root_ino,
 	return 0;
 }
 
-int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg,
-		     uint64_t root_ino, bool is_writable, struct cfs_fs **ret,
-		     struct cfs_err *err)
+int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg, uint64_t root_ino,
+		     bool is_writable, struct cfs_fs **ret, struct cfs_err *err)
 {
 	struct cfs_fs *fs = calloc(1, sizeof(*fs));
 
@@ -280,15 +284,14 @@ int cfs_fs_ino_opened(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 	struct cfs_inomap_entry *entry = cfs_inomap_add(&fs->open, ino);
 
 	if (!entry)
-		return cfs_err_set(err, -ENOMEM, "inode %" PRIu64
-				   ": no memory", ino);
+		return cfs_err_set(err, -ENOMEM, "inode %" PRIu64 ": no memory",
+				   ino);
 	assert(entry->a < UINT32_MAX);
 	entry->a++;
 	return 0;
 }
 
-static int open_ino_locked(struct cfs_fs *fs, uint64_t ino,
-			   struct cfs_err *err)
+static int open_ino_locked(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 {
 	struct cfs_inode inode;
 	int r = cfs_fs_inode_load(fs, ino, &inode, err);
@@ -297,8 +300,8 @@ static int open_ino_locked(struct cfs_fs *fs, uint64_t ino,
 		return r;
 	/* Nameless and not open: cfs_fs_reclaim may be at work on it. */
 	if (inode.nlink == 0 && !cfs_fs_ino_is_open(fs, ino))
-		return cfs_err_set(err, -ENOENT, "inode %" PRIu64
-				   ": was removed", ino);
+		return cfs_err_set(err, -ENOENT,
+				   "inode %" PRIu64 ": was removed", ino);
 	return cfs_fs_is_writable(fs) ? cfs_fs_ino_opened(fs, ino, err) : 0;
 }
 
@@ -432,8 +435,9 @@ int cfs_fs_setattr(struct cfs_fs *fs, uint64_t ino,
 		   struct cfs_err *err)
 {
 	const uint32_t known = CFS_FS_SET_MODE | CFS_FS_SET_UID |
-		CFS_FS_SET_GID | CFS_FS_SET_ATIME | CFS_FS_SET_MTIME |
-		CFS_FS_SET_BTIME | CFS_FS_SET_CTIME;
+			       CFS_FS_SET_GID | CFS_FS_SET_ATIME |
+			       CFS_FS_SET_MTIME | CFS_FS_SET_BTIME |
+			       CFS_FS_SET_CTIME;
 	struct cfs_inode inode;
 	int r;
 

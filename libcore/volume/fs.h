@@ -39,15 +39,15 @@
 
 struct cfs_fs;
 
-#define CFS_FS_FILE_BYTES_MAX	(CFS_OFF_MAX * CFS_BLOCK_BYTES)
-#define CFS_FS_LINKS_MAX	UINT32_C(0x7fffffff)
-#define CFS_FS_DEPTH_MAX	65536u	/* of directories, where one climbs */
-#define CFS_FS_SYMLINKS_MAX	40u	/* that one resolution follows */
+#define CFS_FS_FILE_BYTES_MAX       (CFS_OFF_MAX * CFS_BLOCK_BYTES)
+#define CFS_FS_LINKS_MAX            UINT32_C(0x7fffffff)
+#define CFS_FS_DEPTH_MAX            65536u /* of directories, where one climbs */
+#define CFS_FS_SYMLINKS_MAX         40u    /* that one resolution follows */
 #define CFS_FS_XATTR_LIST_BYTES_MAX 65536u /* names of an inode, with NULs */
 /* An offset to write at: wherever the file ends at that moment. */
-#define CFS_FS_APPEND		UINT64_MAX
+#define CFS_FS_APPEND               UINT64_MAX
 /* Written in one operation at most. */
-#define CFS_FS_WRITE_BYTES_MAX	(UINT32_C(1) << 20)
+#define CFS_FS_WRITE_BYTES_MAX      (UINT32_C(1) << 20)
 
 /* ------------------------------------------------------------ life */
 
@@ -60,7 +60,7 @@ void cfs_fs_set_clock(struct cfs_fs *fs, struct cfs_clock *clock);
 
 /* Constant over its life. */
 uint64_t cfs_fs_root_ino(const struct cfs_fs *fs);
-bool cfs_fs_is_writable(const struct cfs_fs *fs);	/* no snapshot */
+bool cfs_fs_is_writable(const struct cfs_fs *fs); /* no snapshot */
 
 /*
  * An open inode is kept when its last name goes, until the last close.  Opens
@@ -80,9 +80,9 @@ void cfs_fs_leave_ino(struct cfs_fs *fs, uint64_t ino);
 int cfs_fs_sync(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
 
 struct cfs_fs_space {
-	uint64_t	total_bytes;	/* what the tree could hold */
-	uint64_t	free_bytes;
-	uint64_t	inode_count;	/* 0: unknown */
+	uint64_t total_bytes; /* what the tree could hold */
+	uint64_t free_bytes;
+	uint64_t inode_count; /* 0: unknown */
 };
 
 /*
@@ -104,20 +104,20 @@ int cfs_fs_getattr(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *ret,
 int cfs_fs_block_count(struct cfs_fs *fs, uint64_t ino, uint64_t *ret_count,
 		       struct cfs_err *err);
 
-#define CFS_FS_SET_MODE		0x01u	/* the bits 07777; the type stays */
-#define CFS_FS_SET_UID		0x02u
-#define CFS_FS_SET_GID		0x04u
-#define CFS_FS_SET_ATIME	0x08u
-#define CFS_FS_SET_MTIME	0x10u
-#define CFS_FS_SET_BTIME	0x20u
-#define CFS_FS_SET_CTIME	0x40u	/* else it becomes the present */
+#define CFS_FS_SET_MODE  0x01u /* the bits 07777; the type stays */
+#define CFS_FS_SET_UID   0x02u
+#define CFS_FS_SET_GID   0x04u
+#define CFS_FS_SET_ATIME 0x08u
+#define CFS_FS_SET_MTIME 0x10u
+#define CFS_FS_SET_BTIME 0x20u
+#define CFS_FS_SET_CTIME 0x40u /* else it becomes the present */
 
-#define CFS_FS_TIME_NOW		INT64_MAX	/* for a time: the present */
+#define CFS_FS_TIME_NOW  INT64_MAX /* for a time: the present */
 
 struct cfs_fs_attr {
-	uint32_t	mask;		/* CFS_FS_SET_* */
-	uint32_t	mode, uid, gid;
-	int64_t		atime_ns, mtime_ns, ctime_ns, btime_ns;
+	uint32_t mask; /* CFS_FS_SET_* */
+	uint32_t mode, uid, gid;
+	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 };
 
 /* @ret (may be NULL): as it is then.  -EINVAL: an unknown bit of the mask. */
@@ -139,8 +139,8 @@ int cfs_fs_lookup(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 
 /* Which symlinks a resolution follows; others in the middle are -ELOOP. */
 enum cfs_fs_follow {
-	CFS_FS_FOLLOW_NONE,	/* none; the last may be one and is returned */
-	CFS_FS_FOLLOW_MIDDLE,	/* all but the last component */
+	CFS_FS_FOLLOW_NONE,   /* none; the last may be one and is returned */
+	CFS_FS_FOLLOW_MIDDLE, /* all but the last component */
 	CFS_FS_FOLLOW_ALL,
 };
 
@@ -176,24 +176,24 @@ int cfs_fs_path_of(struct cfs_fs *fs, uint64_t ino, struct cfs_buf *ret,
 		   struct cfs_err *err);
 
 struct cfs_fs_xattr {
-	const char	*name;		/* with its prefix, "user.x" */
-	const void	*value;
-	size_t		value_bytes;
+	const char *name; /* with its prefix, "user.x" */
+	const void *value;
+	size_t value_bytes;
 };
 
 /* What a new inode is to be. */
 struct cfs_fs_spec {
-	uint32_t	mode;		/* type and permissions */
-	uint32_t	uid, gid;
-	uint64_t	rdev;		/* devices: major 32 | minor 32 */
-	bool		has_times;	/* else both are the present */
-	int64_t		atime_ns, mtime_ns;
-	const void	*target;	/* symlink: 1..4095 bytes, no NUL */
-	size_t		target_bytes;
-	const void	*data;		/* regular file: its first bytes */
-	size_t		data_bytes;	/* at most CFS_FS_WRITE_BYTES_MAX */
-	const struct cfs_fs_xattr *xattrs;	/* each name once */
-	size_t		xattr_count;
+	uint32_t mode; /* type and permissions */
+	uint32_t uid, gid;
+	uint64_t rdev;  /* devices: major 32 | minor 32 */
+	bool has_times; /* else both are the present */
+	int64_t atime_ns, mtime_ns;
+	const void *target; /* symlink: 1..4095 bytes, no NUL */
+	size_t target_bytes;
+	const void *data;                  /* regular file: its first bytes */
+	size_t data_bytes;                 /* at most CFS_FS_WRITE_BYTES_MAX */
+	const struct cfs_fs_xattr *xattrs; /* each name once */
+	size_t xattr_count;
 };
 
 /*
@@ -241,8 +241,8 @@ int cfs_fs_unlink(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 int cfs_fs_rmdir(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		 size_t name_bytes, struct cfs_err *err);
 
-#define CFS_FS_RENAME_NOREPLACE	0x1u
-#define CFS_FS_RENAME_EXCHANGE	0x2u
+#define CFS_FS_RENAME_NOREPLACE 0x1u
+#define CFS_FS_RENAME_EXCHANGE  0x2u
 
 /*
  * As renameat2(2).  Two names of one inode: nothing is done.
@@ -250,10 +250,10 @@ int cfs_fs_rmdir(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
  * -EINVAL: flags, or a directory into itself; -ELOOP: deeper than
  * CFS_FS_DEPTH_MAX.
  */
-int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino,
-		  const void *old_name, size_t old_name_bytes,
-		  uint64_t new_dir_ino, const void *new_name,
-		  size_t new_name_bytes, uint32_t flags, struct cfs_err *err);
+int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino, const void *old_name,
+		  size_t old_name_bytes, uint64_t new_dir_ino,
+		  const void *new_name, size_t new_name_bytes, uint32_t flags,
+		  struct cfs_err *err);
 
 /*
  * For files that appear only when they are complete.  Make an inode as
@@ -274,11 +274,11 @@ int cfs_fs_name(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 		const void *name, size_t name_bytes, struct cfs_err *err);
 
 struct cfs_fs_entry {
-	uint64_t	ino;
-	uint64_t	next_cookie;	/* to go on behind this one */
-	uint16_t	type;		/* DT_* */
-	uint16_t	name_bytes;
-	char		name[CFS_FILE_NAME_BYTES_MAX + 1]; /* and a NUL */
+	uint64_t ino;
+	uint64_t next_cookie; /* to go on behind this one */
+	uint16_t type;        /* DT_* */
+	uint16_t name_bytes;
+	char name[CFS_FILE_NAME_BYTES_MAX + 1]; /* and a NUL */
 };
 
 /*
@@ -301,8 +301,8 @@ int cfs_fs_readlink(struct cfs_fs *fs, uint64_t ino, void *buf,
 
 /* ---------------------------------------------------------- xattrs */
 
-#define CFS_FS_XATTR_CREATE	0x1u
-#define CFS_FS_XATTR_REPLACE	0x2u
+#define CFS_FS_XATTR_CREATE  0x1u
+#define CFS_FS_XATTR_REPLACE 0x2u
 
 /*
  * Extended attributes: names of 1..255 bytes, values of 0..65536.  Namespaces
@@ -320,8 +320,7 @@ int cfs_fs_xattr_set(struct cfs_fs *fs, uint64_t ino, const char *name,
 		     const void *value, size_t value_bytes, uint32_t flags,
 		     struct cfs_err *err);
 int cfs_fs_xattr_list(struct cfs_fs *fs, uint64_t ino, char *buf,
-		      size_t buf_bytes, size_t *ret_bytes,
-		      struct cfs_err *err);
+		      size_t buf_bytes, size_t *ret_bytes, struct cfs_err *err);
 int cfs_fs_xattr_remove(struct cfs_fs *fs, uint64_t ino, const char *name,
 			struct cfs_err *err);
 
@@ -371,19 +370,19 @@ int cfs_fs_seek(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 /* ----------------------------------------------------------- check */
 
 enum cfs_fs_problem {
-	CFS_FS_PROBLEM_DAMAGED,		/* a record does not verify */
-	CFS_FS_PROBLEM_INODE,		/* a field that cannot be */
-	CFS_FS_PROBLEM_ENTRY,		/* names nothing, or another type */
-	CFS_FS_PROBLEM_HASH,		/* an entry where no lookup finds it */
-	CFS_FS_PROBLEM_LINKS,		/* nlink is not the number of names */
-	CFS_FS_PROBLEM_COUNT,		/* entry_count */
-	CFS_FS_PROBLEM_PARENT,		/* parent of a directory */
-	CFS_FS_PROBLEM_UNREACHABLE,	/* no name, or a loop of directories */
-	CFS_FS_PROBLEM_ORPHAN,		/* without a name, and nobody would
-					 * free it: space lost, no damage */
+	CFS_FS_PROBLEM_DAMAGED,     /* a record does not verify */
+	CFS_FS_PROBLEM_INODE,       /* a field that cannot be */
+	CFS_FS_PROBLEM_ENTRY,       /* names nothing, or another type */
+	CFS_FS_PROBLEM_HASH,        /* an entry where no lookup finds it */
+	CFS_FS_PROBLEM_LINKS,       /* nlink is not the number of names */
+	CFS_FS_PROBLEM_COUNT,       /* entry_count */
+	CFS_FS_PROBLEM_PARENT,      /* parent of a directory */
+	CFS_FS_PROBLEM_UNREACHABLE, /* no name, or a loop of directories */
+	CFS_FS_PROBLEM_ORPHAN,      /* without a name, and nobody would
+				     * free it: space lost, no damage */
 	CFS_FS_PROBLEM_SYMLINK,
 	CFS_FS_PROBLEM_XATTR,
-	CFS_FS_PROBLEM_DATA,		/* data behind the end */
+	CFS_FS_PROBLEM_DATA, /* data behind the end */
 };
 
 struct cfs_fs_check {
@@ -391,11 +390,11 @@ struct cfs_fs_check {
 	 * One problem; lock not held.  @text is one line and names the inode.
 	 * Negative: ends the check with that value.
 	 */
-	int	(*problem)(void *arg, enum cfs_fs_problem kind, uint64_t ino,
-			   const char *text);
+	int (*problem)(void *arg, enum cfs_fs_problem kind, uint64_t ino,
+		       const char *text);
 	/* Now and then, may be NULL; negative (-EINTR) likewise. */
-	int	(*progress)(void *arg, uint64_t inode_count);
-	void	*arg;
+	int (*progress)(void *arg, uint64_t inode_count);
+	void *arg;
 };
 
 /*

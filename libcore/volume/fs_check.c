@@ -18,19 +18,19 @@
  *    1  IS_LOADED
  *    2  whether the root is found above it: enum reach
  */
-#define PARENT_MASK	CFS_INO_MAX
-#define TYPE_SHIFT	48u
-#define IS_LOADED	(UINT64_C(1) << 52)
-#define REACH_SHIFT	53u
+#define PARENT_MASK CFS_INO_MAX
+#define TYPE_SHIFT  48u
+#define IS_LOADED   (UINT64_C(1) << 52)
+#define REACH_SHIFT 53u
 
 enum reach {
 	REACH_UNKNOWN,
-	REACH_ON_PATH,			/* of the climb in progress */
+	REACH_ON_PATH, /* of the climb in progress */
 	REACH_DONE,
 };
 
-#define PROGRESS_COUNT	1024u		/* inodes between two calls */
-#define TYPE_DIR	(S_IFDIR >> 12)
+#define PROGRESS_COUNT 1024u /* inodes between two calls */
+#define TYPE_DIR       (S_IFDIR >> 12)
 
 static unsigned int type_of(const struct cfs_inomap_entry *node)
 {
@@ -62,8 +62,9 @@ static void set_reach(struct cfs_inomap_entry *node, enum reach reach)
 
 static int no_memory(struct cfs_fs_checking *c)
 {
-	return cfs_err_set(c->err, -ENOMEM, "check: no memory for more than %"
-			   PRIu64 " inodes", c->inode_count);
+	return cfs_err_set(c->err, -ENOMEM,
+			   "check: no memory for more than %" PRIu64 " inodes",
+			   c->inode_count);
 }
 
 /* --------------------------------------------------- the walk over inodes */
@@ -76,17 +77,18 @@ static int both_check(struct cfs_fs_checking *c, uint64_t ino,
 	int r = 0;
 
 	if (type == 0)
-		return 0;		/* reported as damaged */
+		return 0; /* reported as damaged */
 	if (type != entry_type)
-		r = cfs_fs_check_say(c, CFS_FS_PROBLEM_ENTRY, ino,
-				     "is of type %u, its entry in directory %"
-				     PRIu64 " says %u", type, dir_ino,
-				     entry_type);
+		r = cfs_fs_check_say(
+			c, CFS_FS_PROBLEM_ENTRY, ino,
+			"is of type %u, its entry in directory %" PRIu64
+			" says %u",
+			type, dir_ino, entry_type);
 	if (r == 0 && type == TYPE_DIR && parent != dir_ino)
 		r = cfs_fs_check_say(c, CFS_FS_PROBLEM_PARENT, ino,
 				     "named in directory %" PRIu64 ", but says "
-				     "that its parent is %" PRIu64, dir_ino,
-				     parent);
+				     "that its parent is %" PRIu64,
+				     dir_ino, parent);
 	return r;
 }
 
@@ -125,8 +127,8 @@ static int place_check(struct cfs_fs_checking *c, uint64_t dir_ino,
 	if (offset - first >= CFS_FS_NAME_WHICH_COUNT)
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_HASH, dir_ino,
 					"entry %.*s is not where its name "
-					"leads", (int)entry->name_bytes,
-					entry->name);
+					"leads",
+					(int)entry->name_bytes, entry->name);
 	if (offset != first) {
 		cfs_fs_lock(c->fs);
 		r = cfs_fs_entry_find(c->fs, dir_ino, entry->name,
@@ -157,7 +159,8 @@ static int counts_check(struct cfs_fs_checking *c, uint64_t ino,
 	if (r == 0 && dir->nlink && dir->nlink != dir_count + 2)
 		r = cfs_fs_check_say(c, CFS_FS_PROBLEM_LINKS, ino,
 				     "has %" PRIu64 " subdirectories, but %u "
-				     "links", dir_count, dir->nlink);
+				     "links",
+				     dir_count, dir->nlink);
 	return r;
 }
 
@@ -224,8 +227,9 @@ static int one_check(struct cfs_fs_checking *c, uint64_t ino)
 	cfs_fs_unlock(c->fs);
 	if (r == -EUCLEAN) {
 		r = inode_note(c, ino, NULL);
-		return r ? r : cfs_fs_check_say(c, CFS_FS_PROBLEM_DAMAGED, ino,
-						"does not verify");
+		return r ? r
+			 : cfs_fs_check_say(c, CFS_FS_PROBLEM_DAMAGED, ino,
+					    "does not verify");
 	}
 	if (r < 0)
 		return r;
@@ -288,8 +292,7 @@ static int climb(struct cfs_fs_checking *c, struct cfs_inomap_entry *node)
 	struct cfs_inomap_entry *at = node;
 	uint64_t loop_ino = 0;
 
-	while (at && type_of(at) == TYPE_DIR &&
-	       reach_of(at) == REACH_UNKNOWN) {
+	while (at && type_of(at) == TYPE_DIR && reach_of(at) == REACH_UNKNOWN) {
 		set_reach(at, REACH_ON_PATH);
 		at = parent_of(at) ? cfs_inomap_get(&c->inodes, parent_of(at))
 				   : NULL;
@@ -310,22 +313,23 @@ static int root_check(struct cfs_fs_checking *c,
 		      const struct cfs_inomap_entry *node)
 {
 	if (node->b)
-		return cfs_fs_check_say(c, CFS_FS_PROBLEM_ENTRY, node->ino,
-					"the root has a name in directory %"
-					PRIu64, parent_of(node));
+		return cfs_fs_check_say(
+			c, CFS_FS_PROBLEM_ENTRY, node->ino,
+			"the root has a name in directory %" PRIu64,
+			parent_of(node));
 	if (parent_of(node) != node->ino)
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_PARENT, node->ino,
 					"the root is not its own parent");
 	return 0;
 }
 
-static int names_check(struct cfs_fs_checking *c,
-		       struct cfs_inomap_entry *node)
+static int names_check(struct cfs_fs_checking *c, struct cfs_inomap_entry *node)
 {
 	if (!(node->word & IS_LOADED))
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_ENTRY, node->ino,
 					"named in directory %" PRIu64
-					", but not there", parent_of(node));
+					", but not there",
+					parent_of(node));
 	if (type_of(node) == 0)
 		return 0;
 	if (node->ino == c->fs->root_ino)
@@ -333,10 +337,12 @@ static int names_check(struct cfs_fs_checking *c,
 	if (node->b == 0)
 		return nameless_check(c, node);
 	if (type_of(node) != TYPE_DIR)
-		return node->a == node->b ? 0 :
-			cfs_fs_check_say(c, CFS_FS_PROBLEM_LINKS, node->ino,
-					 "has %u names, but %u links",
-					 node->b, node->a);
+		return node->a == node->b
+			       ? 0
+			       : cfs_fs_check_say(c, CFS_FS_PROBLEM_LINKS,
+						  node->ino,
+						  "has %u names, but %u links",
+						  node->b, node->a);
 	if (node->b > 1)
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_LINKS, node->ino,
 					"a directory with %u names", node->b);
@@ -366,8 +372,9 @@ static int names_walk(struct cfs_fs_checking *c)
 static int branch_load(struct cfs_fs_checking *c)
 {
 	struct cfs_key key = { .w = {
-		cfs_table_word(CFS_TABLE_BRANCH, c->fs->view.branch),
-	} };
+				       cfs_table_word(CFS_TABLE_BRANCH,
+						      c->fs->view.branch),
+			       } };
 	struct cfs_branch_rec_disk disk;
 	struct cfs_branch_rec rec = { .parent = 0 };
 	size_t bytes = 0;

@@ -68,8 +68,9 @@ static int absent_check(struct cfs_fs_checking *c, uint64_t ino,
 static int size_check(struct cfs_fs_checking *c, uint64_t ino,
 		      const struct cfs_inode *inode)
 {
-	uint64_t max = S_ISREG(inode->mode) ? CFS_FS_FILE_BYTES_MAX :
-		S_ISLNK(inode->mode) ? CFS_SYMLINK_BYTES_MAX : 0;
+	uint64_t max = S_ISREG(inode->mode)   ? CFS_FS_FILE_BYTES_MAX
+		       : S_ISLNK(inode->mode) ? CFS_SYMLINK_BYTES_MAX
+					      : 0;
 
 	if (inode->size_bytes <= max)
 		return 0;
@@ -105,14 +106,14 @@ static int target_check(struct cfs_fs_checking *c, uint64_t ino,
 /* ------------------------------------------------------------------ xattrs */
 
 struct parts {
-	uint64_t	next;		/* offset of the part that must come */
-	uint32_t	left_bytes;	/* of the value, from there on */
+	uint64_t next;       /* offset of the part that must come */
+	uint32_t left_bytes; /* of the value, from there on */
 };
 
 static int bad_xattr(struct cfs_fs_checking *c, uint64_t ino, const char *what)
 {
-	return cfs_fs_check_say(c, CFS_FS_PROBLEM_XATTR, ino,
-				"an attribute %s", what);
+	return cfs_fs_check_say(c, CFS_FS_PROBLEM_XATTR, ino, "an attribute %s",
+				what);
 }
 
 static int head_check(struct cfs_fs_checking *c, uint64_t ino, uint64_t offset,
@@ -131,8 +132,8 @@ static int head_check(struct cfs_fs_checking *c, uint64_t ino, uint64_t offset,
 	    (offset >> 8 & 0xff) >= CFS_FS_NAME_WHICH_COUNT)
 		return cfs_fs_check_say(c, CFS_FS_PROBLEM_XATTR, ino,
 					"attribute %.*s is not found by its "
-					"name", (int)xattr.name_bytes,
-					xattr.name);
+					"name",
+					(int)xattr.name_bytes, xattr.name);
 	return 0;
 }
 
@@ -208,8 +209,9 @@ int cfs_fs_check_inode(struct cfs_fs_checking *c, uint64_t ino,
 
 	r = size_check(c, ino, inode);
 	if (r == 0)
-		r = S_ISLNK(inode->mode) ? target_check(c, ino, inode) :
-			absent_check(c, ino, CFS_MAP_SYMLINK, "a target");
+		r = S_ISLNK(inode->mode)
+			    ? target_check(c, ino, inode)
+			    : absent_check(c, ino, CFS_MAP_SYMLINK, "a target");
 	if (r == 0 && !S_ISDIR(inode->mode))
 		r = absent_check(c, ino, CFS_MAP_DIRENT, "entries");
 	if (r == 0)

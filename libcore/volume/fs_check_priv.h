@@ -9,12 +9,12 @@
 #include "volume/fs_priv.h"
 
 struct cfs_fs_checking {
-	struct cfs_fs	*fs;
+	struct cfs_fs *fs;
 	const struct cfs_fs_check *check;
 	struct cfs_inomap inodes;
-	struct cfs_err	*err;
-	uint64_t	inode_count;
-	bool		is_clone;	/* of a branch with a parent */
+	struct cfs_err *err;
+	uint64_t inode_count;
+	bool is_clone; /* of a branch with a parent */
 };
 
 /* Report.  Returns 0, or what ends the check: negative. */

@@ -14,8 +14,8 @@
 #include "base/xxh.h"
 
 /* Cookies of readdir: 1 behind ".", 2 behind "..", offset + 3 behind others. */
-#define COOKIE_DOTDOT	1u
-#define COOKIE_ENTRIES	2u
+#define COOKIE_DOTDOT  1u
+#define COOKIE_ENTRIES 2u
 
 int cfs_fs_name_check(const void *name, size_t name_bytes, struct cfs_err *err)
 {
@@ -52,8 +52,7 @@ int cfs_fs_entry_next(struct cfs_fs *fs, uint64_t dir_ino, uint64_t *offset,
 	if (r == -ENOENT)
 		return r;
 	if (r == 0)
-		r = cfs_dirent_unpack(buf, CFS_MIN(bytes,
-						   CFS_DIRENT_BYTES_MAX),
+		r = cfs_dirent_unpack(buf, CFS_MIN(bytes, CFS_DIRENT_BYTES_MAX),
 				      ret, err);
 	if (r != 0)
 		return cfs_err_wrap(err, r, "directory %" PRIu64, dir_ino);
@@ -88,8 +87,7 @@ int cfs_fs_entry_find(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		if (at == free_offset)
 			free_offset++;
 	}
-	ret->free_offset = free_offset <= last ? free_offset
-					       : CFS_FS_NO_OFFSET;
+	ret->free_offset = free_offset <= last ? free_offset : CFS_FS_NO_OFFSET;
 	return -ENOENT;
 }
 
@@ -110,8 +108,9 @@ int cfs_fs_entry_del(struct cfs_fs *fs, uint64_t dir_ino, uint64_t offset,
 			    CFS_MAP_DIRENT, offset, err);
 
 	if (r == -ENOENT)
-		return cfs_err_set(err, -EUCLEAN, "directory %" PRIu64
-				   ": an entry has gone", dir_ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "directory %" PRIu64 ": an entry has gone",
+				   dir_ino);
 	return r;
 }
 
@@ -228,8 +227,8 @@ static int readdir_locked(struct cfs_fs *fs, uint64_t dir_ino, uint64_t cookie,
 		cookie = COOKIE_DOTDOT;
 	}
 	if (cookie == COOKIE_DOTDOT && n < entry_count) {
-		fill_dots(&entries[n++], dir_ino == fs->root_ino ?
-			  dir_ino : dir.parent, 2);
+		fill_dots(&entries[n++],
+			  dir_ino == fs->root_ino ? dir_ino : dir.parent, 2);
 		cookie = COOKIE_ENTRIES;
 	}
 	for (; n < entry_count; n++, cookie = offset + 1 + COOKIE_ENTRIES) {
@@ -257,8 +256,8 @@ int cfs_fs_readdir(struct cfs_fs *fs, uint64_t dir_ino, uint64_t cookie,
 	if (cookie > CFS_MAP_OFF_MASK + 1 + COOKIE_ENTRIES)
 		return cfs_err_set(err, -EINVAL, "no cookie of a directory");
 	cfs_fs_lock(fs);
-	r = readdir_locked(fs, dir_ino, cookie, entries, entry_count,
-			   ret_count, err);
+	r = readdir_locked(fs, dir_ino, cookie, entries, entry_count, ret_count,
+			   err);
 	cfs_fs_unlock(fs);
 	return r;
 }

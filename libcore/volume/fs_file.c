@@ -12,8 +12,9 @@
 
 static int too_big(uint64_t ino, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EFBIG, "inode %" PRIu64
-			   ": a file cannot be that long", ino);
+	return cfs_err_set(err, -EFBIG,
+			   "inode %" PRIu64 ": a file cannot be that long",
+			   ino);
 }
 
 /* ------------------------------------------------------------------- read */
@@ -30,7 +31,7 @@ static int read_locked(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 	if (r < 0)
 		return r;
 	if (offset_bytes >= inode.size_bytes || length_bytes == 0)
-		return 0;	/* *ret_bytes is 0 */
+		return 0; /* *ret_bytes is 0 */
 	if (length_bytes > inode.size_bytes - offset_bytes)
 		length_bytes = (size_t)(inode.size_bytes - offset_bytes);
 	r = cfs_data_read(&fs->view, ino, offset_bytes, buf, length_bytes,
@@ -135,8 +136,8 @@ int cfs_fs_data_free_step(struct cfs_fs *fs, uint64_t ino, uint64_t from_bytes,
 }
 
 /* A step of a file that is behind with shrinking; 1: there is more. */
-static int shrink_step(struct cfs_fs *fs, uint64_t ino,
-		       struct cfs_inode *inode, struct cfs_err *err)
+static int shrink_step(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
+		       struct cfs_err *err)
 {
 	uint64_t from = cfs_align_up(inode->size_bytes, CFS_BLOCK_BYTES);
 	int r;
@@ -201,7 +202,7 @@ static int cut(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
 	       uint64_t size_bytes, struct cfs_err *err)
 {
 	uint64_t end = cfs_align_down(size_bytes, CFS_FS_FREE_BYTES) +
-		CFS_FS_FREE_BYTES;
+		       CFS_FS_FREE_BYTES;
 	uint64_t next = end;
 	int r;
 
@@ -222,8 +223,8 @@ static int cut(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
 /* Kind of an operation that gives up a range with these ends. */
 static enum cfs_op_kind freeing_kind(uint64_t from_bytes, uint64_t to_bytes)
 {
-	return (from_bytes | to_bytes) % CFS_BLOCK_BYTES ? CFS_OP_ZEROING :
-							   CFS_OP_FREEING;
+	return (from_bytes | to_bytes) % CFS_BLOCK_BYTES ? CFS_OP_ZEROING
+							 : CFS_OP_FREEING;
 }
 
 /* @only_shrinks: a file that is not longer stays as it is. */
@@ -317,8 +318,8 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 				      length_bytes, ret_bytes, err);
 	if (ret_bytes)
 		*ret_bytes = 0;
-	if (!appends && !cfs_range_fits(offset_bytes, length_bytes,
-					CFS_FS_FILE_BYTES_MAX))
+	if (!appends &&
+	    !cfs_range_fits(offset_bytes, length_bytes, CFS_FS_FILE_BYTES_MAX))
 		return too_big(ino, err);
 	if (length_bytes == 0) {
 		struct cfs_inode inode;
@@ -331,7 +332,7 @@ int cfs_fs_write(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		/* Up to the next boundary, so that whole blocks stay whole. */
 		uint64_t at = appends ? CFS_FS_APPEND : offset_bytes + done;
 		size_t n = CFS_FS_WRITE_BYTES_MAX -
-			(size_t)(appends ? 0 : at % CFS_FS_WRITE_BYTES_MAX);
+			   (size_t)(appends ? 0 : at % CFS_FS_WRITE_BYTES_MAX);
 
 		n = CFS_MIN(n, length_bytes - done);
 		if (done == 0 && length_bytes <= CFS_FS_WRITE_BYTES_MAX)
@@ -382,8 +383,9 @@ static int range_check(uint64_t ino, uint64_t offset_bytes,
 /* To the file's end: its last block goes whole, there is nothing behind. */
 static uint64_t punch_end(uint64_t end_bytes, uint64_t size_bytes)
 {
-	return end_bytes < size_bytes ? end_bytes :
-		cfs_align_up(size_bytes, CFS_BLOCK_BYTES);
+	return end_bytes < size_bytes
+		       ? end_bytes
+		       : cfs_align_up(size_bytes, CFS_BLOCK_BYTES);
 }
 
 /* @size_bytes: the file is at least as long when this is done. */
@@ -453,7 +455,7 @@ int cfs_fs_zero_range(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 	if (fs->ops)
 		return fs->ops->zero_range(fs->ops_arg, ino, offset_bytes,
 					   length_bytes, keep_size, err);
-	return r < 0 ? r : punch(fs, ino, offset_bytes, length_bytes,
-				 keep_size ? 0 : offset_bytes + length_bytes,
-				 err);
+	return r < 0 ? r
+		     : punch(fs, ino, offset_bytes, length_bytes,
+			     keep_size ? 0 : offset_bytes + length_bytes, err);
 }

@@ -25,8 +25,7 @@ void cfs_inomap_done(struct cfs_inomap *map)
 }
 
 /* Where @ino is or would go. */
-static struct cfs_inomap_entry *find(const struct cfs_inomap *map,
-				     uint64_t ino)
+static struct cfs_inomap_entry *find(const struct cfs_inomap *map, uint64_t ino)
 {
 	size_t i = place_of(map, ino);
 

@@ -12,15 +12,15 @@
 #include <stdint.h>
 
 struct cfs_inomap_entry {
-	uint64_t	ino;		/* 0: an empty place */
-	uint64_t	word;
-	uint32_t	a, b;
+	uint64_t ino; /* 0: an empty place */
+	uint64_t word;
+	uint32_t a, b;
 };
 
-struct cfs_inomap {			/* {0}: an empty one */
-	struct cfs_inomap_entry	*entries;
-	size_t			room;	/* power of two, or 0 */
-	size_t			count;
+struct cfs_inomap { /* {0}: an empty one */
+	struct cfs_inomap_entry *entries;
+	size_t room; /* power of two, or 0 */
+	size_t count;
 };
 
 void cfs_inomap_done(struct cfs_inomap *map);

@@ -31,25 +31,26 @@ static int find_place(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 	if (r != -ENOENT)
 		return r;
 	if (slot.free_offset == CFS_FS_NO_OFFSET)
-		return cfs_err_set(err, -ENOSPC, "%.*s: the directory has %u "
-				   "names of the same hash", (int)name_bytes,
-				   (const char *)name,
+		return cfs_err_set(err, -ENOSPC,
+				   "%.*s: the directory has %u "
+				   "names of the same hash",
+				   (int)name_bytes, (const char *)name,
 				   CFS_FS_NAME_WHICH_COUNT);
 	*ret_offset = slot.free_offset;
 	return 0;
 }
 
 /* Put the entry and count it in the directory, which is stored. */
-static int entry_add(struct cfs_fs *fs, uint64_t dir_ino,
-		     struct cfs_inode *dir, uint64_t offset,
-		     const struct cfs_dirent *entry, int64_t now_ns,
-		     struct cfs_err *err)
+static int entry_add(struct cfs_fs *fs, uint64_t dir_ino, struct cfs_inode *dir,
+		     uint64_t offset, const struct cfs_dirent *entry,
+		     int64_t now_ns, struct cfs_err *err)
 {
 	int r;
 
 	if (entry->type == cfs_fs_type_of(S_IFDIR)) {
 		if (dir->nlink >= CFS_FS_LINKS_MAX)
-			return cfs_err_set(err, -EMLINK, "directory %" PRIu64
+			return cfs_err_set(err, -EMLINK,
+					   "directory %" PRIu64
 					   ": too many subdirectories",
 					   dir_ino);
 		dir->nlink++;
@@ -81,8 +82,8 @@ int cfs_fs_spec_check(const struct cfs_fs_spec *spec, struct cfs_err *err)
 	}
 	if (spec->mode & ~(uint32_t)(S_IFMT | 07777))
 		return cfs_err_set(err, -EINVAL, "no mode for a file");
-	if (spec->data_bytes && (!S_ISREG(spec->mode) ||
-				 spec->data_bytes > CFS_FS_WRITE_BYTES_MAX))
+	if (spec->data_bytes &&
+	    (!S_ISREG(spec->mode) || spec->data_bytes > CFS_FS_WRITE_BYTES_MAX))
 		return cfs_err_set(err, -EINVAL, "data that cannot be");
 	if (S_ISLNK(spec->mode))
 		r = cfs_fs_target_check(spec->target, spec->target_bytes, err);
@@ -121,8 +122,8 @@ static int content_put(struct cfs_fs *fs, uint64_t ino,
 	int r = 0;
 
 	if (S_ISLNK(spec->mode))
-		r = cfs_fs_target_put(fs, ino, spec->target,
-				      spec->target_bytes, err);
+		r = cfs_fs_target_put(fs, ino, spec->target, spec->target_bytes,
+				      err);
 	for (i = 0; r == 0 && i < spec->xattr_count; i++)
 		r = cfs_fs_xattr_put(fs, ino, &spec->xattrs[i],
 				     CFS_FS_XATTR_CREATE, err);
@@ -209,11 +210,13 @@ int cfs_fs_create(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		  uint64_t *ret_ino, struct cfs_err *err)
 {
 	struct cfs_fs_spec spec = {
-		.mode = S_IFREG | (mode & 07777), .uid = uid, .gid = gid,
+		.mode = S_IFREG | (mode & 07777),
+		.uid = uid,
+		.gid = gid,
 	};
 
-	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec,
-				  ret_ino, NULL, err);
+	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec, ret_ino,
+				  NULL, err);
 }
 
 int cfs_fs_mkdir(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
@@ -221,11 +224,13 @@ int cfs_fs_mkdir(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		 uint64_t *ret_ino, struct cfs_err *err)
 {
 	struct cfs_fs_spec spec = {
-		.mode = S_IFDIR | (mode & 07777), .uid = uid, .gid = gid,
+		.mode = S_IFDIR | (mode & 07777),
+		.uid = uid,
+		.gid = gid,
 	};
 
-	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec,
-				  ret_ino, NULL, err);
+	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec, ret_ino,
+				  NULL, err);
 }
 
 int cfs_fs_mknod(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
@@ -233,13 +238,16 @@ int cfs_fs_mknod(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		 uint32_t gid, uint64_t *ret_ino, struct cfs_err *err)
 {
 	struct cfs_fs_spec spec = {
-		.mode = mode, .uid = uid, .gid = gid, .rdev = rdev,
+		.mode = mode,
+		.uid = uid,
+		.gid = gid,
+		.rdev = rdev,
 	};
 
 	if (S_ISDIR(mode) || S_ISLNK(mode))
 		return cfs_err_set(err, -EINVAL, "no type for a node");
-	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec,
-				  ret_ino, NULL, err);
+	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec, ret_ino,
+				  NULL, err);
 }
 
 int cfs_fs_symlink(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
@@ -248,12 +256,15 @@ int cfs_fs_symlink(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 		   struct cfs_err *err)
 {
 	struct cfs_fs_spec spec = {
-		.mode = S_IFLNK | 0777, .uid = uid, .gid = gid,
-		.target = target, .target_bytes = target_bytes,
+		.mode = S_IFLNK | 0777,
+		.uid = uid,
+		.gid = gid,
+		.target = target,
+		.target_bytes = target_bytes,
 	};
 
-	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec,
-				  ret_ino, NULL, err);
+	return cfs_fs_create_with(fs, dir_ino, name, name_bytes, &spec, ret_ino,
+				  NULL, err);
 }
 
 /* ------------------------------------------------------------------- link */
@@ -271,14 +282,15 @@ static int link_in_op(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 	if (r < 0)
 		return r;
 	if (S_ISDIR(inode.mode))
-		return cfs_err_set(err, -EPERM, "inode %" PRIu64
-				   ": a directory has one name", ino);
+		return cfs_err_set(
+			err, -EPERM,
+			"inode %" PRIu64 ": a directory has one name", ino);
 	if (inode.nlink == 0)
-		return cfs_err_set(err, -ENOENT, "inode %" PRIu64
-				   ": was removed", ino);
+		return cfs_err_set(err, -ENOENT,
+				   "inode %" PRIu64 ": was removed", ino);
 	if (inode.nlink >= CFS_FS_LINKS_MAX)
-		return cfs_err_set(err, -EMLINK, "inode %" PRIu64
-				   ": too many names", ino);
+		return cfs_err_set(err, -EMLINK,
+				   "inode %" PRIu64 ": too many names", ino);
 	r = find_place(fs, dir_ino, name, name_bytes, &dir, &offset, err);
 	if (r < 0)
 		return r;
@@ -308,8 +320,8 @@ int cfs_fs_link(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 		r = cfs_fs_op_begin(fs, CFS_OP_NORMAL, err);
 	if (r < 0)
 		return r;
-	return cfs_fs_op_finish(fs, link_in_op(fs, ino, dir_ino, name,
-					       name_bytes, err));
+	return cfs_fs_op_finish(
+		fs, link_in_op(fs, ino, dir_ino, name, name_bytes, err));
 }
 
 /* ----------------------------------------------------------------- remove */
@@ -322,16 +334,19 @@ static int removal_check(struct cfs_fs *fs, uint64_t ino,
 	int r;
 
 	if (!is_rmdir)
-		return S_ISDIR(inode->mode) ?
-			cfs_err_set(err, -EISDIR, "inode %" PRIu64
-				    ": is a directory", ino) : 0;
+		return S_ISDIR(inode->mode) ? cfs_err_set(err, -EISDIR,
+							  "inode %" PRIu64
+							  ": is a directory",
+							  ino)
+					    : 0;
 	if (!S_ISDIR(inode->mode))
-		return cfs_err_set(err, -ENOTDIR, "inode %" PRIu64
-				   ": not a directory", ino);
+		return cfs_err_set(err, -ENOTDIR,
+				   "inode %" PRIu64 ": not a directory", ino);
 	r = cfs_fs_dir_is_empty(fs, ino, err);
 	if (r == -ENOTEMPTY)
-		return cfs_err_set(err, r, "inode %" PRIu64
-				   ": the directory is not empty", ino);
+		return cfs_err_set(
+			err, r, "inode %" PRIu64 ": the directory is not empty",
+			ino);
 	return r;
 }
 
@@ -354,8 +369,9 @@ static int remove_in_op(struct cfs_fs *fs, uint64_t dir_ino, const void *name,
 	if (r == 0)
 		r = removal_check(fs, slot.ino, &inode, is_rmdir, err);
 	if (r == 0 && is_rmdir && dir.nlink < 3)
-		r = cfs_err_set(err, -EUCLEAN, "directory %" PRIu64
-				": too few links", dir_ino);
+		r = cfs_err_set(err, -EUCLEAN,
+				"directory %" PRIu64 ": too few links",
+				dir_ino);
 	if (r == 0)
 		r = cfs_fs_entry_del(fs, dir_ino, slot.offset, err);
 	if (r < 0)

@@ -48,24 +48,25 @@ int cfs_fs_create_nameless(struct cfs_fs *fs, uint64_t dir_ino,
 }
 
 struct naming {
-	uint64_t	dir_ino;
+	uint64_t dir_ino;
 	struct cfs_dirent entry;
 	struct cfs_inode inode, dir, old;
 	struct cfs_fs_slot slot;
-	bool		has_old;
-	bool		has_rest;	/* of the old one */
+	bool has_old;
+	bool has_rest; /* of the old one */
 };
 
-static int naming_load(struct cfs_fs *fs, struct naming *n,
-		       struct cfs_err *err)
+static int naming_load(struct cfs_fs *fs, struct naming *n, struct cfs_err *err)
 {
 	int r;
 
 	r = cfs_fs_inode_load(fs, n->entry.ino, &n->inode, err);
 	if (r == 0 && (n->inode.nlink || S_ISDIR(n->inode.mode) ||
 		       !cfs_fs_ino_is_open(fs, n->entry.ino)))
-		return cfs_err_set(err, -EINVAL, "inode %" PRIu64
-				   ": is not waiting for a name", n->entry.ino);
+		return cfs_err_set(err, -EINVAL,
+				   "inode %" PRIu64
+				   ": is not waiting for a name",
+				   n->entry.ino);
 	if (r == 0)
 		r = cfs_fs_dir_load(fs, n->dir_ino, true, &n->dir, err);
 	if (r < 0)
@@ -86,9 +87,10 @@ static int naming_check(const struct naming *n, struct cfs_err *err)
 		return cfs_err_set(err, -EISDIR, "%.*s: is a directory",
 				   name_bytes, (const char *)n->entry.name);
 	if (!n->has_old && n->slot.free_offset == CFS_FS_NO_OFFSET)
-		return cfs_err_set(err, -ENOSPC, "%.*s: the directory has %u "
-				   "names of the same hash", name_bytes,
-				   (const char *)n->entry.name,
+		return cfs_err_set(err, -ENOSPC,
+				   "%.*s: the directory has %u "
+				   "names of the same hash",
+				   name_bytes, (const char *)n->entry.name,
 				   CFS_FS_NAME_WHICH_COUNT);
 	return 0;
 }
@@ -129,7 +131,8 @@ int cfs_fs_name(struct cfs_fs *fs, uint64_t ino, uint64_t dir_ino,
 {
 	struct naming n = {
 		.dir_ino = dir_ino,
-		.entry = { .ino = ino, .name = name,
+		.entry = { .ino = ino,
+			   .name = name,
 			   .name_bytes = (uint16_t)name_bytes },
 	};
 	int r = cfs_fs_name_check(name, name_bytes, err);

@@ -15,8 +15,7 @@ struct cfs_fs_ops {
 	int (*open_ino)(void *arg, uint64_t ino, struct cfs_err *err);
 	int (*close_ino)(void *arg, uint64_t ino, struct cfs_err *err);
 	int (*sync)(void *arg, uint64_t ino, struct cfs_err *err);
-	int (*statfs)(void *arg, struct cfs_fs_space *ret,
-		      struct cfs_err *err);
+	int (*statfs)(void *arg, struct cfs_fs_space *ret, struct cfs_err *err);
 	int (*getattr)(void *arg, uint64_t ino, struct cfs_inode *ret,
 		       struct cfs_err *err);
 	int (*block_count)(void *arg, uint64_t ino, uint64_t *ret_count,
@@ -39,10 +38,10 @@ struct cfs_fs_ops {
 	int (*create_nameless)(void *arg, uint64_t dir_ino,
 			       const struct cfs_fs_spec *spec,
 			       uint64_t *ret_ino, struct cfs_err *err);
-	int (*name)(void *arg, uint64_t ino, uint64_t dir_ino,
-		    const void *name, size_t name_bytes, struct cfs_err *err);
-	int (*link)(void *arg, uint64_t ino, uint64_t dir_ino,
-		    const void *name, size_t name_bytes, struct cfs_err *err);
+	int (*name)(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
+		    size_t name_bytes, struct cfs_err *err);
+	int (*link)(void *arg, uint64_t ino, uint64_t dir_ino, const void *name,
+		    size_t name_bytes, struct cfs_err *err);
 	int (*remove)(void *arg, uint64_t dir_ino, const void *name,
 		      size_t name_bytes, bool is_rmdir, struct cfs_err *err);
 	int (*rename)(void *arg, uint64_t old_dir_ino, const void *old_name,
@@ -85,8 +84,8 @@ struct cfs_fs_ops {
  * A tree that is elsewhere.  @ops outlives it; cfs_fs_close calls ops->close
  * with @arg.
  */
-int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg,
-		     uint64_t root_ino, bool is_writable, struct cfs_fs **ret,
+int cfs_fs_open_with(const struct cfs_fs_ops *ops, void *arg, uint64_t root_ino,
+		     bool is_writable, struct cfs_fs **ret,
 		     struct cfs_err *err);
 /* What was given with it; NULL: it has another table, or none. */
 void *cfs_fs_ops_arg(const struct cfs_fs *fs, const struct cfs_fs_ops *ops);

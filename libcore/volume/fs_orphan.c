@@ -18,8 +18,10 @@ static void orphan_key(const struct cfs_fs *fs, uint64_t ino,
 		       struct cfs_key *ret)
 {
 	*ret = (struct cfs_key){ .w = {
-		cfs_table_word(CFS_TABLE_ORPHAN, fs->view.branch), ino,
-	} };
+					 cfs_table_word(CFS_TABLE_ORPHAN,
+							fs->view.branch),
+					 ino,
+				 } };
 }
 
 int cfs_fs_orphan_put(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
@@ -101,15 +103,16 @@ static int free_step(struct cfs_fs *fs, uint64_t ino,
 }
 
 int cfs_fs_inode_unname(struct cfs_fs *fs, uint64_t ino,
-			struct cfs_inode *inode, int64_t now_ns,
-			bool *ret_rest, struct cfs_err *err)
+			struct cfs_inode *inode, int64_t now_ns, bool *ret_rest,
+			struct cfs_err *err)
 {
 	bool has_orphan = inode->flags & CFS_INODE_SHRINKING;
 	int r;
 
 	if (inode->nlink == 0)
-		return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-				   ": has a name, but no link", ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "inode %" PRIu64 ": has a name, but no link",
+				   ino);
 	inode->nlink = S_ISDIR(inode->mode) ? 0 : inode->nlink - 1;
 	cfs_fs_inode_touch(inode, now_ns);
 	if (inode->nlink == 0 && !cfs_fs_ino_is_open(fs, ino)) {

@@ -12,26 +12,25 @@
 
 #include "base/vec.h"
 
-#define PENDING_BYTES_MAX	65536u
-#define SCAN_COUNT		1024u	/* entries under one hold of the lock */
+#define PENDING_BYTES_MAX 65536u
+#define SCAN_COUNT        1024u /* entries under one hold of the lock */
 
 /* ------------------------------------------------------------------- down */
 
 struct walk {
-	struct cfs_fs	*fs;
+	struct cfs_fs *fs;
 	enum cfs_fs_follow follow;
-	uint64_t	dir_ino;	/* where we are */
-	uint64_t	ino;		/* what the last component stands for */
-	unsigned int	symlink_count;
-	struct cfs_buf	pending;
+	uint64_t dir_ino; /* where we are */
+	uint64_t ino;     /* what the last component stands for */
+	unsigned int symlink_count;
+	struct cfs_buf pending;
 };
 
 static size_t count_of(const struct walk *w, bool is_slash)
 {
 	size_t n = 0;
 
-	while (n < w->pending.bytes &&
-	       (w->pending.data[n] == '/') == is_slash)
+	while (n < w->pending.bytes && (w->pending.data[n] == '/') == is_slash)
 		n++;
 	return n;
 }
@@ -58,7 +57,8 @@ static int symlink_enter(struct walk *w, const struct cfs_inode *inode,
 	if (r < 0)
 		return r;
 	if (bytes + w->pending.bytes > PENDING_BYTES_MAX)
-		return cfs_err_set(err, -ENAMETOOLONG, "symlinks make the path "
+		return cfs_err_set(err, -ENAMETOOLONG,
+				   "symlinks make the path "
 				   "too long");
 	r = cfs_buf_append(&next, target, bytes);
 	if (r == 0)
@@ -80,23 +80,25 @@ static int component_enter(struct walk *w, bool is_last, struct cfs_err *err)
 	bool follows;
 	int r;
 
-	r = w->fs->ops ? cfs_fs_getattr(w->fs, w->ino, &inode, err) :
-			 cfs_fs_named_load(w->fs, w->ino, &inode, err);
+	r = w->fs->ops ? cfs_fs_getattr(w->fs, w->ino, &inode, err)
+		       : cfs_fs_named_load(w->fs, w->ino, &inode, err);
 	if (r < 0)
 		return r;
 	if (S_ISLNK(inode.mode)) {
 		follows = w->follow == CFS_FS_FOLLOW_ALL ||
-			(w->follow == CFS_FS_FOLLOW_MIDDLE && !is_last);
+			  (w->follow == CFS_FS_FOLLOW_MIDDLE && !is_last);
 		if (follows)
 			return symlink_enter(w, &inode, err);
 		if (!is_last)
-			return cfs_err_set(err, -ELOOP, "inode %" PRIu64
+			return cfs_err_set(err, -ELOOP,
+					   "inode %" PRIu64
 					   ": a symlink, not followed",
 					   w->ino);
 	}
 	if (!is_last && !S_ISDIR(inode.mode))
-		return cfs_err_set(err, -ENOTDIR, "inode %" PRIu64
-				   ": not a directory", w->ino);
+		return cfs_err_set(err, -ENOTDIR,
+				   "inode %" PRIu64 ": not a directory",
+				   w->ino);
 	if (S_ISDIR(inode.mode))
 		w->dir_ino = w->ino;
 	return 0;
@@ -211,8 +213,8 @@ static int dir_check(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err)
 	}
 	r = cfs_fs_getattr(fs, ino, &dir, err);
 	if (r == 0 && !S_ISDIR(dir.mode))
-		r = cfs_err_set(err, -ENOTDIR, "inode %" PRIu64
-				": not a directory", ino);
+		r = cfs_err_set(err, -ENOTDIR,
+				"inode %" PRIu64 ": not a directory", ino);
 	return r;
 }
 
@@ -236,8 +238,10 @@ int cfs_fs_resolve_parent(struct cfs_fs *fs, uint64_t start_ino,
 	r = cfs_fs_name_check(p + begin, end - begin, err);
 	if (r == 0)
 		r = cfs_fs_resolve(fs, start_ino, p, begin,
-				   follow == CFS_FS_FOLLOW_NONE ? follow :
-				   CFS_FS_FOLLOW_ALL, &ino, err);
+				   follow == CFS_FS_FOLLOW_NONE
+					   ? follow
+					   : CFS_FS_FOLLOW_ALL,
+				   &ino, err);
 	if (r == 0)
 		r = dir_check(fs, ino, err);
 	if (r < 0)
@@ -260,8 +264,10 @@ int cfs_fs_above_check(struct cfs_fs *fs, uint64_t dir_ino, uint64_t ino,
 		int r;
 
 		if (dir_ino == ino)
-			return cfs_err_set(err, -EINVAL, "inode %" PRIu64
-					   ": a directory into itself", ino);
+			return cfs_err_set(err, -EINVAL,
+					   "inode %" PRIu64
+					   ": a directory into itself",
+					   ino);
 		if (dir_ino == fs->root_ino)
 			return 0;
 		r = cfs_fs_dir_load(fs, dir_ino, false, &dir, err);
@@ -269,14 +275,15 @@ int cfs_fs_above_check(struct cfs_fs *fs, uint64_t dir_ino, uint64_t ino,
 			return cfs_err_wrap(err, -EUCLEAN, "parents");
 		dir_ino = dir.parent;
 	}
-	return cfs_err_set(err, -ELOOP, "inode %" PRIu64
+	return cfs_err_set(err, -ELOOP,
+			   "inode %" PRIu64
 			   ": below more than %u directories, or a loop",
 			   dir_ino, CFS_FS_DEPTH_MAX);
 }
 
 struct found {
-	size_t		name_bytes;
-	char		name[CFS_FILE_NAME_BYTES_MAX];
+	size_t name_bytes;
+	char name[CFS_FILE_NAME_BYTES_MAX];
 };
 
 /*
@@ -295,8 +302,8 @@ static int name_of(struct cfs_fs *fs, uint64_t dir_ino, uint64_t ino,
 	for (;;) {
 		cfs_fs_lock(fs);
 		for (i = 0, r = 0; r == 0 && i < SCAN_COUNT; i++, offset++) {
-			r = cfs_fs_entry_next(fs, dir_ino, &offset, buf,
-					      &entry, err);
+			r = cfs_fs_entry_next(fs, dir_ino, &offset, buf, &entry,
+					      err);
 			if (r == 0 && entry.ino == ino)
 				break;
 		}
@@ -365,8 +372,8 @@ static int climb(struct cfs_fs *fs, uint64_t *ino, struct found *ret,
 	if (r == -ENOENT && !S_ISDIR(inode.mode))
 		r = name_search(fs, *ino, &dir_ino, ret, err);
 	if (r == -ENOENT)
-		return cfs_err_set(err, r, "inode %" PRIu64
-				   ": nothing names it", *ino);
+		return cfs_err_set(err, r,
+				   "inode %" PRIu64 ": nothing names it", *ino);
 	*ino = dir_ino;
 	return r;
 }
@@ -383,8 +390,7 @@ static int path_join(found_vec *names, struct cfs_buf *ret)
 
 		r = cfs_buf_append(ret, "/", 1);
 		if (r == 0)
-			r = cfs_buf_append(ret, found->name,
-					   found->name_bytes);
+			r = cfs_buf_append(ret, found->name, found->name_bytes);
 	}
 	if (r < 0)
 		ret->bytes = before;
@@ -402,9 +408,11 @@ int cfs_fs_path_of(struct cfs_fs *fs, uint64_t ino, struct cfs_buf *ret,
 
 	while (r == 0 && ino != fs->root_ino) {
 		if (names.count == CFS_FS_DEPTH_MAX) {
-			r = cfs_err_set(err, -ELOOP, "inode %" PRIu64
+			r = cfs_err_set(err, -ELOOP,
+					"inode %" PRIu64
 					": below more than %u directories, or "
-					"a loop", ino, CFS_FS_DEPTH_MAX);
+					"a loop",
+					ino, CFS_FS_DEPTH_MAX);
 			break;
 		}
 		r = climb(fs, &ino, &found, err);

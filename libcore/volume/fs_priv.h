@@ -23,22 +23,22 @@
 
 #include <sys/stat.h>
 
-#define CFS_FS_FREE_BYTES	(UINT64_C(16) << 20)	/* of data, a step */
-#define CFS_FS_FREE_RECORDS	256u			/* of the rest, a step */
-#define CFS_FS_NAME_WHICH_COUNT	16u	/* entries or xattrs of one hash */
-#define CFS_FS_NO_OFFSET	UINT64_MAX
+#define CFS_FS_FREE_BYTES       (UINT64_C(16) << 20) /* of data, a step */
+#define CFS_FS_FREE_RECORDS     256u                 /* of the rest, a step */
+#define CFS_FS_NAME_WHICH_COUNT 16u /* entries or xattrs of one hash */
+#define CFS_FS_NO_OFFSET        UINT64_MAX
 
 struct cfs_fs {
-	const struct cfs_fs_ops *ops;	/* NULL: the tree is here */
-	void		*ops_arg;
-	struct cfs_view	view;
-	uint64_t	root_ino;
-	uint64_t	hash_seed;
-	uint64_t	hash_mask;	/* all ones; tests narrow it */
+	const struct cfs_fs_ops *ops; /* NULL: the tree is here */
+	void *ops_arg;
+	struct cfs_view view;
+	uint64_t root_ino;
+	uint64_t hash_seed;
+	uint64_t hash_mask; /* all ones; tests narrow it */
 	struct cfs_clock *clock;
-	cfs_fs_space_fn	space_fn;
-	void		*space_arg;
-	struct cfs_inomap open;		/* a: how often */
+	cfs_fs_space_fn space_fn;
+	void *space_arg;
+	struct cfs_inomap open; /* a: how often */
 };
 
 static inline struct cfs_container *cfs_fs_container(const struct cfs_fs *fs)
@@ -95,15 +95,14 @@ void cfs_fs_inode_touch_data(struct cfs_inode *inode, int64_t now_ns);
 /* fs_dir.c */
 
 /* -ENAMETOOLONG, -EINVAL, -ENOENT (an empty name).  No lock needed. */
-int cfs_fs_name_check(const void *name, size_t name_bytes,
-		      struct cfs_err *err);
+int cfs_fs_name_check(const void *name, size_t name_bytes, struct cfs_err *err);
 
 struct cfs_fs_slot {
-	uint64_t	offset;		/* of the entry */
-	uint64_t	ino;
-	uint16_t	type;
-	uint64_t	free_offset;	/* set when there is none: where it may
-					 * go, or CFS_FS_NO_OFFSET */
+	uint64_t offset; /* of the entry */
+	uint64_t ino;
+	uint16_t type;
+	uint64_t free_offset; /* set when there is none: where it may
+			       * go, or CFS_FS_NO_OFFSET */
 };
 
 /* First offset of the names that share @name's hash. */
@@ -188,8 +187,8 @@ int cfs_fs_target_read(struct cfs_fs *fs, uint64_t ino,
  *            the operation has ended
  */
 int cfs_fs_inode_unname(struct cfs_fs *fs, uint64_t ino,
-			struct cfs_inode *inode, int64_t now_ns,
-			bool *ret_rest, struct cfs_err *err);
+			struct cfs_inode *inode, int64_t now_ns, bool *ret_rest,
+			struct cfs_err *err);
 /* Free a nameless inode unless it is open; lock not held. */
 int cfs_fs_reclaim(struct cfs_fs *fs, uint64_t ino, struct cfs_err *err);
 /* Note in the ORPHAN table that work on @ino is left. */

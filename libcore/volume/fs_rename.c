@@ -11,21 +11,21 @@
 #include <inttypes.h>
 
 struct side {
-	uint64_t	dir_ino;
+	uint64_t dir_ino;
 	struct cfs_inode own_dir;
-	struct cfs_inode *dir;		/* one struct if both sides share it */
-	const void	*name;
-	size_t		name_bytes;
+	struct cfs_inode *dir; /* one struct if both sides share it */
+	const void *name;
+	size_t name_bytes;
 	struct cfs_fs_slot slot;
-	bool		is_there;
-	struct cfs_inode inode;		/* if it is there */
+	bool is_there;
+	struct cfs_inode inode; /* if it is there */
 };
 
 struct move {
-	struct side	from, to;
-	uint32_t	flags;
-	int64_t		now_ns;
-	bool		has_rest;	/* of what was replaced */
+	struct side from, to;
+	uint32_t flags;
+	int64_t now_ns;
+	bool has_rest; /* of what was replaced */
 };
 
 static bool side_is_dir(const struct side *side)
@@ -85,8 +85,7 @@ static int loop_check(struct cfs_fs *fs, const struct move *m,
 	if (side_is_dir(&m->from))
 		r = cfs_fs_above_check(fs, m->to.dir_ino, m->from.slot.ino,
 				       err);
-	if (r == 0 && m->flags & CFS_FS_RENAME_EXCHANGE &&
-	    side_is_dir(&m->to))
+	if (r == 0 && m->flags & CFS_FS_RENAME_EXCHANGE && side_is_dir(&m->to))
 		r = cfs_fs_above_check(fs, m->from.dir_ino, m->to.slot.ino,
 				       err);
 	return r;
@@ -105,8 +104,7 @@ static int replace_check(struct cfs_fs *fs, const struct move *m,
 		return 0;
 	r = cfs_fs_dir_is_empty(fs, m->to.slot.ino, err);
 	if (r == -ENOTEMPTY)
-		return name_error(&m->to, r, "the directory is not empty",
-				  err);
+		return name_error(&m->to, r, "the directory is not empty", err);
 	return r;
 }
 
@@ -116,11 +114,14 @@ static int links_add(const struct side *side, int more, struct cfs_err *err)
 	int64_t links = (int64_t)side->dir->nlink + more;
 
 	if (links > CFS_FS_LINKS_MAX)
-		return cfs_err_set(err, -EMLINK, "directory %" PRIu64
-				   ": too many subdirectories", side->dir_ino);
+		return cfs_err_set(err, -EMLINK,
+				   "directory %" PRIu64
+				   ": too many subdirectories",
+				   side->dir_ino);
 	if (links < 2)
-		return cfs_err_set(err, -EUCLEAN, "directory %" PRIu64
-				   ": too few links", side->dir_ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "directory %" PRIu64 ": too few links",
+				   side->dir_ino);
 	side->dir->nlink = (uint32_t)links;
 	return 0;
 }
@@ -202,8 +203,10 @@ static int move(struct cfs_fs *fs, struct move *m, struct cfs_err *err)
 	if (m->to.is_there)
 		r = replace_check(fs, m, err);
 	else if (offset == CFS_FS_NO_OFFSET)
-		r = name_error(&m->to, -ENOSPC, "the directory has too many "
-			       "names of the same hash", err);
+		r = name_error(&m->to, -ENOSPC,
+			       "the directory has too many "
+			       "names of the same hash",
+			       err);
 	else
 		r = 0;
 	if (r == 0)
@@ -237,15 +240,16 @@ static int rename_in_op(struct cfs_fs *fs, struct move *m, struct cfs_err *err)
 	if (m->flags & CFS_FS_RENAME_NOREPLACE && m->to.is_there)
 		return name_error(&m->to, -EEXIST, "exists", err);
 	if (m->flags & CFS_FS_RENAME_EXCHANGE && !m->to.is_there)
-		return name_error(&m->to, -ENOENT,
-				  "no such file or directory", err);
+		return name_error(&m->to, -ENOENT, "no such file or directory",
+				  err);
 	if (m->to.is_there && m->to.slot.ino == m->from.slot.ino)
 		return 0;
 	/* Only damage lets a directory hold itself. */
 	if (m->from.slot.ino == m->from.dir_ino ||
 	    (m->to.is_there && m->to.slot.ino == m->to.dir_ino))
-		return cfs_err_set(err, -EUCLEAN, "directory %" PRIu64
-				   ": names itself", m->from.dir_ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "directory %" PRIu64 ": names itself",
+				   m->from.dir_ino);
 	r = loop_check(fs, m, err);
 	if (r < 0)
 		return r;
@@ -253,16 +257,18 @@ static int rename_in_op(struct cfs_fs *fs, struct move *m, struct cfs_err *err)
 						 : move(fs, m, err);
 }
 
-int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino,
-		  const void *old_name, size_t old_name_bytes,
-		  uint64_t new_dir_ino, const void *new_name,
-		  size_t new_name_bytes, uint32_t flags, struct cfs_err *err)
+int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino, const void *old_name,
+		  size_t old_name_bytes, uint64_t new_dir_ino,
+		  const void *new_name, size_t new_name_bytes, uint32_t flags,
+		  struct cfs_err *err)
 {
 	const uint32_t both = CFS_FS_RENAME_NOREPLACE | CFS_FS_RENAME_EXCHANGE;
 	struct move m = {
-		.from = { .dir_ino = old_dir_ino, .name = old_name,
+		.from = { .dir_ino = old_dir_ino,
+			  .name = old_name,
 			  .name_bytes = old_name_bytes },
-		.to = { .dir_ino = new_dir_ino, .name = new_name,
+		.to = { .dir_ino = new_dir_ino,
+			.name = new_name,
 			.name_bytes = new_name_bytes },
 		.flags = flags,
 	};
@@ -273,7 +279,8 @@ int cfs_fs_rename(struct cfs_fs *fs, uint64_t old_dir_ino,
 				       old_name_bytes, new_dir_ino, new_name,
 				       new_name_bytes, flags, err);
 	if (flags & ~both || flags == both)
-		return cfs_err_set(err, -EINVAL, "rename: flags that make no "
+		return cfs_err_set(err, -EINVAL,
+				   "rename: flags that make no "
 				   "sense");
 	r = cfs_fs_name_check(old_name, old_name_bytes, err);
 	if (r == 0)

@@ -31,11 +31,10 @@ int cfs_fs_target_put(struct cfs_fs *fs, uint64_t ino, const void *target,
 
 	for (done = 0; r == 0 && done < target_bytes;
 	     done += CFS_META_PART_BYTES)
-		r = cfs_map_put(cfs_fs_container(fs), fs->view.branch, ino,
-				CFS_MAP_SYMLINK, done / CFS_META_PART_BYTES,
-				p + done,
-				CFS_MIN(target_bytes - done,
-					CFS_META_PART_BYTES), err);
+		r = cfs_map_put(
+			cfs_fs_container(fs), fs->view.branch, ino,
+			CFS_MAP_SYMLINK, done / CFS_META_PART_BYTES, p + done,
+			CFS_MIN(target_bytes - done, CFS_META_PART_BYTES), err);
 	return r;
 }
 
@@ -48,8 +47,10 @@ int cfs_fs_target_read(struct cfs_fs *fs, uint64_t ino,
 	size_t done;
 
 	if (inode->size_bytes == 0 || inode->size_bytes > CFS_SYMLINK_BYTES_MAX)
-		return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-				   ": a target's length that cannot be", ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "inode %" PRIu64
+				   ": a target's length that cannot be",
+				   ino);
 	for (done = 0; done < size; done += CFS_META_PART_BYTES) {
 		size_t want = CFS_MIN(size - done, CFS_META_PART_BYTES);
 		size_t bytes = 0;
@@ -61,12 +62,14 @@ int cfs_fs_target_read(struct cfs_fs *fs, uint64_t ino,
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r == -ENOENT || bytes != want)
-			return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-					   ": the target is cut", ino);
+			return cfs_err_set(
+				err, -EUCLEAN,
+				"inode %" PRIu64 ": the target is cut", ino);
 	}
 	if (memchr(buf, '\0', size))
-		return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-				   ": the target has a NUL", ino);
+		return cfs_err_set(err, -EUCLEAN,
+				   "inode %" PRIu64 ": the target has a NUL",
+				   ino);
 	return 0;
 }
 
@@ -83,8 +86,8 @@ int cfs_fs_readlink(struct cfs_fs *fs, uint64_t ino, void *buf,
 	cfs_fs_lock(fs);
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
 	if (r == 0 && !S_ISLNK(inode.mode))
-		r = cfs_err_set(err, -EINVAL, "inode %" PRIu64
-				": not a symlink", ino);
+		r = cfs_err_set(err, -EINVAL,
+				"inode %" PRIu64 ": not a symlink", ino);
 	if (r == 0)
 		r = cfs_fs_target_read(fs, ino, &inode, target, err);
 	cfs_fs_unlock(fs);

@@ -12,14 +12,14 @@
 
 #include "base/xxh.h"
 
-#define PART_MASK	0xffu
-#define WHICH_SHIFT	8u
-#define HASH_SHIFT	16u
+#define PART_MASK   0xffu
+#define WHICH_SHIFT 8u
+#define HASH_SHIFT  16u
 
 static int damaged(uint64_t ino, const char *what, struct cfs_err *err)
 {
-	return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64
-			   ": attribute: %s", ino, what);
+	return cfs_err_set(err, -EUCLEAN, "inode %" PRIu64 ": attribute: %s",
+			   ino, what);
 }
 
 static int name_check(const char *name, struct cfs_err *err)
@@ -72,9 +72,9 @@ static uint64_t behind(uint64_t offset)
 }
 
 struct slot {
-	uint64_t	offset;		/* of its part 0 */
-	uint64_t	free_offset;	/* as of struct cfs_fs_slot */
-	struct cfs_xattr head;		/* leads into the caller's buffer */
+	uint64_t offset;       /* of its part 0 */
+	uint64_t free_offset;  /* as of struct cfs_fs_slot */
+	struct cfs_xattr head; /* leads into the caller's buffer */
 };
 
 static int find(struct cfs_fs *fs, uint64_t ino, const char *name, void *buf,
@@ -83,7 +83,7 @@ static int find(struct cfs_fs *fs, uint64_t ino, const char *name, void *buf,
 	size_t name_bytes = strlen(name);
 	uint64_t first = cfs_fs_xattr_offset(fs, name, name_bytes);
 	uint64_t end = first +
-		((uint64_t)CFS_FS_NAME_WHICH_COUNT << WHICH_SHIFT);
+		       ((uint64_t)CFS_FS_NAME_WHICH_COUNT << WHICH_SHIFT);
 	uint64_t free_offset = first;
 	uint64_t at;
 	int r;
@@ -122,8 +122,8 @@ int cfs_fs_xattr_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset,
 		size_t bytes = 0;
 		int r;
 
-		r = cfs_map_get(&fs->view, ino, CFS_MAP_XATTR,
-				offset + ++part, p + done, want, &bytes, err);
+		r = cfs_map_get(&fs->view, ino, CFS_MAP_XATTR, offset + ++part,
+				p + done, want, &bytes, err);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r == -ENOENT || bytes != want)
@@ -183,8 +183,7 @@ int cfs_fs_xattr_get(struct cfs_fs *fs, uint64_t ino, const char *name,
 
 /* Names with their NULs; @buf NULL: only count. */
 static int list_locked(struct cfs_fs *fs, uint64_t ino, char *buf,
-		       size_t buf_bytes, size_t *ret_bytes,
-		       struct cfs_err *err)
+		       size_t buf_bytes, size_t *ret_bytes, struct cfs_err *err)
 {
 	uint8_t part[CFS_META_PART_BYTES];
 	struct cfs_xattr xattr;
@@ -282,16 +281,15 @@ static int room_check(struct cfs_fs *fs, uint64_t ino, const char *name,
 
 	if (slot->free_offset == CFS_FS_NO_OFFSET)
 		return cfs_err_set(err, -ENOSPC,
-				   "%s: too many attributes of one hash",
-				   name);
+				   "%s: too many attributes of one hash", name);
 	r = list_locked(fs, ino, NULL, 0, &bytes, err);
 	if (r < 0)
 		return r;
 	if (bytes + strlen(name) + 1 > CFS_FS_XATTR_LIST_BYTES_MAX)
 		return cfs_err_set(err, -ENOSPC,
 				   "%s: the inode's attributes have names of "
-				   "more than %u bytes", name,
-				   CFS_FS_XATTR_LIST_BYTES_MAX);
+				   "more than %u bytes",
+				   name, CFS_FS_XATTR_LIST_BYTES_MAX);
 	return 0;
 }
 
@@ -308,8 +306,8 @@ int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
 	r = find(fs, ino, xattr->name, part, &slot, err);
 	if (r == 0) {
 		if (flags & CFS_FS_XATTR_CREATE)
-			return cfs_err_set(err, -EEXIST,
-					   "%s: attribute exists", xattr->name);
+			return cfs_err_set(err, -EEXIST, "%s: attribute exists",
+					   xattr->name);
 		old_parts = cfs_xattr_part_count(name_bytes,
 						 slot.head.value_bytes);
 	} else if (r == -ENOENT) {
@@ -324,8 +322,8 @@ int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
 		r = parts_put(fs, ino, slot.offset, xattr, err);
 	if (r == 0)
 		r = parts_del(fs, ino, slot.offset,
-			      cfs_xattr_part_count(name_bytes,
-					(uint32_t)xattr->value_bytes),
+			      cfs_xattr_part_count(
+				      name_bytes, (uint32_t)xattr->value_bytes),
 			      old_parts, err);
 	return r;
 }
@@ -342,8 +340,8 @@ int cfs_fs_xattr_check(const struct cfs_fs_xattr *xattr, struct cfs_err *err)
 }
 
 /* The inode's part of a change to its attributes. */
-static int inode_touch(struct cfs_fs *fs, uint64_t ino,
-		       struct cfs_inode *inode, struct cfs_err *err)
+static int inode_touch(struct cfs_fs *fs, uint64_t ino, struct cfs_inode *inode,
+		       struct cfs_err *err)
 {
 	cfs_fs_inode_touch(inode, cfs_fs_now_ns(fs));
 	return cfs_fs_inode_store(fs, ino, inode, err);

@@ -3,8 +3,7 @@
 
 #include "volume/vols_priv.h"
 
-static int take_segment(void *arg, const struct segment *s,
-			struct cfs_err *err)
+static int take_segment(void *arg, const struct segment *s, struct cfs_err *err)
 {
 	struct cfs_look *ret = arg;
 

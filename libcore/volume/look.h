@@ -8,11 +8,11 @@
 #include "volume/map.h"
 
 struct cfs_look {
-	uint64_t	vaddr;		/* 0: a hole, or in memory only */
-	uint16_t	branch;		/* whose version it is */
-	uint64_t	stamp;
-	uint16_t	seq;
-	uint64_t	csum;		/* 0: ask the tag */
+	uint64_t vaddr;  /* 0: a hole, or in memory only */
+	uint16_t branch; /* whose version it is */
+	uint64_t stamp;
+	uint16_t seq;
+	uint64_t csum; /* 0: ask the tag */
 };
 /* What a view shows of one block of an inode. */
 int cfs_look_block(const struct cfs_view *view, uint64_t ino, uint64_t offset,

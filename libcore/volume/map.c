@@ -5,11 +5,11 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#define DEPTH_MAX	65536u	/* as many as there are branch numbers */
+#define DEPTH_MAX 65536u /* as many as there are branch numbers */
 
 struct meta {
-	uint8_t	bytes[CFS_VALUE_BYTES_MAX];
-	size_t	length;
+	uint8_t bytes[CFS_VALUE_BYTES_MAX];
+	size_t length;
 	struct cfs_version version;
 };
 
@@ -85,8 +85,8 @@ static int view_get(const struct cfs_view *view, uint64_t ino,
 		int r = branch_get(at.container, &key, at.stamp, m, err);
 
 		if (r == 0)
-			return m->version.flags & CFS_VERSION_WHITEOUT ?
-			       -ENOENT : 0;
+			return m->version.flags & CFS_VERSION_WHITEOUT ? -ENOENT
+								       : 0;
 		if (r != -ENOENT)
 			return r;
 		if (!cfs_branch_parent_view(v, &at, &at))
@@ -151,18 +151,19 @@ int cfs_map_next(const struct cfs_view *view, uint64_t ino,
 		int r;
 
 		do {
-			struct cfs_key from = { { cfs_map_word0(level.branch,
-							ino), at, 0 } };
+			struct cfs_key from = {
+				{ cfs_map_word0(level.branch, ino), at, 0 }
+			};
 
 			r = next_word1(cfs_container_tree(level.container,
 							  CFS_TREE_LIVE),
 				       &from, last, &found, err);
 			if ((r == 0 || r == -ENOENT) &&
 			    level.stamp != CFS_STAMP_HEAD)
-				r = next_word1(cfs_container_tree(
-						level.container,
-						CFS_TREE_HISTORY),
-					       &from, last, &found, err);
+				r = next_word1(
+					cfs_container_tree(level.container,
+							   CFS_TREE_HISTORY),
+					&from, last, &found, err);
 			if (r < 0 && r != -ENOENT)
 				return r;
 		} while (cfs_branch_parent_view(v, &level, &level));
@@ -229,10 +230,10 @@ int cfs_map_next_inode(const struct cfs_view *view, uint64_t *ino,
 					  level.branch, at, &found, err);
 			if ((r == 0 || r == -ENOENT) &&
 			    level.stamp != CFS_STAMP_HEAD)
-				r = next_inode_in(cfs_container_tree(
-						level.container,
-						CFS_TREE_HISTORY),
-						level.branch, at, &found, err);
+				r = next_inode_in(
+					cfs_container_tree(level.container,
+							   CFS_TREE_HISTORY),
+					level.branch, at, &found, err);
 			if (r < 0 && r != -ENOENT)
 				return r;
 		} while (cfs_branch_parent_view(v, &level, &level));
@@ -287,14 +288,13 @@ static int put_version(struct cfs_vols *v, uint16_t branch,
 	if (r == 0)
 		r = retire(v, b, key, &m, stamp, err);
 	else if (r == -ENOENT)
-		r = value ? 0 : 1;	/* 1: nothing of our own to delete */
+		r = value ? 0 : 1; /* 1: nothing of our own to delete */
 	if (r < 0)
 		return r;
 	if (!value && !b->rec.parent) {
 		if (r == 1)
 			return 0;
-		return cfs_container_tree_remove(v->c, CFS_TREE_LIVE, key,
-						 err);
+		return cfs_container_tree_remove(v->c, CFS_TREE_LIVE, key, err);
 	}
 	if (!value)
 		version.flags = CFS_VERSION_WHITEOUT;
@@ -302,9 +302,9 @@ static int put_version(struct cfs_vols *v, uint16_t branch,
 	if (value_bytes)
 		memcpy(m.bytes + sizeof(struct cfs_version_disk), value,
 		       value_bytes);
-	return cfs_container_tree_set(v->c, CFS_TREE_LIVE, key, m.bytes,
-				      sizeof(struct cfs_version_disk) +
-				      value_bytes, err);
+	return cfs_container_tree_set(
+		v->c, CFS_TREE_LIVE, key, m.bytes,
+		sizeof(struct cfs_version_disk) + value_bytes, err);
 }
 
 static int log_meta(struct cfs_container *c, uint16_t branch, uint64_t ino,
@@ -366,11 +366,12 @@ int cfs_map_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 
 	if (rec->class_off >> CFS_MAP_OFF_BITS == CFS_MAP_EXTENT ||
 	    (is_delete && rec->value_bytes) ||
-	    rec->value_bytes > CFS_VALUE_BYTES_MAX -
-			       sizeof(struct cfs_version_disk))
+	    rec->value_bytes >
+		    CFS_VALUE_BYTES_MAX - sizeof(struct cfs_version_disk))
 		return cfs_err_set(err, -EUCLEAN,
 				   "a record of inode %" PRIu64
-				   " makes no sense", rec->ino);
+				   " makes no sense",
+				   rec->ino);
 	return put_version(v, rec->branch, &key, rec->stamp,
 			   is_delete ? NULL : rec->value, rec->value_bytes,
 			   err);

@@ -19,12 +19,12 @@
 #include "ondisk/map.h"
 #include "tree/container.h"
 
-#define CFS_STAMP_HEAD	UINT64_MAX	/* as it is now */
+#define CFS_STAMP_HEAD UINT64_MAX /* as it is now */
 
 struct cfs_view {
-	struct cfs_container	*container;
-	uint16_t		branch;
-	uint64_t		stamp;	/* or CFS_STAMP_HEAD */
+	struct cfs_container *container;
+	uint16_t branch;
+	uint64_t stamp; /* or CFS_STAMP_HEAD */
 };
 
 /*
@@ -55,5 +55,4 @@ int cfs_map_put(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		enum cfs_map_class class, uint64_t offset, const void *value,
 		size_t value_bytes, struct cfs_err *err);
 int cfs_map_del(struct cfs_container *c, uint16_t branch, uint64_t ino,
-		enum cfs_map_class class, uint64_t offset,
-		struct cfs_err *err);
+		enum cfs_map_class class, uint64_t offset, struct cfs_err *err);

@@ -15,7 +15,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define RUN_MAX	CFS_TAGS_PER_PAGE
+#define RUN_MAX CFS_TAGS_PER_PAGE
 
 static uint16_t key_branch(const struct page *p)
 {
@@ -35,7 +35,7 @@ struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 
 	if (v->page_count == 0)
 		return NULL;
-	memset(&key, 0, sizeof(key));	/* it is hashed as bytes */
+	memset(&key, 0, sizeof(key)); /* it is hashed as bytes */
 	key.branch_ino = cfs_map_word0(branch, ino);
 	key.offset = offset;
 	HASH_FIND(hh, v->pages, &key, sizeof(key), p);
@@ -64,7 +64,7 @@ static void set_logged(struct cfs_vols *v, struct page *p, bool is_logged)
 
 static void page_remove(struct cfs_vols *v, struct page *p)
 {
-	set_logged(v, p, true);		/* out of that list */
+	set_logged(v, p, true); /* out of that list */
 	HASH_DEL(v->pages, p);
 	v->page_count--;
 	page_free(p);
@@ -208,7 +208,7 @@ static void close_container(void *arg, uint64_t value)
 {
 	(void)value;
 	cfs_container_close_for_writing(arg, "an operation was undone behind "
-					"the content of a snapshot");
+					     "the content of a snapshot");
 }
 
 /*
@@ -293,7 +293,8 @@ void cfs_page_touch(struct cfs_vols *v, struct page *p)
 static int each_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		     uint64_t offset, uint64_t count,
 		     int (*fn)(struct cfs_vols *v, struct page *p,
-			       struct cfs_err *err), struct cfs_err *err)
+			       struct cfs_err *err),
+		     struct cfs_err *err)
 {
 	struct page *p, *tmp;
 	int r;
@@ -310,8 +311,7 @@ static int each_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	}
 	HASH_ITER(hh, v->pages, p, tmp) {
 		if (p->key.branch_ino == cfs_map_word0(branch, ino) &&
-		    p->key.offset - offset < count &&
-		    (r = fn(v, p, err)) < 0)
+		    p->key.offset - offset < count && (r = fn(v, p, err)) < 0)
 			return r;
 	}
 	return 0;
@@ -325,7 +325,7 @@ static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 		return 0;
 	r = settle(v, p, err);
 	if (r == 0)
-		page_remove(v, p);	/* its content is home, and logged so */
+		page_remove(v, p); /* its content is home, and logged so */
 	return r;
 }
 
@@ -396,9 +396,8 @@ static int by_place(const void *a, const void *b)
 	       (x->key.offset < y->key.offset);
 }
 
-int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged,
-		     struct page ***ret, size_t *ret_count,
-		     struct cfs_err *err)
+int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged, struct page ***ret,
+		     size_t *ret_count, struct cfs_err *err)
 {
 	size_t room = only_unlogged ? v->unlogged_count : v->page_count;
 	struct page **list, *p, *tmp;
@@ -501,7 +500,8 @@ void cfs_pages_gathered(struct cfs_vols *v, bool is_durable)
 {
 	struct page *p, *tmp;
 
-	DL_FOREACH_SAFE(v->unlogged, p, tmp) {
+	DL_FOREACH_SAFE(v->unlogged, p, tmp)
+	{
 		if (!p->is_gathered)
 			continue;
 		p->is_gathered = false;

@@ -7,8 +7,8 @@
  * Such a write is as one of whole blocks whose data is on its way
  * (tree/container_land.c): the pages are gone from memory, extents name places
  * whose content is not there yet, and whoever would act on that waits.  Pages
- * that a snapshot sees are left alone, so that what cannot be written may become
- * pages again, as content of now.
+ * that a snapshot sees are left alone, so that what cannot be written may
+ * become pages again, as content of now.
  */
 #include "volume/vols_priv.h"
 
@@ -18,18 +18,18 @@
 
 #include <stdlib.h>
 
-#define BACK_PAGES	1024u	/* at once: 4 MiB */
+#define BACK_PAGES 1024u /* at once: 4 MiB */
 
 struct back_page {
-	struct page	*page;		/* until it has gone */
-	uint8_t		*data;
-	uint64_t	vaddr;
-	struct page_key	key;
+	struct page *page; /* until it has gone */
+	uint8_t *data;
+	uint64_t vaddr;
+	struct page_key key;
 };
 
 struct back {
-	struct cfs_vols	*v;
-	size_t		count;
+	struct cfs_vols *v;
+	size_t count;
 	struct back_page pages[BACK_PAGES];
 };
 
@@ -43,7 +43,10 @@ static void note_home(void *arg, struct page *p, uint64_t vaddr)
 	struct back *b = arg;
 
 	b->pages[b->count++] = (struct back_page){
-		.page = p, .data = p->data, .vaddr = vaddr, .key = p->key,
+		.page = p,
+		.data = p->data,
+		.vaddr = vaddr,
+		.key = p->key,
 	};
 }
 
@@ -114,8 +117,7 @@ static int is_segment_at(void *arg, const struct segment *s,
 /* It is a page again, unless something newer is there. */
 static int take_back(struct back *b, struct back_page *p, struct cfs_err *err)
 {
-	const uint16_t branch = (uint16_t)(p->key.branch_ino >>
-							  48);
+	const uint16_t branch = (uint16_t)(p->key.branch_ino >> 48);
 	const uint64_t ino = p->key.branch_ino & CFS_INO_MAX;
 	const struct cfs_view head = { b->v->c, branch, CFS_STAMP_HEAD };
 	struct page *page;
@@ -127,8 +129,8 @@ static int take_back(struct back *b, struct back_page *p, struct cfs_err *err)
 		return r;
 	r = cfs_space_promise(b->v->c, 2, err);
 	if (r == 0)
-		r = cfs_page_dirty(b->v, branch, ino, p->key.offset,
-				   UINT64_MAX, &page, &is_new, err);
+		r = cfs_page_dirty(b->v, branch, ino, p->key.offset, UINT64_MAX,
+				   &page, &is_new, err);
 	if (r != 0)
 		return r;
 	memcpy(page->data, p->data, CFS_BLOCK_BYTES);
@@ -150,7 +152,7 @@ static int take_all_back(struct back *b, struct cfs_err *err)
 		return 0;
 	}
 	cfs_container_close_for_writing(c, "data could not be written, and "
-					"not be kept in memory either");
+					   "not be kept in memory either");
 	cfs_op_abort(c);
 	return r;
 }
@@ -161,7 +163,7 @@ static void land(struct back *b)
 	struct cfs_err why = CFS_ERR_INIT;
 
 	if (write_home(b, &why) < 0)
-		(void)take_all_back(b, &why);	/* or it is closed */
+		(void)take_all_back(b, &why); /* or it is closed */
 	cfs_container_lock_beside(c);
 	b->v->is_going_back = false;
 	cfs_container_unlock(c);
@@ -193,7 +195,7 @@ void cfs_data_write_back(struct cfs_container *c)
 		cfs_container_depart(c);
 	}
 	if (r < 0)
-		cfs_op_abort(c);	/* they stay, for the next commit */
+		cfs_op_abort(c); /* they stay, for the next commit */
 	else
 		cfs_op_end(c);
 	if (departs)

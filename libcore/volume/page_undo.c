@@ -13,11 +13,11 @@
 #include <string.h>
 
 struct parked {
-	struct parked	*next;		/* parked before it */
-	struct page_key	key;
-	uint8_t		*data;		/* NULL: there was no page */
-	uint64_t	stamp;
-	bool		is_logged;
+	struct parked *next; /* parked before it */
+	struct page_key key;
+	uint8_t *data; /* NULL: there was no page */
+	uint64_t stamp;
+	bool is_logged;
 };
 
 static void parked_free(struct parked *old)
@@ -38,7 +38,8 @@ static void unpark(void *arg, uint64_t value)
 			     old->is_logged) == 0)
 		old->data = NULL;
 	else
-		cfs_container_close_for_writing(v->c, "an operation could not "
+		cfs_container_close_for_writing(v->c,
+						"an operation could not "
 						"be undone: out of memory");
 	parked_free(old);
 }
@@ -53,7 +54,9 @@ static int park(struct cfs_vols *v, const struct page_key *key, uint8_t *data,
 	if (!old)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	*old = (struct parked){
-		.next = v->parked, .key = *key, .stamp = stamp,
+		.next = v->parked,
+		.key = *key,
+		.stamp = stamp,
 		.is_logged = is_logged,
 	};
 	r = cfs_op_on_abort(v->c, unpark, v, 0, err);

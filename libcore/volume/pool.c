@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CACHE_BYTES_DEFAULT	(UINT64_C(64) << 20)
+#define CACHE_BYTES_DEFAULT (UINT64_C(64) << 20)
 
 /* ---- hooks of container 0 ------------------------------------------------ */
 
@@ -22,8 +22,7 @@ static int c0_replay(void *ctx, const struct cfs_rec *rec, struct cfs_err *err)
 			   "a record of data in the pool's own container");
 }
 
-static void c0_fold_need(void *ctx, uint64_t *ret_blocks,
-			 uint64_t *ret_records)
+static void c0_fold_need(void *ctx, uint64_t *ret_blocks, uint64_t *ret_records)
 {
 	(void)ctx;
 	*ret_blocks = *ret_records = 0;
@@ -56,7 +55,8 @@ static int has_own_room(struct cfs_pool *pool, uint64_t lslice,
 	if (cfs_metavolume_get(pool->c0_mv, lslice, pieces) ||
 	    cfs_metavolume_slice_count(pool->c0_mv) < CFS_ROOT_SMAP_MAX)
 		return 0;
-	return cfs_err_set(err, -EUCLEAN, "slice map: the pool's own container "
+	return cfs_err_set(err, -EUCLEAN,
+			   "slice map: the pool's own container "
 			   "has more slices than its root can name");
 }
 
@@ -132,13 +132,14 @@ static int pool_new(struct cfs_devset *set, uint32_t epoch,
 	pool->is_shared = cfs_devset_label(set, 0)->flags &
 			  CFS_POOL_FLAG_SHARED;
 	cfs_pool_shared_init(pool, opt->holder);
-	pool->cache_bytes = opt->cache_bytes ? opt->cache_bytes :
-					       CACHE_BYTES_DEFAULT;
+	pool->cache_bytes = opt->cache_bytes ? opt->cache_bytes
+					     : CACHE_BYTES_DEFAULT;
 	pool->was_clean = opt->was_clean;
 	pool->warn = opt->warn;
 	pool->arg = opt->arg;
 	pthread_mutex_init(&pool->reclaim_lock, NULL);
-	/* Opening a container may need slices, and look into others for them. */
+	/* Opening a container may need slices, and look into others for them.
+	 */
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&pool->lock, &attr);
@@ -304,8 +305,8 @@ static int bootstrap(struct cfs_pool *pool,
 		     uint64_t root_vaddr[CFS_ROOT_PLACES_MAX],
 		     struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	CFS_CLEANUP(cfs_freep) struct cfs_root *root = calloc(1, sizeof(*root));
 	CFS_CLEANUP(cfs_freep) struct cfs_root *best = calloc(1, sizeof(*best));
 	struct cfs_err why = CFS_ERR_INIT;
@@ -327,8 +328,8 @@ static int bootstrap(struct cfs_pool *pool,
 		struct cfs_page head;
 		struct cfs_dev *dev;
 
-		if (!p->is_used || p->device_index >=
-				   cfs_devset_count(pool->set))
+		if (!p->is_used ||
+		    p->device_index >= cfs_devset_count(pool->set))
 			continue;
 		if (!(i & 1)) {
 			bool is_known = false;
@@ -339,8 +340,9 @@ static int bootstrap(struct cfs_pool *pool,
 				root_vaddr[n++] = p->vaddr[0];
 		}
 		dev = cfs_devset_dev(pool->set, p->device_index);
-		if (!dev || cfs_dev_read(dev, p->slot_bytes[i & 1], page,
-					 sizeof(*page), &why) < 0 ||
+		if (!dev ||
+		    cfs_dev_read(dev, p->slot_bytes[i & 1], page, sizeof(*page),
+				 &why) < 0 ||
 		    cfs_page_unpack(page, &expect, &head, &why) < 0 ||
 		    cfs_root_unpack(page, root, &why) < 0)
 			continue;

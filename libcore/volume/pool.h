@@ -29,12 +29,12 @@ struct cfs_pool;
 struct cfs_holder;
 
 struct cfs_pool_options {
-	const char	*name;			/* format: label, or NULL */
-	uint64_t	cache_bytes;		/* 0: 64 MiB */
-	bool		was_clean;		/* as the seat said */
-	struct cfs_holder *holder;		/* of a shared pool: outlives it */
-	void		(*warn)(void *arg, const char *line);
-	void		*arg;
+	const char *name;          /* format: label, or NULL */
+	uint64_t cache_bytes;      /* 0: 64 MiB */
+	bool was_clean;            /* as the seat said */
+	struct cfs_holder *holder; /* of a shared pool: outlives it */
+	void (*warn)(void *arg, const char *line);
+	void *arg;
 };
 
 /*
@@ -73,13 +73,13 @@ struct cfs_vols;
 
 /* An open container with its volumes; kept open until the pool closes. */
 struct cfs_member {
-	struct cfs_pool		*pool;
-	uint64_t		id;
+	struct cfs_pool *pool;
+	uint64_t id;
 	struct cfs_container_rec rec;
-	struct cfs_container	*container;
-	struct cfs_vols		*vols;
-	bool			is_finished;	/* work that a crash broke off was
-						 * looked for */
+	struct cfs_container *container;
+	struct cfs_vols *vols;
+	bool is_finished; /* work that a crash broke off was
+			   * looked for */
 };
 
 /* By name, or by id.  -ENOENT; -EUCLEAN and the like: it can't be opened (the
@@ -107,9 +107,8 @@ int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
 
 /* Make a container (state MAKING or LIVE) without any volume in it yet. */
 int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
-			    uint32_t kind, uint64_t limit_bytes,
-			    uint32_t state, struct cfs_member **ret,
-			    struct cfs_err *err);
+			    uint32_t kind, uint64_t limit_bytes, uint32_t state,
+			    struct cfs_member **ret, struct cfs_err *err);
 /* Store a changed record (name, state, limit). */
 int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 			      const struct cfs_container_rec *rec,
@@ -122,9 +121,9 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 /* ---- slices -------------------------------------------------------------- */
 
 struct cfs_slice_counts {
-	uint64_t	total, used, free, frozen, bad;
-	uint64_t	kept;	/* of all: free ones that only takeovers get */
-	uint64_t	usable;	/* logical slices that there can be more */
+	uint64_t total, used, free, frozen, bad;
+	uint64_t kept;   /* of all: free ones that only takeovers get */
+	uint64_t usable; /* logical slices that there can be more */
 };
 /* Of one device, or of all (UINT32_MAX). */
 int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,

@@ -31,9 +31,8 @@ static int list_locked(struct cfs_pool *pool, struct listed **ret,
 	struct listed *list = NULL;
 	size_t count = 0, room = 0;
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      &from, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), &from, err);
 
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_CONTAINER) {
 		if (count == room) {
@@ -119,10 +118,9 @@ static int load_map(struct cfs_pool *pool, uint64_t id,
 	return r == -ENOENT ? 0 : r;
 }
 
-static struct cfs_container_config config_of(struct cfs_pool *pool,
-					     const struct cfs_container_rec *rec,
-					     struct cfs_metavolume *mv,
-					     struct cfs_vols *vols)
+static struct cfs_container_config config_of(
+	struct cfs_pool *pool, const struct cfs_container_rec *rec,
+	struct cfs_metavolume *mv, struct cfs_vols *vols)
 {
 	struct cfs_container_config config = {
 		.mv = mv,
@@ -133,9 +131,13 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 		.fills_log = true,
 		.was_clean = pool->was_clean,
 		.has_grave = pool->is_shared,
-		.fence = pool->holder || cfs_pool_delegate_has_fence(pool,
-			cfs_metavolume_container_id(mv), rec) ?
-			&pool->fence : NULL,
+		.fence =
+			pool->holder || cfs_pool_delegate_has_fence(
+						pool,
+						cfs_metavolume_container_id(mv),
+						rec)
+				? &pool->fence
+				: NULL,
 		.hooks = &cfs_vols_hooks,
 		.hooks_ctx = vols,
 		.source = &cfs_pool_source,
@@ -144,8 +146,9 @@ static struct cfs_container_config config_of(struct cfs_pool *pool,
 
 	memcpy(config.uuid, rec->uuid, sizeof(config.uuid));
 	/* A takeover that did not come to its end has no root yet. */
-	memcpy(config.root_vaddr, rec->base_vaddr[0] ? rec->base_vaddr :
-	       rec->root_vaddr, sizeof(config.root_vaddr));
+	memcpy(config.root_vaddr,
+	       rec->base_vaddr[0] ? rec->base_vaddr : rec->root_vaddr,
+	       sizeof(config.root_vaddr));
 	return config;
 }
 
@@ -158,13 +161,13 @@ static int get_rec(struct cfs_pool *pool, uint64_t id,
 	int r;
 
 	cfs_container_lock(pool->c0);
-	r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes,
-			      err);
+	r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes, err);
 	cfs_container_unlock(pool->c0);
 	if (r == -ENOENT)
 		cfs_err_set(err, r, "no such container");
-	return r < 0 ? r : cfs_container_rec_unpack(&disk,
-				CFS_MIN(bytes, sizeof(disk)), ret, err);
+	return r < 0 ? r
+		     : cfs_container_rec_unpack(
+			       &disk, CFS_MIN(bytes, sizeof(disk)), ret, err);
 }
 
 int cfs_pool_container_config(struct cfs_pool *pool, uint64_t id,
@@ -210,7 +213,8 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
 		       struct member_entry **ret, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_pool_move_donep) struct cfs_pool_move move = {
+	CFS_CLEANUP(cfs_pool_move_donep)
+	struct cfs_pool_move move = {
 		.their_epoch = NULL,
 	};
 	struct member_entry *e = calloc(1, sizeof(*e));
@@ -355,8 +359,9 @@ int cfs_pool_container_update(struct cfs_pool *pool, struct cfs_member *m,
 	r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
 	if (r < 0)
 		return r;
-	r = rec->state == CFS_OBJECT_DELETING ? 0 :
-	    name_is_free(pool, m->id, rec->name, err);
+	r = rec->state == CFS_OBJECT_DELETING
+		    ? 0
+		    : name_is_free(pool, m->id, rec->name, err);
 	if (r == 0)
 		r = put_rec(pool, m->id, rec, err);
 	if (r < 0) {
@@ -398,8 +403,7 @@ static int reserve_id(struct cfs_pool *pool, struct cfs_container_rec *rec,
 
 		*ret_id = pool_rec.next_container++;
 		cfs_pool_rec_pack(&pool_rec, &disk);
-		r = cfs_container_put(pool->c0, &key, &disk, sizeof(disk),
-				      err);
+		r = cfs_container_put(pool->c0, &key, &disk, sizeof(disk), err);
 	}
 	if (r == 0)
 		r = put_rec(pool, *ret_id, rec, err);
@@ -443,16 +447,15 @@ static int member_add(struct cfs_pool *pool, struct member_entry *e,
 }
 
 int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
-			    uint32_t kind, uint64_t limit_bytes,
-			    uint32_t state, struct cfs_member **ret,
-			    struct cfs_err *err)
+			    uint32_t kind, uint64_t limit_bytes, uint32_t state,
+			    struct cfs_member **ret, struct cfs_err *err)
 {
 	struct cfs_container_rec rec = {
 		.kind = kind,
 		.state = CFS_OBJECT_MAKING,
 		.epoch = pool->epoch,
 		.created_ns = (uint64_t)cfs_clock_realtime_ns(
-						cfs_clock_system()),
+			cfs_clock_system()),
 		.limit_bytes = limit_bytes,
 	};
 	struct member_entry *e = NULL;
@@ -485,8 +488,7 @@ int cfs_pool_container_make(struct cfs_pool *pool, const char *name,
 		goto fail;
 	}
 	config = config_of(pool, &rec, mv, e->m.vols);
-	r = cfs_container_create(&config, rec.root_vaddr, &e->m.container,
-				 err);
+	r = cfs_container_create(&config, rec.root_vaddr, &e->m.container, err);
 	if (r < 0)
 		goto fail;
 	cfs_vols_attach(e->m.vols, e->m.container);

@@ -13,17 +13,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* The next slice of a container's map, from *lslice on; -ENOENT: none is left. */
+/* The next slice of a container's map, from *lslice on; -ENOENT: none is left.
+ */
 static int next_mapped(struct cfs_pool *pool, uint64_t id, uint64_t *lslice,
 		       struct cfs_smap_rec *ret, struct cfs_err *err)
 {
-	struct cfs_key from = {
-		{ cfs_table_word(CFS_TABLE_SMAP, id), *lslice, 0 }
-	};
+	struct cfs_key from = { { cfs_table_word(CFS_TABLE_SMAP, id), *lslice,
+				  0 } };
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      &from, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), &from, err);
 
 	if (r < 0)
 		return r;
@@ -86,8 +85,8 @@ int cfs_pool_give_back_all(struct cfs_pool *pool, uint64_t id,
 /* The first epoch whose holder may still write; ours if there is none. */
 static uint32_t oldest_live(const struct cfs_pool *pool)
 {
-	const uint32_t n = pool->holder ? cfs_holder_live_count(pool->holder) :
-					  0;
+	const uint32_t n = pool->holder ? cfs_holder_live_count(pool->holder)
+					: 0;
 	uint32_t oldest = pool->epoch;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -118,9 +117,12 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 	/* Its slices would get another life under their hands. */
 	cfs_container_lent_counts(m->container, &lent);
 	if (lent.clients)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " clients may still "
-				   "write to it", lent.clients);
-	r = cfs_container_anothers_slices(m->container, &kept, &kept_count, err);
+		return cfs_err_set(err, -EBUSY,
+				   "%" PRIu64 " clients may still "
+				   "write to it",
+				   lent.clients);
+	r = cfs_container_anothers_slices(m->container, &kept, &kept_count,
+					  err);
 	if (r < 0)
 		return r;
 	rec.state = CFS_OBJECT_DELETING;
@@ -144,7 +146,7 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 
 struct all_listed {
 	const struct listed *list;
-	size_t		count;
+	size_t count;
 };
 
 static bool is_live(const void *arg, uint64_t id)
@@ -178,8 +180,8 @@ static int mark_deleting(struct cfs_pool *pool, uint64_t id,
 	return cfs_container_sync(pool->c0, err);
 }
 
-/* Who made it, or had it, may be writing to its slices still: then they stay its
- * own until that one is gone. */
+/* Who made it, or had it, may be writing to its slices still: then they stay
+ * its own until that one is gone. */
 static int finish_one(struct cfs_pool *pool, uint64_t id,
 		      struct cfs_container_rec *rec, struct cfs_err *err)
 {
@@ -192,8 +194,9 @@ static int finish_one(struct cfs_pool *pool, uint64_t id,
 	    (rec->epoch >= pool->epoch || !f->is_gone ||
 	     f->is_gone(f->ctx, rec->epoch, pool->epoch - 1)))
 		return cfs_pool_give_back_all(pool, id, rec, err);
-	return rec->state == CFS_OBJECT_DELETING ? 0 :
-	       mark_deleting(pool, id, rec, err);
+	return rec->state == CFS_OBJECT_DELETING
+		       ? 0
+		       : mark_deleting(pool, id, rec, err);
 }
 
 /*

@@ -5,7 +5,7 @@
 #include "volume/pool_shared.h"
 
 struct listed {
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_container_rec rec;
 };
 

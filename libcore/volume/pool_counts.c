@@ -14,11 +14,11 @@
 #include <string.h>
 
 struct frozen_slice {
-	uint64_t	container_id, lslice;
+	uint64_t container_id, lslice;
 };
 
 struct count_state {
-	uint32_t	device;
+	uint32_t device;
 	struct cfs_slice_counts *counts;
 	CFS_VEC(struct frozen_slice) frozen;
 };
@@ -69,8 +69,9 @@ static int find_frozen(struct cfs_pool *pool, struct count_state *st,
 			r = cfs_container_frozen_slices(m->m.container, &list,
 							&count, err);
 		for (size_t i = 0; i < count && r == 0; i++)
-			if (cfs_vec_push(&st->frozen, (struct frozen_slice) {
-					m->m.id, list[i] }) < 0)
+			if (cfs_vec_push(&st->frozen,
+					 (struct frozen_slice){ m->m.id,
+								list[i] }) < 0)
 				r = cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -114,7 +115,8 @@ int cfs_pool_slice_counts(struct cfs_pool *pool, uint32_t device_index,
 	cfs_container_lock(pool->c0);
 	count_free(pool, device_index, ret);
 	ret->kept = CFS_MIN(cfs_pool_slices_kept(pool) *
-			    cfs_pool_piece_count(pool), ret->free);
+				    cfs_pool_piece_count(pool),
+			    ret->free);
 	cfs_container_unlock(pool->c0);
 	return r;
 }

@@ -16,12 +16,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define LEND_MAX	64u	/* slices in one answer */
+#define LEND_MAX 64u /* slices in one answer */
 
 static struct cfs_key delegation_key(uint64_t container, uint32_t epoch)
 {
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_DELEGATION,
-						  container), epoch, 0 } };
+	return (struct cfs_key){
+		{ cfs_table_word(CFS_TABLE_DELEGATION, container), epoch, 0 }
+	};
 }
 
 static struct cfs_key container_key(uint64_t id)
@@ -43,8 +44,9 @@ static int get_container(struct cfs_pool *pool, uint64_t id,
 
 	if (r == -ENOENT)
 		cfs_err_set(err, r, "no such container");
-	return r < 0 ? r : cfs_container_rec_unpack(&disk,
-				CFS_MIN(bytes, sizeof(disk)), ret, err);
+	return r < 0 ? r
+		     : cfs_container_rec_unpack(
+			       &disk, CFS_MIN(bytes, sizeof(disk)), ret, err);
 }
 
 static int take(struct cfs_pool *pool, const struct cfs_cursor *cur,
@@ -71,9 +73,8 @@ static int each_locked(struct cfs_pool *pool, uint64_t container,
 {
 	const struct cfs_key from = delegation_key(container, 0);
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      &from, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), &from, err);
 
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_DELEGATION &&
 	       (!container || cur.key.w[0] == from.w[0])) {
@@ -97,8 +98,9 @@ static int add_one(void *arg, const struct cfs_delegation *d,
 {
 	struct delegation_list *list = arg;
 
-	return cfs_vec_push(&list->v, *d) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&list->v, *d) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 static int list_all(struct cfs_pool *pool, uint64_t container,
@@ -142,9 +144,8 @@ int cfs_pool_delegation_find(struct cfs_pool *pool, uint64_t container,
 }
 
 /* One that stands; container 0 locked.  -ENOENT without @err. */
-static int get_locked(struct cfs_pool *pool, uint64_t container,
-		      uint32_t epoch, struct cfs_delegation_rec *ret,
-		      struct cfs_err *err)
+static int get_locked(struct cfs_pool *pool, uint64_t container, uint32_t epoch,
+		      struct cfs_delegation_rec *ret, struct cfs_err *err)
 {
 	const struct cfs_key key = delegation_key(container, epoch);
 	struct cfs_delegation_rec_disk disk;
@@ -152,13 +153,15 @@ static int get_locked(struct cfs_pool *pool, uint64_t container,
 	int r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes,
 				  err);
 
-	return r < 0 ? r : cfs_delegation_rec_unpack(&disk,
-				CFS_MIN(bytes, sizeof(disk)), ret, err);
+	return r < 0 ? r
+		     : cfs_delegation_rec_unpack(
+			       &disk, CFS_MIN(bytes, sizeof(disk)), ret, err);
 }
 
 static int is_not_held(struct cfs_err *err)
 {
-	return cfs_err_set(err, -ESTALE, "the container is not delegated to "
+	return cfs_err_set(err, -ESTALE,
+			   "the container is not delegated to "
 			   "you any more");
 }
 
@@ -180,7 +183,8 @@ static int put_delegation(struct cfs_pool *pool, uint64_t container,
 	struct cfs_delegation_rec_disk disk;
 	const struct cfs_table_change change = {
 		.key = delegation_key(container, epoch),
-		.value = &disk, .value_bytes = sizeof(disk),
+		.value = &disk,
+		.value_bytes = sizeof(disk),
 	};
 	int r = cfs_container_ready(pool->c0, err);
 
@@ -221,9 +225,11 @@ int cfs_pool_delegate_may_open(struct cfs_pool *pool, uint64_t id,
 	r = cfs_pool_delegation_find(pool, id, &d, err);
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : cfs_err_set(err, -EREMOTE, "%s is served by process "
-				       "%" PRIu64 " on %s", name,
-				       d.rec.who.pid, d.rec.who.host);
+	return r < 0 ? r
+		     : cfs_err_set(err, -EREMOTE,
+				   "%s is served by process "
+				   "%" PRIu64 " on %s",
+				   name, d.rec.who.pid, d.rec.who.host);
 }
 
 bool cfs_pool_delegate_has_fence(struct cfs_pool *pool, uint64_t id,
@@ -242,8 +248,8 @@ bool cfs_pool_delegate_has_fence(struct cfs_pool *pool, uint64_t id,
 }
 
 struct gone_search {
-	uint32_t	epoch;
-	bool		is_found;
+	uint32_t epoch;
+	bool is_found;
 	struct cfs_delegation_rec rec;
 };
 
@@ -351,14 +357,18 @@ static int put_first(struct cfs_pool *pool, uint64_t container,
 	cfs_delegation_rec_pack(rec, &disk);
 	changes[0] = (struct cfs_table_change){
 		{ { cfs_table_word(CFS_TABLE_POOL, 0), 0, 0 } },
-		&pool_disk, sizeof(pool_disk),
+		&pool_disk,
+		sizeof(pool_disk),
 	};
 	changes[1] = (struct cfs_table_change){
-		container_key(container), &container_disk,
+		container_key(container),
+		&container_disk,
 		sizeof(container_disk),
 	};
 	changes[2] = (struct cfs_table_change){
-		delegation_key(container, epoch), &disk, sizeof(disk),
+		delegation_key(container, epoch),
+		&disk,
+		sizeof(disk),
 	};
 	r = cfs_container_put_now(pool->c0, changes, 3, err);
 	if (r == 0)
@@ -370,9 +380,9 @@ static int put_first(struct cfs_pool *pool, uint64_t container,
 static int spare(struct cfs_pool *pool, struct cfs_container *c,
 		 unsigned int slices, struct cfs_err *err)
 {
-	const uint64_t data =
-		cfs_metavolume_geometry(cfs_container_metavolume(c))
-		->data_count;
+	const uint64_t data = cfs_metavolume_geometry(
+				      cfs_container_metavolume(c))
+				      ->data_count;
 	const uint64_t have = cfs_container_free_blocks(c) / data;
 	int r;
 
@@ -402,20 +412,23 @@ int cfs_pool_member_close(struct cfs_pool *pool, struct cfs_member *m,
 	return r;
 }
 
-static int may_go(struct cfs_pool *pool, struct cfs_member *m,
-		  bool has_clients, struct cfs_err *err)
+static int may_go(struct cfs_pool *pool, struct cfs_member *m, bool has_clients,
+		  struct cfs_err *err)
 {
 	struct cfs_lent_counts lent;
 
 	if (pool->lender || cfs_devset_is_overlay(pool->set))
-		return cfs_err_set(err, -EROFS, "only the manager of the pool "
+		return cfs_err_set(err, -EROFS,
+				   "only the manager of the pool "
 				   "delegates containers");
 	if (m->rec.state != CFS_OBJECT_LIVE)
 		return cfs_err_set(err, -EBUSY, "it is being made or removed");
 	cfs_container_lent_counts(m->container, &lent);
 	if (lent.clients && !has_clients)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " clients may still "
-				   "write to it", lent.clients);
+		return cfs_err_set(err, -EBUSY,
+				   "%" PRIu64 " clients may still "
+				   "write to it",
+				   lent.clients);
 	return 0;
 }
 
@@ -456,21 +469,20 @@ static int add_slice(struct cfs_lent_slices *slices, uint64_t lslice,
 	struct cfs_lent_slice s = { .lslice = lslice };
 
 	memcpy(s.pieces, pieces, sizeof(s.pieces));
-	return cfs_vec_push(&slices->list, s) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&slices->list, s) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* The whole map; container 0 locked. */
 static int list_slices(struct cfs_pool *pool, uint64_t id,
 		       struct cfs_lent_slices *ret, struct cfs_err *err)
 {
-	const struct cfs_key from = {
-		{ cfs_table_word(CFS_TABLE_SMAP, id), 0, 0 }
-	};
+	const struct cfs_key from = { { cfs_table_word(CFS_TABLE_SMAP, id), 0,
+					0 } };
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      &from, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), &from, err);
 
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct cfs_smap_rec rec;
@@ -499,8 +511,7 @@ static int list_devices(struct cfs_pool *pool, struct cfs_pool_grant *ret,
 	return r;
 }
 
-static void count_free(const struct cfs_pool *pool,
-		       struct cfs_lent_slices *ret)
+static void count_free(const struct cfs_pool *pool, struct cfs_lent_slices *ret)
 {
 	ret->free_slices = ret->total_slices = 0;
 	for (uint32_t i = 0; i < pool->device_count; i++) {
@@ -553,7 +564,8 @@ static int lend(struct cfs_pool *pool, uint64_t id,
 		struct cfs_piece pieces[CFS_PIECES_MAX];
 
 		if (l > CFS_LSLICE_MAX)
-			return cfs_err_set(err, -ENOSPC, "the container is "
+			return cfs_err_set(err, -ENOSPC,
+					   "the container is "
 					   "full");
 		r = cfs_container_ready(pool->c0, err);
 		if (r == 0)
@@ -678,8 +690,8 @@ int cfs_pool_delegation_take(struct cfs_pool *pool, uint64_t container,
 /* ---- coming home --------------------------------------------------------- */
 
 /* It is ours again, as if we had closed it, or died. */
-static int put_last(struct cfs_pool *pool, uint64_t container,
-		    uint32_t epoch, struct cfs_err *err)
+static int put_last(struct cfs_pool *pool, uint64_t container, uint32_t epoch,
+		    struct cfs_err *err)
 {
 	struct cfs_container_rec_disk disk;
 	struct cfs_container_rec rec;

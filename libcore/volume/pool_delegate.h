@@ -33,29 +33,29 @@
 #include "volume/pool.h"
 
 struct cfs_delegation {
-	uint64_t	container;
-	uint32_t	epoch;
+	uint64_t container;
+	uint32_t epoch;
 	struct cfs_delegation_rec rec;
-	char		name[CFS_NAME_BYTES];
+	char name[CFS_NAME_BYTES];
 };
 
 struct cfs_lent_slice {
-	uint64_t	lslice;
+	uint64_t lslice;
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 };
 
 struct cfs_lent_slices {
 	CFS_VEC(struct cfs_lent_slice) list;
-	uint64_t	free_slices, total_slices;	/* of the pool, then */
+	uint64_t free_slices, total_slices; /* of the pool, then */
 };
 
 /* What a secondary has to know. */
 struct cfs_pool_grant {
-	uint64_t	container;
-	uint32_t	epoch;
+	uint64_t container;
+	uint32_t epoch;
 	struct cfs_container_rec rec;
 	struct cfs_pool_rec pool;
-	struct cfs_lent_slices slices;		/* all it has */
+	struct cfs_lent_slices slices; /* all it has */
 	CFS_VEC(struct cfs_device_rec) devices;
 };
 void cfs_pool_grant_donep(struct cfs_pool_grant *grant);
@@ -74,8 +74,7 @@ int cfs_lent_slices_unpack(const void *data, size_t bytes,
 
 /* ---- at the primary ------------------------------------------------------ */
 
-typedef int (*cfs_delegation_each_fn)(void *arg,
-				      const struct cfs_delegation *d,
+typedef int (*cfs_delegation_each_fn)(void *arg, const struct cfs_delegation *d,
 				      struct cfs_err *err);
 /* All records, by container. */
 int cfs_pool_delegations(struct cfs_pool *pool, cfs_delegation_each_fn each,
@@ -128,12 +127,12 @@ int cfs_pool_member_close(struct cfs_pool *pool, struct cfs_member *m,
 
 /* How the primary is asked; called with locks of containers held. */
 struct cfs_pool_lender {
-	int	(*more)(void *ctx, unsigned int count,
-			struct cfs_lent_slices *ret, struct cfs_err *err);
-	int	(*give)(void *ctx, uint64_t lslice, struct cfs_err *err);
+	int (*more)(void *ctx, unsigned int count, struct cfs_lent_slices *ret,
+		    struct cfs_err *err);
+	int (*give)(void *ctx, uint64_t lslice, struct cfs_err *err);
 	/* Does our lease of the container run?  No I/O. */
-	bool	(*may_ack)(void *ctx);
-	void	*ctx;
+	bool (*may_ack)(void *ctx);
+	void *ctx;
 };
 
 /*

@@ -30,5 +30,4 @@ int cfs_pool_delegated_take_back(struct cfs_pool *pool, struct cfs_member *m,
 bool cfs_pool_delegated_has_plenty(struct cfs_pool *pool);
 uint64_t cfs_pool_delegated_spare(struct cfs_pool *pool);
 /* -EBUSY, in words, at a secondary: only the primary does that. */
-int cfs_pool_delegated_refuse(const struct cfs_pool *pool,
-			      struct cfs_err *err);
+int cfs_pool_delegated_refuse(const struct cfs_pool *pool, struct cfs_err *err);

@@ -20,11 +20,11 @@
 
 /* Room for records of some hundred thousand slices; only what is written takes
  * memory. */
-#define OWN_BYTES	(UINT64_C(256) << 20)
-#define OWN_SLICE_BYTES	(UINT64_C(64) << 20)
-#define OWN_CACHE_BYTES	(UINT64_C(4) << 20)
+#define OWN_BYTES       (UINT64_C(256) << 20)
+#define OWN_SLICE_BYTES (UINT64_C(64) << 20)
+#define OWN_CACHE_BYTES (UINT64_C(4) << 20)
 
-#define MORE_AT_ONCE	16u	/* slices are asked for ahead of need */
+#define MORE_AT_ONCE    16u /* slices are asked for ahead of need */
 
 /* ---- container 0 --------------------------------------------------------- */
 
@@ -32,13 +32,15 @@ static int own_label(struct cfs_dev *dev, const uint8_t pool_uuid[16],
 		     struct cfs_err *err)
 {
 	struct cfs_label label = {
-		.seq = 1, .name = "delegated", .size_bytes = OWN_BYTES,
+		.seq = 1,
+		.name = "delegated",
+		.size_bytes = OWN_BYTES,
 		.slice_bytes = OWN_SLICE_BYTES,
 		.slices_offset_bytes = CFS_SLICES_OFFSET_LOCAL,
-		.slice_count = cfs_device_slice_count(OWN_BYTES,
-						      CFS_SLICES_OFFSET_LOCAL,
-						      OWN_SLICE_BYTES),
-		.created_ns = 1, .seat_count = CFS_SEAT_COUNT_LOCAL,
+		.slice_count = cfs_device_slice_count(
+			OWN_BYTES, CFS_SLICES_OFFSET_LOCAL, OWN_SLICE_BYTES),
+		.created_ns = 1,
+		.seat_count = CFS_SEAT_COUNT_LOCAL,
 		.device_count = 1,
 	};
 	int r = cfs_uuid_new(label.device_uuid, err);
@@ -72,8 +74,8 @@ static int drop_records(struct cfs_pool *pool, enum cfs_table_class class,
 	struct cfs_cursor cur;
 	int r;
 
-	while ((r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-							   CFS_TREE_TABLE),
+	while ((r = cfs_cursor_ge(&cur,
+				  cfs_container_tree(pool->c0, CFS_TREE_TABLE),
 				  &from, err)) == 0 &&
 	       cur.key.w[0] >> 56 == class) {
 		const struct cfs_key key = cur.key;
@@ -109,7 +111,8 @@ static int put_slice(struct cfs_pool *pool, uint64_t container,
 		const struct cfs_slice_rec slice = {
 			.use = CFS_SLICE_USE_OWNED,
 			.generation = p->generation,
-			.container_id = container, .lslice = s->lslice,
+			.container_id = container,
+			.lslice = s->lslice,
 			.piece = i,
 		};
 		struct cfs_slice_rec_disk slice_disk;
@@ -135,9 +138,9 @@ static int put_granted(struct cfs_pool *pool,
 	r = put(pool, cfs_table_word(CFS_TABLE_POOL, 0), 0, &pool_disk,
 		sizeof(pool_disk), err);
 	if (r == 0)
-		r = put(pool, cfs_table_word(CFS_TABLE_CONTAINER,
-					     grant->container), 0,
-			&container, sizeof(container), err);
+		r = put(pool,
+			cfs_table_word(CFS_TABLE_CONTAINER, grant->container),
+			0, &container, sizeof(container), err);
 	for (size_t i = 0; i < grant->devices.count && r == 0; i++) {
 		struct cfs_device_rec_disk disk;
 
@@ -150,8 +153,7 @@ static int put_granted(struct cfs_pool *pool,
 
 /* Many slices are many records: an operation for some of them each. */
 static int put_slices(struct cfs_pool *pool, uint64_t container,
-		      const struct cfs_lent_slices *slices,
-		      struct cfs_err *err)
+		      const struct cfs_lent_slices *slices, struct cfs_err *err)
 {
 	int r = 0;
 
@@ -162,8 +164,8 @@ static int put_slices(struct cfs_pool *pool, uint64_t container,
 		if (r < 0)
 			return r;
 		for (; at < end && r == 0; at++)
-			r = put_slice(pool, container,
-				      &slices->list.items[at], err);
+			r = put_slice(pool, container, &slices->list.items[at],
+				      err);
 		if (r < 0)
 			cfs_op_abort(pool->c0);
 		else
@@ -225,14 +227,17 @@ static int open_own(struct cfs_devset *own, const struct cfs_pool_grant *grant,
 		    struct cfs_err *err)
 {
 	const struct cfs_pool_options own_opt = {
-		.cache_bytes = OWN_CACHE_BYTES, .was_clean = true,
-		.warn = opt->warn, .arg = opt->arg,
+		.cache_bytes = OWN_CACHE_BYTES,
+		.was_clean = true,
+		.warn = opt->warn,
+		.arg = opt->arg,
 	};
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
 	int r = cfs_pool_make(own, &own_opt, roots, err);
 
-	return r < 0 ? r : cfs_pool_open(own, grant->epoch, roots, &own_opt,
-					 ret, err);
+	return r < 0 ? r
+		     : cfs_pool_open(own, grant->epoch, roots, &own_opt, ret,
+				     err);
 }
 
 /* From here on it is about the real devices. */
@@ -251,13 +256,17 @@ static void turn(struct cfs_pool *pool, struct cfs_devset *set,
 	*pool->lender = *lender;
 	pool->free_slices = grant->slices.free_slices;
 	pool->total_slices = grant->slices.total_slices;
-	pool->cache_bytes = opt->cache_bytes ? opt->cache_bytes :
-		grant->pool.config[CFS_POOL_CONFIG_CACHE_BYTES];
+	pool->cache_bytes =
+		opt->cache_bytes
+			? opt->cache_bytes
+			: grant->pool.config[CFS_POOL_CONFIG_CACHE_BYTES];
 	if (!pool->cache_bytes)
 		pool->cache_bytes = UINT64_C(64) << 20;
 	pool->fence = (struct cfs_fence){
-		.is_gone = is_gone, .may_ack = may_ack,
-		.may_reach = may_reach, .ctx = pool,
+		.is_gone = is_gone,
+		.may_ack = may_ack,
+		.may_reach = may_reach,
+		.ctx = pool,
 	};
 }
 
@@ -273,7 +282,8 @@ int cfs_pool_open_delegated(struct cfs_devset *set,
 	int r = copy ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (r == 0 && grant->devices.count != cfs_devset_count(set))
-		r = cfs_err_set(err, -EAGAIN, "the devices of the pool have "
+		r = cfs_err_set(err, -EAGAIN,
+				"the devices of the pool have "
 				"changed: try again");
 	if (r == 0)
 		r = own_set(cfs_devset_label(set, 0)->pool_uuid, &own, err);
@@ -312,12 +322,13 @@ int cfs_pool_delegated_look(struct cfs_pool *pool, struct cfs_err *err)
 	return r < 0 ? r : cfs_container_look(m->container, err);
 }
 
-int cfs_pool_delegated_refuse(const struct cfs_pool *pool,
-			      struct cfs_err *err)
+int cfs_pool_delegated_refuse(const struct cfs_pool *pool, struct cfs_err *err)
 {
-	return !pool->lender ? 0 :
-	       cfs_err_set(err, -EBUSY, "not while the container is delegated: "
-			   "end that first, with leasectl revoke");
+	return !pool->lender
+		       ? 0
+		       : cfs_err_set(err, -EBUSY,
+				     "not while the container is delegated: "
+				     "end that first, with leasectl revoke");
 }
 
 /* ---- slices -------------------------------------------------------------- */
@@ -332,15 +343,15 @@ static void note_free(struct cfs_pool *pool, const struct cfs_lent_slices *s)
 int cfs_pool_delegated_more(struct cfs_pool *pool, struct cfs_container *c,
 			    unsigned int count, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_lent_slices_donep) struct cfs_lent_slices got = {
-		.list = CFS_VEC_INIT };
+	CFS_CLEANUP(cfs_lent_slices_donep)
+	struct cfs_lent_slices got = { .list = CFS_VEC_INIT };
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	int r;
 
 	if (c == pool->c0)
 		return cfs_err_set(err, -ENOSPC, "too many slices");
-	r = pool->lender->more(pool->lender->ctx,
-			       CFS_MAX(count, MORE_AT_ONCE), &got, err);
+	r = pool->lender->more(pool->lender->ctx, CFS_MAX(count, MORE_AT_ONCE),
+			       &got, err);
 	if (r < 0)
 		return r;
 	note_free(pool, &got);
@@ -362,20 +373,20 @@ int cfs_pool_delegated_more(struct cfs_pool *pool, struct cfs_container *c,
 static int forget(struct cfs_pool *pool, uint64_t lslice,
 		  const struct cfs_piece *pieces, struct cfs_err *err)
 {
-	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_SMAP, pool->delegated_id), lslice, 0
-	} };
+	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_SMAP,
+						      pool->delegated_id),
+				       lslice, 0 } };
 	int r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
 
 	if (r < 0)
 		return r;
 	r = cfs_container_del(pool->c0, &key, err);
 	for (unsigned int i = 0; i < CFS_PIECES_MAX && r == 0; i++) {
-		const struct cfs_key slice = { {
-			cfs_table_word(CFS_TABLE_SLICE,
-				       pieces[i].device_index),
-			pieces[i].slice_index, 0
-		} };
+		const struct cfs_key slice = {
+			{ cfs_table_word(CFS_TABLE_SLICE,
+					 pieces[i].device_index),
+			  pieces[i].slice_index, 0 }
+		};
 
 		if (pieces[i].flags & CFS_PIECE_USED)
 			r = cfs_container_del(pool->c0, &slice, err);

@@ -17,8 +17,8 @@
 
 /* A slice of a container, and where it stands on the device that it leaves. */
 struct job {
-	uint64_t	container_id, lslice;
-	uint64_t	slice;
+	uint64_t container_id, lslice;
+	uint64_t slice;
 };
 struct jobs {
 	CFS_VEC(struct job) list;
@@ -34,8 +34,9 @@ static int add_job(struct jobs *jobs, uint64_t container_id, uint64_t lslice,
 {
 	const struct job job = { container_id, lslice, slice };
 
-	return cfs_vec_push(&jobs->list, job) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&jobs->list, job) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 /* In the order of the device, but container 0 first. */
@@ -53,8 +54,8 @@ static int by_place(const void *a, const void *b)
 }
 
 struct on_device {
-	struct jobs	*jobs;
-	uint32_t	device;
+	struct jobs *jobs;
+	uint32_t device;
 };
 
 static int find_on(void *arg, uint32_t device, uint64_t slice,
@@ -77,8 +78,7 @@ static unsigned int used_count(const struct cfs_piece *pieces)
 }
 
 typedef int (*map_each_fn)(void *arg, uint64_t container_id, uint64_t lslice,
-			   const struct cfs_smap_rec *rec,
-			   struct cfs_err *err);
+			   const struct cfs_smap_rec *rec, struct cfs_err *err);
 
 static int each_mapped(struct cfs_pool *pool, map_each_fn each, void *arg,
 		       struct cfs_err *err)
@@ -108,8 +108,9 @@ static int each_mapped(struct cfs_pool *pool, map_each_fn each, void *arg,
 static int find_single(void *arg, uint64_t container_id, uint64_t lslice,
 		       const struct cfs_smap_rec *rec, struct cfs_err *err)
 {
-	return used_count(rec->pieces) >= 2 ? 0 :
-	       add_job(arg, container_id, lslice, lslice, err);
+	return used_count(rec->pieces) >= 2
+		       ? 0
+		       : add_job(arg, container_id, lslice, lslice, err);
 }
 
 /* ---- may it be done? ----------------------------------------------------- */
@@ -123,9 +124,11 @@ static int allowed_of(void *arg, uint64_t id,
 	int r = cfs_pool_member_by_id(pool, id, &m, err);
 
 	if (r == -EREMOTE)
-		return cfs_err_set(err, -EBUSY, "%s: it is served by another "
+		return cfs_err_set(err, -EBUSY,
+				   "%s: it is served by another "
 				   "process: end that first, with leasectl "
-				   "revoke", rec->name);
+				   "revoke",
+				   rec->name);
 	/* Nobody writes in one that cannot be opened. */
 	if (r == -EUCLEAN || r == -ENOTSUP || r == -EIO)
 		return 0;
@@ -133,9 +136,11 @@ static int allowed_of(void *arg, uint64_t id,
 		return r;
 	cfs_container_lent_counts(m->container, &lent);
 	if (lent.clients || lent.frozen_groups)
-		return cfs_err_set(err, -EBUSY, "%s: a client may still write "
+		return cfs_err_set(err, -EBUSY,
+				   "%s: a client may still write "
 				   "to it: wait for its end, or say with "
-				   "leasectl gone that it is", rec->name);
+				   "leasectl gone that it is",
+				   rec->name);
 	return 0;
 }
 
@@ -144,7 +149,8 @@ int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err)
 	int r = cfs_pool_delegated_refuse(pool, err);
 
 	if (r == 0 && pool->is_shared)
-		r = cfs_err_set(err, -EBUSY, "slices of a pool that hosts "
+		r = cfs_err_set(err, -EBUSY,
+				"slices of a pool that hosts "
 				"share cannot be moved");
 	return r < 0 ? r : cfs_pool_containers(pool, allowed_of, pool, err);
 }
@@ -152,10 +158,10 @@ int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err)
 /* ---- is there room? ------------------------------------------------------ */
 
 struct demand {
-	uint32_t	off_device;
-	uint32_t	count;		/* of devices */
-	uint64_t	all;
-	uint64_t	*beside;	/* of them with a piece on that device */
+	uint32_t off_device;
+	uint32_t count; /* of devices */
+	uint64_t all;
+	uint64_t *beside; /* of them with a piece on that device */
 };
 
 static int count_demand(void *arg, uint64_t container_id, uint64_t lslice,
@@ -185,12 +191,13 @@ static int count_demand(void *arg, uint64_t container_id, uint64_t lslice,
 	return 0;
 }
 
-static int no_room(const struct cfs_pool *pool, const struct cfs_pool_room *room,
-		   struct cfs_err *err)
+static int no_room(const struct cfs_pool *pool,
+		   const struct cfs_pool_room *room, struct cfs_err *err)
 {
 	const uint64_t bytes = cfs_devset_label(pool->set, 0)->slice_bytes;
 
-	return cfs_err_set(err, -ENOSPC, "%" PRIu64 " bytes (%" PRIu64 " %s) "
+	return cfs_err_set(err, -ENOSPC,
+			   "%" PRIu64 " bytes (%" PRIu64 " %s) "
 			   "must have room on other devices, and %" PRIu64
 			   " bytes (%" PRIu64 ") are free there: add a device "
 			   "or delete something",
@@ -208,14 +215,15 @@ int cfs_pool_move_room(struct cfs_pool *pool, uint32_t device,
 		       uint64_t extra_slices, struct cfs_pool_room *ret,
 		       struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) uint64_t *beside =
-		calloc(pool->device_count, sizeof(*beside));
+	CFS_CLEANUP(cfs_freep)
+	uint64_t *beside = calloc(pool->device_count, sizeof(*beside));
 	struct demand d = {
-		.off_device = device, .count = pool->device_count,
+		.off_device = device,
+		.count = pool->device_count,
 		.beside = beside,
 	};
-	int r = beside ? each_mapped(pool, count_demand, &d, err) :
-			 cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = beside ? each_mapped(pool, count_demand, &d, err)
+		       : cfs_err_set(err, -ENOMEM, "out of memory");
 	uint64_t all = extra_slices;
 
 	if (r < 0)
@@ -229,8 +237,8 @@ int cfs_pool_move_room(struct cfs_pool *pool, uint32_t device,
 	if (d.all > all)
 		r = no_room(pool, ret, err);
 	for (uint32_t i = 0; r == 0 && i < pool->device_count; i++) {
-		const uint64_t rest = i == device ? all :
-				      all - cfs_pool_device_free(pool, i);
+		const uint64_t rest =
+			i == device ? all : all - cfs_pool_device_free(pool, i);
 
 		if (beside[i] <= rest)
 			continue;
@@ -258,11 +266,12 @@ static int load(struct cfs_pool *pool, const struct job *job,
 	struct cfs_container_rec rec;
 	struct cfs_smap_rec smap;
 	size_t bytes = 0;
-	int r = cfs_container_get(pool->c0, &map, &smap_disk,
-				  sizeof(smap_disk), &bytes, err);
+	int r = cfs_container_get(pool->c0, &map, &smap_disk, sizeof(smap_disk),
+				  &bytes, err);
 
 	if (r == -ENOENT)
-		return cfs_err_set(err, -EUCLEAN, "slice %" PRIu64 " of "
+		return cfs_err_set(err, -EUCLEAN,
+				   "slice %" PRIu64 " of "
 				   "container %" PRIu64 " is lent, and not "
 				   "mapped: cfsck-heal check says more",
 				   job->lslice, job->container_id);
@@ -279,20 +288,19 @@ static int load(struct cfs_pool *pool, const struct job *job,
 	}
 	r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes, err);
 	if (r == 0)
-		r = cfs_container_rec_unpack(&disk,
-					     CFS_MIN(bytes, sizeof(disk)), &rec,
-					     err);
+		r = cfs_container_rec_unpack(
+			&disk, CFS_MIN(bytes, sizeof(disk)), &rec, err);
 	if (r == 0)
 		memcpy(mv->uuid, rec.uuid, 16);
 	return r;
 }
 
 struct work {
-	struct cfs_pool	*pool;
+	struct cfs_pool *pool;
 	const struct cfs_pool_move_options *opt;
 	struct cfs_pool_move_result *ret;
-	uint32_t	device;
-	uint64_t	slice_bytes;
+	uint32_t device;
+	uint64_t slice_bytes;
 };
 
 static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
@@ -328,8 +336,7 @@ static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
 	return 0;
 }
 
-static int do_jobs(struct work *w, const struct jobs *jobs,
-		   struct cfs_err *err)
+static int do_jobs(struct work *w, const struct jobs *jobs, struct cfs_err *err)
 {
 	const size_t count = jobs->list.count;
 	const struct cfs_pool_move_options *opt = w->opt;
@@ -341,7 +348,8 @@ static int do_jobs(struct work *w, const struct jobs *jobs,
 			opt->progress(opt->arg, i * w->slice_bytes,
 				      count * w->slice_bytes);
 		if (opt->stop && opt->stop(opt->arg))
-			r = cfs_err_set(err, -EINTR, "stopped with %zu of %zu "
+			r = cfs_err_set(err, -EINTR,
+					"stopped with %zu of %zu "
 					"%s moved: the same command goes on",
 					i, count,
 					cfs_plural(count, "slice", "slices"));
@@ -362,7 +370,10 @@ static int run(struct cfs_pool *pool, uint32_t device, const struct jobs *jobs,
 	       struct cfs_pool_move_result *ret, struct cfs_err *err)
 {
 	struct work w = {
-		.pool = pool, .opt = opt, .ret = ret, .device = device,
+		.pool = pool,
+		.opt = opt,
+		.ret = ret,
+		.device = device,
 		.slice_bytes = cfs_devset_label(pool->set, 0)->slice_bytes,
 	};
 
@@ -410,8 +421,8 @@ int cfs_pool_fill_mirror(struct cfs_pool *pool,
 /* ---- taking a device out ------------------------------------------------- */
 
 struct census {
-	uint32_t	device;
-	uint64_t	used, frozen;
+	uint32_t device;
+	uint64_t used, frozen;
 };
 
 static int count_left(void *arg, uint32_t device, uint64_t slice,
@@ -428,7 +439,7 @@ static int count_left(void *arg, uint32_t device, uint64_t slice,
 	return 0;
 }
 
-#define FORGET_AT_ONCE	256u
+#define FORGET_AT_ONCE 256u
 
 /* Some of its records.  1: there may be more. */
 static int forget_some(struct cfs_pool *pool, uint32_t device,
@@ -443,8 +454,8 @@ static int forget_some(struct cfs_pool *pool, uint32_t device,
 	for (; r == 0 && n < FORGET_AT_ONCE; n++) {
 		struct cfs_cursor cur;
 
-		r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-							   CFS_TREE_TABLE),
+		r = cfs_cursor_ge(&cur,
+				  cfs_container_tree(pool->c0, CFS_TREE_TABLE),
 				  &from, err);
 		if (r == -ENOENT || (r == 0 && cur.key.w[0] != from.w[0]))
 			break;
@@ -472,11 +483,14 @@ int cfs_pool_device_remove(struct cfs_pool *pool, uint32_t device,
 	if (r < 0)
 		return r;
 	if (left.used)
-		return cfs_err_set(err, -EBUSY, "%" PRIu64 " of its slices %s "
-				   "in use: evacuate it first", left.used,
+		return cfs_err_set(err, -EBUSY,
+				   "%" PRIu64 " of its slices %s "
+				   "in use: evacuate it first",
+				   left.used,
 				   cfs_plural(left.used, "is", "are"));
 	if (left.frozen && !is_forced)
-		return cfs_err_set(err, -EPERM, "%" PRIu64 " of its slices %s "
+		return cfs_err_set(err, -EPERM,
+				   "%" PRIu64 " of its slices %s "
 				   "frozen, and whoever had them may still "
 				   "write there: -f takes it out all the same",
 				   left.frozen,

@@ -11,28 +11,28 @@
 #include <stdlib.h>
 
 struct slice_disk {
-	le64	lslice;
+	le64 lslice;
 	struct cfs_smap_rec_disk smap;
 };
 CFS_ASSERT_SIZE(struct slice_disk, 48);
 
 struct slices_disk {
-	le64	free_slices;
-	le64	total_slices;
-	le32	count;
-	le32	reserved;
+	le64 free_slices;
+	le64 total_slices;
+	le32 count;
+	le32 reserved;
 };
 CFS_ASSERT_SIZE(struct slices_disk, 24);
 
 struct grant_disk {
-	le64	container;
-	le32	epoch;
-	le32	device_count;
+	le64 container;
+	le32 epoch;
+	le32 device_count;
 	struct cfs_container_rec_disk rec;
 	struct cfs_pool_rec_disk pool;
 };
-CFS_ASSERT_SIZE(struct grant_disk, 16 + sizeof(struct cfs_container_rec_disk) +
-		136);
+CFS_ASSERT_SIZE(struct grant_disk,
+		16 + sizeof(struct cfs_container_rec_disk) + 136);
 
 static int bad(struct cfs_err *err, const char *what)
 {
@@ -90,8 +90,9 @@ static int take_slice(const uint8_t *at, struct cfs_lent_slices *ret,
 	if (s.lslice > CFS_LSLICE_MAX)
 		return bad(err, "a slice");
 	memcpy(s.pieces, rec.pieces, sizeof(s.pieces));
-	return cfs_vec_push(&ret->list, s) < 0 ?
-	       cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+	return cfs_vec_push(&ret->list, s) < 0
+		       ? cfs_err_set(err, -ENOMEM, "out of memory")
+		       : 0;
 }
 
 int cfs_lent_slices_unpack(const void *data, size_t bytes,
@@ -125,8 +126,7 @@ int cfs_lent_slices_unpack(const void *data, size_t bytes,
 
 /* ---- all of it ----------------------------------------------------------- */
 
-int cfs_pool_grant_pack(const struct cfs_pool_grant *grant,
-			struct cfs_buf *buf)
+int cfs_pool_grant_pack(const struct cfs_pool_grant *grant, struct cfs_buf *buf)
 {
 	struct grant_disk d = {
 		.container = le64_put(grant->container),

@@ -13,29 +13,30 @@
 #include "volume/data.h"
 #include "volume/vols_priv.h"
 
-#define LEFT_AT_ONCE	8u	/* slices that are emptied at one opening */
+#define LEFT_AT_ONCE 8u /* slices that are emptied at one opening */
 
 /* Does the head of its branch show it there, and nothing else?  In an
  * operation. */
 static bool is_newest(struct cfs_member *m, uint64_t vaddr,
 		      const struct cfs_tag *tag)
 {
-	const struct cfs_key key = { {
-		(uint64_t)tag->branch << 48 | tag->ino,
-		(uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS | tag->offset, 0
-	} };
+	const struct cfs_key key = {
+		{ (uint64_t)tag->branch << 48 | tag->ino,
+		  (uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS | tag->offset,
+		  0 }
+	};
 	const struct branch *b = cfs_branch_find(m->vols, tag->branch);
 	struct cfs_extent_rec rec;
 	struct cfs_cursor cur;
 
 	return b && !cfs_branch_is_pinned(b, tag->stamp, UINT64_MAX) &&
-	       cfs_cursor_le(&cur, cfs_container_tree(m->container,
-						      CFS_TREE_LIVE), &key,
-			     NULL) == 0 &&
+	       cfs_cursor_le(&cur,
+			     cfs_container_tree(m->container, CFS_TREE_LIVE),
+			     &key, NULL) == 0 &&
 	       cur.key.w[0] == key.w[0] &&
 	       cur.key.w[1] >> CFS_MAP_OFF_BITS == CFS_MAP_EXTENT &&
-	       cfs_extent_rec_unpack(cur.value, cur.value_bytes, &rec,
-				     NULL) == 0 &&
+	       cfs_extent_rec_unpack(cur.value, cur.value_bytes, &rec, NULL) ==
+		       0 &&
 	       rec.vaddr && key.w[1] - cur.key.w[1] < rec.count &&
 	       rec.vaddr + (key.w[1] - cur.key.w[1]) == vaddr;
 }
@@ -44,11 +45,13 @@ static int move(void *ctx, struct cfs_container *c, uint64_t vaddr,
 		const struct cfs_tag *tag, struct cfs_err *err)
 {
 	const struct cfs_view view = {
-		.container = c, .branch = tag->branch, .stamp = CFS_STAMP_HEAD,
+		.container = c,
+		.branch = tag->branch,
+		.stamp = CFS_STAMP_HEAD,
 	};
 	CFS_CLEANUP(cfs_freep) void *buf = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
-	int r = buf ? cfs_op_begin(c, CFS_OP_NORMAL, err) :
-		      cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = buf ? cfs_op_begin(c, CFS_OP_NORMAL, err)
+		    : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0)
 		return r;
@@ -75,8 +78,8 @@ int cfs_pool_move_block(struct cfs_member *m, uint64_t vaddr,
 	struct cfs_lent_counts lent;
 
 	cfs_container_lent_counts(m->container, &lent);
-	return lent.clients ? cfs_err_set(err, -EBUSY, "clients may write it") :
-			      move(m, m->container, vaddr, tag, err);
+	return lent.clients ? cfs_err_set(err, -EBUSY, "clients may write it")
+			    : move(m, m->container, vaddr, tag, err);
 }
 
 /*
@@ -96,9 +99,9 @@ void cfs_pool_leave_slices(struct cfs_pool *pool, struct cfs_member *m)
 	for (uint64_t l = 0; l < end && n < LEFT_AT_ONCE; l++) {
 		bool has_left = false;
 
-		(void)cfs_container_leave_slice(c, l, m && !lent.clients ?
-						&leaver : NULL, &has_left,
-						NULL);
+		(void)cfs_container_leave_slice(
+			c, l, m && !lent.clients ? &leaver : NULL, &has_left,
+			NULL);
 		n += has_left;
 	}
 }

@@ -37,8 +37,8 @@ static int pick(struct cfs_pool *pool, const struct slice_move *mv,
 	const unsigned int first = first_used(mv->old);
 	const bool is_bound = i == first && !all_move;
 	struct cfs_piece piece = { .flags = 0 };
-	int r = cfs_pool_piece_pick(pool, next, is_bound ?
-				    mv->old[first].generation : 0,
+	int r = cfs_pool_piece_pick(pool, next,
+				    is_bound ? mv->old[first].generation : 0,
 				    mv->old[i].generation, &piece, err);
 
 	if (r < 0)
@@ -201,10 +201,9 @@ static void let_go(struct cfs_pool *pool, const struct slice_move *mv)
 			continue;
 		memcpy(old, mv->old, sizeof(old));
 		old[i].generation++;
-		if (dev && cfs_pool_slice_headers_of(pool, mv->container_id,
-						     mv->uuid, mv->lslice, old,
-						     1u << i, CFS_SLICE_FREE,
-						     NULL) == 0)
+		if (dev && cfs_pool_slice_headers_of(
+				   pool, mv->container_id, mv->uuid, mv->lslice,
+				   old, 1u << i, CFS_SLICE_FREE, NULL) == 0)
 			(void)cfs_dev_flush(dev, NULL);
 	}
 	cfs_pool_slices_discard(pool, gone);
@@ -292,13 +291,12 @@ static int name_both(struct cfs_pool *pool, const struct slice_move *mv,
 			roots[n++] = was[i];
 	}
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++) {
-		const uint64_t vaddr =
-			cfs_container_root_places(pool->c0)[i];
+		const uint64_t vaddr = cfs_container_root_places(pool->c0)[i];
 
 		if (!vaddr || cfs_vaddr_lslice(vaddr) != mv->lslice)
 			continue;
-		for (unsigned int p = 0; p < CFS_PIECES_MAX &&
-					 n < CFS_ROOT_PLACES_MAX; p++) {
+		for (unsigned int p = 0;
+		     p < CFS_PIECES_MAX && n < CFS_ROOT_PLACES_MAX; p++) {
 			struct cfs_place *at = &roots[n];
 
 			if (!(mv->next[p].flags & CFS_PIECE_USED))
@@ -306,18 +304,18 @@ static int name_both(struct cfs_pool *pool, const struct slice_move *mv,
 			at->is_used = true;
 			at->device_index = mv->next[p].device_index;
 			at->slot_bytes[0] = label->slices_offset_bytes +
-				mv->next[p].slice_index * label->slice_bytes +
-				(uint64_t)CFS_BLOCK_BYTES *
-				cfs_vaddr_block(vaddr);
-			at->slot_bytes[1] = at->slot_bytes[0] +
-					    CFS_BLOCK_BYTES;
+					    mv->next[p].slice_index *
+						    label->slice_bytes +
+					    (uint64_t)CFS_BLOCK_BYTES *
+						    cfs_vaddr_block(vaddr);
+			at->slot_bytes[1] = at->slot_bytes[0] + CFS_BLOCK_BYTES;
 			at->vaddr[0] = vaddr;
 			at->vaddr[1] = vaddr + 1;
 			n++;
 		}
 	}
-	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX &&
-				 n < CFS_ROOT_PLACES_MAX; i++)
+	for (unsigned int i = 0;
+	     i < CFS_ROOT_PLACES_MAX && n < CFS_ROOT_PLACES_MAX; i++)
 		if (was[i].is_used &&
 		    cfs_vaddr_lslice(was[i].vaddr[0]) == mv->lslice)
 			roots[n++] = was[i];
@@ -336,14 +334,13 @@ static int map_own(struct cfs_pool *pool, struct slice_move *mv,
 	cfs_container_lock(pool->c0);
 	n = changes_of(pool, mv, &ch);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = cfs_tree_put(table, &ch.changes[i].key,
-				 ch.changes[i].value, ch.changes[i].value_bytes,
-				 NULL, err);
+		r = cfs_tree_put(table, &ch.changes[i].key, ch.changes[i].value,
+				 ch.changes[i].value_bytes, NULL, err);
 	if (r == 0)
 		r = cfs_metavolume_set(pool->c0_mv, mv->lslice, mv->next, err);
 	if (r < 0)
 		cfs_container_close_for_writing(pool->c0, "its map is half "
-						"changed");
+							  "changed");
 	cfs_container_unlock(pool->c0);
 	return r;
 }
@@ -384,9 +381,10 @@ int cfs_pool_slice_move(struct cfs_pool *pool, struct slice_move *mv,
 			struct cfs_err *err)
 {
 	if (count_used(mv->old) == 0)
-		return cfs_err_set(err, -EUCLEAN, "slice %" PRIu64 " of "
+		return cfs_err_set(err, -EUCLEAN,
+				   "slice %" PRIu64 " of "
 				   "container %" PRIu64 " has no piece",
 				   mv->lslice, mv->container_id);
-	return mv->container_id == 0 ? move_own(pool, mv, opt, err) :
-				       move_of_member(pool, mv, err);
+	return mv->container_id == 0 ? move_own(pool, mv, opt, err)
+				     : move_of_member(pool, mv, err);
 }

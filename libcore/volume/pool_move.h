@@ -38,30 +38,30 @@
 struct cfs_pool_move_options {
 	/* The seat is to name these as the places of container 0's root,
 	 * durably, with one more if there is room. */
-	int	(*store_roots)(void *arg,
-			       const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
-			       struct cfs_err *err);
-	bool	(*stop)(void *arg);			/* may be NULL */
-	void	(*progress)(void *arg, uint64_t done_bytes,
-			    uint64_t total_bytes);	/* may be NULL */
-	void	*arg;
+	int (*store_roots)(void *arg,
+			   const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
+			   struct cfs_err *err);
+	bool (*stop)(void *arg); /* may be NULL */
+	void (*progress)(void *arg, uint64_t done_bytes,
+			 uint64_t total_bytes); /* may be NULL */
+	void *arg;
 };
 
 struct cfs_pool_move_result {
-	uint64_t	moved_slices;	/* pieces that were written */
-	uint64_t	moved_bytes;
-	uint64_t	left_slices;	/* still to be moved, as it broke off */
-	uint64_t	damaged_blocks;	/* in use, and bad wherever they are */
+	uint64_t moved_slices; /* pieces that were written */
+	uint64_t moved_bytes;
+	uint64_t left_slices;    /* still to be moved, as it broke off */
+	uint64_t damaged_blocks; /* in use, and bad wherever they are */
 };
 
 /* May slices be moved now?  -EBUSY: somebody may write beside us. */
 int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err);
 
 /* The device that @ignored stands for is not there: of cfs_pool_move_room. */
-#define CFS_POOL_NO_DEVICE	UINT32_MAX
+#define CFS_POOL_NO_DEVICE UINT32_MAX
 
 struct cfs_pool_room {
-	uint64_t	need_slices, free_slices;
+	uint64_t need_slices, free_slices;
 };
 /*
  * Is there room to move all of @device elsewhere, if one more device with

@@ -8,7 +8,7 @@
 #include "volume/pool_slices_priv.h"
 
 /* Both maps' slices, the map, the device. */
-#define MOVE_CHANGES	(2 * CFS_PIECES_MAX + 2)
+#define MOVE_CHANGES (2 * CFS_PIECES_MAX + 2)
 
 struct move_changes {
 	struct cfs_table_change changes[MOVE_CHANGES];
@@ -19,18 +19,18 @@ struct move_changes {
 
 /* One logical slice that is to be on other devices. */
 struct slice_move {
-	uint64_t	container_id;
-	uint64_t	lslice;
-	uint8_t		uuid[16];	/* of the container */
+	uint64_t container_id;
+	uint64_t lslice;
+	uint8_t uuid[16]; /* of the container */
 	struct cfs_piece old[CFS_PIECES_MAX];
-	uint32_t	off_device;	/* no piece stays there */
-	unsigned int	want;		/* pieces that it is to have */
-	bool		has_cursor;	/* @device goes into the same frame */
-	struct cfs_device_rec device;	/* of off_device */
+	uint32_t off_device;          /* no piece stays there */
+	unsigned int want;            /* pieces that it is to have */
+	bool has_cursor;              /* @device goes into the same frame */
+	struct cfs_device_rec device; /* of off_device */
 	/* Set by the move. */
 	struct cfs_piece next[CFS_PIECES_MAX];
-	unsigned int	written;	/* pieces */
-	uint64_t	damaged_blocks;
+	unsigned int written; /* pieces */
+	uint64_t damaged_blocks;
 };
 
 /*

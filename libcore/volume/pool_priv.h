@@ -13,47 +13,47 @@
 
 /* Free slices of one device. */
 struct device_slices {
-	uint64_t	slice_count;
-	uint64_t	virgin_from;	/* no slice from here on was ever used */
-	uint64_t	free_used;	/* free ones below, used once before */
-	uint64_t	cursor;		/* look for those from here on */
-	bool		is_usable;	/* present, not out, not evacuating */
-	bool		is_removed;
+	uint64_t slice_count;
+	uint64_t virgin_from; /* no slice from here on was ever used */
+	uint64_t free_used;   /* free ones below, used once before */
+	uint64_t cursor;      /* look for those from here on */
+	bool is_usable;       /* present, not out, not evacuating */
+	bool is_removed;
 };
 
 struct member_entry {
 	struct cfs_member m;
-	UT_hash_handle	hh;		/* by m.id */
+	UT_hash_handle hh; /* by m.id */
 };
 
 struct cfs_pool_lender;
 
 struct cfs_pool {
 	struct cfs_devset *set;
-	uint32_t	epoch;
-	bool		is_mirror;
-	bool		is_shared;
-	bool		was_clean;
-	uint64_t	cache_bytes;
-	void		(*warn)(void *arg, const char *line);
-	void		*arg;
-	struct cfs_holder *holder;	/* of a shared pool, to write; or NULL */
-	struct cfs_fence fence;		/* for its containers */
+	uint32_t epoch;
+	bool is_mirror;
+	bool is_shared;
+	bool was_clean;
+	uint64_t cache_bytes;
+	void (*warn)(void *arg, const char *line);
+	void *arg;
+	struct cfs_holder *holder; /* of a shared pool, to write; or NULL */
+	struct cfs_fence fence;    /* for its containers */
 	/* Of a secondary (pool_delegated.c); else NULL. */
 	struct cfs_pool_lender *lender;
-	struct cfs_devset *own_set;	/* of container 0, in memory */
-	uint64_t	delegated_id;
-	uint64_t	free_slices, total_slices;	/* of the pool; atomic */
+	struct cfs_devset *own_set; /* of container 0, in memory */
+	uint64_t delegated_id;
+	uint64_t free_slices, total_slices; /* of the pool; atomic */
 	struct cfs_container *c0;
-	struct cfs_metavolume *c0_mv;	/* owned by c0 */
-	struct cfs_err	c0_error;	/* of a hook that can't return one */
-	struct device_slices *devices;	/* under c0's lock */
-	uint32_t	device_count;
-	uint64_t	container_count;	/* as last counted */
-	uint64_t	copy_slices_x4;	/* atomic: what a takeover could copy */
-	uint64_t	slices_lack;	/* atomic: of those kept for takeovers */
-	pthread_mutex_t	reclaim_lock;	/* one at a time looks into the others */
-	pthread_mutex_t	lock;		/* guards members */
+	struct cfs_metavolume *c0_mv;  /* owned by c0 */
+	struct cfs_err c0_error;       /* of a hook that can't return one */
+	struct device_slices *devices; /* under c0's lock */
+	uint32_t device_count;
+	uint64_t container_count;     /* as last counted */
+	uint64_t copy_slices_x4;      /* atomic: what a takeover could copy */
+	uint64_t slices_lack;         /* atomic: of those kept for takeovers */
+	pthread_mutex_t reclaim_lock; /* one at a time looks into the others */
+	pthread_mutex_t lock;         /* guards members */
 	struct member_entry *members;
 };
 
@@ -108,6 +108,5 @@ int cfs_snapset_forget(struct cfs_pool *pool, cfs_snapset_exists_fn exists,
 int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err);
 uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool);
 int cfs_pool_device_rec_locked(struct cfs_pool *pool, uint32_t index,
-			       struct cfs_device_rec *ret,
-			       struct cfs_err *err);
+			       struct cfs_device_rec *ret, struct cfs_err *err);
 unsigned int cfs_pool_piece_count(const struct cfs_pool *pool);

@@ -15,7 +15,7 @@
 
 #include <inttypes.h>
 
-#define OP_MARGIN_BLOCKS 32u	/* that an operation wants beyond its own */
+#define OP_MARGIN_BLOCKS 32u /* that an operation wants beyond its own */
 
 uint64_t cfs_pool_provision_slices(const struct cfs_pool *pool, uint64_t bytes)
 {
@@ -48,12 +48,15 @@ static int check_room(struct cfs_pool *pool, uint64_t slices,
 	kept = cfs_pool_slices_kept(pool);
 	cfs_container_unlock(pool->c0);
 	left -= CFS_MIN(left, kept);
-	return slices <= left ? 0 :
-	       cfs_err_set(err, -ENOSPC, "%" PRIu64 " bytes (%" PRIu64 " %s) "
-			   "more are needed, and %" PRIu64 " are free",
-			   slices * slice_bytes, slices,
-			   cfs_plural(slices, "slice", "slices"),
-			   left * slice_bytes);
+	return slices <= left
+		       ? 0
+		       : cfs_err_set(err, -ENOSPC,
+				     "%" PRIu64 " bytes (%" PRIu64 " %s) "
+				     "more are needed, and %" PRIu64
+				     " are free",
+				     slices * slice_bytes, slices,
+				     cfs_plural(slices, "slice", "slices"),
+				     left * slice_bytes);
 }
 
 static int get_slices(struct cfs_pool *pool, struct cfs_container *c,
@@ -64,12 +67,12 @@ static int get_slices(struct cfs_pool *pool, struct cfs_container *c,
 	cfs_container_lock(c);
 	for (;;) {
 		const uint64_t has = cfs_metavolume_slice_count(
-						cfs_container_metavolume(c));
+			cfs_container_metavolume(c));
 
 		if (r < 0 || has >= want)
 			break;
-		r = cfs_pool_source.more(pool, c, (unsigned int)
-					 CFS_MIN(want - has, 1024), err);
+		r = cfs_pool_source.more(
+			pool, c, (unsigned int)CFS_MIN(want - has, 1024), err);
 	}
 	cfs_container_unlock(c);
 	return r;
@@ -80,13 +83,15 @@ int cfs_pool_provision(struct cfs_pool *pool, struct cfs_member *m,
 {
 	const uint64_t want = cfs_pool_provision_slices(pool, bytes);
 	const uint64_t has = cfs_metavolume_slice_count(
-				cfs_container_metavolume(m->container));
+		cfs_container_metavolume(m->container));
 	struct cfs_container_rec rec = m->rec;
 	int r = cfs_pool_delegated_refuse(pool, err);
 
 	if (r == 0 && rec.limit_bytes && bytes > rec.limit_bytes)
-		r = cfs_err_set(err, -EINVAL, "more than the container's limit "
-				"of %" PRIu64 " bytes", rec.limit_bytes);
+		r = cfs_err_set(err, -EINVAL,
+				"more than the container's limit "
+				"of %" PRIu64 " bytes",
+				rec.limit_bytes);
 	if (r == 0 && want > has)
 		r = check_room(pool, want - has, err);
 	if (r == 0 && want > has)

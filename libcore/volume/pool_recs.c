@@ -97,8 +97,8 @@ static int change_pool(struct cfs_pool *pool, uint32_t index, const void *rec,
 	return cfs_pool_rec_put(pool, rec, err);
 }
 
-static int change_device(struct cfs_pool *pool, uint32_t index,
-			 const void *rec, struct cfs_err *err)
+static int change_device(struct cfs_pool *pool, uint32_t index, const void *rec,
+			 struct cfs_err *err)
 {
 	return cfs_pool_device_rec_put(pool, index, rec, err);
 }

@@ -9,8 +9,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SLICES_WANTED	2u	/* for root and log of a new epoch */
-#define MARGIN		2u	/* blocks: placing nodes dirties some more */
+#define SLICES_WANTED 2u /* for root and log of a new epoch */
+#define MARGIN        2u /* blocks: placing nodes dirties some more */
 
 /* ---- the fence ----------------------------------------------------------- */
 
@@ -82,9 +82,9 @@ static int get_slice(struct cfs_container *c, const struct cfs_key *key,
 		memset(ret, 0, sizeof(*ret));
 		return 0;
 	}
-	return r < 0 ? r : cfs_slice_rec_unpack(&disk, CFS_MIN(bytes,
-							sizeof(disk)), ret,
-						err);
+	return r < 0 ? r
+		     : cfs_slice_rec_unpack(&disk, CFS_MIN(bytes, sizeof(disk)),
+					    ret, err);
 }
 
 /*
@@ -113,10 +113,9 @@ static int exclude(struct cfs_pool *pool, struct cfs_container *c,
 	key = slice_key(p->device_index, slice);
 	r = get_slice(c, &key, &rec, err);
 	if (r == 0 && rec.use == CFS_SLICE_USE_OWNED) {
-		const struct cfs_key map = { {
-			cfs_table_word(CFS_TABLE_SMAP, rec.container_id),
-			rec.lslice, 0
-		} };
+		const struct cfs_key map = { { cfs_table_word(CFS_TABLE_SMAP,
+							      rec.container_id),
+					       rec.lslice, 0 } };
 
 		r = cfs_tree_del(cfs_container_tree(c, CFS_TREE_TABLE), &map,
 				 err);
@@ -155,8 +154,7 @@ static int exclude_all(struct cfs_pool *pool, struct cfs_container *c,
 		 * came too late to be followed. */
 		if (epoch <= cfs_holder_base_epoch(pool->holder))
 			continue;
-		for (unsigned int k = 0; r == 0 && k < CFS_ROOT_PLACES_MAX;
-		     k++)
+		for (unsigned int k = 0; r == 0 && k < CFS_ROOT_PLACES_MAX; k++)
 			r = exclude(pool, c, epoch, is_over, &plan[k], err);
 	}
 	return r;
@@ -165,7 +163,8 @@ static int exclude_all(struct cfs_pool *pool, struct cfs_container *c,
 /* One will do where there are but those that are kept for this. */
 static unsigned int slices_wanted(const struct cfs_pool *pool)
 {
-	return cfs_pool_slice_may_pick(pool, false, NULL) < 0 ? 1 : SLICES_WANTED;
+	return cfs_pool_slice_may_pick(pool, false, NULL) < 0 ? 1
+							      : SLICES_WANTED;
 }
 
 /* How many slices hold @blocks beside their log, if there are places enough. */
@@ -180,7 +179,7 @@ static unsigned int slices_for(const struct cfs_pool *pool,
 	unsigned int n = CFS_MIN(slices_wanted(pool), most);
 
 	while (n < most && n * (uint64_t)geo->data_count <
-			   CFS_MIN(n, 2) * (log + 3) + blocks + MARGIN)
+				   CFS_MIN(n, 2) * (log + 3) + blocks + MARGIN)
 		n++;
 	return n;
 }
@@ -202,9 +201,9 @@ static int plan0(void *ctx, struct cfs_container *c, uint64_t blocks,
 		r = cfs_pool_slices_load(pool, err);
 	if (r == 0)
 		want = slices_for(pool, geo, blocks);
-	if (r == 0 && cfs_metavolume_slice_count(mv) + want >
-		      CFS_ROOT_SMAP_MAX)
-		r = cfs_err_set(err, -ENOSPC, "too many hosts that had the "
+	if (r == 0 && cfs_metavolume_slice_count(mv) + want > CFS_ROOT_SMAP_MAX)
+		r = cfs_err_set(err, -ENOSPC,
+				"too many hosts that had the "
 				"pool may still write: say with leasectl gone "
 				"which do not");
 	for (; r == 0 && n < want; n++) {
@@ -266,9 +265,8 @@ static int next_thawed(struct cfs_pool *pool, struct cfs_key *from,
 		       struct cfs_slice_rec *ret, struct cfs_err *err)
 {
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE), from,
-			      err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), from, err);
 
 	for (; r == 0; r = cfs_cursor_next(&cur, err)) {
 		if (cur.key.w[0] >> 56 != CFS_TABLE_SLICE)
@@ -278,8 +276,7 @@ static int next_thawed(struct cfs_pool *pool, struct cfs_key *from,
 			return r;
 		*from = cur.key;
 		if (ret->use == CFS_SLICE_USE_FROZEN &&
-		    is_gone(pool, (uint32_t)ret->lslice,
-			    (uint32_t)ret->lslice))
+		    is_gone(pool, (uint32_t)ret->lslice, (uint32_t)ret->lslice))
 			return 0;
 	}
 	return r;
@@ -303,8 +300,7 @@ int cfs_pool_shared_thaw(struct cfs_pool *pool, struct cfs_err *err)
 		rec.use = CFS_SLICE_USE_FREE;
 		rec.container_id = rec.lslice = rec.piece = 0;
 		cfs_slice_rec_pack(&rec, &disk);
-		r = cfs_container_put(pool->c0, &key, &disk, sizeof(disk),
-				      err);
+		r = cfs_container_put(pool->c0, &key, &disk, sizeof(disk), err);
 		if (r < 0)
 			break;
 		n++;
@@ -337,8 +333,8 @@ int cfs_pool_shared_settle(struct cfs_pool *pool, struct cfs_member *m,
 	if (!is_any)
 		return 0;
 	cfs_pool_leave_slices(pool, m);
-	(void)(m ? cfs_pool_reclaim(pool, m, NULL, NULL) :
-		   cfs_pool_reclaim_own(pool, NULL));
+	(void)(m ? cfs_pool_reclaim(pool, m, NULL, NULL)
+		 : cfs_pool_reclaim_own(pool, NULL));
 	return 0;
 }
 
@@ -383,8 +379,8 @@ static bool slice_is_theirs(void *ctx, uint64_t lslice, uint32_t *ret_epoch)
 /* Slices that takeovers which did not end had lent to it. */
 static int find_theirs(struct cfs_pool *pool, uint64_t id,
 		       const struct cfs_container_rec *rec,
-		       const struct cfs_metavolume *mv,
-		       struct cfs_pool_move *m, struct cfs_err *err)
+		       const struct cfs_metavolume *mv, struct cfs_pool_move *m,
+		       struct cfs_err *err)
 {
 	struct cfs_key from = { { cfs_table_word(CFS_TABLE_SMAP, id), 0, 0 } };
 	struct cfs_cursor cur;
@@ -400,11 +396,9 @@ static int find_theirs(struct cfs_pool *pool, uint64_t id,
 	while (r == 0 && cur.key.w[0] == from.w[0]) {
 		struct cfs_smap_rec smap;
 
-		r = cfs_smap_rec_unpack(cur.value, cur.value_bytes, &smap,
-					err);
+		r = cfs_smap_rec_unpack(cur.value, cur.value_bytes, &smap, err);
 		if (r == 0 && cur.key.w[1] < m->end &&
-		    (smap.epoch > rec->base_epoch ||
-		     smap.epoch == rec->epoch))
+		    (smap.epoch > rec->base_epoch || smap.epoch == rec->epoch))
 			m->their_epoch[cur.key.w[1]] = smap.epoch;
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
@@ -484,8 +478,7 @@ int cfs_pool_shared_enter(struct cfs_pool *pool, uint64_t id,
 }
 
 int cfs_pool_shared_entered(struct cfs_pool *pool, uint64_t id,
-			    struct cfs_container_rec *rec,
-			    struct cfs_err *err)
+			    struct cfs_container_rec *rec, struct cfs_err *err)
 {
 	if (cfs_devset_is_overlay(pool->set) || !rec->base_vaddr[0])
 		return 0;

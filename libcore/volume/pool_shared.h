@@ -8,7 +8,8 @@
  * and behind a look at its gravestone, whose it is:
  *
  *   lent      FROZEN by our epoch -> headers, flush -> in use, mapped
- *   returned  FROZEN by our epoch, not mapped -> discard, headers, flush -> free
+ *   returned  FROZEN by our epoch, not mapped -> discard, headers, flush ->
+ * free
  *
  * Who takes over leaves slices that an epoch froze alone until that is gone.
  *
@@ -50,11 +51,11 @@ void cfs_pool_leave_slices(struct cfs_pool *pool, struct cfs_member *m);
 
 /* ---- others -------------------------------------------------------------- */
 
-struct cfs_pool_move {			/* of one container */
+struct cfs_pool_move { /* of one container */
 	struct cfs_container_move move;
-	uint32_t	*their_epoch;	/* by logical slice: of the takeover,
-					 * not finished, that lent it; 0: none */
-	uint64_t	end;
+	uint32_t *their_epoch; /* by logical slice: of the takeover,
+				* not finished, that lent it; 0: none */
+	uint64_t end;
 };
 void cfs_pool_move_donep(struct cfs_pool_move *m);
 
@@ -68,8 +69,7 @@ int cfs_pool_shared_enter(struct cfs_pool *pool, uint64_t id,
 			  struct cfs_pool_move *ret, struct cfs_err *err);
 /* Behind: its root stands where the record says. */
 int cfs_pool_shared_entered(struct cfs_pool *pool, uint64_t id,
-			    struct cfs_container_rec *rec,
-			    struct cfs_err *err);
+			    struct cfs_container_rec *rec, struct cfs_err *err);
 
 /* ---- slices; container 0 locked ------------------------------------------ */
 
@@ -78,8 +78,7 @@ int cfs_pool_slice_freeze(struct cfs_pool *pool, uint64_t container_id,
 			  uint64_t lslice, const struct cfs_piece *pieces,
 			  bool is_mapped, struct cfs_err *err);
 int cfs_pool_slice_changes_put(struct cfs_pool *pool, uint64_t container_id,
-			       uint64_t lslice,
-			       const struct cfs_piece *pieces,
+			       uint64_t lslice, const struct cfs_piece *pieces,
 			       struct cfs_err *err);
 /* A slice that is empty goes back to the pool: out of the map, its next life
  * begins as free.  Generations in @pieces are raised. */

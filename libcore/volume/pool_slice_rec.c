@@ -19,8 +19,8 @@ struct cfs_key cfs_pool_slice_key(uint32_t device, uint64_t slice)
 
 struct cfs_key cfs_pool_smap_key(uint64_t container_id, uint64_t lslice)
 {
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SMAP,
-						  container_id), lslice, 0 } };
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SMAP, container_id),
+				   lslice, 0 } };
 }
 
 int cfs_pool_slice_headers(struct cfs_pool *pool, uint64_t container_id,
@@ -38,8 +38,8 @@ int cfs_pool_slice_headers_of(struct cfs_pool *pool, uint64_t container_id,
 			      uint32_t state, struct cfs_err *err)
 {
 	const struct cfs_label *label0 = cfs_devset_label(pool->set, 0);
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *page =
-		cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
 	struct cfs_slice_geometry geo;
 	unsigned int count = 0;
 	int r = cfs_slice_geometry_init(label0->slice_bytes, &geo, err);
@@ -81,7 +81,8 @@ int cfs_pool_slice_headers_of(struct cfs_pool *pool, uint64_t container_id,
 		head.address = label0->slices_offset_bytes +
 			       p->slice_index * geo.slice_bytes +
 			       (uint64_t)CFS_BLOCK_BYTES *
-			       cfs_geometry_header_block(&geo, head.seq & 1);
+				       cfs_geometry_header_block(&geo,
+								 head.seq & 1);
 		cfs_slice_header_pack(&header, page);
 		cfs_page_pack(&head, page);
 		r = cfs_dev_write(dev, head.address, page, sizeof(*page), err);
@@ -103,8 +104,8 @@ size_t cfs_pool_slice_changes(const struct cfs_pool *pool,
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
 		const struct cfs_piece *p = &pieces[i];
 		struct cfs_slice_rec rec = {
-			.use = is_lent ? CFS_SLICE_USE_OWNED :
-					 CFS_SLICE_USE_FREE,
+			.use = is_lent ? CFS_SLICE_USE_OWNED
+				       : CFS_SLICE_USE_FREE,
 			.generation = p->generation,
 		};
 
@@ -118,7 +119,8 @@ size_t cfs_pool_slice_changes(const struct cfs_pool *pool,
 		}
 		cfs_slice_rec_pack(&rec, &sc->slices[i]);
 		changes[n++] = (struct cfs_table_change){
-			.key = cfs_pool_slice_key(p->device_index, p->slice_index),
+			.key = cfs_pool_slice_key(p->device_index,
+						  p->slice_index),
 			.value = &sc->slices[i],
 			.value_bytes = sizeof(sc->slices[i]),
 		};
@@ -142,8 +144,8 @@ int cfs_pool_slice_record(struct cfs_pool *pool, uint64_t container_id,
 {
 	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
 	struct slice_change sc;
-	size_t n = cfs_pool_slice_changes(pool, container_id, lslice, pieces, is_lent,
-				 &sc, changes);
+	size_t n = cfs_pool_slice_changes(pool, container_id, lslice, pieces,
+					  is_lent, &sc, changes);
 
 	return cfs_container_put_now(pool->c0, changes, n, err);
 }
@@ -155,8 +157,8 @@ int cfs_pool_slice_changes_put(struct cfs_pool *pool, uint64_t container_id,
 {
 	struct cfs_table_change changes[CFS_PIECES_MAX + 1];
 	struct slice_change sc;
-	size_t n = cfs_pool_slice_changes(pool, container_id, lslice, pieces, true, &sc,
-				 changes);
+	size_t n = cfs_pool_slice_changes(pool, container_id, lslice, pieces,
+					  true, &sc, changes);
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++)
@@ -185,7 +187,8 @@ size_t cfs_pool_freeze_changes(const struct cfs_pool *pool,
 			continue;
 		cfs_slice_rec_pack(&rec, &sc->slices[i]);
 		changes[n++] = (struct cfs_table_change){
-			.key = cfs_pool_slice_key(p->device_index, p->slice_index),
+			.key = cfs_pool_slice_key(p->device_index,
+						  p->slice_index),
 			.value = &sc->slices[i],
 			.value_bytes = sizeof(sc->slices[i]),
 		};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The slice table: what is free, and picking from it.  Container 0's lock is held
- * in all of it.
+ * The slice table: what is free, and picking from it.  Container 0's lock is
+ * held in all of it.
  */
 #include "volume/pool_slices_priv.h"
 
@@ -10,9 +10,9 @@
 
 #include <stdlib.h>
 
-#define KEPT_PER_CONTAINER	4u
-#define KEPT_MIN		8u
-#define KEPT_LEAST		1u	/* from deletions, too: for container 0 */
+#define KEPT_PER_CONTAINER 4u
+#define KEPT_MIN           8u
+#define KEPT_LEAST         1u /* from deletions, too: for container 0 */
 
 unsigned int cfs_pool_piece_count(const struct cfs_pool *pool)
 {
@@ -34,13 +34,12 @@ int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err)
 /* What cannot be read is not kept for. */
 static uint64_t count_containers(struct cfs_pool *pool)
 {
-	const struct cfs_key from = {
-		{ cfs_table_word(CFS_TABLE_CONTAINER, 0), 0, 0 }
-	};
+	const struct cfs_key from = { { cfs_table_word(CFS_TABLE_CONTAINER, 0),
+					0, 0 } };
 	struct cfs_cursor cur;
 	uint64_t n = 0;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
+	int r = cfs_cursor_ge(&cur,
+			      cfs_container_tree(pool->c0, CFS_TREE_TABLE),
 			      &from, NULL);
 
 	for (; r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_CONTAINER; n++)
@@ -64,8 +63,8 @@ int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 
 		list[i].slice_count =
 			cfs_devset_label(pool->set, i)->slice_count;
-		if (pool->c0 && cfs_pool_device_rec_locked(pool, i, &rec,
-							   NULL) == 0) {
+		if (pool->c0 &&
+		    cfs_pool_device_rec_locked(pool, i, &rec, NULL) == 0) {
 			list[i].slice_count = rec.slice_count;
 			list[i].is_usable = rec.state == CFS_DEVICE_OK;
 			list[i].is_removed = rec.state == CFS_DEVICE_REMOVED;
@@ -87,10 +86,9 @@ int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 		uint64_t d = cur.key.w[0] & UINT32_MAX;
 		struct cfs_slice_rec rec;
 
-		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
-					 err);
-		if (r == 0 && (d >= count ||
-			       cur.key.w[1] >= list[d].slice_count))
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec, err);
+		if (r == 0 &&
+		    (d >= count || cur.key.w[1] >= list[d].slice_count))
 			r = cfs_err_set(err, -EUCLEAN,
 					"slice table: a slice outside the "
 					"devices");
@@ -194,11 +192,12 @@ static int find_free_used(struct cfs_pool *pool, uint32_t device,
 	struct device_slices *d = &pool->devices[device];
 
 	for (unsigned int lap = 0; lap < 2; lap++) {
-		struct cfs_key from = cfs_pool_slice_key(device, lap ? 0 : d->cursor);
+		struct cfs_key from = cfs_pool_slice_key(device,
+							 lap ? 0 : d->cursor);
 		struct cfs_cursor cur;
-		int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-							CFS_TREE_TABLE),
-				      &from, err);
+		int r = cfs_cursor_ge(
+			&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE),
+			&from, err);
 
 		while (r == 0 && cur.key.w[0] == from.w[0]) {
 			struct cfs_slice_rec rec;
@@ -234,8 +233,8 @@ static int take_from(struct cfs_pool *pool, uint32_t device, uint32_t below,
 	if (d->virgin_from < d->slice_count) {
 		d->virgin_from++;
 	} else {
-		int r = find_free_used(pool, device, below, &slice,
-				       &generation, err);
+		int r = find_free_used(pool, device, below, &slice, &generation,
+				       err);
 
 		if (r < 0)
 			return r;
@@ -275,11 +274,12 @@ int cfs_pool_slice_may_pick(const struct cfs_pool *pool, bool for_freeing,
 {
 	const uint64_t kept = cfs_pool_slices_kept(pool);
 
-	if (cfs_pool_slices_free(pool) > (for_freeing ?
-					  CFS_MIN(kept, KEPT_LEAST) : kept) ||
+	if (cfs_pool_slices_free(pool) >
+		    (for_freeing ? CFS_MIN(kept, KEPT_LEAST) : kept) ||
 	    kept == 0)
 		return 0;
-	return cfs_err_set(err, -ENOSPC, "no free slice in the pool, but those "
+	return cfs_err_set(err, -ENOSPC,
+			   "no free slice in the pool, but those "
 			   "kept for takeovers");
 }
 
@@ -301,8 +301,8 @@ int cfs_pool_slice_pick(struct cfs_pool *pool, struct cfs_piece *pieces,
 		got++;
 	}
 	/* A mirror that lost a device goes on with one piece. */
-	if (got == 0 || (got < want && pool->device_count ==
-				       cfs_pool_devices_usable(pool)))
+	if (got == 0 ||
+	    (got < want && pool->device_count == cfs_pool_devices_usable(pool)))
 		return cfs_err_set(err, -ENOSPC, "no free slice in the pool");
 	cfs_pool_slices_changed(pool);
 	return 0;
@@ -350,16 +350,16 @@ int cfs_pool_piece_pick(struct cfs_pool *pool,
 	}
 	free(marks);
 	if (r == 0)
-		ret->generation = exact ? exact : CFS_MAX(ret->generation,
-							  floor + 1);
+		ret->generation = exact ? exact
+					: CFS_MAX(ret->generation, floor + 1);
 	cfs_pool_slices_changed(pool);
 	return r;
 }
 
 uint64_t cfs_pool_device_free(const struct cfs_pool *pool, uint32_t device)
 {
-	return device < pool->device_count ?
-	       device_free(&pool->devices[device]) : 0;
+	return device < pool->device_count ? device_free(&pool->devices[device])
+					   : 0;
 }
 
 uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool)

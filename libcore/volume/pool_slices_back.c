@@ -23,10 +23,12 @@ void cfs_pool_slices_discard(struct cfs_pool *pool,
 			continue;
 		dev = cfs_devset_dev(pool->set, p->device_index);
 		if (dev)
-			(void)cfs_dev_discard(dev, label->slices_offset_bytes +
+			(void)cfs_dev_discard(
+				dev,
+				label->slices_offset_bytes +
 					p->slice_index * label->slice_bytes +
-					CFS_BLOCK_BYTES, label->slice_bytes -
-					2 * CFS_BLOCK_BYTES, NULL);
+					CFS_BLOCK_BYTES,
+				label->slice_bytes - 2 * CFS_BLOCK_BYTES, NULL);
 	}
 }
 
@@ -176,7 +178,7 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 	struct cfs_container *c = m->container;
 	const struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	const uint64_t keep = cfs_pool_provision_slices(pool,
-						m->rec.provision_bytes);
+							m->rec.provision_bytes);
 	uint64_t end, done = 0;
 	int r;
 
@@ -184,8 +186,8 @@ int cfs_pool_reclaim(struct cfs_pool *pool, struct cfs_member *m,
 	/* Two commits: what was freed is named by no root any more. */
 	r = cfs_container_commit_idle(c, err);
 	end = cfs_metavolume_end(mv);
-	for (uint64_t l = 0; r == 0 && l < end &&
-			     cfs_metavolume_slice_count(mv) > keep; l++) {
+	for (uint64_t l = 0;
+	     r == 0 && l < end && cfs_metavolume_slice_count(mv) > keep; l++) {
 		bool is_given;
 
 		r = cfs_container_give_slice(c, l, &is_given, err);
@@ -214,8 +216,7 @@ int cfs_pool_slices(struct cfs_pool *pool, cfs_slice_rec_each_fn each,
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SLICE) {
 		struct cfs_slice_rec rec;
 
-		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
-					 err);
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec, err);
 		if (r == 0)
 			r = each(arg, (uint32_t)cur.key.w[0], cur.key.w[1],
 				 &rec, err);
@@ -246,17 +247,18 @@ int cfs_pool_discard_free(struct cfs_pool *pool, uint64_t *ret_bytes,
 			  &from, err);
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SLICE) {
 		struct cfs_dev *dev = cfs_devset_dev(pool->set,
-						(uint32_t)cur.key.w[0]);
+						     (uint32_t)cur.key.w[0]);
 		struct cfs_slice_rec rec;
 
-		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec,
-					 err);
+		r = cfs_slice_rec_unpack(cur.value, cur.value_bytes, &rec, err);
 		/* All but the first block: the header says that it is free. */
 		if (r == 0 && dev && rec.use == CFS_SLICE_USE_FREE &&
-		    cfs_dev_discard(dev, label->slices_offset_bytes +
-				    cur.key.w[1] * label->slice_bytes +
-				    CFS_BLOCK_BYTES, label->slice_bytes -
-				    2 * CFS_BLOCK_BYTES, NULL) == 0)
+		    cfs_dev_discard(dev,
+				    label->slices_offset_bytes +
+					    cur.key.w[1] * label->slice_bytes +
+					    CFS_BLOCK_BYTES,
+				    label->slice_bytes - 2 * CFS_BLOCK_BYTES,
+				    NULL) == 0)
 			*ret_bytes += label->slice_bytes - 2 * CFS_BLOCK_BYTES;
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);

@@ -19,10 +19,10 @@ uint64_t cfs_pool_free_lslice(const struct cfs_metavolume *mv, uint64_t from)
 	return from;
 }
 
-#define LEND_AT_ONCE	64u
+#define LEND_AT_ONCE 64u
 
 struct lending {
-	uint64_t	lslice;
+	uint64_t lslice;
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 	struct slice_change sc;
 };
@@ -42,8 +42,10 @@ static int allocate(struct cfs_pool *pool, const struct cfs_piece *pieces,
 
 		if (!(p->flags & CFS_PIECE_USED) || !dev)
 			continue;
-		r = cfs_dev_allocate(dev, label->slices_offset_bytes +
-				     p->slice_index * label->slice_bytes,
+		r = cfs_dev_allocate(dev,
+				     label->slices_offset_bytes +
+					     p->slice_index *
+						     label->slice_bytes,
 				     label->slice_bytes, err);
 		if (r < 0)
 			return r;
@@ -108,8 +110,9 @@ static int pick_some(struct cfs_pool *pool, struct cfs_container *c,
 			break;
 		}
 		list[n].lslice = lslice;
-		r = may_all ? 0 : cfs_pool_slice_may_pick(pool,
-					cfs_container_is_freeing(c), err);
+		r = may_all ? 0
+			    : cfs_pool_slice_may_pick(
+				      pool, cfs_container_is_freeing(c), err);
 		if (r == 0)
 			r = cfs_pool_slice_pick(pool, list[n].pieces, err);
 		if (r < 0)
@@ -134,14 +137,14 @@ static int head_some(struct cfs_pool *pool, const struct cfs_container *c,
 	int r = 0;
 
 	for (unsigned int i = 0; pool->is_shared && i < count; i++)
-		n += cfs_pool_freeze_changes(pool, list[i].pieces, &sc[i], changes + n);
+		n += cfs_pool_freeze_changes(pool, list[i].pieces, &sc[i],
+					     changes + n);
 	if (n > 0)
 		r = cfs_container_put_now(pool->c0, changes, n, err);
 	for (unsigned int i = 0; r == 0 && i < count; i++)
-		r = cfs_pool_slice_headers(pool, cfs_container_id(c),
-					   cfs_container_uuid(c),
-					   list[i].lslice, list[i].pieces,
-					   CFS_SLICE_OWNED, err);
+		r = cfs_pool_slice_headers(
+			pool, cfs_container_id(c), cfs_container_uuid(c),
+			list[i].lslice, list[i].pieces, CFS_SLICE_OWNED, err);
 	return r < 0 ? r : cfs_pool_flush_devices(pool, err);
 }
 
@@ -152,8 +155,8 @@ static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
 {
 	struct cfs_metavolume *mv = cfs_container_metavolume(c);
 	struct lending *list = calloc(count, sizeof(*list));
-	struct cfs_table_change *changes =
-		calloc((size_t)count * (CFS_PIECES_MAX + 1), sizeof(*changes));
+	struct cfs_table_change *changes = calloc(
+		(size_t)count * (CFS_PIECES_MAX + 1), sizeof(*changes));
 	struct slice_change *sc = calloc(count, sizeof(*sc));
 	unsigned int n = 0;
 	size_t change_count = 0;
@@ -166,13 +169,12 @@ static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
 	if (r == 0)
 		r = head_some(pool, c, list, n, sc, changes, err);
 	for (unsigned int i = 0; i < n && r == 0; i++)
-		change_count += cfs_pool_slice_changes(pool, cfs_container_id(c),
-					      list[i].lslice, list[i].pieces,
-					      true, &list[i].sc,
-					      changes + change_count);
+		change_count += cfs_pool_slice_changes(
+			pool, cfs_container_id(c), list[i].lslice,
+			list[i].pieces, true, &list[i].sc,
+			changes + change_count);
 	if (r == 0)
-		r = cfs_container_put_now(pool->c0, changes, change_count,
-					  err);
+		r = cfs_container_put_now(pool->c0, changes, change_count, err);
 	for (unsigned int i = 0; i < n && r == 0; i++) {
 		/* The hook of container 0 has mapped its own. */
 		if (c != pool->c0)
@@ -190,8 +192,7 @@ static int lend_batch(struct cfs_pool *pool, struct cfs_container *c,
 }
 
 static int lend_some(struct cfs_pool *pool, struct cfs_container *c,
-		     unsigned int count, unsigned int *got,
-		     struct cfs_err *err)
+		     unsigned int count, unsigned int *got, struct cfs_err *err)
 {
 	const bool is_own = c == pool->c0;
 	int r = 0;
@@ -205,8 +206,8 @@ static int lend_some(struct cfs_pool *pool, struct cfs_container *c,
 		if (!is_own)
 			r = cfs_container_ready(pool->c0, err);
 		if (r == 0)
-			r = lend_batch(pool, c, CFS_MIN(count - *got,
-							LEND_AT_ONCE), &n,
+			r = lend_batch(pool, c,
+				       CFS_MIN(count - *got, LEND_AT_ONCE), &n,
 				       err);
 		*got += n;
 	}
@@ -216,9 +217,9 @@ static int lend_some(struct cfs_pool *pool, struct cfs_container *c,
 }
 
 struct others {
-	struct cfs_pool	*pool;
+	struct cfs_pool *pool;
 	struct cfs_container *but;
-	uint64_t	slices;
+	uint64_t slices;
 };
 
 static int reclaim_other(void *arg, uint64_t id,
@@ -287,16 +288,16 @@ static bool source_has_plenty(void *ctx)
 	for (uint32_t i = 0; i < pool->device_count; i++)
 		total += pool->devices[i].slice_count;
 	total /= cfs_pool_piece_count(pool);
-	has = cfs_pool_slices_free(pool) >= total / 4 +
-					    cfs_pool_slices_kept(pool);
+	has = cfs_pool_slices_free(pool) >=
+	      total / 4 + cfs_pool_slices_kept(pool);
 	cfs_container_unlock(pool->c0);
 	return has;
 }
 
 static uint64_t slices_to_blocks(const struct cfs_pool *pool, uint64_t slices)
 {
-	return slices * (cfs_devset_label(pool->set, 0)->slice_bytes /
-			 CFS_BLOCK_BYTES);
+	return slices *
+	       (cfs_devset_label(pool->set, 0)->slice_bytes / CFS_BLOCK_BYTES);
 }
 
 static uint64_t source_spare_blocks(void *ctx)
@@ -317,8 +318,8 @@ static uint64_t source_lack_blocks(void *ctx)
 {
 	const struct cfs_pool *pool = ctx;
 
-	return slices_to_blocks(pool, __atomic_load_n(&pool->slices_lack,
-						      __ATOMIC_RELAXED));
+	return slices_to_blocks(
+		pool, __atomic_load_n(&pool->slices_lack, __ATOMIC_RELAXED));
 }
 
 static uint64_t source_copy_blocks(void *ctx)
@@ -329,7 +330,8 @@ static uint64_t source_copy_blocks(void *ctx)
 		return CFS_MAX(cfs_pool_delegated_spare(pool) / 8,
 			       slices_to_blocks(pool, 1) / 2);
 	return slices_to_blocks(pool, __atomic_load_n(&pool->copy_slices_x4,
-						      __ATOMIC_RELAXED)) / 4;
+						      __ATOMIC_RELAXED)) /
+	       4;
 }
 
 const struct cfs_slice_source cfs_pool_source = {

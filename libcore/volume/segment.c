@@ -11,14 +11,14 @@
 
 #include <inttypes.h>
 
-#define DEPTH_MAX	65536u
+#define DEPTH_MAX 65536u
 
 struct walk {
-	struct cfs_vols	*v;
-	uint64_t	ino;
-	segment_fn	each;
-	void		*arg;
-	unsigned int	depth;
+	struct cfs_vols *v;
+	uint64_t ino;
+	segment_fn each;
+	void *arg;
+	unsigned int depth;
 };
 
 static int walk_branch(struct walk *w, const struct cfs_view *view,
@@ -28,7 +28,9 @@ static int emit_hole(struct walk *w, uint64_t offset, uint64_t count,
 		     struct cfs_err *err)
 {
 	const struct segment s = {
-		.kind = SEGMENT_HOLE, .offset = offset, .count = count,
+		.kind = SEGMENT_HOLE,
+		.offset = offset,
+		.count = count,
 	};
 
 	return w->each(w->arg, &s, err);
@@ -92,14 +94,13 @@ static int history_piece(struct walk *w, const struct cfs_view *view,
 			 struct extent *ret, struct cfs_err *err)
 {
 	uint64_t start = offset & ~((UINT64_C(1) << level) - 1);
-	struct cfs_key key = history_key(view->branch, w->ino, level, start,
-					 cfs_map_version_word(view->stamp,
-							      0xffff));
+	struct cfs_key key = history_key(
+		view->branch, w->ino, level, start,
+		cfs_map_version_word(view->stamp, 0xffff));
 	struct cfs_extent_rec rec;
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(w->v->c,
-						       CFS_TREE_HISTORY),
-			      &key, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(w->v->c, CFS_TREE_HISTORY), &key, err);
 
 	if (r < 0)
 		return r;
@@ -132,9 +133,8 @@ static int history_next(struct walk *w, uint16_t branch, unsigned int level,
 	struct cfs_key last = history_key(branch, w->ino, level, CFS_OFF_MAX,
 					  0);
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(w->v->c,
-						       CFS_TREE_HISTORY),
-			      &key, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(w->v->c, CFS_TREE_HISTORY), &key, err);
 
 	if (r == -ENOENT)
 		return 0;
@@ -181,8 +181,8 @@ static int walk_history(struct walk *w, const struct cfs_view *view,
 			     level <= CFS_HISTORY_LEVEL_MAX; level++) {
 				if (!(mask >> level & 1))
 					continue;
-				r = history_next(w, view->branch, level,
-						 offset, &next, err);
+				r = history_next(w, view->branch, level, offset,
+						 &next, err);
 				if (r < 0)
 					return r;
 			}
@@ -309,22 +309,20 @@ static int branch_end(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		r = cfs_extent_rec_unpack(cur.value, cur.value_bytes, &rec,
 					  err);
 		if (r == 0)
-			*ret = CFS_MAX(*ret, (cur.key.w[1] &
-					      CFS_MAP_OFF_MASK) + rec.count);
+			*ret = CFS_MAX(*ret, (cur.key.w[1] & CFS_MAP_OFF_MASK) +
+						     rec.count);
 	}
 	for (unsigned int level = 0;
 	     (r == 0 || r == -ENOENT) && level <= CFS_HISTORY_LEVEL_MAX;
 	     level++) {
-		last = history_key(branch, ino, level, CFS_OFF_MAX,
-				   UINT64_MAX);
-		r = cfs_cursor_le(&cur, cfs_container_tree(v->c,
-							   CFS_TREE_HISTORY),
+		last = history_key(branch, ino, level, CFS_OFF_MAX, UINT64_MAX);
+		r = cfs_cursor_le(&cur,
+				  cfs_container_tree(v->c, CFS_TREE_HISTORY),
 				  &last, err);
 		if (r == 0 && cur.key.w[0] == last.w[0] &&
-		    cur.key.w[1] >= history_key(branch, ino, level, 0,
-						0).w[1])
+		    cur.key.w[1] >= history_key(branch, ino, level, 0, 0).w[1])
 			*ret = CFS_MAX(*ret, (cur.key.w[1] & CFS_OFF_MAX) +
-					     (UINT64_C(1) << level));
+						     (UINT64_C(1) << level));
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -334,8 +332,8 @@ static int branch_end(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return 0;
 }
 
-int cfs_extent_end(const struct cfs_view *view, uint64_t ino,
-		   uint64_t *ret_end, struct cfs_err *err)
+int cfs_extent_end(const struct cfs_view *view, uint64_t ino, uint64_t *ret_end,
+		   struct cfs_err *err)
 {
 	struct cfs_vols *v = cfs_vols_of(view->container);
 	struct cfs_view at = *view;

@@ -10,25 +10,25 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SPACE_GROUP	(UINT64_C(2) << 56)	/* keys of the space tree */
+#define SPACE_GROUP (UINT64_C(2) << 56) /* keys of the space tree */
 
 struct group_buf {
 	struct cfs_page_disk tags[2];
-	uint8_t		blocks[CFS_TAGS_PER_PAGE][CFS_BLOCK_BYTES];
+	uint8_t blocks[CFS_TAGS_PER_PAGE][CFS_BLOCK_BYTES];
 };
 
 struct copier {
 	struct cfs_slice_copy *copy;
 	const struct cfs_piece *to;
-	struct cfs_dev	*to_dev;
-	unsigned int	order[CFS_PIECES_MAX];	/* sources, best first */
-	unsigned int	source_count;
+	struct cfs_dev *to_dev;
+	unsigned int order[CFS_PIECES_MAX]; /* sources, best first */
+	unsigned int source_count;
 	struct cfs_slice_geometry geo;
-	uint64_t	slices_offset_bytes;
-	uint64_t	seed, pool_lo;
-	bool		is_zero;	/* the target reads as zeroes */
+	uint64_t slices_offset_bytes;
+	uint64_t seed, pool_lo;
+	bool is_zero; /* the target reads as zeroes */
 	struct group_buf *buf;
-	uint8_t		*spare;		/* a block */
+	uint8_t *spare; /* a block */
 };
 
 static uint64_t offset_of(const struct copier *k, const struct cfs_piece *p,
@@ -108,8 +108,8 @@ static bool load_used(const struct copier *k, uint32_t group, uint8_t ret[16])
 	memset(ret, 0, 16);
 	if (!k->copy->c)
 		return false;
-	(void)cfs_tree_get(cfs_container_tree(k->copy->c, CFS_TREE_SPACE),
-			   &key, ret, 16, &bytes, NULL);
+	(void)cfs_tree_get(cfs_container_tree(k->copy->c, CFS_TREE_SPACE), &key,
+			   ret, 16, &bytes, NULL);
 	return true;
 }
 
@@ -204,15 +204,15 @@ static int copy_group(struct copier *k, uint32_t group, struct cfs_err *err)
 	const struct cfs_page_disk *page = load_tags(k, group);
 	const struct cfs_tags_payload_disk *tags =
 		page ? (const void *)page->payload : NULL;
-	const bool is_read = read_from(k, 0, start, count,
-				       k->buf->blocks) == 0;
+	const bool is_read = read_from(k, 0, start, count, k->buf->blocks) == 0;
 	uint8_t used[16];
 	int r;
 
 	(void)load_used(k, group, used);
 	for (uint32_t i = 0; i < count; i++) {
 		const bool was_read = is_read ||
-			read_from(k, 0, start + i, 1, k->buf->blocks[i]) == 0;
+				      read_from(k, 0, start + i, 1,
+						k->buf->blocks[i]) == 0;
 
 		judge_block(k, start, i, tags, was_read,
 			    used[i / 8] >> i % 8 & 1);
@@ -220,9 +220,10 @@ static int copy_group(struct copier *k, uint32_t group, struct cfs_err *err)
 	r = write_blocks(k, start, count, err);
 	for (unsigned int slot = 0; r == 0 && slot < 2; slot++)
 		if (!k->is_zero || !is_zero((void *)&k->buf->tags[slot]))
-			r = write_to(k, cfs_geometry_tags_block(&k->geo, group,
-								slot),
-				     1, &k->buf->tags[slot], err);
+			r = write_to(
+				k,
+				cfs_geometry_tags_block(&k->geo, group, slot),
+				1, &k->buf->tags[slot], err);
 	return r;
 }
 
@@ -269,8 +270,10 @@ int cfs_slice_copy(struct cfs_slice_copy *copy, const struct cfs_piece *to,
 
 	find_sources(&k, prefer);
 	if (r == 0 && k.source_count == 0)
-		r = cfs_err_set(err, -ENODEV, "slice %" PRIu64 ": no device "
-				"that has it is there", copy->lslice);
+		r = cfs_err_set(err, -ENODEV,
+				"slice %" PRIu64 ": no device "
+				"that has it is there",
+				copy->lslice);
 	if (r == 0)
 		r = prepare(&k, err);
 	if (r < 0)

@@ -20,16 +20,16 @@ struct cfs_container;
 
 struct cfs_slice_copy {
 	struct cfs_devset *set;
-	uint64_t	container_id;
-	uint8_t		uuid[16];	/* of the container */
-	uint64_t	lslice;
-	const struct cfs_piece *from;	/* CFS_PIECES_MAX of them */
-	uint32_t	from_generation;	/* which tag pages count there */
-	uint32_t	to_generation;
+	uint64_t container_id;
+	uint8_t uuid[16]; /* of the container */
+	uint64_t lslice;
+	const struct cfs_piece *from; /* CFS_PIECES_MAX of them */
+	uint32_t from_generation;     /* which tag pages count there */
+	uint32_t to_generation;
 	/* Open, and nothing of it is only in memory; NULL: it cannot be opened,
 	 * and what of it is in use is not known. */
 	struct cfs_container *c;
-	uint64_t	damaged_blocks;	/* adds to it: in use, bad everywhere */
+	uint64_t damaged_blocks; /* adds to it: in use, bad everywhere */
 };
 
 /*

@@ -42,8 +42,7 @@ static int no_memory(struct cfs_err *err)
 static struct cfs_key snapset_key(uint64_t container, uint16_t branch,
 				  uint64_t stamp)
 {
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SNAPSET,
-						  container),
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SNAPSET, container),
 				   branch, stamp } };
 }
 
@@ -57,9 +56,8 @@ static int list_locked(struct cfs_pool *pool, const struct cfs_key *from,
 		       uint64_t end, struct key_list *ret, struct cfs_err *err)
 {
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(pool->c0,
-						       CFS_TREE_TABLE),
-			      from, err);
+	int r = cfs_cursor_ge(
+		&cur, cfs_container_tree(pool->c0, CFS_TREE_TABLE), from, err);
 
 	while (r == 0 && cur.key.w[0] <= end) {
 		if (cfs_vec_push(&ret->keys, cur.key) < 0)
@@ -125,10 +123,9 @@ static int keys_of(const struct cfs_snapset_mark *marks, size_t count,
 		   struct key_list *ret, struct cfs_err *err)
 {
 	for (size_t i = 0; i < count; i++)
-		if (cfs_vec_push(&ret->keys,
-				 snapset_key(marks[i].member->id,
-					     marks[i].branch,
-					     marks[i].stamp)) < 0)
+		if (cfs_vec_push(&ret->keys, snapset_key(marks[i].member->id,
+							 marks[i].branch,
+							 marks[i].stamp)) < 0)
 			return no_memory(err);
 	return 0;
 }
@@ -138,14 +135,14 @@ int cfs_snapset_begin(const struct cfs_snapset_mark *marks, size_t count,
 {
 	CFS_CLEANUP(key_listp) struct key_list list = { CFS_VEC_INIT };
 	const struct cfs_snapset_rec rec = {
-		.begun_ns = (uint64_t)cfs_clock_realtime_ns(
-						cfs_clock_system()),
+		.begun_ns = (uint64_t)cfs_clock_realtime_ns(cfs_clock_system()),
 		.count = (uint32_t)count,
 	};
 	int r = keys_of(marks, count, &list, err);
 
-	return r < 0 ? r : change(marks[0].member->pool, list.keys.items,
-				  count, &rec, err);
+	return r < 0 ? r
+		     : change(marks[0].member->pool, list.keys.items, count,
+			      &rec, err);
 }
 
 int cfs_snapset_end(const struct cfs_snapset_mark *marks, size_t count,
@@ -154,8 +151,9 @@ int cfs_snapset_end(const struct cfs_snapset_mark *marks, size_t count,
 	CFS_CLEANUP(key_listp) struct key_list list = { CFS_VEC_INIT };
 	int r = keys_of(marks, count, &list, err);
 
-	return r < 0 ? r : change(marks[0].member->pool, list.keys.items,
-				  count, NULL, err);
+	return r < 0 ? r
+		     : change(marks[0].member->pool, list.keys.items, count,
+			      NULL, err);
 }
 
 /* ---- undoing ------------------------------------------------------------- */
@@ -166,7 +164,9 @@ static int undo_one(struct cfs_member *m, const struct cfs_key *record,
 {
 	const uint16_t branch = (uint16_t)record->w[1];
 	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_SNAPSHOT, branch), record->w[2], 0,
+		cfs_table_word(CFS_TABLE_SNAPSHOT, branch),
+		record->w[2],
+		0,
 	} };
 	const struct branch *b = cfs_branch_find(m->vols, branch);
 	int r;
@@ -240,6 +240,7 @@ int cfs_snapset_forget(struct cfs_pool *pool, cfs_snapset_exists_fn exists,
 	for (size_t i = 0; r == 0 && i < all.keys.count; i++)
 		if (!exists(arg, container_of(&all.keys.items[i])))
 			all.keys.items[stray++] = all.keys.items[i];
-	return r < 0 || stray == 0 ? r : change(pool, all.keys.items, stray,
-						NULL, err);
+	return r < 0 || stray == 0
+		       ? r
+		       : change(pool, all.keys.items, stray, NULL, err);
 }

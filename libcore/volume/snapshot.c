@@ -23,8 +23,8 @@ static struct cfs_key snapshot_key(uint16_t branch, uint64_t stamp)
 /* ---- listing ------------------------------------------------------------- */
 
 struct found {
-	uint64_t	stamp;
-	uint16_t	branch;
+	uint64_t stamp;
+	uint16_t branch;
 };
 
 static int by_stamp(const void *a, const void *b)
@@ -71,9 +71,8 @@ static int get_locked(struct cfs_container *c, const struct found *at,
 	if (r == -ENOENT)
 		return cfs_err_set(err, -EUCLEAN, "a snapshot is gone");
 	if (r == 0)
-		r = cfs_snapshot_rec_unpack(value,
-					    CFS_MIN(bytes, sizeof(value)), ret,
-					    err);
+		r = cfs_snapshot_rec_unpack(
+			value, CFS_MIN(bytes, sizeof(value)), ret, err);
 	ret->branch = at->branch;
 	return r;
 }
@@ -229,14 +228,15 @@ static int refuse_receiving(struct cfs_member *m, uint64_t volume,
 
 	if (r == -ENOENT)
 		return 0;
-	return r < 0 ? r : cfs_err_set(err, -EBUSY, "a stream is being "
-				       "received into it");
+	return r < 0 ? r
+		     : cfs_err_set(err, -EBUSY,
+				   "a stream is being "
+				   "received into it");
 }
 
 /* Within an operation: the volume's head as it is now. */
 static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
-		       const char *note, struct found *ret,
-		       struct cfs_err *err)
+		       const char *note, struct found *ret, struct cfs_err *err)
 {
 	struct cfs_snapshot_rec rec = {
 		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
@@ -260,8 +260,7 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 	if (note)
 		strcpy(rec.note, note);
 	rec.size_bytes = vol.size_bytes;
-	return add_locked(m, volume, (uint16_t)vol.head_branch, &rec, ret,
-			  err);
+	return add_locked(m, volume, (uint16_t)vol.head_branch, &rec, ret, err);
 }
 
 /* Containers of the names, each once, in the order of ids. */
@@ -296,10 +295,11 @@ static int take_all_locked(const struct cfs_snapshot_name *names, size_t count,
 				    names[i].name, note, &at, err);
 
 		if (r < 0)
-			return count == 1 ? r :
-			       cfs_err_wrap(err, r, "@%s", names[i].name);
-		ret[i] = (struct cfs_snapset_mark){ names[i].member,
-						    at.branch, at.stamp };
+			return count == 1 ? r
+					  : cfs_err_wrap(err, r, "@%s",
+							 names[i].name);
+		ret[i] = (struct cfs_snapset_mark){ names[i].member, at.branch,
+						    at.stamp };
 	}
 	return 0;
 }
@@ -307,10 +307,10 @@ static int take_all_locked(const struct cfs_snapshot_name *names, size_t count,
 int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 		      const char *note, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_member **members =
-		calloc(count, sizeof(*members));
-	CFS_CLEANUP(cfs_freep) struct cfs_snapset_mark *marks =
-		calloc(count, sizeof(*marks));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_member **members = calloc(count, sizeof(*members));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_snapset_mark *marks = calloc(count, sizeof(*marks));
 	size_t n, begun = 0;
 	int r = 0;
 
@@ -350,9 +350,8 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 
 /* ---- changing ------------------------------------------------------------ */
 
-int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
-			const char *snap, const char *name,
-			struct cfs_err *err)
+int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume, const char *snap,
+			const char *name, struct cfs_err *err)
 {
 	struct cfs_snapshot_rec rec, there;
 	struct found at, other;
@@ -399,9 +398,9 @@ int cfs_snapshot_hold(struct cfs_member *m, uint64_t volume, const char *snap,
 }
 
 struct removal {
-	struct found	at;
-	size_t		index;		/* of its name */
-	bool		is_swept;
+	struct found at;
+	size_t index; /* of its name */
+	bool is_swept;
 };
 
 static int removal_by_stamp(const void *a, const void *b)
@@ -447,7 +446,8 @@ static int find_removals(struct cfs_member *m, uint64_t volume,
 		if (rec.flags & CFS_SNAPSHOT_HELD)
 			r = cfs_err_set(err, -EBUSY, "it is on hold");
 		else if (list[i].stamp == base)
-			r = cfs_err_set(err, -EBUSY, "a stream is being "
+			r = cfs_err_set(err, -EBUSY,
+					"a stream is being "
 					"received onto it");
 		ret[found++] = (struct removal){ list[i], k, false };
 	}
@@ -470,8 +470,8 @@ static int remove_locked(struct cfs_member *m, const struct removal *list,
 						  list[i].at.stamp);
 
 		r = cfs_container_del(m->container, &key, err);
-		if (r == 0 && (i == 0 || list[i].at.branch !=
-					 list[i - 1].at.branch))
+		if (r == 0 &&
+		    (i == 0 || list[i].at.branch != list[i - 1].at.branch))
 			r = cfs_sweep_mark(m, list[i].at.branch, err);
 	}
 	return r;
@@ -493,7 +493,8 @@ static int sweep_removed(struct cfs_member *m, struct removal *list,
 		for (size_t k = i; k < count; k++)
 			if (list[k].at.branch == branch)
 				gains[n++] = (struct cfs_sweep_gain){
-					list[k].at.stamp, 0,
+					list[k].at.stamp,
+					0,
 				};
 		r = cfs_sweep(m, branch, gains, n, err);
 		n = 0;
@@ -512,10 +513,10 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 			     const char *const *names, size_t count,
 			     uint64_t *ret_freed_blocks, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct removal *list =
-		calloc(count, sizeof(*list));
-	CFS_CLEANUP(cfs_freep) struct cfs_sweep_gain *gains =
-		calloc(count, sizeof(*gains));
+	CFS_CLEANUP(cfs_freep)
+	struct removal *list = calloc(count, sizeof(*list));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_sweep_gain *gains = calloc(count, sizeof(*gains));
 	uint64_t clones = 0;
 	int r;
 
@@ -540,13 +541,13 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 	if (r == 0)
 		r = remove_locked(m, list, count, err);
 	r = cfs_volume_op_done(m, r, err);
-	return r < 0 ? r : sweep_removed(m, list, count, gains,
-					 ret_freed_blocks, err);
+	return r < 0 ? r
+		     : sweep_removed(m, list, count, gains, ret_freed_blocks,
+				     err);
 }
 
-int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
-			const char *snap, uint64_t *ret_freed_blocks,
-			struct cfs_err *err)
+int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume, const char *snap,
+			uint64_t *ret_freed_blocks, struct cfs_err *err)
 {
 	uint64_t freed = 0;
 	int r = cfs_snapshot_remove_many(m, volume, &snap, 1, &freed, err);
@@ -603,8 +604,7 @@ int cfs_snapshot_clone(struct cfs_member *m, uint64_t volume, const char *snap,
 	if (r == 0)
 		r = must_find(m, volume, snap, &at, &snap_rec, err);
 	if (r == 0) {
-		r = cfs_volume_by_name_locked(m, clone, &other_id, &other,
-					      err);
+		r = cfs_volume_by_name_locked(m, clone, &other_id, &other, err);
 		if (r == 0)
 			r = cfs_err_set(err, -EEXIST, "it exists already");
 		else if (r == -ENOENT)

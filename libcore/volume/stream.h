@@ -13,26 +13,25 @@
 /* One record, verified; valid during the call. */
 struct cfs_stream_item {
 	enum cfs_stream_type type;
-	struct cfs_stream_position at, end;	/* its key; behind it */
+	struct cfs_stream_position at, end; /* its key; behind it */
 	union {
 		const struct cfs_stream_begin *begin;
 		struct cfs_stream_meta meta;
-		uint64_t	gone_ino;
+		uint64_t gone_ino;
 		struct cfs_stream_data data;
 		struct cfs_stream_hole hole;
 		struct cfs_stream_end stream_end;
 	};
-	const uint8_t	*blocks;	/* DATA; aligned for direct I/O */
+	const uint8_t *blocks; /* DATA; aligned for direct I/O */
 };
 /* 0, or what ends the reading. */
-typedef int (*cfs_stream_item_fn)(void *arg,
-				  const struct cfs_stream_item *item,
+typedef int (*cfs_stream_item_fn)(void *arg, const struct cfs_stream_item *item,
 				  struct cfs_err *err);
 
 struct cfs_stream_totals {
-	uint64_t	bytes;		/* of the stream */
-	uint64_t	records;
-	uint64_t	data_bytes;
+	uint64_t bytes; /* of the stream */
+	uint64_t records;
+	uint64_t data_bytes;
 };
 
 /*
@@ -44,8 +43,7 @@ struct cfs_stream_totals {
 struct cfs_stream_reader;
 /* @each may be NULL: it is only verified. */
 int cfs_stream_reader_new(cfs_stream_item_fn each, void *arg,
-			  struct cfs_stream_reader **ret,
-			  struct cfs_err *err);
+			  struct cfs_stream_reader **ret, struct cfs_err *err);
 void cfs_stream_reader_free(struct cfs_stream_reader *r);
 void cfs_stream_reader_freep(struct cfs_stream_reader **r);
 /*
@@ -57,23 +55,22 @@ int cfs_stream_feed(struct cfs_stream_reader *r, const void *bytes, size_t n,
 		    struct cfs_err *err);
 /* Nothing follows: 0 if the stream is whole; -ENODATA: it was cut;
  * -EMEDIUMTYPE: there was nothing. */
-int cfs_stream_feed_end(const struct cfs_stream_reader *r,
-			struct cfs_err *err);
+int cfs_stream_feed_end(const struct cfs_stream_reader *r, struct cfs_err *err);
 /* NULL: it has not come. */
-const struct cfs_stream_begin *
-cfs_stream_reader_begin(const struct cfs_stream_reader *r);
+const struct cfs_stream_begin *cfs_stream_reader_begin(
+	const struct cfs_stream_reader *r);
 void cfs_stream_reader_totals(const struct cfs_stream_reader *r,
 			      struct cfs_stream_totals *ret);
 
 /* ---- sending ------------------------------------------------------------- */
 
 struct cfs_stream_calls {
-	int		(*write)(void *arg, const void *bytes, size_t n,
-				 struct cfs_err *err);
-	bool		(*stop)(void *arg);	/* may be NULL */
+	int (*write)(void *arg, const void *bytes, size_t n,
+		     struct cfs_err *err);
+	bool (*stop)(void *arg); /* may be NULL */
 	/* Bytes of data so far; may be NULL. */
-	void		(*progress)(void *arg, uint64_t done, uint64_t total);
-	void		*arg;
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
 };
 
 /*
@@ -90,7 +87,7 @@ int cfs_stream_send(const struct cfs_diff_of *of,
  * The text that says where a stream is to go on; @ret has room for
  * CFS_STREAM_TOKEN_BYTES.
  */
-#define CFS_STREAM_TOKEN_BYTES	160u
+#define CFS_STREAM_TOKEN_BYTES 160u
 struct cfs_stream_token {
 	struct cfs_stream_identity to, from;
 	struct cfs_stream_position position;
@@ -133,9 +130,9 @@ int cfs_receive_get(struct cfs_member *m, uint64_t volume,
 struct cfs_receiver;
 
 struct cfs_receiver_options {
-	bool		is_forced;	/* give up what is newer than the base */
-	void		(*warn)(void *arg, const char *line);	/* or NULL */
-	void		*arg;
+	bool is_forced; /* give up what is newer than the base */
+	void (*warn)(void *arg, const char *line); /* or NULL */
+	void *arg;
 };
 
 /*
@@ -155,8 +152,7 @@ int cfs_receive_make_volume(struct cfs_member *m,
 			    struct cfs_err *err);
 /* A record between BEGIN and END. */
 int cfs_receiver_take(struct cfs_receiver *r,
-		      const struct cfs_stream_item *item,
-		      struct cfs_err *err);
+		      const struct cfs_stream_item *item, struct cfs_err *err);
 /* END has come: the snapshot is there.  Durable. */
 int cfs_receiver_finish(struct cfs_receiver *r, struct cfs_err *err);
 /* What has come is kept, durably; unless it was finished. */

@@ -17,9 +17,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define FREE_BYTES	(UINT64_C(64) << 20)	/* of data, an operation */
-#define FREE_RECORDS	256u			/* of the rest */
-#define SMALL_BLOCKS	31u		/* longer ones go home at once */
+#define FREE_BYTES   (UINT64_C(64) << 20) /* of data, an operation */
+#define FREE_RECORDS 256u                 /* of the rest */
+#define SMALL_BLOCKS 31u                  /* longer ones go home at once */
 
 static int bad(uint64_t ino, const char *what, struct cfs_err *err)
 {
@@ -53,8 +53,9 @@ static int check_put(const struct cfs_receiver *r,
 
 	switch (m->word >> CFS_MAP_OFF_BITS) {
 	case CFS_MAP_INODE:
-		if (offset || cfs_inode_unpack(m->value, m->value_bytes,
-					       &inode, NULL) < 0 ||
+		if (offset ||
+		    cfs_inode_unpack(m->value, m->value_bytes, &inode, NULL) <
+			    0 ||
 		    m->value_bytes > sizeof(struct cfs_inode_disk) ||
 		    inode.flags || inode.nlink == 0)
 			return bad(m->ino, "no inode", err);
@@ -64,8 +65,8 @@ static int check_put(const struct cfs_receiver *r,
 	case CFS_MAP_XATTR:
 		if (m->value_bytes > CFS_META_PART_BYTES ||
 		    ((offset & 0xff) == 0 &&
-		     cfs_xattr_unpack(m->value, m->value_bytes, &xattr,
-				      NULL) < 0))
+		     cfs_xattr_unpack(m->value, m->value_bytes, &xattr, NULL) <
+			     0))
 			return bad(m->ino, "no attribute", err);
 		return 0;
 	default:
@@ -87,8 +88,7 @@ static int check_item(const struct cfs_receiver *r,
 		return bad(item->gone_ino, "a root that is gone", err);
 	if (item->type == CFS_STREAM_DATA && r->begin.kind == CFS_VOLUME_LUN &&
 	    end > r->begin.size_bytes / CFS_BLOCK_BYTES)
-		return bad(item->data.ino, "a block behind the LUN's end",
-			   err);
+		return bad(item->data.ino, "a block behind the LUN's end", err);
 	return 0;
 }
 
@@ -98,8 +98,8 @@ static int apply_meta(struct cfs_receiver *r, const struct cfs_stream_meta *m,
 		      struct cfs_err *err)
 {
 	struct cfs_container *c = r->m->container;
-	const enum cfs_map_class class =
-		(enum cfs_map_class)(m->word >> CFS_MAP_OFF_BITS);
+	const enum cfs_map_class class = (enum cfs_map_class)(m->word >>
+							      CFS_MAP_OFF_BITS);
 	int ret = cfs_container_raise_ino(c, m->ino, err);
 
 	if (ret < 0)
@@ -114,8 +114,8 @@ static int apply_meta(struct cfs_receiver *r, const struct cfs_stream_meta *m,
 }
 
 static int apply_data(struct cfs_receiver *r,
-		      const struct cfs_stream_data *data,
-		      const uint8_t *blocks, struct cfs_err *err)
+		      const struct cfs_stream_data *data, const uint8_t *blocks,
+		      struct cfs_err *err)
 {
 	int ret = cfs_container_raise_ino(r->m->container, data->ino, err);
 
@@ -138,9 +138,10 @@ static int apply_group(struct cfs_receiver *r, struct cfs_err *err)
 			item->meta.value = g->bytes.data + g->values[i];
 			ret = apply_meta(r, &item->meta, err);
 		} else {
-			ret = apply_data(r, &item->data, g->data +
-					 (size_t)g->blocks[i] *
-					 CFS_BLOCK_BYTES, err);
+			ret = apply_data(r, &item->data,
+					 g->data + (size_t)g->blocks[i] *
+							   CFS_BLOCK_BYTES,
+					 err);
 		}
 	}
 	return ret;
@@ -171,8 +172,8 @@ int cfs_receive_flush(struct cfs_receiver *r, struct cfs_err *err)
 		r->rec.position = g->items[g->count - 1].end;
 		r->rec.received_bytes += (uint64_t)g->block_count *
 					 CFS_BLOCK_BYTES;
-		r->unkept_bytes += g->bytes.bytes + (uint64_t)g->block_count *
-						    CFS_BLOCK_BYTES;
+		r->unkept_bytes += g->bytes.bytes +
+				   (uint64_t)g->block_count * CFS_BLOCK_BYTES;
 	}
 	r->is_broken = r->is_broken || ret < 0;
 	g->count = g->block_count = 0;
@@ -193,8 +194,7 @@ void cfs_receive_group_done(struct cfs_receiver *r)
 }
 
 static int add_to_group(struct cfs_receiver *r,
-			const struct cfs_stream_item *item,
-			struct cfs_err *err)
+			const struct cfs_stream_item *item, struct cfs_err *err)
 {
 	struct receive_group *g = &r->group;
 	const uint32_t blocks = item->blocks ? item->data.count : 0;
@@ -260,7 +260,10 @@ static int free_blocks(struct cfs_receiver *r, uint64_t ino, uint64_t from,
 static int free_some(struct cfs_receiver *r, uint64_t ino, struct cfs_err *err)
 {
 	static const enum cfs_map_class classes[] = {
-		CFS_MAP_DIRENT, CFS_MAP_XATTR, CFS_MAP_SYMLINK, CFS_MAP_INODE,
+		CFS_MAP_DIRENT,
+		CFS_MAP_XATTR,
+		CFS_MAP_SYMLINK,
+		CFS_MAP_INODE,
 	};
 	struct cfs_container *c = r->m->container;
 	const struct cfs_view head = { c, r->branch, CFS_STAMP_HEAD };
@@ -274,8 +277,8 @@ static int free_some(struct cfs_receiver *r, uint64_t ino, struct cfs_err *err)
 					   NULL, 0, NULL, err)) == 0) {
 			if (left-- == 0)
 				return 1;
-			ret = cfs_map_del(c, r->branch, ino, classes[i],
-					  offset, err);
+			ret = cfs_map_del(c, r->branch, ino, classes[i], offset,
+					  err);
 			if (ret < 0)
 				return ret;
 		}
@@ -285,8 +288,7 @@ static int free_some(struct cfs_receiver *r, uint64_t ino, struct cfs_err *err)
 	return 0;
 }
 
-static int free_inode(struct cfs_receiver *r, uint64_t ino,
-		      struct cfs_err *err)
+static int free_inode(struct cfs_receiver *r, uint64_t ino, struct cfs_err *err)
 {
 	int ret = free_blocks(r, ino, 0, CFS_OFF_MAX, err), more = 1;
 
@@ -308,8 +310,7 @@ int cfs_receive_apply(struct cfs_receiver *r,
 	if (ret < 0)
 		return ret;
 	if (item->type == CFS_STREAM_META ||
-	    (item->type == CFS_STREAM_DATA &&
-	     item->data.count <= SMALL_BLOCKS))
+	    (item->type == CFS_STREAM_DATA && item->data.count <= SMALL_BLOCKS))
 		return add_to_group(r, item, err);
 	if (item->type == CFS_STREAM_DATA) {
 		ret = r->group.count ? cfs_receive_flush(r, err) : 0;

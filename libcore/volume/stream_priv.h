@@ -8,27 +8,27 @@
 
 #include <pthread.h>
 
-#define RECEIVE_GROUP_MAX	256u
-#define RECEIVE_GROUP_BLOCKS	256u
+#define RECEIVE_GROUP_MAX    256u
+#define RECEIVE_GROUP_BLOCKS 256u
 
 /* Records that wait to be applied in one operation. */
 struct receive_group {
 	struct cfs_stream_item items[RECEIVE_GROUP_MAX];
-	size_t		values[RECEIVE_GROUP_MAX];	/* in @bytes */
-	uint32_t	blocks[RECEIVE_GROUP_MAX];	/* in @data */
-	size_t		count;
-	uint32_t	block_count;
-	struct cfs_buf	bytes;
-	uint8_t		*data;
+	size_t values[RECEIVE_GROUP_MAX];   /* in @bytes */
+	uint32_t blocks[RECEIVE_GROUP_MAX]; /* in @data */
+	size_t count;
+	uint32_t block_count;
+	struct cfs_buf bytes;
+	uint8_t *data;
 };
 
-#define RECEIVE_RUN_BLOCKS	1024u
+#define RECEIVE_RUN_BLOCKS 1024u
 
 /* Blocks of one inode, adjacent, that go home at once. */
 struct receive_run {
-	uint64_t	ino, offset;
-	uint32_t	count;
-	uint8_t		*blocks;
+	uint64_t ino, offset;
+	uint32_t count;
+	uint8_t *blocks;
 	struct cfs_stream_position end;
 };
 
@@ -38,30 +38,30 @@ struct receive_run {
  */
 struct receive_writer {
 	struct receive_run runs[2];
-	unsigned int	filling;	/* which of them; the other is the
-					 * thread's while it is busy */
-	pthread_t	thread;
-	bool		has_thread;
-	pthread_mutex_t	lock;		/* of what follows */
-	pthread_cond_t	turned;
-	bool		is_busy, is_over;
-	int		result;
-	struct cfs_err	err;
+	unsigned int filling; /* which of them; the other is the
+			       * thread's while it is busy */
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t turned;
+	bool is_busy, is_over;
+	int result;
+	struct cfs_err err;
 };
 
 struct cfs_receiver {
 	struct cfs_member *m;
-	uint64_t	volume;
-	uint16_t	branch;		/* the volume's head */
+	uint64_t volume;
+	uint16_t branch; /* the volume's head */
 	struct cfs_stream_begin begin;
 	struct cfs_receiver_options opt;
-	struct cfs_receive_rec rec;	/* position: behind what is applied */
-	uint64_t	unkept_bytes;	/* applied since it was stored */
-	uint64_t	kept_ns;
-	bool		is_finished;
+	struct cfs_receive_rec rec; /* position: behind what is applied */
+	uint64_t unkept_bytes;      /* applied since it was stored */
+	uint64_t kept_ns;
+	bool is_finished;
 	/* Something could not be written: nothing behind it may be. */
-	bool		is_broken;
-	bool		is_of_origin;	/* the base is what it is a clone of */
+	bool is_broken;
+	bool is_of_origin; /* the base is what it is a clone of */
 	struct receive_group group;
 	struct receive_writer writer;
 };

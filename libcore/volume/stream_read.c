@@ -18,26 +18,25 @@ enum part { PART_HEAD, PART_FRONT, PART_BLOCKS };
 
 struct cfs_stream_reader {
 	cfs_stream_item_fn each;
-	void		*arg;
+	void *arg;
 	struct cfs_stream_begin begin;
-	bool		has_begin, is_whole, has_failed;
-	uint64_t	id;		/* of the stream */
-	uint64_t	tag_seed;
-	uint64_t	chain;
-	struct cfs_stream_position last;	/* behind the last record */
+	bool has_begin, is_whole, has_failed;
+	uint64_t id; /* of the stream */
+	uint64_t tag_seed;
+	uint64_t chain;
+	struct cfs_stream_position last; /* behind the last record */
 	struct cfs_stream_totals totals;
 	/* The record under way. */
-	enum part	part;
-	size_t		filled;		/* of this part */
+	enum part part;
+	size_t filled; /* of this part */
 	struct cfs_stream_head head;
 	struct cfs_stream_head_disk head_disk;
-	uint8_t		front[CFS_STREAM_FRONT_BYTES_MAX];
-	uint8_t		*blocks;
+	uint8_t front[CFS_STREAM_FRONT_BYTES_MAX];
+	uint8_t *blocks;
 };
 
 int cfs_stream_reader_new(cfs_stream_item_fn each, void *arg,
-			  struct cfs_stream_reader **ret,
-			  struct cfs_err *err)
+			  struct cfs_stream_reader **ret, struct cfs_err *err)
 {
 	struct cfs_stream_reader *r = calloc(1, sizeof(*r));
 
@@ -62,8 +61,8 @@ void cfs_stream_reader_freep(struct cfs_stream_reader **r)
 	cfs_stream_reader_free(*r);
 }
 
-const struct cfs_stream_begin *
-cfs_stream_reader_begin(const struct cfs_stream_reader *r)
+const struct cfs_stream_begin *cfs_stream_reader_begin(
+	const struct cfs_stream_reader *r)
 {
 	return r->has_begin ? &r->begin : NULL;
 }
@@ -79,9 +78,10 @@ void cfs_stream_reader_totals(const struct cfs_stream_reader *r,
 static int bad(const struct cfs_stream_reader *r, struct cfs_err *err,
 	       const char *what)
 {
-	return cfs_err_set(err, -EUCLEAN, "stream: %s (record %" PRIu64
-			   ", before byte %" PRIu64 ")", what,
-			   r->totals.records, r->totals.bytes);
+	return cfs_err_set(err, -EUCLEAN,
+			   "stream: %s (record %" PRIu64
+			   ", before byte %" PRIu64 ")",
+			   what, r->totals.records, r->totals.bytes);
 }
 
 static int verify_blocks(const struct cfs_stream_reader *r,
@@ -98,10 +98,11 @@ static int verify_blocks(const struct cfs_stream_reader *r,
 
 	for (uint32_t i = 0; i < data->count; i++) {
 		tag.offset = data->offset + i;
-		if (cfs_tag_csum(&tag, r->tag_seed, r->blocks +
-				 (size_t)i * CFS_BLOCK_BYTES) !=
+		if (cfs_tag_csum(&tag, r->tag_seed,
+				 r->blocks + (size_t)i * CFS_BLOCK_BYTES) !=
 		    cfs_stream_data_csum(r->front, i))
-			return bad(r, err, "a block does not match its "
+			return bad(r, err,
+				   "a block does not match its "
 				   "checksum");
 	}
 	return 0;
@@ -117,7 +118,8 @@ static int unpack_range(struct cfs_stream_reader *r,
 		ret = cfs_stream_data_unpack(r->front, r->head.front_bytes,
 					     &item->data, err);
 		if (ret == 0 && item->data.count != r->head.block_count)
-			ret = bad(r, err, "a number of blocks that is not "
+			ret = bad(r, err,
+				  "a number of blocks that is not "
 				  "its length");
 		if (ret == 0)
 			ret = verify_blocks(r, &item->data, err);
@@ -176,8 +178,8 @@ static int take_begin(struct cfs_stream_reader *r, struct cfs_stream_item *item,
 
 	if (r->has_begin)
 		return bad(r, err, "it begins twice");
-	ret = cfs_stream_begin_unpack(r->front, r->head.front_bytes,
-				      &r->begin, err);
+	ret = cfs_stream_begin_unpack(r->front, r->head.front_bytes, &r->begin,
+				      err);
 	if (ret < 0)
 		return ret;
 	memcpy(&disk, r->front, sizeof(disk));
@@ -199,7 +201,8 @@ static int take_end(struct cfs_stream_reader *r, struct cfs_stream_item *item,
 		return ret;
 	if (item->stream_end.record_count != r->totals.records ||
 	    item->stream_end.block_count * CFS_BLOCK_BYTES !=
-	    r->totals.data_bytes || item->stream_end.chain != r->chain)
+		    r->totals.data_bytes ||
+	    item->stream_end.chain != r->chain)
 		return bad(r, err, "its end is of another one");
 	r->is_whole = true;
 	return 0;
@@ -220,9 +223,9 @@ static int take_item(struct cfs_stream_reader *r, struct cfs_stream_item *item,
 	if (cfs_stream_position_cmp(&item->at, &r->last) < 0)
 		return bad(r, err, "a record is not in its place");
 	if (r->begin.kind == CFS_VOLUME_LUN &&
-	    (item->blocks ? item->data.ino :
-	     item->type == CFS_STREAM_HOLE ? item->hole.ino : 0) !=
-	    r->begin.root_ino)
+	    (item->blocks                    ? item->data.ino
+	     : item->type == CFS_STREAM_HOLE ? item->hole.ino
+					     : 0) != r->begin.root_ino)
 		return bad(r, err, "a record that no LUN has");
 	r->last = item->end;
 	return 0;
@@ -243,8 +246,7 @@ static int take_record(struct cfs_stream_reader *r, struct cfs_err *err)
 		return ret;
 	r->chain = cfs_stream_chain(r->chain, r->head.csum);
 	r->totals.records++;
-	r->totals.data_bytes += (uint64_t)r->head.block_count *
-				CFS_BLOCK_BYTES;
+	r->totals.data_bytes += (uint64_t)r->head.block_count * CFS_BLOCK_BYTES;
 	return 0;
 }
 
@@ -257,8 +259,9 @@ static int head_done(struct cfs_stream_reader *r, struct cfs_err *err)
 	if (ret == -EMEDIUMTYPE && r->has_begin)
 		return bad(r, err, "no record where one must be");
 	if (ret < 0)
-		return ret == -ENOTSUP && r->has_begin ?
-		       bad(r, err, "a record of another version") : ret;
+		return ret == -ENOTSUP && r->has_begin
+			       ? bad(r, err, "a record of another version")
+			       : ret;
 	if (!r->has_begin && r->head.type != CFS_STREAM_BEGIN)
 		return bad(r, err, "it does not begin");
 	if (r->head.sequence != r->totals.records)
@@ -308,7 +311,8 @@ static int part_done(struct cfs_stream_reader *r, struct cfs_err *err)
 	if (r->part == PART_FRONT) {
 		ret = front_done(r, err);
 		if (ret < 0)
-			return bad(r, err, "a record does not match its "
+			return bad(r, err,
+				   "a record does not match its "
 				   "checksum");
 		if (r->head.block_count) {
 			r->part = PART_BLOCKS;
@@ -349,7 +353,8 @@ int cfs_stream_feed(struct cfs_stream_reader *r, const void *bytes, size_t n,
 	int ret;
 
 	if (r->has_failed)
-		return cfs_err_set(err, -EUCLEAN, "stream: it has failed "
+		return cfs_err_set(err, -EUCLEAN,
+				   "stream: it has failed "
 				   "before");
 	ret = feed(r, bytes, n, err);
 	r->has_failed = ret < 0;
@@ -362,6 +367,7 @@ int cfs_stream_feed_end(const struct cfs_stream_reader *r, struct cfs_err *err)
 		return 0;
 	if (!r->has_begin && r->totals.bytes < sizeof(r->head_disk))
 		return cfs_err_set(err, -EMEDIUMTYPE, "not a stream of cfs");
-	return cfs_err_set(err, -ENODATA, "the stream was cut, after %" PRIu64
-			   " bytes", r->totals.bytes);
+	return cfs_err_set(err, -ENODATA,
+			   "the stream was cut, after %" PRIu64 " bytes",
+			   r->totals.bytes);
 }

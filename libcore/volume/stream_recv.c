@@ -15,8 +15,8 @@
 #include <stdlib.h>
 
 /* The record is brought up to date behind so much, or so long. */
-#define KEEP_BYTES	(UINT64_C(256) << 20)
-#define KEEP_NS		(5 * CFS_NS_PER_S)
+#define KEEP_BYTES (UINT64_C(256) << 20)
+#define KEEP_NS    (5 * CFS_NS_PER_S)
 
 /* ---- identities ---------------------------------------------------------- */
 
@@ -26,8 +26,9 @@ void cfs_snapshot_identity(const struct cfs_member *m, uint64_t stamp,
 {
 	const bool is_own = !(rec->flags & CFS_SNAPSHOT_RECEIVED);
 
-	memcpy(ret->container, is_own ? cfs_container_uuid(m->container) :
-					rec->origin_container,
+	memcpy(ret->container,
+	       is_own ? cfs_container_uuid(m->container)
+		      : rec->origin_container,
 	       sizeof(ret->container));
 	ret->stamp = is_own ? stamp : rec->origin_stamp;
 }
@@ -35,7 +36,7 @@ void cfs_snapshot_identity(const struct cfs_member *m, uint64_t stamp,
 struct identity_search {
 	struct cfs_member *m;
 	const struct cfs_stream_identity *id;
-	uint64_t	stamp;
+	uint64_t stamp;
 	struct cfs_snapshot_rec rec;
 };
 
@@ -77,8 +78,8 @@ int cfs_snapshot_find_identity(struct cfs_member *m, uint64_t volume,
 
 struct cfs_key cfs_receive_key(uint64_t volume)
 {
-	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_RECEIVE, volume),
-				   0, 0 } };
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_RECEIVE, volume), 0,
+				   0 } };
 }
 
 int cfs_receive_get_locked(struct cfs_member *m, uint64_t volume,
@@ -156,8 +157,8 @@ static int is_changed(struct cfs_member *m, uint64_t volume,
 }
 
 struct newest {
-	uint64_t	stamp;
-	char		name[CFS_NAME_BYTES];
+	uint64_t stamp;
+	char name[CFS_NAME_BYTES];
 };
 
 static int note_newest(void *arg, uint64_t stamp,
@@ -176,7 +177,8 @@ static int go_back(struct cfs_receiver *r, const struct cfs_snapshot_rec *base,
 		   struct cfs_err *err)
 {
 	if (r->is_of_origin)
-		return cfs_err_set(err, -EBUSY, "it is a clone of what the "
+		return cfs_err_set(err, -EBUSY,
+				   "it is a clone of what the "
 				   "stream begins at, and cannot go back to "
 				   "that: remove it, and it is made anew");
 	return cfs_snapshot_rollback(r->m, r->volume, base->name, NULL, err);
@@ -188,7 +190,9 @@ static int check_head(struct cfs_receiver *r, uint64_t base_stamp,
 		      struct cfs_err *err)
 {
 	const struct cfs_view view = {
-		r->m->container, (uint16_t)base->branch, base_stamp,
+		r->m->container,
+		(uint16_t)base->branch,
+		base_stamp,
 	};
 	struct newest newest = { .stamp = 0 };
 	int changed, ret = cfs_snapshot_each(r->m, r->volume, note_newest,
@@ -204,13 +208,17 @@ static int check_head(struct cfs_receiver *r, uint64_t base_stamp,
 	if (newest.stamp == (r->is_of_origin ? 0 : base_stamp) && !changed)
 		return 0;
 	if (!r->opt.is_forced && newest.stamp > base_stamp)
-		return cfs_err_set(err, -ECANCELED, "@%s is newer than @%s, "
+		return cfs_err_set(err, -ECANCELED,
+				   "@%s is newer than @%s, "
 				   "which the stream begins at: -f goes back "
-				   "to that", newest.name, base->name);
+				   "to that",
+				   newest.name, base->name);
 	if (!r->opt.is_forced)
-		return cfs_err_set(err, -ECANCELED, "it was changed since "
+		return cfs_err_set(err, -ECANCELED,
+				   "it was changed since "
 				   "@%s, which the stream begins at: -f goes "
-				   "back to that", base->name);
+				   "back to that",
+				   base->name);
 	return go_back(r, base, err);
 }
 
@@ -219,8 +227,8 @@ static int check_volume(const struct cfs_receiver *r,
 {
 	if (vol->kind != r->begin.kind)
 		return cfs_err_set(err, -EINVAL, "the stream is of a %s",
-				   r->begin.kind == CFS_VOLUME_LUN ? "LUN" :
-								     "tree");
+				   r->begin.kind == CFS_VOLUME_LUN ? "LUN"
+								   : "tree");
 	if (vol->ino != r->begin.root_ino ||
 	    (vol->kind == CFS_VOLUME_TREE &&
 	     vol->hash_seed != r->begin.hash_seed))
@@ -238,39 +246,45 @@ static int check_target(const struct cfs_receiver *r, struct cfs_err *err)
 					     &stamp, &rec, err);
 
 	if (ret == 0)
-		return cfs_err_set(err, -EEXIST, "the snapshot is there "
-				   "already, as @%s", rec.name);
+		return cfs_err_set(err, -EEXIST,
+				   "the snapshot is there "
+				   "already, as @%s",
+				   rec.name);
 	if (ret != -ENOENT)
 		return ret;
 	ret = cfs_snapshot_find(r->m, r->volume, r->begin.snap, &stamp, &rec,
 				NULL);
 	if (ret == 0)
-		return cfs_err_set(err, -EEXIST, "@%s exists already, and is "
-				   "another one", r->begin.snap);
+		return cfs_err_set(err, -EEXIST,
+				   "@%s exists already, and is "
+				   "another one",
+				   r->begin.snap);
 	return ret == -ENOENT ? 0 : cfs_err_set(err, ret, "no look at it");
 }
 
 static int find_base(struct cfs_receiver *r, uint64_t origin,
-		     uint64_t *ret_stamp,
-		     struct cfs_snapshot_rec *ret, struct cfs_err *err)
+		     uint64_t *ret_stamp, struct cfs_snapshot_rec *ret,
+		     struct cfs_err *err)
 {
 	int ret2;
 
 	if (cfs_stream_identity_is_none(&r->begin.from))
-		return cfs_err_set(err, -EEXIST, "it exists already: a whole "
+		return cfs_err_set(err, -EEXIST,
+				   "it exists already: a whole "
 				   "stream makes a volume of its own");
 	ret2 = cfs_snapshot_find_identity(r->m, r->volume, &r->begin.from,
 					  ret_stamp, ret, err);
 	/* What a clone was made of. */
 	if (ret2 == -ENOENT && origin) {
-		ret2 = cfs_snapshot_find_identity(r->m, origin,
-						  &r->begin.from, ret_stamp,
-						  ret, err);
+		ret2 = cfs_snapshot_find_identity(r->m, origin, &r->begin.from,
+						  ret_stamp, ret, err);
 		r->is_of_origin = ret2 == 0;
 	}
 	if (ret2 == -ENOENT)
-		cfs_err_set(err, ret2, "it has no snapshot that the stream "
-			    "begins at (@%s there)", r->begin.from_snap);
+		cfs_err_set(err, ret2,
+			    "it has no snapshot that the stream "
+			    "begins at (@%s there)",
+			    r->begin.from_snap);
 	return ret2;
 }
 
@@ -292,7 +306,8 @@ static int begin_anew(struct cfs_receiver *r, uint64_t origin, bool was_cut,
 	int ret = find_base(r, origin, &stamp, &base, err);
 
 	if (ret == 0 && (r->begin.position.ino || r->begin.position.word))
-		ret = cfs_err_set(err, -ESTALE, "the stream goes on from "
+		ret = cfs_err_set(err, -ESTALE,
+				  "the stream goes on from "
 				  "where none was broken off");
 	if (ret == 0)
 		ret = check_head(r, stamp, &base, was_cut, err);
@@ -312,7 +327,8 @@ static int begin_anew(struct cfs_receiver *r, uint64_t origin, bool was_cut,
 static int go_on(struct cfs_receiver *r, struct cfs_err *err)
 {
 	if (cfs_stream_position_cmp(&r->begin.position, &r->rec.position) > 0)
-		return cfs_err_set(err, -ESTALE, "the stream begins behind "
+		return cfs_err_set(err, -ESTALE,
+				   "the stream begins behind "
 				   "where the last one was broken off: ask "
 				   "snapctl recv --token again");
 	return 0;
@@ -343,7 +359,7 @@ static int begin(struct cfs_receiver *r, struct cfs_err *err)
 		return go_on(r, err);
 	if (cut == 0 && r->opt.warn)
 		r->opt.warn(r->opt.arg, "what has come of another stream is "
-			    "given up");
+					"given up");
 	ret = begin_anew(r, vol.origin_volume, cut == 0, err);
 	if (ret == 0)
 		ret = cfs_volume_get(r->m, r->volume, &vol, err);
@@ -386,8 +402,9 @@ int cfs_receive_make_volume(struct cfs_member *m,
 		.state = CFS_OBJECT_LIVE,
 		.head_branch = 1,
 		.ino = begin_rec->root_ino,
-		.size_bytes = begin_rec->kind == CFS_VOLUME_LUN ?
-			      begin_rec->size_bytes : 0,
+		.size_bytes = begin_rec->kind == CFS_VOLUME_LUN
+				      ? begin_rec->size_bytes
+				      : 0,
 		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
 		.hash_seed = begin_rec->hash_seed,
 	};

@@ -21,44 +21,44 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define BATCH_BLOCKS	4096u
-#define BATCH_ITEMS	512u
-#define OUT_BYTES	(256u * 1024)	/* written at once, of what is small */
+#define BATCH_BLOCKS 4096u
+#define BATCH_ITEMS  512u
+#define OUT_BYTES    (256u * 1024) /* written at once, of what is small */
 
 struct piece {
-	struct cfs_change change;	/* of DATA, of one record's length */
-	size_t		value_at;	/* in the batch's values */
-	uint32_t	block_at;	/* in the batch's blocks */
+	struct cfs_change change; /* of DATA, of one record's length */
+	size_t value_at;          /* in the batch's values */
+	uint32_t block_at;        /* in the batch's blocks */
 };
 
 struct batch {
-	struct piece	*pieces;
-	size_t		count;
-	uint8_t		*blocks;
-	uint32_t	block_count;
-	struct cfs_buf	values;
-	bool		is_last;
-	int		result;		/* of filling it */
-	struct cfs_err	err;
+	struct piece *pieces;
+	size_t count;
+	uint8_t *blocks;
+	uint32_t block_count;
+	struct cfs_buf values;
+	bool is_last;
+	int result; /* of filling it */
+	struct cfs_err err;
 };
 
 struct sender {
 	const struct cfs_diff_of *of;
 	const struct cfs_stream_begin *begin;
 	const struct cfs_stream_calls *calls;
-	struct cfs_diff	*diff;
-	struct cfs_change rest;		/* of a DATA that did not fit */
-	bool		has_rest;
+	struct cfs_diff *diff;
+	struct cfs_change rest; /* of a DATA that did not fit */
+	bool has_rest;
 	/* Writing. */
-	uint64_t	id, sequence, chain, tag_seed;
-	struct cfs_buf	out;
+	uint64_t id, sequence, chain, tag_seed;
+	struct cfs_buf out;
 	struct cfs_stream_totals totals;
 	/* The two threads. */
-	pthread_mutex_t	lock;
-	pthread_cond_t	turned;
-	struct batch	batches[2];
-	unsigned int	filled, written;	/* how many, so far */
-	bool		is_over;	/* nothing more is wanted */
+	pthread_mutex_t lock;
+	pthread_cond_t turned;
+	struct batch batches[2];
+	unsigned int filled, written; /* how many, so far */
+	bool is_over;                 /* nothing more is wanted */
 };
 
 /* ---- gathering ----------------------------------------------------------- */
@@ -153,8 +153,7 @@ static int read_slowly(struct sender *s, struct batch *b, struct cfs_err *err)
 		r = cfs_data_read_beside(s->of->to, c->ino,
 					 c->offset * CFS_BLOCK_BYTES,
 					 blocks_of(b, &b->pieces[i]),
-					 c->count * CFS_BLOCK_BYTES, NULL,
-					 err);
+					 c->count * CFS_BLOCK_BYTES, NULL, err);
 		if (r < 0)
 			return cfs_err_wrap(err, r, "inode %" PRIu64, c->ino);
 	}
@@ -164,8 +163,8 @@ static int read_slowly(struct sender *s, struct batch *b, struct cfs_err *err)
 static int read_blocks(struct sender *s, struct batch *b, struct cfs_err *err)
 {
 	struct cfs_container *c = s->of->to->container;
-	CFS_CLEANUP(cfs_freep) struct cfs_block_read *reads =
-		calloc(b->count + 1, sizeof(*reads));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_block_read *reads = calloc(b->count + 1, sizeof(*reads));
 	bool has_all = true;
 	size_t n = 0;
 	int r;
@@ -195,8 +194,8 @@ static int read_blocks(struct sender *s, struct batch *b, struct cfs_err *err)
 	}
 	if (n == 0)
 		return 0;
-	r = has_all ? cfs_block_read_beside(cfs_container_blocks(c), reads,
-					    n) : -EAGAIN;
+	r = has_all ? cfs_block_read_beside(cfs_container_blocks(c), reads, n)
+		    : -EAGAIN;
 	return r < 0 ? read_slowly(s, b, err) : 0;
 }
 
@@ -306,8 +305,7 @@ static int put_end(struct sender *s, struct cfs_err *err)
 {
 	const struct cfs_stream_end_disk disk = {
 		.record_count = le64_put(s->totals.records),
-		.block_count = le64_put(s->totals.data_bytes /
-					CFS_BLOCK_BYTES),
+		.block_count = le64_put(s->totals.data_bytes / CFS_BLOCK_BYTES),
 		.chain = le64_put(s->chain),
 	};
 	int r = record(s, CFS_STREAM_END, &disk, sizeof(disk), NULL, 0, err);
@@ -323,20 +321,26 @@ static int put_data(struct sender *s, const struct batch *b,
 	uint8_t front[CFS_STREAM_FRONT_BYTES_MAX];
 	uint64_t csums[CFS_STREAM_BLOCKS_MAX];
 	struct cfs_tag tag = {
-		.type = CFS_TAG_DATA, .ino = c->ino, .stamp = c->stamp,
-		.seq = c->seq, .branch = c->branch,
+		.type = CFS_TAG_DATA,
+		.ino = c->ino,
+		.stamp = c->stamp,
+		.seq = c->seq,
+		.branch = c->branch,
 	};
 	const struct cfs_stream_data data = {
-		.ino = c->ino, .offset = c->offset, .stamp = c->stamp,
-		.branch = c->branch, .seq = c->seq,
+		.ino = c->ino,
+		.offset = c->offset,
+		.stamp = c->stamp,
+		.branch = c->branch,
+		.seq = c->seq,
 		.count = (uint32_t)c->count,
 	};
 
 	/* What was read was compared with the tag: this is its checksum. */
 	for (uint32_t i = 0; i < data.count; i++) {
 		tag.offset = c->offset + i;
-		csums[i] = cfs_tag_csum(&tag, s->tag_seed, blocks +
-					(size_t)i * CFS_BLOCK_BYTES);
+		csums[i] = cfs_tag_csum(&tag, s->tag_seed,
+					blocks + (size_t)i * CFS_BLOCK_BYTES);
 	}
 	return record(s, CFS_STREAM_DATA, front,
 		      cfs_stream_data_pack(&data, csums, front), blocks,
@@ -349,7 +353,8 @@ static int put_piece(struct sender *s, const struct batch *b,
 	const struct cfs_change *c = &p->change;
 	uint8_t front[CFS_STREAM_FRONT_BYTES_MAX];
 	const struct cfs_stream_meta meta = {
-		.ino = c->ino, .word = c->word,
+		.ino = c->ino,
+		.word = c->word,
 		.is_delete = c->kind == CFS_CHANGE_DEL,
 		.value = b->values.data + p->value_at,
 		.value_bytes = c->kind == CFS_CHANGE_PUT ? c->value_bytes : 0,
@@ -362,15 +367,13 @@ static int put_piece(struct sender *s, const struct batch *b,
 		return put_data(s, b, p, err);
 	case CFS_CHANGE_HOLE:
 		return record(s, CFS_STREAM_HOLE, front,
-			      cfs_stream_hole_pack(&hole, front), NULL, 0,
-			      err);
+			      cfs_stream_hole_pack(&hole, front), NULL, 0, err);
 	case CFS_CHANGE_GONE:
 		return record(s, CFS_STREAM_GONE, &gone, sizeof(gone), NULL, 0,
 			      err);
 	default:
 		return record(s, CFS_STREAM_META, front,
-			      cfs_stream_meta_pack(&meta, front), NULL, 0,
-			      err);
+			      cfs_stream_meta_pack(&meta, front), NULL, 0, err);
 	}
 }
 
@@ -403,8 +406,7 @@ static int put_batches(struct sender *s, struct cfs_err *err)
 		pthread_cond_broadcast(&s->turned);
 		pthread_mutex_unlock(&s->lock);
 		if (s->calls->progress)
-			s->calls->progress(s->calls->arg,
-					   s->totals.data_bytes,
+			s->calls->progress(s->calls->arg, s->totals.data_bytes,
 					   s->begin->data_bytes);
 		if (r == 0 && s->calls->stop && s->calls->stop(s->calls->arg))
 			r = cfs_err_set(err, -EINTR, "stopped");

@@ -11,8 +11,8 @@
 
 struct token_disk {
 	struct cfs_stream_identity_disk to, from;
-	le64	ino, word;
-	le64	csum;
+	le64 ino, word;
+	le64 csum;
 };
 CFS_ASSERT_SIZE(struct token_disk, 72);
 _Static_assert(2 * sizeof(struct token_disk) < CFS_STREAM_TOKEN_BYTES,
@@ -60,8 +60,10 @@ int cfs_stream_token_parse(const char *text, struct cfs_stream_token *ret,
 			p[i] = (uint8_t)(high << 4 | low);
 	}
 	if (!is_one || le64_get(d.csum) != csum_of(&d))
-		return cfs_err_set(err, -EINVAL, "'%.40s' is no token of "
-				   "snapctl recv --token", text);
+		return cfs_err_set(err, -EINVAL,
+				   "'%.40s' is no token of "
+				   "snapctl recv --token",
+				   text);
 	cfs_stream_identity_unpack(&d.to, &ret->to);
 	cfs_stream_identity_unpack(&d.from, &ret->from);
 	ret->position.ino = le64_get(d.ino);

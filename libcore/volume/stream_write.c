@@ -40,10 +40,8 @@ static int write_run(struct cfs_receiver *r, const struct receive_run *run,
 	ret = cfs_container_raise_ino(c, run->ino, err);
 	if (ret == 0)
 		ret = cfs_data_write(c, r->branch, run->ino,
-				     run->offset * CFS_BLOCK_BYTES,
-				     run->blocks,
-				     (size_t)run->count * CFS_BLOCK_BYTES,
-				     err);
+				     run->offset * CFS_BLOCK_BYTES, run->blocks,
+				     (size_t)run->count * CFS_BLOCK_BYTES, err);
 	if (ret < 0)
 		cfs_op_abort(c);
 	else
@@ -97,8 +95,7 @@ static int collect(struct cfs_receiver *r, struct cfs_err *err)
 		r->is_broken = true;
 	} else {
 		r->rec.position = run->end;
-		r->rec.received_bytes += (uint64_t)run->count *
-					 CFS_BLOCK_BYTES;
+		r->rec.received_bytes += (uint64_t)run->count * CFS_BLOCK_BYTES;
 		r->unkept_bytes += (uint64_t)run->count * CFS_BLOCK_BYTES;
 	}
 	run->count = 0;
@@ -108,8 +105,9 @@ static int collect(struct cfs_receiver *r, struct cfs_err *err)
 static int start_thread(struct cfs_receiver *r, struct cfs_err *err)
 {
 	struct receive_writer *w = &r->writer;
-	int made = w->has_thread ? 0 :
-		   pthread_create(&w->thread, NULL, write_runs, r);
+	int made = w->has_thread
+			   ? 0
+			   : pthread_create(&w->thread, NULL, write_runs, r);
 
 	if (made)
 		return cfs_err_set(err, -made, "no thread");
@@ -146,8 +144,7 @@ static bool goes_on(const struct receive_run *run,
 }
 
 int cfs_receive_run_add(struct cfs_receiver *r,
-			const struct cfs_stream_item *item,
-			struct cfs_err *err)
+			const struct cfs_stream_item *item, struct cfs_err *err)
 {
 	struct receive_writer *w = &r->writer;
 	struct receive_run *run = &w->runs[w->filling];
@@ -165,8 +162,8 @@ int cfs_receive_run_add(struct cfs_receiver *r,
 		run->ino = item->data.ino;
 		run->offset = item->data.offset;
 	}
-	memcpy(run->blocks + (size_t)run->count * CFS_BLOCK_BYTES,
-	       item->blocks, (size_t)item->data.count * CFS_BLOCK_BYTES);
+	memcpy(run->blocks + (size_t)run->count * CFS_BLOCK_BYTES, item->blocks,
+	       (size_t)item->data.count * CFS_BLOCK_BYTES);
 	run->count += item->data.count;
 	run->end = item->end;
 	return run->count == RECEIVE_RUN_BLOCKS ? hand_over(r, err) : 0;

@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-#define BATCH_RECORDS	1024u
+#define BATCH_RECORDS 1024u
 
 static struct cfs_key orphan_key(uint16_t branch)
 {
@@ -47,7 +47,7 @@ static bool is_seen(const struct branch *b, const struct cfs_version *version,
 
 struct gains {
 	struct cfs_sweep_gain *list;
-	size_t		count;
+	size_t count;
 };
 
 /* The newest of them that saw the version kept it to the last. */
@@ -88,10 +88,9 @@ static int drop_record(struct cfs_vols *v, struct branch *b,
 
 			r = cfs_space_free(v->c, rec.vaddr, rec.count, err);
 			if (r == 0)
-				r = cfs_branch_count(v, b,
-					tree_id == CFS_TREE_LIVE ? -n : 0,
-					tree_id == CFS_TREE_LIVE ? 0 : -n,
-					err);
+				r = cfs_branch_count(
+					v, b, tree_id == CFS_TREE_LIVE ? -n : 0,
+					tree_id == CFS_TREE_LIVE ? 0 : -n, err);
 			count_gain(gains, &rec.version,
 				   tree_id == CFS_TREE_HISTORY, rec.count);
 		}
@@ -126,8 +125,8 @@ static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 			return 1;
 		r = cfs_version_unpack(cur.value, cur.value_bytes, &version,
 				       err);
-		if (r == 0 && !is_seen(b, &version,
-				       tree_id == CFS_TREE_HISTORY))
+		if (r == 0 &&
+		    !is_seen(b, &version, tree_id == CFS_TREE_HISTORY))
 			r = drop_record(v, b, tree_id, &cur, gains, err);
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
@@ -171,9 +170,9 @@ static int drop_tombstones(struct cfs_member *m, uint16_t branch,
 			return r;
 		for (unsigned int n = 0; n < BATCH_RECORDS && r == 0; n++) {
 			r = cfs_cursor_ge(&cur,
-				cfs_container_tree(m->container,
-						   CFS_TREE_TABLE),
-				&from, err);
+					  cfs_container_tree(m->container,
+							     CFS_TREE_TABLE),
+					  &from, err);
 			if (r == 0 && cur.key.w[0] != from.w[0])
 				r = -ENOENT;
 			if (r == 0) {
@@ -283,7 +282,8 @@ static int end_branch(struct cfs_member *m, uint16_t branch,
 	while (r == 0 && b->snaps.count > 0) {
 		struct cfs_key key = { {
 			cfs_table_word(CFS_TABLE_SNAPSHOT, branch),
-			b->snaps.list[b->snaps.count - 1], 0,
+			b->snaps.list[b->snaps.count - 1],
+			0,
 		} };
 
 		r = cfs_container_del(m->container, &key, err);
@@ -337,8 +337,8 @@ static int first_of(struct cfs_member *m, enum cfs_table_class class,
 	int r;
 
 	cfs_container_lock(m->container);
-	r = cfs_cursor_ge(&cur, cfs_container_tree(m->container,
-						   CFS_TREE_TABLE),
+	r = cfs_cursor_ge(&cur,
+			  cfs_container_tree(m->container, CFS_TREE_TABLE),
 			  &from, err);
 	if (r == 0 && cur.key.w[0] >> 56 != class)
 		r = -ENOENT;

@@ -56,7 +56,8 @@ static int make_room(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (index > UINT16_MAX)
-		return cfs_err_set(err, -ENOSPC, "a range became a hole in too "
+		return cfs_err_set(err, -ENOSPC,
+				   "a range became a hole in too "
 				   "many snapshots");
 	*ret = (uint16_t)index;
 	return 0;

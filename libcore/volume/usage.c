@@ -12,20 +12,20 @@
 #include <stdlib.h>
 
 struct pin {
-	uint64_t	stamp;
-	uint16_t	branch;
-	bool		is_snapshot;	/* else the fork of a child branch */
-	int64_t		begins, ends;	/* sums of blocks */
-	uint64_t	exclusive;
+	uint64_t stamp;
+	uint16_t branch;
+	bool is_snapshot;     /* else the fork of a child branch */
+	int64_t begins, ends; /* sums of blocks */
+	uint64_t exclusive;
 };
 
 struct walk {
-	struct cfs_vols	*v;
-	struct branch	*b;
-	struct pin	*pins;		/* of this branch, sorted by stamp */
-	size_t		count;
-	bool		is_head;
-	uint64_t	live, live_shared, inodes;
+	struct cfs_vols *v;
+	struct branch *b;
+	struct pin *pins; /* of this branch, sorted by stamp */
+	size_t count;
+	bool is_head;
+	uint64_t live, live_shared, inodes;
 };
 
 static int by_stamp(const void *a, const void *b)
@@ -77,7 +77,7 @@ static void count_version(struct walk *w, const struct cfs_version *version,
 			  uint64_t death, int64_t blocks, bool is_live)
 {
 	size_t from = first_pin(w, version->stamp);
-	size_t to = first_pin(w, death);	/* one behind the last */
+	size_t to = first_pin(w, death); /* one behind the last */
 
 	if (is_live && w->is_head) {
 		w->live += (uint64_t)blocks;
@@ -96,8 +96,8 @@ static int walk_tree(struct walk *w, unsigned int tree_id, struct cfs_err *err)
 {
 	struct cfs_key from = { { (uint64_t)w->b->id << 48, 0, 0 } };
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(w->v->c, tree_id),
-			      &from, err);
+	int r = cfs_cursor_ge(&cur, cfs_container_tree(w->v->c, tree_id), &from,
+			      err);
 
 	while (r == 0 && cur.key.w[0] >> 48 == w->b->id) {
 		uint64_t class = cur.key.w[1] >> CFS_MAP_OFF_BITS;
@@ -111,8 +111,9 @@ static int walk_tree(struct walk *w, unsigned int tree_id, struct cfs_err *err)
 			if (r < 0)
 				return r;
 			if (rec.vaddr)
-				count_version(w, &rec.version, is_live ?
-					      UINT64_MAX : rec.version.death,
+				count_version(w, &rec.version,
+					      is_live ? UINT64_MAX
+						      : rec.version.death,
 					      rec.count, is_live);
 		} else if (class == CFS_MAP_INODE && is_live && w->is_head) {
 			w->inodes++;
@@ -131,8 +132,8 @@ static int parents_blocks(struct cfs_vols *v, uint16_t branch, uint64_t *ret,
 	*ret = 0;
 	for (unsigned int depth = 0; b && b->rec.parent && depth < UINT16_MAX;
 	     depth++) {
-		struct branch *parent =
-			cfs_branch_find(v, (uint16_t)b->rec.parent);
+		struct branch *parent = cfs_branch_find(
+			v, (uint16_t)b->rec.parent);
 		struct walk w = { .v = v, .b = parent };
 		int64_t sum = 0;
 		int r;
@@ -229,8 +230,9 @@ int cfs_volume_space(struct cfs_member *m, uint64_t volume,
 
 	memset(ret, 0, sizeof(*ret));
 	/* Pages that wait in memory count when they are home. */
-	r = cfs_container_is_writable(m->container) ?
-	    cfs_container_commit(m->container, err) : 0;
+	r = cfs_container_is_writable(m->container)
+		    ? cfs_container_commit(m->container, err)
+		    : 0;
 	if (r < 0)
 		return r;
 	cfs_container_lock(m->container);
@@ -238,8 +240,7 @@ int cfs_volume_space(struct cfs_member *m, uint64_t volume,
 	HASH_ITER(hh, m->vols->branches, b, tmp)
 		if (r == 0 && b->rec.volume == volume)
 			r = space_of_branch(m->vols, b,
-					    b->id == rec.head_branch, ret,
-					    err);
+					    b->id == rec.head_branch, ret, err);
 	cfs_container_unlock(m->container);
 	if (r == 0 && ret->snapshot_count > 1)
 		qsort(ret->snapshots, ret->snapshot_count,

@@ -18,8 +18,8 @@ static int load_class(struct cfs_vols *v, enum cfs_table_class class,
 			      &from, err);
 
 	while (r == 0 && cur.key.w[0] >> 56 == class) {
-		r = cfs_branch_changed(v, &cur.key, cur.value,
-				       cur.value_bytes, err);
+		r = cfs_branch_changed(v, &cur.key, cur.value, cur.value_bytes,
+				       err);
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
 	}

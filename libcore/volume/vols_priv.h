@@ -16,48 +16,48 @@
 
 /* Stamps, sorted, equal ones allowed. */
 struct stamps {
-	uint64_t	*list;
-	size_t		count, room;
+	uint64_t *list;
+	size_t count, room;
 };
 
 struct branch {
-	uint16_t	id;
+	uint16_t id;
 	struct cfs_branch_rec rec;
-	struct stamps	snaps;		/* of its snapshots */
-	struct stamps	forks;		/* of its child branches */
-	bool		is_changed;	/* counters or levels: into the next
-					 * commit */
-	UT_hash_handle	hh;
+	struct stamps snaps; /* of its snapshots */
+	struct stamps forks; /* of its child branches */
+	bool is_changed;     /* counters or levels: into the next
+			      * commit */
+	UT_hash_handle hh;
 };
 
 struct page_key {
-	uint64_t	branch_ino;
-	uint64_t	offset;		/* block */
+	uint64_t branch_ino;
+	uint64_t offset; /* block */
 };
 
 /* A block that is in memory only, or there and in the log. */
 struct page {
-	struct page_key	key;
-	uint64_t	stamp;		/* its birth */
-	uint8_t		*data;		/* 4096 bytes, aligned */
-	bool		is_logged;	/* this content is durable in the log */
-	bool		is_gathered;	/* in the frame being made */
-	struct page	*prev, *next;	/* in the list of those not logged */
-	UT_hash_handle	hh;
+	struct page_key key;
+	uint64_t stamp;           /* its birth */
+	uint8_t *data;            /* 4096 bytes, aligned */
+	bool is_logged;           /* this content is durable in the log */
+	bool is_gathered;         /* in the frame being made */
+	struct page *prev, *next; /* in the list of those not logged */
+	UT_hash_handle hh;
 };
 
 struct cfs_vols {
 	struct cfs_container *c;
-	struct branch	*branches;
-	struct page	*pages;
-	size_t		page_count;
-	struct page	*unlogged;	/* a sync looks at these alone */
-	size_t		unlogged_count;
-	bool		is_going_back;	/* page_back.c: some are on their way */
-	struct parked	*parked;	/* for an abort; the newest first */
+	struct branch *branches;
+	struct page *pages;
+	size_t page_count;
+	struct page *unlogged; /* a sync looks at these alone */
+	size_t unlogged_count;
+	bool is_going_back;    /* page_back.c: some are on their way */
+	struct parked *parked; /* for an abort; the newest first */
 	/* Of the fold under way, freed when it is durable. */
-	struct page	**folding;
-	size_t		folding_count;
+	struct page **folding;
+	size_t folding_count;
 };
 
 struct cfs_vols *cfs_vols_of(struct cfs_container *c);
@@ -114,9 +114,8 @@ int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch);
 
 /* All pages (or those not in the log), in order of place; free the list. */
-int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged,
-		     struct page ***ret, size_t *ret_count,
-		     struct cfs_err *err);
+int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged, struct page ***ret,
+		     size_t *ret_count, struct cfs_err *err);
 /* How many from @list on are adjacent and of one birth. */
 uint32_t cfs_page_run_length(struct page *const *list, size_t left);
 /* Is its content seen by a snapshot? */
@@ -147,12 +146,12 @@ void cfs_pages_op_done(struct cfs_vols *v);
 
 /* extent.c */
 struct extent {
-	uint64_t	offset;		/* block */
-	uint64_t	count;
-	uint64_t	vaddr;		/* 0: a whiteout */
-	uint64_t	stamp;
-	uint64_t	csum;		/* count 1 only; 0: ask the tag */
-	uint16_t	seq;
+	uint64_t offset; /* block */
+	uint64_t count;
+	uint64_t vaddr; /* 0: a whiteout */
+	uint64_t stamp;
+	uint64_t csum; /* count 1 only; 0: ask the tag */
+	uint16_t seq;
 };
 /*
  * Put a new version of [e->offset, +count); what stood there dies at its
@@ -176,14 +175,14 @@ int cfs_extent_at(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 enum segment_kind { SEGMENT_HOLE, SEGMENT_DISK, SEGMENT_PAGE };
 struct segment {
 	enum segment_kind kind;
-	uint64_t	offset;		/* blocks */
-	uint64_t	count;
-	uint64_t	vaddr;		/* DISK */
-	uint16_t	branch;		/* whose version it is */
-	uint64_t	stamp;
-	uint64_t	csum;
-	uint16_t	seq;
-	const uint8_t	*page;		/* PAGE: count is 1 */
+	uint64_t offset; /* blocks */
+	uint64_t count;
+	uint64_t vaddr;  /* DISK */
+	uint16_t branch; /* whose version it is */
+	uint64_t stamp;
+	uint64_t csum;
+	uint16_t seq;
+	const uint8_t *page; /* PAGE: count is 1 */
 };
 /*
  * What a view shows of [offset, offset + count), in order, without gaps.
@@ -195,8 +194,8 @@ int cfs_segments(const struct cfs_view *view, uint64_t ino, uint64_t offset,
 		 uint64_t count, segment_fn each, void *arg,
 		 struct cfs_err *err);
 /* One block behind the last that a branch or its parents have data for. */
-int cfs_extent_end(const struct cfs_view *view, uint64_t ino,
-		   uint64_t *ret_end, struct cfs_err *err);
+int cfs_extent_end(const struct cfs_view *view, uint64_t ino, uint64_t *ret_end,
+		   struct cfs_err *err);
 
 /* map.c */
 int cfs_map_replay(struct cfs_vols *v, const struct cfs_rec *rec,

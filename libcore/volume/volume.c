@@ -147,13 +147,12 @@ int cfs_volume_next_locked(struct cfs_member *m, uint64_t *id,
 {
 	struct cfs_key from = cfs_volume_key(*id);
 	struct cfs_cursor cur;
-	int r = cfs_cursor_ge(&cur, cfs_container_tree(m->container,
-						       CFS_TREE_TABLE),
+	int r = cfs_cursor_ge(&cur,
+			      cfs_container_tree(m->container, CFS_TREE_TABLE),
 			      &from, err);
 
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_VOLUME) {
-		r = cfs_volume_rec_unpack(cur.value, cur.value_bytes, ret,
-					  err);
+		r = cfs_volume_rec_unpack(cur.value, cur.value_bytes, ret, err);
 		if (r < 0)
 			return r;
 		*id = cur.key.w[0] & ((UINT64_C(1) << 56) - 1);
@@ -185,13 +184,12 @@ int cfs_volume_each(struct cfs_member *m, cfs_volume_rec_each_fn each,
 }
 
 /* One above the highest that is in use. */
-int cfs_volume_free_id(struct cfs_member *m, uint64_t *ret,
-		       struct cfs_err *err)
+int cfs_volume_free_id(struct cfs_member *m, uint64_t *ret, struct cfs_err *err)
 {
 	struct cfs_key last = cfs_volume_key((UINT64_C(1) << 56) - 1);
 	struct cfs_cursor cur;
-	int r = cfs_cursor_le(&cur, cfs_container_tree(m->container,
-						       CFS_TREE_TABLE),
+	int r = cfs_cursor_le(&cur,
+			      cfs_container_tree(m->container, CFS_TREE_TABLE),
 			      &last, err);
 
 	if (r < 0)
@@ -291,9 +289,10 @@ int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
 	r = cfs_volume_get_locked(m, id, &rec, err);
 	if (r == 0 && rec.kind != CFS_VOLUME_LUN)
 		r = cfs_err_set(err, -EINVAL, "a tree has no size to set");
-	if (r == 0 && cfs_receive_get_locked(m, id, &receiving, NULL) !=
-		      -ENOENT)
-		r = cfs_err_set(err, -EBUSY, "a stream is being received into "
+	if (r == 0 &&
+	    cfs_receive_get_locked(m, id, &receiving, NULL) != -ENOENT)
+		r = cfs_err_set(err, -EBUSY,
+				"a stream is being received into "
 				"it");
 	if (r == 0 && size_bytes < rec.size_bytes)
 		r = cfs_data_punch(m->container, (uint16_t)rec.head_branch,
@@ -309,10 +308,10 @@ int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
 
 struct dependents {
 	struct cfs_member *m;
-	uint64_t	of;		/* volume */
-	uint64_t	stamp;		/* of a snapshot; 0: any */
-	uint64_t	count;
-	uint64_t	first;
+	uint64_t of;    /* volume */
+	uint64_t stamp; /* of a snapshot; 0: any */
+	uint64_t count;
+	uint64_t first;
 };
 
 static int count_dependent(void *arg, uint64_t id,
@@ -331,8 +330,7 @@ static int count_dependent(void *arg, uint64_t id,
 }
 
 int cfs_snapshot_clone_count(struct cfs_member *m, uint64_t volume,
-			     uint64_t stamp, uint64_t *ret,
-			     struct cfs_err *err)
+			     uint64_t stamp, uint64_t *ret, struct cfs_err *err)
 {
 	struct dependents d = { m, volume, stamp, 0, 0 };
 	int r = cfs_volume_each(m, count_dependent, &d, err);
@@ -345,7 +343,7 @@ static int count_snapshot(void *arg, uint64_t stamp,
 			  const struct cfs_snapshot_rec *rec,
 			  struct cfs_err *err)
 {
-	uint64_t *counts = arg;	/* all, held */
+	uint64_t *counts = arg; /* all, held */
 
 	(void)stamp;
 	(void)err;
@@ -355,8 +353,7 @@ static int count_snapshot(void *arg, uint64_t stamp,
 }
 
 /* The volume is gone for everybody; its branches are swept behind it. */
-static int mark_deleting(struct cfs_member *m, uint64_t id,
-			 struct cfs_err *err)
+static int mark_deleting(struct cfs_member *m, uint64_t id, struct cfs_err *err)
 {
 	struct cfs_volume_rec rec;
 	int r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
@@ -382,13 +379,14 @@ int cfs_volume_remove(struct cfs_member *m, uint64_t id, bool recursive,
 
 		r = cfs_volume_each(m, count_dependent, &d, err);
 		if (r == 0 && !recursive && (d.count || snaps[0]))
-			return cfs_err_set(err, -EBUSY, "it has %" PRIu64
-					   " %s and %" PRIu64 " %s: -r "
-					   "removes all", snaps[0],
-					   cfs_plural(snaps[0], "snapshot",
-						      "snapshots"), d.count,
-					   cfs_plural(d.count, "clone",
-						      "clones"));
+			return cfs_err_set(
+				err, -EBUSY,
+				"it has %" PRIu64 " %s and %" PRIu64 " %s: -r "
+				"removes all",
+				snaps[0],
+				cfs_plural(snaps[0], "snapshot", "snapshots"),
+				d.count,
+				cfs_plural(d.count, "clone", "clones"));
 		if (r == 0 && snaps[1])
 			return cfs_err_set(err, -EBUSY,
 					   "a snapshot of it is on hold");

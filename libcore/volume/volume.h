@@ -22,7 +22,7 @@
 #include "volume/map.h"
 #include "volume/pool.h"
 
-#define CFS_VOLUME_FIRST	UINT64_C(1)	/* id of the production volume */
+#define CFS_VOLUME_FIRST UINT64_C(1) /* id of the production volume */
 
 /* The production volume of a container that was just made; durable. */
 int cfs_volume_make_first(struct cfs_member *m, uint32_t kind,
@@ -55,9 +55,9 @@ void cfs_volume_view(struct cfs_member *m, const struct cfs_volume_rec *rec,
 		     struct cfs_view *ret);
 
 struct cfs_snapshot_name {
-	struct cfs_member	*member;
-	uint64_t		volume;
-	const char		*name;
+	struct cfs_member *member;
+	uint64_t volume;
+	const char *name;
 };
 /*
  * Of several volumes, at one moment: all or none, whatever happens.  Durable.
@@ -82,9 +82,8 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 			  const char *snap, const char *save,
 			  struct cfs_err *err);
 /* @ret_freed_blocks (may be NULL). */
-int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
-			const char *snap, uint64_t *ret_freed_blocks,
-			struct cfs_err *err);
+int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume, const char *snap,
+			uint64_t *ret_freed_blocks, struct cfs_err *err);
 /*
  * Several of one volume, each named once: all or none, with one commit.
  * @ret_freed_blocks: of each what it gives back if the older ones went first.
@@ -92,9 +91,8 @@ int cfs_snapshot_remove(struct cfs_member *m, uint64_t volume,
 int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 			     const char *const *names, size_t count,
 			     uint64_t *ret_freed_blocks, struct cfs_err *err);
-int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume,
-			const char *snap, const char *name,
-			struct cfs_err *err);
+int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume, const char *snap,
+			const char *name, struct cfs_err *err);
 int cfs_snapshot_hold(struct cfs_member *m, uint64_t volume, const char *snap,
 		      bool hold, struct cfs_err *err);
 /* Where a branch forks from: @ret_parent is 0 if it does not. */
@@ -111,17 +109,17 @@ int cfs_volumes_finish_work(struct cfs_member *m, struct cfs_err *err);
 
 /* Space of a volume and of each of its snapshots, by a walk over the maps. */
 struct cfs_snapshot_space {
-	uint64_t	stamp;
-	uint16_t	branch;
-	uint64_t	seen_blocks;		/* it sees them */
-	uint64_t	exclusive_blocks;	/* nobody else does */
+	uint64_t stamp;
+	uint16_t branch;
+	uint64_t seen_blocks;      /* it sees them */
+	uint64_t exclusive_blocks; /* nobody else does */
 };
 struct cfs_volume_space {
-	uint64_t	used_blocks;	/* the head sees them */
-	uint64_t	shared_blocks;	/* of them: a snapshot or parent too */
-	uint64_t	inode_count;	/* tree */
-	struct cfs_snapshot_space *snapshots;	/* free(); sorted by stamp */
-	size_t		snapshot_count;
+	uint64_t used_blocks;   /* the head sees them */
+	uint64_t shared_blocks; /* of them: a snapshot or parent too */
+	uint64_t inode_count;   /* tree */
+	struct cfs_snapshot_space *snapshots; /* free(); sorted by stamp */
+	size_t snapshot_count;
 };
 int cfs_volume_space(struct cfs_member *m, uint64_t volume,
 		     struct cfs_volume_space *ret, struct cfs_err *err);

@@ -31,8 +31,8 @@ int cfs_snapshot_add_locked(struct cfs_member *m, uint64_t volume,
 /* snapset.c: where a snapshot of a set stands. */
 struct cfs_snapset_mark {
 	struct cfs_member *member;
-	uint16_t	branch;
-	uint64_t	stamp;
+	uint16_t branch;
+	uint64_t stamp;
 };
 /*
  * Within operations on all of their containers: from now on they are undone by
@@ -54,8 +54,8 @@ void cfs_snapset_undo(const struct cfs_snapset_mark *marks, size_t count);
 int cfs_sweep_mark(struct cfs_member *m, uint16_t branch, struct cfs_err *err);
 /* What a sweep gave back on account of a snapshot that was removed. */
 struct cfs_sweep_gain {
-	uint64_t	stamp;
-	uint64_t	freed_blocks;
+	uint64_t stamp;
+	uint64_t freed_blocks;
 };
 /*
  * Free what no pin sees in a branch that was marked; the branch itself too,
@@ -64,8 +64,7 @@ struct cfs_sweep_gain {
  * gone one by one, from old to new, and the last one all that none saw.
  */
 int cfs_sweep(struct cfs_member *m, uint16_t branch,
-	      struct cfs_sweep_gain *gains, size_t count,
-	      struct cfs_err *err);
+	      struct cfs_sweep_gain *gains, size_t count, struct cfs_err *err);
 /* A volume that is DELETING: its snapshots, branches, record. */
 int cfs_volume_finish_removal(struct cfs_member *m, uint64_t id,
 			      struct cfs_err *err);

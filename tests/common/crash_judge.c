@@ -31,8 +31,8 @@ static void show_difference(const char *got, const char *want,
 	}
 	cfs_buf_printf(ret, "   in %.*s: has '%.*s', not '%.*s'\n",
 		       (int)strcspn(header, "\n"), header,
-		       (int)strcspn(got, "\n"), got,
-		       (int)strcspn(want, "\n"), want);
+		       (int)strcspn(got, "\n"), got, (int)strcspn(want, "\n"),
+		       want);
 }
 
 static bool find_text(const struct crash_story *st, unsigned int slot,
@@ -61,9 +61,10 @@ static void explain(const struct crash_story *st, const char *text,
 			/* Containers by their first word and name. */
 			if (strncmp(want, text, strcspn(text, " ")) != 0)
 				continue;
-			cfs_buf_printf(why, "  against container %u state %zu "
-				       "(%zu..%zu)\n", i, k, window->first[i],
-				       window->last[i]);
+			cfs_buf_printf(why,
+				       "  against container %u state %zu "
+				       "(%zu..%zu)\n",
+				       i, k, window->first[i], window->last[i]);
 			show_difference(text, want, why);
 		}
 	}
@@ -80,8 +81,7 @@ static int match_view(const struct crash_story *st,
 		unsigned int i = 0;
 
 		while (i < MODEL_CONTAINERS &&
-		       (is_taken[i] || !find_text(st, i, window,
-						  view->texts[n],
+		       (is_taken[i] || !find_text(st, i, window, view->texts[n],
 						  &ret_index[i])))
 			i++;
 		if (i == MODEL_CONTAINERS) {
@@ -91,8 +91,7 @@ static int match_view(const struct crash_story *st,
 		is_taken[i] = true;
 	}
 	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
-		if (is_taken[i] || find_text(st, i, window, "",
-					     &ret_index[i]))
+		if (is_taken[i] || find_text(st, i, window, "", &ret_index[i]))
 			continue;
 		cfs_buf_printf(why, "container %u is gone:\n%s", i,
 			       st->slots[i].texts[window->last[i]]);
@@ -163,8 +162,9 @@ static int crash_recovery(struct crash_story *st, struct crash_world *w,
 	for (size_t n = 1; r == 0 && n <= count; n++) {
 		const struct cfs_sim_crash crash = {
 			.event_count = n,
-			.seed = n % 3 == 0 ? 0 : n % 3 == 1 ? UINT64_MAX :
-				seed + n,
+			.seed = n % 3 == 0   ? 0
+				: n % 3 == 1 ? UINT64_MAX
+					     : seed + n,
 		};
 		struct crash_window again = n < count ? *before : *found;
 		struct crash_world inner;
@@ -176,9 +176,10 @@ static int crash_recovery(struct crash_story *st, struct crash_world *w,
 					     "after a crash in recovery", why);
 		st->judged++;
 		if (r < 0)
-			cfs_buf_printf(why, "at event %zu of %zu of the "
-				       "recovery, seed %" PRIu64 "\n", n,
-				       count, crash.seed);
+			cfs_buf_printf(why,
+				       "at event %zu of %zu of the "
+				       "recovery, seed %" PRIu64 "\n",
+				       n, count, crash.seed);
 		crash_world_done(&inner);
 	}
 	return r;
@@ -235,8 +236,10 @@ static int live_on(struct cfs_session *s, const struct crash_view *view,
 			r = crash_session_apply(s, &op, err);
 		op.kind = is_tree ? OP_TWRITE : OP_WRITE;
 		op.seed = 99;
-		for (op.offset = 0; r == 0 && op.offset + 4096 <=
-		     CFS_MIN(size_bytes ? size_bytes : 80000, 80000);
+		for (op.offset = 0;
+		     r == 0 &&
+		     op.offset + 4096 <=
+			     CFS_MIN(size_bytes ? size_bytes : 80000, 80000);
 		     op.offset += 4096) {
 			op.length = 4096;
 			r = crash_session_apply(s, &op, err);
@@ -275,8 +278,8 @@ static int judge_life(struct crash_world *w, struct cfs_buf *why)
 		cfs_buf_printf(why, "later: %s\n", err.msg);
 	for (size_t i = 0; r == 0 && i < before.count; i++) {
 		r = i < after.count ? compare_lives(before.texts[i],
-						    after.texts[i], why) :
-				      -EUCLEAN;
+						    after.texts[i], why)
+				    : -EUCLEAN;
 	}
 	crash_view_done(&before);
 	crash_view_done(&after);
@@ -328,8 +331,7 @@ static int judge_world(struct crash_story *st, struct crash_world *w,
 
 	if (r == 0 && is_chosen(plan, plan->nested_one_in, salt)) {
 		crash_world_drop(w);
-		r = crash_recovery(st, w, window, &now, plan->seed + salt,
-				   why);
+		r = crash_recovery(st, w, window, &now, plan->seed + salt, why);
 		if (r == 0)
 			r = crash_story_look(st, w, &now, "killed again", why);
 	}
@@ -358,8 +360,9 @@ void crash_story_tell_events(const struct crash_story *st, size_t event_count)
 			       e.device_index);
 		else
 			printf("# event %zu: device %u write %#" PRIx64
-			       "+%#" PRIx64 "\n", i, e.device_index,
-			       e.offset_bytes, e.length_bytes);
+			       "+%#" PRIx64 "\n",
+			       i, e.device_index, e.offset_bytes,
+			       e.length_bytes);
 	}
 }
 
@@ -379,8 +382,9 @@ int crash_story_judge(struct crash_story *st, const struct cfs_sim_crash *crash,
 	crash_world_done(&w);
 	if (r == 0)
 		return 0;
-	snprintf(where, sizeof(where), "crash after event %zu of %zu, %s %#"
-		 PRIx64, crash->event_count, cfs_sim_event_count(st->w.sim),
+	snprintf(where, sizeof(where),
+		 "crash after event %zu of %zu, %s %#" PRIx64,
+		 crash->event_count, cfs_sim_event_count(st->w.sim),
 		 crash->use_mask ? "mask" : "seed",
 		 crash->use_mask ? crash->mask : crash->seed);
 	crash_story_complain(st, where, cfs_buf_text(&why));
@@ -395,8 +399,9 @@ static int judge_some(struct crash_story *st, struct cfs_sim_crash *crash,
 		      const struct crash_plan *plan)
 {
 	if (plan->one_in > 1 &&
-	    !is_chosen(plan, plan->one_in, crash->event_count * 131 +
-		       crash->mask * 31 + crash->seed * 7))
+	    !is_chosen(plan, plan->one_in,
+		       crash->event_count * 131 + crash->mask * 31 +
+			       crash->seed * 7))
 		return 0;
 	return crash_story_judge(st, crash, window, plan);
 }
@@ -410,8 +415,7 @@ static int judge_event(struct crash_story *st, size_t event_count,
 	struct cfs_sim_crash crash = { .event_count = event_count,
 				       .use_mask = true };
 	/* Without the newest write it is what the event before has had. */
-	uint64_t newest = n && n <= 64 && !is_last ? UINT64_C(1) << (n - 1) :
-						     0;
+	uint64_t newest = n && n <= 64 && !is_last ? UINT64_C(1) << (n - 1) : 0;
 	int r = 0;
 
 	if (n <= plan->mask_max) {

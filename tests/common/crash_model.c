@@ -96,8 +96,7 @@ static void container_own(struct container *c)
 		if (v->head)
 			v->head = content_copy(v->head);
 		for (unsigned int n = 0; n < v->snap_count; n++)
-			v->snaps[n].content =
-				content_copy(v->snaps[n].content);
+			v->snaps[n].content = content_copy(v->snaps[n].content);
 	}
 }
 
@@ -160,8 +159,7 @@ static struct container *find_container(struct model *m, const char *name,
 static struct volume *find_clone(struct container *c, const char *name)
 {
 	for (unsigned int i = 1; i < MODEL_VOLUMES; i++)
-		if (c->volumes[i].head &&
-		    strcmp(c->volumes[i].name, name) == 0)
+		if (c->volumes[i].head && strcmp(c->volumes[i].name, name) == 0)
 			return &c->volumes[i];
 	return NULL;
 }
@@ -240,7 +238,7 @@ static int snap_clone(struct container *c, struct volume *v,
 		clone->origin_id = s->id;
 		return 0;
 	}
-	abort();	/* generators leave room */
+	abort(); /* generators leave room */
 }
 
 static int snap_rollback(struct model *m, struct volume *v,
@@ -305,8 +303,8 @@ static int volume_remove(struct container *c, struct volume *v)
 	return 0;
 }
 
-static int rename_volume(struct model *m, struct container *c,
-			 struct volume *v, const struct crash_op *op)
+static int rename_volume(struct model *m, struct container *c, struct volume *v,
+			 const struct crash_op *op)
 {
 	if (v == &c->volumes[0]) {
 		struct container *other = find_container(m, op->name,
@@ -348,8 +346,8 @@ static int lun_change(struct content *c, const struct crash_op *op)
 	return 0;
 }
 
-static int apply_volume(struct model *m, struct container *c,
-			struct volume *v, const struct crash_op *op)
+static int apply_volume(struct model *m, struct container *c, struct volume *v,
+			const struct crash_op *op)
 {
 	switch (op->kind) {
 	case OP_SYNC:
@@ -383,8 +381,8 @@ static int apply_volume(struct model *m, struct container *c,
 int model_apply(struct model *m, const struct crash_op *op, int *ret_slot)
 {
 	const char *slash = strchr(op->volume, '/');
-	size_t length = slash ? (size_t)(slash - op->volume) :
-				strlen(op->volume);
+	size_t length = slash ? (size_t)(slash - op->volume)
+			      : strlen(op->volume);
 	struct container *c;
 	struct volume *v;
 

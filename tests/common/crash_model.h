@@ -14,26 +14,47 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MODEL_CONTAINERS	6u
-#define MODEL_VOLUMES		5u	/* the first is the production one */
-#define MODEL_SNAPSHOTS		8u
-#define MODEL_NODES		28u
-#define MODEL_ENTRIES		48u
-#define MODEL_NAME_BYTES	24u
-#define MODEL_PATH_BYTES	48u
-#define MODEL_BLOCK_BYTES	4096u
+#define MODEL_CONTAINERS  6u
+#define MODEL_VOLUMES     5u /* the first is the production one */
+#define MODEL_SNAPSHOTS   8u
+#define MODEL_NODES       28u
+#define MODEL_ENTRIES     48u
+#define MODEL_NAME_BYTES  24u
+#define MODEL_PATH_BYTES  48u
+#define MODEL_BLOCK_BYTES 4096u
 
 enum crash_op_kind {
 	/* any volume */
-	OP_SYNC, OP_COMMIT, OP_REOPEN, OP_SNAP, OP_SNAP_RM, OP_SNAP_RENAME,
-	OP_CLONE, OP_ROLLBACK, OP_CREATE, OP_RM, OP_RENAME, OP_TRIM,
+	OP_SYNC,
+	OP_COMMIT,
+	OP_REOPEN,
+	OP_SNAP,
+	OP_SNAP_RM,
+	OP_SNAP_RENAME,
+	OP_CLONE,
+	OP_ROLLBACK,
+	OP_CREATE,
+	OP_RM,
+	OP_RENAME,
+	OP_TRIM,
 	/* the process dies, and the next one opens the pool */
 	OP_KILL,
 	/* LUN */
-	OP_WRITE, OP_PUNCH, OP_RESIZE,
+	OP_WRITE,
+	OP_PUNCH,
+	OP_RESIZE,
 	/* tree */
-	OP_TCREATE, OP_TWRITE, OP_TRENAME, OP_TLINK, OP_TUNLINK, OP_TMKDIR,
-	OP_TRMDIR, OP_TTRUNCATE, OP_TXATTR, OP_TSYMLINK, OP_TPUNCH,
+	OP_TCREATE,
+	OP_TWRITE,
+	OP_TRENAME,
+	OP_TLINK,
+	OP_TUNLINK,
+	OP_TMKDIR,
+	OP_TRMDIR,
+	OP_TTRUNCATE,
+	OP_TXATTR,
+	OP_TSYMLINK,
+	OP_TPUNCH,
 };
 
 /*
@@ -42,11 +63,11 @@ enum crash_op_kind {
  */
 struct crash_op {
 	enum crash_op_kind kind;
-	char		volume[MODEL_PATH_BYTES];
-	char		name[MODEL_PATH_BYTES];
-	char		name2[MODEL_PATH_BYTES];
-	uint64_t	offset, length, seed;
-	bool		is_tree;	/* create */
+	char volume[MODEL_PATH_BYTES];
+	char name[MODEL_PATH_BYTES];
+	char name2[MODEL_PATH_BYTES];
+	uint64_t offset, length, seed;
+	bool is_tree; /* create */
 };
 
 /* Bytes @offset and on of what @seed stands for. */
@@ -58,7 +79,7 @@ bool crash_op_is_durable(const struct crash_op *op);
 
 struct model;
 struct model *model_new(void);
-void model_free(struct model *m);		/* NULL is allowed */
+void model_free(struct model *m); /* NULL is allowed */
 
 /*
  * Do it.  0 or a negative errno, and then nothing is changed; callers compare
@@ -84,14 +105,14 @@ void crash_render_volume(struct cfs_buf *ret, const char *volume,
 void crash_render_block(struct cfs_buf *ret, uint64_t index,
 			const uint8_t *block);
 struct crash_node_text {
-	const char	*path;
-	char		type;		/* d, f, l */
-	unsigned int	number;		/* of the inode, by first visit */
-	unsigned int	nlink;
-	uint64_t	size_bytes;
-	const uint8_t	*data;
-	const uint8_t	*xattr;
-	size_t		xattr_bytes;
+	const char *path;
+	char type;           /* d, f, l */
+	unsigned int number; /* of the inode, by first visit */
+	unsigned int nlink;
+	uint64_t size_bytes;
+	const uint8_t *data;
+	const uint8_t *xattr;
+	size_t xattr_bytes;
 };
 void crash_render_node(struct cfs_buf *ret, const struct crash_node_text *n);
 

@@ -15,33 +15,33 @@ bool mtree_pick(const struct mtree *t, uint64_t random, bool wants_dir,
 unsigned int mtree_count(const struct mtree *t);
 
 struct content {
-	uint64_t	size_bytes;
-	uint8_t		*bytes;		/* LUN */
-	struct mtree	*tree;		/* tree */
+	uint64_t size_bytes;
+	uint8_t *bytes;     /* LUN */
+	struct mtree *tree; /* tree */
 };
 
 struct snapshot {
-	char		name[MODEL_NAME_BYTES];
-	struct content	*content;
-	uint64_t	id;		/* of clones' origins */
+	char name[MODEL_NAME_BYTES];
+	struct content *content;
+	uint64_t id; /* of clones' origins */
 };
 
 struct volume {
-	char		name[MODEL_NAME_BYTES];
-	struct content	*head;		/* NULL: not in use */
-	struct snapshot	snaps[MODEL_SNAPSHOTS];	/* old to new */
-	unsigned int	snap_count;
-	uint64_t	origin_id;	/* of the snapshot; clones */
+	char name[MODEL_NAME_BYTES];
+	struct content *head;                   /* NULL: not in use */
+	struct snapshot snaps[MODEL_SNAPSHOTS]; /* old to new */
+	unsigned int snap_count;
+	uint64_t origin_id; /* of the snapshot; clones */
 };
 
 struct container {
-	bool		in_use;
-	bool		is_tree;
-	char		name[MODEL_NAME_BYTES];
-	struct volume	volumes[MODEL_VOLUMES];
+	bool in_use;
+	bool is_tree;
+	char name[MODEL_NAME_BYTES];
+	struct volume volumes[MODEL_VOLUMES];
 };
 
 struct model {
 	struct container containers[MODEL_CONTAINERS];
-	uint64_t	last_id;
+	uint64_t last_id;
 };

@@ -11,23 +11,23 @@
 #include <string.h>
 
 struct node {
-	char		type;		/* d, f, l; 0: unused */
-	unsigned int	nlink;		/* names */
-	uint64_t	size_bytes;
-	uint8_t		*data;
-	uint8_t		xattr[256];
-	size_t		xattr_bytes;
+	char type;          /* d, f, l; 0: unused */
+	unsigned int nlink; /* names */
+	uint64_t size_bytes;
+	uint8_t *data;
+	uint8_t xattr[256];
+	size_t xattr_bytes;
 };
 
 struct entry {
-	bool		in_use;
-	unsigned int	dir, node;
-	char		name[MODEL_NAME_BYTES];
+	bool in_use;
+	unsigned int dir, node;
+	char name[MODEL_NAME_BYTES];
 };
 
 struct mtree {
-	struct node	nodes[MODEL_NODES];	/* 0 is the root */
-	struct entry	entries[MODEL_ENTRIES];
+	struct node nodes[MODEL_NODES]; /* 0 is the root */
+	struct entry entries[MODEL_ENTRIES];
 };
 
 struct mtree *mtree_new(void)
@@ -91,8 +91,8 @@ static struct entry *find_entry(struct mtree *t, unsigned int dir,
 }
 
 /* The directory and last component of @path; 0 or negative errno. */
-static int find_parent(struct mtree *t, const char *path,
-		       unsigned int *ret_dir, const char **ret_name)
+static int find_parent(struct mtree *t, const char *path, unsigned int *ret_dir,
+		       const char **ret_name)
 {
 	unsigned int dir = 0;
 	const char *slash;
@@ -148,7 +148,7 @@ static int add_entry(struct mtree *t, unsigned int dir, const char *name,
 		t->nodes[node].nlink++;
 		return 0;
 	}
-	abort();	/* generators leave room */
+	abort(); /* generators leave room */
 }
 
 static void drop_entry(struct mtree *t, struct entry *e)
@@ -334,13 +334,14 @@ int mtree_apply(struct mtree *t, const struct crash_op *op)
 	}
 }
 
-/* ---- rendering -------------------------------------------------------------- */
+/* ---- rendering --------------------------------------------------------------
+ */
 
 struct render {
 	const struct mtree *t;
-	struct cfs_buf	*ret;
-	unsigned int	numbers[MODEL_NODES];	/* 0: not seen yet */
-	unsigned int	last;
+	struct cfs_buf *ret;
+	unsigned int numbers[MODEL_NODES]; /* 0: not seen yet */
+	unsigned int last;
 };
 
 static void render_dir(struct render *st, unsigned int dir, const char *path);
@@ -351,9 +352,13 @@ static void render_entry(struct render *st, const struct entry *e,
 	const struct node *n = &st->t->nodes[e->node];
 	char path[1024];
 	struct crash_node_text text = {
-		.path = path, .type = n->type, .nlink = n->nlink,
-		.size_bytes = n->size_bytes, .data = n->data,
-		.xattr = n->xattr, .xattr_bytes = n->xattr_bytes,
+		.path = path,
+		.type = n->type,
+		.nlink = n->nlink,
+		.size_bytes = n->size_bytes,
+		.data = n->data,
+		.xattr = n->xattr,
+		.xattr_bytes = n->xattr_bytes,
 	};
 
 	snprintf(path, sizeof(path), "%s/%s", dir_path, e->name);
@@ -420,8 +425,7 @@ bool mtree_pick(const struct mtree *t, uint64_t random, bool wants_dir,
 		const struct entry *e =
 			&t->entries[(random + i) % MODEL_ENTRIES];
 
-		if (e->in_use &&
-		    (t->nodes[e->node].type == 'd') == wants_dir &&
+		if (e->in_use && (t->nodes[e->node].type == 'd') == wants_dir &&
 		    path_of(t, e, ret))
 			return true;
 	}

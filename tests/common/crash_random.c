@@ -21,8 +21,8 @@ uint64_t crash_dice_below(struct crash_dice *d, uint64_t count)
 }
 
 struct target {
-	unsigned int	slot, volume;
-	bool		is_tree;
+	unsigned int slot, volume;
+	bool is_tree;
 };
 
 /* Some volume that is there; false: none is. */
@@ -30,8 +30,9 @@ static bool pick_volume(struct crash_dice *d, const struct model *m,
 			struct target *ret, char name[MODEL_PATH_BYTES])
 {
 	uint64_t first = crash_dice_below(d, MODEL_CONTAINERS);
-	uint64_t volume = crash_dice_below(d, 2) ? 0 :
-			  crash_dice_below(d, MODEL_VOLUMES);
+	uint64_t volume = crash_dice_below(d, 2)
+				  ? 0
+				  : crash_dice_below(d, MODEL_VOLUMES);
 
 	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
 		unsigned int slot = (unsigned int)(first + i) %
@@ -88,7 +89,8 @@ static void new_name(struct crash_dice *d, const char *prefix,
 	snprintf(ret, MODEL_PATH_BYTES, "%s%" PRIu64, prefix, ++d->count);
 }
 
-/* ---- bytes of a LUN ---------------------------------------------------------- */
+/* ---- bytes of a LUN
+ * ---------------------------------------------------------- */
 
 static void roll_range(struct crash_dice *d, uint64_t size_bytes,
 		       struct crash_op *op)
@@ -96,23 +98,24 @@ static void roll_range(struct crash_dice *d, uint64_t size_bytes,
 	uint64_t blocks = size_bytes / MODEL_BLOCK_BYTES;
 
 	switch (d->is_greedy ? 2 : crash_dice_below(d, 8)) {
-	case 0:		/* bytes anywhere */
+	case 0: /* bytes anywhere */
 		op->offset = crash_dice_below(d, size_bytes);
 		op->length = 1 + crash_dice_below(d, 9000);
 		break;
-	case 1:		/* long enough to go home at once */
+	case 1: /* long enough to go home at once */
 		op->offset = crash_dice_below(d, blocks) * MODEL_BLOCK_BYTES;
-		op->length = (32 + crash_dice_below(d, 64)) *
-			     MODEL_BLOCK_BYTES;
+		op->length = (32 + crash_dice_below(d, 64)) * MODEL_BLOCK_BYTES;
 		break;
 	case 2:
 		op->offset = crash_dice_below(d, size_bytes);
 		op->length = crash_dice_below(d, CFS_MIN(d->lun_bytes_max / 3,
-							 3u << 20)) + 1;
+							 3u << 20)) +
+			     1;
 		break;
-	default:	/* blocks, more often the first ones */
-		op->offset = crash_dice_below(d, crash_dice_below(d, blocks) +
-					      1) * MODEL_BLOCK_BYTES;
+	default: /* blocks, more often the first ones */
+		op->offset = crash_dice_below(d,
+					      crash_dice_below(d, blocks) + 1) *
+			     MODEL_BLOCK_BYTES;
 		op->length = (1 + crash_dice_below(d, 3)) * MODEL_BLOCK_BYTES;
 		break;
 	}
@@ -133,9 +136,11 @@ static void roll_lun(struct crash_dice *d, const struct model *m,
 	case 1:
 		if (crash_dice_below(d, 3) == 0) {
 			op->kind = OP_RESIZE;
-			op->length = (1 + crash_dice_below(d,
-				d->lun_bytes_max / MODEL_BLOCK_BYTES)) *
-				MODEL_BLOCK_BYTES;
+			op->length = (1 +
+				      crash_dice_below(
+					      d, d->lun_bytes_max /
+							 MODEL_BLOCK_BYTES)) *
+				     MODEL_BLOCK_BYTES;
 			break;
 		}
 		/* fallthrough */
@@ -146,7 +151,8 @@ static void roll_lun(struct crash_dice *d, const struct model *m,
 	}
 }
 
-/* ---- trees -------------------------------------------------------------------- */
+/* ---- trees
+ * -------------------------------------------------------------------- */
 
 static void roll_new_path(struct crash_dice *d, const struct model *m,
 			  const struct target *t, char ret[MODEL_PATH_BYTES])
@@ -174,8 +180,8 @@ static void roll_path(struct crash_dice *d, const struct model *m,
 static void roll_file(struct crash_dice *d, struct crash_op *op)
 {
 	static const enum crash_op_kind kinds[] = {
-		OP_TWRITE, OP_TWRITE, OP_TWRITE, OP_TTRUNCATE, OP_TPUNCH,
-		OP_TXATTR,
+		OP_TWRITE,    OP_TWRITE, OP_TWRITE,
+		OP_TTRUNCATE, OP_TPUNCH, OP_TXATTR,
 	};
 
 	op->kind = kinds[crash_dice_below(d, CFS_ARRAY_COUNT(kinds))];
@@ -192,7 +198,10 @@ static void roll_tree(struct crash_dice *d, const struct model *m,
 		      const struct target *t, struct crash_op *op)
 {
 	static const enum crash_op_kind makes[] = {
-		OP_TCREATE, OP_TCREATE, OP_TMKDIR, OP_TSYMLINK,
+		OP_TCREATE,
+		OP_TCREATE,
+		OP_TMKDIR,
+		OP_TSYMLINK,
 	};
 	bool is_full = model_node_count(m, t->slot, t->volume) >
 		       MODEL_NODES - 4;
@@ -236,16 +245,21 @@ static void roll_tree(struct crash_dice *d, const struct model *m,
 	roll_path(d, m, t, false, op->name);
 }
 
-/* ---- volumes and snapshots ------------------------------------------------------- */
+/* ---- volumes and snapshots
+ * ------------------------------------------------------- */
 
 static void roll_create(struct crash_dice *d, const struct model *m,
 			struct crash_op *op)
 {
 	op->kind = OP_CREATE;
 	op->is_tree = crash_dice_below(d, 2);
-	op->length = op->is_tree ? 0 : (16 + crash_dice_below(d,
-			d->lun_bytes_max / MODEL_BLOCK_BYTES - 16)) *
-			MODEL_BLOCK_BYTES;
+	op->length =
+		op->is_tree ? 0
+			    : (16 +
+			       crash_dice_below(
+				       d, d->lun_bytes_max / MODEL_BLOCK_BYTES -
+						  16)) *
+				      MODEL_BLOCK_BYTES;
 	memset(op->volume, 0, sizeof(op->volume));
 	new_name(d, "v", op->volume);
 	(void)m;
@@ -256,9 +270,10 @@ static void pick_snapshot(struct crash_dice *d, const struct model *m,
 {
 	unsigned int n = snapshot_count(m, t);
 
-	strcpy(ret, n ? model_snapshot_name(m, t->slot, t->volume,
-				(unsigned int)crash_dice_below(d, n)) :
-	       "nothing");
+	strcpy(ret,
+	       n ? model_snapshot_name(m, t->slot, t->volume,
+				       (unsigned int)crash_dice_below(d, n))
+		 : "nothing");
 }
 
 static void roll_rare(struct crash_dice *d, const struct model *m,
@@ -304,8 +319,9 @@ static void roll_rare(struct crash_dice *d, const struct model *m,
 	default:
 		break;
 	}
-	op->kind = snaps > 4 || (snaps && crash_dice_below(d, 3) == 0) ?
-		   OP_SNAP_RM : OP_SNAP;
+	op->kind = snaps > 4 || (snaps && crash_dice_below(d, 3) == 0)
+			   ? OP_SNAP_RM
+			   : OP_SNAP;
 	if (op->kind == OP_SNAP)
 		new_name(d, "s", op->name);
 	else

@@ -6,10 +6,10 @@
 #include "crash_model.h"
 
 struct crash_dice {
-	struct cfs_rng	rng;
-	uint64_t	count;		/* for names that are new */
-	uint64_t	lun_bytes_max;
-	bool		is_greedy;	/* long writes: the pool fills up */
+	struct cfs_rng rng;
+	uint64_t count; /* for names that are new */
+	uint64_t lun_bytes_max;
+	bool is_greedy; /* long writes: the pool fills up */
 };
 
 void crash_dice_init(struct crash_dice *d, uint64_t seed);

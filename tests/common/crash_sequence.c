@@ -24,10 +24,10 @@ struct crash_plan crash_plan_default(void)
 struct run {
 	const struct crash_alphabet *a;
 	const struct crash_shape *shape;
-	unsigned int	length, letters, one_in;
+	unsigned int length, letters, one_in;
 	const struct crash_plan *plan;
-	bool		is_ended;
-	uint64_t	told, judged;
+	bool is_ended;
+	uint64_t told, judged;
 };
 
 /* 0, or negative: a message was printed. */
@@ -71,20 +71,23 @@ static int all_sequences(struct run *run)
 
 		/* A stride that shares no factor would walk one column. */
 		if (run->one_in > 1 && (n * 2654435761u >> 7) % run->one_in !=
-				       own.seed % run->one_in)
+					       own.seed % run->one_in)
 			continue;
 		for (unsigned int i = 0; i < run->length; i++) {
 			at[i] = (unsigned int)(rest % run->letters);
 			rest /= run->letters;
 		}
 		own.seed = own.seed * 100003 + n;
-		bad += one_sequence(run, at, run->is_ended ?
-				    &run->a->ends[n % ends] : NULL, &own) < 0;
+		bad += one_sequence(run, at,
+				    run->is_ended ? &run->a->ends[n % ends]
+						  : NULL,
+				    &own) < 0;
 	}
-	crash_report(bad == 0, "%s-%s-%u-of-%u%s: %" PRIu64 " sequences, %"
-		     PRIu64 " crashes", run->a->name, run->shape->name,
-		     run->length, run->letters, run->is_ended ? "-ended" : "",
-		     run->told, run->judged);
+	crash_report(bad == 0,
+		     "%s-%s-%u-of-%u%s: %" PRIu64 " sequences, %" PRIu64
+		     " crashes",
+		     run->a->name, run->shape->name, run->length, run->letters,
+		     run->is_ended ? "-ended" : "", run->told, run->judged);
 	return bad;
 }
 
@@ -93,9 +96,12 @@ int crash_sequences(const struct crash_alphabet *a,
 		    unsigned int letters, unsigned int one_in,
 		    const struct crash_plan *plan)
 {
-	struct run run = { .a = a, .shape = shape, .length = length,
+	struct run run = { .a = a,
+			   .shape = shape,
+			   .length = length,
 			   .letters = letters ? letters : a->op_count,
-			   .one_in = one_in, .plan = plan };
+			   .one_in = one_in,
+			   .plan = plan };
 
 	return all_sequences(&run);
 }
@@ -105,9 +111,13 @@ int crash_ended_sequences(const struct crash_alphabet *a,
 			  unsigned int letters, unsigned int one_in,
 			  const struct crash_plan *plan)
 {
-	struct run run = { .a = a, .shape = shape, .length = length,
+	struct run run = { .a = a,
+			   .shape = shape,
+			   .length = length,
 			   .letters = letters ? letters : a->op_count,
-			   .one_in = one_in, .plan = plan, .is_ended = true };
+			   .one_in = one_in,
+			   .plan = plan,
+			   .is_ended = true };
 
 	return all_sequences(&run);
 }

@@ -9,15 +9,15 @@
 #include "crash_story.h"
 
 struct crash_alphabet {
-	const char		*name;
-	const struct crash_op	*setup;
-	unsigned int		setup_count;
-	const struct crash_op	*ops;
-	unsigned int		op_count;
+	const char *name;
+	const struct crash_op *setup;
+	unsigned int setup_count;
+	const struct crash_op *ops;
+	unsigned int op_count;
 	/* Calls that make durable what came before: longer sequences end in
 	 * one of them. */
-	const struct crash_op	*ends;
-	unsigned int		end_count;
+	const struct crash_op *ends;
+	unsigned int end_count;
 };
 
 /*

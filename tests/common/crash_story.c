@@ -52,7 +52,8 @@ void crash_story_complain(struct crash_story *st, const char *where,
 	fflush(stdout);
 }
 
-/* ---- texts ------------------------------------------------------------------ */
+/* ---- texts ------------------------------------------------------------------
+ */
 
 /* The container's text as the model has it now, if it is another. */
 static void push_text(struct crash_story *st, unsigned int slot)
@@ -95,8 +96,7 @@ static void pop_text(struct crash_text *t)
 }
 
 /* It was found in these states: they are what is, durably. */
-static void settle(struct crash_story *st,
-		   const size_t index[MODEL_CONTAINERS])
+static void settle(struct crash_story *st, const size_t index[MODEL_CONTAINERS])
 {
 	for (unsigned int i = 0; i < MODEL_CONTAINERS; i++) {
 		model_slot_set(st->m, i, st->slots[i].states[index[i]]);
@@ -127,7 +127,8 @@ static struct crash_step *new_step(struct crash_story *st)
 	return &st->steps[st->step_count++];
 }
 
-/* ---- life --------------------------------------------------------------------- */
+/* ---- life
+ * --------------------------------------------------------------------- */
 
 int crash_story_init(struct crash_story *st, const struct crash_shape *shape)
 {
@@ -274,8 +275,8 @@ static int finish(struct crash_story *st, const struct crash_op *op, int slot,
 		return 0;
 	if (r < 0 && st->tolerates)
 		return look_what_is(st, err);
-	crash_story_complain(st, "a call", r < 0 ? err->msg :
-			     "it succeeds, and should not");
+	crash_story_complain(st, "a call",
+			     r < 0 ? err->msg : "it succeeds, and should not");
 	return -EUCLEAN;
 }
 
@@ -336,12 +337,11 @@ struct crash_window crash_story_window(const struct crash_story *st,
 	return st->steps[i].after;
 }
 
-int crash_story_go_on(struct crash_story *st,
-		      const struct cfs_sim_crash *crash)
+int crash_story_go_on(struct crash_story *st, const struct cfs_sim_crash *crash)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf why = CFS_BUF_INIT;
-	const struct crash_window window =
-		crash_story_window(st, crash->event_count);
+	const struct crash_window window = crash_story_window(
+		st, crash->event_count);
 	size_t index[MODEL_CONTAINERS];
 	struct cfs_err err = CFS_ERR_INIT;
 	struct crash_world next;
@@ -351,8 +351,9 @@ int crash_story_go_on(struct crash_story *st,
 	crash_world_done(&st->w);
 	st->w = next;
 	st->judged++;
-	cfs_buf_printf(&st->log, "#   -- crash after event %zu, seed %#"
-		       PRIx64 "\n", crash->event_count, crash->seed);
+	cfs_buf_printf(&st->log,
+		       "#   -- crash after event %zu, seed %#" PRIx64 "\n",
+		       crash->event_count, crash->seed);
 	r = crash_world_open(&st->w, &err);
 	if (r < 0)
 		cfs_buf_printf(&why, "open: %s\n", err.msg);

@@ -14,50 +14,50 @@
 #include "crash_world.h"
 
 struct crash_text {
-	char	**texts;		/* what it was, call by call */
-	struct container **states;	/* the same, to go on from */
-	size_t	count;
-	size_t	acked;			/* index: older ones can't be */
+	char **texts;              /* what it was, call by call */
+	struct container **states; /* the same, to go on from */
+	size_t count;
+	size_t acked; /* index: older ones can't be */
 };
 
 /* Which texts of a container may be found: first and last index. */
 struct crash_window {
-	size_t	first[MODEL_CONTAINERS], last[MODEL_CONTAINERS];
+	size_t first[MODEL_CONTAINERS], last[MODEL_CONTAINERS];
 };
 
 struct crash_step {
-	size_t			event_end;	/* events when it had returned */
-	struct crash_window	during, after;
+	size_t event_end; /* events when it had returned */
+	struct crash_window during, after;
 };
 
 struct crash_story {
-	struct crash_world	w;
-	struct model		*m;
-	struct crash_text	slots[MODEL_CONTAINERS];
-	struct crash_step	*steps;
-	size_t			step_count, step_room;
-	struct cfs_buf		log;		/* the calls, for messages */
-	bool			allows_enospc;	/* a full pool is no failure */
-	uint64_t		full_count;	/* how often it was */
+	struct crash_world w;
+	struct model *m;
+	struct crash_text slots[MODEL_CONTAINERS];
+	struct crash_step *steps;
+	size_t step_count, step_room;
+	struct cfs_buf log;  /* the calls, for messages */
+	bool allows_enospc;  /* a full pool is no failure */
+	uint64_t full_count; /* how often it was */
 	/* A call may fail though the model says that it would not: then it was
 	 * done or not, as the pool shows. */
-	bool			tolerates;
-	uint64_t		tolerated;
-	bool			is_over;	/* nothing can be seen any more */
-	bool			has_failed;
-	uint64_t		judged;		/* images looked at */
+	bool tolerates;
+	uint64_t tolerated;
+	bool is_over; /* nothing can be seen any more */
+	bool has_failed;
+	uint64_t judged; /* images looked at */
 };
 
 /* What to do at each event. */
 struct crash_plan {
-	unsigned int	mask_max;	/* all subsets up to so many writes */
-	unsigned int	seeds;		/* torn ones beyond that */
-	uint64_t	seed;		/* of the choices below */
-	unsigned int	one_in;		/* images: 1 all, else a sample */
-	unsigned int	readonly_one_in; /* first by who only reads; 0: never */
-	unsigned int	again_one_in;	/* close, and look again; 0: never */
-	unsigned int	nested_one_in;	/* crash in recovery too; 0: never */
-	unsigned int	life_one_in;	/* go on living behind it; 0: never */
+	unsigned int mask_max;        /* all subsets up to so many writes */
+	unsigned int seeds;           /* torn ones beyond that */
+	uint64_t seed;                /* of the choices below */
+	unsigned int one_in;          /* images: 1 all, else a sample */
+	unsigned int readonly_one_in; /* first by who only reads; 0: never */
+	unsigned int again_one_in;    /* close, and look again; 0: never */
+	unsigned int nested_one_in;   /* crash in recovery too; 0: never */
+	unsigned int life_one_in;     /* go on living behind it; 0: never */
 };
 
 /* A new pool, open. */
@@ -109,8 +109,7 @@ int crash_story_look(const struct crash_story *st, struct crash_world *w,
 		     struct crash_window *window, const char *when,
 		     struct cfs_buf *why);
 /* The last events before a crash, as comment lines. */
-void crash_story_tell_events(const struct crash_story *st,
-			     size_t event_count);
+void crash_story_tell_events(const struct crash_story *st, size_t event_count);
 
 /* "not ok" lines' explanation: the calls, and @why. */
 void crash_story_complain(struct crash_story *st, const char *where,

@@ -13,18 +13,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ENTRIES_MAX	64u
-#define INODES_MAX	64u
-#define FILE_BYTES_MAX	(4u << 20)
+#define ENTRIES_MAX    64u
+#define INODES_MAX     64u
+#define FILE_BYTES_MAX (4u << 20)
 
-/* ---- trees ---------------------------------------------------------------- */
+/* ---- trees ----------------------------------------------------------------
+ */
 
 struct walk {
-	struct cfs_fs	*fs;
-	struct cfs_buf	*ret;
-	uint64_t	inodes[INODES_MAX];	/* in the order of first visit */
-	unsigned int	inode_count;
-	unsigned int	depth;
+	struct cfs_fs *fs;
+	struct cfs_buf *ret;
+	uint64_t inodes[INODES_MAX]; /* in the order of first visit */
+	unsigned int inode_count;
+	unsigned int depth;
 };
 
 static int by_name(const void *a, const void *b)
@@ -64,8 +65,7 @@ static int read_content(struct cfs_fs *fs, uint64_t ino,
 		r = cfs_fs_readlink(fs, ino, data, inode->size_bytes, &got,
 				    err);
 	else
-		r = cfs_fs_read(fs, ino, 0, data, inode->size_bytes, &got,
-				err);
+		r = cfs_fs_read(fs, ino, 0, data, inode->size_bytes, &got, err);
 	if (r == 0 && got != inode->size_bytes)
 		r = cfs_err_set(err, -EUCLEAN, "a file ends early");
 	if (r < 0)
@@ -89,11 +89,9 @@ static int show_entry(struct walk *w, const struct cfs_fs_entry *e,
 		return r;
 	snprintf(path, sizeof(path), "%s/%s", dir_path, e->name);
 	text.number = number_of(w, e->ino);
-	text.type = S_ISDIR(inode.mode) ? 'd' : S_ISLNK(inode.mode) ? 'l' :
-		    'f';
+	text.type = S_ISDIR(inode.mode) ? 'd' : S_ISLNK(inode.mode) ? 'l' : 'f';
 	if ((e->type == DT_DIR) != S_ISDIR(inode.mode))
-		return cfs_err_set(err, -EUCLEAN, "%s: type of an entry",
-				   path);
+		return cfs_err_set(err, -EUCLEAN, "%s: type of an entry", path);
 	text.nlink = (unsigned int)inode.nlink;
 	text.size_bytes = inode.size_bytes;
 	if (text.type != 'd')
@@ -115,8 +113,8 @@ static int show_entry(struct walk *w, const struct cfs_fs_entry *e,
 static int show_dir(struct walk *w, uint64_t ino, const char *path,
 		    struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_fs_entry *list =
-		calloc(ENTRIES_MAX, sizeof(*list));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_fs_entry *list = calloc(ENTRIES_MAX, sizeof(*list));
 	size_t count = 0, got = 1;
 	uint64_t cookie = 0;
 	int r = 0;
@@ -141,7 +139,8 @@ static int show_dir(struct walk *w, uint64_t ino, const char *path,
 	return r;
 }
 
-/* ---- volumes ----------------------------------------------------------------- */
+/* ---- volumes
+ * ----------------------------------------------------------------- */
 
 static int show_lun(struct cfs_io_volume *v, struct cfs_buf *ret,
 		    struct cfs_err *err)
@@ -170,16 +169,19 @@ static int show(struct cfs_session *s, const char *volume, const char *snap,
 	w.fs = cfs_io_fs(v);
 	crash_render_volume(ret, volume, snap, w.fs != NULL,
 			    cfs_io_size_bytes(v));
-	r = w.fs ? show_dir(&w, cfs_fs_root_ino(w.fs), "", err) :
-		   show_lun(v, ret, err);
+	r = w.fs ? show_dir(&w, cfs_fs_root_ino(w.fs), "", err)
+		 : show_lun(v, ret, err);
 	return r < 0 ? cfs_err_wrap(err, r, "read %s@%s", volume,
-				    snap ? snap : "") : 0;
+				    snap ? snap : "")
+		     : 0;
 }
 
 struct names {
-	struct { char name[260]; } list[64];
-	size_t		count;
-	bool		is_short;
+	struct {
+		char name[260];
+	} list[64];
+	size_t count;
+	bool is_short;
 };
 
 static int add_name(struct names *n, const char *name)
@@ -235,8 +237,8 @@ static int keep_text(struct crash_view *view, struct cfs_buf *buf)
 int crash_view_get(struct cfs_session *s, struct crash_view *ret,
 		   struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct names *volumes =
-		calloc(1, sizeof(*volumes));
+	CFS_CLEANUP(cfs_freep)
+	struct names *volumes = calloc(1, sizeof(*volumes));
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	int r;
 
@@ -264,7 +266,8 @@ void crash_view_done(struct crash_view *view)
 	memset(view, 0, sizeof(*view));
 }
 
-/* ---- check -------------------------------------------------------------------- */
+/* ---- check
+ * -------------------------------------------------------------------- */
 
 static int first_problem(void *arg, const struct cfs_problem *p)
 {

@@ -14,22 +14,27 @@
 #include <string.h>
 
 const struct crash_shape crash_shape_one = {
-	.name = "one", .device_count = 1,
+	.name = "one",
+	.device_count = 1,
 	.device_bytes = CFS_DEVICE_BYTES_MIN,
 	.slice_bytes = CFS_SLICE_BYTES_MIN,
 };
 const struct crash_shape crash_shape_two = {
-	.name = "two", .device_count = 2,
+	.name = "two",
+	.device_count = 2,
 	.device_bytes = CFS_DEVICE_BYTES_MIN,
 	.slice_bytes = CFS_SLICE_BYTES_MIN,
 };
 const struct crash_shape crash_shape_mirror = {
-	.name = "mirror", .device_count = 2, .is_mirror = true,
+	.name = "mirror",
+	.device_count = 2,
+	.is_mirror = true,
 	.device_bytes = CFS_DEVICE_BYTES_MIN,
 	.slice_bytes = CFS_SLICE_BYTES_MIN,
 };
 
-/* ---- format, open, close --------------------------------------------------- */
+/* ---- format, open, close ---------------------------------------------------
+ */
 
 static struct cfs_label make_label(const struct crash_shape *shape,
 				   unsigned int index)
@@ -41,7 +46,8 @@ static struct cfs_label make_label(const struct crash_shape *shape,
 		.slice_bytes = shape->slice_bytes,
 		.slices_offset_bytes = CFS_SLICES_OFFSET_LOCAL,
 		.slice_count = cfs_device_slice_count(shape->device_bytes,
-				CFS_SLICES_OFFSET_LOCAL, shape->slice_bytes),
+						      CFS_SLICES_OFFSET_LOCAL,
+						      shape->slice_bytes),
 		.created_ns = 1,
 		.flags = shape->is_mirror ? CFS_POOL_FLAG_MIRROR : 0,
 		.seat_count = CFS_SEAT_COUNT_LOCAL,
@@ -75,8 +81,8 @@ static int format(struct crash_world *w, struct cfs_err *err)
 	for (unsigned int i = 0; i < count && r == 0; i++) {
 		struct cfs_label label = make_label(w->shape, i);
 
-		r = cfs_sim_dev_new(w->sim, w->shape->device_bytes,
-				    &devices[i], err);
+		r = cfs_sim_dev_new(w->sim, w->shape->device_bytes, &devices[i],
+				    err);
 		if (r == 0)
 			r = cfs_label_write(devices[i], &label, err);
 	}
@@ -144,14 +150,15 @@ void crash_world_drop(struct crash_world *w)
 }
 
 int crash_world_fork(const struct crash_world *w,
-		     const struct cfs_sim_crash *crash,
-		     struct crash_world *ret, struct cfs_err *err)
+		     const struct cfs_sim_crash *crash, struct crash_world *ret,
+		     struct cfs_err *err)
 {
 	*ret = (struct crash_world){ .shape = w->shape };
 	return cfs_sim_fork(w->sim, crash, &ret->sim, err);
 }
 
-/* ---- calls ------------------------------------------------------------------- */
+/* ---- calls
+ * ------------------------------------------------------------------- */
 
 static int lun_call(struct cfs_session *s, const struct crash_op *op,
 		    struct cfs_err *err)
@@ -173,9 +180,9 @@ static int lun_call(struct cfs_session *s, const struct crash_op *op,
 }
 
 struct place {
-	uint64_t	dir;
-	const char	*name;
-	size_t		bytes;
+	uint64_t dir;
+	const char *name;
+	size_t bytes;
 };
 
 static int resolve_parent(struct cfs_fs *fs, const char *path,
@@ -209,17 +216,18 @@ static int name_call(struct cfs_fs *fs, const struct crash_op *op,
 	case OP_TRMDIR:
 		return cfs_fs_rmdir(fs, at->dir, at->name, at->bytes, err);
 	case OP_TLINK:
-		r = cfs_fs_lookup(fs, at->dir, at->name, at->bytes, &ino,
-				  NULL, err);
+		r = cfs_fs_lookup(fs, at->dir, at->name, at->bytes, &ino, NULL,
+				  err);
 		if (r == 0)
 			r = resolve_parent(fs, op->name2, &to, err);
-		return r != 0 ? r : cfs_fs_link(fs, ino, to.dir, to.name,
-					       to.bytes, err);
+		return r != 0 ? r
+			      : cfs_fs_link(fs, ino, to.dir, to.name, to.bytes,
+					    err);
 	default:
 		r = resolve_parent(fs, op->name2, &to, err);
-		return r < 0 ? r : cfs_fs_rename(fs, at->dir, at->name,
-						 at->bytes, to.dir, to.name,
-						 to.bytes, 0, err);
+		return r < 0 ? r
+			     : cfs_fs_rename(fs, at->dir, at->name, at->bytes,
+					     to.dir, to.name, to.bytes, 0, err);
 	}
 }
 
@@ -241,8 +249,8 @@ static int file_call(struct cfs_fs *fs, const struct crash_op *op,
 		return cfs_fs_punch_hole(fs, ino, op->offset, op->length, err);
 	case OP_TXATTR:
 		crash_bytes(op->seed, 0, bytes, op->length);
-		return cfs_fs_xattr_set(fs, ino, "user.x", bytes, op->length,
-					0, err);
+		return cfs_fs_xattr_set(fs, ino, "user.x", bytes, op->length, 0,
+					err);
 	default:
 		crash_bytes(op->seed, op->offset, bytes, op->length);
 		return cfs_fs_write(fs, ino, op->offset, bytes, op->length,
@@ -308,8 +316,8 @@ static int rename_volume(struct cfs_session *s, const struct crash_op *op,
 
 	if (r == 0)
 		r = cfs_container_sync(v.member->container, err);
-	return r < 0 ? r : cfs_session_rename_volume(s, op->volume, op->name,
-						     err);
+	return r < 0 ? r
+		     : cfs_session_rename_volume(s, op->volume, op->name, err);
 }
 
 static int take(struct cfs_session *s, const struct crash_op *op,
@@ -340,17 +348,17 @@ int crash_session_apply(struct cfs_session *s, const struct crash_op *op,
 		return cfs_session_snap_clone(s, op->volume, op->name,
 					      op->name2, err);
 	case OP_ROLLBACK:
-		return cfs_session_snap_rollback(s, op->volume, op->name,
-						 op->name2[0] ? op->name2 :
-						 NULL, err);
+		return cfs_session_snap_rollback(
+			s, op->volume, op->name,
+			op->name2[0] ? op->name2 : NULL, err);
 	case OP_CREATE:
-		return cfs_session_create(s, op->volume, op->is_tree ?
-					  CFS_VOLUME_TREE : CFS_VOLUME_LUN,
+		return cfs_session_create(s, op->volume,
+					  op->is_tree ? CFS_VOLUME_TREE
+						      : CFS_VOLUME_LUN,
 					  op->length, 0, false, err);
 	case OP_RM:
 		return cfs_session_remove_volume(s, op->volume,
-						 !strchr(op->volume, '/'),
-						 err);
+						 !strchr(op->volume, '/'), err);
 	case OP_RENAME:
 		return rename_volume(s, op, err);
 	case OP_RESIZE:

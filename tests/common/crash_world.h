@@ -10,25 +10,25 @@
 #include "session/session.h"
 #include "session/session_devices.h"
 
-#define CRASH_DEVICES_MAX	3u
+#define CRASH_DEVICES_MAX 3u
 
 struct crash_shape {
-	const char	*name;
-	unsigned int	device_count;
-	bool		is_mirror;
-	uint64_t	device_bytes;
-	uint64_t	slice_bytes;
+	const char *name;
+	unsigned int device_count;
+	bool is_mirror;
+	uint64_t device_bytes;
+	uint64_t slice_bytes;
 };
-extern const struct crash_shape crash_shape_one;	/* 1 device */
-extern const struct crash_shape crash_shape_two;	/* 2, plain */
-extern const struct crash_shape crash_shape_mirror;	/* 2, mirror */
+extern const struct crash_shape crash_shape_one;    /* 1 device */
+extern const struct crash_shape crash_shape_two;    /* 2, plain */
+extern const struct crash_shape crash_shape_mirror; /* 2, mirror */
 
 struct crash_world {
 	const struct crash_shape *shape;
-	struct cfs_sim	*sim;
-	struct cfs_session *s;		/* NULL: not open */
-	unsigned int	absent;		/* bit i: device i is not there */
-	bool		is_readonly;	/* how it is opened */
+	struct cfs_sim *sim;
+	struct cfs_session *s; /* NULL: not open */
+	unsigned int absent;   /* bit i: device i is not there */
+	bool is_readonly;      /* how it is opened */
 };
 
 /* Format; the record begins behind that.  Not open yet. */
@@ -45,8 +45,8 @@ int crash_world_apply(struct crash_world *w, const struct crash_op *op,
 
 /* Another world that is what a crash of this one leaves; not open. */
 int crash_world_fork(const struct crash_world *w,
-		     const struct cfs_sim_crash *crash,
-		     struct crash_world *ret, struct cfs_err *err);
+		     const struct cfs_sim_crash *crash, struct crash_world *ret,
+		     struct cfs_err *err);
 
 /* A LUN of this name takes room and is never shown. */
 #define CRASH_BALLAST "ballast"
@@ -56,8 +56,8 @@ int crash_session_apply(struct cfs_session *s, const struct crash_op *op,
 
 /* What there is, a text for each container, in the order of names. */
 struct crash_view {
-	char		*texts[MODEL_CONTAINERS + 2];
-	size_t		count;
+	char *texts[MODEL_CONTAINERS + 2];
+	size_t count;
 };
 int crash_view_get(struct cfs_session *s, struct crash_view *ret,
 		   struct cfs_err *err);

@@ -27,7 +27,7 @@ struct part {
 	size_t bytes;
 	enum part_kind kind;
 	unsigned int page_kind;
-	uint64_t csum;	/* by which others know it */
+	uint64_t csum;   /* by which others know it */
 	uint8_t *edited; /* NULL: as it is on the device */
 	unsigned int mends;
 	bool is_dirty;
@@ -51,40 +51,64 @@ static const struct crash_op story[] = {
 	{ .kind = OP_CREATE, .volume = "a", .length = 4096 * K },
 	{ .kind = OP_WRITE, .volume = "a", .length = 640 * K, .seed = 1 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s0" },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 100 * K, .length = 80 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 100 * K,
+	  .length = 80 * K,
 	  .seed = 2 },
 	{ .kind = OP_PUNCH, .volume = "a", .offset = 8 * K, .length = 40 * K },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s1" },
 	{ .kind = OP_CLONE, .volume = "a", .name = "s0", .name2 = "c" },
-	{ .kind = OP_WRITE, .volume = "a/c", .offset = 12 * K,
-	  .length = 90 * K, .seed = 3 },
+	{ .kind = OP_WRITE,
+	  .volume = "a/c",
+	  .offset = 12 * K,
+	  .length = 90 * K,
+	  .seed = 3 },
 	{ .kind = OP_SNAP, .volume = "a/c", .name = "s2" },
 	{ .kind = OP_ROLLBACK, .volume = "a", .name = "s0", .name2 = "s3" },
 	{ .kind = OP_CREATE, .volume = "t", .is_tree = true },
 	{ .kind = OP_TMKDIR, .volume = "t", .name = "d" },
 	{ .kind = OP_TMKDIR, .volume = "t", .name = "d/e" },
 	{ .kind = OP_TCREATE, .volume = "t", .name = "f" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "f", .length = 70 * K,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "f",
+	  .length = 70 * K,
 	  .seed = 4 },
 	{ .kind = OP_TCREATE, .volume = "t", .name = "d/g" },
-	{ .kind = OP_TXATTR, .volume = "t", .name = "d/g", .length = 3000,
+	{ .kind = OP_TXATTR,
+	  .volume = "t",
+	  .name = "d/g",
+	  .length = 3000,
 	  .seed = 5 },
 	{ .kind = OP_TLINK, .volume = "t", .name = "d/g", .name2 = "h" },
 	{ .kind = OP_TSYMLINK, .volume = "t", .name = "l", .name2 = "d/e/x" },
 	{ .kind = OP_SNAP, .volume = "t", .name = "s0" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "f", .offset = 20 * K,
-	  .length = 9 * K, .seed = 6 },
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "f",
+	  .offset = 20 * K,
+	  .length = 9 * K,
+	  .seed = 6 },
 	{ .kind = OP_TRENAME, .volume = "t", .name = "h", .name2 = "d/e/i" },
 	{ .kind = OP_REOPEN },
 	/* From here on it stands in logs. */
-	{ .kind = OP_WRITE, .volume = "a", .offset = 300 * K,
-	  .length = 60 * K, .seed = 7 },
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 300 * K,
+	  .length = 60 * K,
+	  .seed = 7 },
 	{ .kind = OP_SYNC, .volume = "a" },
-	{ .kind = OP_PUNCH, .volume = "a", .offset = 305 * K,
+	{ .kind = OP_PUNCH,
+	  .volume = "a",
+	  .offset = 305 * K,
 	  .length = 11 * K },
 	{ .kind = OP_SYNC, .volume = "a" },
 	{ .kind = OP_TCREATE, .volume = "t", .name = "d/j" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "d/j", .length = 9000,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "d/j",
+	  .length = 9000,
 	  .seed = 8 },
 	{ .kind = OP_TUNLINK, .volume = "t", .name = "f" },
 	{ .kind = OP_SYNC, .volume = "t" },
@@ -202,8 +226,9 @@ static int link_all(struct hostile *h, struct cfs_dev *dev)
 
 	for (size_t i = 0; r == 0 && i < h->parts.count; i++) {
 		struct part *part = &h->parts.items[i];
-		const size_t bytes = part->kind == PART_FRAME ?
-			CFS_FRAME_HEADER_BYTES : BLOCK;
+		const size_t bytes = part->kind == PART_FRAME
+					     ? CFS_FRAME_HEADER_BYTES
+					     : BLOCK;
 		const uint8_t *buf;
 
 		if (part->kind == PART_PAGE && part->page_kind != CFS_PAGE_ROOT)
@@ -229,8 +254,10 @@ static int sort(struct hostile *h)
 {
 	for (size_t i = 0; i < h->parts.count; i++) {
 		const struct part *part = &h->parts.items[i];
-		const unsigned int kind = part->kind == PART_NODE ? 0 :
-			part->kind == PART_FRAME ? 7 : part->page_kind;
+		const unsigned int kind = part->kind == PART_NODE ? 0
+					  : part->kind == PART_FRAME
+						  ? 7
+						  : part->page_kind;
 
 		if (is_known(h, i) && cfs_vec_push(&h->kinds[kind], i) < 0)
 			return -ENOMEM;
@@ -277,11 +304,32 @@ void hostile_free(struct hostile *h)
 /* ---- edits --------------------------------------------------------------- */
 
 static const uint64_t nasty[] = {
-	0, 1, 2, 127, 128, 255, 256, 4095, 4096, 4097, 65535, 65536,
-	INT32_MAX, UINT32_MAX, (uint64_t)UINT32_MAX + 1, INT64_MAX, UINT64_MAX,
-	UINT64_C(1) << 63, UINT64_C(1) << 60, (UINT64_C(1) << 60) - 1,
-	UINT64_C(1) << 48, (UINT64_C(1) << 48) - 1, UINT64_C(1) << 56,
-	(UINT64_C(1) << 26) - 1, UINT64_C(1) << 22, UINT64_C(1) << 44,
+	0,
+	1,
+	2,
+	127,
+	128,
+	255,
+	256,
+	4095,
+	4096,
+	4097,
+	65535,
+	65536,
+	INT32_MAX,
+	UINT32_MAX,
+	(uint64_t)UINT32_MAX + 1,
+	INT64_MAX,
+	UINT64_MAX,
+	UINT64_C(1) << 63,
+	UINT64_C(1) << 60,
+	(UINT64_C(1) << 60) - 1,
+	UINT64_C(1) << 48,
+	(UINT64_C(1) << 48) - 1,
+	UINT64_C(1) << 56,
+	(UINT64_C(1) << 26) - 1,
+	UINT64_C(1) << 22,
+	UINT64_C(1) << 44,
 };
 
 /* The bytes that mean something are hit, not the empty middle of a node. */
@@ -293,7 +341,8 @@ static size_t place_in(const struct part *part, const uint8_t *buf, size_t at)
 
 	switch (part->kind) {
 	case PART_NODE:
-		front = sizeof(*node) + 2 * (size_t)le16_get(node->record_count);
+		front = sizeof(*node) +
+			2 * (size_t)le16_get(node->record_count);
 		back = CFS_MIN((size_t)le16_get(node->records_start), BLOCK);
 		if (front > back)
 			return at % BLOCK;
@@ -305,8 +354,9 @@ static size_t place_in(const struct part *part, const uint8_t *buf, size_t at)
 		return at % CFS_MIN(front, part->bytes);
 	default:
 		return part->page_kind == CFS_PAGE_TAGS ||
-				part->page_kind == CFS_PAGE_ROOT ?
-			at % BLOCK : at % 512;
+				       part->page_kind == CFS_PAGE_ROOT
+			       ? at % BLOCK
+			       : at % 512;
 	}
 }
 
@@ -337,8 +387,9 @@ static void change(const struct hostile *h, const struct part *part,
 		put(to, room, nasty[value % CFS_ARRAY_COUNT(nasty)], 8);
 		break;
 	case 5:
-		put(to, room, room < 8 ? value :
-		    word_at(to) + (uint64_t)(int32_t)value, 8);
+		put(to, room,
+		    room < 8 ? value : word_at(to) + (uint64_t)(int32_t)value,
+		    8);
 		break;
 	case 6:
 		memmove(to, buf + value % part->bytes,
@@ -364,8 +415,8 @@ static void edit(struct hostile *h, struct cfs_dev *dev, const uint8_t *e)
 
 	if (!h->kinds[kind].count)
 		return;
-	part = &h->parts.items[h->kinds[kind].items[which %
-						    h->kinds[kind].count]];
+	part = &h->parts.items[h->kinds[kind]
+				       .items[which % h->kinds[kind].count]];
 	buf = contents(dev, part);
 	if (!buf)
 		return;
@@ -466,8 +517,8 @@ int hostile_device(struct hostile *h, const uint8_t *edits, size_t bytes,
 		struct part *part = &h->parts.items[i];
 
 		if (r == 0 && part->edited)
-			r = cfs_dev_write(dev, part->offset_bytes,
-					  part->edited, part->bytes, err);
+			r = cfs_dev_write(dev, part->offset_bytes, part->edited,
+					  part->bytes, err);
 		free(part->edited);
 		part->edited = NULL;
 		part->mends = 0;

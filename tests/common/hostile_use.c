@@ -17,9 +17,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STEPS_MAX   200u
-#define READ_BYTES  (64u << 10)
-#define NAMES_MAX   16u
+#define STEPS_MAX  200u
+#define READ_BYTES (64u << 10)
+#define NAMES_MAX  16u
 
 struct name {
 	char volume[260], snap[128];
@@ -101,9 +101,8 @@ static void look(struct use *u)
 
 static void scrub(struct use *u, bool heals)
 {
-	const struct cfs_scrub_options opt = {
-		.heals = heals, .is_full = true
-	};
+	const struct cfs_scrub_options opt = { .heals = heals,
+					       .is_full = true };
 	struct cfs_scrub_result result;
 	unsigned int left = STEPS_MAX;
 
@@ -130,8 +129,9 @@ static void read_lun(struct use *u, struct cfs_io_volume *v)
 		}
 		if (is_data)
 			said(u, cfs_io_read(v, at, u->buf,
-					    length < READ_BYTES ? length :
-					    READ_BYTES, &good, &u->err));
+					    length < READ_BYTES ? length
+								: READ_BYTES,
+					    &good, &u->err));
 		at += length;
 	}
 }
@@ -166,7 +166,8 @@ static void read_file(struct use *u, struct cfs_fs *fs, uint64_t ino)
 	for (unsigned int i = 0; S_ISREG(inode.mode) && i < 20; i++) {
 		if (said(u, cfs_fs_seek(fs, ino, at, true, &at, &u->err)) < 0 ||
 		    said(u, cfs_fs_read(fs, ino, at, u->buf, READ_BYTES, &got,
-					&u->err)) < 0 || !got)
+					&u->err)) < 0 ||
+		    !got)
 			break;
 		at += got;
 	}
@@ -206,11 +207,11 @@ static void write_tree(struct use *u, struct cfs_fs *fs)
 	(void)said(u, cfs_fs_lookup(fs, root, "d", 1, &dir, NULL, &u->err));
 	if (said(u, cfs_fs_create(fs, dir, "new", 3, 0644, 1, 1, &ino,
 				  &u->err)) == 0) {
-		said(u, cfs_fs_write(fs, ino, 5000, u->buf, 20000, NULL,
-				     &u->err));
+		said(u,
+		     cfs_fs_write(fs, ino, 5000, u->buf, 20000, NULL, &u->err));
 		said(u, cfs_fs_truncate(fs, ino, 7000, &u->err));
-		said(u, cfs_fs_xattr_set(fs, ino, "user.y", "z", 1, 0,
-					 &u->err));
+		said(u,
+		     cfs_fs_xattr_set(fs, ino, "user.y", "z", 1, 0, &u->err));
 	}
 	said(u, cfs_fs_rename(fs, dir, "new", 3, root, "f", 1, 0, &u->err));
 	said(u, cfs_fs_rename(fs, root, "d", 1, root, "d2", 2, 0, &u->err));
@@ -252,8 +253,8 @@ static void change_versions(struct use *u)
 	said(u, cfs_session_snap_rollback(u->s, "a", "s1", NULL, &u->err));
 	said(u, cfs_session_snap_remove(u->s, "t", "s0", &freed, &u->err));
 	said(u, cfs_session_remove_volume(u->s, "a/c", true, &u->err));
-	said(u, cfs_session_create(u->s, "b", CFS_VOLUME_LUN,
-				   UINT64_C(1) << 20, 0, false, &u->err));
+	said(u, cfs_session_create(u->s, "b", CFS_VOLUME_LUN, UINT64_C(1) << 20,
+				   0, false, &u->err));
 	said(u, cfs_session_remove_volume(u->s, "t", true, &u->err));
 }
 

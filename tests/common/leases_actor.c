@@ -62,8 +62,8 @@ static void step_at(struct leases_actor *a, uint64_t delay_ns)
 {
 	struct sim *sim = a->w->sim;
 
-	sim_at(sim, sim->now_ns + delay_ns, a->c->node, actor_step, a, a->op,
-	       0, NULL);
+	sim_at(sim, sim->now_ns + delay_ns, a->c->node, actor_step, a, a->op, 0,
+	       NULL);
 }
 
 void leases_actor_wake(struct leases_actor *a)
@@ -81,8 +81,9 @@ static void actor_set(struct leases_actor *a, enum leases_actor_state state,
 
 static uint64_t think_ns(struct leases_actor *a)
 {
-	return sim_skewed(a->w->sim, 0, a->w->plan.is_quiet ?
-			  a->w->plan.period_ns / 50 : a->w->plan.think_ns);
+	return sim_skewed(a->w->sim, 0,
+			  a->w->plan.is_quiet ? a->w->plan.period_ns / 50
+					      : a->w->plan.think_ns);
 }
 
 static void actor_release(struct leases_actor *a)
@@ -104,8 +105,8 @@ static void actor_release(struct leases_actor *a)
 /* Who only reads needs none. */
 static bool has_log(const struct leases_client *c)
 {
-	return c->is_reader || (c->log_client &&
-				c->log_client == cfs_lease_client_id(c->lc));
+	return c->is_reader ||
+	       (c->log_client && c->log_client == cfs_lease_client_id(c->lc));
 }
 
 static void actor_ask(struct leases_actor *a)
@@ -114,7 +115,9 @@ static void actor_ask(struct leases_actor *a)
 	struct leases_client *c = a->c;
 	bool is_last = a->w->plan.is_quiet;
 	struct cfs_lease_request req = {
-		.key = a->index + 1, .user = a, .flags = CFS_MSG_LOCK_WAIT,
+		.key = a->index + 1,
+		.user = a,
+		.flags = CFS_MSG_LOCK_WAIT,
 	};
 	int r;
 
@@ -163,8 +166,9 @@ static void actor_ask(struct leases_actor *a)
 		leases_count(a->w, COUNT_CACHED);
 		a->is_answered = true;
 	}
-	step_at(a, a->is_answered ? 0 : is_last ? a->w->plan.period_ns :
-		sim_skewed(sim, 0, 8 * a->w->plan.period_ns));
+	step_at(a, a->is_answered ? 0
+		   : is_last      ? a->w->plan.period_ns
+			     : sim_skewed(sim, 0, 8 * a->w->plan.period_ns));
 }
 
 static void actor_asked(struct leases_actor *a)
@@ -184,8 +188,7 @@ static void actor_asked(struct leases_actor *a)
 		sim_say(a->w->sim, "c%u.%u holds %u in %s, generation %llx",
 			a->c->index, a->index, a->resource,
 			cfs_lock_mode_name(cfs_lease_mode_of(a->token)),
-			(unsigned long long)
-			cfs_lease_generation_of(a->token));
+			(unsigned long long)cfs_lease_generation_of(a->token));
 		actor_set(a, ACTOR_HELD, think_ns(a) / 4);
 	}
 }
@@ -200,9 +203,13 @@ static struct leases_flight *flight_new(struct leases_actor *a)
 	if (!f)
 		abort();
 	*f = (struct leases_flight){
-		.next = w->flights, .client = a->c->index, .actor = a->index,
-		.client_life = w->sim->nodes[a->c->node].life, .op = a->op,
-		.blocks = 1u << a->block, .is_write = a->is_write,
+		.next = w->flights,
+		.client = a->c->index,
+		.actor = a->index,
+		.client_life = w->sim->nodes[a->c->node].life,
+		.op = a->op,
+		.blocks = 1u << a->block,
+		.is_write = a->is_write,
 		.until_ns = a->check_ns + w->plan.access_ns,
 		.is_tainted = leases_client_is_tainted(a->c),
 	};
@@ -241,18 +248,19 @@ static uint64_t device_ns(struct leases_actor *a)
 	}
 	if (done_ns <= w->sim->now_ns + 1)
 		return 1;
-	return sim_one_in(w->sim, 3) ? done_ns - w->sim->now_ns :
-		sim_skewed(w->sim, 1, done_ns - w->sim->now_ns);
+	return sim_one_in(w->sim, 3)
+		       ? done_ns - w->sim->now_ns
+		       : sim_skewed(w->sim, 1, done_ns - w->sim->now_ns);
 }
 
 static bool is_still_good(struct leases_actor *a)
 {
 	return a->token && cfs_lease_state_of(a->token) == CFS_LEASE_HELD &&
-		cfs_lease_client_still_holds(a->token) &&
-		(a->c->is_reader ||
-		 a->log_client == cfs_lease_client_id(a->c->lc)) &&
-		!(a->w->plan.has_stops &&
-		  leases_store_is_buried(a->w, a->log, a->log_client));
+	       cfs_lease_client_still_holds(a->token) &&
+	       (a->c->is_reader ||
+		a->log_client == cfs_lease_client_id(a->c->lc)) &&
+	       !(a->w->plan.has_stops &&
+		 leases_store_is_buried(a->w, a->log, a->log_client));
 }
 
 /* The client hears that its write is at the device. */
@@ -272,12 +280,10 @@ static void write_answer(void *arg, uint64_t op, uint64_t b, void *data)
 		sim_history_end(&w->histories[a->block], a->history,
 				w->sim->now_ns, a->value);
 		c->acked_count++;
-		c->own[a->block] = (struct leases_value){
-			a->generation, a->seq, a->value
-		};
-		sim_say(w->sim, "c%u.%u has written %llu to block %u",
-			c->index, a->index, (unsigned long long)a->value,
-			a->block);
+		c->own[a->block] = (struct leases_value){ a->generation, a->seq,
+							  a->value };
+		sim_say(w->sim, "c%u.%u has written %llu to block %u", c->index,
+			a->index, (unsigned long long)a->value, a->block);
 	}
 	actor_set(a, ACTOR_HELD, 0);
 	leases_client_kick(c);
@@ -299,7 +305,7 @@ static void write_landed(void *arg, uint64_t flight, uint64_t b, void *data)
 	c = &w->clients[f->client];
 	if (w->sim->nodes[c->node].life != f->client_life &&
 	    sim_one_in(w->sim, 2)) {
-		flight_free(w, f);	/* it died with its host */
+		flight_free(w, f); /* it died with its host */
 		return;
 	}
 	if (cfs_sim_release(f->dev, 1, NULL) < 0)
@@ -322,10 +328,10 @@ static void write_issue(struct leases_actor *a)
 	if (cfs_sim_dev_reopen(w->store.dev, &f->dev, NULL) < 0)
 		abort();
 	cfs_sim_hold(f->dev, true);
-	leases_store_write(w, f->dev, a->log, a->slot, a->log_client,
-			   a->block, &v);
-	sim_at(w->sim, w->sim->now_ns + device_ns(a), SIM_NOBODY,
-	       write_landed, w, (uint64_t)(uintptr_t)f, 0, NULL);
+	leases_store_write(w, f->dev, a->log, a->slot, a->log_client, a->block,
+			   &v);
+	sim_at(w->sim, w->sim->now_ns + device_ns(a), SIM_NOBODY, write_landed,
+	       w, (uint64_t)(uintptr_t)f, 0, NULL);
 }
 
 static void read_answer(void *arg, uint64_t op, uint64_t value, void *data)
@@ -369,8 +375,9 @@ static void read_issue(struct leases_actor *a)
 	struct leases_world *w = a->w;
 	const struct leases_value *own = &a->c->own[a->block];
 	const struct leases_value *tree = &w->store.tree[a->block];
-	bool is_own = own->generation != tree->generation ?
-		own->generation > tree->generation : own->seq > tree->seq;
+	bool is_own = own->generation != tree->generation
+			      ? own->generation > tree->generation
+			      : own->seq > tree->seq;
 	struct leases_flight *f = flight_new(a);
 
 	sim_at(w->sim, w->sim->now_ns + device_ns(a), SIM_NOBODY, read_landed,
@@ -414,7 +421,7 @@ static bool access_begin(struct leases_actor *a)
 		a->block = (unsigned int)sim_below(w->sim, LEASES_BLOCKS);
 	while (!(blocks >> a->block & 1));
 	a->is_write = mode == CFS_LOCK_X && !a->c->is_reader &&
-		a->c->slot < LEASES_SLOTS && !sim_one_in(w->sim, 3);
+		      a->c->slot < LEASES_SLOTS && !sim_one_in(w->sim, 3);
 	a->value = a->is_write ? ++w->next_value : 0;
 	a->check_ns = w->sim->now_ns;
 	/* What it goes by from here on, whatever happens meanwhile. */
@@ -431,8 +438,10 @@ static bool access_begin(struct leases_actor *a)
 				       a->c->index * LEASES_ACTORS + a->index);
 	a->accesses--;
 	/* A moment until it is under way: here a pause hurts. */
-	actor_set(a, ACTOR_BUSY, sim_one_in(w->sim, 2) ? 0 :
-		  sim_skewed(w->sim, 0, w->plan.access_ns / 2));
+	actor_set(a, ACTOR_BUSY,
+		  sim_one_in(w->sim, 2)
+			  ? 0
+			  : sim_skewed(w->sim, 0, w->plan.access_ns / 2));
 	return true;
 }
 
@@ -450,8 +459,8 @@ static void actor_change(struct leases_actor *a)
 				    NULL);
 	if (r == 0)
 		leases_count(a->w, COUNT_CHANGE);
-	step_at(a, r < 0 ? 0 : sim_skewed(a->w->sim, 0,
-					  2 * a->w->plan.period_ns));
+	step_at(a,
+		r < 0 ? 0 : sim_skewed(a->w->sim, 0, 2 * a->w->plan.period_ns));
 }
 
 /* It need not be folded yet: the recall will ask for that. */

@@ -70,8 +70,8 @@ static int client_send(void *arg, const void *msg, size_t bytes)
 {
 	struct leases_client *c = arg;
 
-	return c->conn ? leases_send(c->w, c->conn, true, msg, bytes) :
-		-ENOTCONN;
+	return c->conn ? leases_send(c->w, c->conn, true, msg, bytes)
+		       : -ENOTCONN;
 }
 
 /* ---- requests about data ------------------------------------------------- */
@@ -128,8 +128,7 @@ static void folded(struct leases_client *c)
 	c->recalled_count = kept;
 }
 
-static void rpc_reply(struct leases_client *c,
-		      const struct cfs_msg_head *head,
+static void rpc_reply(struct leases_client *c, const struct cfs_msg_head *head,
 		      struct cfs_wire_get *body)
 {
 	uint64_t client_id = cfs_wire_get_u64(body);
@@ -190,8 +189,7 @@ static void client_done(void *arg, struct cfs_lease *lease, int status,
 	leases_actor_wake(a);
 }
 
-static void client_recall(void *arg, struct cfs_lease *lease,
-			  uint64_t grant_id,
+static void client_recall(void *arg, struct cfs_lease *lease, uint64_t grant_id,
 			  const struct cfs_lock_resource *resource,
 			  uint32_t mode)
 {
@@ -221,7 +219,7 @@ static void client_lost(void *arg, struct cfs_lease *lease)
 	sim_say(c->w->sim, "c%u has lost all", c->index);
 	c->recalled_count = 0;
 	c->yielding_count = 0;
-	c->folded_count = c->acked_count;	/* by the owner's seal */
+	c->folded_count = c->acked_count; /* by the owner's seal */
 	for (unsigned int i = 0; i < c->w->plan.actors; i++)
 		leases_actor_wake(&c->actors[i]);
 }
@@ -269,12 +267,11 @@ static void leave_or_work(struct leases_client *c)
 		c->open_id = rpc_send(c, RPC_OPEN);
 	/* Whoever never writes needs no fold to yield. */
 	while (c->is_reader && c->recalled_count)
-		cfs_lease_client_yield(c->lc,
-				       c->recalled[--c->recalled_count]);
+		cfs_lease_client_yield(c->lc, c->recalled[--c->recalled_count]);
 	if (c->recalled_count && !c->writes_active)
 		leases_client_fold(c);
-	if (!c->is_leaving || !can_send(c) || !is_idle(c) ||
-	    c->writes_active || c->has_left)
+	if (!c->is_leaving || !can_send(c) || !is_idle(c) || c->writes_active ||
+	    c->has_left)
 		return;
 	if (c->acked_count > c->folded_count &&
 	    c->log_client == cfs_lease_client_id(c->lc)) {
@@ -345,8 +342,10 @@ bool leases_client_is_tainted(const struct leases_client *c)
 void leases_client_start(struct leases_client *c)
 {
 	static const struct cfs_lease_client_ops ops = {
-		.send = client_send, .done = client_done,
-		.recall = client_recall, .lost = client_lost,
+		.send = client_send,
+		.done = client_done,
+		.recall = client_recall,
+		.lost = client_lost,
 		.changed = client_changed,
 	};
 	struct leases_world *w = c->w;

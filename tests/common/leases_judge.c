@@ -44,14 +44,16 @@ static unsigned int beliefs_of(struct leases_world *w, struct belief *ret)
 			const struct cfs_lock_resource *res;
 			uint32_t mode;
 
-			if (!a->token || cfs_lease_state_of(a->token) !=
-			    CFS_LEASE_HELD ||
+			if (!a->token ||
+			    cfs_lease_state_of(a->token) != CFS_LEASE_HELD ||
 			    !cfs_lease_client_still_holds(a->token))
 				continue;
 			res = leases_resource(a->resource);
 			mode = cfs_lease_mode_of(a->token);
 			ret[count++] = (struct belief){
-				i, k, leases_reads(res, mode),
+				i,
+				k,
+				leases_reads(res, mode),
 				leases_writes(res, mode),
 			};
 		}
@@ -64,9 +66,10 @@ static void judge_beliefs(struct leases_world *w, const struct belief *all,
 {
 	for (unsigned int i = 0; i < count; i++)
 		for (unsigned int k = i + 1; k < count; k++)
-			if (conflict(all[i].reads, all[i].writes,
-				     all[k].reads, all[k].writes))
-				sim_fail(w->sim, "c%u.%u and c%u.%u both "
+			if (conflict(all[i].reads, all[i].writes, all[k].reads,
+				     all[k].writes))
+				sim_fail(w->sim,
+					 "c%u.%u and c%u.%u both "
 					 "believe that they hold it",
 					 all[i].client, all[i].actor,
 					 all[k].client, all[k].actor);
@@ -91,25 +94,28 @@ static void judge_flights(struct leases_world *w, const struct belief *all,
 			     all[i].actor != f->actor) &&
 			    conflict(f->blocks, writes, all[i].reads,
 				     all[i].writes))
-				sim_fail(w->sim, "an access of c%u.%u runs "
-					 "into the lease of c%u.%u", f->client,
-					 f->actor, all[i].client,
+				sim_fail(w->sim,
+					 "an access of c%u.%u runs "
+					 "into the lease of c%u.%u",
+					 f->client, f->actor, all[i].client,
 					 all[i].actor);
 		for (const struct leases_flight *g = f->next; g; g = g->next)
 			if (flight_counts(w, g) &&
 			    conflict(f->blocks, writes, g->blocks,
 				     g->is_write ? g->blocks : 0))
-				sim_fail(w->sim, "accesses of c%u.%u and "
-					 "c%u.%u overlap", f->client, f->actor,
-					 g->client, g->actor);
+				sim_fail(w->sim,
+					 "accesses of c%u.%u and "
+					 "c%u.%u overlap",
+					 f->client, f->actor, g->client,
+					 g->actor);
 	}
 }
 
 /* ---- the owner waits ----------------------------------------------------- */
 
 static struct leases_handled *handled_of(struct leases_manager *m,
-					 uint64_t client_id,
-					 uint64_t lease_id, bool is_new)
+					 uint64_t client_id, uint64_t lease_id,
+					 bool is_new)
 {
 	struct leases_handled *free_one = NULL;
 
@@ -151,7 +157,7 @@ static uint64_t owner_period_ns(const struct leases_plan *plan)
 
 struct stopped {
 	struct leases_manager *m;
-	bool	 is_exact;
+	bool is_exact;
 };
 
 static bool stopped_note(void *arg, const struct cfs_lease_record *r)
@@ -184,9 +190,10 @@ static void judge_wait(struct leases_manager *m, struct leases_handled *h,
 	uint64_t wait_ns = owner_period_ns(&m->w->plan);
 
 	if (from_ns && now_ns <= from_ns + wait_ns)
-		sim_fail(m->w->sim, "m%u ends %s %llx after %llu ns, not "
-			 "behind %llu", m->index, what,
-			 (unsigned long long)h->client_id,
+		sim_fail(m->w->sim,
+			 "m%u ends %s %llx after %llu ns, not "
+			 "behind %llu",
+			 m->index, what, (unsigned long long)h->client_id,
 			 (unsigned long long)(now_ns - from_ns),
 			 (unsigned long long)wait_ns);
 	memset(h, 0, sizeof(*h));
@@ -230,8 +237,8 @@ struct turn {
 	struct leases_manager *m;
 	uint64_t lease_id;
 	struct cfs_lease_record got;
-	bool	 is_found, holds_other;
-	bool	 is_passing;
+	bool is_found, holds_other;
+	bool is_passing;
 	struct cfs_lease_record passed;
 };
 
@@ -254,8 +261,7 @@ static bool turn_judge(void *arg, const struct cfs_lease_record *r)
 {
 	struct turn *t = arg;
 
-	if (r->kind != CFS_RECORD_LEASE ||
-	    r->u.lease.lease_id == t->lease_id)
+	if (r->kind != CFS_RECORD_LEASE || r->u.lease.lease_id == t->lease_id)
 		return true;
 	if (r->client_id == t->got.client_id &&
 	    r->u.lease.key == t->got.u.lease.key) {
@@ -264,12 +270,12 @@ static bool turn_judge(void *arg, const struct cfs_lease_record *r)
 	}
 	if ((r->flags & CFS_LEASE_WAITING) &&
 	    r->u.lease.lease_id < t->lease_id &&
-	    conflict(leases_reads(&r->u.lease.resource, r->u.lease.mode),
-		     leases_writes(&r->u.lease.resource, r->u.lease.mode),
-		     leases_reads(&t->got.u.lease.resource,
-				  t->got.u.lease.mode),
-		     leases_writes(&t->got.u.lease.resource,
-				   t->got.u.lease.mode))) {
+	    conflict(
+		    leases_reads(&r->u.lease.resource, r->u.lease.mode),
+		    leases_writes(&r->u.lease.resource, r->u.lease.mode),
+		    leases_reads(&t->got.u.lease.resource, t->got.u.lease.mode),
+		    leases_writes(&t->got.u.lease.resource,
+				  t->got.u.lease.mode))) {
 		t->is_passing = true;
 		t->passed = *r;
 	}
@@ -287,7 +293,8 @@ static void judge_turns(struct leases_manager *m)
 			continue;
 		cfs_owner_each(m->owner, 0, 0, turn_judge, &t);
 		if (t.is_passing && !t.holds_other)
-			sim_fail(m->w->sim, "%llx gets lease %llx before "
+			sim_fail(m->w->sim,
+				 "%llx gets lease %llx before "
 				 "%llx, who asked before and waits",
 				 (unsigned long long)t.got.client_id,
 				 (unsigned long long)t.lease_id,
@@ -345,8 +352,8 @@ static void tell_history(struct leases_world *w, unsigned int block)
 	const struct sim_history *h = &w->histories[block];
 
 	for (size_t i = 0; i < h->count; i++)
-		sim_say(w->sim, "block %u: c%u.%u %s %llu, %llu .. %llu",
-			block, h->all[i].who / LEASES_ACTORS,
+		sim_say(w->sim, "block %u: c%u.%u %s %llu, %llu .. %llu", block,
+			h->all[i].who / LEASES_ACTORS,
 			h->all[i].who % LEASES_ACTORS,
 			h->all[i].is_write ? "writes" : "reads",
 			(unsigned long long)h->all[i].value,
@@ -362,8 +369,10 @@ static bool tell_record(void *arg, const struct cfs_lease_record *r)
 		sim_say(w->sim, "client %llx, flags %x",
 			(unsigned long long)r->client_id, r->flags);
 	else
-		sim_say(w->sim, "lease %llx of %llx.%llu, %s on %llu,%llu+%llx"
-			", flags %x", (unsigned long long)r->u.lease.lease_id,
+		sim_say(w->sim,
+			"lease %llx of %llx.%llu, %s on %llu,%llu+%llx"
+			", flags %x",
+			(unsigned long long)r->u.lease.lease_id,
 			(unsigned long long)r->client_id,
 			(unsigned long long)r->u.lease.key,
 			cfs_lock_mode_name(r->u.lease.mode),
@@ -382,25 +391,25 @@ void leases_tell_owner(struct leases_world *w, struct leases_manager *m)
 	for (uint32_t i = 0; i < w->plan.clients; i++) {
 		const struct leases_client *c = &w->clients[i];
 
-		sim_say(w->sim, "c%u: log %u, slot %u, %u being written, %llu "
-			"of %llu writes folded, %u recalled%s%s", i, c->log,
-			c->slot, c->writes_active,
+		sim_say(w->sim,
+			"c%u: log %u, slot %u, %u being written, %llu "
+			"of %llu writes folded, %u recalled%s%s",
+			i, c->log, c->slot, c->writes_active,
 			(unsigned long long)c->folded_count,
 			(unsigned long long)c->acked_count, c->recalled_count,
 			c->is_leaving ? ", leaving" : "",
 			c->has_left ? ", has left" : "");
 		for (uint32_t k = 0; k < w->plan.actors; k++)
 			sim_say(w->sim, "c%u.%u: state %d, %d accesses", i, k,
-				(int)c->actors[k].state,
-				c->actors[k].accesses);
+				(int)c->actors[k].state, c->actors[k].accesses);
 	}
 }
 
 void leases_judge_end(struct leases_world *w)
 {
 	static const char *const names[] = {
-		"idle", "asks", "holds", "is about to", "accesses", "folds",
-		"changes", "done",
+		"idle",     "asks",  "holds",   "is about to",
+		"accesses", "folds", "changes", "done",
 	};
 
 	for (uint32_t i = 0; i < w->plan.clients; i++) {
@@ -408,13 +417,16 @@ void leases_judge_end(struct leases_world *w)
 
 		for (uint32_t k = 0; k < w->plan.actors; k++)
 			if (c->actors[k].state != ACTOR_DONE)
-				sim_fail(w->sim, "c%u.%u does not come to its "
+				sim_fail(w->sim,
+					 "c%u.%u does not come to its "
 					 "end: %s, %u rounds left, the client "
-					 "is %swelcome", i, k,
-					 names[c->actors[k].state],
+					 "is %swelcome",
+					 i, k, names[c->actors[k].state],
 					 c->actors[k].rounds,
 					 c->lc && cfs_lease_client_is_welcome(
-					 c->lc) ? "" : "not ");
+							  c->lc)
+						 ? ""
+						 : "not ");
 	}
 	for (unsigned int i = 0; i < LEASES_BLOCKS; i++) {
 		switch (sim_history_judge(&w->histories[i])) {

@@ -34,10 +34,9 @@ static int owner_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 	struct leases_manager *m = arg;
 	struct leases_conn *conn = leases_conn(m->w, peer);
 
-	leases_judge_sent(m, cfs_owner_peer_client(m->owner, peer), msg,
-			  bytes);
-	return conn->manager_open ?
-		leases_send(m->w, conn, false, msg, bytes) : -ENOTCONN;
+	leases_judge_sent(m, cfs_owner_peer_client(m->owner, peer), msg, bytes);
+	return conn->manager_open ? leases_send(m->w, conn, false, msg, bytes)
+				  : -ENOTCONN;
 }
 
 static void owner_event(void *arg, const struct cfs_lease_event *event)
@@ -84,8 +83,9 @@ static void seal_step(void *arg, uint64_t a, uint64_t b, void *data)
 			abort();
 		*next = *s;
 		next->step++;
-		sim_at(w->sim, w->sim->now_ns + (w->plan.is_quick ? 0 :
-		       io_ns(w)), m->node, seal_step, m, 0, 0, next);
+		sim_at(w->sim,
+		       w->sim->now_ns + (w->plan.is_quick ? 0 : io_ns(w)),
+		       m->node, seal_step, m, 0, 0, next);
 		return;
 	}
 	if (m->term != s->term || !leases_manager_guard(m))
@@ -105,11 +105,15 @@ static void owner_seal(void *arg, uint64_t client, uint64_t lease,
 		abort();
 	sim_say(m->w->sim, "m%u seals %llx lease %llx, end %d", m->index,
 		(unsigned long long)client, (unsigned long long)lease, end);
-	*s = (struct sealing){ .client = client, .lease = lease,
+	*s = (struct sealing){ .client = client,
+			       .lease = lease,
 			       .term = m->term };
-	sim_at(m->w->sim, m->w->sim->now_ns + (m->w->plan.is_quick ? 0 :
-	       sim_skewed(m->w->sim, 0, io_ns(m->w))), m->node, seal_step, m,
-	       0, 0, s);
+	sim_at(m->w->sim,
+	       m->w->sim->now_ns +
+		       (m->w->plan.is_quick
+				? 0
+				: sim_skewed(m->w->sim, 0, io_ns(m->w))),
+	       m->node, seal_step, m, 0, 0, s);
 }
 
 static void owner_random(void *arg, void *p, size_t n)
@@ -197,8 +201,7 @@ static void preload(struct leases_manager *m)
 			continue;
 		if (cfs_owner_preload(m->owner, &st->logs[i].known, NULL) < 0)
 			sim_fail(m->w->sim, "%llx cannot be preloaded",
-				 (unsigned long long)
-				 st->logs[i].client_id);
+				 (unsigned long long)st->logs[i].client_id);
 		leases_count(m->w, COUNT_PRELOAD);
 	}
 }
@@ -206,8 +209,10 @@ static void preload(struct leases_manager *m)
 static void begin(struct leases_manager *m, uint64_t epoch)
 {
 	static const struct cfs_owner_ops ops = {
-		.send = owner_send, .event = owner_event,
-		.seal = owner_seal, .ended = owner_ended,
+		.send = owner_send,
+		.event = owner_event,
+		.seal = owner_seal,
+		.ended = owner_ended,
 		.random = owner_random,
 	};
 	const struct leases_plan *plan = &m->w->plan;
@@ -216,12 +221,13 @@ static void begin(struct leases_manager *m, uint64_t epoch)
 		.period_ns = plan->period_ns,
 		.drift_ppm = plan->drift_ppm,
 		.recall_ns = plan->recall_ns,
-		.grace_ns = epoch == 1 ? 0 :
-			cfs_period_owner_ns(plan->period_ns, plan->drift_ppm),
+		.grace_ns = epoch == 1 ? 0
+				       : cfs_period_owner_ns(plan->period_ns,
+							     plan->drift_ppm),
 	};
 
-	if (cfs_owner_new(&config, &ops, m, &m->clock.clock, &m->owner,
-			  NULL) < 0)
+	if (cfs_owner_new(&config, &ops, m, &m->clock.clock, &m->owner, NULL) <
+	    0)
 		abort();
 	m->epoch = epoch;
 	m->term++;
@@ -246,7 +252,7 @@ static void seat_answer(void *arg, uint64_t id, uint64_t epoch, void *data)
 {
 	struct leases_manager *m = arg;
 	bool is_won = m->w->store.seat.epoch == epoch &&
-		m->w->store.seat.manager == m->index;
+		      m->w->store.seat.manager == m->index;
 
 	(void)data;
 	if (is_won)
@@ -257,8 +263,8 @@ static void seat_answer(void *arg, uint64_t id, uint64_t epoch, void *data)
 		 cfs_period_still_runs(m->seat.end_ns,
 				       sim_clock_now(&m->clock)))
 		begin(m, epoch);
-	sim_at(m->w->sim, m->w->sim->now_ns + seat_period_ns(m->w) / 4,
-	       m->node, seat_look, m, 0, 0, NULL);
+	sim_at(m->w->sim, m->w->sim->now_ns + seat_period_ns(m->w) / 4, m->node,
+	       seat_look, m, 0, 0, NULL);
 }
 
 /* At the device: nobody can stop it there. */
@@ -311,8 +317,9 @@ static void seat_look(void *arg, uint64_t a, uint64_t b, void *data)
 		seat_claim(m, m->seen_epoch + 1);
 		return;
 	}
-	sim_at(w->sim, w->sim->now_ns + sim_skewed(w->sim, 1000,
-	       seat_period_ns(w) / 3), m->node, seat_look, m, 0, 0, NULL);
+	sim_at(w->sim,
+	       w->sim->now_ns + sim_skewed(w->sim, 1000, seat_period_ns(w) / 3),
+	       m->node, seat_look, m, 0, 0, NULL);
 }
 
 struct leases_manager *leases_manager_current(struct leases_world *w)
@@ -320,7 +327,9 @@ struct leases_manager *leases_manager_current(struct leases_world *w)
 	struct leases_manager *m = &w->managers[w->store.seat.manager];
 
 	return w->store.seat.epoch && m->owner &&
-		m->epoch == w->store.seat.epoch ? m : NULL;
+			       m->epoch == w->store.seat.epoch
+		       ? m
+		       : NULL;
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -354,8 +363,8 @@ void leases_manager_init(struct leases_world *w, uint32_t index)
 	/* Mostly as fast, or as slow, as it may be. */
 	sim_clock_init(&m->clock, w->sim, 1 + sim_below(w->sim, CFS_NS_PER_S),
 		       sim_one_in(w->sim, 3) ? -r : r);
-	sim_at(w->sim, index ? w->plan.period_ns / 8 : 0, m->node,
-	       manager_boot, m, 0, 0, NULL);
+	sim_at(w->sim, index ? w->plan.period_ns / 8 : 0, m->node, manager_boot,
+	       m, 0, 0, NULL);
 }
 
 void leases_manager_crash(struct leases_manager *m)
@@ -365,8 +374,9 @@ void leases_manager_crash(struct leases_manager *m)
 	retire(m, "crashed");
 	sim_crash(w->sim, m->node);
 	sim_clock_jump(&m->clock, sim_skewed(w->sim, 0, CFS_NS_PER_S));
-	sim_at(w->sim, w->sim->now_ns + sim_skewed(w->sim, 0,
-	       3 * w->plan.period_ns), m->node, manager_boot, m, 0, 0, NULL);
+	sim_at(w->sim,
+	       w->sim->now_ns + sim_skewed(w->sim, 0, 3 * w->plan.period_ns),
+	       m->node, manager_boot, m, 0, 0, NULL);
 }
 
 void leases_manager_done(struct leases_manager *m)
@@ -423,9 +433,8 @@ static void receive_rpc(struct leases_manager *m, struct leases_conn *conn,
 	leases_send(m->w, conn, false, put.data, put.bytes);
 }
 
-void leases_manager_receive(struct leases_manager *m,
-			    struct leases_conn *conn, const void *msg,
-			    size_t bytes)
+void leases_manager_receive(struct leases_manager *m, struct leases_conn *conn,
+			    const void *msg, size_t bytes)
 {
 	struct cfs_msg_head head;
 	struct cfs_wire_get body;

@@ -28,10 +28,13 @@ struct leases_conn *leases_connect(struct leases_world *w,
 	if (!conn || !w->conns)
 		abort();
 	*conn = (struct leases_conn){
-		.id = w->conn_count + 1, .client = c->index,
+		.id = w->conn_count + 1,
+		.client = c->index,
 		.client_life = w->sim->nodes[c->node].life,
-		.manager = m->index, .term = m->term,
-		.client_open = true, .manager_open = true,
+		.manager = m->index,
+		.term = m->term,
+		.client_open = true,
+		.manager_open = true,
 	};
 	w->conns[w->conn_count++] = conn;
 	return conn;
@@ -111,7 +114,7 @@ static bool is_hello(const void *msg, size_t bytes)
 	struct cfs_msg_head head;
 
 	return cfs_msg_head_unpack(msg, bytes, &head, NULL) == 0 &&
-		head.type == CFS_MSG_HELLO;
+	       head.type == CFS_MSG_HELLO;
 }
 
 /*
@@ -127,16 +130,18 @@ static void send_copy(struct leases_world *w, const struct leases_conn *conn,
 	if (!copy)
 		abort();
 	memcpy(copy, msg, bytes);
-	sim_at(w->sim, at_ns, to_manager ? w->managers[conn->manager].node :
-	       w->clients[conn->client].node, arrive, w, conn->id,
-	       (is_double ? conn->hellos + 1 : 0) << 32 |
-	       (uint64_t)bytes << 1 | to_manager, copy);
+	sim_at(w->sim, at_ns,
+	       to_manager ? w->managers[conn->manager].node
+			  : w->clients[conn->client].node,
+	       arrive, w, conn->id,
+	       (is_double ? conn->hellos + 1 : 0) << 32 | (uint64_t)bytes << 1 |
+		       to_manager,
+	       copy);
 }
 
 /* MESSAGES=1 */
-static void tell_message(struct leases_world *w,
-			 const struct leases_conn *conn, bool to_manager,
-			 const void *msg, size_t bytes)
+static void tell_message(struct leases_world *w, const struct leases_conn *conn,
+			 bool to_manager, const void *msg, size_t bytes)
 {
 	struct cfs_msg_head head;
 	struct cfs_wire_get body;
@@ -153,8 +158,8 @@ static void tell_message(struct leases_world *w,
 int leases_send(struct leases_world *w, struct leases_conn *conn,
 		bool to_manager, const void *msg, size_t bytes)
 {
-	uint64_t at_ns = w->sim->now_ns + sim_skewed(w->sim, 0,
-						     w->plan.delay_ns);
+	uint64_t at_ns = w->sim->now_ns +
+			 sim_skewed(w->sim, 0, w->plan.delay_ns);
 	uint64_t *last_ns = &conn->last_ns[!to_manager];
 
 	if (!conn->is_cut && sim_one_in(w->sim, w->plan.cut_in))
@@ -170,8 +175,9 @@ int leases_send(struct leases_world *w, struct leases_conn *conn,
 	send_copy(w, conn, to_manager, msg, bytes, at_ns, false);
 	if (sim_one_in(w->sim, w->plan.double_in)) {
 		leases_count(w, COUNT_DOUBLE);
-		send_copy(w, conn, to_manager, msg, bytes, at_ns +
-			  sim_skewed(w->sim, 0, w->plan.period_ns), true);
+		send_copy(w, conn, to_manager, msg, bytes,
+			  at_ns + sim_skewed(w->sim, 0, w->plan.period_ns),
+			  true);
 	}
 	return 0;
 }

@@ -19,7 +19,7 @@ struct record_disk {
 };
 
 struct grave_disk {
-	le64 client_id;			/* of the dead */
+	le64 client_id; /* of the dead */
 };
 
 void leases_store_init(struct leases_world *w)
@@ -37,8 +37,7 @@ void leases_store_done(struct leases_world *w)
 	cfs_sim_free(w->store.sim);
 }
 
-struct leases_log *leases_store_log(struct leases_world *w,
-				    uint64_t client_id)
+struct leases_log *leases_store_log(struct leases_world *w, uint64_t client_id)
 {
 	for (unsigned int i = 0; i < w->store.log_count; i++)
 		if (w->store.logs[i].client_id == client_id)
@@ -80,8 +79,10 @@ void leases_store_bury(struct leases_world *w, const struct leases_log *log)
 	uint8_t sector[LEASES_SLOT_BYTES] = { 0 };
 
 	memcpy(sector, &grave, sizeof(grave));
-	must(w, cfs_dev_write(w->store.dev, log_offset(w, log), sector,
-			      sizeof(sector), NULL), "gravestone");
+	must(w,
+	     cfs_dev_write(w->store.dev, log_offset(w, log), sector,
+			   sizeof(sector), NULL),
+	     "gravestone");
 	must(w, cfs_dev_flush(w->store.dev, NULL), "flush of a gravestone");
 }
 
@@ -91,9 +92,10 @@ bool leases_store_is_buried(struct leases_world *w, uint32_t log,
 	struct grave_disk grave;
 	uint8_t sector[LEASES_SLOT_BYTES];
 
-	must(w, cfs_dev_read(w->store.dev,
-			     log_offset(w, &w->store.logs[log]), sector,
-			     sizeof(sector), NULL), "look back");
+	must(w,
+	     cfs_dev_read(w->store.dev, log_offset(w, &w->store.logs[log]),
+			  sector, sizeof(sector), NULL),
+	     "look back");
 	memcpy(&grave, sector, sizeof(grave));
 	return le64_get(grave.client_id) == client_id;
 }
@@ -101,8 +103,8 @@ bool leases_store_is_buried(struct leases_world *w, uint32_t log,
 static bool value_is_newer(const struct leases_value *a,
 			   const struct leases_value *b)
 {
-	return a->generation != b->generation ?
-		a->generation > b->generation : a->seq > b->seq;
+	return a->generation != b->generation ? a->generation > b->generation
+					      : a->seq > b->seq;
 }
 
 static uint64_t record_csum(const struct record_disk *d)
@@ -115,8 +117,10 @@ void leases_store_fold(struct leases_world *w, const struct leases_log *log)
 {
 	static uint8_t all[LEASES_LOG_BYTES];
 
-	must(w, cfs_dev_read(w->store.dev, log_offset(w, log), all,
-			     sizeof(all), NULL), "read of a log");
+	must(w,
+	     cfs_dev_read(w->store.dev, log_offset(w, log), all, sizeof(all),
+			  NULL),
+	     "read of a log");
 	for (unsigned int i = 1; i <= LEASES_SLOTS; i++) {
 		struct record_disk d;
 		struct leases_value v;
@@ -151,7 +155,10 @@ void leases_store_write(struct leases_world *w, struct cfs_dev *dev,
 
 	d.csum = le64_put(record_csum(&d));
 	memcpy(sector, &d, sizeof(d));
-	must(w, cfs_dev_write(dev, log_offset(w, &w->store.logs[log]) +
-			      (uint64_t)(slot + 1) * LEASES_SLOT_BYTES,
-			      sector, sizeof(sector), NULL), "record");
+	must(w,
+	     cfs_dev_write(dev,
+			   log_offset(w, &w->store.logs[log]) +
+				   (uint64_t)(slot + 1) * LEASES_SLOT_BYTES,
+			   sector, sizeof(sector), NULL),
+	     "record");
 }

@@ -7,7 +7,9 @@
 void leases_plan_make(struct leases_world *w)
 {
 	static const uint64_t periods[] = {
-		100 * CFS_NS_PER_MS, CFS_NS_PER_S, 10 * CFS_NS_PER_S,
+		100 * CFS_NS_PER_MS,
+		CFS_NS_PER_S,
+		10 * CFS_NS_PER_S,
 	};
 	static const uint32_t drifts[] = { 1, 500, 2000, 50000, 300000 };
 	static const uint64_t delays[] = { 3000, 100, 20, 4, 1 };
@@ -24,8 +26,8 @@ void leases_plan_make(struct leases_world *w)
 	p->clients = 2 + (unsigned int)sim_below(sim, LEASES_CLIENTS - 1);
 	p->managers = 1 + (unsigned int)sim_below(sim, LEASES_MANAGERS);
 	p->actors = 1 + (unsigned int)sim_below(sim, LEASES_ACTORS);
-	p->cut_in = sim_one_in(sim, 3) ? 0 : 20 + (unsigned int)
-		sim_below(sim, 200);
+	p->cut_in = sim_one_in(sim, 3) ? 0
+				       : 20 + (unsigned int)sim_below(sim, 200);
 	p->double_in = sim_one_in(sim, 2) ? 0 : 10;
 	p->late_in = sim_one_in(sim, 2) ? 0 : 4;
 	p->has_stops = sim_one_in(sim, 5);
@@ -79,8 +81,8 @@ static void stop_machine(struct leases_client *c)
 	for (struct leases_flight *f = w->flights; f; f = f->next)
 		f->is_tainted |= f->client == c->index;
 	sim_pause(w->sim, c->node, for_ns);
-	sim_at(w->sim, w->sim->now_ns + for_ns, SIM_NOBODY, clock_goes, c, 0,
-	       0, NULL);
+	sim_at(w->sim, w->sim->now_ns + for_ns, SIM_NOBODY, clock_goes, c, 0, 0,
+	       NULL);
 }
 
 static void start_again(void *arg, uint64_t a, uint64_t b, void *data)
@@ -99,8 +101,8 @@ static void crash_client(struct leases_client *c)
 		return;
 	sim_say(w->sim, "c%u crashes", c->index);
 	leases_client_crash(c);
-	sim_at(w->sim, w->sim->now_ns + long_ns(w) / 2, c->node, start_again,
-	       c, 0, 0, NULL);
+	sim_at(w->sim, w->sim->now_ns + long_ns(w) / 2, c->node, start_again, c,
+	       0, 0, NULL);
 }
 
 static void cut_off(struct leases_client *c)
@@ -143,8 +145,8 @@ static void trouble_client(struct leases_world *w, struct leases_client *c)
 		break;
 	case 6:
 		if (!c->clock.is_stopped)
-			sim_clock_rate(&c->clock, sim_one_in(w->sim, 2) ? r :
-				       -r);
+			sim_clock_rate(&c->clock,
+				       sim_one_in(w->sim, 2) ? r : -r);
 		c->wake_ns = UINT64_MAX;
 		leases_client_kick(c);
 		break;
@@ -160,7 +162,7 @@ static void trouble_client(struct leases_world *w, struct leases_client *c)
 struct one {
 	uint64_t id;
 	uint64_t left;
-	bool	 is_lease;
+	bool is_lease;
 };
 
 static bool choose_record(void *arg, const struct cfs_lease_record *record)
@@ -169,8 +171,8 @@ static bool choose_record(void *arg, const struct cfs_lease_record *record)
 	bool is_lease = record->kind == CFS_RECORD_LEASE;
 
 	if (is_lease == one->is_lease)
-		one->id = is_lease ? record->u.lease.lease_id :
-			record->client_id;
+		one->id = is_lease ? record->u.lease.lease_id
+				   : record->client_id;
 	return one->id == 0 || one->left-- > 0;
 }
 
@@ -272,11 +274,10 @@ static void trouble(void *arg, uint64_t a, uint64_t b, void *data)
 		return;
 	}
 	if (sim_one_in(sim, 3))
-		trouble_manager(w, &w->managers[sim_below(sim,
-							  w->plan.managers)]);
+		trouble_manager(w,
+				&w->managers[sim_below(sim, w->plan.managers)]);
 	else
-		trouble_client(w, &w->clients[sim_below(sim,
-							w->plan.clients)]);
+		trouble_client(w, &w->clients[sim_below(sim, w->plan.clients)]);
 	sim_at(sim, sim->now_ns + sim_skewed(sim, 0, 2 * w->plan.trouble_ns),
 	       SIM_NOBODY, trouble, w, 0, 0, NULL);
 }

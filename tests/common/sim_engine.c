@@ -34,8 +34,7 @@ uint64_t sim_skewed(struct sim *sim, uint64_t min, uint64_t max)
 static bool event_is_before(const struct sim_event *a,
 			    const struct sim_event *b)
 {
-	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns :
-		a->order < b->order;
+	return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
 }
 
 static void heap_push(struct sim *sim, const struct sim_event *e)
@@ -86,8 +85,13 @@ void sim_at(struct sim *sim, uint64_t at_ns, uint32_t node, sim_fn fn,
 {
 	struct sim_event e = {
 		.at_ns = at_ns < sim->now_ns ? sim->now_ns : at_ns,
-		.order = sim->order++, .node = node, .fn = fn, .arg = arg,
-		.a = a, .b = b, .data = data,
+		.order = sim->order++,
+		.node = node,
+		.fn = fn,
+		.arg = arg,
+		.a = a,
+		.b = b,
+		.data = data,
 	};
 
 	if (node != SIM_NOBODY)
@@ -99,8 +103,9 @@ bool sim_step(struct sim *sim)
 {
 	while (sim->count) {
 		struct sim_event e = heap_pop(sim);
-		const struct sim_node *n = e.node == SIM_NOBODY ? NULL :
-			&sim->nodes[e.node];
+		const struct sim_node *n = e.node == SIM_NOBODY
+						   ? NULL
+						   : &sim->nodes[e.node];
 
 		sim->now_ns = e.at_ns;
 		if (n && n->life != e.life) {
@@ -192,8 +197,8 @@ uint64_t sim_clock_when(const struct sim_clock *c, uint64_t shows_ns)
 		return UINT64_MAX;
 	x = shows_ns - c->base_ns;
 	x = (x * PPM + rate - 1) / rate;
-	return x > UINT64_MAX - c->since_ns ? UINT64_MAX :
-		c->since_ns + (uint64_t)x;
+	return x > UINT64_MAX - c->since_ns ? UINT64_MAX
+					    : c->since_ns + (uint64_t)x;
 }
 
 void sim_clock_rate(struct sim_clock *c, int64_t ppm)
@@ -225,8 +230,8 @@ static void clock_sleep(struct cfs_clock *clock, uint64_t deadline_ns)
 	(void)deadline_ns;
 }
 
-void sim_clock_init(struct sim_clock *clock, struct sim *sim,
-		    uint64_t shows_ns, int64_t ppm)
+void sim_clock_init(struct sim_clock *clock, struct sim *sim, uint64_t shows_ns,
+		    int64_t ppm)
 {
 	static const struct cfs_clock_ops ops = {
 		.elapsed_ns = clock_elapsed,
@@ -235,7 +240,10 @@ void sim_clock_init(struct sim_clock *clock, struct sim *sim,
 	};
 
 	*clock = (struct sim_clock){
-		.clock.ops = &ops, .sim = sim, .since_ns = sim->now_ns,
-		.base_ns = shows_ns, .ppm = ppm,
+		.clock.ops = &ops,
+		.sim = sim,
+		.since_ns = sim->now_ns,
+		.base_ns = shows_ns,
+		.ppm = ppm,
 	};
 }

@@ -20,9 +20,9 @@
 #include "base/err.h"
 #include "base/rng.h"
 
-#define SIM_NODES	16u
-#define SIM_NOBODY	UINT32_MAX
-#define SIM_COUNTERS	32u
+#define SIM_NODES    16u
+#define SIM_NOBODY   UINT32_MAX
+#define SIM_COUNTERS 32u
 
 struct sim;
 
@@ -32,29 +32,29 @@ typedef void (*sim_fn)(void *arg, uint64_t a, uint64_t b, void *data);
 struct sim_event {
 	uint64_t at_ns, order;
 	uint32_t node, life;
-	sim_fn	 fn;
-	void	 *arg;
+	sim_fn fn;
+	void *arg;
 	uint64_t a, b;
-	void	 *data;
+	void *data;
 };
 
 struct sim_node {
-	uint32_t life;			/* grows with each crash */
-	uint64_t paused_until_ns;	/* true time */
-	uint64_t paused_since_ns;	/* the last pause began */
+	uint32_t life;            /* grows with each crash */
+	uint64_t paused_until_ns; /* true time */
+	uint64_t paused_since_ns; /* the last pause began */
 };
 
 struct sim {
 	uint64_t seed;
-	uint64_t now_ns;		/* true time */
+	uint64_t now_ns; /* true time */
 	struct cfs_rng rng;
 	struct sim_node nodes[SIM_NODES];
 	struct sim_event *heap;
-	size_t	 count, room;
+	size_t count, room;
 	uint64_t order, steps;
-	bool	 is_verbose;
-	bool	 has_failed;
-	char	 why[512];
+	bool is_verbose;
+	bool has_failed;
+	char why[512];
 	uint64_t counters[SIM_COUNTERS];
 };
 
@@ -81,10 +81,10 @@ static inline bool sim_is_paused(const struct sim *sim, uint32_t node)
 /* A line of the story, and the end of it. */
 void sim_tell(struct sim *sim, const char *fmt, ...) CFS_PRINTF(2, 3);
 void sim_fail(struct sim *sim, const char *fmt, ...) CFS_PRINTF(2, 3);
-#define sim_say(sim, ...) \
-	do { \
-		if ((sim)->is_verbose) \
-			sim_tell(sim, __VA_ARGS__); \
+#define sim_say(sim, ...)                                                      \
+	do {                                                                   \
+		if ((sim)->is_verbose)                                         \
+			sim_tell(sim, __VA_ARGS__);                            \
 	} while (0)
 
 /* ---- a node's clock ------------------------------------------------------ */
@@ -92,13 +92,13 @@ void sim_fail(struct sim *sim, const char *fmt, ...) CFS_PRINTF(2, 3);
 struct sim_clock {
 	struct cfs_clock clock;
 	struct sim *sim;
-	uint64_t since_ns, base_ns;	/* true time, and what it showed */
-	int64_t	 ppm;			/* rate: 1 + ppm / 10^6 */
-	bool	 is_stopped;
+	uint64_t since_ns, base_ns; /* true time, and what it showed */
+	int64_t ppm;                /* rate: 1 + ppm / 10^6 */
+	bool is_stopped;
 };
 
-void sim_clock_init(struct sim_clock *clock, struct sim *sim,
-		    uint64_t shows_ns, int64_t ppm);
+void sim_clock_init(struct sim_clock *clock, struct sim *sim, uint64_t shows_ns,
+		    int64_t ppm);
 void sim_clock_rate(struct sim_clock *clock, int64_t ppm);
 void sim_clock_jump(struct sim_clock *clock, uint64_t ns);
 void sim_clock_stop(struct sim_clock *clock, bool is_stopped);
@@ -110,7 +110,7 @@ uint64_t sim_clock_when(const struct sim_clock *clock, uint64_t shows_ns);
 
 struct sim_suite {
 	const char *name;
-	uint64_t seeds;			/* by default */
+	uint64_t seeds; /* by default */
 	void (*run)(struct sim *sim);
 	/* Names of the counters; @is_needed: 0 in a long run is a failure. */
 	struct {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STEPS_MAX	2000000u
-#define WORDS_MAX	64u		/* of 64 accesses */
+#define STEPS_MAX 2000000u
+#define WORDS_MAX 64u /* of 64 accesses */
 
 size_t sim_history_begin(struct sim_history *h, uint64_t now_ns, bool is_write,
 			 uint64_t value, unsigned int who)
@@ -17,8 +17,11 @@ size_t sim_history_begin(struct sim_history *h, uint64_t now_ns, bool is_write,
 			abort();
 	}
 	h->all[h->count] = (struct sim_access){
-		.begin_ns = now_ns, .end_ns = UINT64_MAX,
-		.is_write = is_write, .value = value, .who = who,
+		.begin_ns = now_ns,
+		.end_ns = UINT64_MAX,
+		.is_write = is_write,
+		.value = value,
+		.who = who,
 	};
 	return h->count++;
 }
@@ -46,12 +49,12 @@ struct seen {
 };
 
 struct search {
-	struct sim_access *all;		/* by begin */
-	size_t	 count, words;
+	struct sim_access *all; /* by begin */
+	size_t count, words;
 	uint64_t *placed;
 	uint64_t steps;
 	struct seen **table;
-	size_t	 table_room, table_count;
+	size_t table_room, table_count;
 };
 
 static bool is_placed(const struct search *s, size_t i)
@@ -64,8 +67,7 @@ static uint64_t state_hash(const struct search *s, uint64_t value)
 	uint64_t h = value * UINT64_C(0x9e3779b97f4a7c15);
 
 	for (size_t i = 0; i < s->words; i++)
-		h = (h ^ s->placed[i] ^ h >> 29) *
-			UINT64_C(0xbf58476d1ce4e5b9);
+		h = (h ^ s->placed[i] ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
 	return h ^ h >> 32;
 }
 
@@ -142,8 +144,8 @@ static enum sim_verdict place(struct search *s, size_t first, uint64_t value)
 		    (!s->all[i].is_write && s->all[i].value != value))
 			continue;
 		s->placed[i / 64] |= UINT64_C(1) << i % 64;
-		v = place(s, first, s->all[i].is_write ? s->all[i].value :
-			  value);
+		v = place(s, first,
+			  s->all[i].is_write ? s->all[i].value : value);
 		s->placed[i / 64] &= ~(UINT64_C(1) << i % 64);
 		if (v != SIM_NOT_LINEAR)
 			return v;

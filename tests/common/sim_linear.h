@@ -16,15 +16,15 @@
 
 struct sim_access {
 	uint64_t begin_ns;
-	uint64_t end_ns;	/* UINT64_MAX: never acknowledged */
-	bool	 is_write;
-	uint64_t value;		/* of a write: used once, not 0 */
-	unsigned int who;	/* for messages */
+	uint64_t end_ns; /* UINT64_MAX: never acknowledged */
+	bool is_write;
+	uint64_t value;   /* of a write: used once, not 0 */
+	unsigned int who; /* for messages */
 };
 
 struct sim_history {
 	struct sim_access *all;
-	size_t	 count, room;
+	size_t count, room;
 };
 
 /* Returns its index.  An access that is not ended counts as never answered. */
@@ -37,7 +37,7 @@ void sim_history_done(struct sim_history *h);
 enum sim_verdict {
 	SIM_LINEAR,
 	SIM_NOT_LINEAR,
-	SIM_NOT_KNOWN,		/* more than the search's bound */
+	SIM_NOT_KNOWN, /* more than the search's bound */
 };
 
 /* The register is 0 first. */

@@ -12,18 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define JOBS_MAX	16u
-#define FAILURES_MAX	3u
+#define JOBS_MAX     16u
+#define FAILURES_MAX 3u
 
 /* Shared with the parent; a worker writes only its own. */
 struct worker {
-	uint64_t seed;			/* under way, or the last one */
+	uint64_t seed; /* under way, or the last one */
 	uint64_t done, steps;
 	uint64_t counters[SIM_COUNTERS];
 	uint32_t failures;
 	struct {
 		uint64_t seed;
-		char	 why[512];
+		char why[512];
 	} failed[FAILURES_MAX];
 };
 
@@ -69,14 +69,12 @@ static void run_worker(const struct sim_suite *suite, uint64_t first,
 static bool report(unsigned int *count, bool is_ok, const char *name,
 		   const char *what)
 {
-	printf("%sok %u - %s: %s\n", is_ok ? "" : "not ", ++*count, name,
-	       what);
+	printf("%sok %u - %s: %s\n", is_ok ? "" : "not ", ++*count, name, what);
 	return is_ok;
 }
 
-static bool report_worker(const struct sim_suite *suite,
-			  const struct worker *w, int status,
-			  unsigned int *count)
+static bool report_worker(const struct sim_suite *suite, const struct worker *w,
+			  int status, unsigned int *count)
 {
 	char what[640];
 
@@ -84,8 +82,9 @@ static bool report_worker(const struct sim_suite *suite,
 		snprintf(what, sizeof(what), "seed %" PRIu64 ": %s",
 			 w->failed[i].seed, w->failed[i].why);
 		report(count, false, suite->name, what);
-		printf("# again, with its story: VERBOSE=1 SEEDS=1 FIRST=%"
-		       PRIu64 "\n", w->failed[i].seed);
+		printf("# again, with its story: VERBOSE=1 SEEDS=1 FIRST=%" PRIu64
+		       "\n",
+		       w->failed[i].seed);
 	}
 	if (status == 0)
 		return !w->failures;
@@ -119,8 +118,8 @@ static bool report_counters(const struct sim_suite *suite,
 int sim_main(const struct sim_suite *suite)
 {
 	uint64_t first = sim_env("FIRST", 1);
-	uint64_t seeds = sim_env("SEEDS", suite->seeds *
-				 (getenv("CFS_LONG") ? 10 : 1));
+	uint64_t seeds = sim_env("SEEDS",
+				 suite->seeds * (getenv("CFS_LONG") ? 10 : 1));
 	uint64_t jobs = sim_env("JOBS", seeds < 16 ? 1 : 2);
 	bool is_verbose = sim_env("VERBOSE", 0);
 	size_t bytes = sizeof(struct worker) * (JOBS_MAX + 1);
@@ -166,12 +165,15 @@ int sim_main(const struct sim_suite *suite)
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	is_ok &= report_counters(suite, sum, &count);
 	if (is_ok) {
-		snprintf(what, sizeof(what), "%" PRIu64 " seeds from %" PRIu64
-			 ", %" PRIu64 " steps", sum->done, first, sum->steps);
+		snprintf(what, sizeof(what),
+			 "%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64
+			 " steps",
+			 sum->done, first, sum->steps);
 		report(&count, true, suite->name, what);
 	}
-	printf("1..%u\n# %.1f s\n", count, (double)(t1.tv_sec - t0.tv_sec) +
-	       1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
+	printf("1..%u\n# %.1f s\n", count,
+	       (double)(t1.tv_sec - t0.tv_sec) +
+		       1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
 	munmap(w, bytes);
 	return !is_ok;
 }

@@ -23,32 +23,32 @@
 #include "../unit/client_fixture.h"
 #include "device/sim.h"
 
-#define PARTS		3u	/* of client 0, of client 1, of the owner */
-#define CLIENTS		2u
-#define OWNER		2u
-#define PART_BLOCKS	44u	/* some writes go home at once */
-#define LUN_BYTES	((uint64_t)PARTS * PART_BLOCKS * HEAL_BLOCK)
-#define STATES_MAX	200u
-#define ACKS_MAX	400u
+#define PARTS       3u /* of client 0, of client 1, of the owner */
+#define CLIENTS     2u
+#define OWNER       2u
+#define PART_BLOCKS 44u /* some writes go home at once */
+#define LUN_BYTES   ((uint64_t)PARTS * PART_BLOCKS * HEAL_BLOCK)
+#define STATES_MAX  200u
+#define ACKS_MAX    400u
 
 struct part_state {
-	uint32_t	seeds[PART_BLOCKS];
+	uint32_t seeds[PART_BLOCKS];
 };
 
 struct story {
-	struct cfs_sim	*sim;
+	struct cfs_sim *sim;
 	struct heal_pool h;
-	uint64_t	ino;
-	struct client	clients[CLIENTS];
-	struct cfs_devset *sets[CLIENTS];	/* handles of their own */
-	struct cfs_rng	rng;
-	uint32_t	next_seed;
+	uint64_t ino;
+	struct client clients[CLIENTS];
+	struct cfs_devset *sets[CLIENTS]; /* handles of their own */
+	struct cfs_rng rng;
+	uint32_t next_seed;
 	/* Each part as it was behind each change of it. */
 	struct part_state states[PARTS][STATES_MAX];
-	unsigned int	state_count[PARTS];
+	unsigned int state_count[PARTS];
 	/* What was acknowledged when mark i was set: at least that state. */
-	unsigned int	acks[ACKS_MAX][PARTS];
-	unsigned int	ack_count;
+	unsigned int acks[ACKS_MAX][PARTS];
+	unsigned int ack_count;
 };
 
 /* For whoever looks at a failure. */
@@ -60,14 +60,15 @@ static const char *at_what;
 static bool has_faults;
 static int failed;
 
-#define DO(expr) do {							\
-	struct cfs_err err_ = CFS_ERR_INIT;				\
-	int r_ = (expr);						\
-	if (r_ < 0 && !has_faults)					\
-		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
-	if (r_ < 0)							\
-		failed = r_;						\
-} while (0)
+#define DO(expr)                                                               \
+	do {                                                                   \
+		struct cfs_err err_ = CFS_ERR_INIT;                            \
+		int r_ = (expr);                                               \
+		if (r_ < 0 && !has_faults)                                     \
+			fail_msg("%s: %d: %s", #expr, r_, err_.msg);           \
+		if (r_ < 0)                                                    \
+			failed = r_;                                           \
+	} while (0)
 
 static void print_place(void)
 {
@@ -76,7 +77,8 @@ static void print_place(void)
 		       (unsigned long long)at_seed);
 }
 
-/* ---- the world ------------------------------------------------------------ */
+/* ---- the world ------------------------------------------------------------
+ */
 
 static struct cfs_devset *open_set(struct cfs_sim *sim)
 {
@@ -111,7 +113,7 @@ static void make_world(struct story *s, uint64_t seed)
 	HEAL_OK(cfs_container_commit(s->h.lun->container, &err_));
 	s->ino = heal_volume(s->h.lun).ino;
 	for (unsigned int p = 0; p < PARTS; p++)
-		s->state_count[p] = 1;	/* zeroes */
+		s->state_count[p] = 1; /* zeroes */
 	cfs_sim_checkpoint(s->sim);
 }
 
@@ -134,7 +136,8 @@ static void add_client(struct story *s, unsigned int who)
 	client_open_on(&s->clients[who], s->sets[who], s->h.lun, true);
 }
 
-/* ---- the story ------------------------------------------------------------ */
+/* ---- the story ------------------------------------------------------------
+ */
 
 static uint32_t below(struct story *s, uint32_t n)
 {
@@ -225,7 +228,8 @@ static void tell_story(struct story *s, uint64_t seed, unsigned int steps)
 		step(s);
 }
 
-/* ---- behind a crash ------------------------------------------------------- */
+/* ---- behind a crash -------------------------------------------------------
+ */
 
 /* The last state of the part that is on the LUN, or a failure. */
 static void must_have(struct story *s, struct cfs_container *c,
@@ -235,9 +239,9 @@ static void must_have(struct story *s, struct cfs_container *c,
 	static uint8_t want[HEAL_BLOCK];
 	bool fits = false;
 
-	HEAL_OK(client_read(c, CFS_STAMP_HEAD, s->ino, (uint64_t)part *
-			    PART_BLOCKS * HEAL_BLOCK, got, sizeof(got),
-			    &err_));
+	HEAL_OK(client_read(c, CFS_STAMP_HEAD, s->ino,
+			    (uint64_t)part * PART_BLOCKS * HEAL_BLOCK, got,
+			    sizeof(got), &err_));
 	for (unsigned int k = from; k < s->state_count[part] && !fits; k++) {
 		fits = true;
 		for (unsigned int i = 0; i < PART_BLOCKS && fits; i++) {
@@ -323,7 +327,8 @@ static void crash_at(struct story *s, size_t event, uint64_t seed,
 	count = cfs_sim_event_count(sim);
 	if (count > 0 && event % 5 == 0) {
 		const struct cfs_sim_crash second = {
-			.event_count = below(s, (uint32_t)count), .seed = seed,
+			.event_count = below(s, (uint32_t)count),
+			.seed = seed,
 		};
 
 		at_what = "crash of a recovery";
@@ -371,13 +376,16 @@ static void test_power(void **state)
 		crash_story(seed, 70, is_long ? 1 : 3);
 }
 
-/* ---- faults --------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------
+ */
 
 /* False: the story is over before that call. */
 static bool fault_story(uint64_t seed, uint64_t call)
 {
 	const struct cfs_sim_fault fault = {
-		.call_index = call, .code = -EIO, .is_partial = call & 1,
+		.call_index = call,
+		.code = -EIO,
+		.is_partial = call & 1,
 	};
 	struct story *s = calloc(1, sizeof(*s));
 	struct cfs_sim_crash all = { .seed = UINT64_MAX };
@@ -424,7 +432,8 @@ static void test_faults(void **state)
 	}
 }
 
-/* ---- zombies -------------------------------------------------------------- */
+/* ---- zombies --------------------------------------------------------------
+ */
 
 /*
  * The client's writes stop somewhere on their way; it is sealed without them,
@@ -448,9 +457,8 @@ static void zombie_story(uint64_t seed)
 		change(s, 0);
 	(void)cfs_container_sync(s->clients[0].c, NULL);
 	change(s, 0);
-	HEAL_OK(cfs_container_client_seal(s->h.lun->container,
-					  s->clients[0].id, false, NULL,
-					  &err_));
+	HEAL_OK(cfs_container_client_seal(s->h.lun->container, s->clients[0].id,
+					  false, NULL, &err_));
 	/* It does not know yet, and has a fold on its way. */
 	(void)cfs_container_fold(s->clients[0].c, NULL);
 	for (unsigned int i = 0; i < 12; i++) {
@@ -476,8 +484,8 @@ static void zombie_story(uint64_t seed)
 	must_have(s, s->h.lun->container, 0, acked[0]);
 	heal_check_clean(&s->h);
 	client_kill(&s->clients[0]);
-	HEAL_OK(cfs_container_client_gone(s->h.lun->container,
-					  s->clients[0].id, NULL, &err_));
+	HEAL_OK(cfs_container_client_gone(s->h.lun->container, s->clients[0].id,
+					  NULL, &err_));
 	must_have(s, s->h.lun->container, 0, acked[0]);
 	heal_check_clean(&s->h);
 	/* The other one never noticed. */

@@ -16,30 +16,31 @@
 
 #include <stdio.h>
 
-#define STATES_MAX	256u
+#define STATES_MAX 256u
 
 /* What was known at an event. */
 struct known {
-	size_t		event;
-	struct cells	cells;
+	size_t event;
+	struct cells cells;
 };
 
 struct tale {
 	struct shared_pool p;
-	struct manager	a;
+	struct manager a;
 	struct secondary s;
-	struct cells	cells;
-	struct known	*known;
-	size_t		known_count;
-	bool		is_shared;
-	uint64_t	recovered, delegated;
+	struct cells cells;
+	struct known *known;
+	size_t known_count;
+	bool is_shared;
+	uint64_t recovered, delegated;
 };
 
 static void remember(struct tale *t)
 {
 	assert_true(t->known_count < STATES_MAX);
 	t->known[t->known_count++] = (struct known){
-		.event = cfs_sim_event_count(t->p.sim), .cells = t->cells,
+		.event = cfs_sim_event_count(t->p.sim),
+		.cells = t->cells,
 	};
 }
 
@@ -98,8 +99,8 @@ static void tell(struct tale *t, bool is_returned)
 	manager_open(&t->p, &t->a, NULL);
 	HEAL_OK(cfs_pool_container_make(t->a.pool, "lun", CFS_VOLUME_LUN, 0,
 					CFS_OBJECT_LIVE, &lun, &err_));
-	HEAL_OK(cfs_volume_make_first(lun, CFS_VOLUME_LUN,
-				      UINT64_C(8) << 20, &err_));
+	HEAL_OK(cfs_volume_make_first(lun, CFS_VOLUME_LUN, UINT64_C(8) << 20,
+				      &err_));
 	HEAL_OK(cfs_container_commit(lun->container, &err_));
 	write_some(t, lun, 0, CELLS);
 	HEAL_OK(cfs_container_sync(lun->container, &err_));
@@ -182,7 +183,8 @@ static void come_home(struct manager *m, bool is_sealed)
 static void judge(struct tale *t, size_t event, uint64_t seed, bool is_sealed)
 {
 	const struct cfs_sim_crash crash = {
-		.event_count = event, .seed = seed,
+		.event_count = event,
+		.seed = seed,
 	};
 	struct cells cells = known_at(t, event);
 	struct shared_pool p = t->p;

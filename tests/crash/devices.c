@@ -2,9 +2,9 @@
 /*
  * Moving slices, broken off at each write: a device evacuated and taken out, on
  * a plain pool and on a mirror; a mirror's lost device replaced by what is
- * there; a plain pool made a mirror.  Whatever the crash leaves opens, shows all
- * that was there and is sound; the same calls then come to their end, and the
- * pool opens without the device that left.
+ * there; a plain pool made a mirror.  Whatever the crash leaves opens, shows
+ * all that was there and is sound; the same calls then come to their end, and
+ * the pool opens without the device that left.
  */
 #include "crash_sequence.h"
 
@@ -17,16 +17,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define K UINT64_C(1024)
+#define K        UINT64_C(1024)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct crash_shape plain = {
-	.name = "plain", .device_count = 3,
+	.name = "plain",
+	.device_count = 3,
 	.device_bytes = CFS_DEVICE_BYTES_MIN,
 	.slice_bytes = CFS_SLICE_BYTES_MIN,
 };
 static const struct crash_shape mirror = {
-	.name = "mirror", .device_count = 3, .is_mirror = true,
+	.name = "mirror",
+	.device_count = 3,
+	.is_mirror = true,
 	.device_bytes = CFS_DEVICE_BYTES_MIN,
 	.slice_bytes = CFS_SLICE_BYTES_MIN,
 };
@@ -35,26 +38,32 @@ static const struct crash_op setup[] = {
 	{ .kind = OP_CREATE, .volume = "a", .length = 1024 * K },
 	{ .kind = OP_WRITE, .volume = "a", .length = 600 * K, .seed = 1 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s0" },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 8 * K, .length = 300 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 8 * K,
+	  .length = 300 * K,
 	  .seed = 2 },
 	{ .kind = OP_CREATE, .volume = "t", .is_tree = true },
 	{ .kind = OP_TCREATE, .volume = "t", .name = "f" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "f", .length = 90000,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "f",
+	  .length = 90000,
 	  .seed = 4 },
 	{ .kind = OP_SYNC, .volume = "t" },
 };
 
 struct scene {
-	const char	*name;
+	const char *name;
 	const struct crash_shape *shape;
-	bool		is_lost;	/* device 0 is gone before it begins */
-	bool		makes_mirror;	/* instead of taking device 0 out */
-	bool		gathers;	/* first all goes to device 0: both roots,
-					 * all of the log */
+	bool is_lost;      /* device 0 is gone before it begins */
+	bool makes_mirror; /* instead of taking device 0 out */
+	bool gathers;      /* first all goes to device 0: both roots,
+			    * all of the log */
 	/* Set by the run. */
 	struct crash_world w;
 	struct crash_view view;
-	uint64_t	crashes;
+	uint64_t crashes;
 };
 
 static const char *name_of(unsigned int device, char text[CFS_UUID_TEXT_BYTES])
@@ -95,7 +104,8 @@ static int same_view(const struct scene *sc, struct cfs_session *s,
 				view.count, sc->view.count);
 	for (size_t i = 0; r == 0 && i < view.count; i++)
 		if (strcmp(view.texts[i], sc->view.texts[i]) != 0)
-			r = cfs_err_set(err, -EUCLEAN, "another content: %.200s",
+			r = cfs_err_set(err, -EUCLEAN,
+					"another content: %.200s",
 					view.texts[i]);
 	crash_view_done(&view);
 	return r;
@@ -250,8 +260,10 @@ static int run(struct scene *sc, uint64_t seed, uint64_t one_in)
 	for (size_t i = begin; r == 0 && i <= end && bad < 3; i++)
 		if ((i + seed) % one_in == 0)
 			bad += judge_event(sc, i, seed) < 0;
-	crash_report(r == 0 && bad == 0, "devices-%s: %" PRIu64 " crashes at %zu "
-		     "events", sc->name, sc->crashes, end - begin);
+	crash_report(r == 0 && bad == 0,
+		     "devices-%s: %" PRIu64 " crashes at %zu "
+		     "events",
+		     sc->name, sc->crashes, end - begin);
 	crash_view_done(&sc->view);
 	crash_world_done(&sc->w);
 	return r < 0 || bad;
@@ -264,7 +276,8 @@ int main(void)
 		{ .name = "evacuate-all", .shape = &plain, .gathers = true },
 		{ .name = "evacuate-mirror", .shape = &mirror },
 		{ .name = "replace-lost", .shape = &mirror, .is_lost = true },
-		{ .name = "make-mirror", .shape = &crash_shape_two,
+		{ .name = "make-mirror",
+		  .shape = &crash_shape_two,
 		  .makes_mirror = true },
 	};
 	const struct crash_plan plan = crash_plan_default();

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define K UINT64_C(1024)
+#define K        UINT64_C(1024)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct crash_op setup[] = {
@@ -20,37 +20,61 @@ static const struct crash_op setup[] = {
 	{ .kind = OP_CREATE, .volume = "t", .is_tree = true },
 	{ .kind = OP_TMKDIR, .volume = "t", .name = "d" },
 	{ .kind = OP_TCREATE, .volume = "t", .name = "d/f" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "d/f", .length = 20 * K,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "d/f",
+	  .length = 20 * K,
 	  .seed = 2 },
 };
 
 static const struct crash_op data_calls[] = {
-	{ .kind = OP_WRITE, .volume = "a", .offset = 4 * K, .length = 8 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 4 * K,
+	  .length = 8 * K,
 	  .seed = 3 },
 	{ .kind = OP_SYNC, .volume = "a" },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 20 * K + 5, .length = 700,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 20 * K + 5,
+	  .length = 700,
 	  .seed = 4 },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 64 * K,
-	  .length = 140 * K, .seed = 5 },
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 64 * K,
+	  .length = 140 * K,
+	  .seed = 5 },
 	{ .kind = OP_SYNC, .volume = "a" },
 	{ .kind = OP_PUNCH, .volume = "a", .offset = 3 * K, .length = 70 * K },
 	{ .kind = OP_COMMIT, .volume = "a" },
 	{ .kind = OP_RESIZE, .volume = "a", .length = 32 * K },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 0, .length = 4 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 0,
+	  .length = 4 * K,
 	  .seed = 6 },
 	{ .kind = OP_SYNC, .volume = "a" },
 	{ .kind = OP_REOPEN },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 8 * K, .length = 4 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 8 * K,
+	  .length = 4 * K,
 	  .seed = 7 },
 	{ .kind = OP_SYNC, .volume = "a" },
 };
 
 static const struct crash_op version_calls[] = {
-	{ .kind = OP_WRITE, .volume = "a", .offset = 4 * K, .length = 8 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 4 * K,
+	  .length = 8 * K,
 	  .seed = 3 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s1" },
 	{ .kind = OP_CLONE, .volume = "a", .name = "s0", .name2 = "c" },
-	{ .kind = OP_WRITE, .volume = "a/c", .offset = 0, .length = 4 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a/c",
+	  .offset = 0,
+	  .length = 4 * K,
 	  .seed = 4 },
 	{ .kind = OP_ROLLBACK, .volume = "a", .name = "s0", .name2 = "s2" },
 	{ .kind = OP_SNAP_RM, .volume = "a", .name = "s1" },
@@ -64,12 +88,18 @@ static const struct crash_op version_calls[] = {
 
 static const struct crash_op tree_calls[] = {
 	{ .kind = OP_TCREATE, .volume = "t", .name = "d/g" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "d/g", .length = 150 * K,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "d/g",
+	  .length = 150 * K,
 	  .seed = 3 },
 	{ .kind = OP_SYNC, .volume = "t" },
 	{ .kind = OP_TLINK, .volume = "t", .name = "d/g", .name2 = "h" },
 	{ .kind = OP_TRENAME, .volume = "t", .name = "h", .name2 = "d/f" },
-	{ .kind = OP_TXATTR, .volume = "t", .name = "d/g", .length = 100,
+	{ .kind = OP_TXATTR,
+	  .volume = "t",
+	  .name = "d/g",
+	  .length = 100,
 	  .seed = 4 },
 	{ .kind = OP_COMMIT, .volume = "t" },
 	{ .kind = OP_TTRUNCATE, .volume = "t", .name = "d/g", .length = 3000 },
@@ -81,9 +111,9 @@ static const struct crash_op tree_calls[] = {
 };
 
 struct scenario {
-	const char		*name;
-	const struct crash_op	*calls;
-	unsigned int		count;
+	const char *name;
+	const struct crash_op *calls;
+	unsigned int count;
 };
 
 static const struct scenario scenarios[] = {
@@ -93,8 +123,8 @@ static const struct scenario scenarios[] = {
 };
 
 struct mode {
-	const char		*name;
-	struct cfs_sim_fault	fault;
+	const char *name;
+	struct cfs_sim_fault fault;
 };
 
 static const struct mode modes[] = {
@@ -108,7 +138,8 @@ static const struct mode modes[] = {
 static int judge(struct crash_story *st, uint64_t salt)
 {
 	const uint64_t seeds[] = { UINT64_MAX, 0, salt + 1 };
-	const struct crash_plan plan = { .seed = salt, .again_one_in = 2,
+	const struct crash_plan plan = { .seed = salt,
+					 .again_one_in = 2,
 					 .life_one_in = 10 };
 	size_t count = cfs_sim_event_count(st->w.sim);
 	const struct crash_window window = crash_story_window(st, SIZE_MAX);
@@ -116,7 +147,8 @@ static int judge(struct crash_story *st, uint64_t salt)
 
 	for (unsigned int i = 0; r == 0 && i < COUNT(seeds); i++) {
 		const struct cfs_sim_crash crash = {
-			.event_count = count, .seed = seeds[i],
+			.event_count = count,
+			.seed = seeds[i],
 		};
 
 		r = crash_story_judge(st, &crash, &window, &plan);
@@ -159,17 +191,19 @@ static int sweep(const struct crash_story *base, const struct scenario *s,
 	uint64_t judged = 0, only = crash_env("CALL", UINT64_MAX);
 	int r = 1, bad = 0;
 
-	fault.call_index = only != UINT64_MAX ? only :
-			   crash_env("SEED", 0) % stride;
+	fault.call_index = only != UINT64_MAX ? only
+					      : crash_env("SEED", 0) % stride;
 	for (; r != 0 && bad < 3; fault.call_index += stride) {
 		r = one_fault(base, s, &fault, &judged);
 		bad += r < 0;
 		if (only != UINT64_MAX)
 			break;
 	}
-	crash_report(bad == 0, "faults-%s-%s-%s: calls up to %" PRIu64 ", %"
-		     PRIu64 " states", base->w.shape->name, s->name,
-		     mode->name, fault.call_index, judged);
+	crash_report(bad == 0,
+		     "faults-%s-%s-%s: calls up to %" PRIu64 ", %" PRIu64
+		     " states",
+		     base->w.shape->name, s->name, mode->name, fault.call_index,
+		     judged);
 	return bad;
 }
 
@@ -195,9 +229,10 @@ int main(void)
 	const unsigned int few = crash_is_long() ? 1 : 4;
 	int bad = 0;
 
-	bad += sweep_shape(&crash_shape_one, (unsigned int)
-			   crash_env("STRIDE", crash_is_long() ? 1 : 3));
-	bad += sweep_shape(&crash_shape_mirror, (unsigned int)
-			   crash_env("STRIDE", 3 * few));
+	bad += sweep_shape(
+		&crash_shape_one,
+		(unsigned int)crash_env("STRIDE", crash_is_long() ? 1 : 3));
+	bad += sweep_shape(&crash_shape_mirror,
+			   (unsigned int)crash_env("STRIDE", 3 * few));
 	return bad != 0;
 }

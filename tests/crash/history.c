@@ -17,7 +17,7 @@
 struct life {
 	struct crash_story st;
 	struct crash_dice dice;
-	uint64_t	calls, generations;
+	uint64_t calls, generations;
 };
 
 static int generation(struct life *l, uint64_t calls)
@@ -39,24 +39,28 @@ static size_t roll_event(struct life *l)
 {
 	size_t count = cfs_sim_event_count(l->st.w.sim);
 
-	return crash_dice_below(&l->dice, 3) == 0 ? count :
-		(size_t)crash_dice_below(&l->dice, count + 1);
+	return crash_dice_below(&l->dice, 3) == 0
+		       ? count
+		       : (size_t)crash_dice_below(&l->dice, count + 1);
 }
 
 static uint64_t roll_luck(struct life *l)
 {
 	uint64_t x = crash_dice_below(&l->dice, 6);
 
-	return x == 0 ? 0 : x == 1 ? UINT64_MAX :
-		1 + crash_dice_below(&l->dice, UINT64_C(1) << 40);
+	return x == 0   ? 0
+	       : x == 1 ? UINT64_MAX
+			: 1 + crash_dice_below(&l->dice, UINT64_C(1) << 40);
 }
 
 static int look_around(struct life *l)
 {
 	struct crash_plan plan = {
 		.seed = crash_dice_below(&l->dice, 1000000),
-		.readonly_one_in = 3, .again_one_in = 3,
-		.nested_one_in = 8, .life_one_in = 8,
+		.readonly_one_in = 3,
+		.again_one_in = 3,
+		.nested_one_in = 8,
+		.life_one_in = 8,
 	};
 	int r = 0;
 
@@ -65,8 +69,8 @@ static int look_around(struct life *l)
 			.event_count = roll_event(l),
 			.seed = roll_luck(l),
 		};
-		const struct crash_window window =
-			crash_story_window(&l->st, crash.event_count);
+		const struct crash_window window = crash_story_window(
+			&l->st, crash.event_count);
 
 		r = crash_story_judge(&l->st, &crash, &window, &plan);
 	}
@@ -78,7 +82,8 @@ static int load_ballast(struct life *l, const struct crash_shape *shape)
 {
 	unsigned int devices = shape->is_mirror ? 1 : shape->device_count;
 	struct crash_op op = {
-		.kind = OP_CREATE, .volume = CRASH_BALLAST,
+		.kind = OP_CREATE,
+		.volume = CRASH_BALLAST,
 		.length = (UINT64_C(59) * devices - 12) << 20,
 		.seed = 1,
 	};
@@ -126,14 +131,16 @@ static int one_life(const struct crash_shape *shape, uint64_t seed,
 int main(void)
 {
 	static const struct crash_shape *const shapes[] = {
-		&crash_shape_one, &crash_shape_mirror, &crash_shape_two,
+		&crash_shape_one,
+		&crash_shape_mirror,
+		&crash_shape_two,
 	};
 	uint64_t only = crash_env("SEED", 0);
 	uint64_t seeds = crash_env("SEEDS", crash_is_long() ? 300 : 1000);
 	uint64_t calls = crash_env("CALLS", crash_is_long() ? 4000 : 600);
 	/* As many as there is time for. */
-	uint64_t seconds = crash_env("SECONDS_MAX", crash_is_long() ? 1500 :
-				     50);
+	uint64_t seconds = crash_env("SECONDS_MAX",
+				     crash_is_long() ? 1500 : 50);
 	uint64_t first = only ? only : crash_env("FIRST", 1);
 	time_t end = time(NULL) + (time_t)seconds;
 	int bad = 0;
@@ -146,7 +153,8 @@ int main(void)
 		if (!only && i >= 3 && time(NULL) > end)
 			break;
 		r = one_life(shapes[seed % 3], seed, calls, &l);
-		crash_report(r == 0, "history-%s-seed-%" PRIu64 ": %" PRIu64
+		crash_report(r == 0,
+			     "history-%s-seed-%" PRIu64 ": %" PRIu64
 			     " calls, %" PRIu64 " generations, %" PRIu64
 			     " crashes, %" PRIu64 " times full",
 			     shapes[seed % 3]->name, seed, l.calls,

@@ -17,9 +17,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define EDITS_MAX	4u
-#define POOL_SECONDS	120u	/* that one may take, on the slowest machine */
-#define MEMORY_MIB	1500	/* that all may, sanitizers and all */
+#define EDITS_MAX    4u
+#define POOL_SECONDS 120u /* that one may take, on the slowest machine */
+#define MEMORY_MIB   1500 /* that all may, sanitizers and all */
 
 /* These once were too much for the reader. */
 static const unsigned long long once_bad[] = {
@@ -71,7 +71,8 @@ static int judge(struct hostile *h, unsigned long long count,
 		far[try(h, first + i)]++;
 	alarm(0);
 	printf("ok 2 %llu pools: %llu refused, %llu to read only, %llu "
-	       "writable\n", count, far[0], far[1], far[2]);
+	       "writable\n",
+	       count, far[0], far[1], far[2]);
 	getrusage(RUSAGE_SELF, &used);
 	printf("%sok 3 in %ld MiB at most\n",
 	       used.ru_maxrss >> 10 < MEMORY_MIB ? "" : "not ",
@@ -81,11 +82,11 @@ static int judge(struct hostile *h, unsigned long long count,
 
 int main(int argc, char **argv)
 {
-	const unsigned long long count =
-		argc > 1 ? strtoull(argv[1], NULL, 10) :
-		getenv("CFS_LONG") ? 20000 : 400;
-	const unsigned long long first =
-		argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	const unsigned long long count = argc > 1 ? strtoull(argv[1], NULL, 10)
+					 : getenv("CFS_LONG") ? 20000
+							      : 400;
+	const unsigned long long first = argc > 2 ? strtoull(argv[2], NULL, 10)
+						  : 1;
 	struct cfs_err err = CFS_ERR_INIT;
 	struct hostile *h;
 	int r;

@@ -20,15 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LUN_BLOCKS	512u
-#define SNAP_EVERY	64u
+#define LUN_BLOCKS 512u
+#define SNAP_EVERY 64u
 
 struct stage {
-	char		path[2][4096];
-	unsigned int	device_count;
-	struct cfs_rng	rng;
-	uint64_t	acked;		/* highest stamp heard of */
-	uint64_t	stamps[LUN_BLOCKS];	/* acknowledged, of each block */
+	char path[2][4096];
+	unsigned int device_count;
+	struct cfs_rng rng;
+	uint64_t acked;              /* highest stamp heard of */
+	uint64_t stamps[LUN_BLOCKS]; /* acknowledged, of each block */
 };
 
 /* Where stamp @n is written, and how much: small and direct, aligned or not. */
@@ -62,7 +62,8 @@ static uint64_t stamp_of(const uint8_t *block)
 	return memcmp(want, block, sizeof(want)) == 0 ? stamp : UINT64_MAX;
 }
 
-/* ---- the writer -------------------------------------------------------------- */
+/* ---- the writer
+ * -------------------------------------------------------------- */
 
 static int write_stamp(struct cfs_session *s, struct cfs_io_volume *v,
 		       uint64_t n, struct cfs_err *err)
@@ -91,8 +92,8 @@ static int write_stamp(struct cfs_session *s, struct cfs_io_volume *v,
 }
 
 struct names {
-	char	list[8][128];
-	size_t	count;
+	char list[8][128];
+	size_t count;
 };
 
 static int keep_name(void *arg, const struct cfs_snapshot_info *info)
@@ -135,30 +136,32 @@ static int live(const char *path, uint64_t first, int ack_fd,
 	return r;
 }
 
-/* ---- the judge ------------------------------------------------------------------ */
+/* ---- the judge
+ * ------------------------------------------------------------------ */
 
 static int look(struct stage *st, struct cfs_session *s, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_io_closep) struct cfs_io_volume *v = NULL;
-	CFS_CLEANUP(cfs_freep) uint8_t *bytes =
-		malloc((size_t)LUN_BLOCKS * MODEL_BLOCK_BYTES);
+	CFS_CLEANUP(cfs_freep)
+	uint8_t *bytes = malloc((size_t)LUN_BLOCKS * MODEL_BLOCK_BYTES);
 	uint64_t begun = st->acked + 1;
 	int r = cfs_io_open(s, "a", NULL, false, &v, err);
 
 	if (r == 0)
-		r = cfs_io_read(v, 0, bytes, (size_t)LUN_BLOCKS *
-				MODEL_BLOCK_BYTES, NULL, err);
+		r = cfs_io_read(v, 0, bytes,
+				(size_t)LUN_BLOCKS * MODEL_BLOCK_BYTES, NULL,
+				err);
 	for (uint64_t i = 0; r == 0 && i < LUN_BLOCKS; i++) {
 		uint64_t stamp = stamp_of(bytes + i * MODEL_BLOCK_BYTES);
 		bool is_newest = stamp == begun && i >= block_of(begun) &&
 				 i < block_of(begun) + count_of(begun);
 
 		if (stamp != st->stamps[i] && !is_newest)
-			return cfs_err_set(err, -EUCLEAN, "block %" PRIu64
-					   " has stamp %" PRIu64 ", not %"
-					   PRIu64 " (acknowledged: %" PRIu64
-					   ")", i, stamp, st->stamps[i],
-					   st->acked);
+			return cfs_err_set(
+				err, -EUCLEAN,
+				"block %" PRIu64 " has stamp %" PRIu64
+				", not %" PRIu64 " (acknowledged: %" PRIu64 ")",
+				i, stamp, st->stamps[i], st->acked);
 		st->stamps[i] = stamp;
 	}
 	return r;
@@ -232,8 +235,10 @@ static int make(struct stage *st, bool is_mirror, struct cfs_err *err)
 {
 	const char *devices[2] = { st->path[0], st->path[1] };
 	const struct cfs_format_options format = {
-		.devices = devices, .device_count = st->device_count,
-		.size_bytes = UINT64_C(64) << 20, .is_mirror = is_mirror,
+		.devices = devices,
+		.device_count = st->device_count,
+		.size_bytes = UINT64_C(64) << 20,
+		.is_mirror = is_mirror,
 	};
 	const struct cfs_session_options opt = { .is_writable = true };
 	struct cfs_format_result result;
@@ -244,8 +249,9 @@ static int make(struct stage *st, bool is_mirror, struct cfs_err *err)
 		r = cfs_session_open(st->path[0], &opt, &s, err);
 	if (r != 0)
 		return r;
-	r = cfs_session_create(s, "a", CFS_VOLUME_LUN, (uint64_t)LUN_BLOCKS *
-			       MODEL_BLOCK_BYTES, 0, false, err);
+	r = cfs_session_create(s, "a", CFS_VOLUME_LUN,
+			       (uint64_t)LUN_BLOCKS * MODEL_BLOCK_BYTES, 0,
+			       false, err);
 	return r < 0 ? r : cfs_session_close(s, err);
 }
 
@@ -268,9 +274,11 @@ static int kills(const char *dir, unsigned int device_count, bool is_mirror,
 		printf("# round %" PRIu64 ": %s\n", i, err.msg);
 	for (unsigned int d = 0; d < device_count; d++)
 		unlink(st.path[d]);
-	crash_report(r == 0, "kill-%u-%s: %" PRIu64 " kills, %" PRIu64
-		     " writes acknowledged, seed %" PRIu64, device_count,
-		     is_mirror ? "mirror" : "plain", i, st.acked, seed);
+	crash_report(r == 0,
+		     "kill-%u-%s: %" PRIu64 " kills, %" PRIu64
+		     " writes acknowledged, seed %" PRIu64,
+		     device_count, is_mirror ? "mirror" : "plain", i, st.acked,
+		     seed);
 	return r < 0;
 }
 

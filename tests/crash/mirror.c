@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define K UINT64_C(1024)
+#define K        UINT64_C(1024)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct crash_op setup[] = {
@@ -28,14 +28,23 @@ static const struct crash_op setup[] = {
 };
 
 static const struct crash_op calls[] = {
-	{ .kind = OP_WRITE, .volume = "a", .offset = 4 * K, .length = 8 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 4 * K,
+	  .length = 8 * K,
 	  .seed = 2 },
 	{ .kind = OP_SYNC, .volume = "a" },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 64 * K,
-	  .length = 132 * K, .seed = 3 },
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 64 * K,
+	  .length = 132 * K,
+	  .seed = 3 },
 	{ .kind = OP_SYNC, .volume = "a" },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s1" },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "f", .length = 9000,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "f",
+	  .length = 9000,
 	  .seed = 4 },
 	{ .kind = OP_SYNC, .volume = "t" },
 	{ .kind = OP_PUNCH, .volume = "a", .offset = 3 * K, .length = 21 * K },
@@ -81,7 +90,8 @@ static uint64_t mask_of(const struct crash_story *st, size_t event_count,
 static void fork_world(const struct crash_world *w, struct crash_world *ret)
 {
 	const struct cfs_sim_crash all = {
-		.event_count = cfs_sim_event_count(w->sim), .seed = UINT64_MAX,
+		.event_count = cfs_sim_event_count(w->sim),
+		.seed = UINT64_MAX,
 	};
 	struct cfs_err err = CFS_ERR_INIT;
 	int r = crash_world_fork(w, &all, ret, &err);
@@ -94,7 +104,8 @@ static int lose(const struct crash_story *st, const struct crash_world *w,
 		unsigned int device, const struct crash_window *window,
 		struct cfs_buf *why)
 {
-	const struct crash_op snap = { .kind = OP_SNAP, .volume = "t",
+	const struct crash_op snap = { .kind = OP_SNAP,
+				       .volume = "t",
 				       .name = "alone" };
 	struct crash_window now = *window;
 	struct cfs_err err = CFS_ERR_INIT;
@@ -121,7 +132,8 @@ static int lose(const struct crash_story *st, const struct crash_world *w,
 	for (size_t i = 0; r == 0 && i < before.count; i++)
 		if (i >= after.count ||
 		    strcmp(before.texts[i], after.texts[i]) != 0)
-			r = cfs_err_set(&err, -EUCLEAN, "it shows another "
+			r = cfs_err_set(&err, -EUCLEAN,
+					"it shows another "
 					"state when the device is back");
 	if (r == 0)
 		r = crash_world_close(&left, &err);
@@ -168,8 +180,8 @@ static int judge_lost(const struct crash_story *st, struct crash_world *w,
 static int judge(struct crash_story *st, const struct cfs_sim_crash *crash)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf why = CFS_BUF_INIT;
-	const struct crash_window window =
-		crash_story_window(st, crash->event_count);
+	const struct crash_window window = crash_story_window(
+		st, crash->event_count);
 	struct cfs_err err = CFS_ERR_INIT;
 	struct crash_world w;
 	char where[128];

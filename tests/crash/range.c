@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define K UINT64_C(1024)
+#define K        UINT64_C(1024)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const names[] = {
@@ -27,7 +27,8 @@ static int apply(struct crash_world *w, const struct crash_op *op,
 /* Versions that die at different snapshots; behind s5 another branch. */
 static int tell(struct crash_world *w, struct cfs_err *err)
 {
-	struct crash_op op = { .kind = OP_CREATE, .volume = "a",
+	struct crash_op op = { .kind = OP_CREATE,
+			       .volume = "a",
 			       .length = 256 * K };
 	int r = apply(w, &op, err);
 
@@ -59,8 +60,8 @@ static bool is_same(const struct crash_view *a, const struct crash_view *b)
 struct life {
 	struct crash_world w;
 	struct crash_view before, after;
-	size_t		begun, done;	/* events */
-	uint64_t	freed[COUNT(names)];
+	size_t begun, done; /* events */
+	uint64_t freed[COUNT(names)];
 };
 
 /* The pool, and @count of the snapshots removed, at once or not. */
@@ -82,8 +83,8 @@ static int live(struct life *l, const struct crash_shape *shape, size_t count,
 		r = cfs_session_snap_remove_many(l->w.s, "a", names, count,
 						 l->freed, err);
 	for (size_t i = 0; r == 0 && !at_once && i < count; i++)
-		r = cfs_session_snap_remove(l->w.s, "a", names[i],
-					    &l->freed[i], err);
+		r = cfs_session_snap_remove(l->w.s, "a", names[i], &l->freed[i],
+					    err);
 	l->done = cfs_sim_event_count(l->w.sim);
 	if (r == 0)
 		r = crash_view_get(l->w.s, &l->after, err);
@@ -112,8 +113,9 @@ static int look(const struct life *l, struct crash_world *w, bool is_acked,
 	is_after = is_same(&view, &l->after);
 	crash_view_done(&view);
 	if (!is_after && (is_acked || !is_before))
-		return cfs_err_set(err, -EUCLEAN, is_before ?
-				   "they are back" : "some are gone");
+		return cfs_err_set(err, -EUCLEAN,
+				   is_before ? "they are back"
+					     : "some are gone");
 	return crash_session_check(w->s, err);
 }
 
@@ -203,8 +205,10 @@ static int cost(void)
 	}
 	if (r < 0)
 		printf("# %s\n", err.msg);
-	return !crash_report(r == 0 && five <= two, "range-cost: %zu flushes "
-			     "for two, %zu for five", two, five);
+	return !crash_report(r == 0 && five <= two,
+			     "range-cost: %zu flushes "
+			     "for two, %zu for five",
+			     two, five);
 }
 
 static int gain(void)
@@ -215,12 +219,13 @@ static int gain(void)
 	int r = live(&many, &crash_shape_one, COUNT(names), true, &err);
 	int r2 = live(&each, &crash_shape_one, COUNT(names), false, &err);
 	bool is_same_gain = r == 0 && r2 == 0 &&
-		is_same(&many.after, &each.after);
+			    is_same(&many.after, &each.after);
 
 	for (size_t i = 0; i < COUNT(names); i++) {
 		if (many.freed[i] != each.freed[i]) {
 			printf("# %s: %" PRIu64 " bytes, one by one %" PRIu64
-			       "\n", names[i], many.freed[i], each.freed[i]);
+			       "\n",
+			       names[i], many.freed[i], each.freed[i]);
 			is_same_gain = false;
 		}
 		total += many.freed[i];
@@ -229,8 +234,8 @@ static int gain(void)
 		printf("# %s\n", err.msg);
 	life_done(&many);
 	life_done(&each);
-	return !crash_report(is_same_gain && total > 0, "range-gain: %" PRIu64
-			     " bytes", total);
+	return !crash_report(is_same_gain && total > 0,
+			     "range-gain: %" PRIu64 " bytes", total);
 }
 
 int main(void)

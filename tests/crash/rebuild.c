@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Rebuild: random histories of a LUN with snapshots, clones of clones,
- * rollbacks and scrubs, then every node and root of its container is zeroed, found by
- * this test from the format alone.  What is rebuilt must read as a plain model
- * in memory says, at every head and in every snapshot, and check clean; and it
- * must go on working, to be lost and rebuilt once more.
+ * rollbacks and scrubs, then every node and root of its container is zeroed,
+ * found by this test from the format alone.  What is rebuilt must read as a
+ * plain model in memory says, at every head and in every snapshot, and check
+ * clean; and it must go on working, to be lost and rebuilt once more.
  *
  *   rebuild [FIRST_SEED [COUNT]]
  */
@@ -19,8 +19,8 @@
 #include "rebuild_lose.h"
 #include "rebuild_world.h"
 
-#define OPS		70u
-#define OPS_AFTER	25u
+#define OPS       70u
+#define OPS_AFTER 25u
 
 static struct loss all_lost;
 static uint64_t all_dropped;
@@ -42,8 +42,8 @@ static int compare_view(struct world *w, const struct cfs_view *view,
 		return fail(w, "%s: read: %s", what, err.msg);
 	for (uint64_t i = 0; i < size; i++)
 		if (buf[i] != data[i])
-			return fail(w, "%s: differs at %llu (block %llu)",
-				    what, (unsigned long long)i,
+			return fail(w, "%s: differs at %llu (block %llu)", what,
+				    (unsigned long long)i,
 				    (unsigned long long)(i / BLOCK));
 	return 0;
 }
@@ -82,8 +82,8 @@ static int compare(struct world *w)
 		DO(w, cfs_snapshot_find(w->m, v->id, s->name, &view.stamp,
 					&snap, &err));
 		view.branch = (uint16_t)snap.branch;
-		if (compare_view(w, &view, rec.ino, s->data, s->size,
-				 s->name) < 0)
+		if (compare_view(w, &view, rec.ino, s->data, s->size, s->name) <
+		    0)
 			return -1;
 	}
 	return 0;
@@ -139,8 +139,8 @@ static int lose(struct world *w, bool with_pool, struct loss *loss)
 
 /* ---- a round ------------------------------------------------------------ */
 
-static int find_lun(void *arg, uint64_t id,
-		    const struct cfs_container_rec *rec, struct cfs_err *err)
+static int find_lun(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
 {
 	uint64_t *ret = arg;
 
@@ -252,8 +252,9 @@ int main(int argc, char **argv)
 
 		is_good &= part;
 		printf("%s %llu - rebuilt as the model says, seeds %llu to "
-		       "%llu\n", part ? "ok" : "not ok",
-		       (unsigned long long)i + 1, (unsigned long long)from,
+		       "%llu\n",
+		       part ? "ok" : "not ok", (unsigned long long)i + 1,
+		       (unsigned long long)from,
 		       (unsigned long long)(from + n - 1));
 		(void)fflush(stdout);
 	}

@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define BLOCK		4096u
-#define SLICE_BYTES	(UINT64_C(1) << 20)
+#define BLOCK       4096u
+#define SLICE_BYTES (UINT64_C(1) << 20)
 
 static uint16_t rd16(const uint8_t *p)
 {
@@ -34,7 +34,7 @@ static bool is_page(const uint8_t *p, unsigned int kind)
 }
 
 struct slice_layout {
-	uint32_t	blocks, groups, data_start, data_count;
+	uint32_t blocks, groups, data_start, data_count;
 };
 
 /* cfs(5), Geometry; slices below 16 MiB are not padded. */
@@ -71,7 +71,7 @@ static uint32_t slice_owner(const uint8_t *slice, uint64_t *ret_container)
 }
 
 struct loss {
-	unsigned int	nodes, inner, roots;
+	unsigned int nodes, inner, roots;
 };
 
 static void lose_block(uint8_t *block, unsigned int type, struct loss *loss)
@@ -80,7 +80,7 @@ static void lose_block(uint8_t *block, unsigned int type, struct loss *loss)
 	case 2:
 		loss->nodes++;
 		break;
-	case 3:		/* a leaf of the small tables stays */
+	case 3: /* a leaf of the small tables stays */
 		if (memcmp(block, "CFND", 4) != 0 || block[7] == 0)
 			return;
 		loss->inner++;
@@ -102,19 +102,22 @@ static void lose_slice(uint8_t *slice, uint32_t generation, struct loss *loss)
 		const uint8_t *best = NULL;
 
 		for (unsigned int slot = 0; slot < 2; slot++) {
-			const uint8_t *p = slice + (uint64_t)BLOCK * (slot ?
-				l.blocks - 1 - l.groups + g : 1 + g);
+			const uint8_t *p = slice +
+					   (uint64_t)BLOCK *
+						   (slot ? l.blocks - 1 -
+								    l.groups + g
+							 : 1 + g);
 
 			if (is_page(p, 4) && rd32(p + 52) == generation &&
 			    (!best || rd64(p + 8) > rd64(best + 8)))
 				best = p;
 		}
-		for (uint32_t i = 0; best && i < 126 &&
-		     126 * g + i < l.data_count; i++) {
+		for (uint32_t i = 0;
+		     best && i < 126 && 126 * g + i < l.data_count; i++) {
 			const uint8_t *tag = best + 64 + 32 * i;
 
 			lose_block(slice + (uint64_t)BLOCK *
-				   (l.data_start + 126 * g + i),
+						   (l.data_start + 126 * g + i),
 				   (unsigned int)(rd64(tag + 16) >> 10 & 0x3f),
 				   loss);
 		}

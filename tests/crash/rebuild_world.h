@@ -22,47 +22,47 @@
 
 #include "rebuild_lose.h"
 
-#define SIZE_MAX_BYTES	(512u << 10)
-#define DEVICE_BYTES	(UINT64_C(64) << 20)
-#define VOLUMES_MAX	6u
-#define SNAPS_MAX	24u
+#define SIZE_MAX_BYTES (512u << 10)
+#define DEVICE_BYTES   (UINT64_C(64) << 20)
+#define VOLUMES_MAX    6u
+#define SNAPS_MAX      24u
 
 /* ---- the model ---------------------------------------------------------- */
 
 struct model_volume {
-	bool		is_there;
-	uint64_t	id;
-	int		origin;		/* volume, or -1 */
-	char		origin_snap[16];
-	char		name[16];
-	uint64_t	size;
-	uint8_t		*data;
+	bool is_there;
+	uint64_t id;
+	int origin; /* volume, or -1 */
+	char origin_snap[16];
+	char name[16];
+	uint64_t size;
+	uint8_t *data;
 };
 
 struct model_snap {
-	bool		is_there;
-	unsigned int	volume;
-	char		name[16];
-	uint64_t	size;
-	uint8_t		*data;
+	bool is_there;
+	unsigned int volume;
+	char name[16];
+	uint64_t size;
+	uint8_t *data;
 };
 
 struct world {
-	uint64_t	seed;
-	struct cfs_rng	rng;
-	bool		is_mirror;
+	uint64_t seed;
+	struct cfs_rng rng;
+	bool is_mirror;
 	struct cfs_devset *set;
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
-	uint32_t	epoch;
-	struct cfs_pool	*pool;
+	uint32_t epoch;
+	struct cfs_pool *pool;
 	struct cfs_member *m;
 	struct model_volume volumes[VOLUMES_MAX];
 	struct model_snap snaps[SNAPS_MAX];
-	unsigned int	next_name;
-	uint64_t	dropped;	/* tombstones, by scrubs */
-	char		log[32768];	/* what was done, for a failure */
-	size_t		log_bytes;
-	char		why[700];
+	unsigned int next_name;
+	uint64_t dropped; /* tombstones, by scrubs */
+	char log[32768];  /* what was done, for a failure */
+	size_t log_bytes;
+	char why[700];
 };
 
 static void note(struct world *w, const char *fmt, ...)
@@ -73,8 +73,8 @@ static void note(struct world *w, const char *fmt, ...)
 	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(w->log + w->log_bytes, sizeof(w->log) - w->log_bytes,
-		      fmt, ap);
+	n = vsnprintf(w->log + w->log_bytes, sizeof(w->log) - w->log_bytes, fmt,
+		      ap);
 	va_end(ap);
 	if (n > 0 && (size_t)n < sizeof(w->log) - w->log_bytes)
 		w->log_bytes += (size_t)n;
@@ -100,12 +100,13 @@ static int because(struct world *w, const char *when)
 	return fail(w, "%s: %.600s", when, why);
 }
 
-#define DO(w, expr) do {						\
-	struct cfs_err err = CFS_ERR_INIT;				\
-	int r_ = (expr);						\
-	if (r_ < 0)							\
-		return fail(w, "%s: %d: %s", #expr, r_, err.msg);	\
-} while (0)
+#define DO(w, expr)                                                            \
+	do {                                                                   \
+		struct cfs_err err = CFS_ERR_INIT;                             \
+		int r_ = (expr);                                               \
+		if (r_ < 0)                                                    \
+			return fail(w, "%s: %d: %s", #expr, r_, err.msg);      \
+	} while (0)
 
 /* ---- the pool ----------------------------------------------------------- */
 
@@ -128,8 +129,9 @@ static int format(struct world *w)
 			.size_bytes = DEVICE_BYTES,
 			.slice_bytes = SLICE_BYTES,
 			.slices_offset_bytes = CFS_SLICES_OFFSET_LOCAL,
-			.slice_count = cfs_device_slice_count(DEVICE_BYTES,
-					CFS_SLICES_OFFSET_LOCAL, SLICE_BYTES),
+			.slice_count = cfs_device_slice_count(
+				DEVICE_BYTES, CFS_SLICES_OFFSET_LOCAL,
+				SLICE_BYTES),
 			.flags = w->is_mirror ? CFS_POOL_FLAG_MIRROR : 0,
 			.seat_count = CFS_SEAT_COUNT_LOCAL,
 			.device_index = i,
@@ -153,8 +155,8 @@ static int pool_open(struct world *w, bool was_clean)
 {
 	const struct cfs_pool_options opt = { .was_clean = was_clean };
 
-	DO(w, cfs_pool_open(w->set, ++w->epoch, w->roots, &opt, &w->pool,
-			    &err));
+	DO(w,
+	   cfs_pool_open(w->set, ++w->epoch, w->roots, &opt, &w->pool, &err));
 	return 0;
 }
 
@@ -186,7 +188,9 @@ static int world_begin(struct world *w, uint64_t seed)
 	DO(w, cfs_pool_container_make(w->pool, "lun", CFS_VOLUME_LUN, 0,
 				      CFS_OBJECT_LIVE, &w->m, &err));
 	w->volumes[0] = (struct model_volume){
-		.is_there = true, .id = CFS_VOLUME_FIRST, .origin = -1,
+		.is_there = true,
+		.id = CFS_VOLUME_FIRST,
+		.origin = -1,
 		.size = SIZE_MAX_BYTES / 2,
 	};
 	w->volumes[0].data = calloc(1, SIZE_MAX_BYTES);
@@ -267,11 +271,11 @@ static int op_write(struct world *w)
 	if (blocks == 0)
 		return 0;
 	switch (below(w, 8)) {
-	case 0:			/* a part of a block, or over its end */
+	case 0: /* a part of a block, or over its end */
 		at = below(w, v->size);
 		length = 1 + below(w, 6000);
 		break;
-	case 1:			/* large: home at once */
+	case 1: /* large: home at once */
 		at = below(w, blocks) * BLOCK;
 		length = (32 + below(w, 33)) * BLOCK;
 		break;
@@ -347,16 +351,14 @@ static int many_holes(struct world *w)
 	note(w, "many holes\n");
 	for (uint64_t length = 7; length > 0; length--) {
 		for (uint64_t at = 0; at < 40; at++) {
-			DO(w, cfs_op_begin(w->m->container, CFS_OP_NORMAL,
-					   &err));
+			DO(w,
+			   cfs_op_begin(w->m->container, CFS_OP_NORMAL, &err));
 			DO(w, cfs_data_write(w->m->container,
-					     (uint16_t)rec.head_branch,
-					     rec.ino, at * BLOCK, "x", 1,
-					     &err));
+					     (uint16_t)rec.head_branch, rec.ino,
+					     at * BLOCK, "x", 1, &err));
 			DO(w, cfs_data_punch(w->m->container,
-					     (uint16_t)rec.head_branch,
-					     rec.ino, at * BLOCK,
-					     length * BLOCK, &err));
+					     (uint16_t)rec.head_branch, rec.ino,
+					     at * BLOCK, length * BLOCK, &err));
 			cfs_op_end(w->m->container);
 		}
 	}
@@ -429,7 +431,9 @@ static int op_clone(struct world *w)
 		return 0;
 	free(v->data);
 	*v = (struct model_volume){
-		.is_there = true, .origin = (int)s->volume, .size = s->size,
+		.is_there = true,
+		.origin = (int)s->volume,
+		.size = s->size,
 	};
 	memcpy(v->origin_snap, s->name, sizeof(s->name));
 	(void)snprintf(v->name, sizeof(v->name), "c%u", w->next_name++);
@@ -481,8 +485,8 @@ static int op_remove_snapshot(struct world *w)
 	note(w, "remove %llu@%s\n",
 	     (unsigned long long)w->volumes[s->volume].id, s->name);
 	s->is_there = false;
-	DO(w, cfs_snapshot_remove(w->m, w->volumes[s->volume].id, s->name,
-				  NULL, &err));
+	DO(w, cfs_snapshot_remove(w->m, w->volumes[s->volume].id, s->name, NULL,
+				  &err));
 	return 0;
 }
 

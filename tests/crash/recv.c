@@ -18,20 +18,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define K UINT64_C(1024)
-#define CUTS	4u
+#define K    UINT64_C(1024)
+#define CUTS 4u
 
 static const struct crash_op lun_story[] = {
 	{ .kind = OP_CREATE, .volume = "a", .length = 512 * K },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 0, .length = 200 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 0,
+	  .length = 200 * K,
 	  .seed = 1 },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 300 * K,
-	  .length = 8 * K, .seed = 2 },
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 300 * K,
+	  .length = 8 * K,
+	  .seed = 2 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s0" },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 4 * K,
-	  .length = 160 * K, .seed = 3 },
-	{ .kind = OP_PUNCH, .volume = "a", .offset = 296 * K,
-	  .length = 8 * K },
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 4 * K,
+	  .length = 160 * K,
+	  .seed = 3 },
+	{ .kind = OP_PUNCH, .volume = "a", .offset = 296 * K, .length = 8 * K },
 	{ .kind = OP_RESIZE, .volume = "a", .length = 400 * K },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s1" },
 };
@@ -40,27 +48,37 @@ static const struct crash_op tree_story[] = {
 	{ .kind = OP_CREATE, .volume = "a", .is_tree = true },
 	{ .kind = OP_TMKDIR, .volume = "a", .name = "/d" },
 	{ .kind = OP_TCREATE, .volume = "a", .name = "/d/f" },
-	{ .kind = OP_TWRITE, .volume = "a", .name = "/d/f", .offset = 100,
-	  .length = 150 * K, .seed = 1 },
+	{ .kind = OP_TWRITE,
+	  .volume = "a",
+	  .name = "/d/f",
+	  .offset = 100,
+	  .length = 150 * K,
+	  .seed = 1 },
 	{ .kind = OP_TCREATE, .volume = "a", .name = "/g" },
-	{ .kind = OP_TWRITE, .volume = "a", .name = "/g", .length = 5 * K,
+	{ .kind = OP_TWRITE,
+	  .volume = "a",
+	  .name = "/g",
+	  .length = 5 * K,
 	  .seed = 2 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s0" },
 	{ .kind = OP_TRENAME, .volume = "a", .name = "/g", .name2 = "/d/h" },
 	{ .kind = OP_TUNLINK, .volume = "a", .name = "/d/f" },
 	{ .kind = OP_TSYMLINK, .volume = "a", .name = "/l", .name2 = "d/h" },
 	{ .kind = OP_TCREATE, .volume = "a", .name = "/n" },
-	{ .kind = OP_TWRITE, .volume = "a", .name = "/n", .length = 140 * K,
+	{ .kind = OP_TWRITE,
+	  .volume = "a",
+	  .name = "/n",
+	  .length = 140 * K,
 	  .seed = 4 },
 	{ .kind = OP_SNAP, .volume = "a", .name = "s1" },
 };
 
 struct story {
-	const char	*name;
-	struct cfs_buf	streams[2];	/* of s0; of what follows up to s1 */
-	char		*views[2];	/* the container with s0; with both */
-	size_t		acked[2];	/* events, when each was received */
-	uint64_t	crashes;
+	const char *name;
+	struct cfs_buf streams[2]; /* of s0; of what follows up to s1 */
+	char *views[2];            /* the container with s0; with both */
+	size_t acked[2];           /* events, when each was received */
+	uint64_t crashes;
 };
 
 /* ---- the streams --------------------------------------------------------- */
@@ -76,7 +94,9 @@ static int make_stream(struct cfs_session *s, const char *base,
 		       struct cfs_err *err)
 {
 	const struct cfs_send_options opt = {
-		.volume = "a", .snap = snap, .base = base,
+		.volume = "a",
+		.snap = snap,
+		.base = base,
 	};
 	struct cfs_stream_totals totals;
 
@@ -147,8 +167,9 @@ static int tell_receiver(struct story *st, struct crash_world *w,
 		const struct cfs_buf *stream = &st->streams[i];
 
 		for (unsigned int k = 1; r == 0 && k < CUTS; k++) {
-			r = receive(w->s, stream, 1000 +
-				    (stream->bytes - 1000) * k / CUTS, err);
+			r = receive(w->s, stream,
+				    1000 + (stream->bytes - 1000) * k / CUTS,
+				    err);
 			r = r == -ENODATA ? 0 : r == 0 ? -EINVAL : r;
 		}
 		if (r == 0)
@@ -183,13 +204,17 @@ static int judge_state(const struct story *st, struct cfs_session *s,
 	if (r == -ENOENT)
 		r = 0;
 	if (r == 0 && n < least)
-		r = cfs_err_set(err, -EINVAL, "of %u snapshots that were "
-				"acknowledged %u are there", least, n);
+		r = cfs_err_set(err, -EINVAL,
+				"of %u snapshots that were "
+				"acknowledged %u are there",
+				least, n);
 	if (r == 0 && n > 0)
 		r = view_of(s, &view, err);
 	if (r == 0 && n > 0 && strcmp(view, st->views[n - 1]) != 0)
-		r = cfs_err_set(err, -EINVAL, "with %u snapshots it shows "
-				"something else", n);
+		r = cfs_err_set(err, -EINVAL,
+				"with %u snapshots it shows "
+				"something else",
+				n);
 	*ret = n;
 	return r;
 }
@@ -206,7 +231,8 @@ static int go_on(const struct story *st, struct cfs_session *s,
 	if (r == 0)
 		r = view_of(s, &view, err);
 	if (r == 0 && strcmp(view, st->views[1]) != 0)
-		r = cfs_err_set(err, -EINVAL, "in the end it shows something "
+		r = cfs_err_set(err, -EINVAL,
+				"in the end it shows something "
 				"else");
 	return r == 0 ? crash_session_check(s, err) : r;
 }
@@ -244,14 +270,16 @@ static int judge_all(struct story *st, const struct crash_world *w,
 	for (size_t i = 0; r == 0 && i <= count; i++) {
 		for (uint64_t seed = 0; r == 0 && seed < seeds; seed++) {
 			const struct cfs_sim_crash crash = {
-				.event_count = i, .seed = seed * i,
+				.event_count = i,
+				.seed = seed * i,
 			};
 
 			r = judge(st, w, &crash, (i + seed) % 3 == 0, err);
 			if (r < 0)
 				printf("# %s: event %zu of %zu, seed %" PRIu64
-				       ": %s\n", st->name, i, count,
-				       crash.seed, err->msg);
+				       ": %s\n",
+				       st->name, i, count, crash.seed,
+				       err->msg);
 		}
 	}
 	return r;
@@ -290,13 +318,11 @@ int main(void)
 {
 	int bad = 0;
 
-	bad += one("lun", lun_story,
-		   sizeof(lun_story) / sizeof(*lun_story), &crash_shape_one);
-	bad += one("tree", tree_story,
-		   sizeof(tree_story) / sizeof(*tree_story),
+	bad += one("lun", lun_story, sizeof(lun_story) / sizeof(*lun_story),
 		   &crash_shape_one);
-	bad += one("tree", tree_story,
-		   sizeof(tree_story) / sizeof(*tree_story),
+	bad += one("tree", tree_story, sizeof(tree_story) / sizeof(*tree_story),
+		   &crash_shape_one);
+	bad += one("tree", tree_story, sizeof(tree_story) / sizeof(*tree_story),
 		   &crash_shape_mirror);
 	return bad != 0;
 }

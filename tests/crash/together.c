@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define K UINT64_C(1024)
+#define K        UINT64_C(1024)
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct crash_op setup[] = {
@@ -24,11 +24,20 @@ static const struct crash_op setup[] = {
 	{ .kind = OP_TCREATE, .volume = "t", .name = "f" },
 	{ .kind = OP_CREATE, .volume = "b", .length = 128 * K },
 	{ .kind = OP_REOPEN },
-	{ .kind = OP_WRITE, .volume = "a", .offset = 4 * K, .length = 8 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "a",
+	  .offset = 4 * K,
+	  .length = 8 * K,
 	  .seed = 2 },
-	{ .kind = OP_TWRITE, .volume = "t", .name = "f", .length = 9000,
+	{ .kind = OP_TWRITE,
+	  .volume = "t",
+	  .name = "f",
+	  .length = 9000,
 	  .seed = 3 },
-	{ .kind = OP_WRITE, .volume = "b", .offset = 32 * K, .length = 4 * K,
+	{ .kind = OP_WRITE,
+	  .volume = "b",
+	  .offset = 32 * K,
+	  .length = 4 * K,
 	  .seed = 4 },
 };
 
@@ -40,17 +49,21 @@ static const struct crash_op syncs[] = {
 };
 
 static const struct cfs_snap_name two_names[] = {
-	{ "t", "x" }, { "a", "x" },
+	{ "t", "x" },
+	{ "a", "x" },
 };
 static const struct cfs_snap_name four_names[] = {
-	{ "b", "x" }, { "a", "x" }, { "t", "x" }, { "a/c", "x" },
+	{ "b", "x" },
+	{ "a", "x" },
+	{ "t", "x" },
+	{ "a/c", "x" },
 };
 
 struct scenario {
-	const char			*name;
-	const struct cfs_snap_name	*names;
-	size_t				count;
-	bool				is_synced;
+	const char *name;
+	const struct cfs_snap_name *names;
+	size_t count;
+	bool is_synced;
 };
 
 static const struct scenario scenarios[] = {
@@ -61,12 +74,12 @@ static const struct scenario scenarios[] = {
 };
 
 struct trial {
-	const struct scenario	*sc;
-	struct crash_world	w;		/* closed when it is judged */
-	struct crash_view	before, after;
-	size_t			first, acked;	/* events */
-	uint64_t		judged, all, nested;
-	uint64_t		seed;
+	const struct scenario *sc;
+	struct crash_world w; /* closed when it is judged */
+	struct crash_view before, after;
+	size_t first, acked; /* events */
+	uint64_t judged, all, nested;
+	uint64_t seed;
 };
 
 /* ---- what there is ------------------------------------------------------- */
@@ -154,11 +167,12 @@ static int judge_nested(struct trial *t, const struct crash_world *w, bool all,
 	size_t step = crash_is_long() ? 1 : 1 + count / 8;
 	int r = 0;
 
-	for (size_t n = 1 + t->judged % step; r == 0 && n <= count;
-	     n += step) {
+	for (size_t n = 1 + t->judged % step; r == 0 && n <= count; n += step) {
 		const struct cfs_sim_crash crash = {
 			.event_count = n,
-			.seed = n % 3 == 0 ? 0 : n % 3 == 1 ? UINT64_MAX : n,
+			.seed = n % 3 == 0   ? 0
+				: n % 3 == 1 ? UINT64_MAX
+					     : n,
 		};
 		struct crash_world inner;
 		bool inner_all = false;
@@ -185,16 +199,16 @@ static int judge_life(const struct trial *t, struct crash_world *w, bool all,
 				      err);
 
 	if (all)
-		r = r == -EEXIST ? 0 : cfs_err_set(err, -EUCLEAN,
-						   "taken twice");
+		r = r == -EEXIST ? 0
+				 : cfs_err_set(err, -EUCLEAN, "taken twice");
 	if (r == 0)
 		r = crash_world_close(w, err);
 	if (r == 0)
 		r = crash_world_open(w, err);
 	if (r == 0 && (all || t->sc->is_synced))
 		r = look(t, w, &all, err);
-	return r < 0 ? cfs_err_wrap(err, r, "later") : must_be(all, true,
-			"later", err);
+	return r < 0 ? cfs_err_wrap(err, r, "later")
+		     : must_be(all, true, "later", err);
 }
 
 static int judge_world(struct trial *t, struct crash_world *w, bool is_acked,
@@ -219,8 +233,9 @@ static int judge_world(struct trial *t, struct crash_world *w, bool is_acked,
 			r = must_be(seen, all, "killed behind that", err);
 	}
 	/* Without a sync before, the heads may be what they like. */
-	return r < 0 || (!all && !t->sc->is_synced) ? r :
-	       judge_life(t, w, all, err);
+	return r < 0 || (!all && !t->sc->is_synced)
+		       ? r
+		       : judge_life(t, w, all, err);
 }
 
 static int judge(struct trial *t, const struct cfs_sim_crash *crash)
@@ -231,15 +246,17 @@ static int judge(struct trial *t, const struct cfs_sim_crash *crash)
 	int r = crash_world_fork(&t->w, crash, &w, &err);
 
 	if (r == 0)
-		r = judge_world(t, &w, is_acked, crash_is_long() ||
-				(!is_acked && t->judged % 3 == 0), &err);
+		r = judge_world(t, &w, is_acked,
+				crash_is_long() ||
+					(!is_acked && t->judged % 3 == 0),
+				&err);
 	crash_world_done(&w);
 	t->judged++;
 	if (r < 0)
-		printf("# %s, pool %s: crash after event %zu (%zu..%zu), %s %#"
-		       PRIx64 ": %s\n", t->sc->name, t->w.shape->name,
-		       crash->event_count, t->first, t->acked,
-		       crash->use_mask ? "mask" : "seed",
+		printf("# %s, pool %s: crash after event %zu (%zu..%zu), %s %#" PRIx64
+		       ": %s\n",
+		       t->sc->name, t->w.shape->name, crash->event_count,
+		       t->first, t->acked, crash->use_mask ? "mask" : "seed",
 		       crash->use_mask ? crash->mask : crash->seed, err.msg);
 	return r;
 }
@@ -330,9 +347,10 @@ static int crashes(const struct scenario *sc, const struct crash_shape *shape)
 	for (size_t i = t.first; r == 0 && i <= cfs_sim_event_count(t.w.sim);
 	     i++)
 		r = judge_event(&t, i);
-	crash_report(r == 0, "together-%s-%s: %" PRIu64 " crashes, %" PRIu64
-		     " with all, %" PRIu64 " of recoveries", sc->name,
-		     shape->name, t.judged, t.all, t.nested);
+	crash_report(r == 0,
+		     "together-%s-%s: %" PRIu64 " crashes, %" PRIu64
+		     " with all, %" PRIu64 " of recoveries",
+		     sc->name, shape->name, t.judged, t.all, t.nested);
 	trial_done(&t);
 	return r < 0;
 }
@@ -437,7 +455,8 @@ static int failures(const struct scenario *sc, const struct crash_shape *shape)
 static int cost(void)
 {
 	static const struct cfs_snap_name names[] = {
-		{ "a", "x" }, { "a/c", "x" },
+		{ "a", "x" },
+		{ "a/c", "x" },
 	};
 	static const struct scenario sc = { "cost", names, 1, false };
 	struct cfs_err err = CFS_ERR_INIT;
@@ -467,7 +486,9 @@ static int cost(void)
 int main(void)
 {
 	static const struct crash_shape *const shapes[] = {
-		&crash_shape_one, &crash_shape_two, &crash_shape_mirror,
+		&crash_shape_one,
+		&crash_shape_two,
+		&crash_shape_mirror,
 	};
 	int bad = cost();
 

@@ -5,7 +5,7 @@
  */
 #include "crash_sequence.h"
 
-#define K UINT64_C(1024)
+#define K    UINT64_C(1024)
 #define IN_T .volume = "t"
 
 static const struct crash_op setup[] = {
@@ -13,11 +13,13 @@ static const struct crash_op setup[] = {
 	{ .kind = OP_TMKDIR, IN_T, .name = "d" },
 	{ .kind = OP_TMKDIR, IN_T, .name = "e" },
 	{ .kind = OP_TCREATE, IN_T, .name = "d/f" },
-	{ .kind = OP_TWRITE, IN_T, .name = "d/f", .length = 10 * K,
-	  .seed = 1 },
+	{ .kind = OP_TWRITE, IN_T, .name = "d/f", .length = 10 * K, .seed = 1 },
 	{ .kind = OP_TLINK, IN_T, .name = "d/f", .name2 = "l" },
 	{ .kind = OP_TCREATE, IN_T, .name = "big" },
-	{ .kind = OP_TWRITE, IN_T, .name = "big", .length = 200 * K,
+	{ .kind = OP_TWRITE,
+	  IN_T,
+	  .name = "big",
+	  .length = 200 * K,
 	  .seed = 2 },
 	{ .kind = OP_SNAP, IN_T, .name = "s0" },
 	{ .kind = OP_REOPEN },
@@ -34,10 +36,18 @@ static const struct crash_op alphabet[] = {
 	{ .kind = OP_TUNLINK, IN_T, .name = "d/f" },
 	{ .kind = OP_COMMIT, IN_T },
 	/* The rest. */
-	{ .kind = OP_TWRITE, IN_T, .name = "d/f", .offset = 3000,
-	  .length = 4 * K, .seed = 4 },
-	{ .kind = OP_TWRITE, IN_T, .name = "g", .offset = 12 * K,
-	  .length = 140 * K, .seed = 5 },
+	{ .kind = OP_TWRITE,
+	  IN_T,
+	  .name = "d/f",
+	  .offset = 3000,
+	  .length = 4 * K,
+	  .seed = 4 },
+	{ .kind = OP_TWRITE,
+	  IN_T,
+	  .name = "g",
+	  .offset = 12 * K,
+	  .length = 140 * K,
+	  .seed = 5 },
 	{ .kind = OP_TRENAME, IN_T, .name = "d", .name2 = "e" },
 	{ .kind = OP_TRENAME, IN_T, .name = "d/f", .name2 = "e/h" },
 	{ .kind = OP_TLINK, IN_T, .name = "g", .name2 = "e/i" },
@@ -48,7 +58,10 @@ static const struct crash_op alphabet[] = {
 	{ .kind = OP_TTRUNCATE, IN_T, .name = "g", .length = 90000 },
 	{ .kind = OP_TXATTR, IN_T, .name = "g", .length = 200, .seed = 6 },
 	{ .kind = OP_TSYMLINK, IN_T, .name = "y", .name2 = "d/f" },
-	{ .kind = OP_TPUNCH, IN_T, .name = "big", .offset = 5000,
+	{ .kind = OP_TPUNCH,
+	  IN_T,
+	  .name = "big",
+	  .offset = 5000,
 	  .length = 100 * K },
 	{ .kind = OP_SNAP, IN_T, .name = "s1" },
 	{ .kind = OP_ROLLBACK, IN_T, .name = "s0" },
@@ -58,7 +71,7 @@ static const struct crash_op alphabet[] = {
 	{ .kind = OP_KILL },
 };
 
-#define CORE	5u
+#define CORE 5u
 
 static const struct crash_op ends[] = {
 	{ .kind = OP_SYNC, IN_T },
@@ -69,9 +82,13 @@ static const struct crash_op ends[] = {
 int main(void)
 {
 	const struct crash_alphabet a = {
-		"tree", setup, sizeof(setup) / sizeof(setup[0]),
-		alphabet, sizeof(alphabet) / sizeof(alphabet[0]),
-		ends, sizeof(ends) / sizeof(ends[0]),
+		"tree",
+		setup,
+		sizeof(setup) / sizeof(setup[0]),
+		alphabet,
+		sizeof(alphabet) / sizeof(alphabet[0]),
+		ends,
+		sizeof(ends) / sizeof(ends[0]),
 	};
 	const struct crash_plan plan = crash_plan_default();
 	const unsigned int some = crash_is_long() ? 1 : 9;

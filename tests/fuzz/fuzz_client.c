@@ -25,8 +25,8 @@ static void record_judge(const uint8_t *value, size_t bytes)
 		FUZZ_CHECK(cfs_client_rec_unpack(&disk, sizeof(disk), &again,
 						 &err) == 0);
 	}
-	fuzz_check_result(cfs_client_loan_unpack(value, bytes, &loan, allowed,
-						 &err));
+	fuzz_check_result(
+		cfs_client_loan_unpack(value, bytes, &loan, allowed, &err));
 }
 
 static void view_judge(const uint8_t *data, size_t bytes)
@@ -70,8 +70,9 @@ static void fold_judge(const uint8_t *data, size_t bytes)
 	fuzz_check_result(r);
 	if (r < 0)
 		return;
-	FUZZ_CHECK(fold.place_count || fold.records + fold.record_bytes +
-		   8 * fold.return_count == data + bytes);
+	FUZZ_CHECK(fold.place_count ||
+		   fold.records + fold.record_bytes + 8 * fold.return_count ==
+			   data + bytes);
 	FUZZ_CHECK(cfs_fold_pack(&fold, &buf) == 0);
 	FUZZ_CHECK(buf.bytes == bytes);
 	cfs_fold_donep(&fold);

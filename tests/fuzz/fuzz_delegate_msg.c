@@ -34,8 +34,8 @@ static void entries_judge(const uint8_t *data, size_t bytes)
 	if (r < 0)
 		return;
 	for (size_t i = 0; i < entries.v.count; i++)
-		FUZZ_CHECK(cfs_delegate_entry_pack(&entries.v.items[i],
-						   &buf) == 0);
+		FUZZ_CHECK(cfs_delegate_entry_pack(&entries.v.items[i], &buf) ==
+			   0);
 	FUZZ_CHECK(buf.bytes == bytes);
 	cfs_vec_done(&entries.v);
 	cfs_buf_donep(&buf);

@@ -17,8 +17,8 @@ static void record_judge(const uint8_t *value, size_t bytes)
 	if (r < 0)
 		return;
 	cfs_delegation_rec_pack(&rec, &once);
-	FUZZ_CHECK(cfs_delegation_rec_unpack(&once, sizeof(once), &rec,
-					     &err) == 0);
+	FUZZ_CHECK(cfs_delegation_rec_unpack(&once, sizeof(once), &rec, &err) ==
+		   0);
 	cfs_delegation_rec_pack(&rec, &twice);
 	FUZZ_CHECK(memcmp(&once, &twice, sizeof(once)) == 0);
 }

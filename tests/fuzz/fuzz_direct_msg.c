@@ -29,8 +29,8 @@ static void judge_request(const uint8_t *body, size_t bytes)
 	FUZZ_CHECK(memchr(q.volume, 0, sizeof(q.volume)));
 	FUZZ_CHECK(memchr(q.snap, 0, sizeof(q.snap)));
 	FUZZ_CHECK(cfs_direct_request_pack(&q, &one) == 0);
-	FUZZ_CHECK(cfs_direct_request_unpack(one.data, one.bytes, &q,
-					     NULL) == 0);
+	FUZZ_CHECK(cfs_direct_request_unpack(one.data, one.bytes, &q, NULL) ==
+		   0);
 	FUZZ_CHECK(cfs_direct_request_pack(&q, &two) == 0);
 	check_same(&one, &two);
 }
@@ -48,8 +48,8 @@ static void judge_opened(const uint8_t *body, size_t bytes)
 	FUZZ_CHECK(o.container && o.client &&
 		   o.rec.extent_count <= CFS_CLIENT_EXTENTS_MAX);
 	FUZZ_CHECK(cfs_direct_opened_pack(&o, &one) == 0);
-	FUZZ_CHECK(cfs_direct_opened_unpack(one.data, one.bytes, &o,
-					    NULL) == 0);
+	FUZZ_CHECK(cfs_direct_opened_unpack(one.data, one.bytes, &o, NULL) ==
+		   0);
 	FUZZ_CHECK(cfs_direct_opened_pack(&o, &two) == 0);
 	check_same(&one, &two);
 }

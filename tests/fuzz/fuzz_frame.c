@@ -9,7 +9,7 @@
 #include "ondisk/frame.h"
 #include "ondisk/map.h"
 
-#define BLOCKS_MAX 16u		/* larger ones differ in nothing but time */
+#define BLOCKS_MAX 16u /* larger ones differ in nothing but time */
 
 static volatile uint64_t sink;
 

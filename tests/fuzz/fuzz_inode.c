@@ -51,8 +51,8 @@ static void xattr_judge(const uint8_t *value, size_t value_bytes)
 		return;
 	for (uint32_t i = 0; i < xattr.data_bytes; i++)
 		sink += xattr.data[i];
-	FUZZ_CHECK(cfs_xattr_part_count(xattr.name_bytes,
-					xattr.value_bytes) <= 66);
+	FUZZ_CHECK(cfs_xattr_part_count(xattr.name_bytes, xattr.value_bytes) <=
+		   66);
 	FUZZ_CHECK(cfs_xattr_pack(&xattr, again) == value_bytes);
 	FUZZ_CHECK(memcmp(again, value, value_bytes) == 0);
 }

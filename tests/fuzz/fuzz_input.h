@@ -17,10 +17,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Like assert, in every build. */
-#define FUZZ_CHECK(condition) \
-	do { \
-		if (!(condition)) \
-			abort(); \
+#define FUZZ_CHECK(condition)                                                  \
+	do {                                                                   \
+		if (!(condition))                                              \
+			abort();                                               \
 	} while (0)
 
 /* What an unpack may return. */

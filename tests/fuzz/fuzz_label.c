@@ -19,7 +19,7 @@ static void judge(const struct cfs_page_disk *disk)
 		return;
 	FUZZ_CHECK(label.slice_count <= label.size_bytes / label.slice_bytes);
 	FUZZ_CHECK(label.slices_offset_bytes +
-		   label.slice_count * label.slice_bytes <=
+			   label.slice_count * label.slice_bytes <=
 		   label.size_bytes - CFS_DEVICE_TAIL_BYTES);
 	cfs_label_pack(&label, 0, &once);
 	FUZZ_CHECK(cfs_label_unpack(&once, 0, &label, &err) == 0);

@@ -15,30 +15,30 @@
 
 static uint8_t once[CFS_MSG_BYTES_MAX], twice[CFS_MSG_BYTES_MAX];
 
-#define JUDGE(x, type) \
-	do { \
-		struct cfs_wire_put put; \
-		struct cfs_wire_get get; \
-		size_t bytes; \
-		type m; \
-		int r; \
-		\
-		cfs_wire_get_init(&get, body, size); \
-		r = cfs_msg_##x##_unpack(&get, &m, NULL); \
-		FUZZ_CHECK(r == 0 || r == -EPROTO); \
-		if (r != 0) \
-			break; \
-		cfs_wire_put_init(&put, once, sizeof(once)); \
-		cfs_msg_##x##_pack(&m, &put); \
-		FUZZ_CHECK(!put.is_full); \
-		bytes = put.bytes; \
-		cfs_wire_get_init(&get, once, bytes); \
-		FUZZ_CHECK(cfs_msg_##x##_unpack(&get, &m, NULL) == 0); \
-		FUZZ_CHECK(cfs_wire_get_left(&get) == 0); \
-		cfs_wire_put_init(&put, twice, sizeof(twice)); \
-		cfs_msg_##x##_pack(&m, &put); \
-		FUZZ_CHECK(put.bytes == bytes && \
-			   memcmp(once, twice, bytes) == 0); \
+#define JUDGE(x, type)                                                         \
+	do {                                                                   \
+		struct cfs_wire_put put;                                       \
+		struct cfs_wire_get get;                                       \
+		size_t bytes;                                                  \
+		type m;                                                        \
+		int r;                                                         \
+                                                                               \
+		cfs_wire_get_init(&get, body, size);                           \
+		r = cfs_msg_##x##_unpack(&get, &m, NULL);                      \
+		FUZZ_CHECK(r == 0 || r == -EPROTO);                            \
+		if (r != 0)                                                    \
+			break;                                                 \
+		cfs_wire_put_init(&put, once, sizeof(once));                   \
+		cfs_msg_##x##_pack(&m, &put);                                  \
+		FUZZ_CHECK(!put.is_full);                                      \
+		bytes = put.bytes;                                             \
+		cfs_wire_get_init(&get, once, bytes);                          \
+		FUZZ_CHECK(cfs_msg_##x##_unpack(&get, &m, NULL) == 0);         \
+		FUZZ_CHECK(cfs_wire_get_left(&get) == 0);                      \
+		cfs_wire_put_init(&put, twice, sizeof(twice));                 \
+		cfs_msg_##x##_pack(&m, &put);                                  \
+		FUZZ_CHECK(put.bytes == bytes &&                               \
+			   memcmp(once, twice, bytes) == 0);                   \
 	} while (0)
 
 static void judge_bodies(const uint8_t *body, size_t size)
@@ -82,7 +82,7 @@ static int owner_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 static void owner_random(void *arg, void *p, size_t n)
 {
 	(void)arg;
-	memset(p, 0x5a, n);	/* a corpus can say it */
+	memset(p, 0x5a, n); /* a corpus can say it */
 }
 
 static int client_send(void *arg, const void *msg, size_t bytes)
@@ -96,19 +96,25 @@ static int client_send(void *arg, const void *msg, size_t bytes)
 static void world_init(struct world *w)
 {
 	static const struct cfs_owner_ops owner_ops = {
-		.send = owner_send, .random = owner_random,
+		.send = owner_send,
+		.random = owner_random,
 	};
 	static const struct cfs_lease_client_ops client_ops = {
 		.send = client_send,
 	};
 	const struct cfs_owner_config config = {
-		.epoch = 2, .period_ns = CFS_NS_PER_S, .grace_ns = 100,
-		.clients_max = 8, .leases_per_client_max = 16,
-		.waiting_per_client_max = 4, .watchers_max = 2,
+		.epoch = 2,
+		.period_ns = CFS_NS_PER_S,
+		.grace_ns = 100,
+		.clients_max = 8,
+		.leases_per_client_max = 16,
+		.waiting_per_client_max = 4,
+		.watchers_max = 2,
 	};
 	const struct cfs_lease_client_config client = { .cached_max = 1 };
 	const struct cfs_lease_request req = {
-		.resource = { 1, 2, 3, 0, UINT64_MAX }, .mode = CFS_LOCK_X,
+		.resource = { 1, 2, 3, 0, UINT64_MAX },
+		.mode = CFS_LOCK_X,
 		.flags = CFS_MSG_LOCK_RECALLABLE,
 	};
 
@@ -122,16 +128,17 @@ static void world_init(struct world *w)
 	cfs_lease_client_connected(w->client);
 	for (size_t i = 0; i < 4; i++)
 		FUZZ_CHECK(cfs_lease_client_acquire(w->client, &req,
-						    &w->leases[i],
-						    NULL) == 0);
+						    &w->leases[i], NULL) == 0);
 }
 
 static void world_message(struct world *w, uint8_t what, uint8_t type,
 			  const uint8_t *body, size_t size)
 {
 	static uint8_t msg[CFS_MSG_BYTES_MAX];
-	const uint16_t reply = what & 0x10 ? CFS_MSG_TYPE_REPLY |
-		(what & 0x20 ? CFS_MSG_TYPE_MORE : 0) : 0;
+	const uint16_t reply =
+		what & 0x10 ? CFS_MSG_TYPE_REPLY |
+				      (what & 0x20 ? CFS_MSG_TYPE_MORE : 0)
+			    : 0;
 	struct cfs_wire_put put;
 
 	cfs_wire_put_init(&put, msg, sizeof(msg));
@@ -143,8 +150,8 @@ static void world_message(struct world *w, uint8_t what, uint8_t type,
 	cfs_owner_receive(w->owner, 1 + what % PEERS, msg, put.bytes);
 	cfs_lease_client_receive(w->client, msg, put.bytes);
 	if (what & 0x80)
-		cfs_clock_manual_advance(&w->clock, CFS_NS_PER_S / 5 *
-					 (1 + what % 8));
+		cfs_clock_manual_advance(&w->clock,
+					 CFS_NS_PER_S / 5 * (1 + what % 8));
 	cfs_owner_tick(w->owner);
 	cfs_lease_client_tick(w->client);
 	if (what == 0x7f)

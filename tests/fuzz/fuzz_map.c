@@ -31,7 +31,7 @@ static void extent_judge(const uint8_t *value, size_t value_bytes)
 	FUZZ_CHECK(rec.count >= 1 && rec.count <= CFS_EXTENT_BLOCKS_MAX);
 	FUZZ_CHECK(rec.vaddr == CFS_VADDR_NONE ||
 		   cfs_vaddr_lslice(rec.vaddr) ==
-		   cfs_vaddr_lslice(rec.vaddr + rec.count - 1));
+			   cfs_vaddr_lslice(rec.vaddr + rec.count - 1));
 	cfs_extent_rec_pack(&rec, &again);
 	FUZZ_CHECK(memcmp(&again, value, sizeof(again)) == 0);
 }

@@ -19,8 +19,8 @@ static void judge(struct cfs_page_disk *disk, bool mend)
 	cfs_root_pack(&rec, &once);
 	FUZZ_CHECK(cfs_root_unpack(&once, &rec, &err) == 0);
 	cfs_root_pack(&rec, &twice);
-	FUZZ_CHECK(memcmp(once.payload, twice.payload,
-			  sizeof(once.payload)) == 0);
+	FUZZ_CHECK(memcmp(once.payload, twice.payload, sizeof(once.payload)) ==
+		   0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -10,12 +10,12 @@
 #include "ondisk/receive.h"
 #include "volume/stream.h"
 
-#define BLOCKS_MAX	3u
+#define BLOCKS_MAX 3u
 
 struct judge {
 	struct cfs_stream_position last;
-	bool		has_begin, has_end;
-	uint64_t	records;
+	bool has_begin, has_end;
+	uint64_t records;
 };
 
 static int judge_item(void *arg, const struct cfs_stream_item *item,
@@ -41,8 +41,8 @@ static int judge_item(void *arg, const struct cfs_stream_item *item,
 	FUZZ_CHECK(cfs_stream_position_cmp(&item->end, &item->at) > 0);
 	FUZZ_CHECK(item->at.ino > 0 && item->at.ino < CFS_STREAM_INO_END);
 	if (item->type == CFS_STREAM_DATA)
-		FUZZ_CHECK(item->blocks && item->data.count <=
-			   CFS_STREAM_BLOCKS_MAX);
+		FUZZ_CHECK(item->blocks &&
+			   item->data.count <= CFS_STREAM_BLOCKS_MAX);
 	if (item->type == CFS_STREAM_META)
 		FUZZ_CHECK(item->meta.value_bytes <= CFS_VALUE_BYTES_MAX);
 	j->last = item->end;
@@ -79,8 +79,8 @@ static void feed(const uint8_t *p, size_t n, size_t piece)
 /* ---- records with all else right ----------------------------------------- */
 
 struct maker {
-	struct cfs_buf	out;
-	uint64_t	id, seed, sequence, chain, blocks;
+	struct cfs_buf out;
+	uint64_t id, seed, sequence, chain, blocks;
 };
 
 static void put(struct maker *m, enum cfs_stream_type type, const void *front,
@@ -107,7 +107,8 @@ static void put_begin(struct maker *m, const uint8_t *p, size_t n)
 	fuzz_fill(&disk, sizeof(disk), p, n);
 	if (cfs_stream_begin_unpack(&disk, sizeof(disk), &begin, NULL) < 0) {
 		const struct cfs_stream_begin plain = {
-			.kind = CFS_VOLUME_TREE, .root_ino = 16,
+			.kind = CFS_VOLUME_TREE,
+			.root_ino = 16,
 			.to = { .container = { 1 }, .stamp = 2 },
 			.snap = "a",
 		};
@@ -166,8 +167,9 @@ static size_t length_of(uint8_t type, size_t n)
 {
 	switch (type) {
 	case CFS_STREAM_META:
-		return n < sizeof(struct cfs_stream_meta_disk) ?
-		       sizeof(struct cfs_stream_meta_disk) : n;
+		return n < sizeof(struct cfs_stream_meta_disk)
+			       ? sizeof(struct cfs_stream_meta_disk)
+			       : n;
 	case CFS_STREAM_GONE:
 		return sizeof(struct cfs_stream_gone_disk);
 	default:

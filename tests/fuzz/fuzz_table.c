@@ -9,23 +9,23 @@
 typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);
 
 /* @min: of a value as it was before the record grew. */
-#define JUDGE_FROM(x, min) \
-	static void x##_judge(const uint8_t *value, size_t value_bytes) \
-	{ \
-		struct cfs_##x##_rec_disk once, twice; \
-		struct cfs_err err = CFS_ERR_INIT; \
-		struct cfs_##x##_rec rec; \
-		int r = cfs_##x##_rec_unpack(value, value_bytes, &rec, &err); \
-		\
-		fuzz_check_result(r); \
-		FUZZ_CHECK(r < 0 || value_bytes >= (min)); \
-		if (r < 0) \
-			return; \
-		cfs_##x##_rec_pack(&rec, &once); \
-		FUZZ_CHECK(cfs_##x##_rec_unpack(&once, sizeof(once), &rec, \
-						&err) == 0); \
-		cfs_##x##_rec_pack(&rec, &twice); \
-		FUZZ_CHECK(memcmp(&once, &twice, sizeof(once)) == 0); \
+#define JUDGE_FROM(x, min)                                                     \
+	static void x##_judge(const uint8_t *value, size_t value_bytes)        \
+	{                                                                      \
+		struct cfs_##x##_rec_disk once, twice;                         \
+		struct cfs_err err = CFS_ERR_INIT;                             \
+		struct cfs_##x##_rec rec;                                      \
+		int r = cfs_##x##_rec_unpack(value, value_bytes, &rec, &err);  \
+                                                                               \
+		fuzz_check_result(r);                                          \
+		FUZZ_CHECK(r < 0 || value_bytes >= (min));                     \
+		if (r < 0)                                                     \
+			return;                                                \
+		cfs_##x##_rec_pack(&rec, &once);                               \
+		FUZZ_CHECK(cfs_##x##_rec_unpack(&once, sizeof(once), &rec,     \
+						&err) == 0);                   \
+		cfs_##x##_rec_pack(&rec, &twice);                              \
+		FUZZ_CHECK(memcmp(&once, &twice, sizeof(once)) == 0);          \
 	}
 #define JUDGE(x) JUDGE_FROM(x, sizeof(struct cfs_##x##_rec_disk))
 JUDGE(pool)
@@ -61,10 +61,10 @@ static void snapshot_judge(const uint8_t *value, size_t value_bytes)
 }
 
 static const judge_fn JUDGES[] = {
-	pool_judge, device_judge, slice_judge, smap_judge, container_judge,
-	loan_judge, bad_judge, scrub_judge, volume_judge, branch_judge,
-	snapshot_judge, tombstone_judge, orphan_judge, snapset_judge,
-	retired_judge,
+	pool_judge,      device_judge,  slice_judge,    smap_judge,
+	container_judge, loan_judge,    bad_judge,      scrub_judge,
+	volume_judge,    branch_judge,  snapshot_judge, tombstone_judge,
+	orphan_judge,    snapset_judge, retired_judge,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

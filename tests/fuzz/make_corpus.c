@@ -257,27 +257,51 @@ static void frames(void)
 	static const uint64_t csums[3] = { 1, 2, 3 };
 	static const uint8_t value[24] = "some bytes of a value";
 	const struct cfs_rec recs[] = {
-		{ .type = CFS_REC_SET, .tree_id = 1, .key = { 1, 2, 3 },
-		  .value = value, .value_bytes = 21 },
+		{ .type = CFS_REC_SET,
+		  .tree_id = 1,
+		  .key = { 1, 2, 3 },
+		  .value = value,
+		  .value_bytes = 21 },
 		{ .type = CFS_REC_DEL, .tree_id = 2, .key = { 4, 5 } },
-		{ .type = CFS_REC_META, .branch = 1, .ino = 2, .stamp = 3,
+		{ .type = CFS_REC_META,
+		  .branch = 1,
+		  .ino = 2,
+		  .stamp = 3,
 		  .class_off = cfs_map_word1(CFS_MAP_INODE, 0),
-		  .value = value, .value_bytes = 24 },
-		{ .type = CFS_REC_META, .flags = CFS_REC_META_DELETE,
-		  .branch = 1, .ino = 2, .stamp = 3,
+		  .value = value,
+		  .value_bytes = 24 },
+		{ .type = CFS_REC_META,
+		  .flags = CFS_REC_META_DELETE,
+		  .branch = 1,
+		  .ino = 2,
+		  .stamp = 3,
 		  .class_off = cfs_map_word1(CFS_MAP_DIRENT, 77) },
-		{ .type = CFS_REC_EXTENT, .branch = 1, .ino = 2, .offset = 8,
-		  .count = 3, .stamp = 3, .vaddr = cfs_vaddr(1, 9) },
-		{ .type = CFS_REC_PUNCH, .branch = 1, .ino = 2, .count = 5,
-		  .stamp = 3, .seq = 1 },
+		{ .type = CFS_REC_EXTENT,
+		  .branch = 1,
+		  .ino = 2,
+		  .offset = 8,
+		  .count = 3,
+		  .stamp = 3,
+		  .vaddr = cfs_vaddr(1, 9) },
+		{ .type = CFS_REC_PUNCH,
+		  .branch = 1,
+		  .ino = 2,
+		  .count = 5,
+		  .stamp = 3,
+		  .seq = 1 },
 		{ .type = CFS_REC_STAMP, .stamp = 4 },
-		{ .type = CFS_REC_INLINE, .branch = 1, .ino = 2, .offset = 1,
-		  .count = 1, .stamp = 4 },
+		{ .type = CFS_REC_INLINE,
+		  .branch = 1,
+		  .ino = 2,
+		  .offset = 1,
+		  .count = 1,
+		  .stamp = 4 },
 	};
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	static uint8_t image[2 * CFS_BLOCK_BYTES];
-	struct cfs_frame f = { .log_id = 1, .seq = 2, .durable_seq = 1,
-			       .block_count = 1 };
+	struct cfs_frame f = {
+		.log_id = 1, .seq = 2, .durable_seq = 1, .block_count = 1
+	};
 
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(recs); i++) {
 		memset(image, 0, sizeof(image));
@@ -293,19 +317,22 @@ static void frames(void)
 		memcpy(image + CFS_FRAME_HEADER_BYTES, buf.data, buf.bytes);
 		cfs_frame_pack(&f, image);
 		if (i == 0 || i == 6 || i == 7)
-			seed_write("frame", i == 0 ? "set" : i == 6 ? "most" :
-				   "inline", -1, image, sizeof(image), true);
+			seed_write("frame",
+				   i == 0   ? "set"
+				   : i == 6 ? "most"
+					    : "inline",
+				   -1, image, sizeof(image), true);
 	}
 }
 
 /* The first byte: position in the target's list of records. */
-#define TABLE_SEED(index, x, ...) \
-	do { \
-		const struct cfs_##x##_rec rec = { __VA_ARGS__ }; \
-		struct cfs_##x##_rec_disk disk; \
-		\
-		cfs_##x##_rec_pack(&rec, &disk); \
-		seed_write("table", #x, index, &disk, sizeof(disk), false); \
+#define TABLE_SEED(index, x, ...)                                              \
+	do {                                                                   \
+		const struct cfs_##x##_rec rec = { __VA_ARGS__ };              \
+		struct cfs_##x##_rec_disk disk;                                \
+                                                                               \
+		cfs_##x##_rec_pack(&rec, &disk);                               \
+		seed_write("table", #x, index, &disk, sizeof(disk), false);    \
 	} while (0)
 
 static void tables(void)
@@ -351,11 +378,14 @@ static void maps_and_inodes(void)
 		.version = { .stamp = 5, .flags = CFS_VERSION_WHITEOUT },
 		.count = 100,
 	};
-	const struct cfs_inode inode = { .mode = S_IFDIR | 0755, .nlink = 2,
+	const struct cfs_inode inode = { .mode = S_IFDIR | 0755,
+					 .nlink = 2,
 					 .parent = 1 };
-	const struct cfs_dirent dirent = { .ino = 7, .type = 8,
-					   .name = "a.txt", .name_bytes = 5 };
-	struct cfs_xattr xattr = { .value_bytes = 5, .name_bytes = 6,
+	const struct cfs_dirent dirent = {
+		.ino = 7, .type = 8, .name = "a.txt", .name_bytes = 5
+	};
+	struct cfs_xattr xattr = { .value_bytes = 5,
+				   .name_bytes = 6,
 				   .name = "user.a",
 				   .data = (const uint8_t *)"value" };
 	uint8_t buf[CFS_META_PART_BYTES];
@@ -367,8 +397,7 @@ static void maps_and_inodes(void)
 	cfs_extent_rec_pack(&hole, &disk);
 	seed_write("map", "hole", -1, &disk, sizeof(disk), false);
 	cfs_inode_pack(&inode, &inode_disk);
-	seed_write("inode", "inode", 0, &inode_disk, sizeof(inode_disk),
-		   false);
+	seed_write("inode", "inode", 0, &inode_disk, sizeof(inode_disk), false);
 	seed_write("inode", "dirent", 1, buf, cfs_dirent_pack(&dirent, buf),
 		   false);
 	seed_write("inode", "xattr", 2, buf, cfs_xattr_pack(&xattr, buf),
@@ -392,15 +421,15 @@ static void lease_add(uint8_t what, uint8_t type,
 	leases_bytes += 4 + body->bytes;
 }
 
-#define LEASE_ADD(what, type, x, ...) \
-	do { \
-		const struct cfs_msg_##x m_ = { __VA_ARGS__ }; \
-		struct cfs_wire_put put_; \
-		uint8_t buf_[512]; \
-		\
-		cfs_wire_put_init(&put_, buf_, sizeof(buf_)); \
-		cfs_msg_##x##_pack(&m_, &put_); \
-		lease_add(what, type, &put_); \
+#define LEASE_ADD(what, type, x, ...)                                          \
+	do {                                                                   \
+		const struct cfs_msg_##x m_ = { __VA_ARGS__ };                 \
+		struct cfs_wire_put put_;                                      \
+		uint8_t buf_[512];                                             \
+                                                                               \
+		cfs_wire_put_init(&put_, buf_, sizeof(buf_));                  \
+		cfs_msg_##x##_pack(&m_, &put_);                                \
+		lease_add(what, type, &put_);                                  \
 	} while (0)
 
 #define LEASE_ID(n) (UINT64_C(2) << 32 | (n))
@@ -417,8 +446,7 @@ static void leases(void)
 		  .mode = CFS_LOCK_X, .serial = 1,
 		  .flags = CFS_MSG_LOCK_RECALLABLE);
 	LEASE_ADD(0x01, CFS_MSG_LOCK, lock, { 1, 2, 3, 4096, 8192 },
-		  .mode = CFS_LOCK_S, .serial = 1,
-		  .flags = CFS_MSG_LOCK_WAIT);
+		  .mode = CFS_LOCK_S, .serial = 1, .flags = CFS_MSG_LOCK_WAIT);
 	LEASE_ADD(0x00, CFS_MSG_CHANGE, change, .lease_id = LEASE_ID(3),
 		  .mode = CFS_LOCK_S, .serial = 2);
 	LEASE_ADD(0x01, CFS_MSG_CANCEL, cancel, .serial = 1);
@@ -436,8 +464,7 @@ static void leases(void)
 	LEASE_ADD(0x02, CFS_MSG_HELLO, hello, .flags = CFS_HELLO_OBSERVER);
 	lease_add(0x02, CFS_MSG_WATCH, &none);
 	LEASE_ADD(0x02, CFS_MSG_STATUS, status, 0, 0);
-	LEASE_ADD(0x02, CFS_MSG_REVOKE, end,
-		  .lease_id = UINT64_C(1) << 32 | 6);
+	LEASE_ADD(0x02, CFS_MSG_REVOKE, end, .lease_id = UINT64_C(1) << 32 | 6);
 	LEASE_ADD(0x87, CFS_MSG_GONE, end, .host = "a");
 	seed_write("lease_msg", "back", -1, leases_run, leases_bytes, false);
 	/* Answers to a client: ids of its requests are 1 and up. */
@@ -450,8 +477,7 @@ static void leases(void)
 	LEASE_ADD(0x40, CFS_MSG_RECALL, recall, .lease_id = 5,
 		  .mode = CFS_LOCK_S);
 	LEASE_ADD(0xc0, CFS_MSG_REVOKED, recall, .lease_id = 5);
-	seed_write("lease_msg", "client", -1, leases_run, leases_bytes,
-		   false);
+	seed_write("lease_msg", "client", -1, leases_run, leases_bytes, false);
 }
 
 /* The first byte says what it is. */
@@ -469,11 +495,16 @@ static void clients(void)
 	};
 	struct cfs_smap_entry smap[2] = { { .lslice = 0 }, { .lslice = 3 } };
 	struct cfs_client_view view = {
-		.container_id = 1, .root_seq = 6, .stamp = 10,
-		.stamp_end = 20, .has_map = true, .smap_count = 2,
+		.container_id = 1,
+		.root_seq = 6,
+		.stamp = 10,
+		.stamp_end = 20,
+		.has_map = true,
+		.smap_count = 2,
 		.smap = smap,
 	};
-	struct cfs_loan loan = { .key = cfs_vaddr(2, 1), .number = 3,
+	struct cfs_loan loan = { .key = cfs_vaddr(2, 1),
+				 .number = 3,
 				 .allowed = { 7, 1 } };
 	const struct cfs_loans loans = { .count = 1, .items = &loan };
 	const struct cfs_rec stamp = { .type = CFS_REC_STAMP, .stamp = 12 };
@@ -483,8 +514,11 @@ static void clients(void)
 	struct cfs_client_rec_disk disk;
 	const struct cfs_fold_place place = { cfs_vaddr(2, 9), 1 };
 	struct cfs_fold fold = {
-		.seq = 1, .record_count = 1, .returns = &key,
-		.return_count = 1, .want_groups = 4,
+		.seq = 1,
+		.record_count = 1,
+		.returns = &key,
+		.return_count = 1,
+		.want_groups = 4,
 	};
 
 	smap[1].pieces[0] = (struct cfs_piece){ .flags = CFS_PIECE_USED,
@@ -534,15 +568,23 @@ static void stream_add(struct cfs_buf *buf, uint8_t type, const void *p,
 static void streams(void)
 {
 	const struct cfs_stream_begin begin = {
-		.kind = CFS_VOLUME_TREE, .root_ino = 16,
-		.to = { { 1 }, 9 }, .from = { { 1 }, 4 },
-		.volume = "docs", .snap = "b", .from_snap = "a",
+		.kind = CFS_VOLUME_TREE,
+		.root_ino = 16,
+		.to = { { 1 }, 9 },
+		.from = { { 1 }, 4 },
+		.volume = "docs",
+		.snap = "b",
+		.from_snap = "a",
 	};
-	const struct cfs_inode inode = { .mode = S_IFREG | 0644, .nlink = 1,
+	const struct cfs_inode inode = { .mode = S_IFREG | 0644,
+					 .nlink = 1,
 					 .size_bytes = 4096 };
 	const struct cfs_receive_rec rec = {
-		.to = { { 1 }, 9 }, .base_stamp = 3, .base_branch = 1,
-		.position = { 17, 5 }, .snap = "b",
+		.to = { { 1 }, 9 },
+		.base_stamp = 3,
+		.base_branch = 1,
+		.position = { 17, 5 },
+		.snap = "b",
 	};
 	struct cfs_stream_token token = { .to = { { 1 }, 9 } };
 	struct cfs_inode_disk inode_disk;
@@ -550,12 +592,14 @@ static void streams(void)
 	struct cfs_receive_rec_disk rec_disk;
 	const struct cfs_stream_gone_disk gone = { le64_put(20) };
 	const struct cfs_stream_data_disk data = {
-		.ino = le64_put(17), .stamp_branch = le64_put(7 << 16 | 1),
+		.ino = le64_put(17),
+		.stamp_branch = le64_put(7 << 16 | 1),
 		.count = le32_put(1),
 	};
 	const struct cfs_stream_hole hole = { 17, 9, 3 };
 	struct cfs_stream_meta meta = {
-		.ino = 17, .word = cfs_map_word1(CFS_MAP_INODE, 0),
+		.ino = 17,
+		.word = cfs_map_word1(CFS_MAP_INODE, 0),
 		.value = (const uint8_t *)&inode_disk,
 		.value_bytes = sizeof(inode_disk),
 	};
@@ -584,8 +628,8 @@ static void streams(void)
 	/* As it comes: the head of a BEGIN, and it. */
 	buf.bytes = 0;
 	cfs_buf_append(&buf, "p", 1);
-	cfs_stream_head_pack((void *)front, CFS_STREAM_BEGIN, 0, 0,
-			     &begin_disk, sizeof(begin_disk), 0);
+	cfs_stream_head_pack((void *)front, CFS_STREAM_BEGIN, 0, 0, &begin_disk,
+			     sizeof(begin_disk), 0);
 	cfs_buf_append(&buf, front, sizeof(struct cfs_stream_head_disk));
 	cfs_buf_append(&buf, &begin_disk, sizeof(begin_disk));
 	seed_write("stream", "begin", 0, buf.data, buf.bytes, false);
@@ -595,22 +639,30 @@ static void delegations(void)
 {
 	const struct cfs_delegation_rec rec = {
 		.who = { .host = "host", .pid = 5 },
-		.state = CFS_DELEGATION_HELD, .by_epoch = 3,
+		.state = CFS_DELEGATION_HELD,
+		.by_epoch = 3,
 		.address = "tcp:host:7010",
 	};
 	const struct cfs_device_rec dev = { .state = CFS_DEVICE_OK };
 	const struct cfs_delegate_request q = {
-		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
-		.name = "vm", .address = "unix:/run/cfs/x.sock",
+		.container = 3,
+		.epoch = CFS_EPOCH_DELEGATED | 9,
+		.name = "vm",
+		.address = "unix:/run/cfs/x.sock",
 	};
 	const struct cfs_delegate_entry e = {
-		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
-		.state = CFS_DELEGATION_HELD, .name = "vm", .host = "host",
+		.container = 3,
+		.epoch = CFS_EPOCH_DELEGATED | 9,
+		.state = CFS_DELEGATION_HELD,
+		.name = "vm",
+		.host = "host",
 	};
 	struct cfs_lent_slice slice = { .lslice = 2 };
 	struct cfs_pool_grant grant = {
-		.container = 3, .epoch = CFS_EPOCH_DELEGATED | 9,
-		.rec = { .name = "vm", .kind = CFS_VOLUME_LUN,
+		.container = 3,
+		.epoch = CFS_EPOCH_DELEGATED | 9,
+		.rec = { .name = "vm",
+			 .kind = CFS_VOLUME_LUN,
 			 .state = CFS_OBJECT_LIVE,
 			 .epoch = CFS_EPOCH_DELEGATED | 9 },
 	};
@@ -644,9 +696,15 @@ static void delegations(void)
 static void directs(void)
 {
 	const struct cfs_direct_request q = {
-		.container = 3, .client = 7, .use = 1, .volume = "vm0/clone",
-		.snap = "daily", .flags = CFS_DIRECT_WRITES, .total = 100,
-		.offset = 50, .data = (const uint8_t *)"bytes",
+		.container = 3,
+		.client = 7,
+		.use = 1,
+		.volume = "vm0/clone",
+		.snap = "daily",
+		.flags = CFS_DIRECT_WRITES,
+		.total = 100,
+		.offset = 50,
+		.data = (const uint8_t *)"bytes",
 		.data_bytes = 5,
 	};
 	const struct cfs_direct_opened o = {

@@ -52,7 +52,7 @@ static int run_path(const char *path)
 	int i, n, r = 0;
 
 	if (stat(path, &st) < 0)
-		return errno == ENOENT ? 0 : -1;	/* no corpus yet */
+		return errno == ENOENT ? 0 : -1; /* no corpus yet */
 	if (!S_ISDIR(st.st_mode))
 		return run_file(path);
 	n = scandir(path, &list, NULL, alphasort);
@@ -60,8 +60,8 @@ static int run_path(const char *path)
 		char *file = NULL;
 
 		if (list[i]->d_name[0] != '.') {
-			if (asprintf(&file, "%s/%s", path,
-				     list[i]->d_name) < 0 ||
+			if (asprintf(&file, "%s/%s", path, list[i]->d_name) <
+				    0 ||
 			    run_file(file) < 0)
 				r = -1;
 			free(file);

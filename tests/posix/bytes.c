@@ -14,8 +14,8 @@
 #include <linux/falloc.h>
 #include <sys/mman.h>
 
-#define SIZE_MAX_BYTES	(600u * 1024)
-#define STEP_MAX	(70u * 1024)
+#define SIZE_MAX_BYTES (600u * 1024)
+#define STEP_MAX       (70u * 1024)
 
 static unsigned char model[SIZE_MAX_BYTES], buf[SIZE_MAX_BYTES];
 static size_t size;
@@ -211,19 +211,27 @@ static void one_step(void)
 	unsigned int way = (unsigned int)below(ways);
 
 	switch (next() % 16) {
-	case 0: case 1: case 2: case 3:
+	case 0:
+	case 1:
+	case 2:
+	case 3:
 		step_read(way);
 		break;
-	case 4: case 5: case 6: case 7:
+	case 4:
+	case 5:
+	case 6:
+	case 7:
 		step_write(way);
 		break;
 	case 8:
 		step_append(way);
 		break;
-	case 9: case 10:
+	case 9:
+	case 10:
 		step_truncate(way);
 		break;
-	case 11: case 12:
+	case 11:
+	case 12:
 		step_zero(way);
 		break;
 	case 13:

@@ -5,8 +5,8 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-#define MANY	3000
-#define OPEN	10000
+#define MANY 3000
+#define OPEN 10000
 
 static char seen[MANY];
 
@@ -23,8 +23,7 @@ static int list(DIR *d)
 
 	memset(seen, 0, sizeof(seen));
 	while ((e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		count++;
 		if (sscanf(e->d_name, "file-%d", &i) == 1 && i < MANY)
@@ -180,8 +179,8 @@ static void test_many_open(void)
 	for (int i = 0; i < OPEN; i++) {
 		name(path, "d", i);
 		fds[i] = open(path, O_CREAT | O_EXCL | O_RDWR, 0644);
-		bad += fds[i] < 0 || pwrite(fds[i], "abcdefgh" + i % 8, 1,
-					    0) != 1;
+		bad += fds[i] < 0 ||
+		       pwrite(fds[i], "abcdefgh" + i % 8, 1, 0) != 1;
 	}
 	IS(bad == 0);
 	for (int i = 0; i < OPEN; i++) {

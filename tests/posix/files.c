@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <sys/xattr.h>
 
-#define KB	1024
+#define KB 1024
 
 static char block[256 * KB];
 static char buf[256 * KB];
@@ -145,8 +145,7 @@ static void test_fallocate(void)
 	IS(memcmp(buf, block, 8 * KB) == 0 && is_zero(buf + 8 * KB, 16 * KB));
 	IS(memcmp(buf + 24 * KB, block + 24 * KB, 40 * KB) == 0);
 	IS(lseek(fd, 0, SEEK_HOLE) == 8 * KB);
-	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 30001,
-		     3));
+	OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 30001, 3));
 	IS(pread(fd, buf, 5, 30000) == 5);
 	IS(buf[0] == block[30000] && is_zero(buf + 1, 3) &&
 	   buf[4] == block[30004]);
@@ -174,10 +173,12 @@ static void test_fallocate(void)
 static void test_times(void)
 {
 	const struct timespec set[2] = {
-		{ -5, 123456789 }, { 4000000000, 987654321 },
+		{ -5, 123456789 },
+		{ 4000000000, 987654321 },
 	};
 	const struct timespec omit[2] = {
-		{ 7, 8 }, { 0, UTIME_OMIT },
+		{ 7, 8 },
+		{ 0, UTIME_OMIT },
 	};
 	struct stat a, b, d;
 	struct statx sx;
@@ -212,8 +213,8 @@ static void test_times(void)
 	a = stat_of("g");
 	IS(ns_of(a.st_atim) == ns_of(omit[0]));
 	IS(ns_of(a.st_mtim) == ns_of(set[1]));
-	OK(statx(AT_FDCWD, "g", AT_STATX_FORCE_SYNC, STATX_BTIME |
-		 STATX_BASIC_STATS, &sx));
+	OK(statx(AT_FDCWD, "g", AT_STATX_FORCE_SYNC,
+		 STATX_BTIME | STATX_BASIC_STATS, &sx));
 	IS(sx.stx_mask & STATX_BTIME);
 	IS(sx.stx_btime.tv_sec <= time(NULL) &&
 	   sx.stx_btime.tv_sec > time(NULL) - 3600);

@@ -8,7 +8,9 @@
 static int fcntl_lock(int fd, int command, short type, off_t start, off_t len)
 {
 	struct flock l = {
-		.l_type = type, .l_whence = SEEK_SET, .l_start = start,
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = start,
 		.l_len = len,
 	};
 
@@ -54,15 +56,15 @@ static void test_ranges(void)
 	IS(other("f", F_WRLCK, 150, 1) == EAGAIN);
 	IS(other("f", F_RDLCK, 199, 1) == EAGAIN);
 	IS(other("f", F_RDLCK, 0, 0) == EAGAIN);
-	OK(set(fd, F_UNLCK, 140, 20));		/* a hole in it */
+	OK(set(fd, F_UNLCK, 140, 20)); /* a hole in it */
 	IS(other("f", F_WRLCK, 140, 20) == 0);
 	IS(other("f", F_WRLCK, 139, 1) == EAGAIN);
 	IS(other("f", F_WRLCK, 160, 1) == EAGAIN);
-	OK(set(fd, F_RDLCK, 120, 10));		/* weaker in the middle */
+	OK(set(fd, F_RDLCK, 120, 10)); /* weaker in the middle */
 	IS(other("f", F_RDLCK, 120, 10) == 0);
 	IS(other("f", F_WRLCK, 120, 10) == EAGAIN);
 	IS(other("f", F_RDLCK, 119, 1) == EAGAIN);
-	OK(set(fd, F_WRLCK, 0, 0));		/* all of it */
+	OK(set(fd, F_WRLCK, 0, 0)); /* all of it */
 	IS(other("f", F_RDLCK, (off_t)1 << 40, 1) == EAGAIN);
 	OK(set(fd, F_UNLCK, 0, 0));
 	IS(other("f", F_WRLCK, 0, 0) == 0);
@@ -76,7 +78,7 @@ static void test_closing(void)
 	OK(set(fd, F_WRLCK, 0, 0));
 	OK(second = open("f", O_RDONLY));
 	IS(other("f", F_WRLCK, 0, 1) == EAGAIN);
-	close(second);		/* any descriptor of the file will do */
+	close(second); /* any descriptor of the file will do */
 	IS(other("f", F_WRLCK, 0, 1) == 0);
 	OK(set(fd, F_WRLCK, 0, 0));
 	close(fd);
@@ -125,7 +127,9 @@ static void test_not_inherited(void)
 static void test_get(void)
 {
 	struct flock l = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 0,
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_len = 0,
 	};
 	int fd = open_new("f"), pipes[2], status;
 	pid_t pid;
@@ -137,8 +141,8 @@ static void test_get(void)
 	if (pid == 0) {
 		int own = open("f", O_RDWR);
 
-		(void)!write(pipes[1], set(own, F_RDLCK, 10, 5) < 0 ? "-" :
-			     "+", 1);
+		(void)!write(pipes[1], set(own, F_RDLCK, 10, 5) < 0 ? "-" : "+",
+			     1);
 		pause();
 		_exit(0);
 	}
@@ -194,12 +198,12 @@ static void test_interrupted(void)
 
 		sigaction(SIGALRM, &act, NULL);
 		alarm(1);
-		_exit(fcntl_lock(own, F_SETLKW, F_WRLCK, 0, 10) < 0 ? errno :
-		      0);
+		_exit(fcntl_lock(own, F_SETLKW, F_WRLCK, 0, 10) < 0 ? errno
+								    : 0);
 	}
 	IS(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == EINTR);
 	OK(set(fd, F_UNLCK, 0, 10));
-	IS(other("f", F_WRLCK, 0, 10) == 0);	/* it does not have it later */
+	IS(other("f", F_WRLCK, 0, 10) == 0); /* it does not have it later */
 	close(fd);
 }
 
@@ -218,8 +222,7 @@ static void test_circle(void)
 
 		(void)!write(pipes[1], set(own, F_WRLCK, 1, 1) ? "-" : "+", 1);
 		alarm(5);
-		_exit(fcntl_lock(own, F_SETLKW, F_WRLCK, 0, 1) < 0 ? errno :
-		      0);
+		_exit(fcntl_lock(own, F_SETLKW, F_WRLCK, 0, 1) < 0 ? errno : 0);
 	}
 	IS(read(pipes[0], &c, 1) == 1 && c == '+');
 	for (int i = 0; i < 10; i++)
@@ -239,13 +242,13 @@ static void test_flock(void)
 	OK(flock(a, LOCK_EX));
 	FAILS(EWOULDBLOCK, flock(b, LOCK_EX | LOCK_NB));
 	FAILS(EWOULDBLOCK, flock(b, LOCK_SH | LOCK_NB));
-	OK(set(b, F_WRLCK, 0, 0));	/* another kind of lock */
+	OK(set(b, F_WRLCK, 0, 0)); /* another kind of lock */
 	OK(flock(a, LOCK_SH));
 	OK(flock(b, LOCK_SH | LOCK_NB));
 	FAILS(EWOULDBLOCK, flock(a, LOCK_EX | LOCK_NB));
 	OK(flock(b, LOCK_UN));
 	OK(flock(a, LOCK_EX | LOCK_NB));
-	pid = fork();			/* shared with the child */
+	pid = fork(); /* shared with the child */
 	if (pid == 0) {
 		close(a);
 		_exit(0);

@@ -5,11 +5,11 @@
 #include <sys/sysmacros.h>
 
 #ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE	1
-#define RENAME_EXCHANGE		2
+#define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE  2
 #endif
 
-static char long_name[NAME_MAX + 2];	/* one too long */
+static char long_name[NAME_MAX + 2]; /* one too long */
 
 static const char *longest(void)
 {
@@ -312,14 +312,14 @@ static void test_rename_flags(void)
 	OK(make_with("b", "bb"));
 	a = stat_of("a");
 	b = stat_of("b");
-	FAILS(EEXIST, renameat2(AT_FDCWD, "a", AT_FDCWD, "b",
-				RENAME_NOREPLACE));
+	FAILS(EEXIST,
+	      renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_NOREPLACE));
 	OK(renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_NOREPLACE));
 	OK(renameat2(AT_FDCWD, "c", AT_FDCWD, "b", RENAME_EXCHANGE));
 	IS(stat_of("b").st_ino == a.st_ino);
 	IS(stat_of("c").st_ino == b.st_ino);
-	FAILS(ENOENT, renameat2(AT_FDCWD, "b", AT_FDCWD, "absent",
-				RENAME_EXCHANGE));
+	FAILS(ENOENT,
+	      renameat2(AT_FDCWD, "b", AT_FDCWD, "absent", RENAME_EXCHANGE));
 	OK(mkdir("d", 0755));
 	OK(mkdir("d/e", 0755));
 	OK(renameat2(AT_FDCWD, "d/e", AT_FDCWD, "b", RENAME_EXCHANGE));
@@ -358,8 +358,8 @@ static void test_tmpfile(void)
 	IS(st.st_nlink == 0 && (st.st_mode & 07777) == 0640);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	OK(make("taken", 0644));
-	FAILS(EEXIST, linkat(AT_FDCWD, path, AT_FDCWD, "taken",
-			     AT_SYMLINK_FOLLOW));
+	FAILS(EEXIST,
+	      linkat(AT_FDCWD, path, AT_FDCWD, "taken", AT_SYMLINK_FOLLOW));
 	OK(linkat(AT_FDCWD, path, AT_FDCWD, "named", AT_SYMLINK_FOLLOW));
 	OK(fstat(fd, &st));
 	IS(st.st_nlink == 1 && stat_of("named").st_ino == st.st_ino);
@@ -369,8 +369,8 @@ static void test_tmpfile(void)
 	close(fd);
 	OK(fd = open(".", O_TMPFILE | O_WRONLY | O_EXCL, 0600));
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	FAILS(ENOENT, linkat(AT_FDCWD, path, AT_FDCWD, "never",
-			     AT_SYMLINK_FOLLOW));
+	FAILS(ENOENT,
+	      linkat(AT_FDCWD, path, AT_FDCWD, "never", AT_SYMLINK_FOLLOW));
 	close(fd);
 	FAILS(ENOENT, open("absent", O_TMPFILE | O_RDWR, 0600));
 	FAILS(EINVAL, open(".", O_TMPFILE | O_RDONLY, 0600));

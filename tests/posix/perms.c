@@ -2,12 +2,12 @@
 /* Who may do what: permissions, set-id bits, the sticky bit, owners. */
 #include "posix.h"
 
-#define ANN	1001
-#define BOB	1002
-#define STAFF	2001
-#define OTHERS	2002
-#define SAME_UID	((uid_t)-1)
-#define SAME_GID	((gid_t)-1)
+#define ANN      1001
+#define BOB      1002
+#define STAFF    2001
+#define OTHERS   2002
+#define SAME_UID ((uid_t)-1)
+#define SAME_GID ((gid_t)-1)
 
 static uint32_t mode_of(const char *path)
 {
@@ -16,7 +16,8 @@ static uint32_t mode_of(const char *path)
 
 static void test_reading(void)
 {
-	/* Mode, and whether owner, group and the rest may read, write, search. */
+	/* Mode, and whether owner, group and the rest may read, write, search.
+	 */
 	for (unsigned int mode = 0; mode <= 0777; mode += 0111 * 1) {
 		OK(make("f", 0644));
 		OK(chown("f", ANN, STAFF));
@@ -41,7 +42,7 @@ static void test_reading(void)
 	}
 	OK(make("g", 0640));
 	OK(chown("g", ANN, STAFF));
-	be(BOB, OTHERS, STAFF);		/* a member by its other group */
+	be(BOB, OTHERS, STAFF); /* a member by its other group */
 	{
 		int fd;
 
@@ -68,7 +69,7 @@ static void test_directories(void)
 	FAILS(EACCES, unlink("d/f"));
 	FAILS(EACCES, chdir("d"));
 	be_root();
-	OK(chmod("d", 0711));		/* search, not read */
+	OK(chmod("d", 0711)); /* search, not read */
 	be(BOB, OTHERS, 0);
 	OK(stat("d/f", &st));
 	FAILS(EACCES, open("d", O_RDONLY));
@@ -79,7 +80,7 @@ static void test_directories(void)
 	FAILS(EACCES, symlink("x", "d/l"));
 	FAILS(EACCES, mkfifo("d/p", 0644));
 	be_root();
-	OK(chmod("d", 0744));		/* read, not search */
+	OK(chmod("d", 0744)); /* read, not search */
 	be(BOB, OTHERS, 0);
 	OK(fd = open("d", O_RDONLY));
 	close(fd);
@@ -109,7 +110,7 @@ static void test_sticky(void)
 	FAILS(EPERM, rename("d/bob", "d/ann"));
 	OK(rename("d/bob", "d/bob2"));
 	be_root();
-	OK(chown("d", BOB, OTHERS));	/* whose directory it is may */
+	OK(chown("d", BOB, OTHERS)); /* whose directory it is may */
 	be(BOB, OTHERS, 0);
 	OK(unlink("d/ann"));
 	be_root();
@@ -125,7 +126,7 @@ static void test_chmod(void)
 	be(ANN, OTHERS, 0);
 	OK(chmod("f", 04755));
 	IS(mode_of("f") == 04755);
-	OK(chmod("f", 02755));		/* not in its group: the bit goes */
+	OK(chmod("f", 02755)); /* not in its group: the bit goes */
 	IS(mode_of("f") == 0755);
 	be_root();
 	be(ANN, STAFF, 0);
@@ -145,7 +146,7 @@ static void test_chown(void)
 	OK(chown("f", ANN, STAFF));
 	be(ANN, STAFF, OTHERS);
 	FAILS(EPERM, chown("f", BOB, SAME_GID));
-	OK(chown("f", SAME_UID, OTHERS));	/* to a group of ours */
+	OK(chown("f", SAME_UID, OTHERS)); /* to a group of ours */
 	OK(chown("f", ANN, STAFF));
 	FAILS(EPERM, chown("f", SAME_UID, 4711));
 	be_root();
@@ -156,7 +157,7 @@ static void test_chown(void)
 	OK(chmod("f", 06755));
 	OK(chown("f", BOB, STAFF));
 	IS(mode_of("f") == 0755);
-	OK(chmod("f", 02745));		/* no program of the group's: stays */
+	OK(chmod("f", 02745)); /* no program of the group's: stays */
 	OK(chown("f", ANN, STAFF));
 	IS(mode_of("f") == 02745 || mode_of("f") == 0745);
 	OK(mkdir("d", 0755));
@@ -195,7 +196,7 @@ static void test_set_id_and_writes(void)
 	be_root();
 	IS(mode_of("f") == 0777);
 	OK(chmod("f", 06777));
-	OK(fd = open("f", O_WRONLY));	/* root may */
+	OK(fd = open("f", O_WRONLY)); /* root may */
 	IS(write(fd, "x", 1) == 1);
 	close(fd);
 	IS(mode_of("f") == 06777);
@@ -215,7 +216,7 @@ static void test_setgid_directory(void)
 	IS(stat_of("d/e").st_gid == STAFF && mode_of("d/e") == 02755);
 	IS(stat_of("d/l").st_gid == STAFF);
 	be(BOB, OTHERS, 0);
-	OK(make("d/g", 02755));		/* not of that group: no bit */
+	OK(make("d/g", 02755)); /* not of that group: no bit */
 	be_root();
 	IS((mode_of("d/g") & S_ISGID) == 0);
 }
@@ -229,7 +230,7 @@ static void test_times_and_rights(void)
 	OK(chown("f", ANN, STAFF));
 	be(BOB, OTHERS, 0);
 	FAILS(EPERM, utimensat(AT_FDCWD, "f", set, 0));
-	OK(utimensat(AT_FDCWD, "f", now, 0));	/* who may write */
+	OK(utimensat(AT_FDCWD, "f", now, 0)); /* who may write */
 	be_root();
 	OK(chmod("f", 0644));
 	be(BOB, OTHERS, 0);

@@ -28,29 +28,32 @@ static int failures_here, failures;
 static inline void fail_at(const char *file, int line, const char *what,
 			   const char *wanted)
 {
-	printf("# %s:%d: %s: %s, not %s\n", file, line, what,
-	       strerror(errno), wanted);
+	printf("# %s:%d: %s: %s, not %s\n", file, line, what, strerror(errno),
+	       wanted);
 	failures_here++;
 }
 
 /* The call succeeds; or fails with the errno @code. */
-#define OK(call) do {							\
-	errno = 0;							\
-	if ((call) < 0)							\
-		fail_at(__FILE__, __LINE__, #call, "success");		\
-} while (0)
-#define FAILS(code, call) do {						\
-	errno = 0;							\
-	if ((call) >= 0)						\
-		errno = 0;						\
-	if (errno != (code))						\
-		fail_at(__FILE__, __LINE__, #call, strerror(code));	\
-} while (0)
-#define IS(condition) do {						\
-	errno = 0;							\
-	if (!(condition))						\
-		fail_at(__FILE__, __LINE__, #condition, "so");		\
-} while (0)
+#define OK(call)                                                               \
+	do {                                                                   \
+		errno = 0;                                                     \
+		if ((call) < 0)                                                \
+			fail_at(__FILE__, __LINE__, #call, "success");         \
+	} while (0)
+#define FAILS(code, call)                                                      \
+	do {                                                                   \
+		errno = 0;                                                     \
+		if ((call) >= 0)                                               \
+			errno = 0;                                             \
+		if (errno != (code))                                           \
+			fail_at(__FILE__, __LINE__, #call, strerror(code));    \
+	} while (0)
+#define IS(condition)                                                          \
+	do {                                                                   \
+		errno = 0;                                                     \
+		if (!(condition))                                              \
+			fail_at(__FILE__, __LINE__, #condition, "so");         \
+	} while (0)
 
 static inline int make(const char *path, mode_t mode)
 {
@@ -120,9 +123,9 @@ static inline void tick(void)
 }
 
 struct posix_test {
-	const char	*name;
-	void		(*run)(void);
-	bool		needs_root;
+	const char *name;
+	void (*run)(void);
+	bool needs_root;
 };
 
 static inline void run_one(const char *program, const struct posix_test *t,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A directory tree, changed at random, and compared with what it must be: names,
- * types, link counts, content, modes.
+ * A directory tree, changed at random, and compared with what it must be:
+ * names, types, link counts, content, modes.
  *
  *   tree DIR [SEED [STEPS [PROCESSES [DIR2]]]]
  *
@@ -15,16 +15,16 @@
 
 #include <dirent.h>
 
-#define NODES		120u
-#define COMMON		12u
+#define NODES  120u
+#define COMMON 12u
 
 enum type { NONE, FILE_, DIR_, LINK };
 
 /* A name in our directory, "nI"; what has the same content is one file. */
 struct node {
-	enum type	type;
-	uint32_t	mode, length;
-	uint64_t	content;	/* seed of it, and its identity */
+	enum type type;
+	uint32_t mode, length;
+	uint64_t content; /* seed of it, and its identity */
 };
 
 static struct node nodes[NODES];
@@ -60,8 +60,7 @@ static const char *path_of(unsigned int i)
 	static unsigned int which;
 	char *path = paths[which++ % 4];
 
-	(void)snprintf(path, PATH_MAX, "%s/own-%u/n%u", tops[way],
-		       self, i);
+	(void)snprintf(path, PATH_MAX, "%s/own-%u/n%u", tops[way], self, i);
 	return path;
 }
 
@@ -81,8 +80,10 @@ static void fill(const struct node *n, char *buf)
 static void make_file(unsigned int i)
 {
 	struct node n = {
-		.type = FILE_, .mode = 0400 | below(01000),
-		.length = below(2000) * 8, .content = ++next_content,
+		.type = FILE_,
+		.mode = 0400 | below(01000),
+		.length = below(2000) * 8,
+		.content = ++next_content,
 	};
 	const char *path = path_of(i);
 	static char buf[16384];
@@ -105,7 +106,9 @@ static void make_other(unsigned int i, enum type type)
 	char target[32];
 
 	nodes[i] = (struct node){
-		.type = type, .mode = 0700, .content = ++next_content,
+		.type = type,
+		.mode = 0700,
+		.content = ++next_content,
 	};
 	(void)snprintf(target, sizeof(target), "to-%llu",
 		       (unsigned long long)nodes[i].content);
@@ -150,8 +153,9 @@ static void move(unsigned int i, unsigned int to)
 
 static void link_node(unsigned int i, unsigned int to)
 {
-	const int want = nodes[i].type == DIR_ ? EPERM :
-			 nodes[to].type != NONE ? EEXIST : 0;
+	const int want = nodes[i].type == DIR_    ? EPERM
+			 : nodes[to].type != NONE ? EEXIST
+						  : 0;
 	int r = link(path_of(i), path_of(to));
 
 	if (r < 0 && errno == EEXIST && nodes[to].type != NONE)
@@ -211,8 +215,8 @@ static void check_node(unsigned int i)
 		    st.st_nlink != links_of(n))
 			bad("another mode, size or link count", path);
 		check_content(i, path);
-	} else if (n->type == DIR_ ? !S_ISDIR(st.st_mode) :
-				     !S_ISLNK(st.st_mode)) {
+	} else if (n->type == DIR_ ? !S_ISDIR(st.st_mode)
+				   : !S_ISLNK(st.st_mode)) {
 		bad("another type", path);
 	}
 }
@@ -229,10 +233,12 @@ static void own_step(void)
 		return;
 	}
 	switch (below(8)) {
-	case 0: case 1:
+	case 0:
+	case 1:
 		remove_node(i);
 		break;
-	case 2: case 3:
+	case 2:
+	case 3:
 		move(i, to);
 		break;
 	case 4:
@@ -257,8 +263,7 @@ static void check_listing(void)
 		want += nodes[i].type != NONE;
 		check_node(i);
 	}
-	(void)snprintf(path, sizeof(path), "%s/own-%u", tops[way],
-		       self);
+	(void)snprintf(path, sizeof(path), "%s/own-%u", tops[way], self);
 	d = opendir(path);
 	if (!d) {
 		bad("opendir", path);
@@ -271,13 +276,14 @@ static void check_listing(void)
 		bad("another number of names", path);
 }
 
-/* ---- the common one ------------------------------------------------------- */
+/* ---- the common one -------------------------------------------------------
+ */
 
 static void may_fail(int r, const char *what, const char *path)
 {
-	if (r < 0 && errno != ENOENT && errno != EEXIST &&
-	    errno != ENOTEMPTY && errno != EISDIR && errno != ENOTDIR &&
-	    errno != EPERM && errno != ESTALE)
+	if (r < 0 && errno != ENOENT && errno != EEXIST && errno != ENOTEMPTY &&
+	    errno != EISDIR && errno != ENOTDIR && errno != EPERM &&
+	    errno != ESTALE)
 		bad(what, path);
 }
 
@@ -286,12 +292,11 @@ static void common_step(void)
 	char a[PATH_MAX], b[PATH_MAX];
 	int fd;
 
-	(void)snprintf(a, sizeof(a), "%s/common/c%u", tops[way],
-		       below(COMMON));
-	(void)snprintf(b, sizeof(b), "%s/common/c%u", tops[way],
-		       below(COMMON));
+	(void)snprintf(a, sizeof(a), "%s/common/c%u", tops[way], below(COMMON));
+	(void)snprintf(b, sizeof(b), "%s/common/c%u", tops[way], below(COMMON));
 	switch (below(7)) {
-	case 0: case 1:
+	case 0:
+	case 1:
 		fd = open(a, O_CREAT | O_RDWR, 0666);
 		may_fail(fd, "open", a);
 		if (fd >= 0) {
@@ -340,8 +345,8 @@ static int run_process(uint64_t seed, unsigned long steps)
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) :
-				   (uint64_t)time(NULL);
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10)
+				 : (uint64_t)time(NULL);
 	unsigned long steps = argc > 3 ? strtoul(argv[3], NULL, 10) : 1000;
 	unsigned int count = argc > 4 ? (unsigned int)atoi(argv[4]) : 2;
 	char path[PATH_MAX];
@@ -349,7 +354,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: tree DIR [SEED [STEPS [PROCESSES "
-			"[DIR2]]]]\n");
+				"[DIR2]]]]\n");
 		return 2;
 	}
 	umask(0);

@@ -4,22 +4,31 @@
 
 #include <sys/xattr.h>
 
-#define ANN	1001
-#define BOB	1002
-#define STAFF	2001
-#define OTHERS	2002
+#define ANN    1001
+#define BOB    1002
+#define STAFF  2001
+#define OTHERS 2002
 
 /* An ACL as the kernel takes it. */
 struct acl {
-	uint32_t	version;
-	struct { uint16_t tag, perm; uint32_t id; } e[8];
+	uint32_t version;
+	struct {
+		uint16_t tag, perm;
+		uint32_t id;
+	} e[8];
 };
 
-enum { USER_OBJ = 1, USER = 2, GROUP_OBJ = 4, GROUP = 8, MASK = 16,
-       OTHER = 32 };
+enum {
+	USER_OBJ = 1,
+	USER = 2,
+	GROUP_OBJ = 4,
+	GROUP = 8,
+	MASK = 16,
+	OTHER = 32
+};
 
-#define ACCESS	"system.posix_acl_access"
-#define DEFAULT	"system.posix_acl_default"
+#define ACCESS  "system.posix_acl_access"
+#define DEFAULT "system.posix_acl_default"
 
 static size_t acl_bytes(size_t entries)
 {
@@ -32,8 +41,10 @@ static struct acl acl_of(uint16_t u, uint16_t bob, uint16_t g, uint16_t m,
 {
 	return (struct acl){
 		.version = 2,
-		.e = { { USER_OBJ, u, UINT32_MAX }, { USER, bob, BOB },
-		       { GROUP_OBJ, g, UINT32_MAX }, { MASK, m, UINT32_MAX },
+		.e = { { USER_OBJ, u, UINT32_MAX },
+		       { USER, bob, BOB },
+		       { GROUP_OBJ, g, UINT32_MAX },
+		       { MASK, m, UINT32_MAX },
 		       { OTHER, o, UINT32_MAX } },
 	};
 }
@@ -144,15 +155,14 @@ static void test_acl_rights(void)
 	OK(fd = open("f", O_RDWR));
 	close(fd);
 	be_root();
-	OK(chmod("f", 0640));			/* the mask */
+	OK(chmod("f", 0640)); /* the mask */
 	IS((stat_of("f").st_mode & 07777) == 0640);
 	be(BOB, OTHERS, 0);
 	FAILS(EACCES, open("f", O_RDWR));
 	OK(fd = open("f", O_RDONLY));
 	close(fd);
 	be_root();
-	IS(getxattr("f", ACCESS, &acl, sizeof(acl)) ==
-	   (ssize_t)acl_bytes(5));
+	IS(getxattr("f", ACCESS, &acl, sizeof(acl)) == (ssize_t)acl_bytes(5));
 	IS(acl.e[3].tag == MASK && acl.e[3].perm == 4);
 	IS(acl.e[1].perm == 6);
 	OK(removexattr("f", ACCESS));
@@ -170,12 +180,11 @@ static void test_acl_default(void)
 	OK(make("f", 0644));
 	FAILS(EACCES, setxattr("f", DEFAULT, &acl, acl_bytes(5), 0));
 	OK(setxattr("d", DEFAULT, &acl, acl_bytes(5), 0));
-	umask(077);			/* does not count below it */
+	umask(077); /* does not count below it */
 	OK(make("d/f", 0664));
 	OK(mkdir("d/e", 0777));
 	IS((stat_of("d/f").st_mode & 07777) == 0660);
-	IS(getxattr("d/f", ACCESS, &got, sizeof(got)) ==
-	   (ssize_t)acl_bytes(5));
+	IS(getxattr("d/f", ACCESS, &got, sizeof(got)) == (ssize_t)acl_bytes(5));
 	IS(got.e[1].perm == 5 && got.e[1].id == BOB && got.e[3].perm == 6);
 	FAILS(ENODATA, getxattr("d/f", DEFAULT, &got, sizeof(got)));
 	IS((stat_of("d/e").st_mode & 07777) == 0770);
@@ -223,12 +232,10 @@ static void test_capabilities(void)
 	OK(fd = open("f", O_WRONLY));
 	IS(write(fd, "x", 1) == 1);
 	close(fd);
-	FAILS(ENODATA, getxattr("f", "security.capability", buf,
-				sizeof(buf)));
+	FAILS(ENODATA, getxattr("f", "security.capability", buf, sizeof(buf)));
 	OK(setxattr("f", "security.capability", caps, sizeof(caps), 0));
 	OK(chown("f", ANN, STAFF));
-	FAILS(ENODATA, getxattr("f", "security.capability", buf,
-				sizeof(buf)));
+	FAILS(ENODATA, getxattr("f", "security.capability", buf, sizeof(buf)));
 }
 
 static const struct posix_test tests[] = {

@@ -19,7 +19,8 @@
 #include "sleepy_clock.h"
 #include "worn_pool.h"
 
-/* ---- the end ---------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------
+ */
 
 /* All late writes land; all that were sealed are known to be gone. */
 static void settle(void)
@@ -71,7 +72,8 @@ static void settle(void)
 	cfs_container_lent_counts(owner(), &lent);
 	MUST(lent.lent_groups == lent.frozen_groups && lent.clients == 0,
 	     "%llu groups are lent in the end, %llu of them frozen, to %llu "
-	     "clients", (unsigned long long)lent.lent_groups,
+	     "clients",
+	     (unsigned long long)lent.lent_groups,
 	     (unsigned long long)lent.frozen_groups,
 	     (unsigned long long)lent.clients);
 	r = cfs_container_commit(owner(), &err);
@@ -119,8 +121,7 @@ static void open_afresh(void)
 		MUST(r == 0, "a fresh host, %s gone: %s", name, err.msg);
 		look(owner(), OWNER, true);
 		check("afresh");
-		r = cfs_pool_slice_counts(b->m.pool, UINT32_MAX, &counts,
-					  &err);
+		r = cfs_pool_slice_counts(b->m.pool, UINT32_MAX, &counts, &err);
 		cfs_container_lent_counts(owner(), &lent);
 		manager_close(&b->m);
 	}
@@ -130,7 +131,8 @@ static void open_afresh(void)
 	     (unsigned long long)lent.frozen_groups);
 }
 
-/* ---- a seed ----------------------------------------------------------------- */
+/* ---- a seed -----------------------------------------------------------------
+ */
 
 /* A pool with a LUN in it, closed; made once, then every seed has a copy. */
 static struct cfs_sim *template_of(bool is_mirror)
@@ -156,7 +158,8 @@ static void begin(void)
 	const bool is_mirror = below(6) == 0;
 	struct cfs_sim *from = template_of(is_mirror);
 	const struct cfs_sim_crash all = {
-		.event_count = cfs_sim_event_count(from), .seed = UINT64_MAX,
+		.event_count = cfs_sim_event_count(from),
+		.seed = UINT64_MAX,
 	};
 	struct boss *b = &world->bosses[0];
 
@@ -200,7 +203,8 @@ static void run(struct sim *sim)
 	if (setjmp(w->out))
 		return;
 	begin();
-	for (unsigned int steps = 20 + (unsigned int)below(80); steps; steps--) {
+	for (unsigned int steps = 20 + (unsigned int)below(80); steps;
+	     steps--) {
 		sim->now_ns += CFS_NS_PER_MS;
 		sim->steps++;
 		step();

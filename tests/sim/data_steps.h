@@ -4,7 +4,8 @@
 
 #include "data_world.h"
 
-/* ---- steps of clients ------------------------------------------------------ */
+/* ---- steps of clients ------------------------------------------------------
+ */
 
 static void arm(struct gate_world *w)
 {
@@ -35,8 +36,8 @@ static bool write_plan(unsigned int who, unsigned int *ret_first,
 	return true;
 }
 
-static int write_at(struct cfs_container *c, unsigned int first,
-		    unsigned int n, bool is_known)
+static int write_at(struct cfs_container *c, unsigned int first, unsigned int n,
+		    bool is_known)
 {
 	uint8_t buf[PART_BLOCKS * HEAL_BLOCK];
 
@@ -71,8 +72,9 @@ static void client_step(unsigned int i)
 		is_durable = true;
 		count(COUNT_SYNC);
 	} else if (what < 9) {
-		r = below(4) ? cfs_container_fold(wr->cl.c, &why) :
-			cfs_container_give_back(wr->cl.c, below(2), &why);
+		r = below(4)
+			    ? cfs_container_fold(wr->cl.c, &why)
+			    : cfs_container_give_back(wr->cl.c, below(2), &why);
 		is_durable = true;
 		count(COUNT_FOLD);
 	} else {
@@ -114,8 +116,8 @@ static void zombie_step(void)
 		wr->is_busy = true;
 		r = write_at(wr->cl.c, (unsigned int)below(BLOCKS), 1, false);
 		if (r == 0)
-			r = below(3) ? cfs_container_sync(wr->cl.c, &why) :
-				cfs_container_fold(wr->cl.c, &why);
+			r = below(3) ? cfs_container_sync(wr->cl.c, &why)
+				     : cfs_container_fold(wr->cl.c, &why);
 		wr->is_busy = false;
 		MUST(r < 0, "zombie %llu is told that it is durable",
 		     (unsigned long long)wr->cl.id);
@@ -124,7 +126,8 @@ static void zombie_step(void)
 	}
 }
 
-/* ---- the owner ------------------------------------------------------------- */
+/* ---- the owner -------------------------------------------------------------
+ */
 
 static bool take_over(void)
 {
@@ -325,7 +328,7 @@ static void world_goes_on(void *arg)
 	say("%s stands still", arg == b ? b->name : "a client");
 	if (arg == b) {
 		if (below(4) == 0 || !take_over())
-			steps = 0;	/* nobody can do anything */
+			steps = 0; /* nobody can do anything */
 	} else if (!b->is_busy) {
 		for (unsigned int i = 0; i < CLIENTS; i++)
 			if (world->clients[i] == arg &&

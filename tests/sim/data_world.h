@@ -15,75 +15,86 @@
 #include "../unit/client_fixture.h"
 #include "sim_engine.h"
 
-#define PARTS		6u
-#define PART_BLOCKS	40u
-#define BLOCKS		(PARTS * PART_BLOCKS)
-#define CLIENTS		3u
-#define OWNER		CLIENTS		/* as the holder of a part */
-#define PENDING_MAX	64u
-#define MANAGERS	4u
-#define ZOMBIES		24u
-#define NO_DEVICE	UINT32_MAX
+#define PARTS       6u
+#define PART_BLOCKS 40u
+#define BLOCKS      (PARTS * PART_BLOCKS)
+#define CLIENTS     3u
+#define OWNER       CLIENTS /* as the holder of a part */
+#define PENDING_MAX 64u
+#define MANAGERS    4u
+#define ZOMBIES     24u
+#define NO_DEVICE   UINT32_MAX
 
 enum counter {
-	COUNT_WRITE, COUNT_SYNC, COUNT_FOLD, COUNT_PASS, COUNT_SEAL,
-	COUNT_TAKEOVER, COUNT_STOP, COUNT_WAKE, COUNT_LATE, COUNT_ZOMBIE,
-	COUNT_GONE, COUNT_REFUSED, COUNT_FULL, COUNT_CHURN,
+	COUNT_WRITE,
+	COUNT_SYNC,
+	COUNT_FOLD,
+	COUNT_PASS,
+	COUNT_SEAL,
+	COUNT_TAKEOVER,
+	COUNT_STOP,
+	COUNT_WAKE,
+	COUNT_LATE,
+	COUNT_ZOMBIE,
+	COUNT_GONE,
+	COUNT_REFUSED,
+	COUNT_FULL,
+	COUNT_CHURN,
 };
 
 /* What may stand in a block: seeds of contents, 0 is zeroes. */
 struct cell {
-	uint64_t	acked;
-	uint64_t	pending[PENDING_MAX];
-	unsigned int	count;
+	uint64_t acked;
+	uint64_t pending[PENDING_MAX];
+	unsigned int count;
 };
 
-struct writer {				/* a client's process */
-	struct client	cl;
+struct writer { /* a client's process */
+	struct client cl;
 	struct gate_world w;
 	struct cfs_devset *set;
-	struct cfs_dev	*gates[SHARED_DEVICES_MAX];
-	bool		is_open, is_busy, is_sealed;
+	struct cfs_dev *gates[SHARED_DEVICES_MAX];
+	bool is_open, is_busy, is_sealed;
 };
 
-struct boss {				/* a host that holds the pool */
-	struct manager	m;
+struct boss { /* a host that holds the pool */
+	struct manager m;
 	struct gate_world w;
 	struct cfs_member *lun;
-	char		name[8];
-	bool		is_busy, is_open;
+	char name[8];
+	bool is_busy, is_open;
 };
 
 struct data_world {
-	struct sim	*sim;
+	struct sim *sim;
 	struct shared_pool p;
-	struct boss	bosses[MANAGERS];
-	unsigned int	boss;		/* the present one */
-	uint64_t	ino;
-	struct writer	*clients[CLIENTS];
-	struct writer	*zombies[ZOMBIES];
-	unsigned int	zombie_count;
-	unsigned int	holder[PARTS];
-	struct cell	cells[BLOCKS];
-	uint64_t	next;
-	unsigned int	depth, left;	/* steps */
-	jmp_buf		out;
+	struct boss bosses[MANAGERS];
+	unsigned int boss; /* the present one */
+	uint64_t ino;
+	struct writer *clients[CLIENTS];
+	struct writer *zombies[ZOMBIES];
+	unsigned int zombie_count;
+	unsigned int holder[PARTS];
+	struct cell cells[BLOCKS];
+	uint64_t next;
+	unsigned int depth, left; /* steps */
+	jmp_buf out;
 };
 
-static struct data_world *world;		/* of the seed under way */
-static struct cfs_err why;			/* the last failure */
+static struct data_world *world; /* of the seed under way */
+static struct cfs_err why;       /* the last failure */
 
 static uint64_t below(uint64_t n)
 {
 	return sim_below(world->sim, n);
 }
 
-#define MUST(cond, ...)							\
-	do {								\
-		if (!(cond)) {						\
-			sim_fail(world->sim, __VA_ARGS__);		\
-			longjmp(world->out, 1);				\
-		}							\
+#define MUST(cond, ...)                                                        \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
+			sim_fail(world->sim, __VA_ARGS__);                     \
+			longjmp(world->out, 1);                                \
+		}                                                              \
 	} while (0)
 
 #define say(...) sim_say(world->sim, __VA_ARGS__)
@@ -103,7 +114,8 @@ static struct cfs_container *owner(void)
 	return boss()->lun->container;
 }
 
-/* ---- what may be found ---------------------------------------------------- */
+/* ---- what may be found ----------------------------------------------------
+ */
 
 static void content(uint64_t seed, uint8_t *buf)
 {
@@ -143,8 +155,8 @@ static void look(struct cfs_container *c, unsigned int who, bool is_new)
 
 	for (unsigned int i = 0; i < BLOCKS; i++) {
 		struct cell *at = &world->cells[i];
-		const uint8_t *got = buf + (size_t)(i % PART_BLOCKS) *
-			HEAL_BLOCK;
+		const uint8_t *got = buf +
+				     (size_t)(i % PART_BLOCKS) * HEAL_BLOCK;
 		bool is_found;
 		int r;
 
@@ -157,23 +169,26 @@ static void look(struct cfs_container *c, unsigned int who, bool is_new)
 			MUST(r == 0, "part %u cannot be read: %s",
 			     i / PART_BLOCKS, err.msg);
 		}
-		is_found = shows(got, at->count && !is_new ?
-				 at->pending[at->count - 1] : at->acked);
+		is_found = shows(got, at->count && !is_new
+					      ? at->pending[at->count - 1]
+					      : at->acked);
 		for (unsigned int k = 0; is_new && !is_found && k < at->count;
 		     k++) {
 			is_found = shows(got, at->pending[k]);
 			if (is_found)
 				at->acked = at->pending[k];
 		}
-		MUST(is_found, "block %u of %u is not %llu, and none of %u "
-		     "written since", i, who, (unsigned long long)at->acked,
-		     at->count);
+		MUST(is_found,
+		     "block %u of %u is not %llu, and none of %u "
+		     "written since",
+		     i, who, (unsigned long long)at->acked, at->count);
 		if (is_new)
 			at->count = 0;
 	}
 }
 
-/* ---- clients -------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------
+ */
 
 static void world_goes_on(void *arg);
 
@@ -212,11 +227,12 @@ static void client_begin(unsigned int i)
 	const struct cfs_client_identity who = { .host = "c", .pid = 7 + i };
 	struct writer *wr = writer_new();
 	struct cfs_client_config config = {
-		.source = &client_source, .source_ctx = &wr->cl,
+		.source = &client_source,
+		.source_ctx = &wr->cl,
 		.is_checked = true,
 	};
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	struct cfs_err err = CFS_ERR_INIT;
 	int r;
 
@@ -311,7 +327,7 @@ static void client_failed(unsigned int i, struct writer *wr, int r)
 	wr->is_busy = false;
 	if (!wr->is_sealed) {
 		MUST(wr->w.has_stopped || r == -ESTALE || r == -EROFS ||
-		     r == -EIO || r == -ENOSPC,
+			     r == -EIO || r == -ENOSPC,
 		     "client %u is well and fails: %d: %s", i, r, why.msg);
 		if (r == -ENOSPC)
 			count(COUNT_FULL);

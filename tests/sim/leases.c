@@ -57,7 +57,8 @@ static void run(struct sim *sim)
 	for (uint32_t i = 0; i < w.plan.clients; i++)
 		leases_client_init(&w, i);
 	leases_trouble_start(&w);
-	sim_say(sim, "period %llu ns, drift %u ppm, access %llu ns, delay "
+	sim_say(sim,
+		"period %llu ns, drift %u ppm, access %llu ns, delay "
 		"%llu ns, %u clients, %u managers, %u actors",
 		(unsigned long long)w.plan.period_ns, w.plan.drift_ppm,
 		(unsigned long long)w.plan.access_ns,

@@ -10,11 +10,11 @@
 #include <string.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define NEVER UINT64_MAX
+#define NEVER    UINT64_MAX
 
 struct crafted {
 	const char *name;
-	bool	 is_good;
+	bool is_good;
 	struct sim_access all[8];
 };
 
@@ -23,38 +23,61 @@ static const struct crafted crafted[] = {
 	{ "nothing", true, { { 0 } } },
 	{ "a read of the first value", true, { { 1, 2, false, 0, 0 } } },
 	{ "a read of what nobody wrote", false, { { 1, 2, false, 7, 0 } } },
-	{ "write, then read", true,
+	{ "write, then read",
+	  true,
 	  { { 1, 2, true, 1, 0 }, { 3, 4, false, 1, 1 } } },
-	{ "stale read", false,
+	{ "stale read",
+	  false,
 	  { { 1, 2, true, 1, 0 }, { 3, 4, false, 0, 1 } } },
-	{ "a read beside the write shows the old value", true,
+	{ "a read beside the write shows the old value",
+	  true,
 	  { { 1, 9, true, 1, 0 }, { 3, 4, false, 0, 1 } } },
-	{ "a read beside the write shows the new value", true,
+	{ "a read beside the write shows the new value",
+	  true,
 	  { { 1, 9, true, 1, 0 }, { 3, 4, false, 1, 1 } } },
-	{ "new, then old, beside one write", false,
-	  { { 1, 9, true, 1, 0 }, { 2, 3, false, 1, 1 },
+	{ "new, then old, beside one write",
+	  false,
+	  { { 1, 9, true, 1, 0 },
+	    { 2, 3, false, 1, 1 },
 	    { 4, 5, false, 0, 2 } } },
-	{ "a read from the future", false,
+	{ "a read from the future",
+	  false,
 	  { { 1, 2, false, 1, 1 }, { 3, 4, true, 1, 0 } } },
-	{ "an acknowledged write is lost", false,
-	  { { 1, 2, true, 1, 0 }, { 3, 4, true, 2, 0 },
+	{ "an acknowledged write is lost",
+	  false,
+	  { { 1, 2, true, 1, 0 },
+	    { 3, 4, true, 2, 0 },
 	    { 5, 6, false, 1, 1 } } },
-	{ "two writes at once, two readers agree", true,
-	  { { 1, 4, true, 1, 0 }, { 1, 4, true, 2, 1 },
-	    { 5, 6, false, 1, 2 }, { 7, 8, false, 1, 3 } } },
-	{ "two writes at once, two readers differ", false,
-	  { { 1, 4, true, 1, 0 }, { 1, 4, true, 2, 1 },
-	    { 5, 6, false, 1, 2 }, { 7, 8, false, 2, 3 } } },
-	{ "a write without an answer happens late", true,
-	  { { 1, NEVER, true, 1, 0 }, { 3, 4, false, 0, 1 },
+	{ "two writes at once, two readers agree",
+	  true,
+	  { { 1, 4, true, 1, 0 },
+	    { 1, 4, true, 2, 1 },
+	    { 5, 6, false, 1, 2 },
+	    { 7, 8, false, 1, 3 } } },
+	{ "two writes at once, two readers differ",
+	  false,
+	  { { 1, 4, true, 1, 0 },
+	    { 1, 4, true, 2, 1 },
+	    { 5, 6, false, 1, 2 },
+	    { 7, 8, false, 2, 3 } } },
+	{ "a write without an answer happens late",
+	  true,
+	  { { 1, NEVER, true, 1, 0 },
+	    { 3, 4, false, 0, 1 },
 	    { 5, 6, false, 1, 1 } } },
-	{ "a write without an answer never happens", true,
-	  { { 1, NEVER, true, 1, 0 }, { 3, 4, true, 2, 1 },
+	{ "a write without an answer never happens",
+	  true,
+	  { { 1, NEVER, true, 1, 0 },
+	    { 3, 4, true, 2, 1 },
 	    { 5, 6, false, 2, 1 } } },
-	{ "a late write lands on an acknowledged one, and goes", false,
-	  { { 1, NEVER, true, 1, 0 }, { 3, 4, true, 2, 1 },
-	    { 5, 6, false, 1, 1 }, { 7, 8, false, 2, 1 } } },
-	{ "a write without an answer is seen before it begins", false,
+	{ "a late write lands on an acknowledged one, and goes",
+	  false,
+	  { { 1, NEVER, true, 1, 0 },
+	    { 3, 4, true, 2, 1 },
+	    { 5, 6, false, 1, 1 },
+	    { 7, 8, false, 2, 1 } } },
+	{ "a write without an answer is seen before it begins",
+	  false,
 	  { { 1, 2, false, 1, 1 }, { 3, NEVER, true, 1, 0 } } },
 };
 
@@ -97,8 +120,8 @@ static bool plain_search(const struct sim_access *all, size_t count,
 		return true;
 	for (size_t i = 0; i < count; i++) {
 		if (placed >> i & 1 || all[i].begin_ns > end_ns ||
-		    (!all[i].is_write && (all[i].value != value ||
-					  all[i].end_ns == NEVER)))
+		    (!all[i].is_write &&
+		     (all[i].value != value || all[i].end_ns == NEVER)))
 			continue;
 		if (plain_search(all, count, placed | 1u << i,
 				 all[i].is_write ? all[i].value : value))
@@ -121,8 +144,8 @@ static bool random_agrees(uint64_t seed, unsigned int *good)
 		all[i].begin_ns = 1 + sim_below(&sim, 12);
 		all[i].end_ns = all[i].begin_ns + 1 + sim_below(&sim, 5);
 		all[i].is_write = sim_below(&sim, 2);
-		all[i].value = all[i].is_write ? i + 1 :
-			sim_below(&sim, count + 1);
+		all[i].value = all[i].is_write ? i + 1
+					       : sim_below(&sim, count + 1);
 		all[i].who = (unsigned int)i;
 		if (sim_one_in(&sim, 4))
 			all[i].end_ns = NEVER;
@@ -152,8 +175,8 @@ int main(void)
 	/* Both kinds have to be among them. */
 	status |= wrong || good < rounds / 50 || good > rounds - rounds / 50;
 	printf("%sok %u - linear: %u random histories, %u of them good, %u "
-	       "judged wrongly\n", wrong ? "not " : "", ++count, rounds, good,
-	       wrong);
+	       "judged wrongly\n",
+	       wrong ? "not " : "", ++count, rounds, good, wrong);
 	printf("1..%u\n", count);
 	return status;
 }

@@ -13,9 +13,10 @@ static void sleepy_sleep_until(struct cfs_clock *clock, uint64_t deadline_ns)
 {
 	struct cfs_clock_manual *manual = (struct cfs_clock_manual *)clock;
 
-	cfs_clock_manual_advance(manual, SLEEPY_NS +
-				 (deadline_ns > manual->elapsed_ns ?
-				  deadline_ns - manual->elapsed_ns : 0));
+	cfs_clock_manual_advance(
+		manual, SLEEPY_NS + (deadline_ns > manual->elapsed_ns
+					     ? deadline_ns - manual->elapsed_ns
+					     : 0));
 }
 
 static void sleepy_clock_init(struct cfs_clock_manual *manual)

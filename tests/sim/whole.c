@@ -21,7 +21,7 @@
 #include "whole_admin.h"
 #include "worn_pool.h"
 
-static struct whole *whole;			/* of the seed under way */
+static struct whole *whole; /* of the seed under way */
 
 /* ---- what the seed has in store ----------------------------------------- */
 
@@ -43,8 +43,8 @@ static void plan_make(struct whole *w)
 	p->io_ns = p->period_ns / (sim_one_in(sim, 3) ? 50 : 1000);
 	p->clients = 2 + (unsigned int)sim_below(sim, CLIENTS - 1);
 	p->bosses = 1 + (unsigned int)sim_below(sim, TROUBLED);
-	p->cut_in = sim_one_in(sim, 3) ? 0 : 20 + (unsigned int)
-		sim_below(sim, 200);
+	p->cut_in = sim_one_in(sim, 3) ? 0
+				       : 20 + (unsigned int)sim_below(sim, 200);
 	p->pause_in = sim_one_in(sim, 3) ? 0 : 100;
 	p->has_stops = sim_one_in(sim, 5);
 	p->is_checked = p->has_stops || sim_one_in(sim, 2);
@@ -87,8 +87,8 @@ static void stop_machine(struct client_proc *c)
 	count(w, COUNT_STOPPED);
 	sim_clock_stop(&c->clock, true);
 	sim_pause(w->sim, c->a.p->node, for_ns);
-	sim_at(w->sim, w->sim->now_ns + for_ns, SIM_NOBODY, clock_goes, c, 0,
-	       0, NULL);
+	sim_at(w->sim, w->sim->now_ns + for_ns, SIM_NOBODY, clock_goes, c, 0, 0,
+	       NULL);
 }
 
 static void trouble_client(struct whole *w, struct client_proc *c)
@@ -127,8 +127,8 @@ static void trouble_client(struct whole *w, struct client_proc *c)
 		break;
 	case 6:
 		if (!c->clock.is_stopped)
-			sim_clock_rate(&c->clock, sim_one_in(w->sim, 2) ? r :
-				       -r);
+			sim_clock_rate(&c->clock,
+				       sim_one_in(w->sim, 2) ? r : -r);
 		c->wake_ns = 0;
 		client_kick(c);
 		break;
@@ -141,7 +141,7 @@ static void trouble_client(struct whole *w, struct client_proc *c)
 
 struct one {
 	uint64_t id, left;
-	bool	 is_lease;
+	bool is_lease;
 };
 
 static bool choose_record(void *arg, const struct cfs_lease_record *record)
@@ -150,8 +150,8 @@ static bool choose_record(void *arg, const struct cfs_lease_record *record)
 	const bool is_lease = record->kind == CFS_RECORD_LEASE;
 
 	if (is_lease == one->is_lease)
-		one->id = is_lease ? record->u.lease.lease_id :
-			record->client_id;
+		one->id = is_lease ? record->u.lease.lease_id
+				   : record->client_id;
 	return one->id == 0 || one->left-- > 0;
 }
 
@@ -207,8 +207,8 @@ static void trouble_boss(struct whole *w, struct boss *b)
 		    sim_is_paused(w->sim, b->a.p->node))
 			break;
 		/* It is known that one that crashed is gone. */
-		(void)cfs_owner_gone(b->owner, w->dead[sim_below(w->sim,
-				     w->dead_count)]);
+		(void)cfs_owner_gone(b->owner,
+				     w->dead[sim_below(w->sim, w->dead_count)]);
 		boss_kick(b);
 		break;
 	}
@@ -242,8 +242,7 @@ static void trouble(void *arg, uint64_t a, uint64_t b, void *data)
 	if (sim_one_in(sim, 3))
 		trouble_boss(w, boss_now(w));
 	else
-		trouble_client(w, &w->clients[sim_below(sim,
-							w->plan.clients)]);
+		trouble_client(w, &w->clients[sim_below(sim, w->plan.clients)]);
 	sim_at(sim, sim->now_ns + sim_skewed(sim, 0, 2 * w->plan.trouble_ns),
 	       SIM_NOBODY, trouble, w, 0, 0, NULL);
 }
@@ -291,8 +290,8 @@ static void judge_step(struct whole *w)
 	}
 	for (unsigned int i = 0; i < CLIENTS + BOSSES; i++)
 		for (unsigned int k = 0; k < CLIENTS + BOSSES; k++)
-			MUST(w->sim, i == k || !(writes[i] & (reads[k] |
-							      writes[k])),
+			MUST(w->sim,
+			     i == k || !(writes[i] & (reads[k] | writes[k])),
 			     "%u and %u both believe that they hold %x", i, k,
 			     writes[i] & (reads[k] | writes[k]));
 	if (!boss_now(w)->owner || w->sim->steps % 16)
@@ -329,13 +328,16 @@ static void all_gone(struct whole *w, struct boss *b)
 
 		records_of(b, which, 0, rs);
 		for (size_t i = 0; i < rs->count; i++)
-			must(w, cfs_container_client_gone(c, rs->items[i].id,
-							  NULL, &why),
+			must(w,
+			     cfs_container_client_gone(c, rs->items[i].id, NULL,
+						       &why),
 			     "a client cannot be gone");
 		must(w, cfs_container_commit(c, &why), "commit");
 		cfs_container_lent_counts(c, &lent);
-		MUST(w->sim, lent.lent_groups == lent.frozen_groups &&
-		     lent.clients == 0, "%llu groups are lent in the end, "
+		MUST(w->sim,
+		     lent.lent_groups == lent.frozen_groups &&
+			     lent.clients == 0,
+		     "%llu groups are lent in the end, "
 		     "%llu of them frozen, to %llu clients",
 		     (unsigned long long)lent.lent_groups,
 		     (unsigned long long)lent.frozen_groups,
@@ -356,12 +358,16 @@ static void last_look(struct whole *w, struct boss *b)
 		at = sim_history_begin(&w->histories[reg], ++w->sim->now_ns,
 				       false, 0, 7);
 		if (reg < LUN_REGS)
-			must(w, lun_read_reg(b->a.lun->container, b->a.branch,
-					     CFS_STAMP_HEAD, w->lun_ino, reg,
-					     &value), "read");
+			must(w,
+			     lun_read_reg(b->a.lun->container, b->a.branch,
+					  CFS_STAMP_HEAD, w->lun_ino, reg,
+					  &value),
+			     "read");
 		else
-			must(w, dir_read(b->a.fs, w->dir_inos[reg - LUN_REGS],
-					 files, &value), "read a directory");
+			must(w,
+			     dir_read(b->a.fs, w->dir_inos[reg - LUN_REGS],
+				      files, &value),
+			     "read a directory");
 		if (reg >= LUN_REGS) {
 			judge_dir(w, reg - LUN_REGS, value, files, "the end");
 			judge_other_half(w, reg - LUN_REGS, value);
@@ -372,8 +378,8 @@ static void last_look(struct whole *w, struct boss *b)
 	for (unsigned int i = 0; i < w->snap_count; i++) {
 		must(w, snap_read(b, w->snaps[i].name, values, false),
 		     "read a snapshot");
-		MUST(w->sim, memcmp(values, w->snaps[i].values,
-				    sizeof(values)) == 0,
+		MUST(w->sim,
+		     memcmp(values, w->snaps[i].values, sizeof(values)) == 0,
 		     "snapshot %s has changed", w->snaps[i].name);
 	}
 }
@@ -397,8 +403,10 @@ static void judge_histories(struct whole *w)
 
 		if (v == SIM_NOT_LINEAR)
 			tell_history(w, i);
-		MUST(w->sim, v != SIM_NOT_LINEAR, "register %u is not "
-		     "linearizable", i);
+		MUST(w->sim, v != SIM_NOT_LINEAR,
+		     "register %u is not "
+		     "linearizable",
+		     i);
 		if (v == SIM_NOT_KNOWN)
 			count(w, COUNT_NOT_KNOWN);
 	}
@@ -455,8 +463,9 @@ static void open_afresh(struct whole *w)
 		must(w, boss_open_tree(b), "open the tree");
 		last_look(w, b);
 		(void)boss_check(b, "afresh");
-		must(w, cfs_pool_slice_counts(b->mgr.pool, UINT32_MAX, &n,
-					      &why), "count slices");
+		must(w,
+		     cfs_pool_slice_counts(b->mgr.pool, UINT32_MAX, &n, &why),
+		     "count slices");
 		cfs_fs_close(b->a.fs);
 		b->a.fs = NULL;
 		manager_close(&b->mgr);
@@ -484,7 +493,8 @@ static void settle(struct whole *w)
 {
 	struct boss *b = boss_now(w);
 
-	MUST(w->sim, b->is_open && !b->is_retired, "nobody manages in the "
+	MUST(w->sim, b->is_open && !b->is_retired,
+	     "nobody manages in the "
 	     "end");
 	while (b->a.p->has_fiber) {
 		b->is_done = true;
@@ -537,12 +547,10 @@ static struct cfs_sim *template_of(bool is_mirror, struct whole *w)
 		manager_init(&p, &m, "m0", 1, NO_DEVICE, NULL);
 		manager_open(&p, &m, NULL);
 		as[is_mirror].lun_ino = heal_volume(manager_make_lun(&m)).ino;
-		HEAL_OK(cfs_pool_container_make(m.pool, "tree",
-						CFS_VOLUME_TREE, 0,
-						CFS_OBJECT_LIVE, &tree,
+		HEAL_OK(cfs_pool_container_make(m.pool, "tree", CFS_VOLUME_TREE,
+						0, CFS_OBJECT_LIVE, &tree,
 						&err_));
-		HEAL_OK(cfs_volume_make_first(tree, CFS_VOLUME_TREE, 0,
-					      &err_));
+		HEAL_OK(cfs_volume_make_first(tree, CFS_VOLUME_TREE, 0, &err_));
 		make_dirs(&as[is_mirror], tree);
 		pool_wear(&m);
 		manager_close(&m);
@@ -558,7 +566,8 @@ static void begin(struct whole *w)
 {
 	struct cfs_sim *from = template_of(w->plan.is_mirror, w);
 	const struct cfs_sim_crash all = {
-		.event_count = cfs_sim_event_count(from), .seed = UINT64_MAX,
+		.event_count = cfs_sim_event_count(from),
+		.seed = UINT64_MAX,
 	};
 
 	w->pool.devices = w->plan.is_mirror ? 2 : 1;

@@ -8,17 +8,17 @@
 #include "whole_net.h"
 
 /* Once more where an old view was met. */
-#define AGAIN(c, ret, expr)						\
-	do {								\
-		int n_ = 0;						\
-									\
-		do							\
-			ret = (expr);					\
-		while (ret == -EAGAIN && n_++ < 8 &&			\
-		       cfs_container_client_again(c, ret, &why) == 1);	\
+#define AGAIN(c, ret, expr)                                                    \
+	do {                                                                   \
+		int n_ = 0;                                                    \
+                                                                               \
+		do                                                             \
+			ret = (expr);                                          \
+		while (ret == -EAGAIN && n_++ < 8 &&                           \
+		       cfs_container_client_again(c, ret, &why) == 1);         \
 	} while (0)
 
-static struct cfs_err why;			/* the last failure */
+static struct cfs_err why; /* the last failure */
 
 /* ---- histories ---------------------------------------------------------- */
 
@@ -29,7 +29,8 @@ static size_t write_begins(struct actor *a, unsigned int reg, uint64_t value)
 	MUST(w->sim, a->dirty_count < DIRTY_MAX, "too much is dirty");
 	a->is_unfolded = true;
 	a->dirty[a->dirty_count] = (struct dirty){
-		.reg = reg, .value = value,
+		.reg = reg,
+		.value = value,
 		.at = sim_history_begin(&w->histories[reg], w->sim->now_ns,
 					true, value, a->who),
 	};
@@ -80,8 +81,8 @@ static bool actor_may(const struct actor *a)
 static bool token_holds(const struct actor *a, const struct token *t)
 {
 	return actor_may(a) && t->lease &&
-		cfs_lease_state_of(t->lease) == CFS_LEASE_HELD &&
-		cfs_lease_client_still_holds(t->lease);
+	       cfs_lease_state_of(t->lease) == CFS_LEASE_HELD &&
+	       cfs_lease_client_still_holds(t->lease);
 }
 
 /* Its leases with what was written under them: as cfs_direct_locks_hold. */
@@ -90,8 +91,8 @@ static bool actor_holds(const struct actor *a)
 	if (!actor_may(a) || !cfs_lease_client_is_alive(a->lc))
 		return false;
 	for (unsigned int i = 0; i < TOKENS; i++)
-		if (a->tokens[i].lease && cfs_lease_state_of(
-		    a->tokens[i].lease) != CFS_LEASE_ASKED &&
+		if (a->tokens[i].lease &&
+		    cfs_lease_state_of(a->tokens[i].lease) != CFS_LEASE_ASKED &&
 		    !token_holds(a, &a->tokens[i]))
 			return false;
 	return true;
@@ -105,7 +106,7 @@ static int lun_read_reg(struct cfs_container *c, uint16_t branch,
 {
 	static uint8_t bufs[8][PART_BLOCKS * HEAL_BLOCK];
 	static unsigned int next;
-	uint8_t *buf = bufs[next++ % 8];	/* others read meanwhile */
+	uint8_t *buf = bufs[next++ % 8]; /* others read meanwhile */
 	const struct cfs_view view = { c, branch, stamp };
 	unsigned int first, n;
 	uint64_t value = 0, v;
@@ -117,8 +118,8 @@ static int lun_read_reg(struct cfs_container *c, uint16_t branch,
 			  (size_t)n * HEAL_BLOCK, NULL, &why);
 	cfs_container_unlock(c);
 	for (unsigned int i = 0; r == 0 && i < n; i++) {
-		if (!decode(buf + (size_t)i * HEAL_BLOCK, HEAL_BLOCK,
-			    first + i, &v))
+		if (!decode(buf + (size_t)i * HEAL_BLOCK, HEAL_BLOCK, first + i,
+			    &v))
 			return -EBADMSG;
 		if (i && v != value)
 			return -EILSEQ;
@@ -228,8 +229,10 @@ static void judge_dir(struct whole *w, unsigned int dir, uint64_t value,
 	const struct dir_state *s = state_find(w, dir, value);
 	const struct file_state *want = s ? s->files : none;
 
-	MUST(w->sim, s || !value, "%s: directory %u is of %llu, of which "
-	     "nobody knows", who, dir, (unsigned long long)value);
+	MUST(w->sim, s || !value,
+	     "%s: directory %u is of %llu, of which "
+	     "nobody knows",
+	     who, dir, (unsigned long long)value);
 	/* All of them were zeroed before they were filled.
 	 * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
 	if (memcmp(want, files, sizeof(none)) == 0)
@@ -237,8 +240,8 @@ static void judge_dir(struct whole *w, unsigned int dir, uint64_t value,
 	tell_dir(w, want);
 	say(w, "but:");
 	tell_dir(w, files);
-	MUST(w->sim, false, "%s: directory %u is not as %llu left it", who,
-	     dir, (unsigned long long)value);
+	MUST(w->sim, false, "%s: directory %u is not as %llu left it", who, dir,
+	     (unsigned long long)value);
 }
 
 /*
@@ -269,16 +272,18 @@ static void reg_read(struct actor *a, struct token *t, unsigned int reg)
 		at = sim_history_begin(&w->histories[reg], w->sim->now_ns,
 				       false, 0, a->who);
 	if (reg < LUN_REGS)
-		AGAIN(a->lun->container, r, lun_read_reg(a->lun->container,
-		      a->branch, CFS_STAMP_HEAD, w->lun_ino, reg, &value));
+		AGAIN(a->lun->container, r,
+		      lun_read_reg(a->lun->container, a->branch, CFS_STAMP_HEAD,
+				   w->lun_ino, reg, &value));
 	else
-		AGAIN(a->tree->container, r, dir_read(a->fs, w->dir_inos[reg -
-		      LUN_REGS], files, &value));
+		AGAIN(a->tree->container, r,
+		      dir_read(a->fs, w->dir_inos[reg - LUN_REGS], files,
+			       &value));
 	if (!token_holds(a, t))
 		return;
-	MUST(w->sim, r == 0 || r == -ESTALE || r == -EIO || r == -EAGAIN ||
-	     r == -EROFS, "%s cannot read %u: %d: %s", a->name, reg, r,
-	     why.msg);
+	MUST(w->sim,
+	     r == 0 || r == -ESTALE || r == -EIO || r == -EAGAIN || r == -EROFS,
+	     "%s cannot read %u: %d: %s", a->name, reg, r, why.msg);
 	if (r < 0) {
 		a->is_lost = true;
 		return;
@@ -288,8 +293,10 @@ static void reg_read(struct actor *a, struct token *t, unsigned int reg)
 	if (reg >= LUN_REGS)
 		judge_dir(w, reg - LUN_REGS, value, files, a->name);
 	if (own) {
-		MUST(w->sim, value == own->value, "%s wrote %llu and reads "
-		     "%llu in %u", a->name, (unsigned long long)own->value,
+		MUST(w->sim, value == own->value,
+		     "%s wrote %llu and reads "
+		     "%llu in %u",
+		     a->name, (unsigned long long)own->value,
 		     (unsigned long long)value, reg);
 		return;
 	}
@@ -302,8 +309,8 @@ static void reg_read(struct actor *a, struct token *t, unsigned int reg)
 /* ---- changing a directory ----------------------------------------------- */
 
 struct change {
-	unsigned int	kind, dir, to_dir, name, to_name;
-	uint64_t	value;
+	unsigned int kind, dir, to_dir, name, to_name;
+	uint64_t value;
 	struct file_state before[DIRS][NAMES], after[DIRS][NAMES];
 };
 
@@ -353,8 +360,7 @@ static bool change_plan(struct sim *sim, struct change *ch)
 	}
 }
 
-static int change_data(struct cfs_fs *fs, const struct change *ch,
-		       uint64_t ino)
+static int change_data(struct cfs_fs *fs, const struct change *ch, uint64_t ino)
 {
 	const struct file_state *f = &ch->after[ch->dir][ch->name];
 	uint8_t buf[CHUNK_BYTES];
@@ -362,8 +368,8 @@ static int change_data(struct cfs_fs *fs, const struct change *ch,
 	uint32_t i = 0;
 
 	if (ch->kind == TRUNCATE)
-		return cfs_fs_truncate(fs, ino, f->count *
-				       (uint64_t)CHUNK_BYTES, &why);
+		return cfs_fs_truncate(fs, ino,
+				       f->count * (uint64_t)CHUNK_BYTES, &why);
 	while (f->chunks[i] != ch->value)
 		i++;
 	fill(buf, sizeof(buf), ch->value, 7);
@@ -383,14 +389,14 @@ static int change_do(struct actor *a, const struct change *ch)
 	a->clock.realtime_ns = ch->value;
 	switch (ch->kind) {
 	case ADD:
-		return cfs_fs_create(a->fs, dir, name, strlen(name), 0644, 0,
-				     0, &ino, &why);
+		return cfs_fs_create(a->fs, dir, name, strlen(name), 0644, 0, 0,
+				     &ino, &why);
 	case UNLINK:
 		return cfs_fs_unlink(a->fs, dir, name, strlen(name), &why);
 	case RENAME:
 		return cfs_fs_rename(a->fs, dir, name, strlen(name),
-				     a->w->dir_inos[ch->to_dir], to,
-				     strlen(to), 0, &why);
+				     a->w->dir_inos[ch->to_dir], to, strlen(to),
+				     0, &why);
 	default:
 		r = cfs_fs_lookup(a->fs, dir, name, strlen(name), &ino, NULL,
 				  &why);
@@ -413,7 +419,7 @@ static bool may_change(const struct actor *a, unsigned int dir)
 	const struct token *t = token_on(a, PARTS + dir);
 
 	return t && cfs_lease_mode_of(t->lease) == CFS_LOCK_X &&
-		t->has_looked && !cfs_lease_is_recalled(t->lease, NULL);
+	       t->has_looked && !cfs_lease_is_recalled(t->lease, NULL);
 }
 
 static void change_begins(struct actor *a, const struct change *ch)
@@ -440,7 +446,8 @@ static int dir_change(struct actor *a, unsigned int dir)
 	struct whole *w = a->w;
 	struct sim *sim = w->sim;
 	struct change ch = {
-		.kind = (unsigned int)sim_below(sim, KINDS), .dir = dir,
+		.kind = (unsigned int)sim_below(sim, KINDS),
+		.dir = dir,
 		.to_dir = (unsigned int)sim_below(sim, DIRS),
 		.name = (unsigned int)sim_below(sim, NAMES),
 		.to_name = (unsigned int)sim_below(sim, NAMES),
@@ -501,8 +508,8 @@ static int reg_write(struct actor *a, unsigned int reg)
 /* One container's, or (@folds) folded, which is known to all. */
 static int actor_sync(struct actor *a, bool is_tree, bool folds)
 {
-	struct cfs_container *c = is_tree ? a->tree->container :
-		a->lun->container;
+	struct cfs_container *c = is_tree ? a->tree->container
+					  : a->lun->container;
 	const unsigned int before = a->dirty_count;
 	int r;
 
@@ -542,8 +549,8 @@ static int actor_refresh(struct actor *a, bool is_tree)
 	int r = 0;
 
 	if (!a->is_boss)
-		r = cfs_container_refresh(is_tree ? a->tree->container :
-					  a->lun->container, &why);
+		r = cfs_container_refresh(
+			is_tree ? a->tree->container : a->lun->container, &why);
 	/* A refresh folds. */
 	if (r == 0 && !a->is_boss && actor_may(a))
 		acknowledged(a, is_tree, a->dirty_count);
@@ -571,8 +578,8 @@ static void actor_ask(struct actor *a, struct token *t)
 		.flags = CFS_MSG_LOCK_WAIT | CFS_MSG_LOCK_RECALLABLE,
 	};
 
-	t->resource = (unsigned int)sim_below(w->sim, PARTS +
-					      (w->plan.has_trees ? DIRS : 0));
+	t->resource = (unsigned int)sim_below(
+		w->sim, PARTS + (w->plan.has_trees ? DIRS : 0));
 	/* Who has one directory may want to move files to the other. */
 	for (unsigned int d = 0; d < DIRS; d++)
 		if (may_change(a, d) && sim_one_in(w->sim, 2))
@@ -691,14 +698,13 @@ static int actor_yield(struct actor *a)
 	for (unsigned int i = 0; i < n; i++) {
 		for (unsigned int k = 0; k < TOKENS; k++)
 			if (a->tokens[k].lease &&
-			    cfs_lease_grant_of(a->tokens[k].lease) ==
-			    grants[i])
+			    cfs_lease_grant_of(a->tokens[k].lease) == grants[i])
 				token_release(&a->tokens[k]);
 		cfs_lease_client_yield(a->lc, grants[i]);
 	}
 	a->recalled_count -= n;
-	memmove(a->recalled, a->recalled + n, a->recalled_count *
-		sizeof(a->recalled[0]));
+	memmove(a->recalled, a->recalled + n,
+		a->recalled_count * sizeof(a->recalled[0]));
 	return 0;
 }
 

@@ -34,13 +34,15 @@ static int snap_read(struct boss *b, const char *name, uint64_t values[REGS],
 		r = lun_read_reg(b->a.lun->container, (uint16_t)rec.branch,
 				 stamp, w->lun_ino, i, &values[i]);
 	if (r == 0)
-		r = cfs_snapshot_find(b->a.tree, CFS_VOLUME_FIRST, name,
-				      &stamp, &rec, &why);
+		r = cfs_snapshot_find(b->a.tree, CFS_VOLUME_FIRST, name, &stamp,
+				      &rec, &why);
 	if (r == 0)
 		r = cfs_volume_get(b->a.tree, CFS_VOLUME_FIRST, &vol, &why);
 	if (r == 0) {
 		const struct cfs_view view = {
-			b->a.tree->container, (uint16_t)rec.branch, stamp,
+			b->a.tree->container,
+			(uint16_t)rec.branch,
+			stamp,
 		};
 
 		r = cfs_fs_open(&view, vol.ino, vol.hash_seed, &fs, &why);
@@ -49,8 +51,8 @@ static int snap_read(struct boss *b, const char *name, uint64_t values[REGS],
 		r = dir_read(fs, w->dir_inos[d], files, &values[LUN_REGS + d]);
 		if (r == 0)
 			judge_dir(w, d, values[LUN_REGS + d], files,
-				  is_first ? "a snapshot" :
-				  "a snapshot, later");
+				  is_first ? "a snapshot"
+					   : "a snapshot, later");
 	}
 	cfs_fs_close(fs);
 	return r;
@@ -79,12 +81,13 @@ static void judge_pair(struct whole *w, const struct snap *s, unsigned int a,
 	const uint64_t has_end = has ? has->end_ns : 0;
 
 	for (size_t i = 0; i < h->count; i++)
-		MUST(w->sim, !h->all[i].is_write || &h->all[i] == has ||
-		     h->all[i].end_ns >= begin_ns ||
-		     has_end >= h->all[i].begin_ns,
+		MUST(w->sim,
+		     !h->all[i].is_write || &h->all[i] == has ||
+			     h->all[i].end_ns >= begin_ns ||
+			     has_end >= h->all[i].begin_ns,
 		     "snapshot %s has %llu in %u, but not %llu, which was "
-		     "acknowledged before something that it has", s->name,
-		     (unsigned long long)s->values[a], a,
+		     "acknowledged before something that it has",
+		     s->name, (unsigned long long)s->values[a], a,
 		     (unsigned long long)h->all[i].value);
 }
 
@@ -92,9 +95,8 @@ static void judge_pair(struct whole *w, const struct snap *s, unsigned int a,
 static void judge_snap(struct whole *w, const struct snap *s)
 {
 	for (unsigned int b = 0; b < REGS; b++) {
-		const struct sim_access *has = write_of(&w->histories[b],
-							s->values[b],
-							s->end_ns);
+		const struct sim_access *has = write_of(
+			&w->histories[b], s->values[b], s->end_ns);
 		size_t at = sim_history_begin(&w->histories[b], s->begin_ns,
 					      false, s->values[b], 9);
 
@@ -115,7 +117,7 @@ static bool all_hold(struct boss *b)
 		records_of(b, which, 0, rs);
 		for (size_t i = 0; i < rs->count; i++)
 			all &= rs->items[i].rec.state != CFS_CLIENT_OPEN ||
-				rs->items[i].is_held;
+			       rs->items[i].is_held;
 	}
 	free(rs);
 	return all;
@@ -185,7 +187,9 @@ static void hold_step(struct boss *b)
 static void roll_ask(struct boss *b)
 {
 	struct cfs_lease_request req = {
-		.key = 77, .mode = CFS_LOCK_X, .flags = CFS_MSG_LOCK_WAIT,
+		.key = 77,
+		.mode = CFS_LOCK_X,
+		.flags = CFS_MSG_LOCK_WAIT,
 	};
 
 	b->roll.resource = R_LUN;
@@ -248,13 +252,16 @@ static int clone_and_remove(struct boss *b)
 	/* The one before it stopped in the middle. */
 	if (r == 0 || r == -EEXIST)
 		r = cfs_volume_find(b->a.lun, "cl", &id, &rec, &why);
-	for (unsigned int i = 0; i < LUN_REGS && r == 0 &&
-	     rec.head_branch != b->a.branch && w->snap_names == 1; i++) {
-		r = lun_read_reg(b->a.lun->container,
-				 (uint16_t)rec.head_branch, CFS_STAMP_HEAD,
-				 rec.ino, i, &value);
-		MUST(w->sim, r < 0 || value == s->values[i], "a clone of %s "
-		     "has %llu in %u", s->name, (unsigned long long)value, i);
+	for (unsigned int i = 0;
+	     i < LUN_REGS && r == 0 && rec.head_branch != b->a.branch &&
+	     w->snap_names == 1;
+	     i++) {
+		r = lun_read_reg(b->a.lun->container, (uint16_t)rec.head_branch,
+				 CFS_STAMP_HEAD, rec.ino, i, &value);
+		MUST(w->sim, r < 0 || value == s->values[i],
+		     "a clone of %s "
+		     "has %llu in %u",
+		     s->name, (unsigned long long)value, i);
 	}
 	if (r == 0)
 		r = cfs_volume_remove(b->a.lun, id, true, &why);
@@ -272,8 +279,7 @@ static int snap_remove(struct boss *b)
 
 	/* From here on nobody knows whether it is there. */
 	w->snaps[i] = w->snaps[--w->snap_count];
-	r = cfs_snapshot_remove(b->a.lun, CFS_VOLUME_FIRST, s.name, NULL,
-				&why);
+	r = cfs_snapshot_remove(b->a.lun, CFS_VOLUME_FIRST, s.name, NULL, &why);
 	if (r == 0)
 		r = cfs_snapshot_remove(b->a.tree, CFS_VOLUME_FIRST, s.name,
 					NULL, &why);
@@ -288,8 +294,8 @@ static int churn(struct boss *b)
 
 	count(b->w, COUNT_CHURN);
 	if (r == -ENOENT)
-		r = cfs_pool_container_make(b->mgr.pool, "x", CFS_VOLUME_LUN,
-					    0, CFS_OBJECT_LIVE, &x, &why);
+		r = cfs_pool_container_make(b->mgr.pool, "x", CFS_VOLUME_LUN, 0,
+					    CFS_OBJECT_LIVE, &x, &why);
 	else if (r == 0)
 		return cfs_pool_container_remove(b->mgr.pool, x, &why);
 	if (r == 0)
@@ -303,7 +309,8 @@ static int boss_check(struct boss *b, const char *when)
 {
 	struct cfs_check_result result;
 	const struct cfs_check_options opt = {
-		.each = print_trouble, .arg = b->w,
+		.each = print_trouble,
+		.arg = b->w,
 	};
 	int r = cfs_pool_check(b->mgr.pool, &opt, &result, &why);
 
@@ -335,8 +342,8 @@ static int admin_step(struct boss *b)
 			roll_ask(b);
 		return 0;
 	case 6:
-		return w->snap_count && w->snap_names < 4 ?
-			clone_and_remove(b) : 0;
+		return w->snap_count && w->snap_names < 4 ? clone_and_remove(b)
+							  : 0;
 	case 7:
 		return w->snap_count > 3 ? snap_remove(b) : 0;
 	case 8:
@@ -390,18 +397,22 @@ static void boss_zombie(struct boss *b)
 	r = lun_write(b->a.lun, PARTS * PART_BLOCKS + 5, 1, 3);
 	if (r == 0)
 		r = cfs_container_commit(b->a.lun->container, &why);
-	MUST(w->sim, r < 0 || !boss_now(w)->is_open || boss_now(w) == b ||
-	     boss_now(w)->mgr.seat.epoch < b->mgr.seat.epoch ||
-	     b->a.p->is_dead, "m%u is told that a commit is durable, and m%u "
-	     "has the pool", b->index, w->seat_boss);
+	MUST(w->sim,
+	     r < 0 || !boss_now(w)->is_open || boss_now(w) == b ||
+		     boss_now(w)->mgr.seat.epoch < b->mgr.seat.epoch ||
+		     b->a.p->is_dead,
+	     "m%u is told that a commit is durable, and m%u "
+	     "has the pool",
+	     b->index, w->seat_boss);
 }
 
 /* The kernel does that. */
 static void boss_unlock(struct boss *b)
 {
 	for (unsigned int i = 0; i < b->w->process_count; i++)
-		for (unsigned int k = 0; k < b->w->pool.devices &&
-		     b->w->processes[i] == b->a.p; k++)
+		for (unsigned int k = 0;
+		     k < b->w->pool.devices && b->w->processes[i] == b->a.p;
+		     k++)
 			cfs_dev_unlock(device_of(b->w->devices[i][k])->under);
 }
 
@@ -459,8 +470,8 @@ static void seat_beat(void *arg, uint64_t x, uint64_t y, void *data)
 	}
 	w->seat_seq++;
 	b->seat_end_ns = now_ns + seat_ns(w);
-	sim_at(w->sim, w->sim->now_ns + seat_ns(w) / 4, b->a.p->node,
-	       seat_beat, b, 0, 0, NULL);
+	sim_at(w->sim, w->sim->now_ns + seat_ns(w) / 4, b->a.p->node, seat_beat,
+	       b, 0, 0, NULL);
 }
 
 static void boss_begin(struct whole *w, unsigned int index)
@@ -481,7 +492,8 @@ static void boss_begin(struct whole *w, unsigned int index)
 	b->mgr.host.alive_pid = 1000;
 	b->mgr.host.alive_start = b->mgr.host.self.process_start;
 	b->mgr.source = (struct cfs_identity_source){
-		.self = host_self, .is_alive = host_is_alive,
+		.self = host_self,
+		.is_alive = host_is_alive,
 		.arg = &b->mgr.host,
 	};
 	b->mgr.set = process_new(w, CLIENTS + index, &b->a.p);
@@ -517,8 +529,8 @@ static void watch(void *arg, uint64_t x, uint64_t y, void *data)
 		MUST(w->sim, w->seat_boss + 1 < BOSSES, "no host is left");
 		boss_begin(w, w->seat_boss + 1);
 	}
-	sim_at(w->sim, w->sim->now_ns + seat_ns(w) / 8, SIM_NOBODY, watch, w,
-	       0, 0, NULL);
+	sim_at(w->sim, w->sim->now_ns + seat_ns(w) / 8, SIM_NOBODY, watch, w, 0,
+	       0, NULL);
 }
 
 static void boss_crash(struct boss *b)

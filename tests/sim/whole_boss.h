@@ -11,7 +11,7 @@
 
 #include "whole_client.h"
 
-#define LOCAL_PEER (UINT64_C(1) << 60)	/* its own client of leases */
+#define LOCAL_PEER (UINT64_C(1) << 60) /* its own client of leases */
 
 static void boss_kick(struct boss *b);
 
@@ -45,8 +45,7 @@ static void boss_retire(struct boss *b, const char *text)
 static bool boss_is_seated(const struct boss *b)
 {
 	return !b->is_retired && !b->a.p->is_dead &&
-		cfs_period_still_runs(b->seat_end_ns,
-				      sim_clock_now(&b->clock));
+	       cfs_period_still_runs(b->seat_end_ns, sim_clock_now(&b->clock));
 }
 
 /*
@@ -93,8 +92,8 @@ static int owner_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 	if (peer == LOCAL_PEER)
 		return cfs_lease_client_receive(b->a.lc, msg, bytes);
 	conn = conn_of(b->w, peer);
-	return conn->boss_open ? net_send(b->w, conn, false, false, msg,
-					  bytes) : -ENOTCONN;
+	return conn->boss_open ? net_send(b->w, conn, false, false, msg, bytes)
+			       : -ENOTCONN;
 }
 
 static void owner_event(void *arg, const struct cfs_lease_event *e)
@@ -124,7 +123,8 @@ static void owner_seal(void *arg, uint64_t client, uint64_t lease,
 
 static void owner_ended(void *arg, uint64_t client, enum cfs_owner_end end)
 {
-	const struct job job = { .client = client, .end = end,
+	const struct job job = { .client = client,
+				 .end = end,
 				 .has_ended = true };
 
 	job_add(arg, &job);
@@ -180,8 +180,8 @@ static void reply_send(struct boss *b, struct conn *conn, const struct rpc *q,
 	if (bytes)
 		memcpy(reply->data, data, bytes);
 	if (conn->boss_open)
-		(void)net_send(b->w, conn, false, true, reply, sizeof(*reply) +
-			       bytes + 1);
+		(void)net_send(b->w, conn, false, true, reply,
+			       sizeof(*reply) + bytes + 1);
 	free(reply);
 }
 
@@ -235,8 +235,8 @@ static struct cfs_container *boss_container(const struct boss *b,
 
 /* Clients of one container: all, or of one client of leases. */
 struct records {
-	uint64_t	lease_client;		/* 0: all */
-	size_t		count;
+	uint64_t lease_client; /* 0: all */
+	size_t count;
 	struct cfs_client_info items[64];
 };
 
@@ -254,8 +254,9 @@ static int record_each(void *arg, const struct cfs_client_info *i,
 	struct records *rs = arg;
 
 	(void)err;
-	if (rs->count < 64 && (!rs->lease_client || rs->lease_client ==
-			       instance_id(i->rec.who.instance)))
+	if (rs->count < 64 &&
+	    (!rs->lease_client ||
+	     rs->lease_client == instance_id(i->rec.who.instance)))
 		rs->items[rs->count++] = *i;
 	return 0;
 }
@@ -271,8 +272,8 @@ static void records_of(struct boss *b, unsigned int which,
 
 /* Of which container is it, and may one write under it? */
 struct leased {
-	uint64_t	lease_id, container;
-	uint32_t	mode;
+	uint64_t lease_id, container;
+	uint32_t mode;
 };
 
 static bool find_leased(void *arg, const struct cfs_lease_record *rec)
@@ -326,9 +327,9 @@ static int boss_end_client(struct boss *b, uint64_t client, uint64_t lease,
 /* ---- requests about data ------------------------------------------------ */
 
 struct may_ctx {
-	struct boss	*b;
-	uint64_t	client;
-	bool		is_tree, is_stale;
+	struct boss *b;
+	uint64_t client;
+	bool is_tree, is_stale;
 };
 
 static bool holds_x(struct may_ctx *m, unsigned int resource)
@@ -371,7 +372,8 @@ static int do_make(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
 	struct conn *conn = conn_of(b->w, job->peer);
 	struct cfs_client_identity who = {
-		.pid = conn->client + 1, .process_start = conn->life,
+		.pid = conn->client + 1,
+		.process_start = conn->life,
 	};
 	struct cfs_client_rec rec;
 	uint64_t id;
@@ -389,19 +391,17 @@ static int do_make(struct boss *b, const struct job *job, struct cfs_buf *ret)
 
 static int do_fold(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	CFS_CLEANUP(cfs_fold_donep) struct cfs_fold fold = { .owned = NULL };
 	struct may_ctx m = { b, job->client, job->rpc->container, false };
 	const struct cfs_fold_rules rules = { fold_may, &m };
-	int r = cfs_fold_unpack(job->rpc->data, job->rpc->bytes, &fold,
-				&why);
+	int r = cfs_fold_unpack(job->rpc->data, job->rpc->bytes, &fold, &why);
 
 	if (r == 0)
-		r = cfs_container_take_fold(boss_container(b,
-							   job->rpc->container),
-					    job->rpc->client, &fold, &rules,
-					    &view, &why);
+		r = cfs_container_take_fold(
+			boss_container(b, job->rpc->container),
+			job->rpc->client, &fold, &rules, &view, &why);
 	/* It was taken away meanwhile. */
 	for (unsigned int i = 0; i < 16; i++)
 		m.is_stale |= b->revoked[i] == job->client;
@@ -412,8 +412,8 @@ static int do_fold(struct boss *b, const struct job *job, struct cfs_buf *ret)
 
 static int do_view(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	int r;
 
 	if (b->is_holding)
@@ -427,10 +427,11 @@ static int do_loans(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
 	CFS_CLEANUP(cfs_loans_donep) struct cfs_loans loans = { .count = 0 };
 	struct cfs_container *c = boss_container(b, job->rpc->container);
-	int r = job->rpc->type == RPC_LOANS ?
-		cfs_container_loans(c, job->rpc->client, &loans, &why) :
-		cfs_container_lend(c, job->rpc->client,
-				   (uint32_t)job->rpc->value, &loans, &why);
+	int r = job->rpc->type == RPC_LOANS
+			? cfs_container_loans(c, job->rpc->client, &loans, &why)
+			: cfs_container_lend(c, job->rpc->client,
+					     (uint32_t)job->rpc->value, &loans,
+					     &why);
 
 	return r < 0 ? r : cfs_loans_pack(&loans, ret);
 }
@@ -438,10 +439,9 @@ static int do_loans(struct boss *b, const struct job *job, struct cfs_buf *ret)
 static int do_inos(struct boss *b, const struct job *job, struct cfs_buf *ret)
 {
 	uint64_t range[2];
-	int r = cfs_container_lend_inos(boss_container(b, job->rpc->container),
-					job->rpc->client,
-					(uint32_t)job->rpc->value, &range[0],
-					&range[1], &why);
+	int r = cfs_container_lend_inos(
+		boss_container(b, job->rpc->container), job->rpc->client,
+		(uint32_t)job->rpc->value, &range[0], &range[1], &why);
 
 	return r < 0 ? r : cfs_buf_append(ret, range, sizeof(range));
 }
@@ -463,7 +463,7 @@ static int do_rpc(struct boss *b, const struct job *job, struct cfs_buf *ret)
 		return do_inos(b, job, ret);
 	case RPC_FOLD:
 		return do_fold(b, job, ret);
-	case RPC_HELD:		/* the containers know */
+	case RPC_HELD: /* the containers know */
 		return 0;
 	default:
 		r = cfs_container_client_gone(boss_container(b, q->container),
@@ -503,14 +503,15 @@ static void boss_rpc(struct boss *b, const struct job *job)
 		boss_failed(b, r, "answer");
 	if (!boss_guard(b))
 		return;
-	reply_send(b, conn, job->rpc, r, r < 0 ? (void *)why.msg :
-		   (void *)buf.data, r < 0 ? strlen(why.msg) : buf.bytes);
+	reply_send(b, conn, job->rpc, r,
+		   r < 0 ? (void *)why.msg : (void *)buf.data,
+		   r < 0 ? strlen(why.msg) : buf.bytes);
 }
 
 static void boss_job(struct boss *b, const struct job *job)
 {
 	bool is_gone = job->end == CFS_OWNER_END_GONE ||
-		(job->has_ended && job->end == CFS_OWNER_END_GOODBYE);
+		       (job->has_ended && job->end == CFS_OWNER_END_GOODBYE);
 	int r;
 
 	if (job->rpc) {
@@ -583,10 +584,9 @@ static int boss_open_tree(struct boss *b)
 	int r = cfs_volume_get(a->tree, CFS_VOLUME_FIRST, &rec, &why);
 
 	if (r == 0) {
-		const struct cfs_view view = {
-			a->tree->container, (uint16_t)rec.head_branch,
-			CFS_STAMP_HEAD
-		};
+		const struct cfs_view view = { a->tree->container,
+					       (uint16_t)rec.head_branch,
+					       CFS_STAMP_HEAD };
 
 		r = cfs_fs_open(&view, rec.ino, rec.hash_seed, &a->fs, &why);
 	}
@@ -601,7 +601,8 @@ static int boss_open(struct boss *b)
 
 	/* The kernel's lock may be another's for a moment. */
 	while ((r = manager_hold(&b->w->pool, &b->mgr, 60, NULL, &why)) ==
-	       -EBUSY && boss_is_seated(b)) {
+		       -EBUSY &&
+	       boss_is_seated(b)) {
 		say(b->w, "m%u waits: %s", b->index, why.msg);
 		fiber_sleep(b->a.p, b->w->plan.period_ns / 4);
 	}
@@ -654,11 +655,16 @@ static int boss_preload(struct boss *b)
 static int boss_serve(struct boss *b)
 {
 	static const struct cfs_owner_ops ops = {
-		.send = owner_send, .event = owner_event, .seal = owner_seal,
-		.ended = owner_ended, .random = owner_random,
+		.send = owner_send,
+		.event = owner_event,
+		.seal = owner_seal,
+		.ended = owner_ended,
+		.random = owner_random,
 	};
 	static const struct cfs_lease_client_ops local_ops = {
-		.send = local_send, .recall = local_recall, .lost = local_lost,
+		.send = local_send,
+		.recall = local_recall,
+		.lost = local_lost,
 	};
 	const struct plan *plan = &b->w->plan;
 	const struct cfs_owner_config config = {
@@ -666,8 +672,10 @@ static int boss_serve(struct boss *b)
 		.period_ns = plan->period_ns,
 		.drift_ppm = plan->drift_ppm,
 		.recall_ns = plan->recall_ns,
-		.grace_ns = b->index == 0 ? 0 :
-			cfs_period_owner_ns(plan->period_ns, plan->drift_ppm),
+		.grace_ns = b->index == 0
+				    ? 0
+				    : cfs_period_owner_ns(plan->period_ns,
+							  plan->drift_ppm),
 	};
 	struct cfs_lease_client_config local = {
 		.hello = { .pid = 99, .name = "the manager" },
@@ -679,8 +687,8 @@ static int boss_serve(struct boss *b)
 	if (r == 0 && b->index)
 		r = boss_preload(b);
 	if (r == 0)
-		r = cfs_lease_client_new(&local, &local_ops, b,
-					 &b->clock.clock, &b->a.lc, &why);
+		r = cfs_lease_client_new(&local, &local_ops, b, &b->clock.clock,
+					 &b->a.lc, &why);
 	if (r == 0)
 		cfs_lease_client_connected(b->a.lc);
 	return r;

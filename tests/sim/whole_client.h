@@ -75,8 +75,8 @@ static void client_receive(struct client_proc *c, const struct message *m)
 	const struct rpc *q = (const struct rpc *)(const void *)m->data;
 
 	if (!m->is_rpc) {
-		MUST(c->w->sim, cfs_lease_client_receive(c->a.lc, m->data,
-							 m->bytes) == 0,
+		MUST(c->w->sim,
+		     cfs_lease_client_receive(c->a.lc, m->data, m->bytes) == 0,
 		     "the client takes a message for none");
 	} else if (q->type == RPC_HOLD) {
 		c->hold_serial = q->value;
@@ -179,8 +179,8 @@ static int client_call(struct client_proc *c, const struct rpc *q,
 	assert_non_null(own);
 	memcpy(own, q, sizeof(*q) + q->bytes);
 	while (r == -EAGAIN) {
-		while (!client_is_gone(c) && (!c->conn ||
-		       !cfs_lease_client_is_welcome(c->a.lc)))
+		while (!client_is_gone(c) &&
+		       (!c->conn || !cfs_lease_client_is_welcome(c->a.lc)))
 			fiber_sleep(c->a.p, nap_ns);
 		if (client_is_gone(c)) {
 			r = cfs_err_set(err, -ESTALE, "the lease is lost");
@@ -217,7 +217,7 @@ static int client_call(struct client_proc *c, const struct rpc *q,
 /* Which of the two containers: the context of its source. */
 struct source_ctx {
 	struct client_proc *c;
-	unsigned int	which;
+	unsigned int which;
 };
 
 static int source_call(void *ctx, uint32_t type, uint64_t value,
@@ -271,8 +271,7 @@ static int source_view(void *ctx, uint64_t map_change,
 	int r = source_call(ctx, RPC_VIEW, map_change, NULL, 0, &reply, err);
 
 	if (r == 0)
-		r = cfs_client_view_unpack(reply->data, reply->bytes, ret,
-					   err);
+		r = cfs_client_view_unpack(reply->data, reply->bytes, ret, err);
 	free(reply);
 	return r;
 }
@@ -287,8 +286,7 @@ static int source_fold(void *ctx, const struct cfs_fold *fold,
 	assert_int_equal(cfs_fold_pack(fold, &buf), 0);
 	r = source_call(ctx, RPC_FOLD, 0, buf.data, buf.bytes, &reply, err);
 	if (r == 0)
-		r = cfs_client_view_unpack(reply->data, reply->bytes, ret,
-					   err);
+		r = cfs_client_view_unpack(reply->data, reply->bytes, ret, err);
 	free(reply);
 	return r;
 }
@@ -301,8 +299,11 @@ static bool source_holds(void *ctx)
 }
 
 static const struct cfs_client_source whole_source = {
-	.lend = source_lend, .lend_inos = source_inos, .fold = source_fold,
-	.view = source_view, .holds = source_holds,
+	.lend = source_lend,
+	.lend_inos = source_inos,
+	.fold = source_fold,
+	.view = source_view,
+	.holds = source_holds,
 };
 
 /* ---- opening and closing ------------------------------------------------ */
@@ -313,10 +314,11 @@ static int client_open_one(struct client_proc *c, unsigned int which,
 			   struct cfs_member **ret)
 {
 	struct source_ctx *ctx = &source_ctxs[c->index][which];
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 	struct cfs_client_config config = {
-		.source = &whole_source, .source_ctx = ctx,
+		.source = &whole_source,
+		.source_ctx = ctx,
 		.is_checked = c->w->plan.is_checked,
 	};
 	struct cfs_devset *set = NULL;
@@ -354,14 +356,12 @@ static int client_open(struct client_proc *c)
 		AGAIN(a->tree->container, r,
 		      cfs_volume_get(a->tree, CFS_VOLUME_FIRST, &rec, &why));
 	if (r == 0) {
-		const struct cfs_view view = {
-			a->tree->container, (uint16_t)rec.head_branch,
-			CFS_STAMP_HEAD
-		};
+		const struct cfs_view view = { a->tree->container,
+					       (uint16_t)rec.head_branch,
+					       CFS_STAMP_HEAD };
 
 		AGAIN(a->tree->container, r,
-		      cfs_fs_open(&view, rec.ino, rec.hash_seed, &a->fs,
-				  &why));
+		      cfs_fs_open(&view, rec.ino, rec.hash_seed, &a->fs, &why));
 	}
 	if (r == 0)
 		cfs_fs_set_clock(a->fs, &a->clock.clock);
@@ -439,15 +439,14 @@ static int client_held(struct client_proc *c)
 
 static int client_reconcile(struct client_proc *c)
 {
-	struct cfs_container *both[2] = {
-		c->a.lun->container, c->a.tree->container
-	};
+	struct cfs_container *both[2] = { c->a.lun->container,
+					  c->a.tree->container };
 	int r = 0;
 
 	c->must_reconcile = false;
 	for (unsigned int i = 0; i < 2 && r == 0; i++) {
-		CFS_CLEANUP(cfs_loans_donep) struct cfs_loans loans = {
-			.count = 0 };
+		CFS_CLEANUP(cfs_loans_donep)
+		struct cfs_loans loans = { .count = 0 };
 		struct rpc *reply = NULL;
 
 		r = source_call(&source_ctxs[c->index][i], RPC_LOANS, 0, NULL,
@@ -518,8 +517,9 @@ static void judge_failure(struct client_proc *c, int r)
 {
 	say(c->w, "%s: %d: %s", c->a.name, r, why.msg);
 	count(c->w, COUNT_REFUSED);
-	MUST(c->w->sim, c->a.p->is_dead || c->a.is_lost || r == -ESTALE ||
-	     r == -EROFS || r == -EIO || r == -ENOSPC || r == -ENOENT,
+	MUST(c->w->sim,
+	     c->a.p->is_dead || c->a.is_lost || r == -ESTALE || r == -EROFS ||
+		     r == -EIO || r == -ENOSPC || r == -ENOENT,
 	     "%s is well and fails: %d: %s", c->a.name, r, why.msg);
 }
 
@@ -545,8 +545,10 @@ static void client_run(void *arg)
 			c->a.is_lost = true;
 		}
 		client_kick(c);
-		fiber_sleep(c->a.p, sim_skewed(w->sim, 1, w->plan.is_quiet ?
-			    w->plan.period_ns / 50 : w->plan.think_ns));
+		fiber_sleep(c->a.p,
+			    sim_skewed(w->sim, 1,
+				       w->plan.is_quiet ? w->plan.period_ns / 50
+							: w->plan.think_ns));
 	}
 	actor_lost(&c->a);
 	client_drop(c);
@@ -557,8 +559,10 @@ static void client_run(void *arg)
 static void client_start(void *arg, uint64_t x, uint64_t y, void *data)
 {
 	static const struct cfs_lease_client_ops ops = {
-		.send = client_send, .recall = client_recall_hook,
-		.lost = client_lost, .changed = client_changed,
+		.send = client_send,
+		.recall = client_recall_hook,
+		.lost = client_lost,
+		.changed = client_changed,
 	};
 	struct client_proc *c = arg;
 	struct whole *w = c->w;
@@ -633,6 +637,7 @@ static void client_crash(struct client_proc *c)
 	client_end_process(c);
 	if (id && w->dead_count < 32)
 		w->dead[w->dead_count++] = id;
-	sim_at(w->sim, w->sim->now_ns + sim_skewed(w->sim, 0, 2 *
-	       w->plan.period_ns), SIM_NOBODY, client_start, c, 0, 0, NULL);
+	sim_at(w->sim,
+	       w->sim->now_ns + sim_skewed(w->sim, 0, 2 * w->plan.period_ns),
+	       SIM_NOBODY, client_start, c, 0, 0, NULL);
 }

@@ -9,9 +9,9 @@
 #include "whole_world.h"
 
 struct message {
-	bool		to_boss, is_rpc;
-	size_t		bytes;
-	uint8_t		data[];
+	bool to_boss, is_rpc;
+	size_t bytes;
+	uint8_t data[];
 };
 
 static void boss_receive(struct boss *b, struct conn *conn,
@@ -43,9 +43,13 @@ static struct conn *conn_new(struct whole *w, struct client_proc *c,
 
 	assert_non_null(conn);
 	*conn = (struct conn){
-		.next = w->conns, .id = ++w->conn_count, .client = c->index,
-		.life = (uint32_t)c->lives, .boss = b->index,
-		.client_open = true, .boss_open = true,
+		.next = w->conns,
+		.id = ++w->conn_count,
+		.client = c->index,
+		.life = (uint32_t)c->lives,
+		.boss = b->index,
+		.client_open = true,
+		.boss_open = true,
 	};
 	w->conns = conn;
 	return conn;
@@ -88,8 +92,10 @@ static void conn_cut(struct whole *w, struct conn *conn)
 	sim_at(w->sim, w->sim->now_ns + sim_skewed(w->sim, 0, wait_ns),
 	       w->clients[conn->client].a.p->node, closed_at_client, w,
 	       conn->id, 0, NULL);
-	sim_at(w->sim, w->sim->now_ns + sim_skewed(w->sim, 0, wait_ns *
-	       (sim_one_in(w->sim, 4) ? 20 : 1)),
+	sim_at(w->sim,
+	       w->sim->now_ns +
+		       sim_skewed(w->sim, 0,
+				  wait_ns * (sim_one_in(w->sim, 4) ? 20 : 1)),
 	       w->bosses[conn->boss].a.p->node, closed_at_boss, w, conn->id, 0,
 	       NULL);
 }
@@ -115,8 +121,8 @@ static void arrive(void *arg, uint64_t id, uint64_t b, void *data)
 static int net_send(struct whole *w, struct conn *conn, bool to_boss,
 		    bool is_rpc, const void *data, size_t bytes)
 {
-	uint64_t at_ns = w->sim->now_ns + sim_skewed(w->sim, 0,
-						     w->plan.delay_ns);
+	uint64_t at_ns = w->sim->now_ns +
+			 sim_skewed(w->sim, 0, w->plan.delay_ns);
 	uint64_t *last_ns = &conn->last_ns[!to_boss];
 	struct message *m;
 
@@ -131,8 +137,10 @@ static int net_send(struct whole *w, struct conn *conn, bool to_boss,
 	m->is_rpc = is_rpc;
 	m->bytes = bytes;
 	memcpy(m->data, data, bytes);
-	sim_at(w->sim, at_ns, to_boss ? w->bosses[conn->boss].a.p->node :
-	       w->clients[conn->client].a.p->node, arrive, w, conn->id, 0, m);
+	sim_at(w->sim, at_ns,
+	       to_boss ? w->bosses[conn->boss].a.p->node
+		       : w->clients[conn->client].a.p->node,
+	       arrive, w, conn->id, 0, m);
 	return 0;
 }
 

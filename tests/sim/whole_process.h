@@ -24,47 +24,47 @@
 #include "device/sim.h"
 #include "sim_engine.h"
 
-#define STACK_BYTES	(UINT64_C(1) << 20)
-#define STACKS_MAX	32u
-#define FLIGHTS_MAX	8192u
+#define STACK_BYTES (UINT64_C(1) << 20)
+#define STACKS_MAX  32u
+#define FLIGHTS_MAX 8192u
 
 struct process {
-	struct sim	*sim;
-	uint32_t	node;
+	struct sim *sim;
+	uint32_t node;
 	/* The fiber. */
-	ucontext_t	here, back;
-	void		*stack;
-	void		(*run)(void *arg);
-	void		*arg;
-	uint64_t	turn;		/* wake-ups of older ones are void */
-	bool		has_fiber, is_waiting;
-	bool		is_dead;
+	ucontext_t here, back;
+	void *stack;
+	void (*run)(void *arg);
+	void *arg;
+	uint64_t turn; /* wake-ups of older ones are void */
+	bool has_fiber, is_waiting;
+	bool is_dead;
 	/* What the devices have not taken yet. */
-	struct flight	*flights;
-	size_t		flight_count;
-	uint64_t	io_ns;		/* a call takes that long, mostly */
-	uint64_t	stall_ns;	/* or so long */
+	struct flight *flights;
+	size_t flight_count;
+	uint64_t io_ns;    /* a call takes that long, mostly */
+	uint64_t stall_ns; /* or so long */
 	/* Asked when it goes on: false, and it dies there.  NULL: yes. */
-	bool		(*may_go_on)(const void *arg);
-	const unsigned int *pause_in;	/* it stands still in one of so many
-					 * flushes; 0: never */
+	bool (*may_go_on)(const void *arg);
+	const unsigned int *pause_in; /* it stands still in one of so many
+				       * flushes; 0: never */
 };
 
 struct device {
-	struct cfs_dev	dev;
-	struct cfs_dev	*under;
-	struct process	*p;
+	struct cfs_dev dev;
+	struct cfs_dev *under;
+	struct process *p;
 };
 
 struct flight {
-	struct cfs_dev	*under;
-	uint64_t	offset_bytes;
-	size_t		length_bytes;
-	uint8_t		*data;			/* NULL: a discard */
+	struct cfs_dev *under;
+	uint64_t offset_bytes;
+	size_t length_bytes;
+	uint8_t *data; /* NULL: a discard */
 };
 
-static struct process *process_now;		/* whose fiber runs */
-static jmp_buf whole_out;			/* of who runs without one */
+static struct process *process_now; /* whose fiber runs */
+static jmp_buf whole_out;           /* of who runs without one */
 static void *whole_stacks[STACKS_MAX];
 static unsigned int whole_stack_count;
 static unsigned int whole_late, whole_late_left; /* writes of the dead */
@@ -111,9 +111,11 @@ static void fiber_start(struct process *p, void (*run)(void *arg), void *arg)
 	p->arg = arg;
 	p->has_fiber = true;
 	p->is_dead = false;
-	p->stack = whole_stack_count ? whole_stacks[--whole_stack_count] :
-		mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-		     MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p->stack = whole_stack_count
+			   ? whole_stacks[--whole_stack_count]
+			   : mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+				  -1, 0);
 	assert_true(p->stack != MAP_FAILED);
 	getcontext(&p->here);
 	p->here.uc_stack.ss_sp = p->stack;
@@ -130,8 +132,8 @@ static void fiber_sleep(struct process *p, uint64_t ns)
 	if (p->is_dead)
 		return;
 	p->is_waiting = true;
-	sim_at(p->sim, p->sim->now_ns + ns, p->node, fiber_event, p, p->turn,
-	       0, NULL);
+	sim_at(p->sim, p->sim->now_ns + ns, p->node, fiber_event, p, p->turn, 0,
+	       NULL);
 	process_now = NULL;
 	swapcontext(&p->here, &p->back);
 }
@@ -140,8 +142,8 @@ static void fiber_sleep(struct process *p, uint64_t ns)
 static void fiber_wake(struct process *p)
 {
 	if (p->has_fiber)
-		sim_at(p->sim, p->sim->now_ns, p->node, fiber_event, p,
-		       p->turn, 0, NULL);
+		sim_at(p->sim, p->sim->now_ns, p->node, fiber_event, p, p->turn,
+		       0, NULL);
 }
 
 static void whole_stop(void)
@@ -155,12 +157,12 @@ static void whole_stop(void)
 	swapcontext(&p->here, &p->back);
 }
 
-#define MUST(sim, cond, ...)						\
-	do {								\
-		if (!(cond)) {						\
-			sim_fail(sim, __VA_ARGS__);			\
-			whole_stop();					\
-		}							\
+#define MUST(sim, cond, ...)                                                   \
+	do {                                                                   \
+		if (!(cond)) {                                                 \
+			sim_fail(sim, __VA_ARGS__);                            \
+			whole_stop();                                          \
+		}                                                              \
 	} while (0)
 
 /* ---- what is under way -------------------------------------------------- */
@@ -221,10 +223,10 @@ static void flight_tear(struct process *p, struct flight *f)
 {
 	for (size_t at = 0; at < f->length_bytes; at += 512)
 		if (sim_one_in(p->sim, 2))
-			(void)cfs_dev_write(f->under, f->offset_bytes + at,
-					    f->data + at,
-					    CFS_MIN(f->length_bytes - at,
-						    (size_t)512), NULL);
+			(void)cfs_dev_write(
+				f->under, f->offset_bytes + at, f->data + at,
+				CFS_MIN(f->length_bytes - at, (size_t)512),
+				NULL);
 }
 
 static void flights_of_the_dead(struct process *p)
@@ -237,8 +239,9 @@ static void flights_of_the_dead(struct process *p)
 
 		if (is_late) {
 			whole_late_left++;
-			sim_at(p->sim, p->sim->now_ns + sim_skewed(p->sim, 0,
-			       late_ns), SIM_NOBODY, flight_late, f->under,
+			sim_at(p->sim,
+			       p->sim->now_ns + sim_skewed(p->sim, 0, late_ns),
+			       SIM_NOBODY, flight_late, f->under,
 			       f->offset_bytes, f->length_bytes, f->data);
 			continue;
 		}
@@ -263,12 +266,13 @@ static void device_time(struct process *p, bool is_flush)
 	if (process_now != p)
 		return;
 	if (is_flush && p->pause_in && sim_one_in(p->sim, *p->pause_in))
-		sim_pause(p->sim, p->node, sim_skewed(p->sim, 0, 2 *
-						      p->stall_ns));
+		sim_pause(p->sim, p->node,
+			  sim_skewed(p->sim, 0, 2 * p->stall_ns));
 	if (is_flush)
-		fiber_sleep(p, sim_one_in(p->sim, 12) ?
-			    sim_skewed(p->sim, 0, p->stall_ns) :
-			    p->io_ns / 2 + sim_below(p->sim, p->io_ns));
+		fiber_sleep(p, sim_one_in(p->sim, 12)
+				       ? sim_skewed(p->sim, 0, p->stall_ns)
+				       : p->io_ns / 2 +
+						 sim_below(p->sim, p->io_ns));
 	else if (sim_one_in(p->sim, 8))
 		fiber_sleep(p, sim_below(p->sim, p->io_ns));
 	if (!p->is_dead && p->may_go_on && !p->may_go_on(p->arg)) {
@@ -287,8 +291,8 @@ static int device_read(struct device *d, uint64_t offset_bytes, void *buf,
 	for (size_t i = 0; r == 0 && i < d->p->flight_count; i++) {
 		const struct flight *f = &d->p->flights[i];
 		const uint64_t a = CFS_MAX(offset_bytes, f->offset_bytes);
-		const uint64_t b = CFS_MIN(end, f->offset_bytes +
-					   f->length_bytes);
+		const uint64_t b = CFS_MIN(end,
+					   f->offset_bytes + f->length_bytes);
 
 		if (f->under != d->under || !f->data || a >= b)
 			continue;

@@ -5,9 +5,10 @@
  *
  * All that is kept are registers: some single blocks and some long runs of a
  * LUN, and two directories with what is in their files.  Each write has a
- * number of its own, which is found again in what is read: in each block of a LUN, and
- * as the newest time in a directory.  Every access goes into the history of its
- * register (sim_linear.h): a write ends when its sync or fold is acknowledged.
+ * number of its own, which is found again in what is read: in each block of a
+ * LUN, and as the newest time in a directory.  Every access goes into the
+ * history of its register (sim_linear.h): a write ends when its sync or fold is
+ * acknowledged.
  */
 #pragma once
 
@@ -20,33 +21,55 @@
 #include "lease/period.h"
 #include "sim_linear.h"
 
-#define CLIENTS		3u
-#define BOSSES		7u
-#define TROUBLED	4u		/* bosses that may fall */
-#define PARTS		3u		/* of the LUN */
-#define PART_BLOCKS	36u
-#define SINGLES		2u		/* registers of one block in a part */
-#define LUN_REGS	(PARTS * (SINGLES + 1))
-#define DIRS		2u
-#define REGS		(LUN_REGS + DIRS)
-#define RESOURCES	(PARTS + DIRS + 1)
-#define R_LUN		(PARTS + DIRS)	/* all of the LUN */
-#define NAMES		4u		/* in a directory */
-#define CHUNKS		4u		/* in a file */
-#define CHUNK_BYTES	1500u
-#define TOKENS		3u
-#define DIRTY_MAX	64u
-#define SNAPS_MAX	6u
-#define NO_DEVICE	UINT32_MAX
-#define BORN_NS		1u		/* when what a seed begins with was made */
+#define CLIENTS     3u
+#define BOSSES      7u
+#define TROUBLED    4u /* bosses that may fall */
+#define PARTS       3u /* of the LUN */
+#define PART_BLOCKS 36u
+#define SINGLES     2u /* registers of one block in a part */
+#define LUN_REGS    (PARTS * (SINGLES + 1))
+#define DIRS        2u
+#define REGS        (LUN_REGS + DIRS)
+#define RESOURCES   (PARTS + DIRS + 1)
+#define R_LUN       (PARTS + DIRS) /* all of the LUN */
+#define NAMES       4u             /* in a directory */
+#define CHUNKS      4u             /* in a file */
+#define CHUNK_BYTES 1500u
+#define TOKENS      3u
+#define DIRTY_MAX   64u
+#define SNAPS_MAX   6u
+#define NO_DEVICE   UINT32_MAX
+#define BORN_NS     1u /* when what a seed begins with was made */
 
 enum counter {
-	COUNT_GRANT, COUNT_WRITE, COUNT_RUN, COUNT_READ, COUNT_NAME,
-	COUNT_RENAME, COUNT_LOOK, COUNT_SYNC, COUNT_FOLD, COUNT_RECALL,
-	COUNT_EXPIRE, COUNT_REVOKE, COUNT_SEAL, COUNT_TAKEOVER, COUNT_ZOMBIE,
-	COUNT_RECLAIM, COUNT_CRASH, COUNT_LATE, COUNT_GONE, COUNT_CUT,
-	COUNT_SNAPSHOT, COUNT_ROLLBACK, COUNT_CLONE, COUNT_CHURN,
-	COUNT_REFUSED, COUNT_STOPPED, COUNT_CHECK, COUNT_NOT_KNOWN,
+	COUNT_GRANT,
+	COUNT_WRITE,
+	COUNT_RUN,
+	COUNT_READ,
+	COUNT_NAME,
+	COUNT_RENAME,
+	COUNT_LOOK,
+	COUNT_SYNC,
+	COUNT_FOLD,
+	COUNT_RECALL,
+	COUNT_EXPIRE,
+	COUNT_REVOKE,
+	COUNT_SEAL,
+	COUNT_TAKEOVER,
+	COUNT_ZOMBIE,
+	COUNT_RECLAIM,
+	COUNT_CRASH,
+	COUNT_LATE,
+	COUNT_GONE,
+	COUNT_CUT,
+	COUNT_SNAPSHOT,
+	COUNT_ROLLBACK,
+	COUNT_CLONE,
+	COUNT_CHURN,
+	COUNT_REFUSED,
+	COUNT_STOPPED,
+	COUNT_CHECK,
+	COUNT_NOT_KNOWN,
 };
 
 struct whole;
@@ -54,116 +77,124 @@ struct whole;
 /* One who reads and writes: a client, or the manager for itself. */
 struct token {
 	struct cfs_lease *lease;
-	unsigned int	resource;
-	bool		has_looked;
-	unsigned int	left;		/* accesses */
+	unsigned int resource;
+	bool has_looked;
+	unsigned int left; /* accesses */
 };
 
 struct dirty {
-	unsigned int	reg;
-	size_t		at;		/* in its history */
-	uint64_t	value;
+	unsigned int reg;
+	size_t at; /* in its history */
+	uint64_t value;
 };
 
 struct actor {
-	struct whole	*w;
-	struct process	*p;
+	struct whole *w;
+	struct process *p;
 	struct cfs_lease_client *lc;
-	char		name[8];
-	unsigned int	who;
+	char name[8];
+	unsigned int who;
 	struct cfs_member *lun, *tree;
-	struct cfs_fs	*fs;
-	struct cfs_clock_manual clock;	/* times are numbers of writes */
-	uint16_t	branch;		/* of the LUN */
-	struct token	tokens[TOKENS];
-	struct dirty	dirty[DIRTY_MAX];
-	unsigned int	dirty_count;
-	bool		is_boss, is_lost;
-	bool		is_unfolded;	/* something that was written */
-	uint64_t	recalled[16];
-	unsigned int	recalled_count;
+	struct cfs_fs *fs;
+	struct cfs_clock_manual clock; /* times are numbers of writes */
+	uint16_t branch;               /* of the LUN */
+	struct token tokens[TOKENS];
+	struct dirty dirty[DIRTY_MAX];
+	unsigned int dirty_count;
+	bool is_boss, is_lost;
+	bool is_unfolded; /* something that was written */
+	uint64_t recalled[16];
+	unsigned int recalled_count;
 };
 
-struct rpc {				/* a request about data, or its answer */
-	uint64_t	id, client, value;
-	uint32_t	type, container;
-	int32_t		status;
-	uint32_t	bytes;
-	uint8_t		data[];
+struct rpc { /* a request about data, or its answer */
+	uint64_t id, client, value;
+	uint32_t type, container;
+	int32_t status;
+	uint32_t bytes;
+	uint8_t data[];
 };
 
 enum rpc_type {
-	RPC_MAKE, RPC_VIEW, RPC_LEND, RPC_INOS, RPC_FOLD, RPC_LOANS, RPC_HELD,
-	RPC_CLOSE, RPC_HOLD, RPC_GO_ON,	/* the last two are notices */
+	RPC_MAKE,
+	RPC_VIEW,
+	RPC_LEND,
+	RPC_INOS,
+	RPC_FOLD,
+	RPC_LOANS,
+	RPC_HELD,
+	RPC_CLOSE,
+	RPC_HOLD,
+	RPC_GO_ON, /* the last two are notices */
 };
 
 struct conn {
-	struct conn	*next;
-	uint64_t	id;
-	uint32_t	client, life, boss;
-	bool		client_open, boss_open, is_cut, is_lost[2];
-	uint64_t	last_ns[2];
+	struct conn *next;
+	uint64_t id;
+	uint32_t client, life, boss;
+	bool client_open, boss_open, is_cut, is_lost[2];
+	uint64_t last_ns[2];
 };
 
 struct client_proc {
-	struct actor	a;
-	struct whole	*w;
-	unsigned int	index;
+	struct actor a;
+	struct whole *w;
+	unsigned int index;
 	struct sim_clock clock;
-	struct conn	*conn;
-	bool		is_leaving, has_left, is_connecting;
-	uint64_t	wake_ns, taint_ns, out_until_ns;
-	uint64_t	lives;
-	uint64_t	ids[2];		/* as client of the two containers */
-	uint64_t	rpc_id, waits_for;
-	struct rpc	*reply;
-	uint64_t	hold_serial;
-	bool		must_reconcile;
+	struct conn *conn;
+	bool is_leaving, has_left, is_connecting;
+	uint64_t wake_ns, taint_ns, out_until_ns;
+	uint64_t lives;
+	uint64_t ids[2]; /* as client of the two containers */
+	uint64_t rpc_id, waits_for;
+	struct rpc *reply;
+	uint64_t hold_serial;
+	bool must_reconcile;
 };
 
 struct job {
-	struct job	*next;
-	uint64_t	peer, client, lease;	/* no peer: to be sealed or ended */
+	struct job *next;
+	uint64_t peer, client, lease; /* no peer: to be sealed or ended */
 	enum cfs_owner_end end;
-	bool		has_ended;
-	struct rpc	*rpc;
+	bool has_ended;
+	struct rpc *rpc;
 };
 
 struct boss {
-	struct actor	a;
-	struct whole	*w;
-	unsigned int	index;
+	struct actor a;
+	struct whole *w;
+	unsigned int index;
 	struct sim_clock clock;
-	struct manager	mgr;
-	struct cfs_owner *owner;	/* NULL: not the manager (any more) */
-	bool		is_there, is_open, is_retired;
-	uint64_t	seat_end_ns, wake_ns;
-	struct job	*jobs;
-	uint64_t	revoked[16];		/* clients, the last ones */
-	unsigned int	revoked_count;
-	bool		is_holding;		/* for a snapshot */
-	uint64_t	hold_serial, hold_ns;
-	struct token	roll;			/* for a rollback */
-	bool		is_done;		/* the end */
+	struct manager mgr;
+	struct cfs_owner *owner; /* NULL: not the manager (any more) */
+	bool is_there, is_open, is_retired;
+	uint64_t seat_end_ns, wake_ns;
+	struct job *jobs;
+	uint64_t revoked[16]; /* clients, the last ones */
+	unsigned int revoked_count;
+	bool is_holding; /* for a snapshot */
+	uint64_t hold_serial, hold_ns;
+	struct token roll; /* for a rollback */
+	bool is_done;      /* the end */
 };
 
 struct snap {
-	char		name[16];
-	uint64_t	values[REGS];
-	uint64_t	begin_ns, end_ns;
+	char name[16];
+	uint64_t values[REGS];
+	uint64_t begin_ns, end_ns;
 };
 
 struct file_state {
-	uint32_t	count;		/* chunks; 0 and !exists: none */
-	bool		exists;
-	uint64_t	chunks[CHUNKS];
+	uint32_t count; /* chunks; 0 and !exists: none */
+	bool exists;
+	uint64_t chunks[CHUNKS];
 };
 struct dir_state {
-	uint64_t	value;		/* the write that made it */
-	unsigned int	dir;
+	uint64_t value; /* the write that made it */
+	unsigned int dir;
 	struct file_state files[NAMES];
-	size_t		other;		/* a rename's access in the other one */
-	bool		has_other;
+	size_t other; /* a rename's access in the other one */
+	bool has_other;
 };
 
 struct plan {
@@ -175,32 +206,32 @@ struct plan {
 };
 
 struct whole {
-	struct sim	*sim;
-	struct plan	plan;
+	struct sim *sim;
+	struct plan plan;
 	struct shared_pool pool;
-	uint64_t	dir_inos[DIRS];
-	uint64_t	lun_ino, tree_ino;
+	uint64_t dir_inos[DIRS];
+	uint64_t lun_ino, tree_ino;
 	struct client_proc clients[CLIENTS];
-	struct boss	bosses[BOSSES];
-	struct conn	*conns;
-	uint64_t	conn_count;
-	struct process	*processes[64];
-	struct cfs_dev	*devices[64][SHARED_DEVICES_MAX];
+	struct boss bosses[BOSSES];
+	struct conn *conns;
+	uint64_t conn_count;
+	struct process *processes[64];
+	struct cfs_dev *devices[64][SHARED_DEVICES_MAX];
 	struct cfs_devset *sets[64];
-	unsigned int	process_count;
+	unsigned int process_count;
 	struct sim_history histories[REGS];
 	struct dir_state *states;
-	size_t		state_count, state_room;
-	uint64_t	next_value;
-	struct snap	snaps[SNAPS_MAX];
-	unsigned int	snap_count, snap_names;
+	size_t state_count, state_room;
+	uint64_t next_value;
+	struct snap snaps[SNAPS_MAX];
+	unsigned int snap_count, snap_names;
 	/* Who manages: a register that everybody sees. */
-	unsigned int	seat_boss;
-	uint64_t	seat_seq, seen_seq, seen_ns;
+	unsigned int seat_boss;
+	uint64_t seat_seq, seen_seq, seen_ns;
 	struct sim_clock watch;
-	uint64_t	dead[32];
-	unsigned int	dead_count;
-	bool		is_over;
+	uint64_t dead[32];
+	unsigned int dead_count;
+	bool is_over;
 };
 
 #define say(w, ...) sim_say((w)->sim, __VA_ARGS__)
@@ -221,8 +252,8 @@ static void resource_of(const struct whole *w, const struct actor *a,
 			unsigned int i, struct cfs_lock_resource *ret)
 {
 	*ret = (struct cfs_lock_resource){
-		.container = i >= PARTS && i < PARTS + DIRS ? a->tree->id :
-			a->lun->id,
+		.container = i >= PARTS && i < PARTS + DIRS ? a->tree->id
+							    : a->lun->id,
 		.volume = CFS_VOLUME_FIRST,
 		.ino = w->lun_ino,
 		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
@@ -269,8 +300,7 @@ static void fill(uint8_t *buf, size_t bytes, uint64_t value, uint64_t at)
 }
 
 /* The value of which @buf is made. */
-static bool decode(const uint8_t *buf, size_t bytes, uint64_t at,
-		   uint64_t *ret)
+static bool decode(const uint8_t *buf, size_t bytes, uint64_t at, uint64_t *ret)
 {
 	uint8_t want[HEAL_BLOCK];
 

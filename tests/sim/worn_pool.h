@@ -7,8 +7,8 @@
 
 #include "../unit/shared_fixture.h"
 
-#define WORN_BLOCKS	512u		/* at once */
-#define WORN_KEPT	12u		/* slices that stay new, about */
+#define WORN_BLOCKS 512u /* at once */
+#define WORN_KEPT   12u  /* slices that stay new, about */
 
 static void pool_wear(struct manager *m)
 {
@@ -17,8 +17,7 @@ static void pool_wear(struct manager *m)
 
 	HEAL_OK(cfs_pool_container_make(m->pool, "worn", CFS_VOLUME_LUN, 0,
 					CFS_OBJECT_LIVE, &x, &err_));
-	HEAL_OK(cfs_volume_make_first(x, CFS_VOLUME_LUN, SHARED_BYTES,
-				      &err_));
+	HEAL_OK(cfs_volume_make_first(x, CFS_VOLUME_LUN, SHARED_BYTES, &err_));
 	for (uint64_t block = 0;; block += WORN_BLOCKS) {
 		HEAL_OK(cfs_pool_slice_counts(m->pool, UINT32_MAX, &counts,
 					      &err_));

@@ -40,20 +40,20 @@ int lun_make(struct torture *t, struct cfs_session *s, uint32_t number,
 	lun_name(name, number);
 	t->luns[number].number = number;
 	t->luns[number].next_version = 1;
-	return cfs_session_create(s, name, CFS_VOLUME_LUN,
-				  LUN_BLOCKS * BLOCK, 0, false, err);
+	return cfs_session_create(s, name, CFS_VOLUME_LUN, LUN_BLOCKS * BLOCK,
+				  0, false, err);
 }
 
 /* ---- operations ---------------------------------------------------------- */
 
 struct lun_work {
-	struct torture	*t;
+	struct torture *t;
 	struct cfs_session *s;
 	struct lun_state *l;
-	struct cfs_rng	*rng;
-	struct cfs_io_volume *io;	/* NULL: to be opened */
-	char		name[16];
-	uint8_t		buf[RUN_MAX * BLOCK];
+	struct cfs_rng *rng;
+	struct cfs_io_volume *io; /* NULL: to be opened */
+	char name[16];
+	uint8_t buf[RUN_MAX * BLOCK];
 };
 
 static int do_sync(struct lun_work *w, struct cfs_err *err)
@@ -100,7 +100,8 @@ static int announce(struct lun_work *w, uint32_t first, uint32_t count,
 	return 0;
 }
 
-/* What failed may have happened in part: see what is there.  Returns @failed. */
+/* What failed may have happened in part: see what is there.  Returns @failed.
+ */
 static int ask(struct lun_work *w, uint32_t first, uint32_t count, int failed)
 {
 	int r;
@@ -231,8 +232,9 @@ static int do_read_snap(struct lun_work *w, struct cfs_err *err)
 {
 	struct lun_snap *snap = &w->l->snaps[cfs_rng_below(w->rng, SNAPS)];
 
-	return snap->state == SNAP_THERE ?
-		read_snap(w->t, w->s, w->l, snap, err) : 0;
+	return snap->state == SNAP_THERE
+		       ? read_snap(w->t, w->s, w->l, snap, err)
+		       : 0;
 }
 
 static const struct {
@@ -240,9 +242,9 @@ static const struct {
 	const char *name;
 	unsigned int weight;
 } lun_ops[] = {
-	{ do_write, "write", 60 }, { do_sync, "sync", 12 },
-	{ do_read, "read", 12 }, { do_discard, "discard", 6 },
-	{ do_snap, "snapshot", 6 }, { do_read_snap, "read a snapshot", 3 },
+	{ do_write, "write", 60 },      { do_sync, "sync", 12 },
+	{ do_read, "read", 12 },        { do_discard, "discard", 6 },
+	{ do_snap, "snapshot", 6 },     { do_read_snap, "read a snapshot", 3 },
 	{ do_rollback, "rollback", 1 },
 };
 
@@ -266,8 +268,9 @@ void lun_work(struct torture *t, struct cfs_session *s, uint32_t number,
 
 	if (!w)
 		return;
-	*w = (struct lun_work){ .t = t, .s = s, .rng = rng,
-				.l = &t->luns[number] };
+	*w = (struct lun_work){
+		.t = t, .s = s, .rng = rng, .l = &t->luns[number]
+	};
 	lun_name(w->name, number);
 	while (!atomic_load(&t->has_failed)) {
 		unsigned int i = pick_op(rng);
@@ -284,7 +287,7 @@ void lun_work(struct torture *t, struct cfs_session *s, uint32_t number,
 		if (r != 0 && torture_excuse(t, r, what, &err))
 			break;
 		if (r != 0 && w->l->rolling)
-			break;	/* done or not: nobody knows */
+			break; /* done or not: nobody knows */
 		r = 0;
 	}
 	cfs_io_close(w->io);
@@ -346,8 +349,7 @@ static int read_snap(struct torture *t, struct cfs_session *s,
 		if (found[b] != snap->at[b] &&
 		    (snap->state != SNAP_TAKING || !may_be(l, b, found[b])))
 			torture_fail(t, "lun%u@%s block %u: %u, was %u",
-				     l->number, name, b, found[b],
-				     snap->at[b]);
+				     l->number, name, b, found[b], snap->at[b]);
 	if (r == 0 && snap->state == SNAP_TAKING)
 		memcpy(snap->at, found, sizeof(snap->at));
 	return r;
@@ -375,9 +377,8 @@ static void judge_snap(struct torture *t, struct cfs_session *s,
 /* All of it is a snapshot's, after a rollback that was not heard of. */
 static bool is_rolled(const struct lun_state *l, const uint32_t *found)
 {
-	return l->rolling &&
-	       memcmp(found, l->snaps[l->rolling - 1].at,
-		      sizeof(l->synced)) == 0;
+	return l->rolling && memcmp(found, l->snaps[l->rolling - 1].at,
+				    sizeof(l->synced)) == 0;
 }
 
 void lun_judge(struct torture *t, struct cfs_session *s, uint32_t number)
@@ -393,9 +394,11 @@ void lun_judge(struct torture *t, struct cfs_session *s, uint32_t number)
 	}
 	for (uint32_t b = 0; b < LUN_BLOCKS && !is_rolled(l, found); b++)
 		if (!may_be(l, b, found[b]))
-			torture_fail(t, "lun%u block %u: %u, synced %u, last "
-				     "written %u", number, b, found[b],
-				     l->synced[b], last_of(l, b));
+			torture_fail(t,
+				     "lun%u block %u: %u, synced %u, last "
+				     "written %u",
+				     number, b, found[b], l->synced[b],
+				     last_of(l, b));
 	for (unsigned int i = 0; i < SNAPS; i++)
 		judge_snap(t, s, l, &l->snaps[i]);
 	memcpy(l->synced, found, sizeof(l->synced));

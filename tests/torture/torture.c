@@ -13,8 +13,8 @@
  * contrib/run-tests gives each job a $TMPDIR that goes away with it, so run the
  * line that is printed with it by hand, from the source tree.
  *
- * Pools are from 64 to 192 MiB, so that some are full most of the time, some now
- * and then, and some never.
+ * Pools are from 64 to 192 MiB, so that some are full most of the time, some
+ * now and then, and some never.
  */
 #include "torture.h"
 
@@ -35,9 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define POOL_BYTES_MIN	(UINT64_C(64) << 20)
-#define POOL_BYTES_STEP	(UINT64_C(32) << 20)
-#define POOL_STEPS	5u
+#define POOL_BYTES_MIN  (UINT64_C(64) << 20)
+#define POOL_BYTES_STEP (UINT64_C(32) << 20)
+#define POOL_STEPS      5u
 
 void torture_fail(struct torture *t, const char *fmt, ...)
 {
@@ -54,10 +54,10 @@ int torture_excuse(struct torture *t, int r, const char *what,
 		   const struct cfs_err *err)
 {
 	switch (r) {
-	case -ENOSPC:		/* loans of many dead, snapshots of everything */
+	case -ENOSPC: /* loans of many dead, snapshots of everything */
 		atomic_fetch_add(&t->full, 1);
 		return 0;
-	case -ESTALE:		/* the manager was killed, and the lease gone */
+	case -ESTALE: /* the manager was killed, and the lease gone */
 	case -ENOTCONN:
 	case -ECONNRESET:
 	case -EPIPE:
@@ -65,8 +65,7 @@ int torture_excuse(struct torture *t, int r, const char *what,
 	case -ETIMEDOUT:
 		return 1;
 	default:
-		torture_fail(t, "%s: %s (%s)", what, err->msg,
-			     strerror(-r));
+		torture_fail(t, "%s: %s (%s)", what, err->msg, strerror(-r));
 		return 1;
 	}
 }
@@ -88,8 +87,7 @@ void torture_fill(uint8_t *block, uint32_t volume, uint32_t number,
 	memcpy(block, head, sizeof(head));
 }
 
-uint32_t torture_version(const uint8_t *block, uint32_t volume,
-			 uint32_t number)
+uint32_t torture_version(const uint8_t *block, uint32_t volume, uint32_t number)
 {
 	uint8_t want[BLOCK];
 	uint32_t version;
@@ -102,17 +100,19 @@ uint32_t torture_version(const uint8_t *block, uint32_t volume,
 /* ---- workers ------------------------------------------------------------- */
 
 struct worker {
-	struct torture	*t;
+	struct torture *t;
 	struct cfs_session *s;
-	uint64_t	seed;
-	uint32_t	task;		/* a LUN; LUNS: the tree; more: control */
-	pthread_t	thread;
+	uint64_t seed;
+	uint32_t task; /* a LUN; LUNS: the tree; more: control */
+	pthread_t thread;
 };
 
 static int show_damage(void *arg, const struct cfs_damage *d)
 {
-	torture_fail(arg, "scrub: %s (%s) on device %u at %llu: %s%s at %llu, "
-		     "healed %d", d->kind, d->cause, d->device_index,
+	torture_fail(arg,
+		     "scrub: %s (%s) on device %u at %llu: %s%s at %llu, "
+		     "healed %d",
+		     d->kind, d->cause, d->device_index,
 		     (unsigned long long)d->device_offset_bytes, d->container,
 		     d->volume, (unsigned long long)d->offset_bytes,
 		     d->is_healed);
@@ -154,7 +154,8 @@ static void control(struct torture *t, struct cfs_session *s,
 		if (r != 0 && torture_excuse(t, r, "administer", &err))
 			break;
 		if (scrub.bad_blocks || check.problems)
-			torture_fail(t, "beside writers: %llu bad blocks, %llu "
+			torture_fail(t,
+				     "beside writers: %llu bad blocks, %llu "
 				     "problems",
 				     (unsigned long long)scrub.bad_blocks,
 				     (unsigned long long)check.problems);
@@ -193,11 +194,11 @@ static void run_worker(struct torture *t, unsigned int tasks, uint64_t seed)
 	if (!cfs_session_is_holder(s))
 		atomic_fetch_or(&t->kinds, 1u << 31);
 	for (uint32_t i = 0; i < LUNS + 2; i++) {
-		workers[i] = (struct worker){ .t = t, .s = s, .task = i,
-					      .seed = seed * 16 + i };
-		if (tasks >> i & 1 &&
-		    pthread_create(&workers[i].thread, NULL, work,
-				   &workers[i]) != 0)
+		workers[i] = (struct worker){
+			.t = t, .s = s, .task = i, .seed = seed * 16 + i
+		};
+		if (tasks >> i & 1 && pthread_create(&workers[i].thread, NULL,
+						     work, &workers[i]) != 0)
 			abort();
 	}
 	for (uint32_t i = 0; i < LUNS + 2; i++)
@@ -277,7 +278,7 @@ static void generation(struct torture *t, struct cfs_rng *rng)
 	a = start(t, half, seed);
 	b = start(t, all & ~half, seed);
 	pause_ms(ms + 100);
-	if (cfs_rng_below(rng, 2)) {	/* one goes on for a while */
+	if (cfs_rng_below(rng, 2)) { /* one goes on for a while */
 		end(a);
 		pause_ms(cfs_rng_below(rng, 200));
 		end(b);
@@ -341,8 +342,10 @@ static int make_pool(struct torture *t, const char *dir, struct cfs_rng *rng,
 	char second[4200];
 	const char *devices[2] = { t->pool, second };
 	struct cfs_format_options opt = {
-		.devices = devices, .device_count = 1,
-		.slice_bytes = 1 << 20, .is_forced = true,
+		.devices = devices,
+		.device_count = 1,
+		.slice_bytes = 1 << 20,
+		.is_forced = true,
 	};
 	const struct cfs_session_options open = { .is_writable = true };
 	struct cfs_format_result made;
@@ -419,8 +422,7 @@ int main(int argc, char **argv)
 	       "full, opened in %llu ms at most\n",
 	       atomic_load(&t->has_failed) ? "not " : "",
 	       (unsigned long long)t->seed, (unsigned long long)count,
-	       (unsigned long long)atomic_load(&t->done),
-	       atomic_load(&t->full),
+	       (unsigned long long)atomic_load(&t->done), atomic_load(&t->full),
 	       (unsigned long long)slowest);
 	if (atomic_load(&t->has_failed)) {
 		printf("# generation %llu: %s\n# devices: %s; it had worked %s\n"
@@ -433,8 +435,8 @@ int main(int argc, char **argv)
 	}
 	/* All kinds of operations were tried, or it proves little. */
 	printf("%sok 2 every operation was tried, also beside a manager\n",
-	       (atomic_load(&t->kinds) & 0x801f007f) == 0x801f007f ? "" :
-	       "not ");
+	       (atomic_load(&t->kinds) & 0x801f007f) == 0x801f007f ? ""
+								   : "not ");
 	remove_dir(dir);
 	return 0;
 }

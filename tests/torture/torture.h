@@ -19,37 +19,37 @@
 
 #include <stdatomic.h>
 
-#define LUNS		3u
-#define LUN_BLOCKS	768u
-#define PENDING_MAX	6u	/* versions of a block between two syncs */
-#define SNAPS		6u
-#define FILES		12u
-#define FILE_BLOCKS	24u
-#define TREE_OPS_MAX	48u	/* between two syncs */
-#define BLOCK		4096u
+#define LUNS         3u
+#define LUN_BLOCKS   768u
+#define PENDING_MAX  6u /* versions of a block between two syncs */
+#define SNAPS        6u
+#define FILES        12u
+#define FILE_BLOCKS  24u
+#define TREE_OPS_MAX 48u /* between two syncs */
+#define BLOCK        4096u
 
 enum snap_state { SNAP_NONE, SNAP_TAKING, SNAP_THERE, SNAP_GOING };
 
 struct lun_snap {
-	enum snap_state	state;
-	uint32_t	number;		/* its name is "s%u" */
-	uint32_t	at[LUN_BLOCKS];
+	enum snap_state state;
+	uint32_t number; /* its name is "s%u" */
+	uint32_t at[LUN_BLOCKS];
 };
 
 struct lun_state {
-	uint32_t	number;		/* its name is "lun%u" */
-	uint32_t	next_version, next_snap;
-	uint32_t	synced[LUN_BLOCKS];
-	uint32_t	pending[LUN_BLOCKS][PENDING_MAX];
-	uint32_t	pending_count[LUN_BLOCKS];
-	struct lun_snap	snaps[SNAPS];
-	uint32_t	rolling;	/* 1 + snapshot: a rollback is under way */
+	uint32_t number; /* its name is "lun%u" */
+	uint32_t next_version, next_snap;
+	uint32_t synced[LUN_BLOCKS];
+	uint32_t pending[LUN_BLOCKS][PENDING_MAX];
+	uint32_t pending_count[LUN_BLOCKS];
+	struct lun_snap snaps[SNAPS];
+	uint32_t rolling; /* 1 + snapshot: a rollback is under way */
 };
 
 struct file_state {
-	bool		exists;
-	uint32_t	blocks;		/* its size */
-	uint32_t	versions[FILE_BLOCKS];
+	bool exists;
+	uint32_t blocks; /* its size */
+	uint32_t versions[FILE_BLOCKS];
 };
 
 struct tree_state {
@@ -57,42 +57,46 @@ struct tree_state {
 };
 
 enum tree_op_kind {
-	TREE_CREATE, TREE_WRITE, TREE_TRUNCATE, TREE_RENAME, TREE_UNLINK,
+	TREE_CREATE,
+	TREE_WRITE,
+	TREE_TRUNCATE,
+	TREE_RENAME,
+	TREE_UNLINK,
 	TREE_KINDS,
 };
 
 struct tree_op {
 	enum tree_op_kind kind;
-	uint32_t	file, other;	/* RENAME: to this one */
-	uint32_t	block, count;	/* WRITE; TRUNCATE: count */
-	uint32_t	version;
+	uint32_t file, other;  /* RENAME: to this one */
+	uint32_t block, count; /* WRITE; TRUNCATE: count */
+	uint32_t version;
 };
 
 struct tree_log {
 	struct tree_state synced;
 	/* What came since; the last may not have happened. */
-	struct tree_op	ops[TREE_OPS_MAX];
-	uint32_t	op_count;
+	struct tree_op ops[TREE_OPS_MAX];
+	uint32_t op_count;
 };
 
 struct tree_logs {
-	uint32_t	next_version;
-	atomic_uint	current;	/* the other is being made */
-	struct tree_log	logs[2];
+	uint32_t next_version;
+	atomic_uint current; /* the other is being made */
+	struct tree_log logs[2];
 };
 
 struct torture {
-	uint64_t	seed;
-	char		pool[4096];
-	char		shape[64];	/* of the pool, in words */
-	bool		is_beside;	/* this generation has a manager */
+	uint64_t seed;
+	char pool[4096];
+	char shape[64]; /* of the pool, in words */
+	bool is_beside; /* this generation has a manager */
 	struct lun_state luns[LUNS];
 	struct tree_logs tree;
-	atomic_ullong	done;		/* operations */
-	atomic_uint	full;		/* -ENOSPC */
-	atomic_uint	kinds;		/* a bit each: what was tried */
-	atomic_bool	has_failed;
-	char		failure[512];
+	atomic_ullong done; /* operations */
+	atomic_uint full;   /* -ENOSPC */
+	atomic_uint kinds;  /* a bit each: what was tried */
+	atomic_bool has_failed;
+	char failure[512];
 };
 
 /* The first one counts. */

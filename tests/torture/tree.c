@@ -13,13 +13,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TREE_VOLUME 1000u	/* for the content of blocks */
+#define TREE_VOLUME 1000u /* for the content of blocks */
 
 int tree_make(struct torture *t, struct cfs_session *s, struct cfs_err *err)
 {
 	t->tree.next_version = 1;
-	return cfs_session_create(s, "tree", CFS_VOLUME_TREE, 0, 0, false,
-				  err);
+	return cfs_session_create(s, "tree", CFS_VOLUME_TREE, 0, 0, false, err);
 }
 
 static size_t file_name(char name[16], uint32_t file)
@@ -96,9 +95,10 @@ static bool pick_op(const struct tree_state *now, struct cfs_rng *rng,
 		ret->kind = TREE_CREATE;
 	else if (ret->kind == TREE_CREATE)
 		ret->kind = TREE_WRITE;
-	ret->count = ret->kind == TREE_TRUNCATE ?
-		(uint32_t)cfs_rng_below(rng, FILE_BLOCKS + 1) :
-		1 + (uint32_t)cfs_rng_below(rng, FILE_BLOCKS - ret->block);
+	ret->count = ret->kind == TREE_TRUNCATE
+			     ? (uint32_t)cfs_rng_below(rng, FILE_BLOCKS + 1)
+			     : 1 + (uint32_t)cfs_rng_below(
+					   rng, FILE_BLOCKS - ret->block);
 	return ret->kind != TREE_RENAME || ret->file != ret->other;
 }
 
@@ -266,9 +266,11 @@ static void match(struct torture *t, const struct tree_state *found)
 		}
 	}
 	if (file != FILES)
-		torture_fail(t, "tree: no state since the last sync; after %u "
+		torture_fail(t,
+			     "tree: no state since the last sync; after %u "
 			     "of %u operations file%u differs (exists %d, %u "
-			     "blocks)", best, log->op_count, best_file,
+			     "blocks)",
+			     best, log->op_count, best_file,
 			     found->files[best_file].exists,
 			     found->files[best_file].blocks);
 }

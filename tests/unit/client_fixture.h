@@ -15,24 +15,24 @@
 
 struct client {
 	struct cfs_container *owner;
-	uint64_t	id;
+	uint64_t id;
 	struct cfs_client_rec rec;
 	struct cfs_member *m;
-	struct cfs_container *c;	/* of it */
+	struct cfs_container *c; /* of it */
 	/* What goes wrong. */
-	int		fold_fails;	/* before the owner hears of it */
-	bool		loses_answer;	/* of the next fold; it asks again */
-	bool		has_lost;
+	int fold_fails;    /* before the owner hears of it */
+	bool loses_answer; /* of the next fold; it asks again */
+	bool has_lost;
 	const struct cfs_fold_rules *rules;
-	void		(*forge)(struct client *cl, struct cfs_fold *fold,
-				 uint8_t *records);
-	uint64_t	forge_arg;
-	bool		has_expired;	/* its period is over */
-	uint64_t	first_ino;	/* that it was lent */
-	bool		lend_fails;	/* there is no space */
-	unsigned int	lends, folds, views;
-	unsigned int	placed;		/* folds that lay in lent blocks */
-	unsigned int	lent_by_folds;	/* groups */
+	void (*forge)(struct client *cl, struct cfs_fold *fold,
+		      uint8_t *records);
+	uint64_t forge_arg;
+	bool has_expired;   /* its period is over */
+	uint64_t first_ino; /* that it was lent */
+	bool lend_fails;    /* there is no space */
+	unsigned int lends, folds, views;
+	unsigned int placed;        /* folds that lay in lent blocks */
+	unsigned int lent_by_folds; /* groups */
 };
 
 static inline int client_lend(void *ctx, uint32_t count,
@@ -41,8 +41,9 @@ static inline int client_lend(void *ctx, uint32_t count,
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_loans_donep) struct cfs_loans got = { .count = 0 };
 	struct client *cl = ctx;
-	int r = cl->lend_fails ? -ENOSPC :
-		cfs_container_lend(cl->owner, cl->id, count, &got, err);
+	int r = cl->lend_fails ? -ENOSPC
+			       : cfs_container_lend(cl->owner, cl->id, count,
+						    &got, err);
 
 	cl->lends++;
 	if (r < 0)
@@ -144,8 +145,8 @@ static inline void client_open_on(struct client *cl, struct cfs_devset *set,
 		.source_ctx = cl,
 		.is_checked = is_checked,
 	};
-	CFS_CLEANUP(cfs_client_view_donep) struct cfs_client_view view = {
-		.smap = NULL };
+	CFS_CLEANUP(cfs_client_view_donep)
+	struct cfs_client_view view = { .smap = NULL };
 
 	cl->owner = m->container;
 	HEAL_OK(client_view(cl, 0, &view, &err_));

@@ -9,18 +9,18 @@
 
 #include <inttypes.h>
 
-#define CELLS		64u
-#define CELL_PENDING	32u
+#define CELLS        64u
+#define CELL_PENDING 32u
 
 struct cell {
-	uint64_t	acked;		/* 0: zeroes */
-	uint64_t	pending[CELL_PENDING];
-	unsigned int	count;
+	uint64_t acked; /* 0: zeroes */
+	uint64_t pending[CELL_PENDING];
+	unsigned int count;
 };
 
 struct cells {
-	struct cell	list[CELLS];
-	uint64_t	next;
+	struct cell list[CELLS];
+	uint64_t next;
 };
 
 static inline void cells_acked(struct cells *cells)
@@ -108,7 +108,8 @@ static inline void cells_look(struct cells *cells, struct cfs_member *lun,
 		}
 		if (!is_known)
 			fail_msg("%s: block %u is not %" PRIu64 " nor one of "
-				 "%u behind it", who, i, at->acked, at->count);
+				 "%u behind it",
+				 who, i, at->acked, at->count);
 		at->count = 0;
 	}
 	free(buf);

@@ -9,16 +9,18 @@
 #include "base/cleanup.h"
 #include "volume/pool_delegate.h"
 
-#define NO_DEVICE	UINT32_MAX
-#define DELEGATE_BYTES	(UINT64_C(96) << 20)
+#define NO_DEVICE      UINT32_MAX
+#define DELEGATE_BYTES (UINT64_C(96) << 20)
 
 static inline struct shared_pool delegate_pool_new(bool is_shared,
 						   unsigned int devices)
 {
 	static const char *const names[] = { "0", "1", "2" };
 	struct cfs_format_options opt = {
-		.devices = names, .device_count = devices,
-		.is_shared = is_shared, .is_mirror = devices > 1,
+		.devices = names,
+		.device_count = devices,
+		.is_shared = is_shared,
+		.is_mirror = devices > 1,
 		.slice_bytes = UINT64_C(1) << 20,
 	};
 	struct shared_pool p = { .devices = devices };
@@ -38,15 +40,15 @@ static inline struct shared_pool delegate_pool_new(bool is_shared,
 
 /* A secondary, with handles of its own. */
 struct secondary {
-	struct manager	*primary;	/* who is asked; NULL: nobody answers */
+	struct manager *primary; /* who is asked; NULL: nobody answers */
 	struct cfs_devset *set;
-	struct cfs_dev	*gate[SHARED_DEVICES_MAX];
-	uint64_t	container;
-	uint32_t	epoch;
-	bool		has_lease;
-	struct cfs_pool	*pool;
+	struct cfs_dev *gate[SHARED_DEVICES_MAX];
+	uint64_t container;
+	uint32_t epoch;
+	bool has_lease;
+	struct cfs_pool *pool;
 	struct cfs_member *lun;
-	unsigned int	asked;
+	unsigned int asked;
 };
 
 static inline int secondary_more(void *ctx, unsigned int count,
@@ -59,8 +61,7 @@ static inline int secondary_more(void *ctx, unsigned int count,
 	if (!s->primary)
 		return cfs_err_set(err, -ENOSPC, "nobody answers");
 	return cfs_pool_delegation_lend(s->primary->pool, s->container,
-					s->epoch, CFS_MIN(count, 2u), ret,
-					err);
+					s->epoch, CFS_MIN(count, 2u), ret, err);
 }
 
 static inline int secondary_give(void *ctx, uint64_t lslice,
@@ -85,7 +86,8 @@ static inline struct cfs_delegation_rec delegate_who(uint8_t number)
 {
 	struct cfs_delegation_rec rec = {
 		.who = { .host = "s", .pid = number, .process_start = 1 },
-		.since_ns = 1, .address = "unix:/nowhere",
+		.since_ns = 1,
+		.address = "unix:/nowhere",
 	};
 
 	memset(rec.who.instance, number, sizeof(rec.who.instance));
@@ -102,13 +104,11 @@ static inline uint32_t delegate_lun(struct manager *primary,
 	uint32_t epoch = 0;
 
 	*ret_container = lun->id;
-	HEAL_OK(cfs_pool_delegate(primary->pool, lun, &who, 4, &epoch,
-				  &err_));
+	HEAL_OK(cfs_pool_delegate(primary->pool, lun, &who, 4, &epoch, &err_));
 	return epoch;
 }
 
-static inline void secondary_devices(struct shared_pool *p,
-				     struct secondary *s,
+static inline void secondary_devices(struct shared_pool *p, struct secondary *s,
 				     struct gate_world *gate)
 {
 	const struct cfs_devset_options opt = { .is_writable = true };
@@ -123,13 +123,16 @@ static inline void secondary_devices(struct shared_pool *p,
 					&err_));
 }
 
-/* As what the primary says of the delegation; through bytes, as in a message. */
+/* As what the primary says of the delegation; through bytes, as in a message.
+ */
 static inline int secondary_open(struct secondary *s, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	const struct cfs_pool_lender lender = {
-		.more = secondary_more, .give = secondary_give,
-		.may_ack = secondary_may_ack, .ctx = s,
+		.more = secondary_more,
+		.give = secondary_give,
+		.may_ack = secondary_may_ack,
+		.ctx = s,
 	};
 	const struct cfs_pool_options opt = { .was_clean = true };
 	struct cfs_pool_grant grant, said;

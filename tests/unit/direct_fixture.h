@@ -36,46 +36,64 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BLOCK		4096u
-#define BLOCKS		65536u		/* of the LUN: 256 MiB */
-#define LUN_BYTES	((uint64_t)BLOCKS * BLOCK)
+#define BLOCK     4096u
+#define BLOCKS    65536u /* of the LUN: 256 MiB */
+#define LUN_BYTES ((uint64_t)BLOCKS * BLOCK)
 
 enum op {
-	OP_OPEN, OP_SNAP_OPEN, OP_WRITE, OP_SYNC, OP_READ, OP_CLOSE, OP_END,
-	OP_LOAD, OP_SNAPSHOT, OP_REVOKE, OP_STATS, OP_SERVE, OP_STOP,
-	OP_CHECK, OP_DISCARD, OP_RATE, OP_SIZE, OP_RESIZE, OP_LIE, OP_RAW,
-	OP_CLOCK, OP_SET,
+	OP_OPEN,
+	OP_SNAP_OPEN,
+	OP_WRITE,
+	OP_SYNC,
+	OP_READ,
+	OP_CLOSE,
+	OP_END,
+	OP_LOAD,
+	OP_SNAPSHOT,
+	OP_REVOKE,
+	OP_STATS,
+	OP_SERVE,
+	OP_STOP,
+	OP_CHECK,
+	OP_DISCARD,
+	OP_RATE,
+	OP_SIZE,
+	OP_RESIZE,
+	OP_LIE,
+	OP_RAW,
+	OP_CLOCK,
+	OP_SET,
 };
 
 struct order {
-	enum op		op;
-	uint32_t	first, count;	/* blocks */
-	uint32_t	version;
-	uint32_t	mode;		/* enum cfs_io_mode */
-	bool		is_writable;
-	char		name[32];	/* of a volume or snapshot */
+	enum op op;
+	uint32_t first, count; /* blocks */
+	uint32_t version;
+	uint32_t mode; /* enum cfs_io_mode */
+	bool is_writable;
+	char name[32]; /* of a volume or snapshot */
 };
 
 struct answer {
-	int		code;
-	char		text[200];
-	uint64_t	value;
-	uint32_t	version;	/* OP_READ of one block */
+	int code;
+	char text[200];
+	uint64_t value;
+	uint32_t version; /* OP_READ of one block */
 	struct cfs_direct_stats stats;
 };
 
 struct process {
-	pid_t		pid;
-	int		fd;
+	pid_t pid;
+	int fd;
 };
 
 /* What all processes share. */
 struct shared {
-	uint32_t	begun[BLOCKS];	/* atomic: written, or about to be */
-	uint32_t	synced[BLOCKS];
-	uint32_t	stop;		/* atomic: loads end */
-	uint64_t	steps[8];	/* of each load */
-	int		ended[8];	/* why it ended; 1: it runs */
+	uint32_t begun[BLOCKS]; /* atomic: written, or about to be */
+	uint32_t synced[BLOCKS];
+	uint32_t stop;     /* atomic: loads end */
+	uint64_t steps[8]; /* of each load */
+	int ended[8];      /* why it ended; 1: it runs */
 };
 
 static struct shared *shared;
@@ -117,7 +135,8 @@ int clock_gettime(clockid_t id, struct timespec *ret)
 {
 	const size_t i = (size_t)id;
 	uint64_t stands = i < 16 ? __atomic_load_n(&clock_stands_ns[i],
-						   __ATOMIC_RELAXED) : 0;
+						   __ATOMIC_RELAXED)
+				 : 0;
 
 	if (!stands)
 		return (int)syscall(SYS_clock_gettime, id, ret);
@@ -129,8 +148,8 @@ int clock_gettime(clockid_t id, struct timespec *ret)
 /* Nor does it hear anything any more: its messages are still on their way. */
 int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
 {
-	int r = (int)syscall(SYS_epoll_pwait, fd, events, max, timeout_ms,
-			     NULL, 8);
+	int r = (int)syscall(SYS_epoll_pwait, fd, events, max, timeout_ms, NULL,
+			     8);
 
 	while (__atomic_load_n(&clock_stands_ns[CLOCK_BOOTTIME],
 			       __ATOMIC_RELAXED))
@@ -141,7 +160,9 @@ int epoll_wait(int fd, struct epoll_event *events, int max, int timeout_ms)
 static inline void stop_clocks(void)
 {
 	static const clockid_t ids[] = {
-		CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW,
+		CLOCK_REALTIME,
+		CLOCK_MONOTONIC,
+		CLOCK_MONOTONIC_RAW,
 		CLOCK_BOOTTIME,
 	};
 	struct timespec ts;
@@ -150,7 +171,8 @@ static inline void stop_clocks(void)
 		clock_gettime(ids[i], &ts);
 		__atomic_store_n(&clock_stands_ns[ids[i]],
 				 (uint64_t)ts.tv_sec * CFS_NS_PER_S +
-				 (uint64_t)ts.tv_nsec, __ATOMIC_RELAXED);
+					 (uint64_t)ts.tv_nsec,
+				 __ATOMIC_RELAXED);
 	}
 }
 
@@ -160,14 +182,16 @@ struct worker {
 	struct cfs_session *s;
 	struct cfs_serve *serve;
 	struct cfs_io_volume *v;
-	struct cfs_err	err;
+	struct cfs_err err;
 };
 
 static inline int worker_session(struct worker *w, const struct order *o)
 {
 	const struct cfs_session_options opt = {
-		.is_writable = true, .must_hold = o->op == OP_SERVE,
-		.wait_seconds = 20, .io_mode = (enum cfs_io_mode)o->mode,
+		.is_writable = true,
+		.must_hold = o->op == OP_SERVE,
+		.wait_seconds = 20,
+		.io_mode = (enum cfs_io_mode)o->mode,
 	};
 
 	return w->s ? 0 : cfs_session_open(pool_path, &opt, &w->s, &w->err);
@@ -197,8 +221,9 @@ static inline int worker_open(struct worker *w, const struct order *o)
 	const char *snap = o->op == OP_SNAP_OPEN ? o->name : NULL;
 	int r = worker_session(w, o);
 
-	return r < 0 ? r : cfs_io_open(w->s, snap ? "lun" : o->name, snap,
-				       o->is_writable, &w->v, &w->err);
+	return r < 0 ? r
+		     : cfs_io_open(w->s, snap ? "lun" : o->name, snap,
+				   o->is_writable, &w->v, &w->err);
 }
 
 static inline int worker_write(struct worker *w, const struct order *o)
@@ -252,9 +277,11 @@ static inline int worker_check(struct worker *w, const struct order *o,
 			    v <= shared->begun[b + i])
 				continue;
 			a->value++;
-			snprintf(a->text, sizeof(a->text), "block %u has "
-				 "version %u, not %u to %u", b + i, v,
-				 shared->synced[b + i], shared->begun[b + i]);
+			snprintf(a->text, sizeof(a->text),
+				 "block %u has "
+				 "version %u, not %u to %u",
+				 b + i, v, shared->synced[b + i],
+				 shared->begun[b + i]);
 		}
 	}
 	free(buf);
@@ -275,7 +302,7 @@ static inline int worker_load(struct worker *w, const struct order *o)
 	while (r == 0 && !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
 		uint32_t count = 1 + (uint32_t)cfs_rng_below(&rng, 4);
 		uint32_t b = o->first +
-			(uint32_t)cfs_rng_below(&rng, o->count - count);
+			     (uint32_t)cfs_rng_below(&rng, o->count - count);
 
 		for (uint32_t i = 0; i < count; i++) {
 			uint32_t v = __atomic_add_fetch(&shared->begun[b + i],
@@ -325,13 +352,12 @@ static inline int worker_revoke(struct worker *w, const struct order *o)
 	int r = cfs_manager_find(pool_path, &opt, &info, &w->err);
 
 	if (r == 0)
-		r = cfs_manager_connect(&info, "test", &opt, 5000, &m,
-					&w->err);
+		r = cfs_manager_connect(&info, "test", &opt, 5000, &m, &w->err);
 	if (r == 0)
 		r = cfs_manager_status(m, revoke_one, found, &head, &w->err);
 	if (r == 0)
-		r = found[1] ? cfs_manager_revoke(m, 0, found[1], &w->err) :
-		    -ENOENT;
+		r = found[1] ? cfs_manager_revoke(m, 0, found[1], &w->err)
+			     : -ENOENT;
 	cfs_manager_close(m);
 	return r;
 }
@@ -350,9 +376,9 @@ static inline int worker_rate(struct worker *w, const struct order *o,
 	for (uint64_t at = (uint64_t)o->first * BLOCK;
 	     at < (uint64_t)(o->first + o->count) * BLOCK && r == 0;
 	     at += bytes)
-		r = o->is_writable ?
-			cfs_io_write(w->v, at, buf, bytes, &w->err) :
-			cfs_io_read(w->v, at, buf, bytes, NULL, &w->err);
+		r = o->is_writable
+			    ? cfs_io_write(w->v, at, buf, bytes, &w->err)
+			    : cfs_io_read(w->v, at, buf, bytes, NULL, &w->err);
 	if (r == 0 && o->is_writable)
 		r = cfs_io_sync(w->v, &w->err);
 	a->value = cfs_clock_elapsed_ns(cfs_clock_system()) - begin;
@@ -391,10 +417,12 @@ static inline int worker_raw(struct worker *w, const struct order *o)
 	static uint8_t data[CFS_DIRECT_DATA_MAX];
 	const struct cfs_direct_request q = {
 		.container = v->dc->id,
-		.client = o->version ? v->dc->client + o->version :
-			  v->dc->client,
-		.value = o->count, .total = (uint64_t)o->count << 20,
-		.data = data, .data_bytes = o->mode,
+		.client = o->version ? v->dc->client + o->version
+				     : v->dc->client,
+		.value = o->count,
+		.total = (uint64_t)o->count << 20,
+		.data = data,
+		.data_bytes = o->mode,
 	};
 
 	memset(data, 0x5a, sizeof(data));
@@ -435,12 +463,15 @@ static inline int worker_do(struct worker *w, const struct order *o,
 		return 0;
 	case OP_RESIZE:
 		r = worker_session(w, o);
-		return r < 0 ? r : cfs_session_resize_volume(w->s, "lun",
-			(uint64_t)o->count * BLOCK, &w->err);
+		return r < 0 ? r
+			     : cfs_session_resize_volume(
+				       w->s, "lun", (uint64_t)o->count * BLOCK,
+				       &w->err);
 	case OP_SNAPSHOT:
 		r = worker_session(w, o);
-		return r < 0 ? r : cfs_session_snap_take(w->s, &snap, 1, NULL,
-							 &w->err);
+		return r < 0 ? r
+			     : cfs_session_snap_take(w->s, &snap, 1, NULL,
+						     &w->err);
 	case OP_REVOKE:
 		return worker_revoke(w, o);
 	case OP_STATS:
@@ -456,8 +487,8 @@ static inline int worker_do(struct worker *w, const struct order *o,
 		stop_clocks();
 		return 0;
 	case OP_SET:
-		return cfs_session_set(w->s, o->count ? "lun" : NULL,
-				       "checked", o->name, &w->err);
+		return cfs_session_set(w->s, o->count ? "lun" : NULL, "checked",
+				       o->name, &w->err);
 	case OP_CLOSE:
 		cfs_io_close(w->v);
 		w->v = NULL;
@@ -497,8 +528,8 @@ static inline struct process start(void)
 	struct process p;
 	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
-				    fds), 0);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	p.pid = fork();
 	assert_true(p.pid >= 0);
 	if (p.pid == 0) {
@@ -531,12 +562,14 @@ static inline struct answer ask(const struct process *p, struct order o)
 	return take_answer(p);
 }
 
-#define MUST(p, ...) __extension__ ({					\
-	struct answer a_ = ask((p), (struct order){ __VA_ARGS__ });	\
-	if (a_.code < 0)						\
-		fail_msg("%s: %d: %s", #__VA_ARGS__, a_.code, a_.text);	\
-	a_;								\
-})
+#define MUST(p, ...)                                                           \
+	__extension__({                                                        \
+		struct answer a_ = ask((p), (struct order){ __VA_ARGS__ });    \
+		if (a_.code < 0)                                               \
+			fail_msg("%s: %d: %s", #__VA_ARGS__, a_.code,          \
+				 a_.text);                                     \
+		a_;                                                            \
+	})
 
 static inline void end(struct process *p, int signal)
 {
@@ -583,8 +616,10 @@ static inline void make_pool_with(const char *period)
 {
 	const char *const device = pool_path;
 	const struct cfs_format_options opt = {
-		.devices = &device, .device_count = 1,
-		.size_bytes = UINT64_C(1) << 30, .is_forced = true,
+		.devices = &device,
+		.device_count = 1,
+		.size_bytes = UINT64_C(1) << 30,
+		.is_forced = true,
 	};
 	const struct cfs_session_options session_opt = { .is_writable = true };
 	struct cfs_format_result result;
@@ -642,8 +677,7 @@ static inline int fixture_teardown(void **state)
 /* The pool as it is now: whole, and each block as it may be. */
 static inline void check_all(const struct process *p)
 {
-	struct answer a = MUST(p, .op = OP_CHECK, .first = 0,
-			       .count = BLOCKS);
+	struct answer a = MUST(p, .op = OP_CHECK, .first = 0, .count = BLOCKS);
 
 	if (a.value)
 		fail_msg("%u blocks are wrong: %s", (unsigned int)a.value,

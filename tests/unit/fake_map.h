@@ -2,9 +2,10 @@
 /*
  * A container, its map and its data in memory, in place of the real ones: the
  * functions of tree/container.h, volume/map.h and volume/data.h that tree
- * volumes use.  Included by fs_fixture.h, so that the linker takes these and leaves
- * the library's out.  What the real ones promise is asserted here: the lock is
- * held, changes come within an operation, an abort brings everything back.
+ * volumes use.  Included by fs_fixture.h, so that the linker takes these and
+ * leaves the library's out.  What the real ones promise is asserted here: the
+ * lock is held, changes come within an operation, an abort brings everything
+ * back.
  *
  * All records stand in one treap.  Map records have the key (branch, inode,
  * class and offset), table records their own; data is a record for each block.
@@ -14,40 +15,40 @@
 
 #include <pthread.h>
 
-#define FAKE_BRANCH	1u
-#define FAKE_STAMP	77u
-#define FAKE_SNAP	(UINT64_C(1) << 40)	/* in word 0: of a snapshot */
+#define FAKE_BRANCH 1u
+#define FAKE_STAMP  77u
+#define FAKE_SNAP   (UINT64_C(1) << 40) /* in word 0: of a snapshot */
 
 struct fake_record {
-	struct cfs_key		key;
-	uint64_t		priority;
-	struct fake_record	*left, *right;
-	size_t			bytes;
-	uint8_t			value[];
+	struct cfs_key key;
+	uint64_t priority;
+	struct fake_record *left, *right;
+	size_t bytes;
+	uint8_t value[];
 };
 
 struct fake_undo {
-	struct cfs_key		key;
-	struct fake_record	*old;		/* NULL: there was none */
+	struct cfs_key key;
+	struct fake_record *old; /* NULL: there was none */
 };
 
 struct cfs_container {
-	pthread_mutex_t		mutex;
-	pthread_t		holder;
-	bool			is_locked;
-	bool			is_in_op;
-	bool			is_writable;
-	struct fake_record	*root;
-	size_t			record_count;
+	pthread_mutex_t mutex;
+	pthread_t holder;
+	bool is_locked;
+	bool is_in_op;
+	bool is_writable;
+	struct fake_record *root;
+	size_t record_count;
 	CFS_VEC(struct fake_undo) undo;
-	struct cfs_rng		rng;
-	uint64_t		next_ino;
-	uint64_t		op_count;	/* ended well */
-	uint64_t		sync_count;
-	uint64_t		change_count;	/* of records, ever */
-	uint64_t		fail_at;	/* the change that fails; 0: none */
-	uint64_t		fail_op_at;	/* likewise the operation */
-	uint64_t		begin_count;
+	struct cfs_rng rng;
+	uint64_t next_ino;
+	uint64_t op_count; /* ended well */
+	uint64_t sync_count;
+	uint64_t change_count; /* of records, ever */
+	uint64_t fail_at;      /* the change that fails; 0: none */
+	uint64_t fail_op_at;   /* likewise the operation */
+	uint64_t begin_count;
 };
 
 static struct cfs_container *fake_new(void)
@@ -361,14 +362,15 @@ static struct cfs_key fake_key(uint64_t place, uint64_t ino,
 {
 	assert(ino && ino <= CFS_INO_MAX && offset <= CFS_MAP_OFF_MASK);
 	return (struct cfs_key){ .w = {
-		place, ino, cfs_map_word1(class, offset),
-	} };
+					 place,
+					 ino,
+					 cfs_map_word1(class, offset),
+				 } };
 }
 
 static uint64_t fake_place(const struct cfs_view *view)
 {
-	return view->branch |
-		(view->stamp == CFS_STAMP_HEAD ? 0 : FAKE_SNAP);
+	return view->branch | (view->stamp == CFS_STAMP_HEAD ? 0 : FAKE_SNAP);
 }
 
 int cfs_map_get(const struct cfs_view *view, uint64_t ino,
@@ -440,8 +442,8 @@ int cfs_map_del(struct cfs_container *c, uint16_t branch, uint64_t ino,
 
 /* ------------------------------------------------------------------- data */
 
-static struct fake_record *fake_block(const struct cfs_view *view,
-				      uint64_t ino, uint64_t block)
+static struct fake_record *fake_block(const struct cfs_view *view, uint64_t ino,
+				      uint64_t block)
 {
 	struct cfs_key key = fake_key(fake_place(view), ino, CFS_MAP_EXTENT,
 				      block);
@@ -507,8 +509,8 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		cfs_data_read(&view, ino, at - in_block, block, sizeof(block),
 			      &good, err);
 		memcpy(block + in_block, p + done, n);
-		r = fake_extent_put(c, branch, ino, at / CFS_BLOCK_BYTES,
-				    block, err);
+		r = fake_extent_put(c, branch, ino, at / CFS_BLOCK_BYTES, block,
+				    err);
 	}
 	return r;
 }
@@ -581,7 +583,8 @@ int cfs_data_block_count(const struct cfs_view *view, uint64_t ino,
 	size_t bytes;
 
 	for (block = 0; cfs_map_next(view, ino, CFS_MAP_EXTENT, &block, &byte,
-				     1, &bytes, err) == 0; block++)
+				     1, &bytes, err) == 0;
+	     block++)
 		n++;
 	*ret_count = n;
 	return 0;

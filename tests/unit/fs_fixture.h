@@ -16,17 +16,17 @@
 #include "base/rng.h"
 #include "base/vec.h"
 
-#define FAKE_UNUSED	__attribute__((unused))
-#define N(name) (name), (sizeof(name) - 1)
-#define ROOT cfs_fs_root_ino(f->fs)
+#define FAKE_UNUSED __attribute__((unused))
+#define N(name)     (name), (sizeof(name) - 1)
+#define ROOT        cfs_fs_root_ino(f->fs)
 
 struct fixture {
-	struct cfs_container	*c;
-	struct cfs_fs		*fs;
-	struct cfs_clock_manual	clock;
-	struct cfs_err		err;
-	uint16_t		branch;
-	struct real		*real;
+	struct cfs_container *c;
+	struct cfs_fs *fs;
+	struct cfs_clock_manual clock;
+	struct cfs_err err;
+	uint16_t branch;
+	struct real *real;
 };
 
 #ifdef FS_REAL
@@ -63,7 +63,8 @@ static void assert_sound(struct fixture *f)
 {
 	unsigned int problem_count = 0;
 	struct cfs_fs_check check = {
-		.problem = problem_print, .arg = &problem_count,
+		.problem = problem_print,
+		.arg = &problem_count,
 	};
 
 	assert_int_equal(cfs_fs_check(f->fs, &check, NULL, &f->err), 0);
@@ -87,7 +88,8 @@ FAKE_UNUSED static uint64_t make(struct fixture *f, uint64_t dir,
 	uint64_t ino = 0;
 
 	assert_int_equal(cfs_fs_create(f->fs, dir, name, strlen(name), 0644, 1,
-				       2, &ino, &f->err), 0);
+				       2, &ino, &f->err),
+			 0);
 	return ino;
 }
 
@@ -97,7 +99,8 @@ FAKE_UNUSED static uint64_t make_dir(struct fixture *f, uint64_t dir,
 	uint64_t ino = 0;
 
 	assert_int_equal(cfs_fs_mkdir(f->fs, dir, name, strlen(name), 0755, 1,
-				      2, &ino, &f->err), 0);
+				      2, &ino, &f->err),
+			 0);
 	return ino;
 }
 
@@ -119,8 +122,8 @@ FAKE_UNUSED static int64_t at(struct fixture *f, const char *path)
 	return r < 0 ? r : (int64_t)ino;
 }
 
-FAKE_UNUSED static int mv(struct fixture *f, const char *from,
-			  const char *to, uint32_t flags)
+FAKE_UNUSED static int mv(struct fixture *f, const char *from, const char *to,
+			  uint32_t flags)
 {
 	const char *from_name, *to_name;
 	uint64_t from_dir, to_dir;

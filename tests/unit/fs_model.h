@@ -12,27 +12,27 @@
 
 #include "fs_fixture.h"
 
-#define NAME_COUNT	8u
-#define NODE_COUNT	120u
-#define DATA_BYTES	12000u
-#define OPEN_MAX	3u
-#define SNAPSHOT_COUNT	4u
+#define NAME_COUNT     8u
+#define NODE_COUNT     120u
+#define DATA_BYTES     12000u
+#define OPEN_MAX       3u
+#define SNAPSHOT_COUNT 4u
 
 struct node {
-	uint64_t	ino;		/* 0: unused */
-	uint32_t	type, mode, uid;
-	uint32_t	nlink, open_count;
-	struct node	*parent;	/* directory */
-	struct node	*entries[NAME_COUNT];
-	size_t		size;
-	uint8_t		data[DATA_BYTES]; /* of a symlink: its target */
-	size_t		xattr_bytes[2];	/* value bytes + 1; 0: none */
+	uint64_t ino; /* 0: unused */
+	uint32_t type, mode, uid;
+	uint32_t nlink, open_count;
+	struct node *parent; /* directory */
+	struct node *entries[NAME_COUNT];
+	size_t size;
+	uint8_t data[DATA_BYTES]; /* of a symlink: its target */
+	size_t xattr_bytes[2];    /* value bytes + 1; 0: none */
 };
 
 struct world {
-	struct fixture	*f;
-	struct cfs_rng	rng;
-	struct node	nodes[NODE_COUNT];	/* 0 is the root */
+	struct fixture *f;
+	struct cfs_rng rng;
+	struct node nodes[NODE_COUNT]; /* 0 is the root */
 };
 
 static char names[NAME_COUNT][256];
@@ -138,8 +138,7 @@ static void do_create(struct world *w)
 	struct node *dir = pick_node(w, true), *n = unused_node(w);
 	unsigned int name = pick(w, NAME_COUNT);
 	struct cfs_fs_spec spec = {
-		.mode = types[pick(w, CFS_ARRAY_COUNT(types))] |
-			pick(w, 01000),
+		.mode = types[pick(w, CFS_ARRAY_COUNT(types))] | pick(w, 01000),
 		.uid = pick(w, 1000),
 	};
 	uint64_t ino = 0;
@@ -181,8 +180,10 @@ static void do_link(struct world *w)
 {
 	struct node *n = pick_node(w, false), *dir = pick_node(w, true);
 	unsigned int name = pick(w, NAME_COUNT);
-	int want = is_dir(n) ? -EPERM : !n->nlink ? -ENOENT :
-		dir->entries[name] ? -EEXIST : 0;
+	int want = is_dir(n)            ? -EPERM
+		   : !n->nlink          ? -ENOENT
+		   : dir->entries[name] ? -EEXIST
+					: 0;
 	int r;
 
 	r = cfs_fs_link(w->f->fs, n->ino, dir->ino, names[name],
@@ -209,9 +210,9 @@ static void do_remove(struct world *w)
 		want = -EISDIR;
 	else if (is_rmdir && !is_empty(n))
 		want = -ENOTEMPTY;
-	r = (is_rmdir ? cfs_fs_rmdir : cfs_fs_unlink)
-		(w->f->fs, dir->ino, names[name], strlen(names[name]),
-		 &w->f->err);
+	r = (is_rmdir ? cfs_fs_rmdir
+		      : cfs_fs_unlink)(w->f->fs, dir->ino, names[name],
+				       strlen(names[name]), &w->f->err);
 	if (has_failed(w, r, want))
 		return;
 	dir->entries[name] = NULL;
@@ -228,8 +229,8 @@ static bool is_above(struct world *w, const struct node *n, struct node *dir)
 }
 
 static int rename_want(struct world *w, struct node *from_dir,
-		       struct node *from, struct node *to_dir,
-		       struct node *to, uint32_t flags)
+		       struct node *from, struct node *to_dir, struct node *to,
+		       uint32_t flags)
 {
 	bool swaps = flags & CFS_FS_RENAME_EXCHANGE;
 
@@ -275,9 +276,8 @@ static void do_rename(struct world *w)
 	int r;
 
 	r = cfs_fs_rename(w->f->fs, from_dir->ino, names[from_name],
-			  strlen(names[from_name]), to_dir->ino,
-			  names[to_name], strlen(names[to_name]), flags,
-			  &w->f->err);
+			  strlen(names[from_name]), to_dir->ino, names[to_name],
+			  strlen(names[to_name]), flags, &w->f->err);
 	if (has_failed(w, r, rename_want(w, from_dir, from, to_dir, to, flags)))
 		return;
 	if (from == to)
@@ -347,7 +347,8 @@ static void do_setattr(struct world *w)
 	struct node *n = pick_node(w, false);
 	struct cfs_fs_attr set = {
 		.mask = CFS_FS_SET_MODE | CFS_FS_SET_UID,
-		.mode = pick(w, 010000), .uid = pick(w, 1000),
+		.mode = pick(w, 010000),
+		.uid = pick(w, 1000),
 	};
 	int r;
 
@@ -392,8 +393,8 @@ static void do_open_close(struct world *w)
 				 0);
 		n->open_count++;
 	} else if (n->open_count) {
-		assert_int_equal(cfs_fs_close_ino(w->f->fs, n->ino,
-						  &w->f->err), 0);
+		assert_int_equal(cfs_fs_close_ino(w->f->fs, n->ino, &w->f->err),
+				 0);
 		n->open_count--;
 		drop_if_gone(n);
 	}
@@ -406,8 +407,9 @@ static void reopen_as(struct world *w, uint64_t mask)
 	uint64_t root = root_of(w)->ino;
 	unsigned int i;
 
-	assert_int_equal(cfs_fs_reclaim_orphans(w->f->c, w->f->branch, NULL,
-						&w->f->err), 0);
+	assert_int_equal(
+		cfs_fs_reclaim_orphans(w->f->c, w->f->branch, NULL, &w->f->err),
+		0);
 	assert_int_equal(cfs_fs_open(&view, root, 42, &w->f->fs, &w->f->err),
 			 0);
 	w->f->fs->hash_mask = mask;
@@ -441,7 +443,8 @@ static void assert_data(struct world *w, const struct node *n)
 	else
 		assert_int_equal(cfs_fs_readlink(w->f->fs, n->ino, buf,
 						 sizeof(buf), &bytes,
-						 &w->f->err), 0);
+						 &w->f->err),
+				 0);
 	assert_int_equal(bytes, n->size);
 	assert_memory_equal(buf, n->data, bytes);
 }
@@ -472,8 +475,8 @@ static void assert_entries(struct world *w, const struct node *n)
 	size_t count = 0, j;
 
 	assert_int_equal(cfs_fs_readdir(w->f->fs, n->ino, 0, e,
-					CFS_ARRAY_COUNT(e), &count,
-					&w->f->err), 0);
+					CFS_ARRAY_COUNT(e), &count, &w->f->err),
+			 0);
 	for (i = 0; i < NAME_COUNT; i++) {
 		if (!n->entries[i])
 			continue;
@@ -526,12 +529,13 @@ static void assert_paths(struct world *w)
 
 		if (!n->ino || !n->nlink)
 			continue;
-		assert_int_equal(cfs_fs_path_of(w->f->fs, n->ino, &path,
-						&w->f->err), 0);
+		assert_int_equal(
+			cfs_fs_path_of(w->f->fs, n->ino, &path, &w->f->err), 0);
 		assert_int_equal(cfs_fs_resolve(w->f->fs, root_of(w)->ino,
 						path.data, path.bytes,
 						CFS_FS_FOLLOW_NONE, &ino,
-						&w->f->err), 0);
+						&w->f->err),
+				 0);
 		assert_int_equal(ino, n->ino);
 		cfs_buf_donep(&path);
 	}
@@ -539,8 +543,8 @@ static void assert_paths(struct world *w)
 
 /* The tree as it was: a copy of the plain one, and the view that shows it. */
 struct snapshot {
-	struct cfs_view	view;
-	struct world	was;
+	struct cfs_view view;
+	struct world was;
 };
 
 static struct node *moved(const struct world *from, struct world *to,
@@ -582,8 +586,8 @@ static void assert_snapshot(struct world *w, struct snapshot *s)
 	struct fixture f = *w->f;
 
 	s->view.container = f.c;
-	assert_int_equal(cfs_fs_open(&s->view, root_of(w)->ino, 42, &f.fs,
-				     &f.err), 0);
+	assert_int_equal(
+		cfs_fs_open(&s->view, root_of(w)->ino, 42, &f.fs, &f.err), 0);
 	f.fs->hash_mask = w->f->fs->hash_mask;
 	s->was.f = &f;
 	assert_same(&s->was);
@@ -622,8 +626,7 @@ static void crash(struct world *w)
 {
 	uint64_t mask = w->f->fs->hash_mask;
 
-	assert_int_equal(cfs_fs_sync(w->f->fs, root_of(w)->ino, &w->f->err),
-			 0);
+	assert_int_equal(cfs_fs_sync(w->f->fs, root_of(w)->ino, &w->f->err), 0);
 	cfs_fs_close(w->f->fs);
 	w->f->fs = NULL;
 	env_crash(w->f);
@@ -648,10 +651,13 @@ static void clear(struct world *w, uint64_t empty_count)
 
 				if (!n || (is_dir(n) && !is_empty(n)))
 					continue;
-				assert_int_equal((is_dir(n) ? cfs_fs_rmdir :
-						  cfs_fs_unlink)
-					(w->f->fs, dir->ino, names[name],
-					 strlen(names[name]), &w->f->err), 0);
+				assert_int_equal((is_dir(n) ? cfs_fs_rmdir
+							    : cfs_fs_unlink)(
+							 w->f->fs, dir->ino,
+							 names[name],
+							 strlen(names[name]),
+							 &w->f->err),
+						 0);
 				dir->entries[name] = NULL;
 				unname(n);
 				is_done = false;
@@ -670,9 +676,9 @@ static void clear(struct world *w, uint64_t empty_count)
 static void run(struct world *w, unsigned int seed, unsigned int steps)
 {
 	static void (*const actions[])(struct world *) = {
-		do_create, do_create, do_create, do_link, do_remove, do_rename,
-		do_rename, do_rename, do_write, do_truncate, do_punch,
-		do_setattr, do_xattr, do_open_close, do_open_close,
+		do_create, do_create,  do_create, do_link,       do_remove,
+		do_rename, do_rename,  do_rename, do_write,      do_truncate,
+		do_punch,  do_setattr, do_xattr,  do_open_close, do_open_close,
 	};
 	struct snapshot *snapshots[SNAPSHOT_COUNT] = { NULL };
 	uint64_t empty_count = env_record_count(w->f);
@@ -726,8 +732,10 @@ static void history(unsigned int seed, unsigned int steps)
 	if (seed % 2)
 		w->f->fs->hash_mask = seed % 4;
 	*root_of(w) = (struct node){
-		.ino = cfs_fs_root_ino(w->f->fs), .type = S_IFDIR,
-		.mode = 0755, .nlink = 2,
+		.ino = cfs_fs_root_ino(w->f->fs),
+		.type = S_IFDIR,
+		.mode = 0755,
+		.nlink = 2,
 	};
 	root_of(w)->parent = root_of(w);
 	print_message("seed %u\n", seed);

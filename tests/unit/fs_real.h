@@ -11,24 +11,26 @@
 #include "tree/container_open.h"
 #include "volume/vols.h"
 
-#define FAKE_BRANCH	1u
-#define REAL_POOL_BYTES	(UINT64_C(256) << 20)
-#define REAL_SLICE_MAX	256u
+#define FAKE_BRANCH     1u
+#define REAL_POOL_BYTES (UINT64_C(256) << 20)
+#define REAL_SLICE_MAX  256u
 
 struct real {
-	struct cfs_devset	*set;
-	struct cfs_vols		*vols;
-	uint64_t		root_vaddr[CFS_ROOT_PLACES_MAX];
-	uint32_t		slice_count;	/* of the device */
-	uint32_t		used_count;
+	struct cfs_devset *set;
+	struct cfs_vols *vols;
+	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
+	uint32_t slice_count; /* of the device */
+	uint32_t used_count;
 };
 
 static int real_map(struct real *real, struct cfs_metavolume *mv,
 		    uint64_t lslice)
 {
 	const struct cfs_piece pieces[CFS_PIECES_MAX] = {
-		{ .device_index = 0, .flags = CFS_PIECE_USED,
-		  .slice_index = (uint32_t)lslice, .generation = 1 },
+		{ .device_index = 0,
+		  .flags = CFS_PIECE_USED,
+		  .slice_index = (uint32_t)lslice,
+		  .generation = 1 },
 	};
 	struct cfs_err err = CFS_ERR_INIT;
 
@@ -71,10 +73,13 @@ static struct cfs_container_config real_config(struct real *real,
 					       struct cfs_err *err)
 {
 	struct cfs_container_config config = {
-		.uuid = "a container uuid", .epoch = 1, .copies = 2,
+		.uuid = "a container uuid",
+		.epoch = 1,
+		.copies = 2,
 		.cache_bytes = 1 << 20,
 		.hooks = &cfs_vols_hooks,
-		.source = &real_source, .source_ctx = real,
+		.source = &real_source,
+		.source_ctx = real,
 	};
 	uint64_t lslice;
 	int r;
@@ -91,22 +96,24 @@ static struct cfs_container_config real_config(struct real *real,
 }
 
 /* In an operation. */
-static void real_branch_put(struct fixture *f, uint16_t branch,
-			    uint16_t parent, uint64_t fork_stamp)
+static void real_branch_put(struct fixture *f, uint16_t branch, uint16_t parent,
+			    uint64_t fork_stamp)
 {
 	struct cfs_key key = { .w = {
-		cfs_table_word(CFS_TABLE_BRANCH, branch),
-	} };
+				       cfs_table_word(CFS_TABLE_BRANCH, branch),
+			       } };
 	struct cfs_branch_rec rec = {
-		.volume = branch, .state = CFS_OBJECT_LIVE,
-		.parent = parent, .fork_stamp = fork_stamp,
+		.volume = branch,
+		.state = CFS_OBJECT_LIVE,
+		.parent = parent,
+		.fork_stamp = fork_stamp,
 		.created_stamp = cfs_container_stamp(f->c),
 	};
 	struct cfs_branch_rec_disk disk;
 
 	cfs_branch_rec_pack(&rec, &disk);
-	assert_int_equal(cfs_container_put(f->c, &key, &disk, sizeof(disk),
-					   &f->err), 0);
+	assert_int_equal(
+		cfs_container_put(f->c, &key, &disk, sizeof(disk), &f->err), 0);
 }
 
 static void real_make_tree(struct fixture *f)
@@ -116,8 +123,9 @@ static void real_make_tree(struct fixture *f)
 
 	assert_int_equal(cfs_op_begin(f->c, CFS_OP_NORMAL, &f->err), 0);
 	real_branch_put(f, f->branch, 0, 0);
-	assert_int_equal(cfs_fs_make_root(f->c, f->branch, 0755, 0, 0, 1000, &ino,
-					  &f->err), 0);
+	assert_int_equal(cfs_fs_make_root(f->c, f->branch, 0755, 0, 0, 1000,
+					  &ino, &f->err),
+			 0);
 	cfs_op_end(f->c);
 	assert_int_equal(cfs_fs_open(&view, ino, 42, &f->fs, &f->err), 0);
 }
@@ -136,8 +144,9 @@ static void env_open(struct fixture *f)
 	assert_true(real->slice_count <= REAL_SLICE_MAX);
 	real->used_count = 2;
 	config = real_config(real, &f->err);
-	assert_int_equal(cfs_container_create(&config, real->root_vaddr, &f->c,
-					      &f->err), 0);
+	assert_int_equal(
+		cfs_container_create(&config, real->root_vaddr, &f->c, &f->err),
+		0);
 	cfs_vols_attach(real->vols, f->c);
 	real_make_tree(f);
 }
@@ -187,14 +196,16 @@ FAKE_UNUSED static bool env_snapshot(struct fixture *f, struct cfs_view *ret)
 	struct cfs_snapshot_rec rec = { .name = "s", .branch = f->branch };
 	uint8_t buf[CFS_SNAPSHOT_REC_BYTES_MAX];
 	struct cfs_key key = { .w = {
-		cfs_table_word(CFS_TABLE_SNAPSHOT, f->branch),
-	} };
+				       cfs_table_word(CFS_TABLE_SNAPSHOT,
+						      f->branch),
+			       } };
 
 	assert_int_equal(cfs_op_begin(f->c, CFS_OP_NORMAL, &f->err), 0);
 	key.w[1] = cfs_container_stamp(f->c);
 	assert_int_equal(cfs_container_put(f->c, &key, buf,
 					   cfs_snapshot_rec_pack(&rec, buf),
-					   &f->err), 0);
+					   &f->err),
+			 0);
 	assert_int_equal(cfs_container_raise_stamp(f->c, &f->err), 0);
 	cfs_op_end(f->c);
 	*ret = (struct cfs_view){ f->c, f->branch, key.w[1] };

@@ -17,34 +17,34 @@
 #include "device/device_priv.h"
 #include "gate_kinds.h"
 
-#define GATE_WRITES_MAX	4096u
+#define GATE_WRITES_MAX 4096u
 
 struct gate;
 
 struct gate_write {
-	struct gate	*gate;
-	uint64_t	offset_bytes;
-	size_t		length_bytes;
-	void		*data;			/* NULL: a discard */
+	struct gate *gate;
+	uint64_t offset_bytes;
+	size_t length_bytes;
+	void *data; /* NULL: a discard */
 };
 
 struct gate_world {
-	unsigned int	flushes;	/* so far */
-	unsigned int	stop_at;	/* stands still in this one; 0: never */
-	bool		wakes_up;
-	void		(*hook)(void *arg);
-	void		*arg;
-	struct cfs_rng	rng;
-	bool		is_holding, has_stopped;
+	unsigned int flushes; /* so far */
+	unsigned int stop_at; /* stands still in this one; 0: never */
+	bool wakes_up;
+	void (*hook)(void *arg);
+	void *arg;
+	struct cfs_rng rng;
+	bool is_holding, has_stopped;
 	struct gate_write late[GATE_WRITES_MAX];
-	size_t		late_count;
-	unsigned int	landed[GATE_KINDS];	/* late, by what it was */
-	struct gate_plan *plan;			/* notes what is written; or NULL */
+	size_t late_count;
+	unsigned int landed[GATE_KINDS]; /* late, by what it was */
+	struct gate_plan *plan;          /* notes what is written; or NULL */
 };
 
 struct gate {
-	struct cfs_dev	dev;
-	struct cfs_dev	*under;
+	struct cfs_dev dev;
+	struct cfs_dev *under;
 	struct gate_world *w;
 };
 
@@ -55,10 +55,10 @@ static inline struct gate *gate_of(struct cfs_dev *dev)
 
 static inline int gate_land(const struct gate_write *l)
 {
-	return l->data ? cfs_dev_write(l->gate->under, l->offset_bytes,
-				       l->data, l->length_bytes, NULL) :
-	       cfs_dev_discard(l->gate->under, l->offset_bytes,
-			       l->length_bytes, NULL);
+	return l->data ? cfs_dev_write(l->gate->under, l->offset_bytes, l->data,
+				       l->length_bytes, NULL)
+		       : cfs_dev_discard(l->gate->under, l->offset_bytes,
+					 l->length_bytes, NULL);
 }
 
 /* What was kept aside reaches the devices; how many there were. */
@@ -67,8 +67,7 @@ static inline size_t gate_release(struct gate_world *w)
 	size_t n = w->late_count;
 
 	for (size_t i = 0; i < n; i++) {
-		gate_count(w->landed, w->late[i].data,
-			   w->late[i].length_bytes);
+		gate_count(w->landed, w->late[i].data, w->late[i].length_bytes);
 		(void)gate_land(&w->late[i]);
 		free(w->late[i].data);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What a late write is, by what stands in it; so that a test can stop in front of
- * each kind, and say that it was late, and not only hope so.
+ * What a late write is, by what stands in it; so that a test can stop in front
+ * of each kind, and say that it was late, and not only hope so.
  */
 #pragma once
 
@@ -15,34 +15,35 @@
 enum gate_kind {
 	GATE_DATA,
 	GATE_NODE,
-	GATE_FRAME,		/* of a container's log */
-	GATE_TABLE,		/* of the pool's log: tables, slices, loans */
+	GATE_FRAME, /* of a container's log */
+	GATE_TABLE, /* of the pool's log: tables, slices, loans */
 	GATE_TAGS,
 	GATE_ROOT,
 	GATE_GRAVE,
 	GATE_SEAT,
-	GATE_HEADER,		/* of a slice */
+	GATE_HEADER, /* of a slice */
 	GATE_LABEL,
 	GATE_DISCARD,
 	GATE_KINDS,
 };
 
-#define GATE_KIND_NAMES							\
-	"data", "node", "frame", "table frame", "tag page", "root",	\
-	"gravestone", "seat", "slice header", "label", "discard"
+#define GATE_KIND_NAMES                                                        \
+	"data", "node", "frame", "table frame", "tag page", "root",            \
+		"gravestone", "seat", "slice header", "label", "discard"
 
 /* Of a page that is ours; @block is a block of the device. */
 static inline enum gate_kind gate_kind_of_page(const void *block)
 {
 	static const enum gate_kind kinds[] = {
-		[CFS_PAGE_LABEL] = GATE_LABEL, [CFS_PAGE_SEAT] = GATE_SEAT,
+		[CFS_PAGE_LABEL] = GATE_LABEL,  [CFS_PAGE_SEAT] = GATE_SEAT,
 		[CFS_PAGE_SLICE] = GATE_HEADER, [CFS_PAGE_TAGS] = GATE_TAGS,
-		[CFS_PAGE_ROOT] = GATE_ROOT, [CFS_PAGE_GRAVE] = GATE_GRAVE,
+		[CFS_PAGE_ROOT] = GATE_ROOT,    [CFS_PAGE_GRAVE] = GATE_GRAVE,
 	};
 	const struct cfs_page_disk *page = block;
 	const uint16_t kind = le16_get(page->kind);
 
-	return kind > 0 && kind < CFS_ARRAY_COUNT(kinds) ? kinds[kind] : GATE_DATA;
+	return kind > 0 && kind < CFS_ARRAY_COUNT(kinds) ? kinds[kind]
+							 : GATE_DATA;
 }
 
 static inline enum gate_kind gate_kind_of(const void *block)
@@ -55,14 +56,15 @@ static inline enum gate_kind gate_kind_of(const void *block)
 		return le64_get(frame->container_id) ? GATE_FRAME : GATE_TABLE;
 	if (le32_get(node->magic) == CFS_NODE_MAGIC)
 		return GATE_NODE;
-	return le32_get(page->magic) == CFS_PAGE_MAGIC ?
-	       gate_kind_of_page(block) : GATE_DATA;
+	return le32_get(page->magic) == CFS_PAGE_MAGIC
+		       ? gate_kind_of_page(block)
+		       : GATE_DATA;
 }
 
 /* What a write of so many bytes has in it; NULL: a discard.  A frame is one,
  * whatever data is in it. */
-static inline void gate_count(unsigned int counts[GATE_KINDS],
-			      const void *data, size_t length_bytes)
+static inline void gate_count(unsigned int counts[GATE_KINDS], const void *data,
+			      size_t length_bytes)
 {
 	if (!data) {
 		counts[GATE_DISCARD]++;
@@ -70,8 +72,8 @@ static inline void gate_count(unsigned int counts[GATE_KINDS],
 	}
 	for (size_t at = 0; at + CFS_PAGE_BYTES <= length_bytes;
 	     at += CFS_PAGE_BYTES) {
-		const enum gate_kind kind =
-			gate_kind_of((const uint8_t *)data + at);
+		const enum gate_kind kind = gate_kind_of((const uint8_t *)data +
+							 at);
 
 		counts[kind]++;
 		if (kind == GATE_FRAME || kind == GATE_TABLE)
@@ -86,13 +88,13 @@ static inline void gate_add(unsigned int sum[GATE_KINDS],
 		sum[i] += counts[i];
 }
 
-#define GATE_FLUSHES_MAX	2048u
+#define GATE_FLUSHES_MAX 2048u
 
 /* What was written in front of each flush; and in which ones to stop. */
 struct gate_plan {
-	unsigned int	flushes;
-	uint16_t	kinds[GATE_FLUSHES_MAX + 1];	/* by flush, from 1 on */
-	bool		is_chosen[GATE_FLUSHES_MAX + 1];
+	unsigned int flushes;
+	uint16_t kinds[GATE_FLUSHES_MAX + 1]; /* by flush, from 1 on */
+	bool is_chosen[GATE_FLUSHES_MAX + 1];
 };
 
 /* A write in front of flush @flush. */
@@ -111,8 +113,8 @@ static inline void gate_note(struct gate_plan *plan, unsigned int flush,
 
 /* Of the flushes behind which this kind is not late any more, @count at even
  * distances; those that were chosen for another kind count. */
-static inline void gate_choose_kind(struct gate_plan *plan,
-				    enum gate_kind kind, unsigned int count)
+static inline void gate_choose_kind(struct gate_plan *plan, enum gate_kind kind,
+				    unsigned int count)
 {
 	unsigned int has = 0, n = 0;
 
@@ -122,7 +124,8 @@ static inline void gate_choose_kind(struct gate_plan *plan,
 		if (!(plan->kinds[i] >> kind & 1))
 			continue;
 		if ((uint64_t)n * count / has !=
-		    (uint64_t)(n + 1) * count / has || count >= has)
+			    (uint64_t)(n + 1) * count / has ||
+		    count >= has)
 			plan->is_chosen[i] = true;
 		n++;
 	}

@@ -19,22 +19,23 @@
 #include "volume/fs_open.h"
 #include "volume/volume.h"
 
-#define HEAL_BLOCK	4096u
+#define HEAL_BLOCK 4096u
 
 struct heal_pool {
 	struct cfs_devset *set;
 	struct cfs_place roots[CFS_ROOT_PLACES_MAX];
-	struct cfs_pool	*pool;
-	uint32_t	epoch;
+	struct cfs_pool *pool;
+	uint32_t epoch;
 	struct cfs_member *lun, *tree;
 };
 
-#define HEAL_OK(expr) do {						\
-	struct cfs_err err_ = CFS_ERR_INIT;				\
-	int r_ = (expr);						\
-	if (r_ < 0)							\
-		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
-} while (0)
+#define HEAL_OK(expr)                                                          \
+	do {                                                                   \
+		struct cfs_err err_ = CFS_ERR_INIT;                            \
+		int r_ = (expr);                                               \
+		if (r_ < 0)                                                    \
+			fail_msg("%s: %d: %s", #expr, r_, err_.msg);           \
+	} while (0)
 
 static inline void heal_open(struct heal_pool *h, bool was_clean)
 {
@@ -79,8 +80,7 @@ static inline struct heal_pool heal_new(bool is_mirror, uint64_t lun_bytes)
 	heal_open(&h, true);
 	HEAL_OK(cfs_pool_container_make(h.pool, "lun", CFS_VOLUME_LUN, 0,
 					CFS_OBJECT_LIVE, &h.lun, &err_));
-	HEAL_OK(cfs_volume_make_first(h.lun, CFS_VOLUME_LUN, lun_bytes,
-				      &err_));
+	HEAL_OK(cfs_volume_make_first(h.lun, CFS_VOLUME_LUN, lun_bytes, &err_));
 	HEAL_OK(cfs_pool_container_make(h.pool, "tree", CFS_VOLUME_TREE, 0,
 					CFS_OBJECT_LIVE, &h.tree, &err_));
 	HEAL_OK(cfs_volume_make_first(h.tree, CFS_VOLUME_TREE, 0, &err_));
@@ -122,8 +122,8 @@ static inline void heal_write(struct cfs_member *m, uint64_t block,
 	assert_non_null(buf);
 	heal_fill(buf, (size_t)count * HEAL_BLOCK, seed);
 	HEAL_OK(cfs_op_begin(m->container, CFS_OP_NORMAL, &err_));
-	HEAL_OK(cfs_data_write(m->container, (uint16_t)rec.head_branch,
-			       rec.ino, block * HEAL_BLOCK, buf,
+	HEAL_OK(cfs_data_write(m->container, (uint16_t)rec.head_branch, rec.ino,
+			       block * HEAL_BLOCK, buf,
 			       (size_t)count * HEAL_BLOCK, &err_));
 	cfs_op_end(m->container);
 	HEAL_OK(cfs_container_commit(m->container, &err_));
@@ -169,7 +169,9 @@ static inline void heal_put_snapset(struct heal_pool *h, uint64_t container,
 				    uint32_t count)
 {
 	const struct cfs_key key = { {
-		cfs_table_word(CFS_TABLE_SNAPSET, container), branch, stamp,
+		cfs_table_word(CFS_TABLE_SNAPSET, container),
+		branch,
+		stamp,
 	} };
 	const struct cfs_snapset_rec rec = { .begun_ns = 1, .count = count };
 	struct cfs_container *c0 = cfs_pool_container0(h->pool);
@@ -205,10 +207,10 @@ static inline bool heal_has_snapshot(struct cfs_member *m, const char *name)
 
 /* ---- what check and scrub say ------------------------------------------- */
 
-#define HEAL_SEEN_MAX	256u
+#define HEAL_SEEN_MAX 256u
 
 struct heal_seen {
-	size_t		count;
+	size_t count;
 	struct cfs_problem problems[HEAL_SEEN_MAX];
 };
 
@@ -255,16 +257,16 @@ static inline bool heal_has(const struct heal_seen *seen, const char *kind)
 }
 
 struct heal_found {
-	char		kind[16], cause[16], container[64], volume[64], path[256];
-	bool		is_healed, has_path;
-	uint64_t	offset_bytes, length_bytes, device_offset_bytes;
-	uint32_t	device_index;
-	size_t		snapshot_count;
-	char		snapshots[8][128];
+	char kind[16], cause[16], container[64], volume[64], path[256];
+	bool is_healed, has_path;
+	uint64_t offset_bytes, length_bytes, device_offset_bytes;
+	uint32_t device_index;
+	size_t snapshot_count;
+	char snapshots[8][128];
 };
 
 struct heal_damage {
-	size_t		count;
+	size_t count;
 	struct heal_found found[HEAL_SEEN_MAX];
 	struct cfs_scrub_result result;
 };
@@ -294,8 +296,8 @@ static inline int heal_find(void *arg, const struct cfs_damage *d)
 	return 0;
 }
 
-static inline struct heal_damage *heal_scrub_with(struct heal_pool *h,
-				const struct cfs_scrub_options *opt)
+static inline struct heal_damage *heal_scrub_with(
+	struct heal_pool *h, const struct cfs_scrub_options *opt)
 {
 	struct heal_damage *all = calloc(1, sizeof(*all));
 	const struct cfs_scrub_calls calls = { .each = heal_find, .arg = all };
@@ -319,8 +321,8 @@ static inline void heal_print(const struct heal_damage *all)
 		print_message("# %s %s in %s, %s %s at %llu, %s\n",
 			      all->found[i].kind, all->found[i].cause,
 			      all->found[i].container, all->found[i].volume,
-			      all->found[i].path, (unsigned long long)
-			      all->found[i].offset_bytes,
+			      all->found[i].path,
+			      (unsigned long long)all->found[i].offset_bytes,
 			      all->found[i].is_healed ? "healed" : "left");
 }
 
@@ -371,12 +373,14 @@ static inline uint64_t heal_block(struct cfs_container *c, uint8_t type,
 			uint32_t at = cfs_geometry_index(geo, block);
 			uint64_t used[2];
 
-			if (cfs_repair_used(c, l, cfs_geometry_group(geo,
-					block), used, NULL) < 0 ||
+			if (cfs_repair_used(c, l,
+					    cfs_geometry_group(geo, block),
+					    used, NULL) < 0 ||
 			    !(used[at / 64] >> (at % 64) & 1) ||
 			    cfs_block_tag(cfs_container_blocks(c),
-					  cfs_vaddr(l, block), &tag, NULL) <
-			    0 || tag.type != type || (ino && tag.ino != ino))
+					  cfs_vaddr(l, block), &tag,
+					  NULL) < 0 ||
+			    tag.type != type || (ino && tag.ino != ino))
 				continue;
 			if (nth-- > 0)
 				continue;
@@ -401,8 +405,8 @@ static inline uint64_t heal_tag_page(struct cfs_container *c, uint64_t vaddr,
 	unsigned int slot;
 
 	assert_non_null(g);
-	HEAL_OK(cfs_group_load(cfs_container_blocks(c),
-			       cfs_vaddr_lslice(vaddr), group, g, &err_));
+	HEAL_OK(cfs_group_load(cfs_container_blocks(c), cfs_vaddr_lslice(vaddr),
+			       group, g, &err_));
 	slot = (unsigned int)(g->seq & 1) ^ !is_newest;
 	free(g);
 	return cfs_vaddr(cfs_vaddr_lslice(vaddr),
@@ -424,8 +428,8 @@ static inline uint64_t heal_file(struct cfs_member *m, const char *name,
 	heal_fill(buf, bytes, seed);
 	cfs_volume_view(m, &rec, &view);
 	HEAL_OK(cfs_fs_open(&view, rec.ino, rec.hash_seed, &fs, &err_));
-	HEAL_OK(cfs_fs_create(fs, rec.ino, name, strlen(name), 0644, 0, 0,
-			      &ino, &err_));
+	HEAL_OK(cfs_fs_create(fs, rec.ino, name, strlen(name), 0644, 0, 0, &ino,
+			      &err_));
 	HEAL_OK(cfs_fs_write(fs, ino, 0, buf, bytes, &done, &err_));
 	cfs_fs_close(fs);
 	HEAL_OK(cfs_container_commit(m->container, &err_));

@@ -53,8 +53,10 @@ static inline int fixture_teardown(void **state)
 	if (system(command) != 0)
 		return -1;
 	if (count_fds() != fixture_fds) {
-		fprintf(stderr, "%d descriptors at the beginning, %d at the "
-			"end\n", fixture_fds, count_fds());
+		fprintf(stderr,
+			"%d descriptors at the beginning, %d at the "
+			"end\n",
+			fixture_fds, count_fds());
 		return -1;
 	}
 	return 0;
@@ -81,9 +83,9 @@ static inline size_t make_msg(uint8_t *msg, uint16_t type, uint64_t id,
 
 struct fixture_call {
 	const struct cfs_address *address;
-	struct cfs_tls	*tls;
-	struct cfs_link	*link;
-	int		r;
+	struct cfs_tls *tls;
+	struct cfs_link *link;
+	int r;
 };
 
 static inline void *fixture_caller(void *arg)
@@ -129,8 +131,8 @@ static inline int open_ends(int fd, const struct cfs_address *said,
 		return -EAGAIN;
 	(void)poll(&p, 1, 5000);
 	taken = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	r = taken < 0 ? -errno :
-	    cfs_link_accept(taken, server, &accepted, NULL);
+	r = taken < 0 ? -errno
+		      : cfs_link_accept(taken, server, &accepted, NULL);
 	if (r == 0)
 		r = fixture_shake(accepted);
 	if (r < 0) {
@@ -171,6 +173,7 @@ static inline bool fixture_certificates(void)
 		 "-CAcreateserial -out $1.crt -days 30 -extfile $1.ext; } && "
 		 "ca ca && ca other && leaf server ca serverAuth && "
 		 "leaf client ca clientAuth && "
-		 "leaf stranger other serverAuth,clientAuth", fixture_dir);
+		 "leaf stranger other serverAuth,clientAuth",
+		 fixture_dir);
 	return system(command) == 0;
 }

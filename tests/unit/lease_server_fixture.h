@@ -12,19 +12,19 @@
 #include "lease/server.h"
 #include "lease_fixture.h"
 
-#define HELLO	0x0001u		/* here: answered, and accepted */
-#define ECHO	0x0100u
-#define COUNT	0x0101u		/* a stream of as many parts as it says */
-#define SLOW	0x0102u		/* until cancelled */
-#define FAIL	0x0103u
-#define LONG	0x0104u		/* as SLOW, but known to be */
-#define NAP	0x0105u		/* 300 ms */
+#define HELLO 0x0001u /* here: answered, and accepted */
+#define ECHO  0x0100u
+#define COUNT 0x0101u /* a stream of as many parts as it says */
+#define SLOW  0x0102u /* until cancelled */
+#define FAIL  0x0103u
+#define LONG  0x0104u /* as SLOW, but known to be */
+#define NAP   0x0105u /* 300 ms */
 
 struct world {
 	struct cfs_server *server;
 	struct cfs_address address;
-	atomic_uint	opened, closed, ended, slow_running, slow_ended;
-	atomic_uint	ticks, log_lines;
+	atomic_uint opened, closed, ended, slow_running, slow_ended;
+	atomic_uint ticks, log_lines;
 	struct cfs_logger logger;
 };
 
@@ -139,7 +139,8 @@ static inline void start(struct cfs_server_options opt)
 
 	memset(&w, 0, sizeof(w));
 	w.logger = (struct cfs_logger){
-		.write = on_log, .max_level = CFS_LOG_DEBUG,
+		.write = on_log,
+		.max_level = CFS_LOG_DEBUG,
 	};
 	opt.opened = on_opened;
 	opt.closed = on_closed;
@@ -147,14 +148,16 @@ static inline void start(struct cfs_server_options opt)
 	opt.tick = on_tick;
 	opt.logger = &w.logger;
 	assert_int_equal(cfs_server_new(&opt, &w.server, &err), 0);
-	assert_int_equal(cfs_server_handle_loop(w.server, 1, 0xff, on_hello,
-						NULL, &err), 0);
+	assert_int_equal(
+		cfs_server_handle_loop(w.server, 1, 0xff, on_hello, NULL, &err),
+		0);
 	assert_int_equal(cfs_server_handle_worker(w.server, 0x100, 0x1ff,
-						  on_request, NULL, &err), 0);
+						  on_request, NULL, &err),
+			 0);
 	snprintf(text, sizeof(text), "unix:%s/s.sock", fixture_dir);
 	assert_int_equal(cfs_address_parse(text, &w.address, &err), 0);
-	assert_int_equal(cfs_server_listen(w.server, &w.address, NULL, NULL,
-					   &err), 0);
+	assert_int_equal(
+		cfs_server_listen(w.server, &w.address, NULL, NULL, &err), 0);
 	assert_int_equal(cfs_server_start(w.server, &err), 0);
 }
 
@@ -192,8 +195,9 @@ static inline struct cfs_conn *connect_conn(const struct cfs_conn_options *opt)
 	struct cfs_conn *conn;
 	struct cfs_err err;
 
-	assert_int_equal(cfs_conn_new(connect_link(), opt ? opt : &none, &conn,
-				      &err), 0);
+	assert_int_equal(
+		cfs_conn_new(connect_link(), opt ? opt : &none, &conn, &err),
+		0);
 	assert_int_equal(cfs_conn_call(conn, HELLO, NULL, 0, NULL, NULL, &err),
 			 0);
 	return conn;

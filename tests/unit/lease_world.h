@@ -20,33 +20,33 @@
 #include "lease/owner.h"
 #include "lease/period.h"
 
-#define WORLD_CLIENTS	8u
-#define T_NS		(10 * CFS_NS_PER_S)
-#define WHOLE		CFS_LOCK_LENGTH_WHOLE
+#define WORLD_CLIENTS 8u
+#define T_NS          (10 * CFS_NS_PER_S)
+#define WHOLE         CFS_LOCK_LENGTH_WHOLE
 
 struct world_message {
 	struct world_message *next;
 	unsigned int client;
-	bool	 to_owner;
+	bool to_owner;
 	uint64_t peer;
-	size_t	 bytes;
-	uint8_t	 data[];
+	size_t bytes;
+	uint8_t data[];
 };
 
 struct world_client {
 	struct cfs_lease_client *client;
 	unsigned int index;
-	uint64_t peer;		/* 0: no connection */
-	bool	 is_cut;	/* what it sends is lost */
-	bool	 is_deaf;	/* what is sent to it is lost */
+	uint64_t peer; /* 0: no connection */
+	bool is_cut;   /* what it sends is lost */
+	bool is_deaf;  /* what is sent to it is lost */
 	unsigned int done_count, recall_count, lost_count, dropped_count;
 	unsigned int all_lost_count, welcome_count, stale_count;
-	int	 done_status;
+	int done_status;
 	struct cfs_lease *done_last, *recall_last;
 	uint32_t recall_mode;
 	uint64_t recall_id;
-	bool	 yields;	/* a recall at once */
-	struct cfs_clock_manual own_clock;	/* if world.has_own_clocks */
+	bool yields;                       /* a recall at once */
+	struct cfs_clock_manual own_clock; /* if world.has_own_clocks */
 };
 
 struct world {
@@ -56,13 +56,15 @@ struct world {
 	struct world_client clients[WORLD_CLIENTS];
 	struct world_message *first, **last;
 	uint64_t next_peer;
-	bool	 is_direct;
-	bool	 seals_later;
-	bool	 is_unordered;		/* releases are answered */
-	uint32_t flags;			/* of the HELLO of those to come */
-	bool	 has_own_clocks;	/* clients' clocks are not the owner's */
+	bool is_direct;
+	bool seals_later;
+	bool is_unordered;   /* releases are answered */
+	uint32_t flags;      /* of the HELLO of those to come */
+	bool has_own_clocks; /* clients' clocks are not the owner's */
 	unsigned int seal_count, event_count[CFS_EVENT_LAST + 1];
-	struct { uint64_t client, lease; } seals[64];	/* not done yet */
+	struct {
+		uint64_t client, lease;
+	} seals[64]; /* not done yet */
 	unsigned int seals_due;
 	uint64_t seal_client, seal_lease;
 	enum cfs_owner_end seal_end, ended;
@@ -92,19 +94,19 @@ static void world_deliver(const struct world_message *m)
 	struct world_client *c = &world.clients[m->client];
 
 	if (c->peer != m->peer)
-		return;			/* of a connection that was */
+		return; /* of a connection that was */
 	if (m->to_owner)
 		cfs_owner_receive(world.owner, m->peer, m->data, m->bytes);
 	else
-		assert_int_equal(cfs_lease_client_receive(c->client, m->data,
-							  m->bytes), 0);
+		assert_int_equal(
+			cfs_lease_client_receive(c->client, m->data, m->bytes),
+			0);
 }
 
 /* The first message for whom @is_awake says so; false: there is none. */
 static bool world_deliver_one(bool (*is_awake)(unsigned int client))
 {
-	for (struct world_message **at = &world.first; *at;
-	     at = &(*at)->next) {
+	for (struct world_message **at = &world.first; *at; at = &(*at)->next) {
 		struct world_message *m = *at;
 
 		if (is_awake && !m->to_owner && !is_awake(m->client))
@@ -253,7 +255,9 @@ static void owner_ended(void *arg, uint64_t client, enum cfs_owner_end end)
 }
 
 static const struct cfs_owner_ops world_owner_ops = {
-	.send = owner_send, .event = owner_on_event, .seal = owner_seal,
+	.send = owner_send,
+	.event = owner_on_event,
+	.seal = owner_seal,
 	.ended = owner_ended,
 };
 
@@ -263,8 +267,8 @@ static void world_owner(uint64_t epoch, uint64_t grace_ns)
 	world.config.epoch = epoch;
 	world.config.grace_ns = grace_ns;
 	assert_int_equal(cfs_owner_new(&world.config, &world_owner_ops, NULL,
-				       &world.clock.clock, &world.owner,
-				       NULL), 0);
+				       &world.clock.clock, &world.owner, NULL),
+			 0);
 }
 
 static void world_connect(unsigned int i)
@@ -290,12 +294,16 @@ static void world_disconnect(unsigned int i)
 static void world_client_new(unsigned int i)
 {
 	static const struct cfs_lease_client_ops ops = {
-		.send = client_send, .done = client_done,
-		.recall = client_recall, .lost = client_lost,
-		.dropped = client_dropped, .changed = client_changed,
+		.send = client_send,
+		.done = client_done,
+		.recall = client_recall,
+		.lost = client_lost,
+		.dropped = client_dropped,
+		.changed = client_changed,
 	};
 	struct cfs_lease_client_config config = {
-		.cached_max = 3, .is_ordered = !world.is_unordered,
+		.cached_max = 3,
+		.is_ordered = !world.is_unordered,
 	};
 	struct world_client *c = &world.clients[i];
 
@@ -306,10 +314,11 @@ static void world_client_new(unsigned int i)
 	*c = (struct world_client){ .index = i };
 	cfs_clock_manual_init(&c->own_clock, 1000, 0);
 	assert_int_equal(cfs_lease_client_new(&config, &ops, c,
-					      world.has_own_clocks ?
-					      &c->own_clock.clock :
-					      &world.clock.clock, &c->client,
-					      NULL), 0);
+					      world.has_own_clocks
+						      ? &c->own_clock.clock
+						      : &world.clock.clock,
+					      &c->client, NULL),
+			 0);
 }
 
 /* An owner without grace, and @count clients that are welcome. */
@@ -322,8 +331,8 @@ static inline void world_init(unsigned int count)
 	for (unsigned int i = 0; i < count; i++) {
 		world_client_new(i);
 		world_connect(i);
-		assert_true(cfs_lease_client_is_welcome(
-				world.clients[i].client));
+		assert_true(
+			cfs_lease_client_is_welcome(world.clients[i].client));
 	}
 }
 
@@ -366,9 +375,9 @@ static inline void world_pass(uint64_t ns)
 	uint64_t end_ns = world_now() + ns;
 
 	while (world_now() < end_ns) {
-		cfs_clock_manual_advance(&world.clock,
-					 CFS_MIN(end_ns - world_now(),
-						 100 * CFS_NS_PER_MS));
+		cfs_clock_manual_advance(
+			&world.clock,
+			CFS_MIN(end_ns - world_now(), 100 * CFS_NS_PER_MS));
 		world_tick();
 	}
 }
@@ -390,8 +399,9 @@ static struct cfs_lease *world_ask(unsigned int i,
 {
 	struct cfs_lease *lease = NULL;
 
-	assert_int_equal(cfs_lease_client_acquire(world.clients[i].client,
-						  req, &lease, NULL), 0);
+	assert_int_equal(cfs_lease_client_acquire(world.clients[i].client, req,
+						  &lease, NULL),
+			 0);
 	world_run();
 	return lease;
 }
@@ -400,8 +410,7 @@ static inline struct cfs_lease *world_file(unsigned int i, uint64_t ino,
 					   uint32_t mode, uint32_t flags)
 {
 	struct cfs_lease_request req = world_request(ino, 0, WHOLE, mode,
-						     CFS_MSG_LOCK_WAIT |
-						     flags);
+						     CFS_MSG_LOCK_WAIT | flags);
 
 	return world_ask(i, &req);
 }

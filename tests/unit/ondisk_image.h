@@ -12,10 +12,10 @@
 #include <string.h>
 
 struct image_field {
-	size_t		offset;
-	unsigned int	bytes;		/* 1..8; 0: text */
-	uint64_t	value;
-	const char	*text;
+	size_t offset;
+	unsigned int bytes; /* 1..8; 0: text */
+	uint64_t value;
+	const char *text;
 };
 
 static inline void image_put(uint8_t *image, size_t offset, unsigned int bytes,
@@ -72,12 +72,12 @@ static inline int image_is_equal(const void *a, const void *b, size_t n)
 	return 1;
 }
 
-#define IMAGE_MAKE(image, fields) \
-	image_make(image, sizeof(image), fields, \
+#define IMAGE_MAKE(image, fields)                                              \
+	image_make(image, sizeof(image), fields,                               \
 		   sizeof(fields) / sizeof((fields)[0]))
 
-#define CMOCKA_MAIN(tests) \
-	int main(void) \
-	{ \
-		return cmocka_run_group_tests(tests, NULL, NULL); \
+#define CMOCKA_MAIN(tests)                                                     \
+	int main(void)                                                         \
+	{                                                                      \
+		return cmocka_run_group_tests(tests, NULL, NULL);              \
 	}

@@ -14,9 +14,9 @@
 #include "pool/devset.h"
 #include "pool/holder.h"
 
-#define POOL_FIXTURE_BYTES	CFS_DEVICE_BYTES_MIN
+#define POOL_FIXTURE_BYTES       CFS_DEVICE_BYTES_MIN
 #define POOL_FIXTURE_SLICE_BYTES CFS_SLICE_BYTES_MIN
-#define POOL_FIXTURE_MAX	16u
+#define POOL_FIXTURE_MAX         16u
 
 static inline void pool_fixture_uuid(uint8_t ret[16], uint8_t kind,
 				     uint32_t index)
@@ -39,9 +39,11 @@ static inline void pool_fixture_hint(char ret[CFS_LABEL_HINT_PATH_BYTES],
 
 /* The label of device @index of @count, with hints at the others' @names (or
  * none if NULL). */
-static inline struct cfs_label
-pool_fixture_label(uint32_t index, uint32_t count, uint64_t size_bytes,
-		   uint32_t flags, const char *const *names)
+static inline struct cfs_label pool_fixture_label(uint32_t index,
+						  uint32_t count,
+						  uint64_t size_bytes,
+						  uint32_t flags,
+						  const char *const *names)
 {
 	struct cfs_label label = {
 		.seq = 1,
@@ -50,8 +52,8 @@ pool_fixture_label(uint32_t index, uint32_t count, uint64_t size_bytes,
 		.slice_bytes = POOL_FIXTURE_SLICE_BYTES,
 		.slices_offset_bytes = CFS_SLICES_OFFSET_LOCAL,
 		.slice_count = cfs_device_slice_count(size_bytes,
-						CFS_SLICES_OFFSET_LOCAL,
-						POOL_FIXTURE_SLICE_BYTES),
+						      CFS_SLICES_OFFSET_LOCAL,
+						      POOL_FIXTURE_SLICE_BYTES),
 		.created_ns = 1,
 		.flags = flags,
 		.seat_count = CFS_SEAT_COUNT_LOCAL,
@@ -84,8 +86,8 @@ static inline int pool_fixture_format(struct cfs_dev *const *devices,
 	int r = 0;
 
 	for (i = 0; i < count && r == 0; i++) {
-		struct cfs_label label = pool_fixture_label(i, count,
-				cfs_dev_size_bytes(devices[i]), flags, names);
+		struct cfs_label label = pool_fixture_label(
+			i, count, cfs_dev_size_bytes(devices[i]), flags, names);
 
 		r = cfs_label_write(devices[i], &label, err);
 	}
@@ -93,8 +95,7 @@ static inline int pool_fixture_format(struct cfs_dev *const *devices,
 }
 
 /* The first seat of a pool whose labels stand; no roots. */
-static inline int pool_fixture_seat(struct cfs_devset *set,
-				    struct cfs_err *err)
+static inline int pool_fixture_seat(struct cfs_devset *set, struct cfs_err *err)
 {
 	const struct cfs_place roots[CFS_ROOT_PLACES_MAX] = {
 		{ .is_used = false },

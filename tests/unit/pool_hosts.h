@@ -16,8 +16,8 @@
 #include "pool_fixture.h"
 
 struct host {
-	struct cfs_identity	self;
-	uint64_t		alive_pid, alive_start;
+	struct cfs_identity self;
+	uint64_t alive_pid, alive_start;
 };
 
 static inline void host_self(void *arg, struct cfs_identity *ret)
@@ -43,9 +43,9 @@ static inline struct host host_named(const char *name, uint8_t boot,
 }
 
 struct world {
-	struct cfs_clock_manual		clock;
-	struct cfs_identity_source	source;
-	struct cfs_holder_options	opt;
+	struct cfs_clock_manual clock;
+	struct cfs_identity_source source;
+	struct cfs_holder_options opt;
 };
 
 /* @world stays where it is while a holder lives. */
@@ -53,10 +53,13 @@ static inline void world_init(struct world *world, struct host *host)
 {
 	cfs_clock_manual_init(&world->clock, 0, UINT64_C(1700000000000000000));
 	world->source = (struct cfs_identity_source){
-		.self = host_self, .is_alive = host_is_alive, .arg = host,
+		.self = host_self,
+		.is_alive = host_is_alive,
+		.arg = host,
 	};
 	world->opt = (struct cfs_holder_options){
-		.identity = &world->source, .clock = &world->clock.clock,
+		.identity = &world->source,
+		.clock = &world->clock.clock,
 	};
 }
 
@@ -71,19 +74,20 @@ static inline struct cfs_devset *reopen(struct cfs_devset *set,
 
 	for (i = 0; i < cfs_devset_count(set); i++)
 		if (cfs_devset_dev(set, i))
-			assert_int_equal(cfs_dev_mem_reopen(
-				cfs_devset_dev(set, i), &devices[count++],
-				NULL), 0);
-	assert_int_equal(cfs_devset_from_devices(devices, count, &opt, &again,
-						 NULL), 0);
+			assert_int_equal(
+				cfs_dev_mem_reopen(cfs_devset_dev(set, i),
+						   &devices[count++], NULL),
+				0);
+	assert_int_equal(
+		cfs_devset_from_devices(devices, count, &opt, &again, NULL), 0);
 	return again;
 }
 
 static inline struct cfs_devset *pool(uint32_t count, uint32_t flags)
 {
 	struct cfs_err err = CFS_ERR_INIT;
-	struct cfs_devset *set = pool_fixture_mem(count,
-						 POOL_FIXTURE_BYTES, flags, &err);
+	struct cfs_devset *set = pool_fixture_mem(count, POOL_FIXTURE_BYTES,
+						  flags, &err);
 
 	if (!set)
 		fail_msg("%s", err.msg);

@@ -17,16 +17,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OK(expr) do {							\
-	struct cfs_err err_ = CFS_ERR_INIT;				\
-	int r_ = (expr);						\
-	if (r_ != 0)							\
-		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
-} while (0)
+#define OK(expr)                                                               \
+	do {                                                                   \
+		struct cfs_err err_ = CFS_ERR_INIT;                            \
+		int r_ = (expr);                                               \
+		if (r_ != 0)                                                   \
+			fail_msg("%s: %d: %s", #expr, r_, err_.msg);           \
+	} while (0)
 #define E &err_
 
 struct manager {
-	char		path[64];
+	char path[64];
 	struct cfs_session *session;
 	struct cfs_serve_rpc *rpc;
 	struct cfs_server *server;
@@ -51,7 +52,8 @@ static void manager_ended(void *arg, uint64_t peer)
 static inline void manager_start(void)
 {
 	const struct cfs_server_options opt = {
-		.opened = manager_opened, .ended = manager_ended,
+		.opened = manager_opened,
+		.ended = manager_ended,
 	};
 	const struct cfs_session_options session_opt = { .is_writable = true };
 
@@ -77,7 +79,8 @@ static inline int manager_setup(void **state)
 {
 	const char *device = manager.path;
 	const struct cfs_format_options format = {
-		.devices = &device, .device_count = 1,
+		.devices = &device,
+		.device_count = 1,
 		.size_bytes = UINT64_C(256) << 20,
 	};
 	struct cfs_format_result result;
@@ -102,8 +105,8 @@ static inline int manager_teardown(void **state)
 }
 
 /* A connection of its own; @opt may be NULL. */
-static inline struct cfs_session *
-client_open(const struct cfs_session_options *opt)
+static inline struct cfs_session *client_open(
+	const struct cfs_session_options *opt)
 {
 	const struct cfs_session_options own = { .is_writable = true };
 	const struct cfs_conn_options conn_opt = { .calls_max = 0 };

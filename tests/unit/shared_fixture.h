@@ -15,25 +15,25 @@
 #include "session/format.h"
 #include "session/session.h"
 
-#define SHARED_DEVICES_MAX	3u
-#define SHARED_BYTES		(UINT64_C(96) << 20)
-#define LUN_BYTES		(UINT64_C(4) << 20)
+#define SHARED_DEVICES_MAX 3u
+#define SHARED_BYTES       (UINT64_C(96) << 20)
+#define LUN_BYTES          (UINT64_C(4) << 20)
 
 struct shared_pool {
-	struct cfs_sim	*sim;
-	unsigned int	devices;
+	struct cfs_sim *sim;
+	unsigned int devices;
 	struct cfs_clock_manual clock;
 };
 
 struct manager {
-	struct host	host;
+	struct host host;
 	struct cfs_identity_source source;
 	struct cfs_holder_watch watch;
 	struct cfs_devset *set;
-	struct cfs_dev	*gate[SHARED_DEVICES_MAX]; /* or NULL */
+	struct cfs_dev *gate[SHARED_DEVICES_MAX]; /* or NULL */
 	struct cfs_holder *holder;
-	struct cfs_seat	seat;
-	struct cfs_pool	*pool;
+	struct cfs_seat seat;
+	struct cfs_pool *pool;
 };
 
 /* Devices of @bytes. */
@@ -42,9 +42,11 @@ static inline struct shared_pool shared_new_of(unsigned int devices,
 {
 	static const char *const names[] = { "0", "1", "2" };
 	struct cfs_format_options opt = {
-		.devices = names, .device_count = devices,
+		.devices = names,
+		.device_count = devices,
 		.is_shared = true,
-		.is_mirror = is_mirror, .slice_bytes = UINT64_C(1) << 20,
+		.is_mirror = is_mirror,
+		.slice_bytes = UINT64_C(1) << 20,
 	};
 	struct shared_pool p = { .devices = devices };
 	struct cfs_dev *list[SHARED_DEVICES_MAX];
@@ -84,7 +86,9 @@ static inline void manager_init(struct shared_pool *p, struct manager *m,
 	m->host.alive_pid = pid;
 	m->host.alive_start = m->host.self.process_start;
 	m->source = (struct cfs_identity_source){
-		.self = host_self, .is_alive = host_is_alive, .arg = &m->host,
+		.self = host_self,
+		.is_alive = host_is_alive,
+		.arg = &m->host,
 	};
 	for (unsigned int i = 0; i < p->devices; i++) {
 		if (i == missing)
@@ -116,7 +120,8 @@ static inline int manager_pool(struct manager *m, bool was_clean,
 			       struct cfs_err *err)
 {
 	const struct cfs_pool_options opt = {
-		.was_clean = was_clean, .holder = m->holder,
+		.was_clean = was_clean,
+		.holder = m->holder,
 	};
 
 	return cfs_pool_open(m->set, m->seat.epoch, m->seat.roots, &opt,

@@ -19,8 +19,8 @@ static inline int stream_to_buf(void *arg, const void *bytes, size_t n,
 	return cfs_buf_append(arg, bytes, n);
 }
 
-static inline struct cfs_view stream_view(struct cfs_member *m,
-					  uint64_t volume, const char *snap,
+static inline struct cfs_view stream_view(struct cfs_member *m, uint64_t volume,
+					  const char *snap,
 					  struct cfs_snapshot_rec *ret)
 {
 	struct cfs_view view = { .container = m->container };
@@ -41,7 +41,8 @@ static inline void stream_make(struct cfs_member *m, uint64_t volume,
 			       struct cfs_buf *ret)
 {
 	const struct cfs_stream_calls calls = {
-		.write = stream_to_buf, .arg = ret,
+		.write = stream_to_buf,
+		.arg = ret,
 	};
 	struct cfs_stream_begin begin = { .data_bytes = 0 };
 	struct cfs_snapshot_rec rec, from_rec;
@@ -78,9 +79,9 @@ static inline void stream_make(struct cfs_member *m, uint64_t volume,
 
 /* Receiving, as the session does it. */
 struct stream_taker {
-	struct cfs_pool	*pool;
-	const char	*name;
-	bool		is_forced;
+	struct cfs_pool *pool;
+	const char *name;
+	bool is_forced;
 	struct cfs_receiver *r;
 };
 
@@ -104,8 +105,9 @@ static inline int stream_begin(struct stream_taker *t,
 			r = cfs_pool_container_update(t->pool, m, &rec, err);
 		}
 	}
-	return r < 0 ? r : cfs_receiver_new(m, CFS_VOLUME_FIRST, begin, &opt,
-					    &t->r, err);
+	return r < 0 ? r
+		     : cfs_receiver_new(m, CFS_VOLUME_FIRST, begin, &opt, &t->r,
+					err);
 }
 
 static inline int stream_item(void *arg, const struct cfs_stream_item *item,
@@ -127,7 +129,9 @@ static inline int stream_take(struct cfs_pool *pool, const char *name,
 			      size_t piece, struct cfs_err *err)
 {
 	struct stream_taker t = {
-		.pool = pool, .name = name, .is_forced = is_forced,
+		.pool = pool,
+		.name = name,
+		.is_forced = is_forced,
 	};
 	struct cfs_stream_reader *reader;
 	int r = cfs_stream_reader_new(stream_item, &t, &reader, err);
@@ -164,7 +168,9 @@ static inline uint64_t stream_hash(const struct cfs_view *view, uint32_t kind,
 				   uint64_t ino)
 {
 	const struct cfs_diff_of of = {
-		.to = view, .kind = kind, .ino = ino,
+		.to = view,
+		.kind = kind,
+		.ino = ino,
 	};
 	struct cfs_diff *d;
 	struct cfs_change c;
@@ -188,9 +194,9 @@ static inline uint64_t stream_hash(const struct cfs_view *view, uint32_t kind,
 		for (uint64_t i = 0; i < c.count; i++) {
 			const uint64_t at[2] = { c.ino, c.offset + i };
 
-			HEAL_OK(cfs_data_read(view, c.ino, (c.offset + i) *
-					      HEAL_BLOCK, buf, HEAL_BLOCK,
-					      NULL, &err_));
+			HEAL_OK(cfs_data_read(view, c.ino,
+					      (c.offset + i) * HEAL_BLOCK, buf,
+					      HEAL_BLOCK, NULL, &err_));
 			hash = cfs_xxh3_seed(at, sizeof(at), hash);
 			hash = cfs_xxh3_seed(buf, HEAL_BLOCK, hash);
 		}

@@ -61,8 +61,7 @@ static void test_errno_text(void **state)
 	struct cfs_err err = CFS_ERR_INIT;
 
 	(void)state;
-	assert_int_equal(cfs_err_errno(&err, -EACCES, "open %s", "f"),
-			 -EACCES);
+	assert_int_equal(cfs_err_errno(&err, -EACCES, "open %s", "f"), -EACCES);
 	assert_string_equal(err.msg, "open f: Permission denied");
 	cfs_err_errno(&err, -99999, "f");
 	assert_string_equal(err.msg, "f: unknown error");
@@ -73,7 +72,9 @@ static void test_one_line(void **state)
 	struct cfs_err err = CFS_ERR_INIT;
 
 	(void)state;
-	cfs_err_set(&err, -EIO, "%s", "a\nb\033[31m\177\xff\xc2\x9b" "z\xc3\xa4");
+	cfs_err_set(&err, -EIO, "%s",
+		    "a\nb\033[31m\177\xff\xc2\x9b"
+		    "z\xc3\xa4");
 	assert_string_equal(err.msg, "a?b?[31m????z\xc3\xa4");
 }
 

@@ -27,8 +27,10 @@ static void test_xxh3_values(void **state)
 	assert_true(cfs_xxh3_seed("", 0, 0) == cfs_xxh3("", 0));
 	assert_true(cfs_xxh3_seed("abc", 3, 1) != cfs_xxh3("abc", 3));
 	cfs_xxh3_128("", 0, hash);
-	assert_memory_equal(hash, "\x99\xaa\x06\xd3\x01\x47\x98\xd8"
-				  "\x60\x01\xc3\x24\x46\x8d\x49\x7f", 16);
+	assert_memory_equal(hash,
+			    "\x99\xaa\x06\xd3\x01\x47\x98\xd8"
+			    "\x60\x01\xc3\x24\x46\x8d\x49\x7f",
+			    16);
 }
 
 static void test_xxh3_stream(void **state)
@@ -78,7 +80,9 @@ static void test_uuid_text(void **state)
 static void test_uuid_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "0", "00112233-4455-6677-8899-aabbccddeef",
+		"",
+		"0",
+		"00112233-4455-6677-8899-aabbccddeef",
 		"00112233-4455-6677-8899-aabbccddeeff0",
 		"00112233-4455-6677-8899-aabbccddeefg",
 		"00112233445566778899aabbccddeeff",

@@ -28,8 +28,7 @@ static void test_buf(void **state)
 	(void)state;
 	assert_string_equal(cfs_buf_text(&buf), "");
 	for (i = 0; i < 1000; i++)
-		assert_int_equal(cfs_buf_append(&buf, &digits[i % 10],
-						1), 0);
+		assert_int_equal(cfs_buf_append(&buf, &digits[i % 10], 1), 0);
 	assert_int_equal(buf.bytes, 1000);
 	for (i = 0; i < 1000; i++)
 		assert_int_equal(buf.data[i], '0' + i % 10);
@@ -60,14 +59,16 @@ static void test_buf_no_memory(void **state)
 
 static void test_vec(void **state)
 {
-	struct pair { uint64_t a, b; };
+	struct pair {
+		uint64_t a, b;
+	};
 	CFS_VEC(struct pair) pairs = CFS_VEC_INIT;
 	size_t i, room = 8;
 
 	(void)state;
 	for (i = 0; i < 100; i++)
-		assert_int_equal(cfs_vec_push(&pairs, (struct pair){ i, 2 * i }),
-				 0);
+		assert_int_equal(
+			cfs_vec_push(&pairs, (struct pair){ i, 2 * i }), 0);
 	assert_int_equal(pairs.count, 100);
 	for (i = 0; i < 100; i++)
 		assert_int_equal(pairs.items[i].b, 2 * i);
@@ -137,12 +138,12 @@ static void test_out_values(void **state)
 	cfs_out_time_ns(out, "at", 1);
 	cfs_out_bytes(out, "z", NULL, 0);
 	check_out(out, "{\"schema\":\"cfs.tool.verb\",\"version\":1,"
-		  "\"a_bytes\":9223372036854775807,\"b\":-1,\"is_c\":true,"
-		  "\"d\":null,\"e\":\"x\\\"\\n\",\"f\":null,"
-		  "\"g\":\"18446744073709551615\","
-		  "\"h\":\"ab000000-0000-0000-0000-000000000000\","
-		  "\"i\":null,\"at\":\"1970-01-01T00:00:00.000000001Z\","
-		  "\"z\":\"\"}");
+		       "\"a_bytes\":9223372036854775807,\"b\":-1,\"is_c\":true,"
+		       "\"d\":null,\"e\":\"x\\\"\\n\",\"f\":null,"
+		       "\"g\":\"18446744073709551615\","
+		       "\"h\":\"ab000000-0000-0000-0000-000000000000\","
+		       "\"i\":null,\"at\":\"1970-01-01T00:00:00.000000001Z\","
+		       "\"z\":\"\"}");
 }
 
 static void test_out_nesting(void **state)
@@ -161,7 +162,7 @@ static void test_out_nesting(void **state)
 	cfs_out_begin_array(out, "none");
 	cfs_out_end(out);
 	check_out(out, "{\"volumes\":[{\"name\":\"a\"},3],\"pool\":{},"
-		  "\"none\":[]}");
+		       "\"none\":[]}");
 }
 
 static void test_out_bytes(void **state)
@@ -175,9 +176,9 @@ static void test_out_bytes(void **state)
 	cfs_out_bytes(out, NULL, "\xfe", 1);
 	cfs_out_end(out);
 	check_out(out, "{\"path\":\"a\\\\xff\\\\\\\\\","
-		  "\"path_bytes_hex\":\"61ff5c\","
-		  "\"other\":\"a\\\\\xc3\xa4\",\"list\":[{"
-		  "\"text\":\"\\\\xfe\",\"text_bytes_hex\":\"fe\"}]}");
+		       "\"path_bytes_hex\":\"61ff5c\","
+		       "\"other\":\"a\\\\\xc3\xa4\",\"list\":[{"
+		       "\"text\":\"\\\\xfe\",\"text_bytes_hex\":\"fe\"}]}");
 }
 
 /* A document that lacks something is not printed at all. */
@@ -225,8 +226,8 @@ static void test_out_dump(void **state)
 	assert_int_equal(cfs_out_dump(out, false, f, NULL), 0);
 	fclose(f);
 	assert_string_equal(text, "1\n{\"k\":2}\n{\"items\":[1,{\"k\":2}]}\n"
-			    "{\n  \"items\": [\n    1,\n    {\n"
-			    "      \"k\": 2\n    }\n  ]\n}\n");
+				  "{\n  \"items\": [\n    1,\n    {\n"
+				  "      \"k\": 2\n    }\n  ]\n}\n");
 	free(text);
 	cfs_out_free(out);
 }

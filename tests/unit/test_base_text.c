@@ -33,17 +33,25 @@ static void test_escape(void **state)
 	check_escape("\xc3\xa4\xe2\x82\xac", 5, "\xc3\xa4\xe2\x82\xac");
 	check_escape("\xff", 1, "\\xff");
 	check_escape("\0x", 2, "\\x00x");
-	check_escape("\xc2\x9b", 2, "\\xc2\\x9b");		/* C1 */
-	check_escape("\xe2\x80\xae", 3, "\\xe2\\x80\\xae");	/* U+202E */
+	check_escape("\xc2\x9b", 2, "\\xc2\\x9b");          /* C1 */
+	check_escape("\xe2\x80\xae", 3, "\\xe2\\x80\\xae"); /* U+202E */
 	check_escape("\xc3", 1, "\\xc3");
 }
 
 static void test_invalid_utf8(void **state)
 {
 	static const char *const bad[] = {
-		"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80",
-		"\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80",
-		"\xe2\x82", "\xe2\x28\xa1", "\xfe",
+		"\x80",
+		"\xc0\x80",
+		"\xc1\xbf",
+		"\xe0\x80\x80",
+		"\xed\xa0\x80",
+		"\xf0\x80\x80\x80",
+		"\xf4\x90\x80\x80",
+		"\xf8\x88\x80\x80\x80",
+		"\xe2\x82",
+		"\xe2\x28\xa1",
+		"\xfe",
 	};
 	size_t i;
 
@@ -60,7 +68,7 @@ static void test_escape_cut(void **state)
 
 	(void)state;
 	assert_int_equal(cfs_text_escape(text, sizeof(text), "abc\n", 4), 7);
-	assert_string_equal(text, "abc");	/* no half escape */
+	assert_string_equal(text, "abc"); /* no half escape */
 	assert_int_equal(cfs_text_escape(NULL, 0, "abc", 3), 3);
 	/* What comes behind a piece that did not fit is not put before it. */
 	assert_int_equal(cfs_text_escape(text, sizeof(text), "abc\nd", 5), 8);
@@ -96,8 +104,8 @@ static void test_unescape_all_bytes(void **state)
 
 static void test_unescape_bad(void **state)
 {
-	static const char *const bad[] = { "\\", "\\x", "\\x1", "\\xg0", "\\n",
-					   "\\x0g" };
+	static const char *const bad[] = { "\\",    "\\x", "\\x1",
+					   "\\xg0", "\\n", "\\x0g" };
 	size_t i, n;
 	char *s;
 
@@ -109,8 +117,7 @@ static void test_unescape_bad(void **state)
 static char last_line[1100];
 static unsigned int line_count;
 
-static void keep_line(void *context, enum cfs_log_level level,
-		      const char *line)
+static void keep_line(void *context, enum cfs_log_level level, const char *line)
 {
 	assert_ptr_equal(context, &line_count);
 	assert_true(level <= CFS_LOG_NOTICE);

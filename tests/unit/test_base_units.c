@@ -21,16 +21,26 @@
 static void test_size_parse(void **state)
 {
 	static const struct {
-		const char	*text;
-		uint64_t	bytes;
+		const char *text;
+		uint64_t bytes;
 	} good[] = {
-		{ "0", 0 }, { "4096", 4096 }, { "12B", 12 }, { "1K", 1024 },
-		{ "4k", 4096 }, { "3KiB", 3072 }, { "3KB", 3000 },
-		{ "2M", 2097152 }, { "2MB", 2000000 }, { "2MiB", 2097152 },
-		{ "1G", 1073741824 }, { "1TB", UINT64_C(1000000000000) },
-		{ "1P", UINT64_C(1) << 50 }, { "15E", UINT64_C(15) << 60 },
+		{ "0", 0 },
+		{ "4096", 4096 },
+		{ "12B", 12 },
+		{ "1K", 1024 },
+		{ "4k", 4096 },
+		{ "3KiB", 3072 },
+		{ "3KB", 3000 },
+		{ "2M", 2097152 },
+		{ "2MB", 2000000 },
+		{ "2MiB", 2097152 },
+		{ "1G", 1073741824 },
+		{ "1TB", UINT64_C(1000000000000) },
+		{ "1P", UINT64_C(1) << 50 },
+		{ "15E", UINT64_C(15) << 60 },
 		{ "18EB", UINT64_C(18000000000000000000) },
-		{ "18446744073709551615", UINT64_MAX }, { "007", 7 },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "007", 7 },
 	};
 	uint64_t bytes;
 	size_t i;
@@ -46,17 +56,28 @@ static void test_size_parse(void **state)
 static void test_size_refused(void **state)
 {
 	static const struct {
-		const char	*text;
-		int		code;
+		const char *text;
+		int code;
 	} bad[] = {
-		{ "", -EINVAL }, { "K", -EINVAL }, { "-1", -EINVAL },
-		{ "+1", -EINVAL }, { " 1", -EINVAL }, { "1 ", -EINVAL },
-		{ "1 K", -EINVAL }, { "1.5G", -EINVAL }, { "0x10", -EINVAL },
-		{ "1Ki", -EINVAL }, { "1KiBs", -EINVAL }, { "1X", -EINVAL },
-		{ "1KK", -EINVAL }, { "1e3", -EINVAL }, { "1Kb", -EINVAL },
+		{ "", -EINVAL },
+		{ "K", -EINVAL },
+		{ "-1", -EINVAL },
+		{ "+1", -EINVAL },
+		{ " 1", -EINVAL },
+		{ "1 ", -EINVAL },
+		{ "1 K", -EINVAL },
+		{ "1.5G", -EINVAL },
+		{ "0x10", -EINVAL },
+		{ "1Ki", -EINVAL },
+		{ "1KiBs", -EINVAL },
+		{ "1X", -EINVAL },
+		{ "1KK", -EINVAL },
+		{ "1e3", -EINVAL },
+		{ "1Kb", -EINVAL },
 		{ "18446744073709551616", -EOVERFLOW },
 		{ "18446744073709551616X", -EINVAL },
-		{ "16E", -EOVERFLOW }, { "19EB", -EOVERFLOW },
+		{ "16E", -EOVERFLOW },
+		{ "19EB", -EOVERFLOW },
 		{ "18014398509481984K", -EOVERFLOW },
 		{ "99999999999999999999999999", -EOVERFLOW },
 	};
@@ -102,8 +123,8 @@ static void test_size_format(void **state)
 	check_size(1023, "1023 B");
 	check_size(1024, "1 KiB");
 	check_size(1536, "1.5 KiB");
-	check_size(1024 + 51, "1 KiB");		/* 1.0498 */
-	check_size(1024 + 52, "1.1 KiB");	/* 1.0508 */
+	check_size(1024 + 51, "1 KiB");   /* 1.0498 */
+	check_size(1024 + 52, "1.1 KiB"); /* 1.0508 */
 	check_size(UINT64_C(3) << 29, "1.5 GiB");
 	check_size((UINT64_C(1) << 20) - 1, "1 MiB");
 	check_size((UINT64_C(1023) << 20) + 943718, "1023.9 MiB");
@@ -115,14 +136,19 @@ static void test_size_format(void **state)
 static void test_duration_parse(void **state)
 {
 	static const struct {
-		const char	*text;
-		uint64_t	ns;
+		const char *text;
+		uint64_t ns;
 	} good[] = {
-		{ "30", 30 * CFS_NS_PER_S }, { "30s", 30 * CFS_NS_PER_S },
-		{ "10m", 600 * CFS_NS_PER_S }, { "2h", 7200 * CFS_NS_PER_S },
-		{ "7d", 604800 * CFS_NS_PER_S }, { "5ms", 5000000 },
-		{ "4w", 4 * 604800 * CFS_NS_PER_S }, { "1us", 1000 },
-		{ "9ns", 9 }, { "0", 0 },
+		{ "30", 30 * CFS_NS_PER_S },
+		{ "30s", 30 * CFS_NS_PER_S },
+		{ "10m", 600 * CFS_NS_PER_S },
+		{ "2h", 7200 * CFS_NS_PER_S },
+		{ "7d", 604800 * CFS_NS_PER_S },
+		{ "5ms", 5000000 },
+		{ "4w", 4 * 604800 * CFS_NS_PER_S },
+		{ "1us", 1000 },
+		{ "9ns", 9 },
+		{ "0", 0 },
 	};
 	static const char *const bad[] = {
 		"", "s", "-1s", "1.5h", "1 s", "10M", "1y", "1sx", "1h30m",
@@ -240,7 +266,7 @@ static void test_clocks(void **state)
 	cfs_clock_sleep_until(clock, a + 2 * CFS_NS_PER_MS);
 	b = cfs_clock_elapsed_ns(clock);
 	assert_true(b >= a + 2 * CFS_NS_PER_MS);
-	cfs_clock_sleep_until(clock, a);	/* past: at once */
+	cfs_clock_sleep_until(clock, a); /* past: at once */
 	assert_true(cfs_clock_realtime_ns(clock) > 1600000000 * CFS_NS_PER_S);
 
 	cfs_clock_manual_init(&manual, 5, 100);

@@ -14,17 +14,16 @@
 #include "device/device_priv.h"
 #include "heal_fixture.h"
 
-#define BLOCKS		256u
-#define LUN_BYTES	((uint64_t)BLOCKS * HEAL_BLOCK)
+#define BLOCKS    256u
+#define LUN_BYTES ((uint64_t)BLOCKS * HEAL_BLOCK)
 
 static struct cfs_dev_ops counting;
 static const struct cfs_dev_ops *plain;
 static unsigned int reads;
-static bool is_lame;		/* longer reads fail */
+static bool is_lame; /* longer reads fail */
 
 static int count_transfer(struct cfs_dev *dev, enum cfs_io_op op,
-			  uint64_t offset_bytes, void *buf,
-			  size_t length_bytes)
+			  uint64_t offset_bytes, void *buf, size_t length_bytes)
 {
 	reads += op == CFS_IO_READ;
 	if (op == CFS_IO_READ && is_lame && length_bytes > HEAL_BLOCK)
@@ -35,8 +34,8 @@ static int count_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 struct lun {
 	struct heal_pool h;
 	struct cfs_volume_rec rec;
-	struct cfs_view	view;
-	uint8_t		model[LUN_BYTES];
+	struct cfs_view view;
+	uint8_t model[LUN_BYTES];
 };
 
 static void lun_write(struct lun *l, uint64_t block, uint64_t seed)
@@ -64,8 +63,7 @@ static struct lun *lun_new(void)
 	for (uint64_t i = 0; i < BLOCKS; i++) {
 		lun_write(l, i * 2 % BLOCKS + i * 2 / BLOCKS, i);
 		if (i == BLOCKS / 2 - 1)
-			HEAL_OK(cfs_container_commit(l->view.container,
-						     &err_));
+			HEAL_OK(cfs_container_commit(l->view.container, &err_));
 	}
 	HEAL_OK(cfs_container_commit(l->view.container, &err_));
 	dev = cfs_devset_dev(l->h.set, 0);
@@ -96,8 +94,8 @@ static int lun_read(struct lun *l, uint64_t block, bool is_beside)
 					 NULL, NULL);
 	} else {
 		cfs_container_lock(l->view.container);
-		r = cfs_data_read(&l->view, l->rec.ino, block * HEAL_BLOCK,
-				  buf, sizeof(buf), NULL, NULL);
+		r = cfs_data_read(&l->view, l->rec.ino, block * HEAL_BLOCK, buf,
+				  sizeof(buf), NULL, NULL);
 		cfs_container_unlock(l->view.container);
 	}
 	if (r == 0)

@@ -14,9 +14,9 @@
 #include "tree/lend_priv.h"
 #include "tree/space.h"
 
-#define LUN_BYTES	(UINT64_C(128) << 20)
-#define SPREAD		8000u	/* extents */
-#define SYNCED		100u	/* blocks, each in another leaf's range */
+#define LUN_BYTES (UINT64_C(128) << 20)
+#define SPREAD    8000u /* extents */
+#define SYNCED    100u  /* blocks, each in another leaf's range */
 
 static uint8_t big[64 * HEAL_BLOCK];
 
@@ -74,12 +74,12 @@ static void sync_some(struct client *cl, uint64_t ino, uint64_t seed)
 {
 	for (unsigned int i = 0; i < SYNCED; i++)
 		assert_int_equal(write_at(cl->c, ino, 2 * i * (SPREAD / SYNCED),
-					  1, seed + i), 0);
+					  1, seed + i),
+				 0);
 	HEAL_OK(cfs_container_sync(cl->c, &err_));
 }
 
-static void must_be_synced(struct cfs_container *c, uint64_t ino,
-			   uint64_t seed)
+static void must_be_synced(struct cfs_container *c, uint64_t ino, uint64_t seed)
 {
 	for (unsigned int i = 0; i < SYNCED; i++)
 		must_be(c, ino, 2 * i * (SPREAD / SYNCED), seed + i);
@@ -144,7 +144,7 @@ static void test_two_died(void **state)
 	heal_free(&h);
 }
 
-#define EATEN		220u
+#define EATEN 220u
 
 /* Blocks in use that nothing names: as if deletions had eaten the reserve. */
 static void eat(struct cfs_container *c, uint64_t vaddrs[EATEN])

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A client stands still in front of each kind of write that it does; what it had
- * written since the flush before is late.  It is sealed by the owner, or by a
- * host that takes the pool over; what it had synced is there, the owner and
+ * A client stands still in front of each kind of write that it does; what it
+ * had written since the flush before is late.  It is sealed by the owner, or by
+ * a host that takes the pool over; what it had synced is there, the owner and
  * another client work on it.  Then the sleeper wakes up, or its writes land at
  * the very end.  In either case all that anybody was told is durable is there,
  * check and scrub find nothing, the sleeper is not told that something is
@@ -20,22 +20,22 @@
 #include "delegate_cells.h"
 
 /* What a client writes: roots, nodes and headers are the owner's. */
-#define KINDS	(1u << GATE_DATA | 1u << GATE_FRAME | 1u << GATE_TAGS)
+#define KINDS (1u << GATE_DATA | 1u << GATE_FRAME | 1u << GATE_TAGS)
 
 struct story {
 	struct shared_pool p;
 	struct gate_world w;
-	struct manager	a, b;		/* B takes over from A */
-	struct client	s;		/* who sleeps */
-	struct secondary at;		/* its devices */
-	struct cells	cells;
-	uint64_t	ino;
-	bool		has_moved;	/* the pool, to B */
-	bool		is_taken;
+	struct manager a, b; /* B takes over from A */
+	struct client s;     /* who sleeps */
+	struct secondary at; /* its devices */
+	struct cells cells;
+	uint64_t ino;
+	bool has_moved; /* the pool, to B */
+	bool is_taken;
 };
 
-static unsigned int landed[GATE_KINDS];	/* late, in all stories */
-static struct gate_plan *plan;		/* of the story that nobody stops */
+static unsigned int landed[GATE_KINDS]; /* late, in all stories */
+static struct gate_plan *plan;          /* of the story that nobody stops */
 
 static struct manager *owner_of(struct story *st)
 {
@@ -75,8 +75,7 @@ static void another_client(struct story *st)
 	struct client cl;
 
 	client_make(&cl, manager_lun(owner_of(st)), 64);
-	client_open_on(&cl, owner_of(st)->set, manager_lun(owner_of(st)),
-		       true);
+	client_open_on(&cl, owner_of(st)->set, manager_lun(owner_of(st)), true);
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(write_cells(st, &cl, 0, 48), 0);
 		HEAL_OK(cfs_container_sync(cl.c, &err_));
@@ -96,9 +95,8 @@ static void world_goes_on(void *arg)
 		manager_open(&st->p, &st->b, NULL);
 	}
 	st->is_taken = true;
-	HEAL_OK(cfs_container_client_seal(
-			manager_lun(owner_of(st))->container, st->s.id, false,
-			NULL, &err_));
+	HEAL_OK(cfs_container_client_seal(manager_lun(owner_of(st))->container,
+					  st->s.id, false, NULL, &err_));
 	cells_look(&st->cells, manager_lun(owner_of(st)), "owner");
 	work(st, manager_lun(owner_of(st)));
 	another_client(st);
@@ -147,9 +145,8 @@ static void end(struct story *st)
 	client_kill(&st->s);
 	cfs_devset_close(st->at.set);
 	secondary_free_gates(&st->at);
-	HEAL_OK(cfs_container_client_gone(
-			manager_lun(owner_of(st))->container, st->s.id, NULL,
-			&err_));
+	HEAL_OK(cfs_container_client_gone(manager_lun(owner_of(st))->container,
+					  st->s.id, NULL, &err_));
 	work(st, manager_lun(owner_of(st)));
 	cells_look(&st->cells, manager_lun(owner_of(st)), "gone");
 	manager_check(owner_of(st));

@@ -14,7 +14,7 @@
 #include "client_fixture.h"
 #include "ondisk/frame.h"
 
-#define LUN_BYTES	(UINT64_C(8) << 20)
+#define LUN_BYTES (UINT64_C(8) << 20)
 
 /* Where a record of a type is, in a fold. */
 static uint8_t *find_record(uint8_t *records, size_t bytes, unsigned int type,
@@ -38,18 +38,17 @@ static uint8_t *find_record(uint8_t *records, size_t bytes, unsigned int type,
 
 /* One lie: @delta is added to the @width bytes at @at of such a record. */
 struct lie {
-	const char	*what;
-	unsigned int	type;
-	uint64_t	class;		/* META: its class; SET: its table */
-	size_t		at;
-	unsigned int	width;
-	uint64_t	delta;
+	const char *what;
+	unsigned int type;
+	uint64_t class; /* META: its class; SET: its table */
+	size_t at;
+	unsigned int width;
+	uint64_t delta;
 };
 
 static const struct lie *lie_now;
 
-static void tell_lie(struct client *cl, struct cfs_fold *fold,
-		     uint8_t *records)
+static void tell_lie(struct client *cl, struct cfs_fold *fold, uint8_t *records)
 {
 	uint8_t *rec = find_record(records, fold->record_bytes, lie_now->type,
 				   lie_now->class);
@@ -61,11 +60,11 @@ static void tell_lie(struct client *cl, struct cfs_fold *fold,
 	memcpy(rec + lie_now->at, &word, lie_now->width);
 }
 
-#define EXTENT	CFS_REC_EXTENT
-#define PUNCH	CFS_REC_PUNCH
-#define META	CFS_REC_META
-#define SET	CFS_REC_SET
-#define STAMP	CFS_REC_STAMP
+#define EXTENT CFS_REC_EXTENT
+#define PUNCH  CFS_REC_PUNCH
+#define META   CFS_REC_META
+#define SET    CFS_REC_SET
+#define STAMP  CFS_REC_STAMP
 
 static const struct lie lun_lies[] = {
 	{ "type", EXTENT, 0, 0, 2, 2 },
@@ -82,7 +81,7 @@ static const struct lie lun_lies[] = {
 	{ "less count", EXTENT, 0, 24, 8, (uint64_t)-1 },
 	{ "seq", EXTENT, 0, 32, 8, 1 },
 	{ "stamp", EXTENT, 0, 32, 8, 1u << 16 },
-	{ "old stamp", EXTENT, 0, 32, 8, (uint64_t)-(1 << 20) },
+	{ "old stamp", EXTENT, 0, 32, 8, (uint64_t) - (1 << 20) },
 	{ "stamp of the future", EXTENT, 0, 32, 8, UINT64_C(1) << 40 },
 	{ "address", EXTENT, 0, 40, 8, 1 },
 	{ "address before", EXTENT, 0, 40, 8, (uint64_t)-1 },
@@ -95,14 +94,15 @@ static const struct lie lun_lies[] = {
 	{ "branch", PUNCH, 0, 8, 8, UINT64_C(1) << 48 },
 	{ "stamp", PUNCH, 0, 32, 8, UINT64_C(1) << 40 },
 	{ "seq", PUNCH, 0, 32, 8, 1 },
-	{ "old stamp", PUNCH, 0, 32, 8, (uint64_t)-(1 << 20) },
+	{ "old stamp", PUNCH, 0, 32, 8, (uint64_t) - (1 << 20) },
 	{ "address", PUNCH, 0, 40, 8, 1 },
 	{ "tree", SET, 0x23, 8, 4, 1 },
 	{ "length of the value", SET, 0x23, 12, 4, 8 },
 	{ "branch", SET, 0x23, 16, 8, 1 },
 	{ "class: ORPHAN", SET, 0x23, 16, 8, UINT64_C(1) << 56 },
-	{ "class: SNAPSHOT", SET, 0x23, 16, 8, (uint64_t)-(INT64_C(1) << 56) },
-	{ "class: LOAN", SET, 0x23, 16, 8, (uint64_t)-(INT64_C(0x13) << 56) },
+	{ "class: SNAPSHOT", SET, 0x23, 16, 8,
+	  (uint64_t) - (INT64_C(1) << 56) },
+	{ "class: LOAN", SET, 0x23, 16, 8, (uint64_t) - (INT64_C(0x13) << 56) },
 	{ "inode", SET, 0x23, 24, 8, 1 },
 	{ "stamp", SET, 0x23, 48, 8, UINT64_C(1) << 40 },
 	{ "count", SET, 0x23, 40, 8, UINT64_C(1) << 50 },
@@ -315,7 +315,7 @@ static void steal(struct client *cl, struct cfs_fold *fold, uint8_t *records)
 	stolen_bytes = fold->record_bytes;
 	stolen_count = fold->record_count;
 	fold->record_bytes = 0;
-	fold->record_count = 1;		/* and that is a lie of its own */
+	fold->record_count = 1; /* and that is a lie of its own */
 }
 
 static void use_stolen(struct client *cl, struct cfs_fold *fold,
@@ -355,15 +355,14 @@ static void test_stolen(void **state)
 	must_be_untouched(&h, h.lun->container, b.id);
 	client_kill(&a);
 	client_kill(&b);
-	HEAL_OK(cfs_container_client_gone(h.lun->container, a.id, NULL,
-					  &err_));
-	HEAL_OK(cfs_container_client_gone(h.lun->container, b.id, NULL,
-					  &err_));
+	HEAL_OK(cfs_container_client_gone(h.lun->container, a.id, NULL, &err_));
+	HEAL_OK(cfs_container_client_gone(h.lun->container, b.id, NULL, &err_));
 	heal_check_clean(&h);
 	heal_free(&h);
 }
 
-/* ---- honest bytes, of things that a client may not do --------------------- */
+/* ---- honest bytes, of things that a client may not do ---------------------
+ */
 
 static void must_be_refused(struct client *cl)
 {
@@ -443,8 +442,8 @@ static void test_no_target(void **state)
 	must_be_refused(&cl);
 	/* Nor into a directory. */
 	client_new(&cl, &h, h.tree);
-	HEAL_OK(client_write(cl.c, heal_volume(h.tree).ino, 0, buf,
-			     sizeof(buf), &err_));
+	HEAL_OK(client_write(cl.c, heal_volume(h.tree).ino, 0, buf, sizeof(buf),
+			     &err_));
 	must_be_refused(&cl);
 	heal_check_clean(&h);
 	heal_free(&h);
@@ -498,8 +497,7 @@ static void test_again(void **state)
  * Whatever bytes a fold has: it is taken whole or refused, nothing breaks, and
  * what others have is as it was.
  */
-static void scramble(struct client *cl, struct cfs_fold *fold,
-		     uint8_t *records)
+static void scramble(struct client *cl, struct cfs_fold *fold, uint8_t *records)
 {
 	struct cfs_rng rng;
 
@@ -555,7 +553,8 @@ static void test_scrambled(void **state)
 static void test_bounds(void **state)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
-	struct cfs_smap_entry smap[3] = { { .lslice = 1 }, { .lslice = 4 },
+	struct cfs_smap_entry smap[3] = { { .lslice = 1 },
+					  { .lslice = 4 },
 					  { .lslice = 5 } };
 	struct cfs_client_view view = {
 		.stamp = 3, .has_map = true, .smap_count = 3, .smap = smap,
@@ -572,8 +571,9 @@ static void test_bounds(void **state)
 	(void)state;
 	assert_int_equal(cfs_client_view_pack(&view, &buf), 0);
 	for (size_t n = 0; n < buf.bytes; n++)
-		assert_int_equal(cfs_client_view_unpack(buf.data, n, &got,
-							NULL), -EUCLEAN);
+		assert_int_equal(
+			cfs_client_view_unpack(buf.data, n, &got, NULL),
+			-EUCLEAN);
 	HEAL_OK(cfs_client_view_unpack(buf.data, buf.bytes, &got, &err_));
 	assert_int_equal(got.smap_count, 3);
 	assert_int_equal(got.smap[2].lslice, 5);
@@ -581,28 +581,31 @@ static void test_bounds(void **state)
 	smap[2].lslice = 4;
 	buf.bytes = 0;
 	assert_int_equal(cfs_client_view_pack(&view, &buf), 0);
-	assert_int_equal(cfs_client_view_unpack(buf.data, buf.bytes, &got,
-						NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_client_view_unpack(buf.data, buf.bytes, &got, NULL),
+		-EUCLEAN);
 	buf.bytes = 0;
 	assert_int_equal(cfs_fold_pack(&fold, &buf), 0);
 	for (size_t n = 0; n < buf.bytes; n++)
-		assert_int_equal(cfs_fold_unpack(buf.data, n, &got_fold,
-						 NULL), -EUCLEAN);
+		assert_int_equal(cfs_fold_unpack(buf.data, n, &got_fold, NULL),
+				 -EUCLEAN);
 	HEAL_OK(cfs_fold_unpack(buf.data, buf.bytes, &got_fold, &err_));
 	assert_int_equal(got_fold.returns[1], 9);
 	cfs_fold_donep(&got_fold);
 	buf.bytes = 0;
 	assert_int_equal(cfs_loans_pack(&loans, &buf), 0);
 	for (size_t n = 0; n < buf.bytes; n++)
-		assert_int_equal(cfs_loans_unpack(buf.data, n, &got_loans,
-						  NULL), -EUCLEAN);
+		assert_int_equal(
+			cfs_loans_unpack(buf.data, n, &got_loans, NULL),
+			-EUCLEAN);
 	HEAL_OK(cfs_loans_unpack(buf.data, buf.bytes, &got_loans, &err_));
 	cfs_loans_donep(&got_loans);
 	loan.allowed[1] = UINT64_MAX;
 	buf.bytes = 0;
 	assert_int_equal(cfs_loans_pack(&loans, &buf), 0);
-	assert_int_equal(cfs_loans_unpack(buf.data, buf.bytes, &got_loans,
-					  NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_loans_unpack(buf.data, buf.bytes, &got_loans, NULL),
+		-EUCLEAN);
 }
 
 int main(void)

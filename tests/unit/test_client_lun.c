@@ -14,7 +14,7 @@
 #include "volume/pool_move.h"
 #include "heal/rebuild.h"
 
-#define LUN_BYTES	(UINT64_C(16) << 20)
+#define LUN_BYTES (UINT64_C(16) << 20)
 
 static uint8_t big[4u << 20];
 
@@ -32,8 +32,7 @@ static void must_read(struct cfs_container *c, uint64_t ino, uint64_t offset,
 
 	assert_non_null(got);
 	heal_fill(big, bytes, seed);
-	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, offset, got, bytes,
-			    &err_));
+	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, offset, got, bytes, &err_));
 	assert_memory_equal(got, big, bytes);
 	free(got);
 }
@@ -44,8 +43,7 @@ static void must_read_zeroes(struct cfs_container *c, uint64_t ino,
 	uint8_t *got = malloc(bytes);
 
 	assert_non_null(got);
-	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, offset, got, bytes,
-			    &err_));
+	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, offset, got, bytes, &err_));
 	for (size_t i = 0; i < bytes; i++)
 		assert_int_equal(got[i], 0);
 	free(got);
@@ -100,8 +98,8 @@ static void test_two(void **state)
 	client_new(&b, &h, h.lun);
 	for (unsigned int i = 0; i < 20; i++) {
 		fill_and_write(a.c, ino, i * HEAL_BLOCK, HEAL_BLOCK, i);
-		fill_and_write(b.c, ino, (8 << 20) + i * HEAL_BLOCK,
-			       HEAL_BLOCK, 100 + i);
+		fill_and_write(b.c, ino, (8 << 20) + i * HEAL_BLOCK, HEAL_BLOCK,
+			       100 + i);
 		if (i % 3 == 0)
 			HEAL_OK(cfs_container_sync(a.c, &err_));
 		if (i % 4 == 0)
@@ -113,8 +111,7 @@ static void test_two(void **state)
 	HEAL_OK(cfs_container_fold(b.c, &err_));
 	HEAL_OK(cfs_container_refresh(a.c, &err_));
 	for (unsigned int i = 0; i < 20; i++) {
-		must_read(h.lun->container, ino, i * HEAL_BLOCK, HEAL_BLOCK,
-			  i);
+		must_read(h.lun->container, ino, i * HEAL_BLOCK, HEAL_BLOCK, i);
 		must_read(a.c, ino, (8 << 20) + i * HEAL_BLOCK, HEAL_BLOCK,
 			  100 + i);
 		must_read(b.c, ino, i * HEAL_BLOCK, HEAL_BLOCK, i);
@@ -513,9 +510,12 @@ static void test_snapshots(void **state)
 		fill_and_write(cl.c, ino, 0, 2 * HEAL_BLOCK, i);
 		fill_and_write(cl.c, ino, 1 << 20, 40 * HEAL_BLOCK, 10 + i);
 		/* Not beside a client that writes. */
-		assert_int_equal(cfs_snapshot_take(&(struct cfs_snapshot_name){
-				 h.lun, CFS_VOLUME_FIRST, name }, 1, NULL,
-				 NULL), -EBUSY);
+		assert_int_equal(
+			cfs_snapshot_take(
+				&(struct cfs_snapshot_name){
+					h.lun, CFS_VOLUME_FIRST, name },
+				1, NULL, NULL),
+			-EBUSY);
 		HEAL_OK(cfs_container_hold(cl.c, &err_));
 		heal_snapshot(h.lun, name);
 		HEAL_OK(cfs_snapshot_find(h.lun, CFS_VOLUME_FIRST, name,

@@ -15,16 +15,16 @@
 
 #include "client_fixture.h"
 
-#define PART_BYTES	(UINT64_C(1) << 20)
-#define PARTS		4u
-#define ROUNDS		60u
+#define PART_BYTES (UINT64_C(1) << 20)
+#define PARTS      4u
+#define ROUNDS     60u
 
 struct worker {
 	struct heal_pool *h;
-	unsigned int	part;
-	uint64_t	ino;
-	struct client	cl;		/* not the owner's */
-	uint32_t	seeds[PART_BYTES / HEAL_BLOCK];
+	unsigned int part;
+	uint64_t ino;
+	struct client cl; /* not the owner's */
+	uint32_t seeds[PART_BYTES / HEAL_BLOCK];
 };
 
 static void write_one(struct worker *w, struct cfs_container *c,
@@ -39,8 +39,9 @@ static void write_one(struct worker *w, struct cfs_container *c,
 		heal_fill(buf + (size_t)i * HEAL_BLOCK, HEAL_BLOCK,
 			  w->seeds[at + i]);
 	}
-	HEAL_OK(client_write(c, w->ino, w->part * PART_BYTES + (uint64_t)at *
-			     HEAL_BLOCK, buf, (size_t)n * HEAL_BLOCK, &err_));
+	HEAL_OK(client_write(c, w->ino,
+			     w->part * PART_BYTES + (uint64_t)at * HEAL_BLOCK,
+			     buf, (size_t)n * HEAL_BLOCK, &err_));
 }
 
 static void must_have(struct worker *w, struct cfs_container *c)
@@ -52,8 +53,9 @@ static void must_have(struct worker *w, struct cfs_container *c)
 		if (w->seeds[i])
 			heal_fill(want, sizeof(want), w->seeds[i]);
 		HEAL_OK(client_read(c, CFS_STAMP_HEAD, w->ino,
-				    w->part * PART_BYTES + (uint64_t)i *
-				    HEAL_BLOCK, got, sizeof(got), &err_));
+				    w->part * PART_BYTES +
+					    (uint64_t)i * HEAL_BLOCK,
+				    got, sizeof(got), &err_));
 		assert_memory_equal(got, want, sizeof(want));
 	}
 }
@@ -107,9 +109,8 @@ static void *mortal_thread(void *arg)
 		HEAL_OK(cfs_container_sync(w->cl.c, &err_));
 		client_kill(&w->cl);
 		if (i & 1)
-			HEAL_OK(cfs_container_client_seal(w->cl.owner,
-							  w->cl.id, false,
-							  NULL, &err_));
+			HEAL_OK(cfs_container_client_seal(w->cl.owner, w->cl.id,
+							  false, NULL, &err_));
 		HEAL_OK(cfs_container_client_gone(w->cl.owner, w->cl.id, NULL,
 						  &err_));
 		must_have(w, w->h->lun->container);
@@ -132,13 +133,14 @@ static void test_threads(void **state)
 		if (i == 1 || i == 2)
 			client_new(&w[i].cl, &h, h.lun);
 	}
-	assert_int_equal(pthread_create(&threads[0], NULL, owner_thread,
-					&w[0]), 0);
+	assert_int_equal(pthread_create(&threads[0], NULL, owner_thread, &w[0]),
+			 0);
 	for (unsigned int i = 1; i < 3; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL,
-						client_thread, &w[i]), 0);
-	assert_int_equal(pthread_create(&threads[3], NULL, mortal_thread,
-					&w[3]), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, client_thread, &w[i]),
+			0);
+	assert_int_equal(
+		pthread_create(&threads[3], NULL, mortal_thread, &w[3]), 0);
 	for (unsigned int i = 0; i < PARTS; i++)
 		pthread_join(threads[i], NULL);
 	for (unsigned int i = 0; i < PARTS; i++)

@@ -14,42 +14,43 @@
 
 #include "client_fixture.h"
 
-#define CLIENTS		2u
-#define NAMES		24u
-#define FILE_BYTES_MAX	(200u << 10)
-#define STEPS		250u
+#define CLIENTS        2u
+#define NAMES          24u
+#define FILE_BYTES_MAX (200u << 10)
+#define STEPS          250u
 
 /* Once more where an old view was met. */
-#define TRY(c, expr) do {						\
-	struct cfs_err err_ = CFS_ERR_INIT;				\
-	int r_, n_ = 0;							\
-	do								\
-		r_ = (expr);						\
-	while (r_ == -EAGAIN && n_++ < 8 &&				\
-	       cfs_container_client_again(c, r_, &err_) == 1);		\
-	if (r_ < 0)							\
-		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
-} while (0)
+#define TRY(c, expr)                                                           \
+	do {                                                                   \
+		struct cfs_err err_ = CFS_ERR_INIT;                            \
+		int r_, n_ = 0;                                                \
+		do                                                             \
+			r_ = (expr);                                           \
+		while (r_ == -EAGAIN && n_++ < 8 &&                            \
+		       cfs_container_client_again(c, r_, &err_) == 1);         \
+		if (r_ < 0)                                                    \
+			fail_msg("%s: %d: %s", #expr, r_, err_.msg);           \
+	} while (0)
 
 /* A file: content of @seed, of which @bytes are there. */
 struct file {
-	bool		is_there;
-	uint32_t	seed, bytes;
+	bool is_there;
+	uint32_t seed, bytes;
 };
 
 struct dir {
-	struct file	files[NAMES];
+	struct file files[NAMES];
 };
 
 struct story {
-	struct cfs_rng	rng;
+	struct cfs_rng rng;
 	struct heal_pool h;
-	struct cfs_fs	*owner;
-	struct client	clients[CLIENTS];
-	struct cfs_fs	*fs[CLIENTS];
-	uint64_t	dir_ino[CLIENTS];
-	struct dir	now[CLIENTS];
-	struct dir	synced[CLIENTS];
+	struct cfs_fs *owner;
+	struct client clients[CLIENTS];
+	struct cfs_fs *fs[CLIENTS];
+	uint64_t dir_ino[CLIENTS];
+	struct dir now[CLIENTS];
+	struct dir synced[CLIENTS];
 };
 
 static uint8_t content[FILE_BYTES_MAX], got[FILE_BYTES_MAX + 1];
@@ -62,8 +63,8 @@ static uint32_t below(struct story *s, uint32_t n)
 static struct cfs_fs *open_fs(struct story *s, struct cfs_container *c)
 {
 	struct cfs_volume_rec rec = heal_volume(s->h.tree);
-	const struct cfs_view view = {
-		c, (uint16_t)rec.head_branch, CFS_STAMP_HEAD };
+	const struct cfs_view view = { c, (uint16_t)rec.head_branch,
+				       CFS_STAMP_HEAD };
 	struct cfs_fs *fs = NULL;
 
 	TRY(c, cfs_fs_open(&view, rec.ino, rec.hash_seed, &fs, &err_));
@@ -109,7 +110,8 @@ static void must_show(struct story *s, struct cfs_container *c,
 	assert_int_equal(n, count + 2);
 }
 
-/* ---- steps ---------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------
+ */
 
 static void make(struct story *s, unsigned int who, unsigned int i)
 {
@@ -153,9 +155,10 @@ static void move(struct story *s, unsigned int who, unsigned int i)
 
 	if (to == i)
 		return;
-	TRY(s->clients[who].c, cfs_fs_rename(s->fs[who], s->dir_ino[who], name,
-			name_of(name, i), s->dir_ino[who], other,
-			name_of(other, to), 0, &err_));
+	TRY(s->clients[who].c,
+	    cfs_fs_rename(s->fs[who], s->dir_ino[who], name, name_of(name, i),
+			  s->dir_ino[who], other, name_of(other, to), 0,
+			  &err_));
 	files[to] = files[i];
 	files[i].is_there = false;
 }
@@ -164,8 +167,8 @@ static void drop(struct story *s, unsigned int who, unsigned int i)
 {
 	char name[32];
 
-	TRY(s->clients[who].c, cfs_fs_unlink(s->fs[who], s->dir_ino[who],
-					     name, name_of(name, i), &err_));
+	TRY(s->clients[who].c, cfs_fs_unlink(s->fs[who], s->dir_ino[who], name,
+					     name_of(name, i), &err_));
 	s->now[who].files[i].is_there = false;
 }
 
@@ -229,8 +232,7 @@ static void step(struct story *s)
 	} else if (what < 92) {
 		HEAL_OK(cfs_container_fold(c, &err_));
 		s->synced[who] = s->now[who];
-		must_show(s, s->h.tree->container, s->owner, who,
-			  &s->now[who]);
+		must_show(s, s->h.tree->container, s->owner, who, &s->now[who]);
 	} else if (what < 95) {
 		die(s, who);
 	} else if (what < 96) {
@@ -251,8 +253,8 @@ static void tell_story(uint64_t seed)
 	s->h = heal_new(seed % 4 == 0, 1 << 20);
 	s->owner = open_fs(s, s->h.tree->container);
 	for (unsigned int i = 0; i < CLIENTS; i++)
-		HEAL_OK(cfs_fs_mkdir(s->owner, cfs_fs_root_ino(s->owner),
-				     name, name_of(name, i), 0700, 0, 0,
+		HEAL_OK(cfs_fs_mkdir(s->owner, cfs_fs_root_ino(s->owner), name,
+				     name_of(name, i), 0700, 0, 0,
 				     &s->dir_ino[i], &err_));
 	for (unsigned int i = 0; i < CLIENTS; i++)
 		come(s, i);

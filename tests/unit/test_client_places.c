@@ -13,15 +13,15 @@
 
 #include "client_fixture.h"
 
-#define LUN_BYTES	(UINT64_C(8) << 20)
-#define LUN_BLOCKS	(LUN_BYTES / HEAL_BLOCK)
-#define SCATTERED	800u		/* records of one block */
-#define SYNCED		10u		/* they fit into a frame */
+#define LUN_BYTES  (UINT64_C(8) << 20)
+#define LUN_BLOCKS (LUN_BYTES / HEAL_BLOCK)
+#define SCATTERED  800u /* records of one block */
+#define SYNCED     10u  /* they fit into a frame */
 
 struct world {
 	struct heal_pool h;
-	struct client	cl;
-	uint64_t	ino;
+	struct client cl;
+	uint64_t ino;
 };
 
 static void world_new(struct world *w)
@@ -62,8 +62,7 @@ static void must_be_scattered(struct world *w, unsigned int count,
 			      uint64_t seed)
 {
 	uint8_t buf[HEAL_BLOCK], got[HEAL_BLOCK];
-	const struct cfs_view view = { w->h.lun->container, 1,
-				       CFS_STAMP_HEAD };
+	const struct cfs_view view = { w->h.lun->container, 1, CFS_STAMP_HEAD };
 
 	for (unsigned int i = 0; i < count; i++) {
 		heal_fill(buf, sizeof(buf), seed + i);
@@ -121,8 +120,15 @@ static void test_no_blocks(void **state)
 
 /* ---- lies ---------------------------------------------------------------- */
 
-enum lie { LIE_FOREIGN, LIE_NOWHERE, LIE_HEADER, LIE_NAMED, LIE_CSUM, LIE_SIZE,
-	   LIE_COUNT };
+enum lie {
+	LIE_FOREIGN,
+	LIE_NOWHERE,
+	LIE_HEADER,
+	LIE_NAMED,
+	LIE_CSUM,
+	LIE_SIZE,
+	LIE_COUNT
+};
 
 static struct cfs_fold_place forged[CFS_FOLD_PLACES_MAX];
 static struct cfs_fold_place named;
@@ -169,8 +175,8 @@ static void lie_once(uint64_t lie)
 	HEAL_OK(cfs_container_fold(w.cl.c, &err_));
 	/* In a group that it has on loan, but folded. */
 	named = (struct cfs_fold_place){
-		.vaddr = heal_block(w.h.lun->container, CFS_TAG_DATA, w.ino,
-				    2, NULL),
+		.vaddr = heal_block(w.h.lun->container, CFS_TAG_DATA, w.ino, 2,
+				    NULL),
 		.count = 1,
 	};
 	scatter(&w, SYNCED, 500);
@@ -183,8 +189,8 @@ static void lie_once(uint64_t lie)
 					 &err_));
 	/* What reads differently may be the device's fault. */
 	assert_int_equal(r, lie == LIE_CSUM ? -EIO : -EPERM);
-	assert_int_equal(info.rec.state, lie == LIE_CSUM ? CFS_CLIENT_OPEN :
-							   CFS_CLIENT_REFUSED);
+	assert_int_equal(info.rec.state, lie == LIE_CSUM ? CFS_CLIENT_OPEN
+							 : CFS_CLIENT_REFUSED);
 	must_be_scattered(&w, SCATTERED, 100);
 	client_kill(&w.cl);
 	HEAL_OK(cfs_container_client_gone(w.h.lun->container, w.cl.id, NULL,
@@ -228,8 +234,9 @@ static void test_bounds(void **state)
 		buf.bytes = 0;
 		places[0].count = i;
 		assert_int_equal(cfs_fold_pack(&fold, &buf), 0);
-		assert_int_equal(cfs_fold_unpack(buf.data, buf.bytes, &got,
-						 NULL), i == 1 ? 0 : -EUCLEAN);
+		assert_int_equal(
+			cfs_fold_unpack(buf.data, buf.bytes, &got, NULL),
+			i == 1 ? 0 : -EUCLEAN);
 		if (i == 1)
 			cfs_fold_donep(&got);
 	}
@@ -272,8 +279,8 @@ static void test_wanted(void **state)
 }
 
 /*
- * A log whose last extent is too short for most frames: its writer does not come
- * to fold with each sync.
+ * A log whose last extent is too short for most frames: its writer does not
+ * come to fold with each sync.
  */
 static void test_short_extent(void **state)
 {
@@ -315,15 +322,18 @@ static void test_bad_page(void **state)
 	client_close(&w.cl);
 	vaddr = heal_block(w.h.lun->container, CFS_TAG_DATA, w.ino, 7, NULL);
 	heal_reopen(&w.h);
-	key = cfs_vaddr(cfs_vaddr_lslice(vaddr), cfs_geometry_group(
-		cfs_metavolume_geometry(cfs_container_metavolume(
-			w.h.lun->container)), cfs_vaddr_block(vaddr)));
+	key = cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			cfs_geometry_group(cfs_metavolume_geometry(
+						   cfs_container_metavolume(
+							   w.h.lun->container)),
+					   cfs_vaddr_block(vaddr)));
 	for (unsigned int slot = 0; slot < 2; slot++) {
 		page = cfs_vaddr(cfs_vaddr_lslice(vaddr),
-			cfs_geometry_tags_block(cfs_metavolume_geometry(
-				cfs_container_metavolume(
-					w.h.lun->container)),
-				cfs_vaddr_block(key), slot));
+				 cfs_geometry_tags_block(
+					 cfs_metavolume_geometry(
+						 cfs_container_metavolume(
+							 w.h.lun->container)),
+					 cfs_vaddr_block(key), slot));
 		heal_hurt(&w.h, w.h.lun->container, page, 0);
 	}
 	client_new(&w.cl, &w.h, w.h.lun);

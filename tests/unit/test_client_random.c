@@ -14,38 +14,38 @@
 
 #include "client_fixture.h"
 
-#define PARTS		6u
-#define PART_BLOCKS	48u
-#define BLOCKS		(PARTS * PART_BLOCKS)
-#define LUN_BYTES	((uint64_t)BLOCKS * HEAL_BLOCK)
-#define CLIENTS		2u
-#define SNAPS_MAX	12u
-#define STEPS		400u
+#define PARTS       6u
+#define PART_BLOCKS 48u
+#define BLOCKS      (PARTS * PART_BLOCKS)
+#define LUN_BYTES   ((uint64_t)BLOCKS * HEAL_BLOCK)
+#define CLIENTS     2u
+#define SNAPS_MAX   12u
+#define STEPS       400u
 
 /* What stands in a block: the seed of its content, 0: zeroes. */
 struct image {
-	uint32_t	seeds[BLOCKS];
+	uint32_t seeds[BLOCKS];
 };
 
 struct story {
-	struct cfs_rng	rng;
+	struct cfs_rng rng;
 	struct heal_pool h;
-	uint64_t	ino;
-	struct client	clients[CLIENTS];
+	uint64_t ino;
+	struct client clients[CLIENTS];
 	/* Who holds a part: a client, or CLIENTS: the owner. */
-	unsigned int	holder[PARTS];
-	struct image	now;		/* as each holder sees its parts */
-	struct image	synced;		/* what must survive its holder */
-	struct image	seen;		/* by everybody: folded */
-	uint32_t	next_seed;
-	struct image	snaps[SNAPS_MAX];
-	uint64_t	stamps[SNAPS_MAX];
-	unsigned int	snap_count;
+	unsigned int holder[PARTS];
+	struct image now;    /* as each holder sees its parts */
+	struct image synced; /* what must survive its holder */
+	struct image seen;   /* by everybody: folded */
+	uint32_t next_seed;
+	struct image snaps[SNAPS_MAX];
+	uint64_t stamps[SNAPS_MAX];
+	unsigned int snap_count;
 	struct {
 		uint64_t id;
 	} zombies[64];
-	unsigned int	zombie_count;
-	unsigned int	known_folds[CLIENTS];	/* when it was last asked to */
+	unsigned int zombie_count;
+	unsigned int known_folds[CLIENTS]; /* when it was last asked to */
 };
 
 static uint32_t below(struct story *s, uint32_t n)
@@ -99,7 +99,8 @@ static void must_show(struct cfs_container *c, uint64_t stamp, uint64_t ino,
 	}
 }
 
-/* ---- steps ---------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------
+ */
 
 static void write_some(struct story *s, unsigned int part)
 {
@@ -146,8 +147,8 @@ static void fold_one(struct story *s, unsigned int who)
 	if (who == CLIENTS) {
 		HEAL_OK(cfs_container_commit(s->h.lun->container, &err_));
 	} else if (below(s, 4) == 0) {
-		HEAL_OK(cfs_container_give_back(s->clients[who].c,
-						below(s, 2), &err_));
+		HEAL_OK(cfs_container_give_back(s->clients[who].c, below(s, 2),
+						&err_));
 	} else {
 		HEAL_OK(cfs_container_fold(s->clients[who].c, &err_));
 	}
@@ -206,16 +207,17 @@ static void kill_client(struct story *s, unsigned int who)
 	const unsigned int how = below(s, 4);
 
 	sync_one(s, who);
-	if (how == 0) {		/* behind the seal it goes on for a while */
+	if (how == 0) { /* behind the seal it goes on for a while */
 		uint8_t buf[HEAL_BLOCK];
 
 		HEAL_OK(cfs_container_client_seal(s->h.lun->container, cl->id,
 						  false, NULL, &err_));
 		heal_fill(buf, sizeof(buf), 4711);
 		for (unsigned int i = 0; i < 20; i++)
-			if (client_write(cl->c, s->ino, below(s, BLOCKS) *
-					 (uint64_t)HEAL_BLOCK, buf,
-					 sizeof(buf), NULL) < 0)
+			if (client_write(cl->c, s->ino,
+					 below(s, BLOCKS) *
+						 (uint64_t)HEAL_BLOCK,
+					 buf, sizeof(buf), NULL) < 0)
 				break;
 		(void)cfs_container_sync(cl->c, NULL);
 		(void)cfs_container_fold(cl->c, NULL);
@@ -243,7 +245,8 @@ static void bury(struct story *s)
 	if (s->zombie_count == 0)
 		return;
 	HEAL_OK(cfs_container_client_gone(s->h.lun->container,
-			s->zombies[--s->zombie_count].id, NULL, &err_));
+					  s->zombies[--s->zombie_count].id,
+					  NULL, &err_));
 }
 
 static void kill_owner(struct story *s)
@@ -264,8 +267,8 @@ static void look(struct story *s)
 		  part * PART_BLOCKS, PART_BLOCKS);
 	/* One that has folded of itself shows more than it was asked to. */
 	if (who != CLIENTS && s->clients[who].folds == s->known_folds[who])
-		must_show(s->h.lun->container, CFS_STAMP_HEAD, s->ino,
-			  &s->seen, part * PART_BLOCKS, PART_BLOCKS);
+		must_show(s->h.lun->container, CFS_STAMP_HEAD, s->ino, &s->seen,
+			  part * PART_BLOCKS, PART_BLOCKS);
 	if (s->snap_count) {
 		unsigned int i = below(s, s->snap_count);
 

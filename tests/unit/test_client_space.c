@@ -12,7 +12,7 @@
 
 #include "client_fixture.h"
 
-#define CHUNK	(256u << 10)
+#define CHUNK (256u << 10)
 
 static uint8_t big[CHUNK];
 
@@ -199,8 +199,8 @@ static void test_give_back(void **state)
 
 /*
  * A slice that went back while the client's view had it: the container gets
- * another in its place, and the old one is somebody else's by then.  The client,
- * who is lent groups of the new one, must not write to the old.
+ * another in its place, and the old one is somebody else's by then.  The
+ * client, who is lent groups of the new one, must not write to the old.
  */
 static void test_slice_elsewhere(void **state)
 {
@@ -214,8 +214,7 @@ static void test_slice_elsewhere(void **state)
 	(void)state;
 	HEAL_OK(cfs_pool_container_make(h.pool, "other", CFS_VOLUME_LUN, 0,
 					CFS_OBJECT_LIVE, &other, &err_));
-	HEAL_OK(cfs_volume_make_first(other, CFS_VOLUME_LUN, 64u << 20,
-				      &err_));
+	HEAL_OK(cfs_volume_make_first(other, CFS_VOLUME_LUN, 64u << 20, &err_));
 	fill(owner, ino, 0, 32 * CHUNK);
 	HEAL_OK(client_punch(owner, ino, 0, 32 * CHUNK, &err_));
 	HEAL_OK(cfs_container_commit_idle(owner, &err_));
@@ -260,8 +259,7 @@ static void scatter(struct heal_pool *h, uint64_t ino, unsigned int from,
 }
 
 static void must_be_scattered(struct cfs_container *c, uint64_t ino,
-			      unsigned int from, unsigned int to,
-			      uint64_t seed)
+			      unsigned int from, unsigned int to, uint64_t seed)
 {
 	uint8_t buf[HEAL_BLOCK], got[HEAL_BLOCK];
 
@@ -274,8 +272,8 @@ static void must_be_scattered(struct cfs_container *c, uint64_t ino,
 	}
 }
 
-#define SPREAD	2000u
-#define ROUNDS	10u
+#define SPREAD 2000u
+#define ROUNDS 10u
 
 /*
  * The owner goes on for a long time: what the view of a living client names
@@ -326,8 +324,8 @@ static void old_view(bool owner_dies)
 	} else {
 		must_be_scattered(cl.c, ino, 0, SPREAD / 2, 1);
 		assert_int_equal(cl.views, 0);
-		HEAL_OK(cfs_container_client_get(h.lun->container, cl.id,
-						 &info, &err_));
+		HEAL_OK(cfs_container_client_get(h.lun->container, cl.id, &info,
+						 &err_));
 		assert_true(info.is_behind);
 		cfs_space_counts(h.lun->container, &before);
 		assert_true(before.held_blocks > 50 * (ROUNDS - 1));
@@ -377,8 +375,8 @@ static void test_damage(void **state)
 	vaddr = heal_block(h.lun->container, CFS_TAG_DATA, ino, 5, NULL);
 	heal_hurt(&h, h.lun->container, vaddr, 0);
 	cl.views = 0;
-	assert_int_equal(client_read(cl.c, CFS_STAMP_HEAD, ino,
-				     5 * HEAL_BLOCK, got, sizeof(got), NULL),
+	assert_int_equal(client_read(cl.c, CFS_STAMP_HEAD, ino, 5 * HEAL_BLOCK,
+				     got, sizeof(got), NULL),
 			 -EUCLEAN);
 	assert_int_equal(cl.views, 1);
 	/* The rest is read, and written. */
@@ -413,7 +411,7 @@ static void test_mirror_damage(void **state)
 			    sizeof(got), &err_));
 	assert_memory_equal(got, want + 5 * HEAL_BLOCK, sizeof(got));
 	client_close(&cl);
-	all = heal_scrub(&h);	/* still bad, and healed by the owner */
+	all = heal_scrub(&h); /* still bad, and healed by the owner */
 	assert_int_equal(all->count, 1);
 	free(all);
 	heal_scrub_clean(&h);
@@ -445,8 +443,8 @@ static void test_log_full(void **state)
 
 		heal_fill(buf, sizeof(buf), i);
 		HEAL_OK(client_read(h.lun->container, CFS_STAMP_HEAD, ino,
-				    (uint64_t)i * HEAL_BLOCK, got,
-				    sizeof(got), &err_));
+				    (uint64_t)i * HEAL_BLOCK, got, sizeof(got),
+				    &err_));
 		assert_memory_equal(got, buf, sizeof(buf));
 	}
 	client_close(&cl);
@@ -517,8 +515,7 @@ static void test_log_in_fragments(void **state)
 	heal_check_clean(&h);
 	heal_scrub_clean(&h);
 	memset(big, 0, HEAL_BLOCK);
-	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, 0, big, HEAL_BLOCK,
-			    &err_));
+	HEAL_OK(client_read(c, CFS_STAMP_HEAD, ino, 0, big, HEAL_BLOCK, &err_));
 	heal_fill(big + HEAL_BLOCK, HEAL_BLOCK, 99);
 	assert_memory_equal(big, big + HEAL_BLOCK, HEAL_BLOCK);
 	heal_free(&h);

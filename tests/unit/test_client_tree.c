@@ -12,23 +12,24 @@
 
 #include "client_fixture.h"
 
-#define FILES	1000u
+#define FILES 1000u
 
 /* Once more where an old view was met. */
-#define TRY(c, expr) do {						\
-	struct cfs_err err_ = CFS_ERR_INIT;				\
-	int r_, n_ = 0;							\
-	do								\
-		r_ = (expr);						\
-	while (r_ == -EAGAIN && n_++ < 8 &&				\
-	       cfs_container_client_again(c, r_, &err_) == 1);		\
-	if (r_ < 0)							\
-		fail_msg("%s: %d: %s", #expr, r_, err_.msg);		\
-} while (0)
+#define TRY(c, expr)                                                           \
+	do {                                                                   \
+		struct cfs_err err_ = CFS_ERR_INIT;                            \
+		int r_, n_ = 0;                                                \
+		do                                                             \
+			r_ = (expr);                                           \
+		while (r_ == -EAGAIN && n_++ < 8 &&                            \
+		       cfs_container_client_again(c, r_, &err_) == 1);         \
+		if (r_ < 0)                                                    \
+			fail_msg("%s: %d: %s", #expr, r_, err_.msg);           \
+	} while (0)
 
 struct side {
 	struct cfs_container *c;
-	struct cfs_fs	*fs;
+	struct cfs_fs *fs;
 };
 
 static struct side side_of(struct cfs_container *c, struct cfs_member *m)
@@ -49,8 +50,8 @@ static uint64_t must_find(struct side *s, uint64_t dir, const char *name)
 {
 	uint64_t ino = 0;
 
-	TRY(s->c, cfs_fs_lookup(s->fs, dir, name, strlen(name), &ino, NULL,
-				&err_));
+	TRY(s->c,
+	    cfs_fs_lookup(s->fs, dir, name, strlen(name), &ino, NULL, &err_));
 	return ino;
 }
 
@@ -75,8 +76,8 @@ static uint64_t make_file(struct side *s, uint64_t dir, const char *name,
 	TRY(s->c, cfs_fs_create(s->fs, dir, name, strlen(name), 0644, 0, 0,
 				&ino, &err_));
 	if (bytes)
-		TRY(s->c, cfs_fs_write(s->fs, ino, 0, buf, bytes, &done,
-				       &err_));
+		TRY(s->c,
+		    cfs_fs_write(s->fs, ino, 0, buf, bytes, &done, &err_));
 	free(buf);
 	return ino;
 }
@@ -93,8 +94,8 @@ static void must_have(struct side *s, uint64_t dir, const char *name,
 	TRY(s->c, cfs_fs_getattr(s->fs, ino, &inode, &err_));
 	assert_int_equal(inode.size_bytes, bytes);
 	heal_fill(buf, bytes, seed);
-	TRY(s->c, cfs_fs_read(s->fs, ino, 0, buf + bytes, bytes + 1, &got,
-			      &err_));
+	TRY(s->c,
+	    cfs_fs_read(s->fs, ino, 0, buf + bytes, bytes + 1, &got, &err_));
 	assert_int_equal(got, bytes);
 	assert_memory_equal(buf, buf + bytes, bytes);
 	free(buf);
@@ -107,8 +108,8 @@ static size_t count_entries(struct side *s, uint64_t dir)
 	uint64_t cookie = 0;
 
 	do {
-		TRY(s->c, cfs_fs_readdir(s->fs, dir, cookie, entries, 64, &n,
-					 &err_));
+		TRY(s->c,
+		    cfs_fs_readdir(s->fs, dir, cookie, entries, 64, &n, &err_));
 		if (n)
 			cookie = entries[n - 1].next_cookie;
 		total += n;
@@ -128,8 +129,8 @@ static void work(struct side *s, uint64_t dir, unsigned int count)
 
 	for (unsigned int i = 0; i < count; i++) {
 		name_of(name, "file", i);
-		make_file(s, dir, name, i % 7 == 0 ? 3 * HEAL_BLOCK + 17 :
-			  i % 50, i);
+		make_file(s, dir, name,
+			  i % 7 == 0 ? 3 * HEAL_BLOCK + 17 : i % 50, i);
 		if (i % 100 == 50)
 			HEAL_OK(cfs_container_sync(s->c, &err_));
 	}
@@ -142,12 +143,12 @@ static void work(struct side *s, uint64_t dir, unsigned int count)
 		if (i % 3 == 0)
 			TRY(s->c, cfs_fs_truncate(s->fs, ino, 5, &err_));
 		else if (i % 3 == 1)
-			TRY(s->c, cfs_fs_rename(s->fs, dir, name, strlen(name),
-						dir, other, strlen(other), 0,
-						&err_));
+			TRY(s->c,
+			    cfs_fs_rename(s->fs, dir, name, strlen(name), dir,
+					  other, strlen(other), 0, &err_));
 		else
-			TRY(s->c, cfs_fs_unlink(s->fs, dir, name,
-						strlen(name), &err_));
+			TRY(s->c, cfs_fs_unlink(s->fs, dir, name, strlen(name),
+						&err_));
 	}
 }
 
@@ -165,8 +166,8 @@ static void must_be_worked(struct side *s, uint64_t dir, unsigned int count)
 			continue;
 		name_of(name, i % 3 ? "other" : "file", i);
 		if (i % 3) {
-			must_have(s, dir, name, i % 7 == 0 ?
-				  3 * HEAL_BLOCK + 17 : i % 50, i);
+			must_have(s, dir, name,
+				  i % 7 == 0 ? 3 * HEAL_BLOCK + 17 : i % 50, i);
 			continue;
 		}
 		ino = must_find(s, dir, name);
@@ -281,10 +282,10 @@ static void seal_tree(bool is_gone)
 				 &err_));
 	heal_fill(value, sizeof(value), 3);
 	ino = must_find(&mine, dir, "file");
-	TRY(cl.c, cfs_fs_xattr_set(mine.fs, ino, "user.x", value,
-				   sizeof(value), 0, &err_));
-	TRY(cl.c, cfs_fs_punch_hole(mine.fs, must_find(&mine, dir, "long"),
-				    100, 1 << 20, &err_));
+	TRY(cl.c, cfs_fs_xattr_set(mine.fs, ino, "user.x", value, sizeof(value),
+				   0, &err_));
+	TRY(cl.c, cfs_fs_punch_hole(mine.fs, must_find(&mine, dir, "long"), 100,
+				    1 << 20, &err_));
 	TRY(cl.c, cfs_fs_unlink(mine.fs, dir, "long", 4, &err_));
 	make_file(&mine, dir, "small", 33, 4);
 	TRY(cl.c, cfs_fs_rename(mine.fs, dir, "small", 5, root, "moved", 5, 0,
@@ -299,8 +300,8 @@ static void seal_tree(bool is_gone)
 	must_have(&owner, root, "name", 100000, 2);
 	must_have(&owner, root, "moved", 33, 4);
 	assert_int_equal(count_entries(&owner, dir), 2);
-	TRY(owner.c, cfs_fs_xattr_get(owner.fs, ino, "user.x", got,
-				      sizeof(got), &n, &err_));
+	TRY(owner.c, cfs_fs_xattr_get(owner.fs, ino, "user.x", got, sizeof(got),
+				      &n, &err_));
 	assert_memory_equal(got, value, sizeof(value));
 	heal_check_clean(&h);
 	HEAL_OK(cfs_container_client_gone(h.tree->container, cl.id, NULL,

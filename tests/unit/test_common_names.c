@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The forms of a name: what each means, and what is refused with which words. */
+/* The forms of a name: what each means, and what is refused with which words.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,7 +49,8 @@ static void test_forms(void **state)
 	(void)state;
 	for (f = forms; f < forms + CFS_ARRAY_COUNT(forms); f++) {
 		assert_int_equal(cfs_name_parse(f->text, 0, CFS_NAME_ANY_PATH,
-						NULL, &name, &err), 0);
+						NULL, &name, &err),
+				 0);
 		same(name.pool, f->pool);
 		same(name.volume, f->volume);
 		same(name.clone, f->clone);
@@ -66,13 +68,15 @@ static void test_env_pool(void **state)
 
 	(void)state;
 	assert_int_equal(cfs_name_parse(":vm0@a", 0, CFS_NAME_ANY_SNAP,
-					"nbd://h:9/x", &name, &err), 0);
+					"nbd://h:9/x", &name, &err),
+			 0);
 	assert_string_equal(name.pool, "nbd://h:9/x");
 	assert_string_equal(name.container, "vm0");
 	assert_true(name.is_env_pool);
 	cfs_name_done(&name);
-	assert_int_equal(cfs_name_parse(":vm0", 0, CFS_NAME_ANY_SNAP, "",
-					&name, &err), -EINVAL);
+	assert_int_equal(
+		cfs_name_parse(":vm0", 0, CFS_NAME_ANY_SNAP, "", &name, &err),
+		-EINVAL);
 	assert_non_null(strstr(err.msg, "$CFS_POOL"));
 }
 
@@ -87,17 +91,25 @@ static void test_refused(void **state)
 		{ "", "the name is empty", 0, ~0u },
 		{ "file:", "the URI names no device", 0, ~0u },
 		{ "p:", "no volume is named behind the ':'", 0, ~0u },
-		{ "p:/x", "a path needs a volume before it: "
-		  "POOL:VOLUME:/path", 0, ~0u },
+		{ "p:/x",
+		  "a path needs a volume before it: "
+		  "POOL:VOLUME:/path",
+		  0, ~0u },
 		{ "p:-x", "volume name begins with '-'", 0, ~0u },
 		{ "p:.x", "volume name begins with '.'", 0, ~0u },
-		{ "p:a b", "volume name has a byte 0x20: only A-Z a-z 0-9 . "
-		  "_ - are allowed", 0, ~0u },
-		{ "p:a%", "volume name has a '%': only A-Z a-z 0-9 . _ - "
-		  "are allowed", 0, ~0u },
+		{ "p:a b",
+		  "volume name has a byte 0x20: only A-Z a-z 0-9 . "
+		  "_ - are allowed",
+		  0, ~0u },
+		{ "p:a%",
+		  "volume name has a '%': only A-Z a-z 0-9 . _ - "
+		  "are allowed",
+		  0, ~0u },
 		{ "p:a/", "clone name is empty", 0, ~0u },
-		{ "p:a/b/c", "clone name has a '/': only A-Z a-z 0-9 . _ - "
-		  "are allowed", 0, ~0u },
+		{ "p:a/b/c",
+		  "clone name has a '/': only A-Z a-z 0-9 . _ - "
+		  "are allowed",
+		  0, ~0u },
 		{ "p:a@", "snapshot name is empty", 0, ~0u },
 		{ "p:a:x", "the path does not begin with '/'", 0, ~0u },
 		{ "p:a", "a pool is wanted here, not a volume", 0, 0 },
@@ -105,8 +117,7 @@ static void test_refused(void **state)
 		  CFS_NAME_VOLUME },
 		{ "p:a@b", "no snapshot can be named here", 0,
 		  CFS_NAME_ANY_VOLUME },
-		{ "p:a:/b", "no path can be named here", 0,
-		  CFS_NAME_ANY_SNAP },
+		{ "p:a:/b", "no path can be named here", 0, CFS_NAME_ANY_SNAP },
 		{ "p", "no volume is named: POOL:VOLUME", CFS_NAME_VOLUME, 0 },
 		{ "p:a", "no snapshot is named: POOL:VOLUME@SNAP",
 		  CFS_NAME_VOLUME | CFS_NAME_SNAP, 0 },
@@ -122,9 +133,10 @@ static void test_refused(void **state)
 	(void)state;
 	for (b = bad; b < bad + CFS_ARRAY_COUNT(bad); b++) {
 		assert_int_equal(cfs_name_parse(b->text, b->need, b->allow,
-						NULL, &name, &err), -EINVAL);
+						NULL, &name, &err),
+				 -EINVAL);
 		assert_string_equal(err.msg, b->says);
-		assert_null(name.pool);		/* ret: on success only */
+		assert_null(name.pool); /* ret: on success only */
 	}
 }
 
@@ -151,7 +163,8 @@ static void range(const char *text, const char *first, const char *last)
 
 	assert_int_equal(cfs_name_parse(text, 0,
 					CFS_NAME_ANY_SNAP | CFS_NAME_RANGE,
-					NULL, &name, &err), 0);
+					NULL, &name, &err),
+			 0);
 	same(name.range_first, first);
 	same(name.range_last, last);
 	assert_string_equal(name.snap, strchr(text, '@') + 1);
@@ -167,11 +180,12 @@ static void test_ranges(void **state)
 	range("p:v@a..b", "a", "b");
 	range("p:v@a", NULL, NULL);
 	range("p:v@a.b", NULL, NULL);
-	range("p:v@a...b", "a.", "b");	/* ".b" is no name */
-	range("p:v@a..", NULL, NULL);	/* a name that ends in dots */
+	range("p:v@a...b", "a.", "b"); /* ".b" is no name */
+	range("p:v@a..", NULL, NULL);  /* a name that ends in dots */
 	/* Where no range is allowed it is a name. */
-	assert_int_equal(cfs_name_parse("p:v@a..b", 0, CFS_NAME_ANY_SNAP,
-					NULL, &name, &err), 0);
+	assert_int_equal(cfs_name_parse("p:v@a..b", 0, CFS_NAME_ANY_SNAP, NULL,
+					&name, &err),
+			 0);
 	assert_null(name.range_first);
 	assert_string_equal(name.snap, "a..b");
 	cfs_name_done(&name);

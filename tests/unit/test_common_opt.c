@@ -13,24 +13,44 @@
 
 static const struct cfs_opt own[] = {
 	{ .name = "flag", .letter = 'f' },
-	{ .name = "name", .letter = 'n', .type = CFS_OPT_STRING,
+	{ .name = "name",
+	  .letter = 'n',
+	  .type = CFS_OPT_STRING,
 	  .argument = "NAME" },
-	{ .name = "count", .type = CFS_OPT_U64, .min = 2, .max = 9,
+	{ .name = "count",
+	  .type = CFS_OPT_U64,
+	  .min = 2,
+	  .max = 9,
 	  .argument = "N" },
-	{ .name = "size", .letter = 's', .type = CFS_OPT_SIZE, .word = "auto",
+	{ .name = "size",
+	  .letter = 's',
+	  .type = CFS_OPT_SIZE,
+	  .word = "auto",
 	  .argument = "SIZE" },
 	{ .name = "sized", .conflicts = "size flag" },
-	{ .name = "limit", .type = CFS_OPT_SIZE, .needs = "size sized",
+	{ .name = "limit",
+	  .type = CFS_OPT_SIZE,
+	  .needs = "size sized",
 	  .argument = "SIZE" },
 	{ .name = "age", .type = CFS_OPT_DURATION, .argument = "AGE" },
-	{ .name = "kind", .type = CFS_OPT_CHOICE, .choices = "lun tree",
+	{ .name = "kind",
+	  .type = CFS_OPT_CHOICE,
+	  .choices = "lun tree",
 	  .argument = "KIND" },
 	{ .name = "range", .type = CFS_OPT_RANGE, .argument = "OFF:LEN" },
-	{ .name = "disk", .letter = 'd', .type = CFS_OPT_STRING,
-	  .max_count = 2, .argument = "DISK" },
-	{ .name = "old", .letter = 'E', .type = CFS_OPT_STRING,
-	  .is_letter_only = true, .argument = "X" },
-	{ .name = "at", .type = CFS_OPT_STRING, .argument = "PLACE",
+	{ .name = "disk",
+	  .letter = 'd',
+	  .type = CFS_OPT_STRING,
+	  .max_count = 2,
+	  .argument = "DISK" },
+	{ .name = "old",
+	  .letter = 'E',
+	  .type = CFS_OPT_STRING,
+	  .is_letter_only = true,
+	  .argument = "X" },
+	{ .name = "at",
+	  .type = CFS_OPT_STRING,
+	  .argument = "PLACE",
 	  .is_optional = true },
 	{ .name = NULL },
 };
@@ -62,10 +82,10 @@ static int parse(const char *const *words)
 
 #define PARSE(...) parse((const char *const[]){ __VA_ARGS__, NULL })
 
-#define REFUSED(says, ...) \
-	do { \
-		assert_int_equal(PARSE(__VA_ARGS__), -EINVAL); \
-		assert_string_equal(err.msg, says); \
+#define REFUSED(says, ...)                                                     \
+	do {                                                                   \
+		assert_int_equal(PARSE(__VA_ARGS__), -EINVAL);                 \
+		assert_string_equal(err.msg, says);                            \
 	} while (0)
 
 static const char *text_of(const char *name, size_t index)
@@ -133,12 +153,12 @@ static void test_operands(void **state)
 static void test_unknown(void **state)
 {
 	(void)state;
-	REFUSED("unknown option '--fla'", "--fla");	/* no prefixes */
+	REFUSED("unknown option '--fla'", "--fla"); /* no prefixes */
 	REFUSED("unknown option '--flags'", "--flags=1");
 	REFUSED("unknown option '-x'", "-x");
 	REFUSED("unknown option '-x'", "-fx");
 	REFUSED("unknown option '--old'", "--old", "3");
-	REFUSED("unknown option '--yes'", "--yes");	/* not in the mask */
+	REFUSED("unknown option '--yes'", "--yes"); /* not in the mask */
 	REFUSED("option '--flag' takes no argument", "--flag=1");
 	REFUSED("option '--name' needs an argument: NAME", "--name");
 	REFUSED("option '-n' needs an argument: NAME", "-fn");
@@ -148,7 +168,8 @@ static void test_values(void **state)
 {
 	(void)state;
 	assert_int_equal(PARSE("--count", "9", "--size=4K", "--age", "90",
-			       "--kind", "tree", "--range", "4K:1M"), 0);
+			       "--kind", "tree", "--range", "4K:1M"),
+			 0);
 	assert_int_equal(number_of("count"), 9);
 	assert_int_equal(number_of("size"), 4096);
 	assert_int_equal(number_of("age"), UINT64_C(90000000000));
@@ -191,13 +212,13 @@ static void test_together(void **state)
 	REFUSED("--sized and --flag exclude each other", "-f", "--sized");
 	assert_int_equal(PARSE("--limit=1", "-s1"), 0);
 	REFUSED("--limit needs one of these options: "
-		"--size, --sized", "--limit=1");
+		"--size, --sized",
+		"--limit=1");
 	assert_int_equal(PARSE("--flag"), 0);
 	assert_int_equal(cfs_args_check(&args, "count flag", &err), 0);
 	assert_int_equal(cfs_args_check(&args, "count age", &err), -EINVAL);
-	assert_string_equal(err.msg,
-			    "one of these options is needed: "
-			    "--count, --age");
+	assert_string_equal(err.msg, "one of these options is needed: "
+				     "--count, --age");
 }
 
 static void test_own_before_common(void **state)
@@ -216,9 +237,9 @@ static void test_own_before_common(void **state)
 
 static void test_find_operand(void **state)
 {
-	char *argv[] = { (char *)"-n", (char *)"x", (char *)"--name=y",
+	char *argv[] = { (char *)"-n",  (char *)"x", (char *)"--name=y",
 			 (char *)"-fE", (char *)"z", (char *)"ls",
-			 (char *)"-f", NULL };
+			 (char *)"-f",  NULL };
 
 	(void)state;
 	assert_int_equal(PARSE("-f"), 0);

@@ -74,7 +74,7 @@ static void test_escapes_and_width(void **state)
 	struct cfs_table *table = cfs_table_new(&cmd, "A|B");
 
 	(void)state;
-	cfs_table_str(table, "\xc3\xa4\xc3\xb6");	/* two characters */
+	cfs_table_str(table, "\xc3\xa4\xc3\xb6"); /* two characters */
 	cfs_table_str(table, "x");
 	cfs_table_str(table, "a\033[2J");
 	cfs_table_str(table, "y");

@@ -139,67 +139,102 @@ static int run_env(struct cfs_cmd *cmd)
 }
 
 static const struct cfs_verb ls = {
-	.name = "ls", .operands = "[THING...]", .help = "list things",
-	.examples = "tool ls a b", .common = CFS_COMMON_READ,
-	.items = "things", .max_operands = CFS_OPERANDS_MANY, .run = run_ls,
+	.name = "ls",
+	.operands = "[THING...]",
+	.help = "list things",
+	.examples = "tool ls a b",
+	.common = CFS_COMMON_READ,
+	.items = "things",
+	.max_operands = CFS_OPERANDS_MANY,
+	.run = run_ls,
 };
 static const struct cfs_verb try = {
-	.name = "try", .operands = "THING...", .help = "try things",
+	.name = "try",
+	.operands = "THING...",
+	.help = "try things",
 	.opts = CFS_OPTS({ .name = "keep", .help = "print all the same" }),
-	.min_operands = 1, .max_operands = 3, .run = run_try,
+	.min_operands = 1,
+	.max_operands = 3,
+	.run = run_try,
 };
 static const struct cfs_verb rm = {
-	.name = "rm", .operands = "THING", .help = "destroy a thing",
+	.name = "rm",
+	.operands = "THING",
+	.help = "destroy a thing",
 	.common = CFS_COMMON_DRY_RUN | CFS_COMMON_DESTROY,
-	.min_operands = 1, .max_operands = 1,
+	.min_operands = 1,
+	.max_operands = 1,
 	.run = run_rm,
 };
 static const struct cfs_verb longer = {
-	.name = "long", .help = "work for long",
+	.name = "long",
+	.help = "work for long",
 	.opts = CFS_OPTS({ .name = "kill", .help = "be stopped" }),
-	.common = CFS_COMMON_PROGRESS, .run = run_long,
+	.common = CFS_COMMON_PROGRESS,
+	.run = run_long,
 };
 static const struct cfs_verb raw = {
-	.name = "raw", .help = "write bytes", .flags = CFS_VERB_NO_JSON,
+	.name = "raw",
+	.help = "write bytes",
+	.flags = CFS_VERB_NO_JSON,
 	.run = run_raw,
 };
 static const struct cfs_verb watch = {
-	.name = "watch", .help = "watch events", .run = run_watch,
+	.name = "watch",
+	.help = "watch events",
+	.run = run_watch,
 };
 static const struct cfs_verb status = {
-	.name = "status", .help = "tell the state", .run = run_status,
+	.name = "status",
+	.help = "tell the state",
+	.run = run_status,
 };
 static const struct cfs_verb env = {
-	.name = "env", .operands = "NAME", .help = "show what is set",
-	.common = CFS_COMMON_READ, .min_operands = 1, .max_operands = 1,
+	.name = "env",
+	.operands = "NAME",
+	.help = "show what is set",
+	.common = CFS_COMMON_READ,
+	.min_operands = 1,
+	.max_operands = 1,
 	.run = run_env,
 };
-static const struct cfs_verb *const verbs[] = {
-	&ls, &try, &rm, &longer, &raw, &watch, &status, &env, NULL
-};
+static const struct cfs_verb *const verbs[] = { &ls,     &try, &rm,
+						&longer, &raw, &watch,
+						&status, &env, NULL };
 static const struct cfs_tool tool = {
-	.name = "tool", .help = "a tool", .verbs = verbs,
+	.name = "tool",
+	.help = "a tool",
+	.verbs = verbs,
 };
 static const struct cfs_verb bare_verb = {
-	.operands = "THING", .help = "try one thing", .min_operands = 1,
+	.operands = "THING",
+	.help = "try one thing",
+	.min_operands = 1,
 	.max_operands = 1,
 	.opts = CFS_OPTS({ .name = "keep", .help = "print all the same" }),
 	.run = run_try,
 };
 static const struct cfs_verb *const bare_verbs[] = { &bare_verb, NULL };
 static const struct cfs_tool bare = {
-	.name = "bare", .help = "a tool without verbs", .verbs = bare_verbs,
+	.name = "bare",
+	.help = "a tool without verbs",
+	.verbs = bare_verbs,
 };
 static const struct cfs_verb *const mixed_verbs[] = { &bare_verb, &ls, NULL };
 static const struct cfs_tool mixed = {
-	.name = "mixed", .help = "both", .verbs = mixed_verbs,
+	.name = "mixed",
+	.help = "both",
+	.verbs = mixed_verbs,
 };
 static const struct cfs_tool fsck = {
-	.name = "fsck", .help = "bits", .verbs = verbs, .is_fsck = true,
+	.name = "fsck",
+	.help = "bits",
+	.verbs = verbs,
+	.is_fsck = true,
 };
 
 static char out[65536], errors[65536];
-static const char *stdout_path;		/* NULL: a file that is read back */
+static const char *stdout_path; /* NULL: a file that is read back */
 
 static void read_back(int fd, char *to)
 {
@@ -252,41 +287,49 @@ static int run(const struct cfs_tool *t, const char *const *words)
 {
 	int wait_status = run_tool(t, words);
 
-	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) :
-	       -WTERMSIG(wait_status);
+	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status)
+				      : -WTERMSIG(wait_status);
 }
 
 #define RUN(t, ...) run(t, (const char *const[]){ __VA_ARGS__, NULL })
 
-#define EXPECT(status_, out_, errors_, ...) \
-	do { \
-		assert_int_equal(RUN(__VA_ARGS__), status_); \
-		assert_string_equal(out, out_); \
-		assert_string_equal(errors, errors_); \
+#define EXPECT(status_, out_, errors_, ...)                                    \
+	do {                                                                   \
+		assert_int_equal(RUN(__VA_ARGS__), status_);                   \
+		assert_string_equal(out, out_);                                \
+		assert_string_equal(errors, errors_);                          \
 	} while (0)
 
 static void test_usage(void **state)
 {
 	(void)state;
-	EXPECT(2, "", "tool: try: unknown option '--foo': "
-	       "Try 'tool try --help'.\n", &tool, "tool", "try", "a", "--foo");
+	EXPECT(2, "",
+	       "tool: try: unknown option '--foo': "
+	       "Try 'tool try --help'.\n",
+	       &tool, "tool", "try", "a", "--foo");
 	EXPECT(2, "", "tool: unknown option '--foo': Try 'tool --help'.\n",
 	       &tool, "tool", "--foo", "try");
-	EXPECT(2, "", "tool: unknown verb 'tr': Try 'tool --help'.\n",
-	       &tool, "tool", "tr");
-	EXPECT(2, "", "tool: no verb is given: Try 'tool --help'.\n",
-	       &tool, "tool");
-	EXPECT(2, "", "tool: try: no operand is given: "
-	       "Try 'tool try --help'.\n", &tool, "tool", "try");
-	EXPECT(2, "", "tool: rm: 'b' is one operand too many: "
-	       "Try 'tool rm --help'.\n", &tool, "tool", "rm", "a", "b");
-	EXPECT(2, "", "bare: unknown option '-z': Try 'bare --help'.\n",
-	       &bare, "bare", "-z");
-	EXPECT(16, "", "fsck: rm: unknown option '-z': "
-	       "Try 'fsck rm --help'.\n", &fsck, "fsck", "rm", "-z", "a");
+	EXPECT(2, "", "tool: unknown verb 'tr': Try 'tool --help'.\n", &tool,
+	       "tool", "tr");
+	EXPECT(2, "", "tool: no verb is given: Try 'tool --help'.\n", &tool,
+	       "tool");
+	EXPECT(2, "",
+	       "tool: try: no operand is given: "
+	       "Try 'tool try --help'.\n",
+	       &tool, "tool", "try");
+	EXPECT(2, "",
+	       "tool: rm: 'b' is one operand too many: "
+	       "Try 'tool rm --help'.\n",
+	       &tool, "tool", "rm", "a", "b");
+	EXPECT(2, "", "bare: unknown option '-z': Try 'bare --help'.\n", &bare,
+	       "bare", "-z");
+	EXPECT(16, "",
+	       "fsck: rm: unknown option '-z': "
+	       "Try 'fsck rm --help'.\n",
+	       &fsck, "fsck", "rm", "-z", "a");
 	/* One line, whatever is in it. */
-	EXPECT(2, "", "tool: unknown verb 'a?b': Try 'tool --help'.\n",
-	       &tool, "tool", "a\nb");
+	EXPECT(2, "", "tool: unknown verb 'a?b': Try 'tool --help'.\n", &tool,
+	       "tool", "a\nb");
 }
 
 static void test_help(void **state)
@@ -296,28 +339,30 @@ static void test_help(void **state)
 	(void)state;
 	assert_int_equal(RUN(&tool, "tool", "rm", "--help"), 0);
 	assert_string_equal(errors, "");
-	assert_memory_equal(out, "Usage: tool rm [OPTION...] THING\n\n"
-			    "Destroy a thing.\n\nOptions:\n", 60);
+	assert_memory_equal(out,
+			    "Usage: tool rm [OPTION...] THING\n\n"
+			    "Destroy a thing.\n\nOptions:\n",
+			    60);
 	assert_non_null(strstr(out, "\n  -y, --yes               destroy "
-			       "data without asking\n"));
-	assert_null(strstr(out, "--wait"));	/* not for this verb */
+				    "data without asking\n"));
+	assert_null(strstr(out, "--wait")); /* not for this verb */
 	assert_null(strstr(out, "--list-verbs"));
 	assert_int_equal(RUN(&tool, "tool", "-h"), 0);
 	assert_non_null(strstr(out, "\n  try THING...            try "
-			       "things\n"));
+				    "things\n"));
 	for (line = strtok(out, "\n"); line; line = strtok(NULL, "\n"))
 		assert_true(strlen(line) <= 80);
 	EXPECT(0, "tool (cfs) " CFS_VERSION "\n", "", &tool, "tool", "-V");
-	EXPECT(0, "tool (cfs) " CFS_VERSION "\n", "",
-	       &tool, "tool", "ls", "--version");
+	EXPECT(0, "tool (cfs) " CFS_VERSION "\n", "", &tool, "tool", "ls",
+	       "--version");
 }
 
 static void test_verb_lookup(void **state)
 {
 	(void)state;
 	EXPECT(0, "result\n", "", &tool, "tool", "-q", "try", "a");
-	EXPECT(0, "NAME   SIZE\na       0 B\nb     1 KiB\n", "",
-	       &tool, "tool", "--search", "try", "ls", "a", "b");
+	EXPECT(0, "NAME   SIZE\na       0 B\nb     1 KiB\n", "", &tool, "tool",
+	       "--search", "try", "ls", "a", "b");
 	EXPECT(0, "result\n", "", &mixed, "mixed", "-q", "a");
 	EXPECT(0, "NAME  SIZE\na      0 B\n", "", &mixed, "mixed", "ls", "a");
 	EXPECT(0, "result\n", "", &mixed, "mixed", "--keep", "-q", "ls");
@@ -341,38 +386,42 @@ static void test_failures(void **state)
 {
 	(void)state;
 	/* Each is tried and named, once; the highest status counts. */
-	EXPECT(7, "", "tool: x: no such thing\ntool: d: bad sum\n",
-	       &tool, "tool", "try", "-q", "x", "d", "a");
-	EXPECT(7, "", "tool: d: bad sum\ntool: x: no such thing\n",
-	       &tool, "tool", "try", "-q", "d", "x");
-	EXPECT(3, "", "tool: x\\x0ay: no such thing\n",
-	       &tool, "tool", "try", "-q", "x\ny");
-	EXPECT(3, "result\n", "tool: x: no such thing\n",
-	       &tool, "tool", "try", "--keep", "-q", "x");
-	EXPECT(12, "", "fsck: x: no such thing\nfsck: d: bad sum\n",
-	       &fsck, "fsck", "try", "-q", "x", "d");
+	EXPECT(7, "", "tool: x: no such thing\ntool: d: bad sum\n", &tool,
+	       "tool", "try", "-q", "x", "d", "a");
+	EXPECT(7, "", "tool: d: bad sum\ntool: x: no such thing\n", &tool,
+	       "tool", "try", "-q", "d", "x");
+	EXPECT(3, "", "tool: x\\x0ay: no such thing\n", &tool, "tool", "try",
+	       "-q", "x\ny");
+	EXPECT(3, "result\n", "tool: x: no such thing\n", &tool, "tool", "try",
+	       "--keep", "-q", "x");
+	EXPECT(12, "", "fsck: x: no such thing\nfsck: d: bad sum\n", &fsck,
+	       "fsck", "try", "-q", "x", "d");
 	EXPECT(9, "seen\n", "", &tool, "tool", "status");
 }
 
 static void test_chatter(void **state)
 {
 	(void)state;
-	EXPECT(0, "result\ndone\n", "tool: a?warning\n",
-	       &tool, "tool", "try", "a");
-	EXPECT(0, "result\ndone\n", "tool: a?warning\ntool: detail\n",
-	       &tool, "tool", "try", "a", "-v");
+	EXPECT(0, "result\ndone\n", "tool: a?warning\n", &tool, "tool", "try",
+	       "a");
+	EXPECT(0, "result\ndone\n", "tool: a?warning\ntool: detail\n", &tool,
+	       "tool", "try", "a", "-v");
 	EXPECT(0, "result\n", "", &tool, "tool", "try", "a", "-q");
 }
 
 static void test_confirm(void **state)
 {
 	(void)state;
-	EXPECT(5, "", "tool: a: this destroys all of it: give --yes to do "
-	       "it\n", &tool, "tool", "rm", "a");
+	EXPECT(5, "",
+	       "tool: a: this destroys all of it: give --yes to do "
+	       "it\n",
+	       &tool, "tool", "rm", "a");
 	EXPECT(0, "", "", &tool, "tool", "rm", "-y", "a");
 	EXPECT(0, "", "", &tool, "tool", "rm", "-n", "a");
-	EXPECT(8, "", "fsck: a: this destroys all of it: give --yes to do "
-	       "it\n", &fsck, "fsck", "rm", "a");
+	EXPECT(8, "",
+	       "fsck: a: this destroys all of it: give --yes to do "
+	       "it\n",
+	       &fsck, "fsck", "rm", "a");
 }
 
 static void test_progress(void **state)
@@ -408,14 +457,14 @@ static void test_full_disk(void **state)
 {
 	(void)state;
 	stdout_path = "/dev/full";
-	EXPECT(6, "", "tool: standard output: No space left on device\n",
-	       &tool, "tool", "ls", "a");
-	EXPECT(6, "", "tool: standard output: No space left on device\n",
-	       &tool, "tool", "ls", "--json", "a");
-	EXPECT(6, "", "tool: standard output: No space left on device\n",
-	       &tool, "tool", "raw");
-	EXPECT(6, "", "tool: standard output: No space left on device\n",
-	       &tool, "tool", "--help");
+	EXPECT(6, "", "tool: standard output: No space left on device\n", &tool,
+	       "tool", "ls", "a");
+	EXPECT(6, "", "tool: standard output: No space left on device\n", &tool,
+	       "tool", "ls", "--json", "a");
+	EXPECT(6, "", "tool: standard output: No space left on device\n", &tool,
+	       "tool", "raw");
+	EXPECT(6, "", "tool: standard output: No space left on device\n", &tool,
+	       "tool", "--help");
 	/* Nothing to say: nothing can fail. */
 	EXPECT(0, "", "", &tool, "tool", "rm", "-y", "a");
 	stdout_path = NULL;
@@ -436,8 +485,8 @@ static void test_closed_pipe(void **state)
 	signal(SIGPIPE, SIG_DFL);
 	wait_status = run_tool(&tool, words);
 	assert_string_equal(errors, "");
-	assert_true(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) ==
-		    SIGPIPE);
+	assert_true(WIFSIGNALED(wait_status) &&
+		    WTERMSIG(wait_status) == SIGPIPE);
 	/* The work of these was done before anything was written. */
 	EXPECT(0, "", "", &tool, "tool", "ls", "a");
 	EXPECT(9, "", "", &tool, "tool", "status");
@@ -449,9 +498,10 @@ static void test_stream(void **state)
 {
 	(void)state;
 	EXPECT(0, "n 0\nn 1\n", "", &tool, "tool", "watch");
-	EXPECT(0, "{\"schema\":\"cfs.tool.watch\",\"version\":1,\"n\":0}\n"
-	       "{\"schema\":\"cfs.tool.watch\",\"version\":1,\"n\":1}\n", "",
-	       &tool, "tool", "watch", "--json-lines");
+	EXPECT(0,
+	       "{\"schema\":\"cfs.tool.watch\",\"version\":1,\"n\":0}\n"
+	       "{\"schema\":\"cfs.tool.watch\",\"version\":1,\"n\":1}\n",
+	       "", &tool, "tool", "watch", "--json-lines");
 }
 
 static void test_environment(void **state)
@@ -464,8 +514,10 @@ static void test_environment(void **state)
 	unsetenv("CFS_POOL");
 	unsetenv("CFS_SEARCH");
 	EXPECT(0, "10\np v\n", "", &tool, "tool", "env", "p:v");
-	EXPECT(2, "", "tool: :v: a name that begins with ':' needs a pool in "
-	       "$CFS_POOL\n", &tool, "tool", "env", ":v");
+	EXPECT(2, "",
+	       "tool: :v: a name that begins with ':' needs a pool in "
+	       "$CFS_POOL\n",
+	       &tool, "tool", "env", ":v");
 }
 
 static void test_lists(void **state)
@@ -475,9 +527,9 @@ static void test_lists(void **state)
 	assert_non_null(strstr(out, "try\tTHING...\ttry things\n"));
 	assert_int_equal(RUN(&tool, "tool", "--list-options"), 0);
 	assert_non_null(strstr(out, "*\thelp\th\t-\tflag\t-\tshow this help "
-			       "and exit\n"));
+				    "and exit\n"));
 	assert_non_null(strstr(out, "long\tprogress\t-\tauto|always|never|json"
-			       "\tchoice\tauto always never json\t"));
+				    "\tchoice\tauto always never json\t"));
 	assert_null(strstr(out, "list-options"));
 	assert_int_equal(RUN(&bare, "bare", "--list-options", "--json"), 0);
 	assert_non_null(strstr(out, "\"name\": \"keep\""));

@@ -79,29 +79,42 @@ static int run_asked(struct cfs_cmd *cmd)
 }
 
 static const struct cfs_verb rm = {
-	.name = "rm", .operands = "THING", .help = "destroy a thing",
-	.common = CFS_COMMON_DESTROY, .min_operands = 1, .max_operands = 1,
+	.name = "rm",
+	.operands = "THING",
+	.help = "destroy a thing",
+	.common = CFS_COMMON_DESTROY,
+	.min_operands = 1,
+	.max_operands = 1,
 	.run = run_rm,
 };
 static const struct cfs_verb ls = {
-	.name = "ls", .help = "list things", .run = run_ls,
+	.name = "ls",
+	.help = "list things",
+	.run = run_ls,
 };
 static const struct cfs_verb work = {
-	.name = "work", .help = "work", .common = CFS_COMMON_PROGRESS,
+	.name = "work",
+	.help = "work",
+	.common = CFS_COMMON_PROGRESS,
 	.run = run_work,
 };
 static const struct cfs_verb stubborn = {
-	.name = "stubborn", .help = "do not stop", .run = run_stubborn,
+	.name = "stubborn",
+	.help = "do not stop",
+	.run = run_stubborn,
 };
 static const struct cfs_verb asked = {
-	.name = "asked", .help = "be asked", .common = CFS_COMMON_PROGRESS,
+	.name = "asked",
+	.help = "be asked",
+	.common = CFS_COMMON_PROGRESS,
 	.run = run_asked,
 };
-static const struct cfs_verb *const verbs[] = {
-	&rm, &ls, &work, &stubborn, &asked, NULL
-};
+static const struct cfs_verb *const verbs[] = { &rm,       &ls,    &work,
+						&stubborn, &asked, NULL };
 static const struct cfs_tool tool = {
-	.name = "tool", .help = "a tool", .verbs = verbs,
+	.name = "tool",
+	.help = "a tool",
+	.verbs = verbs,
 };
 
 static char seen[65536];
@@ -133,11 +146,11 @@ static int run(const char *input, const char *const *words)
 	seen[used] = '\0';
 	close(fd);
 	assert_int_equal(waitpid(pid, &wait_status, 0), pid);
-	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) :
-	       -WTERMSIG(wait_status);
+	return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status)
+				      : -WTERMSIG(wait_status);
 }
 
-#define RUN(input, ...) \
+#define RUN(input, ...)                                                        \
 	run(input, (const char *const[]){ "tool", __VA_ARGS__, NULL })
 
 static void test_question(void **state)
@@ -145,12 +158,12 @@ static void test_question(void **state)
 	(void)state;
 	assert_int_equal(RUN("y\n", "rm", "a"), 0);
 	assert_non_null(strstr(seen, "tool: a: this destroys all of?it. "
-			       "Go on? [y/N] "));
+				     "Go on? [y/N] "));
 	assert_int_equal(RUN("n\n", "rm", "a"), 5);
 	assert_non_null(strstr(seen, "tool: a: not done, nothing was "
-			       "changed\r\n"));
+				     "changed\r\n"));
 	assert_int_equal(RUN("\n", "rm", "a"), 5);
-	assert_int_equal(RUN("\004", "rm", "a"), 5);	/* end of input */
+	assert_int_equal(RUN("\004", "rm", "a"), 5); /* end of input */
 	assert_int_equal(RUN("", "rm", "-y", "a"), 0);
 	assert_string_equal(seen, "");
 }
@@ -176,7 +189,7 @@ static void test_line(void **state)
 	(void)state;
 	assert_int_equal(RUN("", "work"), 0);
 	assert_non_null(strstr(seen, " B of 200 B, "));
-	assert_null(strstr(seen, "work: 1 B"));	/* not in the first second */
+	assert_null(strstr(seen, "work: 1 B")); /* not in the first second */
 	/* A message takes the line away first. */
 	assert_non_null(strstr(seen, "\r\033[Ktool: a warning\r\n"));
 	assert_int_equal(RUN("", "work", "-q"), 0);

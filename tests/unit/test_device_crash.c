@@ -17,9 +17,9 @@
 #define DEV_BYTES (64u << 20)
 
 struct fixture {
-	struct cfs_sim	*sim;
-	struct cfs_dev	*dev[2];
-	struct cfs_err	err;
+	struct cfs_sim *sim;
+	struct cfs_dev *dev[2];
+	struct cfs_err err;
 };
 
 static int setup(void **state)
@@ -63,8 +63,8 @@ static const char *image_text(struct fixture *f, struct cfs_sim_crash crash,
 	struct cfs_dev *image;
 	size_t i;
 
-	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, index, &image,
-					     &f->err), 0);
+	assert_int_equal(
+		cfs_sim_crash_image(f->sim, &crash, index, &image, &f->err), 0);
 	assert_int_equal(cfs_dev_size_bytes(image),
 			 cfs_dev_size_bytes(f->dev[index]));
 	memset(text, 0, sizeof(text));
@@ -88,7 +88,9 @@ static struct cfs_sim_crash all(size_t n)
 static struct cfs_sim_crash some(size_t n, uint64_t mask)
 {
 	return (struct cfs_sim_crash){
-		.event_count = n, .use_mask = true, .mask = mask,
+		.event_count = n,
+		.use_mask = true,
+		.mask = mask,
 	};
 }
 
@@ -96,13 +98,13 @@ static void test_prefixes(void **state)
 {
 	struct fixture *f = *state;
 
-	put(f, 0, 0, 'a');	/* event 0 */
+	put(f, 0, 0, 'a'); /* event 0 */
 	put(f, 0, 1, 'b');
 	flush(f, 0);
 	put(f, 0, 0, 'c');
 	cfs_sim_mark(f->sim, 1);
 	put(f, 0, 2, 'd');
-	flush(f, 0);		/* event 6 */
+	flush(f, 0); /* event 6 */
 	assert_string_equal(image_text(f, all(0), 0, 3), "...");
 	assert_string_equal(image_text(f, none(2), 0, 3), "...");
 	assert_string_equal(image_text(f, all(2), 0, 3), "ab.");
@@ -176,8 +178,8 @@ static void test_image_is_apart(void **state)
 	char c;
 
 	put(f, 0, 0, 'a');
-	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-					     &f->err), 0);
+	assert_int_equal(
+		cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err), 0);
 	assert_int_equal(cfs_dev_kind(image), CFS_DEV_MEM);
 	assert_int_equal(cfs_dev_write(image, 0, "i", 1, &f->err), 0);
 	put(f, 0, 0, 'z');
@@ -220,8 +222,8 @@ static void test_discard_and_resize(void **state)
 	flush(f, 1);
 	assert_int_equal(cfs_dev_resize(f->dev[1], 0, &f->err), 0);
 	crash.event_count = cfs_sim_event_count(f->sim);
-	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 1, &image,
-					     &f->err), 0);
+	assert_int_equal(
+		cfs_sim_crash_image(f->sim, &crash, 1, &image, &f->err), 0);
 	assert_int_equal(cfs_dev_size_bytes(image), 0);
 	assert_int_equal(cfs_dev_resize(image, 4096, &f->err), 0);
 	assert_int_equal(cfs_dev_read(image, 0, &c, 1, &f->err), 0);
@@ -243,23 +245,24 @@ static void test_torn(void **state)
 	size_t i;
 
 	memset(buf, 'n', LENGTH);
-	assert_int_equal(cfs_dev_write(f->dev[0], START, buf, LENGTH,
-				       &f->err), 0);
+	assert_int_equal(cfs_dev_write(f->dev[0], START, buf, LENGTH, &f->err),
+			 0);
 	for (seed = 1; seed < 400; seed++) {
 		struct cfs_sim_crash crash = { .event_count = 1, .seed = seed };
 		struct cfs_dev *image;
 		unsigned int mixture = 0;
 
-		assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-						     &f->err), 0);
+		assert_int_equal(
+			cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err),
+			0);
 		assert_int_equal(cfs_dev_read(image, 0, got, BYTES, &f->err),
 				 0);
 		cfs_dev_close(image);
 		for (i = 0; i < BYTES; i++) {
 			bool is_inside = i >= START && i < START + LENGTH;
 			size_t sector = i / 512;
-			size_t first = sector * 512 < START ? START :
-				sector * 512;
+			size_t first = sector * 512 < START ? START
+							    : sector * 512;
 
 			if (!is_inside) {
 				assert_int_equal(got[i], 0);
@@ -286,7 +289,8 @@ static void test_seed_repeats(void **state)
 		put(f, i % 2, i / 2, (char)('A' + i));
 	for (seed = 1; seed < 50; seed++) {
 		struct cfs_sim_crash crash = {
-			.event_count = 32, .seed = seed,
+			.event_count = 32,
+			.seed = seed,
 		};
 		char first[64];
 
@@ -311,8 +315,8 @@ static void test_many_unflushed(void **state)
 	for (i = 0; i < 70; i++)
 		put(f, 0, i, 'm');
 	assert_int_equal(cfs_sim_unflushed_count(f->sim, 70), 70);
-	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-					     &f->err), 0);
+	assert_int_equal(
+		cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err), 0);
 	assert_int_equal(cfs_dev_read(image, 0, got, 70, &f->err), 0);
 	assert_int_equal(got[63], 'm');
 	assert_int_equal(got[64], 0);
@@ -365,18 +369,21 @@ static void test_every_point(void **state)
 		} else {
 			memset(buf, (int)i, n);
 			memset(now + at, (int)i, n);
-			assert_int_equal(cfs_dev_write(f->dev[0], at, buf, n,
-						       &f->err), 0);
+			assert_int_equal(
+				cfs_dev_write(f->dev[0], at, buf, n, &f->err),
+				0);
 		}
-		assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-						     &f->err), 0);
+		assert_int_equal(
+			cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err),
+			0);
 		assert_int_equal(cfs_dev_read(image, 0, got, BYTES, &f->err),
 				 0);
 		assert_memory_equal(got, durable, BYTES);
 		cfs_dev_close(image);
 		crash.seed = UINT64_MAX;
-		assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-						     &f->err), 0);
+		assert_int_equal(
+			cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err),
+			0);
 		assert_int_equal(cfs_dev_read(image, 0, got, BYTES, &f->err),
 				 0);
 		assert_memory_equal(got, now, BYTES);
@@ -398,13 +405,14 @@ static void test_fork(void **state)
 	for (i = 0; i < 20; i++) {
 		memset(buf, (int)i + 1, sizeof(buf));
 		assert_int_equal(cfs_dev_write(f->dev[0], i * 1000, buf,
-					       sizeof(buf), &f->err), 0);
+					       sizeof(buf), &f->err),
+				 0);
 		if (i == 7)
 			flush(f, 0);
 	}
 	crash.event_count = cfs_sim_event_count(f->sim);
-	assert_int_equal(cfs_sim_crash_image(f->sim, &crash, 0, &image,
-					     &f->err), 0);
+	assert_int_equal(
+		cfs_sim_crash_image(f->sim, &crash, 0, &image, &f->err), 0);
 	assert_int_equal(cfs_sim_fork(f->sim, &crash, &fork_sim, &f->err), 0);
 	assert_int_equal(cfs_sim_event_count(fork_sim), 0);
 	assert_int_equal(cfs_sim_dev_open(fork_sim, 0, &dev, &f->err), 0);

@@ -25,10 +25,10 @@
 #define MODEL_BYTES (2u << 20)
 
 struct fixture {
-	char		dir[64];
-	char		path[128];
-	struct cfs_dev	*dev;
-	struct cfs_err	err;
+	char dir[64];
+	char path[128];
+	struct cfs_dev *dev;
+	struct cfs_err err;
 };
 
 static int setup(void **state)
@@ -103,8 +103,8 @@ static void test_create_and_name(void **state)
 	assert_int_equal(cfs_dev_size_bytes(f->dev), 8192);
 	assert_int_equal(stat(f->path, &st), 0);
 	assert_int_equal(st.st_size, 8192);
-	assert_int_equal(cfs_dev_open(f->path, CFS_DEV_RDONLY, &other,
-				      &f->err), 0);
+	assert_int_equal(cfs_dev_open(f->path, CFS_DEV_RDONLY, &other, &f->err),
+			 0);
 	assert_int_equal(cfs_dev_size_bytes(other), 8192);
 	assert_false(cfs_dev_is_writable(other));
 	assert_true(cfs_dev_is_same(f->dev, other));
@@ -136,7 +136,8 @@ static void test_uri(void **state)
 
 	snprintf(uri, sizeof(uri), "file:%s/%%69m%%67", f->dir);
 	assert_int_equal(cfs_dev_open(uri, CFS_DEV_RDWR | CFS_DEV_CREATE,
-				      &f->dev, &f->err), 0);
+				      &f->dev, &f->err),
+			 0);
 	assert_string_equal(cfs_dev_name(f->dev), uri);
 	assert_int_equal(access(f->path, F_OK), 0);
 }
@@ -146,8 +147,9 @@ static void refused(const char *name, int code, const char *part)
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_dev *dev = NULL;
 
-	assert_int_equal(cfs_dev_open(name, CFS_DEV_RDWR | CFS_DEV_CREATE,
-				      &dev, &err), code);
+	assert_int_equal(
+		cfs_dev_open(name, CFS_DEV_RDWR | CFS_DEV_CREATE, &dev, &err),
+		code);
 	assert_null(dev);
 	assert_non_null(strstr(err.msg, part));
 }
@@ -177,7 +179,8 @@ static void test_colon_in_path(void **state)
 
 	snprintf(path, sizeof(path), "%s:x", f->path);
 	assert_int_equal(cfs_dev_open(path, CFS_DEV_RDWR | CFS_DEV_CREATE,
-				      &f->dev, &f->err), 0);
+				      &f->dev, &f->err),
+			 0);
 	assert_int_equal(unlink(path), 0);
 }
 
@@ -185,8 +188,9 @@ static void test_bounds(void **state)
 {
 	struct fixture *f = *state;
 	unsigned char buf[8] = { 0 };
-	static const uint64_t bad[] = { 9, 10, 100, UINT64_MAX,
-		UINT64_MAX - 3, INT64_MAX };
+	static const uint64_t bad[] = {
+		9, 10, 100, UINT64_MAX, UINT64_MAX - 3, INT64_MAX
+	};
 	size_t i;
 
 	must_open(f, CFS_DEV_RDWR | CFS_DEV_CREATE);
@@ -194,8 +198,8 @@ static void test_bounds(void **state)
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(cfs_dev_read(f->dev, bad[i], buf, 8, &f->err),
 				 -EINVAL);
-		assert_int_equal(cfs_dev_write(f->dev, bad[i], buf, 8,
-					       &f->err), -EINVAL);
+		assert_int_equal(cfs_dev_write(f->dev, bad[i], buf, 8, &f->err),
+				 -EINVAL);
 		assert_int_equal(cfs_dev_discard(f->dev, bad[i], 8, &f->err),
 				 -EINVAL);
 	}
@@ -262,10 +266,12 @@ static void random_transfers(struct fixture *f, unsigned int flags,
 			fill(buf + skew, n, i);
 			memcpy(model + at, buf + skew, n);
 			assert_int_equal(cfs_dev_write(f->dev, at, buf + skew,
-						       n, &f->err), 0);
+						       n, &f->err),
+					 0);
 		} else {
-			assert_int_equal(cfs_dev_read(f->dev, at, buf + skew,
-						      n, &f->err), 0);
+			assert_int_equal(cfs_dev_read(f->dev, at, buf + skew, n,
+						      &f->err),
+					 0);
 			assert_memory_equal(buf + skew, model + at, n);
 		}
 	}
@@ -312,12 +318,14 @@ static void batch_round(struct fixture *f, unsigned int round)
 
 		len = len < MODEL_BYTES * 4 - at ? len : MODEL_BYTES * 4 - at;
 		ios[n++] = (struct cfs_io){
-			.op = CFS_IO_WRITE, .offset_bytes = at,
-			.buf = buf + skew + at, .length_bytes = len,
+			.op = CFS_IO_WRITE,
+			.offset_bytes = at,
+			.buf = buf + skew + at,
+			.length_bytes = len,
 			.result = 99,
 		};
 		at += len;
-		if (round == 0 && i % 3 == 0) {	/* a gap, so no merging */
+		if (round == 0 && i % 3 == 0) { /* a gap, so no merging */
 			memset(model + at, 0, 4096);
 			at += 4096;
 		}
@@ -373,8 +381,10 @@ static void test_batch_uses_ring(void **state)
 	must_resize(f, 4 * 4096);
 	for (i = 0; i < 2; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_READ, .offset_bytes = i * 8192,
-			.buf = buf + i * 4096, .length_bytes = 4096,
+			.op = CFS_IO_READ,
+			.offset_bytes = i * 8192,
+			.buf = buf + i * 4096,
+			.length_bytes = 4096,
 		};
 	for (i = 0; i < 3; i++)
 		assert_int_equal(cfs_dev_submit(f->dev, ios, 2, &f->err), 0);
@@ -412,8 +422,10 @@ static void batch_failures(struct fixture *f)
 	fill(buf, 6 * 4096, 1);
 	for (i = 0; i < 6; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_WRITE, .offset_bytes = i * 4096,
-			.buf = buf + i * 4096, .length_bytes = 4096,
+			.op = CFS_IO_WRITE,
+			.offset_bytes = i * 4096,
+			.buf = buf + i * 4096,
+			.length_bytes = 4096,
 		};
 	ios[1].length_bytes = 0;
 	assert_int_equal(cfs_dev_submit(f->dev, ios, 6, &f->err), -EINVAL);
@@ -469,8 +481,10 @@ static void test_two_tickets(void **state)
 	fill(buf, 64 * 4096, 5);
 	for (i = 0; i < 64; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_WRITE, .offset_bytes = i * 4096,
-			.buf = buf + i * 4096, .length_bytes = 4096,
+			.op = CFS_IO_WRITE,
+			.offset_bytes = i * 4096,
+			.buf = buf + i * 4096,
+			.length_bytes = 4096,
 		};
 	assert_int_equal(cfs_dev_start(f->dev, ios, 32, &a, &f->err), 0);
 	assert_int_equal(cfs_dev_start(f->dev, ios + 32, 32, &b, &f->err), 0);
@@ -533,7 +547,8 @@ static void test_same(void **state)
 	cfs_dev_close(other);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(cfs_dev_open(path, CFS_DEV_RDWR | CFS_DEV_CREATE,
-				      &other, &f->err), 0);
+				      &other, &f->err),
+			 0);
 	assert_false(cfs_dev_is_same(f->dev, other));
 	cfs_dev_close(other);
 	assert_int_equal(unlink(path), 0);

@@ -126,15 +126,18 @@ static void test_transfers(void **state)
 	/* The last bytes, which are in no whole block of 4096. */
 	memset(model + LOOP_BYTES - 3, 0x5a, 3);
 	assert_int_equal(cfs_dev_write(dev, LOOP_BYTES - 3,
-				       model + LOOP_BYTES - 3, 3, &err), 0);
+				       model + LOOP_BYTES - 3, 3, &err),
+			 0);
 	assert_int_equal(cfs_dev_flush(dev, &err), 0);
 	assert_int_equal(cfs_dev_read(dev, 0, buf + 1, LOOP_BYTES, &err), 0);
 	assert_memory_equal(buf + 1, model, LOOP_BYTES);
 	memset(buf, 0, LOOP_BYTES);
 	for (i = 0; i < 200; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_READ, .offset_bytes = i * 5120,
-			.buf = buf + i * 5120, .length_bytes = 5120,
+			.op = CFS_IO_READ,
+			.offset_bytes = i * 5120,
+			.buf = buf + i * 5120,
+			.length_bytes = 5120,
 		};
 	assert_int_equal(cfs_dev_submit(dev, ios, 200, &err), 0);
 	assert_memory_equal(buf, model, 200 * 5120);

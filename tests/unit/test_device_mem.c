@@ -61,24 +61,24 @@ static void test_petabyte(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		memset(buf, (int)i + 1, sizeof(buf));
-		assert_int_equal(cfs_dev_write(dev, places[i], buf,
-					       sizeof(buf), &err), 0);
+		assert_int_equal(
+			cfs_dev_write(dev, places[i], buf, sizeof(buf), &err),
+			0);
 	}
 	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		memset(buf, (int)i + 1, sizeof(buf));
-		assert_int_equal(cfs_dev_read(dev, places[i], got,
-					      sizeof(got), &err), 0);
+		assert_int_equal(
+			cfs_dev_read(dev, places[i], got, sizeof(got), &err),
+			0);
 		assert_memory_equal(buf, got, sizeof(buf));
 	}
 	after = mallinfo2();
 	assert_true(after.uordblks + after.hblkhd <
 		    before.uordblks + before.hblkhd + (1 << 20));
 	memset(buf, 0, sizeof(buf));
-	assert_int_equal(cfs_dev_read(dev, PIB / 5, got, sizeof(got), &err),
-			 0);
+	assert_int_equal(cfs_dev_read(dev, PIB / 5, got, sizeof(got), &err), 0);
 	assert_memory_equal(buf, got, sizeof(buf));
-	assert_int_equal(cfs_dev_read(dev, PIB - 99, got, 100, &err),
-			 -EINVAL);
+	assert_int_equal(cfs_dev_read(dev, PIB - 99, got, 100, &err), -EINVAL);
 	/* Discarding everything is quick and gives everything back. */
 	assert_int_equal(cfs_dev_discard(dev, 0, PIB, &err), 0);
 	assert_int_equal(cfs_dev_read(dev, places[2], got, 100, &err), 0);
@@ -146,7 +146,7 @@ static void test_locks(void **state)
 	assert_int_equal(cfs_dev_lock(a, false, &err), 0);
 	cfs_dev_unlock(a);
 	assert_int_equal(cfs_dev_lock(b, true, &err), 0);
-	cfs_dev_close(b);	/* drops it */
+	cfs_dev_close(b); /* drops it */
 	assert_int_equal(cfs_dev_lock(a, true, &err), 0);
 	cfs_dev_close(a);
 }
@@ -163,8 +163,10 @@ static void test_batch(void **state)
 	(void)state;
 	for (i = 0; i < 4; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_WRITE, .offset_bytes = i * 16383,
-			.buf = text[i], .length_bytes = 4,
+			.op = CFS_IO_WRITE,
+			.offset_bytes = i * 16383,
+			.buf = text[i],
+			.length_bytes = 4,
 		};
 	ios[2].offset_bytes = UINT64_MAX;
 	assert_int_equal(cfs_dev_start(dev, ios, 4, &ticket, &err), 0);
@@ -199,8 +201,8 @@ static void test_clones(void **state)
 		} else {
 			n = n % 40000;
 			memset(now + at, (int)i, n);
-			assert_int_equal(cfs_sparse_write(&sparse, at,
-							  now + at, n), 0);
+			assert_int_equal(
+				cfs_sparse_write(&sparse, at, now + at, n), 0);
 		}
 		if (i % 10 == 0) {
 			cfs_sparse_clone(&sparse, &clones[i / 10]);
@@ -218,15 +220,11 @@ static void test_clones(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_facts),
-		cmocka_unit_test(test_petabyte),
-		cmocka_unit_test(test_reopen),
-		cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_locks),
-		cmocka_unit_test(test_batch),
+		cmocka_unit_test(test_facts),  cmocka_unit_test(test_petabyte),
+		cmocka_unit_test(test_reopen), cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_locks),  cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_clones),
 	};
 
-	return cmocka_run_group_tests_name("device memory", tests, NULL,
-					   NULL);
+	return cmocka_run_group_tests_name("device memory", tests, NULL, NULL);
 }

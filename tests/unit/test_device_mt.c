@@ -21,16 +21,16 @@
 #include "device/file_priv.h"
 #include "device/sim.h"
 
-#define THREADS		6u
-#define ROUNDS		12u
-#define IOS		40u
-#define PART_BYTES	(IOS * 8192u)
+#define THREADS    6u
+#define ROUNDS     12u
+#define IOS        40u
+#define PART_BYTES (IOS * 8192u)
 
 struct job {
-	struct cfs_dev	*dev;
-	unsigned int	index;
-	bool		has_failed;
-	pthread_t	thread;
+	struct cfs_dev *dev;
+	unsigned int index;
+	bool has_failed;
+	pthread_t thread;
 };
 
 static void stamp(unsigned char *buf, unsigned int index, unsigned int round)
@@ -39,7 +39,7 @@ static void stamp(unsigned char *buf, unsigned int index, unsigned int round)
 
 	for (i = 0; i < PART_BYTES; i += 4) {
 		uint32_t value = (uint32_t)i * 31 + index * 1000003 +
-			round * 7919;
+				 round * 7919;
 
 		memcpy(buf + i, &value, 4);
 	}
@@ -57,8 +57,8 @@ static void cut(struct cfs_io *ios, unsigned char *buf, unsigned int index,
 			.op = op,
 			.offset_bytes = index * (uint64_t)PART_BYTES + i * step,
 			.buf = buf + i * step,
-			.length_bytes = i == IOS - 1 ?
-				PART_BYTES - i * step : step,
+			.length_bytes = i == IOS - 1 ? PART_BYTES - i * step
+						     : step,
 		};
 }
 
@@ -73,8 +73,7 @@ static bool one_round(struct job *job, unsigned char *buf,
 	memcpy(expected, buf, PART_BYTES);
 	cut(ios, buf, job->index, round, CFS_IO_WRITE);
 	if (cfs_dev_start(job->dev, ios, IOS, &ticket, &err) < 0 ||
-	    cfs_dev_wait(ticket, &err) < 0 ||
-	    cfs_dev_flush(job->dev, &err) < 0)
+	    cfs_dev_wait(ticket, &err) < 0 || cfs_dev_flush(job->dev, &err) < 0)
 		return false;
 	memset(buf, 0, PART_BYTES);
 	cut(ios, buf, job->index, round, CFS_IO_READ);
@@ -84,7 +83,7 @@ static bool one_round(struct job *job, unsigned char *buf,
 	memset(buf, 0, PART_BYTES);
 	return cfs_dev_read(job->dev, job->index * (uint64_t)PART_BYTES, buf,
 			    PART_BYTES, &err) == 0 &&
-		memcmp(buf, expected, PART_BYTES) == 0;
+	       memcmp(buf, expected, PART_BYTES) == 0;
 }
 
 static void *run(void *arg)
@@ -109,8 +108,9 @@ static void storm(struct cfs_dev *dev)
 
 	for (i = 0; i < THREADS; i++) {
 		jobs[i] = (struct job){ .dev = dev, .index = i };
-		assert_int_equal(pthread_create(&jobs[i].thread, NULL, run,
-						&jobs[i]), 0);
+		assert_int_equal(
+			pthread_create(&jobs[i].thread, NULL, run, &jobs[i]),
+			0);
 	}
 	for (i = 0; i < THREADS; i++)
 		pthread_join(jobs[i].thread, NULL);
@@ -173,8 +173,8 @@ static void test_sim(void **state)
 
 	(void)state;
 	assert_int_equal(cfs_sim_new(&sim, NULL), 0);
-	assert_int_equal(cfs_sim_dev_new(sim, THREADS * PART_BYTES, &dev,
-					 NULL), 0);
+	assert_int_equal(cfs_sim_dev_new(sim, THREADS * PART_BYTES, &dev, NULL),
+			 0);
 	storm(dev);
 	crash.event_count = cfs_sim_event_count(sim);
 	assert_int_equal(crash.event_count, THREADS * ROUNDS * (IOS + 1));
@@ -196,7 +196,8 @@ static void *use_images(void *arg)
 
 	for (i = 0; i < 400; i++) {
 		struct cfs_sim_crash crash = {
-			.event_count = i * 7 % (n + 1), .seed = i + 1,
+			.event_count = i * 7 % (n + 1),
+			.seed = i + 1,
 		};
 		struct cfs_dev *image;
 
@@ -223,14 +224,14 @@ static void test_images(void **state)
 	assert_int_equal(cfs_sim_new(&sim, NULL), 0);
 	assert_int_equal(cfs_sim_dev_new(sim, 1 << 20, &dev, NULL), 0);
 	for (i = 0; i < 300; i++) {
-		assert_int_equal(cfs_dev_write(dev, i * 999, &i, sizeof(i),
-					       NULL), 0);
+		assert_int_equal(
+			cfs_dev_write(dev, i * 999, &i, sizeof(i), NULL), 0);
 		if (i % 5 == 0)
 			assert_int_equal(cfs_dev_flush(dev, NULL), 0);
 	}
 	for (i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, use_images,
-						sim), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, use_images, sim), 0);
 	for (i = 0; i < THREADS; i++) {
 		void *failed;
 
@@ -252,6 +253,5 @@ int main(void)
 		cmocka_unit_test(test_images),
 	};
 
-	return cmocka_run_group_tests_name("device threads", tests, NULL,
-					   NULL);
+	return cmocka_run_group_tests_name("device threads", tests, NULL, NULL);
 }

@@ -14,13 +14,13 @@
 #include "base/rng.h"
 #include "device/overlay.h"
 
-#define SIZE_BYTES (64u * 4096u + 1000u)	/* ends inside a block */
+#define SIZE_BYTES (64u * 4096u + 1000u) /* ends inside a block */
 
 struct setup {
-	struct cfs_dev	*base;		/* a handle of our own to it */
-	struct cfs_dev	*over;
-	uint8_t		before[SIZE_BYTES];
-	uint8_t		model[2 * SIZE_BYTES];
+	struct cfs_dev *base; /* a handle of our own to it */
+	struct cfs_dev *over;
+	uint8_t before[SIZE_BYTES];
+	uint8_t model[2 * SIZE_BYTES];
 };
 
 static struct setup *begin(void)
@@ -136,11 +136,17 @@ static void test_batch(void **state)
 	struct setup *s = begin();
 	uint8_t one[4096], two[4096], wide[3 * 4096], again[4096];
 	struct cfs_io ios[] = {
-		{ .op = CFS_IO_WRITE, .offset_bytes = 8 * 4096, .buf = one,
+		{ .op = CFS_IO_WRITE,
+		  .offset_bytes = 8 * 4096,
+		  .buf = one,
 		  .length_bytes = sizeof(one) },
-		{ .op = CFS_IO_READ, .offset_bytes = 0, .buf = wide,
+		{ .op = CFS_IO_READ,
+		  .offset_bytes = 0,
+		  .buf = wide,
 		  .length_bytes = sizeof(wide) },
-		{ .op = CFS_IO_READ, .offset_bytes = 20 * 4096, .buf = two,
+		{ .op = CFS_IO_READ,
+		  .offset_bytes = 20 * 4096,
+		  .buf = two,
 		  .length_bytes = sizeof(two) },
 	};
 
@@ -178,13 +184,14 @@ static void test_batch_over_file(void **state)
 	assert_int_equal(cfs_dev_open(path, CFS_DEV_RDONLY, &base, NULL), 0);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(cfs_dev_overlay_new(base, &over, NULL), 0);
-	assert_int_equal(cfs_dev_write(over, 2 * 4096 + 5, "mine", 4, NULL),
-			 0);
+	assert_int_equal(cfs_dev_write(over, 2 * 4096 + 5, "mine", 4, NULL), 0);
 	memset(bytes, 0xee, 4 * 4096);
 	for (i = 0; i < 4; i++)
 		ios[i] = (struct cfs_io){
-			.op = CFS_IO_READ, .offset_bytes = i * 4096,
-			.buf = bytes + i * 4096, .length_bytes = 4096,
+			.op = CFS_IO_READ,
+			.offset_bytes = i * 4096,
+			.buf = bytes + i * 4096,
+			.length_bytes = 4096,
 		};
 	/* Two that the base does, then four of which one is ours. */
 	assert_int_equal(cfs_dev_submit(over, ios, 2, NULL), 0);
@@ -208,8 +215,7 @@ static void test_discard(void **state)
 	write_both(s, 4 * 4096, block, sizeof(block));
 	assert_int_equal(cfs_dev_discard(s->over, 0, 3 * 4096, NULL), 0);
 	/* What was discarded reads as anything; its neighbour must stay. */
-	assert_int_equal(cfs_dev_read(s->over, 4 * 4096, block, 4096, NULL),
-			 0);
+	assert_int_equal(cfs_dev_read(s->over, 4 * 4096, block, 4096, NULL), 0);
 	assert_memory_equal(block, s->model + 4 * 4096, 4096);
 	end(s);
 }

@@ -16,9 +16,9 @@
 #include "device/sim.h"
 
 struct fixture {
-	struct cfs_sim	*sim;
-	struct cfs_dev	*dev;
-	struct cfs_err	err;
+	struct cfs_sim *sim;
+	struct cfs_dev *dev;
+	struct cfs_err err;
 };
 
 static int setup(void **state)
@@ -110,8 +110,7 @@ static void test_reopen(void **state)
 	assert_int_equal(cfs_sim_dev_open(f->sim, 0, &f->dev, &f->err), 0);
 	holds(f->dev, 5, "kept");
 	assert_int_equal(cfs_dev_lock(f->dev, true, &f->err), 0);
-	assert_int_equal(cfs_sim_dev_open(f->sim, 1, &third, &f->err),
-			 -ENOENT);
+	assert_int_equal(cfs_sim_dev_open(f->sim, 1, &third, &f->err), -ENOENT);
 	assert_null(third);
 }
 
@@ -142,7 +141,9 @@ static void test_fault_sticky(void **state)
 {
 	struct fixture *f = *state;
 	struct cfs_sim_fault fault = {
-		.call_index = 1, .code = -EIO, .is_sticky = true,
+		.call_index = 1,
+		.code = -EIO,
+		.is_sticky = true,
 	};
 	char c;
 
@@ -154,7 +155,7 @@ static void test_fault_sticky(void **state)
 	cfs_sim_fault_disarm(f->sim);
 	assert_true(cfs_sim_fault_was_hit(f->sim));
 	holds(f->dev, 0, "a");
-	put(f->dev, 0, "c");	/* a failed write is not remembered */
+	put(f->dev, 0, "c"); /* a failed write is not remembered */
 }
 
 static void test_fault_partial(void **state)
@@ -167,8 +168,7 @@ static void test_fault_partial(void **state)
 
 	memset(buf, 0x77, BYTES);
 	cfs_sim_fault_arm(f->sim, &fault);
-	assert_int_equal(cfs_dev_write(f->dev, 300, buf, BYTES, &f->err),
-			 -EIO);
+	assert_int_equal(cfs_dev_write(f->dev, 300, buf, BYTES, &f->err), -EIO);
 	assert_int_equal(cfs_dev_read(f->dev, 0, got, BYTES, &f->err), 0);
 	for (i = 0; i < 300; i++)
 		assert_int_equal(got[i], 0);
@@ -189,7 +189,9 @@ static void test_failed_flush_is_for_good(void **state)
 	struct fixture *f = *state;
 	struct cfs_sim_fault fault = { .call_index = 1, .code = -ENOSPC };
 	struct cfs_io io = {
-		.op = CFS_IO_WRITE, .buf = &fault, .length_bytes = 1,
+		.op = CFS_IO_WRITE,
+		.buf = &fault,
+		.length_bytes = 1,
 	};
 	struct cfs_dev *again;
 
@@ -229,7 +231,7 @@ static void test_hold_and_release(void **state)
 	assert_int_equal(cfs_dev_flush(zombie, &f->err), 0);
 	assert_int_equal(cfs_sim_held_count(zombie), 3);
 	assert_int_equal(cfs_sim_held_count(f->dev), 0);
-	holds(zombie, 0, "otwo");	/* it believes what it wrote */
+	holds(zombie, 0, "otwo"); /* it believes what it wrote */
 	holds(f->dev, 0, "old");
 	put(f->dev, 0, "NEW!");
 	assert_int_equal(cfs_sim_release(zombie, 1, &f->err), 0);
@@ -259,7 +261,7 @@ static void test_held_discard(void **state)
 	assert_int_equal(cfs_sim_release(zombie, 1, &f->err), 0);
 	assert_int_equal(byte_at(f->dev, 4), 0);
 	put(zombie, 4, "y");
-	cfs_dev_close(zombie);		/* and what it still held is gone */
+	cfs_dev_close(zombie); /* and what it still held is gone */
 	assert_int_equal(byte_at(f->dev, 4), 0);
 }
 
@@ -273,10 +275,10 @@ static void test_flip_bit(void **state)
 	assert_int_equal(cfs_sim_overwrite(f->dev, 100, "zz", 2, &f->err), 0);
 	holds(f->dev, 100, "zz");
 	assert_int_equal(cfs_sim_event_count(f->sim), 1);
-	assert_int_equal(cfs_sim_flip_bit(f->dev, 8u << 20, &f->err),
-			 -EINVAL);
-	assert_int_equal(cfs_sim_overwrite(f->dev, (1 << 20) - 1, "zz", 2,
-					   &f->err), -EINVAL);
+	assert_int_equal(cfs_sim_flip_bit(f->dev, 8u << 20, &f->err), -EINVAL);
+	assert_int_equal(
+		cfs_sim_overwrite(f->dev, (1 << 20) - 1, "zz", 2, &f->err),
+		-EINVAL);
 }
 
 static void test_latent_error(void **state)
@@ -285,8 +287,7 @@ static void test_latent_error(void **state)
 	char got[4096];
 
 	put(f->dev, 8192, "hidden");
-	assert_int_equal(cfs_sim_latent_error(f->dev, 8192, 4096, &f->err),
-			 0);
+	assert_int_equal(cfs_sim_latent_error(f->dev, 8192, 4096, &f->err), 0);
 	assert_int_equal(cfs_dev_read(f->dev, 8191, got, 1, &f->err), 0);
 	assert_int_equal(cfs_dev_read(f->dev, 8191, got, 2, &f->err), -EIO);
 	assert_int_equal(cfs_dev_read(f->dev, 12287, got, 1, &f->err), -EIO);
@@ -313,16 +314,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		T(test_record),
-		T(test_reopen),
-		T(test_fault_once),
-		T(test_fault_sticky),
-		T(test_fault_partial),
-		T(test_failed_flush_is_for_good),
-		T(test_hold_and_release),
-		T(test_held_discard),
-		T(test_flip_bit),
-		T(test_latent_error),
+		T(test_record),           T(test_reopen),
+		T(test_fault_once),       T(test_fault_sticky),
+		T(test_fault_partial),    T(test_failed_flush_is_for_good),
+		T(test_hold_and_release), T(test_held_discard),
+		T(test_flip_bit),         T(test_latent_error),
 #undef T
 	};
 

@@ -14,11 +14,11 @@
 #define PROBLEM_MAX 16
 
 struct seen {
-	unsigned int		count;
-	enum cfs_fs_problem	kinds[PROBLEM_MAX];
-	uint64_t		inos[PROBLEM_MAX];
-	char			texts[PROBLEM_MAX][128];
-	int			stop;
+	unsigned int count;
+	enum cfs_fs_problem kinds[PROBLEM_MAX];
+	uint64_t inos[PROBLEM_MAX];
+	char texts[PROBLEM_MAX][128];
+	int stop;
 };
 
 static int problem_keep(void *arg, enum cfs_fs_problem kind, uint64_t ino,
@@ -88,8 +88,10 @@ static void entry_put(struct fixture *f, uint64_t dir, uint64_t offset,
 		      const char *name, uint64_t ino, uint16_t type)
 {
 	struct cfs_dirent entry = {
-		.ino = ino, .type = type,
-		.name_bytes = (uint16_t)strlen(name), .name = name,
+		.ino = ino,
+		.type = type,
+		.name_bytes = (uint16_t)strlen(name),
+		.name = name,
 	};
 
 	cfs_op_begin(f->c, CFS_OP_NORMAL, NULL);
@@ -122,12 +124,13 @@ static int setup_tree(void **state)
 	a = make(f, ROOT, "a");
 	make_dir(f, d, "e");
 	assert_int_equal(cfs_fs_link(f->fs, a, d, N("b"), &f->err), 0);
-	assert_int_equal(cfs_fs_symlink(f->fs, d, N("l"), N("to"), 0, 0, NULL,
-					&f->err), 0);
+	assert_int_equal(
+		cfs_fs_symlink(f->fs, d, N("l"), N("to"), 0, 0, NULL, &f->err),
+		0);
 	assert_int_equal(cfs_fs_write(f->fs, a, 5000, "x", 1, NULL, &f->err),
 			 0);
-	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.x", "1", 1, 0,
-					  &f->err), 0);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, a, "user.x", "1", 1, 0, &f->err), 0);
 	assert_int_equal(check(f).count, 0);
 	return 0;
 }
@@ -326,8 +329,9 @@ static void test_loop(void **state)
 	assert_int_equal(cfs_fs_path_of(f->fs, e, &path, &f->err), -ELOOP);
 	cfs_buf_donep(&path);
 	make_dir(f, ROOT, "m");
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("m"), e, N("m"), 0,
-				       &f->err), -ELOOP);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("m"), e, N("m"), 0, &f->err),
+		-ELOOP);
 }
 
 static void test_two_names(void **state)
@@ -391,7 +395,8 @@ static void test_xattrs(void **state)
 	static uint8_t value[4000];
 
 	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.y", value,
-					  sizeof(value), 0, &f->err), 0);
+					  sizeof(value), 0, &f->err),
+			 0);
 	assert_int_equal(check(f).count, 0);
 	spoil(f, a, CFS_MAP_XATTR, offset + 4, value, 1);
 	assert_problem(f, CFS_FS_PROBLEM_XATTR, a,
@@ -463,8 +468,8 @@ static void test_inomap(void **state)
 	cfs_inomap_done(&map);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_tree, \
-						   teardown_tree)
+#define TEST(name)                                                             \
+	cmocka_unit_test_setup_teardown(name, setup_tree, teardown_tree)
 
 int main(void)
 {

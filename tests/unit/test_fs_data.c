@@ -18,7 +18,8 @@ static void put(struct fixture *f, uint64_t ino, uint64_t offset,
 	size_t n = 0;
 
 	assert_int_equal(cfs_fs_write(f->fs, ino, offset, text, strlen(text),
-				      &n, &f->err), 0);
+				      &n, &f->err),
+			 0);
 	assert_int_equal(n, strlen(text));
 }
 
@@ -29,8 +30,9 @@ static void assert_front(struct fixture *f, uint64_t ino, uint64_t offset,
 	uint8_t buf[256];
 	size_t n = 0;
 
-	assert_int_equal(cfs_fs_read(f->fs, ino, offset, buf, want_bytes, &n,
-				     &f->err), 0);
+	assert_int_equal(
+		cfs_fs_read(f->fs, ino, offset, buf, want_bytes, &n, &f->err),
+		0);
 	assert_int_equal(n, want_bytes);
 	assert_memory_equal(buf, want, want_bytes);
 }
@@ -42,8 +44,9 @@ static void assert_bytes(struct fixture *f, uint64_t ino, uint64_t offset,
 	uint8_t buf[256];
 	size_t n = 0;
 
-	assert_int_equal(cfs_fs_read(f->fs, ino, offset, buf, sizeof(buf), &n,
-				     &f->err), 0);
+	assert_int_equal(
+		cfs_fs_read(f->fs, ino, offset, buf, sizeof(buf), &n, &f->err),
+		0);
 	assert_int_equal(n, want_bytes);
 	assert_memory_equal(buf, want, want_bytes);
 }
@@ -91,8 +94,9 @@ static void test_read_write(void **state)
 
 	assert_int_equal(cfs_fs_write(f->fs, a, 0, "", 0, &n, &f->err), 0);
 	assert_int_equal(n, 0);
-	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), N("x"), 0, 0, &l,
-					&f->err), 0);
+	assert_int_equal(
+		cfs_fs_symlink(f->fs, ROOT, N("l"), N("x"), 0, 0, &l, &f->err),
+		0);
 	assert_int_equal(cfs_fs_write(f->fs, d, 0, "x", 1, &n, &f->err),
 			 -EISDIR);
 	assert_int_equal(cfs_fs_write(f->fs, l, 0, "x", 1, &n, &f->err),
@@ -117,17 +121,21 @@ static void test_size_max(void **state)
 	put(f, a, CFS_FS_FILE_BYTES_MAX - 1, "x");
 	assert_int_equal(attr(f, a).size_bytes, CFS_FS_FILE_BYTES_MAX);
 	assert_bytes(f, a, CFS_FS_FILE_BYTES_MAX - 1, "x", 1);
-	assert_int_equal(cfs_fs_write(f->fs, a, CFS_FS_FILE_BYTES_MAX - 1,
-				      "xx", 2, &n, &f->err), -EFBIG);
+	assert_int_equal(cfs_fs_write(f->fs, a, CFS_FS_FILE_BYTES_MAX - 1, "xx",
+				      2, &n, &f->err),
+			 -EFBIG);
 	assert_int_equal(n, 0);
-	assert_int_equal(cfs_fs_write(f->fs, a, UINT64_MAX, "xx", 2, &n,
-				      &f->err), -EFBIG);
-	assert_int_equal(cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX + 1,
-					 &f->err), -EFBIG);
-	assert_int_equal(cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX - 2,
-					 &f->err), 0);
-	assert_int_equal(cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX,
-					 &f->err), 0);
+	assert_int_equal(
+		cfs_fs_write(f->fs, a, UINT64_MAX, "xx", 2, &n, &f->err),
+		-EFBIG);
+	assert_int_equal(
+		cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX + 1, &f->err),
+		-EFBIG);
+	assert_int_equal(
+		cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX - 2, &f->err),
+		0);
+	assert_int_equal(
+		cfs_fs_truncate(f->fs, a, CFS_FS_FILE_BYTES_MAX, &f->err), 0);
 	assert_bytes(f, a, CFS_FS_FILE_BYTES_MAX - 2, "\0", 2);
 	assert_int_equal(cfs_fs_unlink(f->fs, ROOT, N("a"), &f->err), 0);
 	assert_int_equal(orphan_find(f, a), -ENOENT);
@@ -151,15 +159,17 @@ static void test_append(void **state)
 	assert_bytes(f, ino, 0, "onetwend", 8);
 	memset(data, 'x', sizeof(data));
 	assert_int_equal(cfs_fs_write(f->fs, ino, CFS_FS_APPEND, data,
-				      sizeof(data), &n, &f->err), 0);
+				      sizeof(data), &n, &f->err),
+			 0);
 	assert_int_equal(n, sizeof(data));
 	assert_int_equal(cfs_fs_getattr(f->fs, ino, &inode, &f->err), 0);
 	assert_int_equal(inode.size_bytes, 8 + sizeof(data));
 	assert_bytes(f, ino, 6 + sizeof(data), "xx", 2);
-	assert_int_equal(cfs_fs_truncate(f->fs, ino, CFS_FS_FILE_BYTES_MAX,
-					 &f->err), 0);
-	assert_int_equal(cfs_fs_write(f->fs, ino, CFS_FS_APPEND, "x", 1, &n,
-				      &f->err), -EFBIG);
+	assert_int_equal(
+		cfs_fs_truncate(f->fs, ino, CFS_FS_FILE_BYTES_MAX, &f->err), 0);
+	assert_int_equal(
+		cfs_fs_write(f->fs, ino, CFS_FS_APPEND, "x", 1, &n, &f->err),
+		-EFBIG);
 	assert_int_equal(n, 0);
 }
 
@@ -266,15 +276,15 @@ static void test_truncate_reclaim(void **state)
 	f->c->fail_op_at = f->c->begin_count + 2;
 	assert_int_equal(cfs_fs_truncate(f->fs, a, 1, &f->err), 0);
 	assert_true(blocks(f, a) > 0);
-	assert_int_equal(cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count,
-						&f->err), 0);
+	assert_int_equal(
+		cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count, &f->err), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(blocks(f, a), 0);
 	assert_false(attr(f, a).flags & CFS_INODE_SHRINKING);
 	assert_int_equal(attr(f, a).size_bytes, 1);
 	assert_int_equal(orphan_find(f, a), -ENOENT);
-	assert_int_equal(cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count,
-						&f->err), 0);
+	assert_int_equal(
+		cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count, &f->err), 0);
 	assert_int_equal(count, 0);
 }
 
@@ -296,10 +306,9 @@ static void test_unlink_big(void **state)
 	assert_int_equal(orphan_find(f, b), 0);
 	assert_sound(f);
 	assert_int_equal(cfs_fs_open_ino(f->fs, b, &f->err), -ENOENT);
-	assert_int_equal(cfs_fs_link(f->fs, b, ROOT, N("b"), &f->err),
-			 -ENOENT);
-	assert_int_equal(cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count,
-						&f->err), 0);
+	assert_int_equal(cfs_fs_link(f->fs, b, ROOT, N("b"), &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count, &f->err), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(f->c->record_count, before);
 }
@@ -313,8 +322,9 @@ static void test_rename_over_big(void **state)
 
 	b = make_big(f, "b");
 	make(f, ROOT, "a");
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("a"), ROOT, N("b"), 0,
-				       &f->err), 0);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("a"), ROOT, N("b"), 0, &f->err),
+		0);
 	assert_int_equal(orphan_find(f, b), -ENOENT);
 	/* An inode and its entry. */
 	assert_int_equal(f->c->record_count, before + 2);
@@ -386,11 +396,15 @@ static void test_reclaim_branch(void **state)
 	struct fixture *f = *state;
 	uint64_t a = make(f, ROOT, "a"), count = 7;
 	struct cfs_key stray = { .w = {
-		cfs_table_word(CFS_TABLE_ORPHAN, FAKE_BRANCH + 1), a,
-	} };
+					 cfs_table_word(CFS_TABLE_ORPHAN,
+							FAKE_BRANCH + 1),
+					 a,
+				 } };
 	struct cfs_key none = { .w = {
-		cfs_table_word(CFS_TABLE_ORPHAN, FAKE_BRANCH), 12345,
-	} };
+					cfs_table_word(CFS_TABLE_ORPHAN,
+						       FAKE_BRANCH),
+					12345,
+				} };
 
 	cfs_op_begin(f->c, CFS_OP_NORMAL, NULL);
 	cfs_container_put(f->c, &stray, "", 0, NULL);
@@ -398,8 +412,8 @@ static void test_reclaim_branch(void **state)
 	cfs_fs_orphan_put(f->fs, a, NULL);
 	cfs_op_end(f->c);
 	/* Records of what has a name, or is not there, are only removed. */
-	assert_int_equal(cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count,
-						&f->err), 0);
+	assert_int_equal(
+		cfs_fs_reclaim_orphans(f->c, FAKE_BRANCH, &count, &f->err), 0);
 	assert_int_equal(count, 2);
 	assert_int_equal(orphan_find(f, a), -ENOENT);
 	assert_int_equal(attr(f, a).nlink, 1);
@@ -415,9 +429,10 @@ static void test_holes(void **state)
 	memset(block, 'b', sizeof(block));
 	for (at_byte = 0; at_byte < 5; at_byte++)
 		assert_int_equal(cfs_fs_write(f->fs, a, at_byte * 4096, block,
-					      4096, NULL, &f->err), 0);
-	assert_int_equal(cfs_fs_punch_hole(f->fs, a, 4000, 4096 + 200,
-					   &f->err), 0);
+					      4096, NULL, &f->err),
+				 0);
+	assert_int_equal(cfs_fs_punch_hole(f->fs, a, 4000, 4096 + 200, &f->err),
+			 0);
 	assert_int_equal(blocks(f, a), 4);
 	assert_int_equal(attr(f, a).size_bytes, 5 * 4096);
 	assert_front(f, a, 3999, "b\0", 2);
@@ -427,16 +442,18 @@ static void test_holes(void **state)
 			 -EFBIG);
 	assert_int_equal(cfs_fs_punch_hole(f->fs, d, 0, 1, &f->err), -EISDIR);
 	/* Behind the end nothing happens. */
-	assert_int_equal(cfs_fs_punch_hole(f->fs, a, 4 * 4096, 1 << 30,
-					   &f->err), 0);
+	assert_int_equal(
+		cfs_fs_punch_hole(f->fs, a, 4 * 4096, 1 << 30, &f->err), 0);
 	assert_int_equal(attr(f, a).size_bytes, 5 * 4096);
 	assert_int_equal(blocks(f, a), 3);
-	assert_int_equal(cfs_fs_zero_range(f->fs, a, 3 * 4096, 3 * 4096, true,
-					   &f->err), 0);
+	assert_int_equal(
+		cfs_fs_zero_range(f->fs, a, 3 * 4096, 3 * 4096, true, &f->err),
+		0);
 	assert_int_equal(attr(f, a).size_bytes, 5 * 4096);
 	assert_int_equal(blocks(f, a), 2);
-	assert_int_equal(cfs_fs_zero_range(f->fs, a, 3 * 4096, 3 * 4096, false,
-					   &f->err), 0);
+	assert_int_equal(
+		cfs_fs_zero_range(f->fs, a, 3 * 4096, 3 * 4096, false, &f->err),
+		0);
 	assert_int_equal(attr(f, a).size_bytes, 6 * 4096);
 	/* To an end that is in a block: the block goes. */
 	assert_int_equal(cfs_fs_truncate(f->fs, a, 2 * 4096 + 1000, &f->err),
@@ -451,8 +468,8 @@ static void assert_holed(struct fixture *f, uint64_t ino, const uint8_t *want)
 	static uint8_t got[8 * 4096];
 	size_t n;
 
-	assert_int_equal(cfs_fs_read(f->fs, ino, 0, got, sizeof(got), &n,
-				     &f->err), 0);
+	assert_int_equal(
+		cfs_fs_read(f->fs, ino, 0, got, sizeof(got), &n, &f->err), 0);
 	assert_int_equal(n, sizeof(got));
 	assert_memory_equal(got, want, sizeof(got));
 }
@@ -475,13 +492,15 @@ static void test_holes_random(void **state)
 
 		if (i % 3 == 0) {
 			memset(want + offset, 0, n);
-			assert_int_equal(cfs_fs_punch_hole(f->fs, a, offset, n,
-							   &f->err), 0);
+			assert_int_equal(
+				cfs_fs_punch_hole(f->fs, a, offset, n, &f->err),
+				0);
 		} else {
 			memset(want + offset, (int)i, n);
 			assert_int_equal(cfs_fs_write(f->fs, a, offset,
 						      want + offset, n, &got,
-						      &f->err), 0);
+						      &f->err),
+					 0);
 		}
 		assert_holed(f, a, want);
 	}

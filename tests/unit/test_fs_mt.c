@@ -14,22 +14,22 @@
 
 #include "fs_fixture.h"
 
-#define THREAD_COUNT	4u
-#define STEP_COUNT	1500u
-#define NAME_COUNT	12u
+#define THREAD_COUNT 4u
+#define STEP_COUNT   1500u
+#define NAME_COUNT   12u
 
 struct worker {
-	struct fixture	*f;
-	unsigned int	number;
-	uint64_t	own, shared;
-	bool		has_failed;
+	struct fixture *f;
+	unsigned int number;
+	uint64_t own, shared;
+	bool has_failed;
 };
 
 /* Calls may fail for what others do; they may not fail in other ways. */
 static bool is_expected(int r)
 {
 	return r == 0 || r == -ENOENT || r == -EEXIST || r == -ENOTEMPTY ||
-		r == -EISDIR || r == -ENOTDIR || r == -EINVAL;
+	       r == -EISDIR || r == -ENOTDIR || r == -EINVAL;
 }
 
 static int step(struct worker *w, struct cfs_rng *rng, struct cfs_err *err)
@@ -55,12 +55,14 @@ static int step(struct worker *w, struct cfs_rng *rng, struct cfs_err *err)
 				    NULL, err);
 	case 2:
 		r = cfs_fs_unlink(fs, dir, name, strlen(name), err);
-		return r == -EISDIR ? cfs_fs_rmdir(fs, dir, name, strlen(name),
-						   err) : r;
+		return r == -EISDIR
+			       ? cfs_fs_rmdir(fs, dir, name, strlen(name), err)
+			       : r;
 	case 3:
-		return cfs_fs_rename(fs, dir, name, strlen(name), to, other,
-				     strlen(other), cfs_rng_below(rng, 2) ?
-				     CFS_FS_RENAME_EXCHANGE : 0, err);
+		return cfs_fs_rename(
+			fs, dir, name, strlen(name), to, other, strlen(other),
+			cfs_rng_below(rng, 2) ? CFS_FS_RENAME_EXCHANGE : 0,
+			err);
 	case 4:
 		return cfs_fs_readdir(fs, dir, 0, e, 4, &n, err);
 	default:
@@ -106,13 +108,16 @@ static void test_threads(void **state)
 	for (i = 0; i < THREAD_COUNT; i++) {
 		snprintf(name, sizeof(name), "own%u", i);
 		workers[i] = (struct worker){
-			.f = f, .number = i, .shared = shared,
+			.f = f,
+			.number = i,
+			.shared = shared,
 			.own = make_dir(f, ROOT, name),
 		};
 	}
 	for (i = 0; i < THREAD_COUNT; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, work,
-						&workers[i]), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, work, &workers[i]),
+			0);
 	for (i = 0; i < THREAD_COUNT; i++) {
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 		assert_false(workers[i].has_failed);

@@ -32,19 +32,25 @@ static void test_create(void **state)
 	assert_int_equal(root.mtime_ns, 5000);
 	assert_int_equal(root.ctime_ns, 5000);
 
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("a"), 0, 0, 0, &ino,
-				       &f->err), -EEXIST);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("a"), 0, 0, 0, &ino, &f->err),
+		-EEXIST);
 	assert_string_equal(f->err.msg, "a: exists");
-	assert_int_equal(cfs_fs_mkdir(f->fs, ROOT, N("a"), 0, 0, 0, &ino,
-				      &f->err), -EEXIST);
-	assert_int_equal(cfs_fs_create(f->fs, ino, N("x"), 0, 0, 0, NULL,
-				       &f->err), -ENOTDIR);
-	assert_int_equal(cfs_fs_create(f->fs, 999, N("x"), 0, 0, 0, NULL,
-				       &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_mkdir(f->fs, ROOT, N("a"), 0, 0, 0, &ino, &f->err),
+		-EEXIST);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ino, N("x"), 0, 0, 0, NULL, &f->err),
+		-ENOTDIR);
+	assert_int_equal(
+		cfs_fs_create(f->fs, 999, N("x"), 0, 0, 0, NULL, &f->err),
+		-ENOENT);
 	assert_int_equal(cfs_fs_mknod(f->fs, ROOT, N("d"), S_IFDIR, 0, 0, 0,
-				      NULL, &f->err), -EINVAL);
-	assert_int_equal(cfs_fs_mknod(f->fs, ROOT, N("d"), 0644, 0, 0, 0, NULL,
-				      &f->err), -EINVAL);
+				      NULL, &f->err),
+			 -EINVAL);
+	assert_int_equal(
+		cfs_fs_mknod(f->fs, ROOT, N("d"), 0644, 0, 0, 0, NULL, &f->err),
+		-EINVAL);
 	assert_int_equal(attr(f, ROOT).entry_count, 1);
 
 	f->clock.realtime_ns = 6000;
@@ -69,12 +75,14 @@ static void test_create_types(void **state)
 		assert_int_equal(cfs_fs_mknod(f->fs, ROOT, name, 1,
 					      types[i] | 04751,
 					      UINT64_C(8) << 32 | 1, 0, 0, &ino,
-					      &f->err), 0);
+					      &f->err),
+				 0);
 		inode = attr(f, ino);
 		assert_int_equal(inode.mode, types[i] | 04751);
-		assert_int_equal(inode.rdev, types[i] == S_IFCHR ||
-				 types[i] == S_IFBLK ?
-				 UINT64_C(8) << 32 | 1 : 0);
+		assert_int_equal(inode.rdev,
+				 types[i] == S_IFCHR || types[i] == S_IFBLK
+					 ? UINT64_C(8) << 32 | 1
+					 : 0);
 	}
 }
 
@@ -85,10 +93,16 @@ static void test_create_with(void **state)
 		{ "user.b", "", 0 },
 	};
 	struct cfs_fs_spec spec = {
-		.mode = S_IFREG | 0600, .uid = 7, .gid = 8,
-		.has_times = true, .atime_ns = -5, .mtime_ns = 17,
-		.data = "hello", .data_bytes = 5,
-		.xattrs = xattrs, .xattr_count = 2,
+		.mode = S_IFREG | 0600,
+		.uid = 7,
+		.gid = 8,
+		.has_times = true,
+		.atime_ns = -5,
+		.mtime_ns = 17,
+		.data = "hello",
+		.data_bytes = 5,
+		.xattrs = xattrs,
+		.xattr_count = 2,
 	};
 	struct fixture *f = *state;
 	struct cfs_inode inode;
@@ -98,28 +112,32 @@ static void test_create_with(void **state)
 
 	before = f->c->op_count;
 	assert_int_equal(cfs_fs_create_with(f->fs, ROOT, N("f"), &spec, &ino,
-					    &inode, &f->err), 0);
+					    &inode, &f->err),
+			 0);
 	assert_int_equal(f->c->op_count, before + 1);
 	assert_int_equal(inode.atime_ns, -5);
 	assert_int_equal(inode.mtime_ns, 17);
 	assert_int_equal(inode.ctime_ns, 5000);
 	assert_int_equal(inode.size_bytes, 5);
-	assert_int_equal(cfs_fs_read(f->fs, ino, 0, buf, sizeof(buf), &n,
-				     &f->err), 0);
+	assert_int_equal(
+		cfs_fs_read(f->fs, ino, 0, buf, sizeof(buf), &n, &f->err), 0);
 	assert_int_equal(n, 5);
 	assert_memory_equal(buf, "hello", 5);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, ino, "user.a", buf, 16, &n,
-					  &f->err), 0);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, ino, "user.a", buf, 16, &n, &f->err),
+		0);
 	assert_int_equal(n, 1);
 
 	/* One that fails in its last part leaves nothing. */
 	xattrs[1].name = "user.a";
 	assert_int_equal(cfs_fs_create_with(f->fs, ROOT, N("g"), &spec, NULL,
-					    NULL, &f->err), -EEXIST);
+					    NULL, &f->err),
+			 -EEXIST);
 	assert_int_equal(at(f, "g"), -ENOENT);
 	xattrs[1].value_bytes = 65537;
 	assert_int_equal(cfs_fs_create_with(f->fs, ROOT, N("g"), &spec, NULL,
-					    NULL, &f->err), -E2BIG);
+					    NULL, &f->err),
+			 -E2BIG);
 }
 
 static void test_names(void **state)
@@ -134,7 +152,8 @@ static void test_names(void **state)
 		if (i == '/' || i == '.')
 			continue;
 		assert_int_equal(cfs_fs_create(f->fs, ROOT, name, 1, 0, 0, 0,
-					       NULL, &f->err), 0);
+					       NULL, &f->err),
+				 0);
 	}
 	for (i = 1; i < 256; i++) {
 		name[0] = (char)i;
@@ -145,28 +164,38 @@ static void test_names(void **state)
 	}
 	assert_int_equal(attr(f, ROOT).entry_count, 253);
 	memset(name, 'n', sizeof(name));
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, name, 256, 0, 0, 0, NULL,
-				       &f->err), -ENAMETOOLONG);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, name, 255, 0, 0, 0, NULL,
-				       &f->err), 0);
-	assert_int_equal(cfs_fs_lookup(f->fs, ROOT, name, 255, &ino, NULL,
-				       &f->err), 0);
-	assert_int_equal(cfs_fs_lookup(f->fs, ROOT, name, 254, &ino, NULL,
-				       &f->err), -ENOENT);
-	assert_int_equal(cfs_fs_lookup(f->fs, ROOT, name, 256, &ino, NULL,
-				       &f->err), -ENAMETOOLONG);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("a/b"), 0, 0, 0, NULL,
-				       &f->err), -EINVAL);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("a\0b"), 0, 0, 0, NULL,
-				       &f->err), -EINVAL);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("."), 0, 0, 0, NULL,
-				       &f->err), -EINVAL);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N(".."), 0, 0, 0, NULL,
-				       &f->err), -EINVAL);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("..."), 0, 0, 0, NULL,
-				       &f->err), 0);
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N(""), 0, 0, 0, NULL,
-				       &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, name, 256, 0, 0, 0, NULL, &f->err),
+		-ENAMETOOLONG);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, name, 255, 0, 0, 0, NULL, &f->err),
+		0);
+	assert_int_equal(
+		cfs_fs_lookup(f->fs, ROOT, name, 255, &ino, NULL, &f->err), 0);
+	assert_int_equal(
+		cfs_fs_lookup(f->fs, ROOT, name, 254, &ino, NULL, &f->err),
+		-ENOENT);
+	assert_int_equal(
+		cfs_fs_lookup(f->fs, ROOT, name, 256, &ino, NULL, &f->err),
+		-ENAMETOOLONG);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("a/b"), 0, 0, 0, NULL, &f->err),
+		-EINVAL);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("a\0b"), 0, 0, 0, NULL, &f->err),
+		-EINVAL);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("."), 0, 0, 0, NULL, &f->err),
+		-EINVAL);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N(".."), 0, 0, 0, NULL, &f->err),
+		-EINVAL);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("..."), 0, 0, 0, NULL, &f->err),
+		0);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N(""), 0, 0, 0, NULL, &f->err),
+		-ENOENT);
 }
 
 static void test_lookup(void **state)
@@ -175,8 +204,8 @@ static void test_lookup(void **state)
 	uint64_t d = make_dir(f, ROOT, "d"), e = make_dir(f, d, "e"), ino;
 	struct cfs_inode inode;
 
-	assert_int_equal(cfs_fs_lookup(f->fs, d, N("e"), &ino, &inode,
-				       &f->err), 0);
+	assert_int_equal(cfs_fs_lookup(f->fs, d, N("e"), &ino, &inode, &f->err),
+			 0);
 	assert_int_equal(ino, e);
 	assert_true(S_ISDIR(inode.mode));
 	assert_int_equal(cfs_fs_lookup(f->fs, e, N("."), &ino, NULL, &f->err),
@@ -185,11 +214,12 @@ static void test_lookup(void **state)
 	assert_int_equal(cfs_fs_lookup(f->fs, e, N(".."), &ino, NULL, &f->err),
 			 0);
 	assert_int_equal(ino, d);
-	assert_int_equal(cfs_fs_lookup(f->fs, ROOT, N(".."), &ino, NULL,
-				       &f->err), 0);
+	assert_int_equal(
+		cfs_fs_lookup(f->fs, ROOT, N(".."), &ino, NULL, &f->err), 0);
 	assert_int_equal(ino, ROOT);
-	assert_int_equal(cfs_fs_lookup(f->fs, ROOT, N("nix"), &ino, NULL,
-				       &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_lookup(f->fs, ROOT, N("nix"), &ino, NULL, &f->err),
+		-ENOENT);
 	assert_string_equal(f->err.msg, "nix: no such file or directory");
 }
 
@@ -241,12 +271,12 @@ static void test_links_max(void **state)
 	cfs_fs_inode_store(f->fs, d, &full_dir, NULL);
 	cfs_op_end(f->c);
 	make_dir(f, ROOT, "e");
-	assert_int_equal(cfs_fs_link(f->fs, a, ROOT, N("b"), &f->err),
+	assert_int_equal(cfs_fs_link(f->fs, a, ROOT, N("b"), &f->err), -EMLINK);
+	assert_int_equal(cfs_fs_mkdir(f->fs, d, N("s"), 0, 0, 0, NULL, &f->err),
 			 -EMLINK);
-	assert_int_equal(cfs_fs_mkdir(f->fs, d, N("s"), 0, 0, 0, NULL,
-				      &f->err), -EMLINK);
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("e"), d, N("e"), 0,
-				       &f->err), -EMLINK);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("e"), d, N("e"), 0, &f->err),
+		-EMLINK);
 	assert_true(at(f, "e") > 0);
 	cfs_op_begin(f->c, CFS_OP_NORMAL, NULL);
 	cfs_fs_inode_store(f->fs, a, &file, NULL);
@@ -273,10 +303,12 @@ static void test_rmdir(void **state)
 	assert_int_equal(attr(f, ROOT).nlink, 2);
 	/* It is still open, but nothing can be made in it. */
 	assert_int_equal(attr(f, d).nlink, 0);
-	assert_int_equal(cfs_fs_create(f->fs, d, N("y"), 0, 0, 0, &ino,
-				       &f->err), -ENOENT);
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("a"), d, N("a"), 0,
-				       &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_create(f->fs, d, N("y"), 0, 0, 0, &ino, &f->err),
+		-ENOENT);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("a"), d, N("a"), 0, &f->err),
+		-ENOENT);
 	assert_int_equal(cfs_fs_close_ino(f->fs, d, &f->err), 0);
 	assert_int_equal(cfs_fs_getattr(f->fs, d, &inode, &f->err), -ENOENT);
 }
@@ -298,8 +330,7 @@ static void test_rename_file(void **state)
 	assert_int_equal(attr(f, ROOT).mtime_ns, 9000);
 	assert_int_equal(attr(f, d).entry_count, 2);
 	/* Over another: that one goes. */
-	assert_int_equal(mv(f, "d/a", "d/b", CFS_FS_RENAME_NOREPLACE),
-			 -EEXIST);
+	assert_int_equal(mv(f, "d/a", "d/b", CFS_FS_RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(mv(f, "d/a", "d/b", 0), 0);
 	assert_int_equal(at(f, "d/b"), a);
 	assert_int_equal(cfs_fs_getattr(f->fs, b, &inode, &f->err), -ENOENT);
@@ -316,10 +347,12 @@ static void test_rename_file(void **state)
 	assert_int_equal(mv(f, "a", "nix", CFS_FS_RENAME_EXCHANGE), -ENOENT);
 	assert_int_equal(mv(f, "a", "b", 3), -EINVAL);
 	assert_int_equal(mv(f, "a", "b", 4), -EINVAL);
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("a"), a, N("b"), 0,
-				       &f->err), -ENOTDIR);
-	assert_int_equal(cfs_fs_rename(f->fs, ROOT, N("a"), ROOT, N("x/y"), 0,
-				       &f->err), -EINVAL);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("a"), a, N("b"), 0, &f->err),
+		-ENOTDIR);
+	assert_int_equal(
+		cfs_fs_rename(f->fs, ROOT, N("a"), ROOT, N("x/y"), 0, &f->err),
+		-EINVAL);
 }
 
 static void test_rename_replaces_open(void **state)
@@ -340,7 +373,9 @@ static void test_nameless(void **state)
 {
 	struct fixture *f = *state;
 	struct cfs_fs_spec spec = {
-		.mode = S_IFREG | 0640, .uid = 7, .data = "abc",
+		.mode = S_IFREG | 0640,
+		.uid = 7,
+		.data = "abc",
 		.data_bytes = 3,
 	};
 	uint64_t d = make_dir(f, ROOT, "d"), b = make(f, d, "b"), a = 0;
@@ -356,8 +391,7 @@ static void test_nameless(void **state)
 	/* Over another one, which goes; over nothing. */
 	assert_int_equal(cfs_fs_create_nameless(f->fs, d, &spec, &a, &f->err),
 			 0);
-	assert_int_equal(cfs_fs_name(f->fs, a, ROOT, N("d"), &f->err),
-			 -EISDIR);
+	assert_int_equal(cfs_fs_name(f->fs, a, ROOT, N("d"), &f->err), -EISDIR);
 	assert_int_equal(cfs_fs_name(f->fs, a, b, N("x"), &f->err), -ENOTDIR);
 	assert_int_equal(cfs_fs_name(f->fs, b, d, N("x"), &f->err), -EINVAL);
 	assert_int_equal(cfs_fs_name(f->fs, a, d, N("b"), &f->err), 0);
@@ -446,8 +480,9 @@ static void test_collisions(void **state)
 		snprintf(name, sizeof(name), "n%u", i);
 		inos[i] = make(f, ROOT, name);
 	}
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("n16"), 0, 0, 0, NULL,
-				       &f->err), -ENOSPC);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("n16"), 0, 0, 0, NULL, &f->err),
+		-ENOSPC);
 	assert_string_equal(f->err.msg,
 			    "n16: the directory has 16 names of the same hash");
 	assert_int_equal(attr(f, ROOT).entry_count, 16);
@@ -481,8 +516,9 @@ static void test_collision_gaps(void **state)
 			assert_int_equal(ino, inos[i]);
 	}
 	/* Gaps are found as such; a name that exists behind one is seen. */
-	assert_int_equal(cfs_fs_create(f->fs, ROOT, N("n15"), 0, 0, 0, NULL,
-				       &f->err), -EEXIST);
+	assert_int_equal(
+		cfs_fs_create(f->fs, ROOT, N("n15"), 0, 0, 0, NULL, &f->err),
+		-EEXIST);
 	make(f, ROOT, "x");
 	assert_int_equal(mv(f, "n15", "y", 0), 0);
 	assert_int_equal(at(f, "y"), inos[15]);
@@ -510,15 +546,17 @@ static void test_readdir(void **state)
 	assert_int_equal(e[1].next_cookie, 2);
 	assert_int_equal(cfs_fs_readdir(f->fs, d, 2, e, 8, &n, &f->err), 0);
 	assert_int_equal(n, 0);
-	assert_int_equal(cfs_fs_symlink(f->fs, d, N("l"), N("x"), 0, 0, NULL,
-					&f->err), 0);
+	assert_int_equal(
+		cfs_fs_symlink(f->fs, d, N("l"), N("x"), 0, 0, NULL, &f->err),
+		0);
 	assert_int_equal(cfs_fs_readdir(f->fs, d, 1, e, 8, &n, &f->err), 0);
 	assert_int_equal(n, 2);
 	assert_string_equal(e[1].name, "l");
 	assert_int_equal(e[1].name_bytes, 1);
 	assert_int_equal(e[1].type, DT_LNK);
-	assert_int_equal(cfs_fs_readdir(f->fs, d, UINT64_MAX, e, 8, &n,
-					&f->err), -EINVAL);
+	assert_int_equal(
+		cfs_fs_readdir(f->fs, d, UINT64_MAX, e, 8, &n, &f->err),
+		-EINVAL);
 	assert_int_equal(cfs_fs_readdir(f->fs, e[1].ino, 0, e, 8, &n, &f->err),
 			 -ENOTDIR);
 	assert_int_equal(cfs_fs_readdir(f->fs, ROOT, 0, e, 8, &n, &f->err), 0);
@@ -540,14 +578,15 @@ static void test_readdir_changes(void **state)
 	size_t n, j;
 
 	cfs_rng_init(&rng, 3);
-	f->fs->hash_mask = 0x7f;		/* many collisions */
+	f->fs->hash_mask = 0x7f; /* many collisions */
 	for (i = 0; i < 400; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		make(f, ROOT, name);
 	}
 	for (;;) {
-		assert_int_equal(cfs_fs_readdir(f->fs, ROOT, cookie, e, 7, &n,
-						&f->err), 0);
+		assert_int_equal(
+			cfs_fs_readdir(f->fs, ROOT, cookie, e, 7, &n, &f->err),
+			0);
 		if (n == 0)
 			break;
 		for (j = 0; j < n; j++) {
@@ -580,7 +619,9 @@ static void test_setattr(void **state)
 	uint64_t a = make(f, ROOT, "a");
 	struct cfs_fs_attr set = {
 		.mask = CFS_FS_SET_MODE | CFS_FS_SET_UID,
-		.mode = S_IFDIR | 04711, .uid = 77, .gid = 88,
+		.mode = S_IFDIR | 04711,
+		.uid = 77,
+		.gid = 88,
 	};
 	struct cfs_inode inode;
 	uint64_t change = attr(f, a).change;
@@ -594,7 +635,7 @@ static void test_setattr(void **state)
 	assert_int_equal(inode.mtime_ns, 5000);
 	assert_true(inode.change > change);
 	set.mask = CFS_FS_SET_GID | CFS_FS_SET_ATIME | CFS_FS_SET_MTIME |
-		CFS_FS_SET_BTIME;
+		   CFS_FS_SET_BTIME;
 	set.atime_ns = -1;
 	set.mtime_ns = CFS_FS_TIME_NOW;
 	set.btime_ns = 3;
@@ -629,21 +670,21 @@ static void test_snapshot(void **state)
 	assert_int_equal(cfs_fs_unlink(f->fs, ROOT, N("a"), &f->err), 0);
 	assert_int_equal(cfs_fs_open(&view, ROOT, 42, &snap, &f->err), 0);
 	assert_false(cfs_fs_is_writable(snap));
-	assert_int_equal(cfs_fs_lookup(snap, ROOT, N("a"), &ino, NULL,
-				       &f->err), 0);
+	assert_int_equal(cfs_fs_lookup(snap, ROOT, N("a"), &ino, NULL, &f->err),
+			 0);
 	assert_int_equal(ino, a);
 	assert_int_equal(cfs_fs_open_ino(snap, a, &f->err), 0);
 	assert_int_equal(cfs_fs_close_ino(snap, a, &f->err), 0);
-	assert_int_equal(cfs_fs_create(snap, ROOT, N("b"), 0, 0, 0, NULL,
-				       &f->err), -EROFS);
+	assert_int_equal(
+		cfs_fs_create(snap, ROOT, N("b"), 0, 0, 0, NULL, &f->err),
+		-EROFS);
 	assert_string_equal(f->err.msg, "the tree is a snapshot");
 	assert_int_equal(cfs_fs_unlink(snap, ROOT, N("a"), &f->err), -EROFS);
 	assert_int_equal(cfs_fs_setattr(snap, a, &set, NULL, &f->err), -EROFS);
-	assert_int_equal(cfs_fs_write(snap, a, 0, "x", 1, &n, &f->err),
-			 -EROFS);
+	assert_int_equal(cfs_fs_write(snap, a, 0, "x", 1, &n, &f->err), -EROFS);
 	assert_int_equal(cfs_fs_truncate(snap, a, 0, &f->err), -EROFS);
-	assert_int_equal(cfs_fs_xattr_set(snap, a, "user.x", "", 0, 0,
-					  &f->err), -EROFS);
+	assert_int_equal(cfs_fs_xattr_set(snap, a, "user.x", "", 0, 0, &f->err),
+			 -EROFS);
 	assert_int_equal(cfs_fs_sync(snap, a, &f->err), 0);
 	assert_int_equal(f->c->sync_count, 0);
 	cfs_fs_close(snap);
@@ -669,26 +710,16 @@ static void test_open_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_create),
-		TEST(test_create_types),
-		TEST(test_create_with),
-		TEST(test_names),
-		TEST(test_lookup),
-		TEST(test_link_unlink),
-		TEST(test_links_max),
-		TEST(test_rmdir),
-		TEST(test_rename_file),
-		TEST(test_rename_replaces_open),
-		TEST(test_nameless),
-		TEST(test_rename_dir),
-		TEST(test_exchange),
-		TEST(test_collisions),
-		TEST(test_collision_gaps),
-		TEST(test_readdir),
-		TEST(test_readdir_changes),
-		TEST(test_setattr),
-		TEST(test_snapshot),
-		TEST(test_open_root),
+		TEST(test_create),          TEST(test_create_types),
+		TEST(test_create_with),     TEST(test_names),
+		TEST(test_lookup),          TEST(test_link_unlink),
+		TEST(test_links_max),       TEST(test_rmdir),
+		TEST(test_rename_file),     TEST(test_rename_replaces_open),
+		TEST(test_nameless),        TEST(test_rename_dir),
+		TEST(test_exchange),        TEST(test_collisions),
+		TEST(test_collision_gaps),  TEST(test_readdir),
+		TEST(test_readdir_changes), TEST(test_setattr),
+		TEST(test_snapshot),        TEST(test_open_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

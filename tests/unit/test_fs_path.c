@@ -64,8 +64,7 @@ static void test_resolve(void **state)
 	assert_int_equal(follow(f, ROOT, "l/", CFS_FS_FOLLOW_MIDDLE), e);
 	assert_int_equal(follow(f, ROOT, "l", CFS_FS_FOLLOW_ALL), e);
 	assert_int_equal(follow(f, ROOT, "d/up", CFS_FS_FOLLOW_ALL), x);
-	assert_int_equal(follow(f, ROOT, "d/up/", CFS_FS_FOLLOW_ALL),
-			 -ENOTDIR);
+	assert_int_equal(follow(f, ROOT, "d/up/", CFS_FS_FOLLOW_ALL), -ENOTDIR);
 	assert_int_equal(follow(f, d, "abs/x", CFS_FS_FOLLOW_ALL), x);
 	assert_int_equal(follow(f, d, "out", CFS_FS_FOLLOW_ALL), d);
 	assert_int_equal(follow(f, d, "slash", CFS_FS_FOLLOW_ALL), ROOT);
@@ -86,7 +85,8 @@ static void test_resolve(void **state)
 	for (i = 0; i < 65536; i++)
 		longer[i] = "./"[i % 2];
 	assert_int_equal(cfs_fs_resolve(f->fs, ROOT, longer, 65536,
-					CFS_FS_FOLLOW_ALL, &x, &f->err), 0);
+					CFS_FS_FOLLOW_ALL, &x, &f->err),
+			 0);
 	free(longer);
 	assert_int_equal(cfs_fs_resolve(f->fs, ROOT, N("a\0b"),
 					CFS_FS_FOLLOW_ALL, &x, &f->err),
@@ -119,23 +119,28 @@ static void test_resolve_parent(void **state)
 
 	assert_int_equal(cfs_fs_resolve_parent(f->fs, ROOT, N("/d//new/"),
 					       CFS_FS_FOLLOW_NONE, &dir, &name,
-					       &n, &f->err), 0);
+					       &n, &f->err),
+			 0);
 	assert_int_equal(dir, d);
 	assert_int_equal(n, 3);
 	assert_memory_equal(name, "new", 3);
 	assert_int_equal(cfs_fs_resolve_parent(f->fs, d, N("new"),
 					       CFS_FS_FOLLOW_NONE, &dir, &name,
-					       &n, &f->err), 0);
+					       &n, &f->err),
+			 0);
 	assert_int_equal(dir, d);
 	assert_int_equal(cfs_fs_resolve_parent(f->fs, ROOT, N("//"),
 					       CFS_FS_FOLLOW_NONE, &dir, &name,
-					       &n, &f->err), -EINVAL);
+					       &n, &f->err),
+			 -EINVAL);
 	assert_int_equal(cfs_fs_resolve_parent(f->fs, ROOT, N("d/.."),
 					       CFS_FS_FOLLOW_NONE, &dir, &name,
-					       &n, &f->err), -EINVAL);
+					       &n, &f->err),
+			 -EINVAL);
 	assert_int_equal(cfs_fs_resolve_parent(f->fs, ROOT, N("nix/a"),
 					       CFS_FS_FOLLOW_NONE, &dir, &name,
-					       &n, &f->err), -ENOENT);
+					       &n, &f->err),
+			 -ENOENT);
 }
 
 static void assert_path(struct fixture *f, uint64_t ino, const char *path)

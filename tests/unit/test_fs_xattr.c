@@ -13,8 +13,8 @@
 static void put(struct fixture *f, uint64_t ino, const char *name,
 		const void *value, size_t n)
 {
-	assert_int_equal(cfs_fs_xattr_set(f->fs, ino, name, value, n, 0,
-					  &f->err), 0);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, ino, name, value, n, 0, &f->err), 0);
 }
 
 static void assert_value(struct fixture *f, uint64_t ino, const char *name,
@@ -23,11 +23,12 @@ static void assert_value(struct fixture *f, uint64_t ino, const char *name,
 	static uint8_t buf[65536];
 	size_t n = 0;
 
-	assert_int_equal(cfs_fs_xattr_get(f->fs, ino, name, NULL, 0, &n,
-					  &f->err), 0);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, ino, name, NULL, 0, &n, &f->err), 0);
 	assert_int_equal(n, want_bytes);
 	assert_int_equal(cfs_fs_xattr_get(f->fs, ino, name, buf, sizeof(buf),
-					  &n, &f->err), 0);
+					  &n, &f->err),
+			 0);
 	assert_int_equal(n, want_bytes);
 	assert_memory_equal(buf, want, want_bytes);
 }
@@ -51,12 +52,15 @@ static void test_set_get(void **state)
 	put(f, a, "system.posix_acl_access", "\2\0\0\0", 4);
 	assert_value(f, a, "system.posix_acl_access", "\2\0\0\0", 4);
 
-	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "user.nix", NULL, 0, &n,
-					  &f->err), -ENODATA);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "user.x", buf, 1, &n,
-					  &f->err), -ERANGE);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, 999, "user.x", buf, 1, &n,
-					  &f->err), -ENOENT);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, a, "user.nix", NULL, 0, &n, &f->err),
+		-ENODATA);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, a, "user.x", buf, 1, &n, &f->err),
+		-ERANGE);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, 999, "user.x", buf, 1, &n, &f->err),
+		-ENOENT);
 	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "", buf, 1, &n, &f->err),
 			 -EINVAL);
 	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.x", "1", 1,
@@ -65,12 +69,15 @@ static void test_set_get(void **state)
 	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.y", "1", 1,
 					  CFS_FS_XATTR_REPLACE, &f->err),
 			 -ENODATA);
-	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.y", "1", 1, 3,
-					  &f->err), -EINVAL);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, a, "user.y", "1", 1, 3, &f->err),
+		-EINVAL);
 	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.y", "1", 1,
-					  CFS_FS_XATTR_CREATE, &f->err), 0);
+					  CFS_FS_XATTR_CREATE, &f->err),
+			 0);
 	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.y", "2", 1,
-					  CFS_FS_XATTR_REPLACE, &f->err), 0);
+					  CFS_FS_XATTR_REPLACE, &f->err),
+			 0);
 	assert_value(f, a, "user.y", "2", 1);
 }
 
@@ -97,8 +104,8 @@ static void test_remove(void **state)
 static void test_sizes(void **state)
 {
 	static const size_t sizes[] = {
-		0, 1, 700, 763, 764, 765, 1011, 1012, 1013, 1024, 1787, 1788,
-		1789, 2048, 5000, 65535, 65536,
+		0,    1,    700,  763,  764,  765,  1011,  1012,  1013,
+		1024, 1787, 1788, 1789, 2048, 5000, 65535, 65536,
 	};
 	struct fixture *f = *state;
 	uint64_t a = make(f, ROOT, "a");
@@ -118,12 +125,14 @@ static void test_sizes(void **state)
 		put(f, a, name, value, n);
 		assert_value(f, a, name, value, n);
 	}
-	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.x", value, 65537, 0,
-					  &f->err), -E2BIG);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, a, "user.x", value, 65537, 0, &f->err),
+		-E2BIG);
 	memset(long_name, 'n', 256);
 	long_name[256] = '\0';
-	assert_int_equal(cfs_fs_xattr_set(f->fs, a, long_name, "", 0, 0,
-					  &f->err), -ERANGE);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, a, long_name, "", 0, 0, &f->err),
+		-ERANGE);
 }
 
 static void test_list(void **state)
@@ -187,8 +196,9 @@ static void test_collisions(void **state)
 		memset(value, (int)i, sizeof(value));
 		put(f, a, name, value, 2000 + i);
 	}
-	assert_int_equal(cfs_fs_xattr_set(f->fs, a, "user.16", "", 0, 0,
-					  &f->err), -ENOSPC);
+	assert_int_equal(
+		cfs_fs_xattr_set(f->fs, a, "user.16", "", 0, 0, &f->err),
+		-ENOSPC);
 	assert_int_equal(cfs_fs_xattr_remove(f->fs, a, "user.0", &f->err), 0);
 	assert_int_equal(cfs_fs_xattr_remove(f->fs, a, "user.9", &f->err), 0);
 	for (i = 1; i < 16; i++) {
@@ -223,14 +233,17 @@ static void test_damage(void **state)
 
 	put(f, a, "user.x", value, sizeof(value));
 	spoil(f, a, CFS_MAP_XATTR, offset + 2, value, 1000);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n,
-					  &f->err), -EUCLEAN);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n, &f->err),
+		-EUCLEAN);
 	spoil(f, a, CFS_MAP_XATTR, offset + 2, NULL, 0);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n,
-					  &f->err), -EUCLEAN);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n, &f->err),
+		-EUCLEAN);
 	spoil(f, a, CFS_MAP_XATTR, offset, NULL, 0);
-	assert_int_equal(cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n,
-					  &f->err), -EUCLEAN);
+	assert_int_equal(
+		cfs_fs_xattr_get(f->fs, a, "user.x", buf, 4000, &n, &f->err),
+		-EUCLEAN);
 	assert_int_equal(cfs_fs_xattr_list(f->fs, a, NULL, 0, &n, &f->err),
 			 -EUCLEAN);
 	/* All that can go wrong with it is no reason to keep the file. */
@@ -250,24 +263,30 @@ static void test_symlink(void **state)
 		uint64_t ino;
 
 		snprintf(name, sizeof(name), "l%zu", i);
-		assert_int_equal(cfs_fs_symlink(f->fs, ROOT, name,
-						strlen(name), target, sizes[i],
-						0, 0, &ino, &f->err), 0);
+		assert_int_equal(cfs_fs_symlink(f->fs, ROOT, name, strlen(name),
+						target, sizes[i], 0, 0, &ino,
+						&f->err),
+				 0);
 		assert_int_equal(attr(f, ino).size_bytes, sizes[i]);
 		assert_int_equal(cfs_fs_readlink(f->fs, ino, got, sizeof(got),
-						 &n, &f->err), 0);
+						 &n, &f->err),
+				 0);
 		assert_int_equal(n, sizes[i]);
 		assert_memory_equal(got, target, n);
-		assert_int_equal(cfs_fs_unlink(f->fs, ROOT, name, strlen(name),
-					       &f->err), 0);
+		assert_int_equal(
+			cfs_fs_unlink(f->fs, ROOT, name, strlen(name), &f->err),
+			0);
 		assert_int_equal(f->c->record_count, before);
 	}
-	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), target, 4096, 0,
-					0, NULL, &f->err), -ENAMETOOLONG);
+	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), target, 4096, 0, 0,
+					NULL, &f->err),
+			 -ENAMETOOLONG);
 	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), target, 0, 0, 0,
-					NULL, &f->err), -ENOENT);
+					NULL, &f->err),
+			 -ENOENT);
 	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), N("a\0b"), 0, 0,
-					NULL, &f->err), -EINVAL);
+					NULL, &f->err),
+			 -EINVAL);
 	assert_int_equal(cfs_fs_readlink(f->fs, ROOT, got, 10, &n, &f->err),
 			 -EINVAL);
 }
@@ -281,7 +300,8 @@ static void test_symlink_damage(void **state)
 
 	memset(target, 't', sizeof(target));
 	assert_int_equal(cfs_fs_symlink(f->fs, ROOT, N("l"), target,
-					sizeof(target), 0, 0, &l, &f->err), 0);
+					sizeof(target), 0, 0, &l, &f->err),
+			 0);
 	assert_int_equal(cfs_fs_readlink(f->fs, l, got, 10, &n, &f->err), 0);
 	assert_int_equal(n, 10);
 	target[0] = '\0';
@@ -302,14 +322,10 @@ static void test_symlink_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_set_get),
-		TEST(test_remove),
-		TEST(test_sizes),
-		TEST(test_list),
-		TEST(test_list_max),
-		TEST(test_collisions),
-		TEST(test_damage),
-		TEST(test_symlink),
+		TEST(test_set_get),        TEST(test_remove),
+		TEST(test_sizes),          TEST(test_list),
+		TEST(test_list_max),       TEST(test_collisions),
+		TEST(test_damage),         TEST(test_symlink),
 		TEST(test_symlink_damage),
 	};
 

@@ -17,15 +17,15 @@
 #include "tree/hooks.h"
 #include "tree/space.h"
 
-#define LUN_BLOCKS	30000u
-#define BAD_BLOCKS	40u
+#define LUN_BLOCKS 30000u
+#define BAD_BLOCKS 40u
 
 struct bad_pool {
 	struct heal_pool h;
-	struct cfs_sim	*sim;
-	struct cfs_dev	*devices[2];
-	uint64_t	vaddrs[BAD_BLOCKS];
-	uint64_t	at[2][BAD_BLOCKS];	/* the same, on the devices */
+	struct cfs_sim *sim;
+	struct cfs_dev *devices[2];
+	uint64_t vaddrs[BAD_BLOCKS];
+	uint64_t at[2][BAD_BLOCKS]; /* the same, on the devices */
 };
 
 static struct bad_pool bad_pool_new(void)
@@ -73,8 +73,7 @@ static void go_bad(struct bad_pool *b)
 	struct heal_damage *all;
 
 	for (unsigned int i = 0; i < BAD_BLOCKS; i++) {
-		b->vaddrs[i] = heal_block(c, CFS_TAG_DATA, 0, 20 + i,
-					  NULL);
+		b->vaddrs[i] = heal_block(c, CFS_TAG_DATA, 0, 20 + i, NULL);
 		for (unsigned int p = 0; p < 2; p++) {
 			uint32_t device;
 
@@ -82,9 +81,8 @@ static void go_bad(struct bad_pool *b)
 				cfs_container_metavolume(c), b->vaddrs[i], p,
 				&device, &b->at[p][i]));
 			assert_int_equal(device, p);
-			HEAL_OK(cfs_sim_latent_error(b->devices[p],
-						     b->at[p][i], HEAL_BLOCK,
-						     &err_));
+			HEAL_OK(cfs_sim_latent_error(b->devices[p], b->at[p][i],
+						     HEAL_BLOCK, &err_));
 		}
 	}
 	all = heal_scrub(&b->h);
@@ -108,8 +106,8 @@ static unsigned int written_count(const struct bad_pool *b)
 static unsigned int used_count(struct bad_pool *b)
 {
 	struct cfs_container *c = b->h.lun->container;
-	const struct cfs_slice_geometry *geo =
-		cfs_metavolume_geometry(cfs_container_metavolume(c));
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
+		cfs_container_metavolume(c));
 	unsigned int n = 0;
 
 	cfs_container_lock(c);
@@ -138,8 +136,7 @@ static uint64_t fill(struct bad_pool *b, uint64_t block)
 
 	heal_fill(buf, sizeof(buf), 8);
 	for (uint32_t n = 64; n > 0 && block + n < LUN_BLOCKS;) {
-		r = cfs_op_begin_for(m->container, CFS_OP_NORMAL, n + 64,
-				     NULL);
+		r = cfs_op_begin_for(m->container, CFS_OP_NORMAL, n + 64, NULL);
 		if (r == 0) {
 			r = cfs_data_write(m->container,
 					   (uint16_t)rec.head_branch, rec.ino,

@@ -51,7 +51,8 @@ static void test_clean_mirror(void **state)
 	used_pool_is_clean(true);
 }
 
-/* ---- what cannot be, put there by hand ------------------------------------- */
+/* ---- what cannot be, put there by hand -------------------------------------
+ */
 
 /* A record of a tree, past all that would keep it right. */
 static void put(struct cfs_container *c, unsigned int tree_id, uint64_t w0,
@@ -60,8 +61,8 @@ static void put(struct cfs_container *c, unsigned int tree_id, uint64_t w0,
 	const struct cfs_key key = { { w0, w1, w2 } };
 
 	cfs_container_lock(c);
-	HEAL_OK(cfs_tree_put(cfs_container_tree(c, tree_id), &key, value,
-			     bytes, NULL, &err_));
+	HEAL_OK(cfs_tree_put(cfs_container_tree(c, tree_id), &key, value, bytes,
+			     NULL, &err_));
 	cfs_container_unlock(c);
 	HEAL_OK(cfs_container_commit(c, &err_));
 }
@@ -72,7 +73,8 @@ static void put_extent(struct heal_pool *h, unsigned int tree_id,
 {
 	const struct cfs_extent_rec rec = {
 		.version = { .stamp = stamp, .death = death },
-		.vaddr = vaddr, .count = count,
+		.vaddr = vaddr,
+		.count = count,
 	};
 	struct cfs_extent_rec_disk disk;
 
@@ -117,8 +119,8 @@ static void test_space(void **state)
 {
 	struct heal_pool h = written();
 	struct cfs_container *c = h.lun->container;
-	const struct cfs_slice_geometry *geo =
-		cfs_metavolume_geometry(cfs_container_metavolume(c));
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
+		cfs_container_metavolume(c));
 	uint64_t used[2];
 	uint32_t at = 0;
 
@@ -128,7 +130,9 @@ static void test_space(void **state)
 		HEAL_OK(cfs_repair_used(c, 0, at / CFS_TAGS_PER_PAGE, used,
 					&err_));
 	} while (used[at % CFS_TAGS_PER_PAGE / 64] >>
-		 (at % CFS_TAGS_PER_PAGE % 64) & 1 && ++at);
+				 (at % CFS_TAGS_PER_PAGE % 64) &
+			 1 &&
+		 ++at);
 	HEAL_OK(cfs_repair_mark_used(c, cfs_vaddr(0, geo->data_start + at), 1,
 				     &err_));
 	cfs_container_unlock(c);
@@ -160,8 +164,7 @@ static void test_overlap(void **state)
 {
 	struct heal_pool h = written();
 	struct cfs_tag tag;
-	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 1,
-				    &tag);
+	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 1, &tag);
 
 	(void)state;
 	put_extent(&h, CFS_TREE_LIVE, tag.offset, vaddr, 1, tag.stamp, 0);
@@ -212,8 +215,7 @@ static void test_tag(void **state)
 	mv = cfs_container_metavolume(c);
 	geo = cfs_metavolume_geometry(mv);
 	index = cfs_geometry_index(geo, cfs_vaddr_block(vaddr));
-	HEAL_OK(cfs_group_load(cfs_container_blocks(c),
-			       cfs_vaddr_lslice(vaddr),
+	HEAL_OK(cfs_group_load(cfs_container_blocks(c), cfs_vaddr_lslice(vaddr),
 			       cfs_geometry_group(geo, cfs_vaddr_block(vaddr)),
 			       g, &err_));
 	cfs_tag_unpack(&g->tags[index], &tag);
@@ -231,15 +233,17 @@ static void test_slice_table(void **state)
 	struct heal_pool h = written();
 	struct cfs_container *c0 = cfs_pool_container0(h.pool);
 	struct cfs_slice_rec rec = {
-		.use = CFS_SLICE_USE_OWNED, .generation = 9,
-		.container_id = h.lun->id, .lslice = 1,
+		.use = CFS_SLICE_USE_OWNED,
+		.generation = 9,
+		.container_id = h.lun->id,
+		.lslice = 1,
 	};
 	struct cfs_slice_rec_disk disk;
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 
 	(void)state;
-	assert_true(cfs_metavolume_get(cfs_container_metavolume(
-				h.lun->container), 1, pieces));
+	assert_true(cfs_metavolume_get(
+		cfs_container_metavolume(h.lun->container), 1, pieces));
 	cfs_slice_rec_pack(&rec, &disk);
 	put(c0, CFS_TREE_TABLE, cfs_table_word(CFS_TABLE_SLICE, 0),
 	    pieces[0].slice_index, 0, &disk, sizeof(disk));
@@ -250,8 +254,10 @@ static void test_slice_leak(void **state)
 {
 	struct heal_pool h = written();
 	struct cfs_slice_rec rec = {
-		.use = CFS_SLICE_USE_OWNED, .generation = 1,
-		.container_id = h.lun->id, .lslice = 77,
+		.use = CFS_SLICE_USE_OWNED,
+		.generation = 1,
+		.container_id = h.lun->id,
+		.lslice = 77,
 	};
 	struct cfs_slice_rec_disk disk;
 
@@ -266,8 +272,11 @@ static void test_branches(void **state)
 {
 	struct heal_pool h = written();
 	struct cfs_branch_rec rec = {
-		.volume = 1, .parent = 9, .state = CFS_OBJECT_LIVE,
-		.created_stamp = 2, .fork_stamp = 1,
+		.volume = 1,
+		.parent = 9,
+		.state = CFS_OBJECT_LIVE,
+		.created_stamp = 2,
+		.fork_stamp = 1,
 	};
 	struct cfs_branch_rec_disk disk;
 
@@ -310,7 +319,9 @@ static void test_snapset(void **state)
 {
 	struct heal_pool h = written();
 	const struct cfs_key from = { {
-		cfs_table_word(CFS_TABLE_SNAPSET, 0), 0, 0,
+		cfs_table_word(CFS_TABLE_SNAPSET, 0),
+		0,
+		0,
 	} };
 	struct cfs_container *c0;
 	struct cfs_cursor cur;
@@ -383,8 +394,8 @@ static void test_garbled_record(void **state)
 	struct heal_pool h = written();
 
 	(void)state;
-	put(h.lun->container, CFS_TREE_TABLE,
-	    cfs_table_word(CFS_TABLE_BAD, 0), 12345, 0, "short", 5);
+	put(h.lun->container, CFS_TREE_TABLE, cfs_table_word(CFS_TABLE_BAD, 0),
+	    12345, 0, "short", 5);
 	expect(&h, "record", "table record");
 }
 
@@ -403,11 +414,11 @@ static void test_links(void **state)
 	HEAL_OK(cfs_op_begin(c, CFS_OP_NORMAL, &err_));
 	ino++;
 	HEAL_OK(cfs_map_next_inode(&view, &ino, &err_));
-	HEAL_OK(cfs_map_get(&view, ino, CFS_MAP_INODE, 0, value,
-			    sizeof(value), &bytes, &err_));
-	value[12]++;		/* cfs(5): links */
-	HEAL_OK(cfs_map_put(c, (uint16_t)rec.head_branch, ino, CFS_MAP_INODE,
-			    0, value, bytes, &err_));
+	HEAL_OK(cfs_map_get(&view, ino, CFS_MAP_INODE, 0, value, sizeof(value),
+			    &bytes, &err_));
+	value[12]++; /* cfs(5): links */
+	HEAL_OK(cfs_map_put(c, (uint16_t)rec.head_branch, ino, CFS_MAP_INODE, 0,
+			    value, bytes, &err_));
 	cfs_op_end(c);
 	expect(&h, "link", "");
 }
@@ -459,7 +470,7 @@ static void test_slice_there_again(void **state)
 	lslice = cfs_vaddr_lslice(heal_block(c, CFS_TAG_DATA, 0, 3, NULL));
 	cfs_container_slice_gone(c, lslice);
 	heal_check_clean(&h);
-	heal_write(h.lun, 0, 64, 2);	/* the first ones are freed */
+	heal_write(h.lun, 0, 64, 2); /* the first ones are freed */
 	heal_check_clean(&h);
 	heal_reopen(&h);
 	assert_int_equal(heal_read(h.lun, 0, 64, 2), 0);

@@ -19,8 +19,8 @@ static void punch(struct cfs_member *m, const struct cfs_volume_rec *rec,
 {
 	HEAL_OK(cfs_op_begin(m->container, CFS_OP_FREEING, &err_));
 	HEAL_OK(cfs_data_punch(m->container, (uint16_t)rec->head_branch,
-			       rec->ino, block * HEAL_BLOCK,
-			       count * HEAL_BLOCK, &err_));
+			       rec->ino, block * HEAL_BLOCK, count * HEAL_BLOCK,
+			       &err_));
 	cfs_op_end(m->container);
 }
 
@@ -52,10 +52,10 @@ static unsigned int tag_count(struct cfs_container *c, uint64_t from,
 		struct tag_area area;
 
 		HEAL_OK(cfs_tag_area_load(mv, l, &area, &err_));
-		for (size_t i = 0; i < (size_t)area.group_count *
-				       CFS_PIECES_MAX * 2; i++) {
-			const uint32_t group = (uint32_t)(i /
-							  CFS_PIECES_MAX / 2);
+		for (size_t i = 0;
+		     i < (size_t)area.group_count * CFS_PIECES_MAX * 2; i++) {
+			const uint32_t group = (uint32_t)(i / CFS_PIECES_MAX /
+							  2);
 			const uint32_t piece = (uint32_t)(i / 2 %
 							  CFS_PIECES_MAX);
 			const struct cfs_page_disk *page;
@@ -153,8 +153,7 @@ static void test_snapshot(void **state)
 	assert_int_equal(tombstone_count(c), 1);
 	assert_true(tag_count(c, 20, 50) >= 30);
 	assert_int_equal(tag_count(c, 200, 210), 0);
-	HEAL_OK(cfs_snapshot_remove(h.lun, CFS_VOLUME_FIRST, "s", NULL,
-				    &err_));
+	HEAL_OK(cfs_snapshot_remove(h.lun, CFS_VOLUME_FIRST, "s", NULL, &err_));
 	heal_scrub_clean(&h);
 	assert_int_equal(tombstone_count(c), 0);
 	assert_int_equal(tag_count(c, 20, 50), 0);
@@ -221,7 +220,10 @@ static void test_missing_device(void **state)
 static void test_lent(void **state)
 {
 	const struct cfs_loan_rec loan = {
-		.loan = 1, .holder = 7, .epoch = 1, .state = CFS_LOAN_OPEN,
+		.loan = 1,
+		.holder = 7,
+		.epoch = 1,
+		.state = CFS_LOAN_OPEN,
 	};
 	struct heal_pool h = heal_new(false, UINT64_C(64) << 20);
 	struct cfs_container *c = h.lun->container;

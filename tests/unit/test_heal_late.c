@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A host that repairs what is bad stands still in each flush of its scrub, with
- * the repairs late.  Another one takes the pool over; it removes the volume that
- * was under repair and makes others, so what stood there gets another life if it
- * may.  Then the sleeper wakes up, or its repairs land at the very end: nothing
- * that others wrote is changed by them, and check and scrub find nothing.
+ * the repairs late.  Another one takes the pool over; it removes the volume
+ * that was under repair and makes others, so what stood there gets another life
+ * if it may.  Then the sleeper wakes up, or its repairs land at the very end:
+ * nothing that others wrote is changed by them, and check and scrub find
+ * nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,26 +17,28 @@
 #include "delegate_cells.h"
 #include "heal/header_priv.h"
 
-#define BLOCKS	1000u		/* some slices with nothing else in them */
-#define FEW		100u
-#define LATER_MAX	80u
+#define BLOCKS    1000u /* some slices with nothing else in them */
+#define FEW       100u
+#define LATER_MAX 80u
 
 /* What is repaired: nodes elsewhere, the rest in place. */
-#define KINDS	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_TAGS |	\
-		 1u << GATE_ROOT | 1u << GATE_HEADER)
+#define KINDS                                                                  \
+	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_TAGS |                 \
+	 1u << GATE_ROOT | 1u << GATE_HEADER)
 
 struct story {
 	struct shared_pool p;
 	struct gate_world w;
-	struct manager	a, b;		/* A scrubs */
-	bool		is_taken;
-	unsigned int	later;		/* volumes that B made, */
-	unsigned int	small;		/* and from which on they are small */
+	struct manager a, b; /* A scrubs */
+	bool is_taken;
+	unsigned int later; /* volumes that B made, */
+	unsigned int small; /* and from which on they are small */
 };
 
-static unsigned int landed[GATE_KINDS];	/* late, in all stories */
+static unsigned int landed[GATE_KINDS]; /* late, in all stories */
 
-/* ---- damage ---------------------------------------------------------------- */
+/* ---- damage ----------------------------------------------------------------
+ */
 
 static void spoil(struct story *st, uint32_t device, uint64_t offset_bytes)
 {
@@ -89,14 +92,16 @@ static void spoil_all(struct story *st, struct cfs_member *x)
 	spoil_at(st, c, heal_tag_page(c, far, true));
 	spoil_at(st, c, heal_block(c, CFS_TAG_NODE, 0, 0, NULL));
 	cfs_container_lock(c);
-	spoil_at(st, c, cfs_container_root_places(c)[0] +
-			(cfs_repair_root_seq(c) & 1));
+	spoil_at(st, c,
+		 cfs_container_root_places(c)[0] +
+			 (cfs_repair_root_seq(c) & 1));
 	cfs_container_unlock(c);
 	spoil_header(st, c, cfs_vaddr_lslice(far));
 	spoil_header(st, c, cfs_vaddr_lslice(data));
 }
 
-/* ---- the story ------------------------------------------------------------- */
+/* ---- the story -------------------------------------------------------------
+ */
 
 /* A volume with some blocks of @seed; NULL: there is no space for it. */
 static struct cfs_member *make(struct manager *m, const char *name,
@@ -142,12 +147,11 @@ static void world_goes_on(void *arg)
 	st->is_taken = true;
 	HEAL_OK(cfs_pool_member(st->b.pool, "x", &x, &err_));
 	assert_int_equal(heal_read(x, 0, BLOCKS, 1), 0);
-	scrub(&st->b);		/* headers stay until A is gone */
+	scrub(&st->b); /* headers stay until A is gone */
 	HEAL_OK(cfs_pool_container_remove(st->b.pool, x, &err_));
 	for (; st->later < LATER_MAX; st->later++) {
 		name_of(st->later, name);
-		if (!st->small &&
-		    !make(&st->b, name, BLOCKS, 10 + st->later))
+		if (!st->small && !make(&st->b, name, BLOCKS, 10 + st->later))
 			st->small = st->later;
 		if (st->small && !make(&st->b, name, FEW, 10 + st->later))
 			break;
@@ -164,8 +168,9 @@ static void look(struct story *st, struct manager *m)
 
 		name_of(i, name);
 		HEAL_OK(cfs_pool_member(m->pool, name, &y, &err_));
-		assert_int_equal(heal_read(y, 0, i < st->small ? BLOCKS : FEW,
-					   10 + i), 0);
+		assert_int_equal(
+			heal_read(y, 0, i < st->small ? BLOCKS : FEW, 10 + i),
+			0);
 	}
 	manager_check(m);
 	manager_scrub(m);
@@ -219,7 +224,7 @@ static unsigned int sleeps(unsigned int stop_at, bool wakes_up)
 	manager_init(&st->p, &st->a, "a", 1, NO_DEVICE, &st->w);
 	manager_open(&st->p, &st->a, NULL);
 	x = make(&st->a, "x", BLOCKS, 1);
-	pool_wear(&st->a);	/* what is given back is soon used again */
+	pool_wear(&st->a); /* what is given back is soon used again */
 	assert_non_null(x);
 	spoil_all(st, x);
 	st->w.flushes = 0;

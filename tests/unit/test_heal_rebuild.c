@@ -14,16 +14,16 @@
 #include "heal/rebuild.h"
 #include "heal_fixture.h"
 
-#define FILES	300u
+#define FILES 300u
 
 struct place {
-	uint32_t	device;
-	uint64_t	offset_bytes;
+	uint32_t device;
+	uint64_t offset_bytes;
 };
 
 struct places {
-	struct place	list[4096];
-	size_t		count;
+	struct place list[4096];
+	size_t count;
 };
 
 /* Where the container's roots, inner nodes and space nodes are. */
@@ -47,14 +47,14 @@ static void find_places(struct heal_pool *h, struct cfs_container *c,
 			     tag.type != CFS_TAG_NODE &&
 			     tag.type != CFS_TAG_TABLE))
 				continue;
-			assert_true(cfs_metavolume_locate(mv, vaddr, 0,
-					&p.device, &p.offset_bytes));
+			assert_true(cfs_metavolume_locate(
+				mv, vaddr, 0, &p.device, &p.offset_bytes));
 			HEAL_OK(cfs_dev_read(cfs_devset_dev(h->set, p.device),
-					     p.offset_bytes, node,
-					     sizeof(node), &err_));
+					     p.offset_bytes, node, sizeof(node),
+					     &err_));
 			if (tag.type != CFS_TAG_ROOT && node[7] == 0 &&
 			    tag.ino != CFS_TREE_SPACE)
-				continue;	/* a leaf */
+				continue; /* a leaf */
 			assert_true(ret->count < 4096);
 			ret->list[ret->count++] = p;
 		}
@@ -67,10 +67,10 @@ static void zero_places(struct heal_pool *h, const struct places *places)
 	const uint8_t zero[HEAL_BLOCK] = { 0 };
 
 	for (size_t i = 0; i < places->count; i++)
-		HEAL_OK(cfs_dev_write(cfs_devset_dev(h->set,
-					places->list[i].device),
-				      places->list[i].offset_bytes, zero,
-				      sizeof(zero), &err_));
+		HEAL_OK(cfs_dev_write(
+			cfs_devset_dev(h->set, places->list[i].device),
+			places->list[i].offset_bytes, zero, sizeof(zero),
+			&err_));
 }
 
 static void many_files(struct heal_pool *h)

@@ -93,7 +93,7 @@ static void test_data_alone(void **state)
 			      &tag, &err_));
 	offset = tag.offset;
 	heal_hurt(&h, h.lun->container, vaddr, 0);
-	heal_check_clean(&h);		/* data is the scrub's */
+	heal_check_clean(&h); /* data is the scrub's */
 	all = heal_scrub(&h);
 	assert_int_equal(all->count, 1);
 	assert_string_equal(all->found[0].kind, "data");
@@ -116,8 +116,7 @@ static void test_data_alone(void **state)
 	heal_write(h.lun, offset, 1, 77);
 	assert_int_equal(heal_read(h.lun, offset, 1, 77), 0);
 	assert_int_equal(bad_count(&h, known), 1);
-	HEAL_OK(cfs_snapshot_remove(h.lun, CFS_VOLUME_FIRST, "a", NULL,
-				    &err_));
+	HEAL_OK(cfs_snapshot_remove(h.lun, CFS_VOLUME_FIRST, "a", NULL, &err_));
 	assert_int_equal(bad_count(&h, known), 0);
 	heal_scrub_clean(&h);
 	heal_check_clean(&h);
@@ -128,8 +127,7 @@ static void test_data_alone(void **state)
 static void test_data_mirror(void **state)
 {
 	struct heal_pool h = used_pool(true);
-	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 7,
-				    NULL);
+	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 7, NULL);
 
 	(void)state;
 	heal_hurt(&h, h.lun->container, vaddr, 1);
@@ -142,8 +140,7 @@ static void test_reports_only(void **state)
 {
 	const struct cfs_scrub_options opt = { .heals = false };
 	struct heal_pool h = used_pool(true);
-	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 7,
-				    NULL);
+	uint64_t vaddr = heal_block(h.lun->container, CFS_TAG_DATA, 0, 7, NULL);
 
 	(void)state;
 	heal_hurt(&h, h.lun->container, vaddr, 0);
@@ -170,7 +167,7 @@ static void test_file(void **state)
 	heal_hurt(&h, h.tree->container, vaddr, 0);
 	heal_hurt(&h, h.tree->container, vaddr + 1, 0);
 	all = heal_scrub(&h);
-	assert_int_equal(all->count, 1);	/* neighbours are one */
+	assert_int_equal(all->count, 1); /* neighbours are one */
 	assert_string_equal(all->found[0].volume, "tree");
 	assert_string_equal(all->found[0].path, "/one");
 	assert_int_equal(all->found[0].offset_bytes, tag.offset * HEAL_BLOCK);
@@ -186,11 +183,10 @@ static void one_node(bool is_mirror, bool is_pool, unsigned int tree_id,
 		     unsigned int piece)
 {
 	struct heal_pool h = used_pool(is_mirror);
-	struct cfs_container *c = is_pool ? cfs_pool_container0(h.pool) :
-					    h.lun->container;
+	struct cfs_container *c = is_pool ? cfs_pool_container0(h.pool)
+					  : h.lun->container;
 	struct heal_seen *seen;
-	uint8_t type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE :
-						   CFS_TAG_NODE;
+	uint8_t type = tree_id == CFS_TREE_TABLE ? CFS_TAG_TABLE : CFS_TAG_NODE;
 	uint64_t vaddr = heal_block(c, type, tree_id, 0, NULL);
 
 	heal_hurt(&h, c, vaddr, piece);
@@ -315,7 +311,7 @@ static void behind(bool lacks_tag)
 	struct cfs_page head;
 	unsigned int slot;
 
-	for (uint64_t i = 0; i < 4; i++) {	/* both slots, more than once */
+	for (uint64_t i = 0; i < 4; i++) { /* both slots, more than once */
 		heal_write(h.lun, 2000 + i, 1, i);
 		HEAL_OK(cfs_container_commit(c, &err_));
 	}
@@ -329,10 +325,11 @@ static void behind(bool lacks_tag)
 	if (lacks_tag)
 		memset(page->payload, 0, CFS_PAGE_PAYLOAD_BYTES);
 	cfs_page_pack(&head, page);
-	HEAL_OK(cfs_metavolume_write_piece(mv, cfs_vaddr(
-			cfs_vaddr_lslice(vaddr),
-			cfs_geometry_tags_block(geo, group, slot)), 1, 1, page,
-			&err_));
+	HEAL_OK(cfs_metavolume_write_piece(
+		mv,
+		cfs_vaddr(cfs_vaddr_lslice(vaddr),
+			  cfs_geometry_tags_block(geo, group, slot)),
+		1, 1, page, &err_));
 	free(page);
 	all = heal_scrub(&h);
 	assert_int_equal(all->count, lacks_tag);
@@ -362,8 +359,8 @@ static void write_synced(struct cfs_member *m, uint64_t block, uint32_t count,
 	assert_non_null(buf);
 	heal_fill(buf, (size_t)count * HEAL_BLOCK, seed);
 	HEAL_OK(cfs_op_begin(m->container, CFS_OP_NORMAL, &err_));
-	HEAL_OK(cfs_data_write(m->container, (uint16_t)rec.head_branch,
-			       rec.ino, block * HEAL_BLOCK, buf,
+	HEAL_OK(cfs_data_write(m->container, (uint16_t)rec.head_branch, rec.ino,
+			       block * HEAL_BLOCK, buf,
 			       (size_t)count * HEAL_BLOCK, &err_));
 	cfs_op_end(m->container);
 	HEAL_OK(cfs_container_sync(m->container, &err_));
@@ -385,7 +382,8 @@ static void find_unwritten(struct cfs_container *c, struct cfs_group *ret)
 
 			if (!cfs_repair_open_tags(c, l, i, tags) ||
 			    cfs_group_load(cfs_container_blocks(c), l, i, &g,
-					   NULL) < 0 || g.seq < 2)
+					   NULL) < 0 ||
+			    g.seq < 2)
 				continue;
 			for (unsigned int k = 0; k < CFS_TAGS_PER_PAGE; k++)
 				n += memcmp(&tags[k], &g.tags[k],
@@ -437,10 +435,9 @@ static void died_in_commit(bool is_torn)
 		assert_int_equal(ts[slot].state, TAG_SLOT_GOOD);
 		assert_int_equal(area.groups[g.index].slots[1][slot].seq,
 				 ts[slot].seq);
-		assert_memory_equal(
-			cfs_tag_area_page(&area, 0, slot, g.index),
-			cfs_tag_area_page(&area, 1, slot, g.index),
-			sizeof(*page));
+		assert_memory_equal(cfs_tag_area_page(&area, 0, slot, g.index),
+				    cfs_tag_area_page(&area, 1, slot, g.index),
+				    sizeof(*page));
 	}
 	cfs_tag_area_done(&area);
 	assert_int_equal(heal_read(h.lun, 1000, 40, 77), 0);
@@ -483,12 +480,15 @@ static void header(bool is_mirror)
 	struct heal_pool h = used_pool(is_mirror);
 	struct cfs_container *c = h.lun->container;
 	uint32_t generation = cfs_metavolume_generation(
-				cfs_container_metavolume(c), 1);
+		cfs_container_metavolume(c), 1);
 	struct heal_seen *seen;
 
-	heal_hurt(&h, c, cfs_vaddr(1, cfs_geometry_header_block(
-			cfs_metavolume_geometry(cfs_container_metavolume(c)),
-			generation & 1)), 0);
+	heal_hurt(&h, c,
+		  cfs_vaddr(1, cfs_geometry_header_block(
+				       cfs_metavolume_geometry(
+					       cfs_container_metavolume(c)),
+				       generation & 1)),
+		  0);
 	seen = heal_check(&h);
 	assert_true(heal_has(seen, "slice"));
 	free(seen);
@@ -541,9 +541,9 @@ static void test_labels(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++)
-		HEAL_OK(cfs_dev_write(dev, cfs_label_offset_bytes(i,
-				cfs_dev_size_bytes(dev)), zero, sizeof(zero),
-				&err_));
+		HEAL_OK(cfs_dev_write(
+			dev, cfs_label_offset_bytes(i, cfs_dev_size_bytes(dev)),
+			zero, sizeof(zero), &err_));
 	seen = heal_check(&h);
 	assert_true(heal_has(seen, "label"));
 	free(seen);
@@ -556,8 +556,8 @@ static void test_free_block(void **state)
 {
 	struct heal_pool h = used_pool(false);
 	struct cfs_container *c = h.lun->container;
-	const struct cfs_slice_geometry *geo =
-		cfs_metavolume_geometry(cfs_container_metavolume(c));
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
+		cfs_container_metavolume(c));
 	bool was_hurt = false;
 
 	(void)state;
@@ -589,8 +589,8 @@ static void trace(struct heal_pool *h, struct cfs_container *c, uint64_t vaddr,
 	uint64_t offset;
 
 	all->count = 0;
-	assert_true(cfs_metavolume_locate(cfs_container_metavolume(c), vaddr,
-					  0, &device, &offset));
+	assert_true(cfs_metavolume_locate(cfs_container_metavolume(c), vaddr, 0,
+					  &device, &offset));
 	HEAL_OK(cfs_pool_trace_at(h->pool, device, offset + 17, heal_find, all,
 				  &err_));
 	assert_true(all->count > 0);
@@ -610,7 +610,7 @@ static void test_trace(void **state)
 	HEAL_OK(cfs_snapshot_clone(h.lun, CFS_VOLUME_FIRST, "a", "c", &err_));
 	vaddr = heal_block(c, CFS_TAG_DATA, 0, 10, &tag);
 	trace(&h, c, vaddr, all);
-	assert_int_equal(all->count, 2);	/* the volume, and its clone */
+	assert_int_equal(all->count, 2); /* the volume, and its clone */
 	assert_string_equal(all->found[0].volume, "lun");
 	assert_string_equal(all->found[0].snapshots[0], "a");
 	assert_string_equal(all->found[1].volume, "lun/c");
@@ -637,11 +637,12 @@ static void test_trace(void **state)
 	HEAL_OK(cfs_pool_trace_at(h.pool, 0, 65536, heal_find, all, &err_));
 	assert_string_equal(all->found[0].kind, "seat");
 	all->count = 0;
-	HEAL_OK(cfs_pool_trace_at(h.pool, 0, UINT64_C(60) << 20, heal_find,
-				  all, &err_));
+	HEAL_OK(cfs_pool_trace_at(h.pool, 0, UINT64_C(60) << 20, heal_find, all,
+				  &err_));
 	assert_string_equal(all->found[0].kind, "free");
 	assert_int_equal(cfs_pool_trace_at(h.pool, 0, UINT64_C(1) << 40,
-					   heal_find, all, NULL), -EINVAL);
+					   heal_find, all, NULL),
+			 -EINVAL);
 	free(all);
 	heal_free(&h);
 }
@@ -649,7 +650,7 @@ static void test_trace(void **state)
 /* ---- stopping and going on ---------------------------------------------- */
 
 struct stopper {
-	unsigned int	calls, after;
+	unsigned int calls, after;
 };
 
 static bool stop_after(void *arg)
@@ -666,7 +667,9 @@ static void test_continues(void **state)
 	struct cfs_scrub_options opt = { .heals = true };
 	struct stopper stopper = { .after = 12 };
 	const struct cfs_scrub_calls calls = {
-		.each = heal_find, .arg = all, .stop = stop_after,
+		.each = heal_find,
+		.arg = all,
+		.stop = stop_after,
 		.session_arg = &stopper,
 	};
 	struct cfs_scrub_result whole, part;
@@ -712,7 +715,7 @@ static void test_rate(void **state)
 	assert_true(took + CFS_NS_PER_S / 10 >=
 		    result.read_bytes * CFS_NS_PER_S / (1u << 20));
 	assert_true(took <= result.read_bytes * CFS_NS_PER_S / (1u << 20) +
-			    CFS_NS_PER_S);
+				    CFS_NS_PER_S);
 	heal_free(&h);
 }
 

@@ -17,26 +17,25 @@
 #include "heal/header_priv.h"
 #include "tree/tree.h"
 
-#define NO_DEVICE	UINT32_MAX
-#define BLOCKS		64u
+#define NO_DEVICE UINT32_MAX
+#define BLOCKS    64u
 
 /* Where a block of the LUN stands. */
 static uint64_t place_of(struct cfs_member *lun, uint64_t block)
 {
 	struct cfs_volume_rec vol = heal_volume(lun);
-	const struct cfs_key key = { {
-		(uint64_t)vol.head_branch << 48 | vol.ino,
-		(uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS | block, 0
-	} };
+	const struct cfs_key key = {
+		{ (uint64_t)vol.head_branch << 48 | vol.ino,
+		  (uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS | block, 0 }
+	};
 	struct cfs_extent_rec rec;
 	struct cfs_cursor cur;
 
 	cfs_container_lock(lun->container);
-	HEAL_OK(cfs_cursor_le(&cur, cfs_container_tree(lun->container,
-						       CFS_TREE_LIVE), &key,
-			      &err_));
-	HEAL_OK(cfs_extent_rec_unpack(cur.value, cur.value_bytes, &rec,
-				      &err_));
+	HEAL_OK(cfs_cursor_le(&cur,
+			      cfs_container_tree(lun->container, CFS_TREE_LIVE),
+			      &key, &err_));
+	HEAL_OK(cfs_extent_rec_unpack(cur.value, cur.value_bytes, &rec, &err_));
 	cfs_container_unlock(lun->container);
 	assert_true(key.w[1] - cur.key.w[1] < rec.count);
 	return rec.vaddr + (key.w[1] - cur.key.w[1]);
@@ -45,13 +44,13 @@ static uint64_t place_of(struct cfs_member *lun, uint64_t block)
 static bool is_frozen(struct cfs_member *lun, uint64_t vaddr)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(
-				cfs_container_metavolume(lun->container));
+		cfs_container_metavolume(lun->container));
 	bool is;
 
 	cfs_container_lock(lun->container);
-	is = cfs_repair_is_away(lun->container, cfs_vaddr_lslice(vaddr),
-				cfs_geometry_group(geo,
-						   cfs_vaddr_block(vaddr)));
+	is = cfs_repair_is_away(
+		lun->container, cfs_vaddr_lslice(vaddr),
+		cfs_geometry_group(geo, cfs_vaddr_block(vaddr)));
 	cfs_container_unlock(lun->container);
 	return is;
 }
@@ -65,9 +64,9 @@ static void touch_copy(struct shared_pool *p, struct cfs_member *lun,
 	uint32_t device;
 	struct cfs_dev *dev;
 
-	assert_true(cfs_metavolume_locate(cfs_container_metavolume(
-				lun->container), vaddr, piece, &device,
-				&offset));
+	assert_true(
+		cfs_metavolume_locate(cfs_container_metavolume(lun->container),
+				      vaddr, piece, &device, &offset));
 	HEAL_OK(cfs_sim_dev_open(p->sim, device, &dev, &err_));
 	if (writes)
 		HEAL_OK(cfs_dev_write(dev, offset, buf, HEAL_BLOCK, &err_));
@@ -165,7 +164,8 @@ static void test_frozen(void **state)
 	shared_free(&p);
 }
 
-/* ---- headers --------------------------------------------------------------- */
+/* ---- headers ---------------------------------------------------------------
+ */
 
 /* The header of a piece of a slice, past everybody: read, or written. */
 static void touch_header(struct shared_pool *p, struct cfs_member *lun,
@@ -223,7 +223,8 @@ static void test_header(void **state)
 	shared_free(&p);
 }
 
-/* ---- tag pages ------------------------------------------------------------- */
+/* ---- tag pages -------------------------------------------------------------
+ */
 
 /* The newest slot of the tag page of @vaddr in piece 1 becomes as it was before
  * the last two times that it was written; or garbage.  Where it stands. */
@@ -232,16 +233,17 @@ static uint64_t spoil_tags(struct shared_pool *p, struct cfs_member *lun,
 			   uint8_t ret[HEAL_BLOCK])
 {
 	const uint64_t at = heal_tag_page(lun->container, vaddr, true);
-	const struct cfs_metavolume *mv =
-		cfs_container_metavolume(lun->container);
+	const struct cfs_metavolume *mv = cfs_container_metavolume(
+		lun->container);
 	struct cfs_page_disk *page = (void *)ret;
 	struct cfs_page_expect expect = {
-		.kind = CFS_PAGE_TAGS, .any_owner = true,
+		.kind = CFS_PAGE_TAGS,
+		.any_owner = true,
 		.pool_lo = cfs_metavolume_pool_lo(mv),
-		.address = cfs_vaddr(cfs_vaddr_lslice(vaddr),
-				     cfs_geometry_group(
-					cfs_metavolume_geometry(mv),
-					cfs_vaddr_block(vaddr))),
+		.address = cfs_vaddr(
+			cfs_vaddr_lslice(vaddr),
+			cfs_geometry_group(cfs_metavolume_geometry(mv),
+					   cfs_vaddr_block(vaddr))),
 	};
 	struct cfs_page head;
 
@@ -332,7 +334,7 @@ static void test_living(void **state)
 		HEAL_OK(cfs_container_fold(cl.c, &err_));
 	}
 	at = place_of(lun, 0);
-	assert_true(is_frozen(lun, at));	/* or lent */
+	assert_true(is_frozen(lun, at)); /* or lent */
 	spoil_tags(&p, lun, at, false, garbage);
 	assert_true(scrub(&a, 0, 0) > 0);
 	/* Its blocks are read all the same. */

@@ -18,13 +18,13 @@
 #include "lease/server.h"
 #include "lease_fixture.h"
 
-#define ECHO	0x0100u
+#define ECHO 0x0100u
 
 struct manager {
 	struct cfs_lease_clock clock;
 	struct cfs_server *server;
 	struct cfs_owner *owner;
-	pthread_mutex_t	lock;
+	pthread_mutex_t lock;
 	struct cfs_address address;
 };
 
@@ -94,18 +94,22 @@ static int on_request(void *arg, struct cfs_server_request *q,
 static void start_server(void)
 {
 	const struct cfs_server_options opt = {
-		.closed = on_closed, .admit = on_admit, .tick = on_tick,
+		.closed = on_closed,
+		.admit = on_admit,
+		.tick = on_tick,
 		.clock = &m.clock.clock,
 	};
 	struct cfs_err err;
 
 	assert_int_equal(cfs_server_new(&opt, &m.server, &err), 0);
-	assert_int_equal(cfs_server_handle_loop(m.server, 1, 0xff, on_lease,
-						NULL, &err), 0);
+	assert_int_equal(
+		cfs_server_handle_loop(m.server, 1, 0xff, on_lease, NULL, &err),
+		0);
 	assert_int_equal(cfs_server_handle_worker(m.server, 0x100, 0x1ff,
-						  on_request, NULL, &err), 0);
-	assert_int_equal(cfs_server_listen(m.server, &m.address, NULL, NULL,
-					   &err), 0);
+						  on_request, NULL, &err),
+			 0);
+	assert_int_equal(
+		cfs_server_listen(m.server, &m.address, NULL, NULL, &err), 0);
 	assert_int_equal(cfs_server_start(m.server, &err), 0);
 }
 
@@ -115,13 +119,15 @@ static void make_owner(uint64_t epoch, uint64_t period_ms, bool has_grace)
 		.epoch = epoch,
 		.period_ns = period_ms * CFS_NS_PER_MS,
 		.grace_ns = has_grace ? cfs_period_owner_ns(
-			period_ms * CFS_NS_PER_MS, 2000) : 0,
+						period_ms * CFS_NS_PER_MS, 2000)
+				      : 0,
 	};
 	const struct cfs_owner_ops ops = { .send = on_send };
 
 	memcpy(config.pool_uuid, pool_uuid, 16);
 	assert_int_equal(cfs_owner_new(&config, &ops, NULL, &m.clock.clock,
-				       &m.owner, NULL), 0);
+				       &m.owner, NULL),
+			 0);
 }
 
 static void start(uint64_t period_ms)
@@ -162,7 +168,9 @@ static const struct cfs_conn_wait patient = {
 static struct cfs_lease_client_config client_config(uint32_t flags)
 {
 	struct cfs_lease_client_config config = {
-		.hello = { .host = "host", .name = "test", .pid = 1,
+		.hello = { .host = "host",
+			   .name = "test",
+			   .pid = 1,
 			   .flags = flags },
 	};
 
@@ -225,15 +233,16 @@ static void test_get_and_give_back(void **state)
 	cfs_leaser_release(held);
 	x.flags = CFS_MSG_LOCK_WAIT;
 	assert_int_equal(cfs_leaser_acquire(b, &x, &patient, &other, &err), 0);
-	assert_int_equal(cfs_leaser_change(other, CFS_LOCK_S, false, &patient,
-					   &err), 0);
+	assert_int_equal(
+		cfs_leaser_change(other, CFS_LOCK_S, false, &patient, &err), 0);
 	x.mode = CFS_LOCK_S;
 	assert_int_equal(cfs_leaser_acquire(a, &x, &patient, &held, &err), 0);
-	assert_int_equal(cfs_leaser_change(held, CFS_LOCK_X, false, &patient,
-					   &err), -EBUSY);
+	assert_int_equal(
+		cfs_leaser_change(held, CFS_LOCK_X, false, &patient, &err),
+		-EBUSY);
 	cfs_leaser_release(other);
-	assert_int_equal(cfs_leaser_change(held, CFS_LOCK_X, true, &patient,
-					   &err), 0);
+	assert_int_equal(
+		cfs_leaser_change(held, CFS_LOCK_X, true, &patient, &err), 0);
 	cfs_leaser_release(held);
 	cfs_leaser_free(a, true);
 	cfs_leaser_free(b, true);
@@ -255,15 +264,15 @@ static void test_another_pool(void **state)
 }
 
 struct worker {
-	pthread_t	thread;
+	pthread_t thread;
 	struct cfs_leaser *leaser;
-	unsigned int	*counter;	/* guarded by the lease alone */
+	unsigned int *counter; /* guarded by the lease alone */
 };
 
 static void *count_up(void *arg)
 {
-	const struct cfs_lease_request x =
-		request(7, CFS_LOCK_X, CFS_MSG_LOCK_WAIT);
+	const struct cfs_lease_request x = request(7, CFS_LOCK_X,
+						   CFS_MSG_LOCK_WAIT);
 	struct worker *w = arg;
 	struct cfs_held *held;
 	int i;
@@ -272,8 +281,8 @@ static void *count_up(void *arg)
 		struct cfs_lease_request own = x;
 
 		own.key = (uint64_t)(uintptr_t)w;
-		if (cfs_leaser_acquire(w->leaser, &own, &patient, &held,
-				       NULL) < 0)
+		if (cfs_leaser_acquire(w->leaser, &own, &patient, &held, NULL) <
+		    0)
 			return NULL;
 		(*w->counter)++;
 		cfs_leaser_release(held);
@@ -294,10 +303,12 @@ static void test_they_exclude_each_other(void **state)
 		leasers[i] = connect_leaser(NULL);
 	for (i = 0; i < 6; i++) {
 		workers[i] = (struct worker){
-			.leaser = leasers[i % 3], .counter = &counter,
+			.leaser = leasers[i % 3],
+			.counter = &counter,
 		};
 		assert_int_equal(pthread_create(&workers[i].thread, NULL,
-						count_up, &workers[i]), 0);
+						count_up, &workers[i]),
+				 0);
 	}
 	for (i = 0; i < 6; i++) {
 		pthread_join(workers[i].thread, &result);
@@ -336,7 +347,7 @@ static void test_waiting_ends(void **state)
 }
 
 struct seen {
-	atomic_uint	recalled, lost, gone;
+	atomic_uint recalled, lost, gone;
 };
 
 static void on_recall(void *arg, struct cfs_held *held, uint64_t grant_id,
@@ -368,8 +379,7 @@ static void on_gone(void *arg, const struct cfs_err *why)
 	atomic_fetch_add(&seen->gone, 1);
 }
 
-static void keep_recalled(void *arg, struct cfs_held *held,
-			  uint64_t grant_id,
+static void keep_recalled(void *arg, struct cfs_held *held, uint64_t grant_id,
 			  const struct cfs_lock_resource *resource,
 			  uint32_t mode)
 {
@@ -385,12 +395,12 @@ static void test_recalled_before_it_is_got(void **state)
 {
 	atomic_uint told[2] = { 0, 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.recall = keep_recalled, .arg = told,
+		.recall = keep_recalled,
+		.arg = told,
 	};
 	const struct cfs_conn_wait brief = { .timeout_ns = CFS_NS_PER_S / 10 };
-	struct cfs_lease_request x = request(5, CFS_LOCK_X,
-					     CFS_MSG_LOCK_RECALLABLE |
-					     CFS_MSG_LOCK_WAIT);
+	struct cfs_lease_request x = request(
+		5, CFS_LOCK_X, CFS_MSG_LOCK_RECALLABLE | CFS_MSG_LOCK_WAIT);
 	struct cfs_leaser *a, *b;
 	struct cfs_held *first, *second, *other;
 	int users[2] = { 0, 1 };
@@ -406,8 +416,7 @@ static void test_recalled_before_it_is_got(void **state)
 			 -ETIMEDOUT);
 	assert_true(comes(&told[0], 1));
 	x.user = &users[1];
-	assert_int_equal(cfs_leaser_acquire(a, &x, &patient, &second, &err),
-			 0);
+	assert_int_equal(cfs_leaser_acquire(a, &x, &patient, &second, &err), 0);
 	assert_int_equal(atomic_load(&told[1]), 1);
 	cfs_leaser_release(second);
 	cfs_leaser_release(first);
@@ -418,8 +427,8 @@ static void test_recalled_before_it_is_got(void **state)
 
 static void *get_x(void *arg)
 {
-	const struct cfs_lease_request x =
-		request(5, CFS_LOCK_X, CFS_MSG_LOCK_WAIT);
+	const struct cfs_lease_request x = request(5, CFS_LOCK_X,
+						   CFS_MSG_LOCK_WAIT);
 	struct cfs_held *held = NULL;
 
 	if (cfs_leaser_acquire(arg, &x, &patient, &held, NULL) < 0)
@@ -430,11 +439,13 @@ static void *get_x(void *arg)
 
 static void test_recall_in_the_background(void **state)
 {
-	const struct cfs_lease_request s =
-		request(5, CFS_LOCK_S, CFS_MSG_LOCK_RECALLABLE);
+	const struct cfs_lease_request s = request(5, CFS_LOCK_S,
+						   CFS_MSG_LOCK_RECALLABLE);
 	struct seen seen = { .recalled = 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.recall = on_recall, .lost = on_lost, .arg = &seen,
+		.recall = on_recall,
+		.lost = on_lost,
+		.arg = &seen,
 	};
 	struct cfs_leaser *a, *b;
 	struct cfs_held *held;
@@ -476,14 +487,16 @@ static void test_renewal(void **state)
 	assert_true(cfs_leaser_still_holds(held));
 	for (i = 0; i < 100; i++) {
 		assert_int_equal(cfs_conn_call(cfs_leaser_conn(a), ECHO, NULL,
-					       0, NULL, &reply, NULL), 0);
+					       0, NULL, &reply, NULL),
+				 0);
 		usleep(10000);
 	}
 	assert_true(cfs_leaser_still_holds(held));
 	assert_int_equal(seen.lost, 0);
 	/* The request carried who asked. */
-	assert_memory_equal(reply.data, &(uint64_t){
-		cfs_lease_client_id(cfs_leaser_lock(a)) }, 8);
+	assert_memory_equal(
+		reply.data,
+		&(uint64_t){ cfs_lease_client_id(cfs_leaser_lock(a)) }, 8);
 	cfs_leaser_unlock(a);
 	cfs_leaser_release(held);
 	cfs_leaser_free(a, true);
@@ -496,7 +509,9 @@ static void test_the_manager_dies(void **state)
 	const struct cfs_lease_request x = request(5, CFS_LOCK_X, 0);
 	struct seen seen = { .recalled = 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.lost = on_lost, .gone = on_gone, .arg = &seen,
+		.lost = on_lost,
+		.gone = on_gone,
+		.arg = &seen,
 	};
 	struct cfs_leaser *a;
 	struct cfs_held *held, *more;
@@ -508,9 +523,14 @@ static void test_the_manager_dies(void **state)
 	cfs_server_free(m.server);
 	m.server = NULL;
 	assert_true(comes(&seen.gone, 1));
-	assert_int_equal(cfs_leaser_acquire(a, &(struct cfs_lease_request){
-		.resource = x.resource, .mode = CFS_LOCK_X, .key = 3,
-	}, &patient, &more, NULL), -ECONNRESET);
+	assert_int_equal(cfs_leaser_acquire(a,
+					    &(struct cfs_lease_request){
+						    .resource = x.resource,
+						    .mode = CFS_LOCK_X,
+						    .key = 3,
+					    },
+					    &patient, &more, NULL),
+			 -ECONNRESET);
 	/* Held still, and then no longer. */
 	assert_true(comes(&seen.lost, 1));
 	assert_false(cfs_leaser_still_holds(held));
@@ -526,7 +546,9 @@ static void test_a_new_manager(void **state)
 	const struct cfs_lease_request x = request(5, CFS_LOCK_X, 0);
 	struct seen seen = { .recalled = 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.lost = on_lost, .gone = on_gone, .arg = &seen,
+		.lost = on_lost,
+		.gone = on_gone,
+		.arg = &seen,
 	};
 	struct cfs_leaser *a, *b;
 	struct cfs_held *held, *other;
@@ -540,8 +562,8 @@ static void test_a_new_manager(void **state)
 	assert_true(comes(&seen.gone, 1));
 	make_owner(2, 3000, true);
 	start_server();
-	assert_int_equal(cfs_leaser_reconnect(a, connect_link(), &patient,
-					      NULL), 0);
+	assert_int_equal(
+		cfs_leaser_reconnect(a, connect_link(), &patient, NULL), 0);
 	b = connect_leaser(NULL);
 	/* Reclaimed: another one does not get it, in grace or after. */
 	assert_true(cfs_leaser_acquire(b, &x, &patient, &other, NULL) < 0);

@@ -7,8 +7,8 @@
 
 #include "ondisk/delegation.h"
 
-#define X CFS_LOCK_X
-#define S CFS_LOCK_S
+#define X         CFS_LOCK_X
+#define S         CFS_LOCK_S
 #define SECONDARY (CFS_EPOCH_DELEGATED | 9u)
 
 static uint64_t grace_ns(void)
@@ -126,7 +126,7 @@ static void test_nothing_else(void **state)
 	secondary_init(1);
 	a = world_file(0, 5, X, 0);
 	b = of_container(0, 3, 5, X);
-	d = of_container(0, 3, 6, X);	/* which nobody else wants */
+	d = of_container(0, 3, 6, X); /* which nobody else wants */
 	secondary_dies(1);
 	stranger(1);
 	c = of_container(1, 3, 5, X);
@@ -149,9 +149,11 @@ static void test_only_its_own(void **state)
 	a = world_file(0, 5, X, 0);
 	secondary_dies(1);
 	assert_int_equal(cfs_owner_begin_grace(world.owner, 1, SECONDARY + 1,
-					       grace_ns(), NULL), 0);
-	assert_int_equal(cfs_owner_begin_grace(world.owner, 1, 1, grace_ns(),
-					       NULL), -EINVAL);
+					       grace_ns(), NULL),
+			 0);
+	assert_int_equal(
+		cfs_owner_begin_grace(world.owner, 1, 1, grace_ns(), NULL),
+		-EINVAL);
 	world_connect(0);
 	assert_false(cfs_lease_client_is_welcome(world.clients[0].client));
 	/* When its own period is over it is somebody new. */
@@ -171,8 +173,10 @@ static void test_only_its_own(void **state)
 static void test_silent(void **state)
 {
 	struct cfs_owner_known known = {
-		.client_id = (uint64_t)SECONDARY << 32 | 77, .container = 1,
-		.host = "elsewhere", .pid = 5,
+		.client_id = (uint64_t)SECONDARY << 32 | 77,
+		.container = 1,
+		.host = "elsewhere",
+		.pid = 5,
 	};
 	struct cfs_lease *b;
 
@@ -181,12 +185,10 @@ static void test_silent(void **state)
 	secondary_dies(0);
 	stranger(1);
 	world.seals_later = true;
-	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL),
-			 -EINVAL);
+	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), -EINVAL);
 	assert_int_equal(begin_grace(), 0);
 	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), 0);
-	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL),
-			 -EINVAL);
+	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), -EINVAL);
 	b = world_file(1, 5, X, 0);
 	world_pass(grace_ns() + CFS_NS_PER_S);
 	assert_int_equal(world.seal_client, known.client_id);
@@ -203,7 +205,8 @@ static void test_silent(void **state)
 /* Two of them back, one that never said it had all of it: that is revoked. */
 static void test_preloaded_returns(void **state)
 {
-	struct cfs_owner_known known = { .container = 1, .host = "host0",
+	struct cfs_owner_known known = { .container = 1,
+					 .host = "host0",
 					 .pid = 100 };
 	struct cfs_lease *a, *b;
 
@@ -246,9 +249,13 @@ static void test_from_owner_to_owner(void **state)
 	world_disconnect(0);
 	cfs_owner_free(world.owner);
 	world_owner(3, grace_ns());
-	assert_int_equal(cfs_owner_preload(world.owner,
-			 &(struct cfs_owner_known){ .client_id = id,
-			 .host = "host0", .pid = 100 }, NULL), 0);
+	assert_int_equal(
+		cfs_owner_preload(world.owner,
+				  &(struct cfs_owner_known){ .client_id = id,
+							     .host = "host0",
+							     .pid = 100 },
+				  NULL),
+		0);
 	world_connect(0);
 	world_pass(grace_ns() + CFS_NS_PER_S);
 	assert_true(cfs_lease_client_still_holds(a));
@@ -268,7 +275,8 @@ static void test_from_owner_to_owner(void **state)
 	assert_int_equal(cfs_lease_client_id(world.clients[0].client), id);
 	secondary_dies(1);
 	assert_int_equal(cfs_owner_begin_grace(world.owner, 1, SECONDARY + 1,
-					       grace_ns(), NULL), 0);
+					       grace_ns(), NULL),
+			 0);
 	world_connect(0);
 	world_pass(grace_ns() + CFS_NS_PER_S);
 	assert_true(cfs_lease_client_still_holds(a));
@@ -292,13 +300,15 @@ static void test_short_period(void **state)
 	world_owner(2, 0);
 	world_client_new(0);
 	world_connect(0);
-	assert_int_equal(cfs_lease_client_welcome(
-			 world.clients[0].client)->period_ns, T_NS);
+	assert_int_equal(
+		cfs_lease_client_welcome(world.clients[0].client)->period_ns,
+		T_NS);
 	world.flags = CFS_HELLO_SECONDARY;
 	world_client_new(1);
 	world_connect(1);
-	assert_int_equal(cfs_lease_client_welcome(
-			 world.clients[1].client)->period_ns, third_ns);
+	assert_int_equal(
+		cfs_lease_client_welcome(world.clients[1].client)->period_ns,
+		third_ns);
 	a = world_file(1, 5, X, 0);
 	world_pass(2 * T_NS);
 	assert_true(cfs_lease_client_still_holds(a));
@@ -331,7 +341,8 @@ static void test_two_graces(void **state)
 	assert_true(is_held(b));
 	/* And one container's not another's. */
 	assert_int_equal(cfs_owner_begin_grace(world.owner, 3, SECONDARY + 1,
-					       grace_ns(), NULL), 0);
+					       grace_ns(), NULL),
+			 0);
 	assert_true(is_held(world_file(0, 6, X, 0)));
 	assert_false(is_held(of_container(0, 3, 6, X)));
 	world_done();
@@ -343,7 +354,8 @@ static void test_two_graces(void **state)
  */
 static void test_given_and_back(void **state)
 {
-	struct cfs_owner_known known = { .container = 1, .host = "host0",
+	struct cfs_owner_known known = { .container = 1,
+					 .host = "host0",
 					 .pid = 100 };
 	struct cfs_lease *a, *b;
 
@@ -411,11 +423,11 @@ static void test_all_are_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_comes_home), TEST(test_nothing_else),
-		TEST(test_only_its_own), TEST(test_silent),
+		TEST(test_comes_home),        TEST(test_nothing_else),
+		TEST(test_only_its_own),      TEST(test_silent),
 		TEST(test_preloaded_returns), TEST(test_from_owner_to_owner),
-		TEST(test_short_period), TEST(test_two_graces),
-		TEST(test_given_and_back), TEST(test_all_are_known),
+		TEST(test_short_period),      TEST(test_two_graces),
+		TEST(test_given_and_back),    TEST(test_all_are_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,9 @@
 static void test_addresses_that_are_good(void **state)
 {
 	static const char *const good[] = {
-		"unix:/run/cfs/x.sock", "tcp:127.0.0.1:7000", "tcp:[::1]:1",
-		"tcp:host-1.example.org:65535", "tcp:localhost:0",
-		"tcp:[2001:db8::7]:80",
+		"unix:/run/cfs/x.sock", "tcp:127.0.0.1:7000",
+		"tcp:[::1]:1",          "tcp:host-1.example.org:65535",
+		"tcp:localhost:0",      "tcp:[2001:db8::7]:80",
 	};
 	char text[CFS_ADDRESS_TEXT_BYTES];
 	struct cfs_address a;
@@ -46,14 +46,36 @@ static void test_addresses_that_are_good(void **state)
 static void test_addresses_that_are_not(void **state)
 {
 	static const char *const bad[] = {
-		"", "unix:", "unix:x.sock", "unix:/", "unix:/a b", "unix:/a\n",
-		"unix:@abstract", "/run/x.sock", "tcp:", "tcp:host",
-		"tcp:host:", "tcp::7000", "tcp:host:70000", "tcp:host:-1",
-		"tcp:host:07", "tcp:host:1x", "tcp:::1:7000", "tcp:[::1]7000",
-		"tcp:[::1:7000", "tcp:[127.0.0.1]:7", "tcp:127.1:7000",
-		"tcp:2130706433:7000", "tcp:1.2.3.256:7", "tcp:a_b:7",
-		"tcp:-a:7", "tcp:a b:7", "udp:host:1", "tcp:h:1:2",
-		"tcp:[fe80::1%eth0]:7", "UNIX:/x",
+		"",
+		"unix:",
+		"unix:x.sock",
+		"unix:/",
+		"unix:/a b",
+		"unix:/a\n",
+		"unix:@abstract",
+		"/run/x.sock",
+		"tcp:",
+		"tcp:host",
+		"tcp:host:",
+		"tcp::7000",
+		"tcp:host:70000",
+		"tcp:host:-1",
+		"tcp:host:07",
+		"tcp:host:1x",
+		"tcp:::1:7000",
+		"tcp:[::1]7000",
+		"tcp:[::1:7000",
+		"tcp:[127.0.0.1]:7",
+		"tcp:127.1:7000",
+		"tcp:2130706433:7000",
+		"tcp:1.2.3.256:7",
+		"tcp:a_b:7",
+		"tcp:-a:7",
+		"tcp:a b:7",
+		"udp:host:1",
+		"tcp:h:1:2",
+		"tcp:[fe80::1%eth0]:7",
+		"UNIX:/x",
 	};
 	char longest[200] = "unix:/";
 	struct cfs_address a = { .port = 99 };
@@ -226,8 +248,7 @@ static void test_plain_tcp_stays_here(void **state)
 	assert_int_equal(connect_ends("tcp:0.0.0.0:0", NULL, NULL, ends),
 			 -EPERM);
 	assert_int_equal(cfs_address_parse("tcp:192.0.2.1:7", &far, NULL), 0);
-	assert_int_equal(cfs_link_connect(&far, NULL, 50, &link, NULL),
-			 -EPERM);
+	assert_int_equal(cfs_link_connect(&far, NULL, 50, &link, NULL), -EPERM);
 }
 
 static void test_nobody_listens(void **state)
@@ -268,14 +289,14 @@ static void test_garbage_in_packets(void **state)
 
 	(void)state;
 	refuses("x", 1);
-	refuses(msg, n - 1);		/* shorter than it says */
+	refuses(msg, n - 1); /* shorter than it says */
 	refuses(msg, n + 1);
 	msg[0] ^= 1;
-	refuses(msg, n);		/* magic */
+	refuses(msg, n); /* magic */
 	msg[0] ^= 1;
-	msg[8] = 23;			/* less than a header */
+	msg[8] = 23; /* less than a header */
 	refuses(msg, 23);
-	refuses(msg, 80000);		/* more than there may be */
+	refuses(msg, 80000); /* more than there may be */
 	free(msg);
 }
 
@@ -294,7 +315,8 @@ static void test_garbage_in_a_stream(void **state)
 		usleep(100);
 		if (i + 1 < n)
 			assert_int_equal(cfs_link_recv(ends[1], msg + 1000,
-						       &bytes, NULL), -EAGAIN);
+						       &bytes, NULL),
+					 -EAGAIN);
 	}
 	for (i = 0; i < 1000 && r == -EAGAIN; i++, usleep(1000))
 		r = cfs_link_recv(ends[1], msg + 1000, &bytes, NULL);
@@ -326,7 +348,9 @@ static struct cfs_tls *load_tls(const char *who)
 {
 	char cert[160], key[160], ca[160];
 	const struct cfs_tls_config config = {
-		.cert = cert, .key = key, .ca = ca,
+		.cert = cert,
+		.key = key,
+		.ca = ca,
 	};
 	struct cfs_tls *tls = NULL;
 	struct cfs_err err;
@@ -377,13 +401,15 @@ static void test_tls_refuses_strangers(void **state)
 	server = load_tls("server");
 	client = load_tls("client");
 	stranger = load_tls("stranger");
-	assert_int_equal(connect_ends("tcp:127.0.0.1:0", stranger, server,
-				      ends), -EACCES);
-	assert_int_equal(connect_ends("tcp:127.0.0.1:0", client, stranger,
-				      ends), -EACCES);
+	assert_int_equal(
+		connect_ends("tcp:127.0.0.1:0", stranger, server, ends),
+		-EACCES);
+	assert_int_equal(
+		connect_ends("tcp:127.0.0.1:0", client, stranger, ends),
+		-EACCES);
 	/* A client's certificate is not one of a server. */
-	assert_int_equal(connect_ends("tcp:127.0.0.1:0", client, client,
-				      ends), -EACCES);
+	assert_int_equal(connect_ends("tcp:127.0.0.1:0", client, client, ends),
+			 -EACCES);
 	cfs_tls_free(server);
 	cfs_tls_free(client);
 	cfs_tls_free(stranger);
@@ -391,7 +417,8 @@ static void test_tls_refuses_strangers(void **state)
 
 static void test_tls_needs_its_files(void **state)
 {
-	struct cfs_tls_config config = { .cert = "/none", .key = "/none",
+	struct cfs_tls_config config = { .cert = "/none",
+					 .key = "/none",
 					 .ca = "/none" };
 	struct cfs_tls *tls;
 

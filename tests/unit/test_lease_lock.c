@@ -66,8 +66,8 @@ static struct cfs_lock *ask(const struct cfs_lock_request *req)
 	return lock;
 }
 
-static struct cfs_lock *range(uint64_t client, uint64_t offset,
-			      uint64_t length, uint32_t mode)
+static struct cfs_lock *range(uint64_t client, uint64_t offset, uint64_t length,
+			      uint32_t mode)
 {
 	struct cfs_lock_request req = ask_of(client, 2, 3, offset, length,
 					     mode);
@@ -96,9 +96,8 @@ static int ask_now(struct cfs_lock_request req)
 
 static void test_matrix(void **state)
 {
-	static const char *const rows[6] = {
-		"", " ++++-", " ++---", " +-+--", " +----", " -----"
-	};
+	static const char *const rows[6] = { "",       " ++++-", " ++---",
+					     " +-+--", " +----", " -----" };
 
 	(void)state;
 	for (uint32_t a = CFS_LOCK_IS; a <= CFS_LOCK_X; a++) {
@@ -133,8 +132,8 @@ static void test_shapes(void **state)
 	(void)state;
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(bad); i++)
 		assert_int_equal(ask_now(bad[i]), -EINVAL);
-	assert_int_equal(ask_now(ask_of(1, 2, 3, 1, UINT64_MAX - 1,
-					CFS_LOCK_X)), 0);
+	assert_int_equal(
+		ask_now(ask_of(1, 2, 3, 1, UINT64_MAX - 1, CFS_LOCK_X)), 0);
 	assert_int_equal(ask_now(ask_of(1, 2, 3, 5, WHOLE, CFS_LOCK_X)), 0);
 	assert_int_equal(cfs_lock_table_count(table), 0);
 }
@@ -167,10 +166,8 @@ static void test_range_edges(void **state)
 
 	(void)state;
 	assert_int_equal(ask_now(ask_of(2, 2, 3, 0, 100, CFS_LOCK_S)), 0);
-	assert_int_equal(ask_now(ask_of(2, 2, 3, 0, 101, CFS_LOCK_S)),
-			 -EBUSY);
-	assert_int_equal(ask_now(ask_of(2, 2, 3, 199, 1, CFS_LOCK_S)),
-			 -EBUSY);
+	assert_int_equal(ask_now(ask_of(2, 2, 3, 0, 101, CFS_LOCK_S)), -EBUSY);
+	assert_int_equal(ask_now(ask_of(2, 2, 3, 199, 1, CFS_LOCK_S)), -EBUSY);
 	assert_int_equal(ask_now(ask_of(2, 2, 3, 200, WHOLE, CFS_LOCK_X)), 0);
 	cfs_lock_release(a);
 }
@@ -220,15 +217,13 @@ static void test_upgrade(void **state)
 	struct cfs_lock *w = range(3, 0, 10, CFS_LOCK_X);
 
 	(void)state;
-	assert_int_equal(cfs_lock_upgrade(a, CFS_LOCK_X, false, NULL),
-			 -EBUSY);
+	assert_int_equal(cfs_lock_upgrade(a, CFS_LOCK_X, false, NULL), -EBUSY);
 	assert_int_equal(cfs_lock_upgrade(a, CFS_LOCK_X, true, NULL), 0);
 	assert_true(cfs_lock_is_upgrading(a));
 	assert_int_equal(cfs_lock_upgrade(a, CFS_LOCK_X, true, NULL),
 			 -EALREADY);
 	/* Two that both have S and want X wait for each other. */
-	assert_int_equal(cfs_lock_upgrade(b, CFS_LOCK_X, true, NULL),
-			 -EDEADLK);
+	assert_int_equal(cfs_lock_upgrade(b, CFS_LOCK_X, true, NULL), -EDEADLK);
 	assert_int_equal(cfs_lock_mode_of(a), CFS_LOCK_S);
 	cfs_lock_release(b);
 	/* In front of the one that came first. */
@@ -271,7 +266,7 @@ static void test_upgrade_cancel(void **state)
 	(void)state;
 	assert_int_equal(cfs_lock_upgrade(a, CFS_LOCK_IX, true, NULL), 0);
 	c = volume(3, CFS_LOCK_S);
-	assert_true(cfs_lock_is_waiting(c));	/* SIX waits in front */
+	assert_true(cfs_lock_is_waiting(c)); /* SIX waits in front */
 	cfs_lock_upgrade_cancel(a);
 	assert_false(cfs_lock_is_waiting(c));
 	cfs_lock_release(c);
@@ -333,8 +328,7 @@ static void test_cover(void **state)
 	(void)state;
 	assert_true(cfs_lock_is_waiting(w));
 	assert_false(cfs_lock_is_waiting(in));
-	assert_int_equal(ask_now(ask_of(3, 2, 3, 50, 10, CFS_LOCK_X)),
-			 -EBUSY);
+	assert_int_equal(ask_now(ask_of(3, 2, 3, 50, 10, CFS_LOCK_X)), -EBUSY);
 	cfs_lock_release(in);
 	cfs_lock_release(a);
 	assert_ptr_equal(granted_last, w);
@@ -385,8 +379,7 @@ static void test_lender_deadlock(void **state)
 	cfs_lock_release(w);
 }
 
-static bool count_blockers(void *arg, struct cfs_lock *blocker,
-			   uint32_t wanted)
+static bool count_blockers(void *arg, struct cfs_lock *blocker, uint32_t wanted)
 {
 	uint32_t *sum = arg;
 
@@ -476,8 +469,8 @@ static void test_many(void **state)
 	for (uint64_t i = 0; i < CFS_ARRAY_COUNT(locks); i++)
 		locks[i] = range(1 + i % 1000, i * 7919 % 100000 * 4096, 4096,
 				 CFS_LOCK_X);
-	assert_int_equal(ask_now(ask_of(5000, 2, 3, 4096 * 500, 1,
-					CFS_LOCK_S)), -EBUSY);
+	assert_int_equal(ask_now(ask_of(5000, 2, 3, 4096 * 500, 1, CFS_LOCK_S)),
+			 -EBUSY);
 	one = now_ns();
 	for (uint64_t i = 0; i < 100000; i++)
 		cfs_lock_release(range(1 + i % 1000, UINT64_C(1) << 40, 4096,
@@ -485,8 +478,8 @@ static void test_many(void **state)
 	one = now_ns() - one;
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(locks); i++)
 		cfs_lock_release(locks[i]);
-	printf("# grant and release %.0f ns, all %.0f ms\n",
-	       (double)one / 1e5, (double)(now_ns() - start) / 1e6);
+	printf("# grant and release %.0f ns, all %.0f ms\n", (double)one / 1e5,
+	       (double)(now_ns() - start) / 1e6);
 	assert_int_equal(cfs_lock_table_count(table), 0);
 }
 
@@ -495,14 +488,24 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_matrix), TEST(test_shapes), TEST(test_intents),
-		TEST(test_range_edges), TEST(test_fifo),
-		TEST(test_cancel_wakes), TEST(test_upgrade),
-		TEST(test_downgrade_wakes), TEST(test_upgrade_cancel),
-		TEST(test_deadlock), TEST(test_no_deadlock_over_recallable),
-		TEST(test_cover), TEST(test_lender),
-		TEST(test_lender_deadlock), TEST(test_blockers),
-		TEST(test_limits), TEST(test_hold), TEST(test_many),
+		TEST(test_matrix),
+		TEST(test_shapes),
+		TEST(test_intents),
+		TEST(test_range_edges),
+		TEST(test_fifo),
+		TEST(test_cancel_wakes),
+		TEST(test_upgrade),
+		TEST(test_downgrade_wakes),
+		TEST(test_upgrade_cancel),
+		TEST(test_deadlock),
+		TEST(test_no_deadlock_over_recallable),
+		TEST(test_cover),
+		TEST(test_lender),
+		TEST(test_lender_deadlock),
+		TEST(test_blockers),
+		TEST(test_limits),
+		TEST(test_hold),
+		TEST(test_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

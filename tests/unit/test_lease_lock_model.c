@@ -19,14 +19,14 @@
 #include "base/rng.h"
 #include "lease/lock.h"
 
-#define SLOTS	24u
-#define STEPS	300u
+#define SLOTS 24u
+#define STEPS 300u
 
 struct naive {
-	bool	 is_used, is_waiting;
+	bool is_used, is_waiting;
 	struct cfs_lock_request req;
-	uint32_t upgrade;		/* mode that is waited for, or NONE */
-	uint64_t ticket;		/* while it waits, also to upgrade */
+	uint32_t upgrade; /* mode that is waited for, or NONE */
+	uint64_t ticket;  /* while it waits, also to upgrade */
 	struct cfs_lock *lock;
 };
 
@@ -52,8 +52,8 @@ static bool is_whole(const struct cfs_lock_resource *r)
 
 static uint32_t intent(uint32_t mode)
 {
-	return mode == CFS_LOCK_IS || mode == CFS_LOCK_S ? CFS_LOCK_IS :
-		CFS_LOCK_IX;
+	return mode == CFS_LOCK_IS || mode == CFS_LOCK_S ? CFS_LOCK_IS
+							 : CFS_LOCK_IX;
 }
 
 static uint64_t last(const struct cfs_lock_resource *r)
@@ -78,8 +78,8 @@ static bool meets(const struct cfs_lock_resource *a,
 	    (level > 0 && a->volume != b->volume) ||
 	    (level > 1 && a->ino != b->ino))
 		return false;
-	return level < 3 || (a->offset_bytes <= last(b) &&
-			     b->offset_bytes <= last(a));
+	return level < 3 ||
+	       (a->offset_bytes <= last(b) && b->offset_bytes <= last(a));
 }
 
 static bool clash_at(const struct cfs_lock_request *a, uint32_t mode_a,
@@ -90,7 +90,7 @@ static bool clash_at(const struct cfs_lock_request *a, uint32_t mode_a,
 	uint32_t y = mode_at(&b->resource, mode_b, level);
 
 	return x && y && meets(&a->resource, &b->resource, level) &&
-		!agree(x, y);
+	       !agree(x, y);
 }
 
 static bool is_same(struct cfs_lock_holder a, struct cfs_lock_holder b)
@@ -102,7 +102,7 @@ static bool is_family(const struct cfs_lock_request *a,
 		      const struct cfs_lock_request *b)
 {
 	return is_same(a->holder, b->holder) || is_same(a->lender, b->holder) ||
-		is_same(a->holder, b->lender);
+	       is_same(a->holder, b->lender);
 }
 
 /*
@@ -120,14 +120,14 @@ static bool covers_from(const struct cfs_lock_request *held, unsigned int l,
 		return false;
 	if (l == 3)
 		return held->resource.offset_bytes <=
-			want->resource.offset_bytes &&
-			last(&held->resource) >= last(&want->resource) &&
-			cfs_lock_mode_covers(has, need);
+			       want->resource.offset_bytes &&
+		       last(&held->resource) >= last(&want->resource) &&
+		       cfs_lock_mode_covers(has, need);
 	if (l == level)
 		return cfs_lock_mode_covers(has, need);
 	return has == CFS_LOCK_X ||
-		((has == CFS_LOCK_S || has == CFS_LOCK_SIX) &&
-		 (mode == CFS_LOCK_S || mode == CFS_LOCK_IS));
+	       ((has == CFS_LOCK_S || has == CFS_LOCK_SIX) &&
+		(mode == CFS_LOCK_S || mode == CFS_LOCK_IS));
 }
 
 /*
@@ -170,8 +170,7 @@ static int cover_at(const struct cfs_lock_request *want, uint32_t mode,
 	return cover;
 }
 
-static bool is_granted_clash(const struct cfs_lock_request *want,
-			     uint32_t mode)
+static bool is_granted_clash(const struct cfs_lock_request *want, uint32_t mode)
 {
 	for (size_t i = 0; i < SLOTS; i++) {
 		const struct naive *n = &slots[i];
@@ -227,8 +226,9 @@ static void settle(void)
 
 			if (n->is_used && (n->is_waiting || n->upgrade) &&
 			    (!best || n->ticket < best->ticket) &&
-			    may_go(&n->req, n->is_waiting ? n->req.mode :
-				   n->upgrade, n->ticket))
+			    may_go(&n->req,
+				   n->is_waiting ? n->req.mode : n->upgrade,
+				   n->ticket))
 				best = n;
 		}
 		if (!best)
@@ -284,15 +284,17 @@ static void step_request(struct naive *slot)
 	may = may_go(&req, req.mode, next_ticket);
 	r = cfs_lock_request(table, &req, &lock, NULL);
 	if (r == -EDEADLK)
-		return;		/* through an upgrade: both are as before */
+		return; /* through an upgrade: both are as before */
 	if (!may && !(req.flags & CFS_LOCK_REQ_WAIT)) {
 		assert_int_equal(r, -EBUSY);
 		return;
 	}
 	assert_int_equal(r, 0);
 	assert_int_equal(cfs_lock_is_waiting(lock), !may);
-	*slot = (struct naive){ .is_used = true, .is_waiting = !may,
-				.req = req, .ticket = next_ticket++,
+	*slot = (struct naive){ .is_used = true,
+				.is_waiting = !may,
+				.req = req,
+				.ticket = next_ticket++,
 				.lock = lock };
 }
 
@@ -394,13 +396,14 @@ static void history(uint64_t seed)
 	memset(slots, 0, sizeof(slots));
 	next_ticket = UINT64_C(1) << 63;
 	next_upgrade = 1;
-	assert_int_equal(cfs_lock_table_new(NULL, on_granted, &granted,
-					    &table, NULL), 0);
+	assert_int_equal(
+		cfs_lock_table_new(NULL, on_granted, &granted, &table, NULL),
+		0);
 	for (unsigned int i = 0; i < STEPS; i++) {
 		step();
 		compare();
 	}
-	if (seed % 2) {		/* by hand, or all at once */
+	if (seed % 2) { /* by hand, or all at once */
 		for (size_t i = 0; i < SLOTS; i++)
 			if (slots[i].is_used)
 				cfs_lock_release(slots[i].lock);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Messages: each body there and back, cut at every byte, and what is refused. */
+/* Messages: each body there and back, cut at every byte, and what is refused.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,7 @@ static void test_wire(void **state)
 	cfs_wire_put_u32(&put, 1);
 	assert_true(put.is_full);
 	assert_int_equal(put.bytes, 12);
-	cfs_wire_put_u8(&put, 1);	/* would fit: too late */
+	cfs_wire_put_u8(&put, 1); /* would fit: too late */
 	assert_int_equal(put.bytes, 12);
 	assert_memory_equal(buf, "\1\2\3\4\5\6\7\3\0abc", 12);
 
@@ -45,7 +46,7 @@ static void test_wire(void **state)
 	assert_true(get.is_bad);
 
 	cfs_wire_get_init(&get, "\3\0abc", 5);
-	cfs_wire_get_string(&get, text, 3);	/* one byte too short */
+	cfs_wire_get_string(&get, text, 3); /* one byte too short */
 	assert_true(get.is_bad);
 	assert_string_equal(text, "");
 	cfs_wire_get_init(&get, "\3\0a\0c", 5);
@@ -68,8 +69,9 @@ static void test_head(void **state)
 
 	(void)state;
 	cfs_wire_put_init(&put, buf, sizeof(buf));
-	cfs_msg_begin(&put, CFS_MSG_LOCK | CFS_MSG_TYPE_REPLY |
-		      CFS_MSG_TYPE_MORE, 77);
+	cfs_msg_begin(&put,
+		      CFS_MSG_LOCK | CFS_MSG_TYPE_REPLY | CFS_MSG_TYPE_MORE,
+		      77);
 	cfs_wire_put_u8(&put, 5);
 	assert_int_equal(cfs_msg_end(&put), 0);
 	assert_int_equal(cfs_msg_open(buf, put.bytes, &head, &body, NULL), 0);
@@ -99,8 +101,9 @@ static void test_head(void **state)
 	assert_int_equal(cfs_msg_open(buf, put.bytes, &head, &body, NULL), 0);
 	assert_int_equal(head.status, EBUSY);
 	memset(&err, 0, sizeof(err));
-	assert_int_equal(cfs_msg_reply_status(&head, body.data, body.bytes,
-					      &err), -EBUSY);
+	assert_int_equal(
+		cfs_msg_reply_status(&head, body.data, body.bytes, &err),
+		-EBUSY);
 	assert_string_equal(err.msg, "held by me");
 	/* Text of a stranger is made harmless. */
 	assert_int_equal(cfs_msg_reply_status(&head, "\033[2J\n", 5, &err),
@@ -117,44 +120,48 @@ static void test_head(void **state)
  * Pack @m, unpack it to the same, with more behind it too; cut anywhere it is
  * refused.
  */
-#define THERE_AND_BACK(x, type, ...) \
-	do { \
-		type m, got; \
-		struct cfs_wire_put put; \
-		struct cfs_wire_get get; \
-		uint8_t *exact; \
-		\
-		memset(&m, 0, sizeof(m)); \
-		m = (type){ __VA_ARGS__ }; \
-		cfs_wire_put_init(&put, buf, sizeof(buf)); \
-		cfs_msg_##x##_pack(&m, &put); \
-		assert_false(put.is_full); \
-		memset(buf + put.bytes, 0xa5, 8); \
-		cfs_wire_get_init(&get, buf, put.bytes + 8); \
-		assert_int_equal(cfs_msg_##x##_unpack(&get, &got, NULL), 0); \
-		assert_int_equal(cfs_wire_get_left(&get), 8); \
-		cfs_wire_put_init(&put, buf + 4096, 4096); \
-		cfs_msg_##x##_pack(&got, &put); \
-		assert_memory_equal(buf, buf + 4096, put.bytes); \
-		for (size_t n = 0; n < put.bytes; n++) { \
-			exact = malloc(n + 1); \
-			assert_non_null(exact); \
-			memcpy(exact, buf, n); \
-			cfs_wire_get_init(&get, exact, n); \
-			assert_int_equal(cfs_msg_##x##_unpack(&get, &got, \
-							      NULL), -EPROTO); \
-			free(exact); \
-		} \
+#define THERE_AND_BACK(x, type, ...)                                           \
+	do {                                                                   \
+		type m, got;                                                   \
+		struct cfs_wire_put put;                                       \
+		struct cfs_wire_get get;                                       \
+		uint8_t *exact;                                                \
+                                                                               \
+		memset(&m, 0, sizeof(m));                                      \
+		m = (type){ __VA_ARGS__ };                                     \
+		cfs_wire_put_init(&put, buf, sizeof(buf));                     \
+		cfs_msg_##x##_pack(&m, &put);                                  \
+		assert_false(put.is_full);                                     \
+		memset(buf + put.bytes, 0xa5, 8);                              \
+		cfs_wire_get_init(&get, buf, put.bytes + 8);                   \
+		assert_int_equal(cfs_msg_##x##_unpack(&get, &got, NULL), 0);   \
+		assert_int_equal(cfs_wire_get_left(&get), 8);                  \
+		cfs_wire_put_init(&put, buf + 4096, 4096);                     \
+		cfs_msg_##x##_pack(&got, &put);                                \
+		assert_memory_equal(buf, buf + 4096, put.bytes);               \
+		for (size_t n = 0; n < put.bytes; n++) {                       \
+			exact = malloc(n + 1);                                 \
+			assert_non_null(exact);                                \
+			memcpy(exact, buf, n);                                 \
+			cfs_wire_get_init(&get, exact, n);                     \
+			assert_int_equal(                                      \
+				cfs_msg_##x##_unpack(&get, &got, NULL),        \
+				-EPROTO);                                      \
+			free(exact);                                           \
+		}                                                              \
 	} while (0)
 
-#define RESOURCE { 1, 2, 3, 4096, 8192 }
+#define RESOURCE                                                               \
+	{                                                                      \
+		1, 2, 3, 4096, 8192                                            \
+	}
 
 static void test_bodies(void **state)
 {
 	(void)state;
-	THERE_AND_BACK(hello, struct cfs_msg_hello, .host = "h",
-		       .name = "cfsd", .pid = 5, .client_id = 9,
-		       .secret = { 1, 2 }, .epoch = 3, .flags = 6);
+	THERE_AND_BACK(hello, struct cfs_msg_hello, .host = "h", .name = "cfsd",
+		       .pid = 5, .client_id = 9, .secret = { 1, 2 }, .epoch = 3,
+		       .flags = 6);
 	THERE_AND_BACK(welcome, struct cfs_msg_welcome, .client_id = 1,
 		       .period_ns = 5, .last_serial = 7);
 	THERE_AND_BACK(renew, struct cfs_msg_renew, .client_id = 1);
@@ -170,9 +177,8 @@ static void test_bodies(void **state)
 		       .lease_id = 3);
 	THERE_AND_BACK(end, struct cfs_msg_end, .host = "h\303\244");
 	THERE_AND_BACK(recall, struct cfs_msg_recall, .lease_id = 1);
-	THERE_AND_BACK(event, struct cfs_lease_event, .kind = 1,
-		       .lease_id = 5, .resource = RESOURCE,
-		       .mode = CFS_LOCK_X, .host = "h");
+	THERE_AND_BACK(event, struct cfs_lease_event, .kind = 1, .lease_id = 5,
+		       .resource = RESOURCE, .mode = CFS_LOCK_X, .host = "h");
 	THERE_AND_BACK(status, struct cfs_msg_status, .after_client = 1);
 	THERE_AND_BACK(status_head, struct cfs_msg_status_head, .epoch = 1);
 	THERE_AND_BACK(record, struct cfs_lease_record,
@@ -180,23 +186,24 @@ static void test_bodies(void **state)
 		       .u.client = { .host = "h", .name = "n", .pid = 1 });
 	THERE_AND_BACK(record, struct cfs_lease_record,
 		       .kind = CFS_RECORD_LEASE, .client_id = 2,
-		       .u.lease = { .lease_id = 5, .resource = RESOURCE,
+		       .u.lease = { .lease_id = 5,
+				    .resource = RESOURCE,
 				    .mode = CFS_LOCK_S });
 }
 
 /* @m packs and does not unpack. */
-#define REFUSED(x, type, ...) \
-	do { \
-		const type m = { __VA_ARGS__ }; \
-		type got; \
-		struct cfs_wire_put put; \
-		struct cfs_wire_get get; \
-		\
-		cfs_wire_put_init(&put, buf, sizeof(buf)); \
-		cfs_msg_##x##_pack(&m, &put); \
-		cfs_wire_get_init(&get, buf, put.bytes); \
-		assert_int_equal(cfs_msg_##x##_unpack(&get, &got, NULL), \
-				 -EPROTO); \
+#define REFUSED(x, type, ...)                                                  \
+	do {                                                                   \
+		const type m = { __VA_ARGS__ };                                \
+		type got;                                                      \
+		struct cfs_wire_put put;                                       \
+		struct cfs_wire_get get;                                       \
+                                                                               \
+		cfs_wire_put_init(&put, buf, sizeof(buf));                     \
+		cfs_msg_##x##_pack(&m, &put);                                  \
+		cfs_wire_get_init(&get, buf, put.bytes);                       \
+		assert_int_equal(cfs_msg_##x##_unpack(&get, &got, NULL),       \
+				 -EPROTO);                                     \
 	} while (0)
 
 static void test_refused(void **state)
@@ -230,7 +237,7 @@ static void test_names(void **state)
 	(void)state;
 	cfs_lease_name_format(&name, text);
 	assert_string_equal(text, "0000000000001234-ffffffffffffffff-"
-			    "ab010000000000000000000000000000");
+				  "ab010000000000000000000000000000");
 	assert_int_equal(cfs_lease_name_parse(text, &got), 0);
 	assert_memory_equal(&got, &name, sizeof(got));
 	for (size_t i = 0; i < CFS_LEASE_NAME_BYTES; i++) {
@@ -252,7 +259,7 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_wire), cmocka_unit_test(test_head),
+		cmocka_unit_test(test_wire),   cmocka_unit_test(test_head),
 		cmocka_unit_test(test_bodies), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_names),
 	};

@@ -5,8 +5,8 @@
  */
 #include "lease_world.h"
 
-#define X CFS_LOCK_X
-#define S CFS_LOCK_S
+#define X          CFS_LOCK_X
+#define S          CFS_LOCK_S
 #define RECALLABLE CFS_MSG_LOCK_RECALLABLE
 
 static uint64_t owner_ns(void)
@@ -167,7 +167,8 @@ static void test_renewal(void **state)
 		cfs_lease_client_sent(world.clients[0].client, id);
 		assert_int_equal(cfs_owner_touch(world.owner,
 						 world.clients[0].peer,
-						 &client), 0);
+						 &client),
+				 0);
 		cfs_lease_client_replied(world.clients[0].client, id, 0);
 		assert_true(cfs_lease_client_still_holds(a));
 		assert_int_equal(client,
@@ -266,7 +267,7 @@ static void test_reconnect(void **state)
 	id = cfs_lease_client_id(world.clients[1].client);
 	world_disconnect(1);
 	cfs_lease_client_release(a);
-	world_run();			/* the grant goes to nobody */
+	world_run(); /* the grant goes to nobody */
 	assert_false(is_held(w));
 	world_connect(1);
 	assert_int_equal(cfs_lease_client_id(world.clients[1].client), id);
@@ -302,7 +303,7 @@ static void test_message_lost(void **state)
 	world.clients[0].is_cut = true;
 	a = world_file(0, 5, X, 0);
 	world.clients[0].is_cut = false;
-	b = world_file(0, 6, X, 0);	/* overtakes it */
+	b = world_file(0, 6, X, 0); /* overtakes it */
 	world_pass(T_NS / 2);
 	assert_true(is_held(a) && is_held(b));
 	assert_int_equal(cfs_owner_lease_count(world.owner), 2);
@@ -470,7 +471,7 @@ static void test_recall_unanswered(void **state)
 	assert_int_equal(world.clients[0].recall_count, 1);
 	assert_true(cfs_lease_client_still_holds(a));
 	world_pass(200 * CFS_NS_PER_MS);
-	assert_int_equal(world.clients[0].recall_count, 2);	/* FINAL */
+	assert_int_equal(world.clients[0].recall_count, 2); /* FINAL */
 	assert_true(cfs_lease_client_still_holds(a));
 	while (cfs_lease_client_still_holds(a)) {
 		assert_false(is_held(b));
@@ -500,8 +501,8 @@ static void test_revoke_behind_reconnect(void **state)
 	world_init(2);
 	a = world_file(0, 5, X, 0);
 	world_disconnect(0);
-	assert_int_equal(cfs_owner_revoke_lease(world.owner,
-						cfs_lease_grant_of(a)), 0);
+	assert_int_equal(
+		cfs_owner_revoke_lease(world.owner, cfs_lease_grant_of(a)), 0);
 	world_pass(T_NS / 2);
 	world_connect(0);
 	assert_true(cfs_lease_client_still_holds(a));
@@ -519,8 +520,10 @@ static void test_revoke_client(void **state)
 	world_init(2);
 	a = world_file(0, 5, X, 0);
 	b = world_file(1, 5, X, 0);
-	assert_int_equal(cfs_owner_revoke_client(world.owner,
-			 cfs_lease_client_id(world.clients[0].client)), 0);
+	assert_int_equal(cfs_owner_revoke_client(
+				 world.owner,
+				 cfs_lease_client_id(world.clients[0].client)),
+			 0);
 	world_pass(T_NS / 2);
 	assert_true(cfs_lease_client_still_holds(a));
 	assert_false(is_held(b));
@@ -608,12 +611,13 @@ static void test_direct(void **state)
 	a = world_file(0, 5, X, RECALLABLE);
 	assert_true(is_held(a));
 	assert_int_equal(world.clients[0].done_count, 0);
-	assert_int_equal(cfs_lease_client_acquire(world.clients[1].client,
-						  &req, &b, &err), -EBUSY);
+	assert_int_equal(cfs_lease_client_acquire(world.clients[1].client, &req,
+						  &b, &err),
+			 -EBUSY);
 	assert_non_null(strstr(err.msg, "somebody else"));
 	cfs_lease_client_release(a);
 	b = world_file(1, 5, X, 0);
-	assert_true(is_held(b));	/* recalled and granted in one go */
+	assert_true(is_held(b)); /* recalled and granted in one go */
 	cfs_lease_client_release(b);
 	world_done();
 }
@@ -623,20 +627,30 @@ static void test_direct(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_grant_and_queue), TEST(test_no_wait),
-		TEST(test_period_edges), TEST(test_period_is_changed),
+		TEST(test_grant_and_queue),
+		TEST(test_no_wait),
+		TEST(test_period_edges),
+		TEST(test_period_is_changed),
 		TEST(test_tick_tells_when),
-		TEST(test_renewal), TEST(test_deaf_client_loses),
-		TEST(test_seal_before_grant), TEST(test_gone),
-		TEST(test_goodbye), TEST(test_reconnect),
+		TEST(test_renewal),
+		TEST(test_deaf_client_loses),
+		TEST(test_seal_before_grant),
+		TEST(test_gone),
+		TEST(test_goodbye),
+		TEST(test_reconnect),
 		TEST(test_request_lost_with_connection),
-		TEST(test_message_lost), TEST(test_cancel),
-		TEST(test_change), TEST(test_cache_and_recall),
-		TEST(test_recall_to_shared), TEST(test_cache_is_bounded),
+		TEST(test_message_lost),
+		TEST(test_cancel),
+		TEST(test_change),
+		TEST(test_cache_and_recall),
+		TEST(test_recall_to_shared),
+		TEST(test_cache_is_bounded),
 		TEST(test_recall_unanswered),
 		TEST(test_revoke_behind_reconnect),
-		TEST(test_revoke_client), TEST(test_borrow),
-		TEST(test_limits), TEST(test_direct),
+		TEST(test_revoke_client),
+		TEST(test_borrow),
+		TEST(test_limits),
+		TEST(test_direct),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

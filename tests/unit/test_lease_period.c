@@ -26,19 +26,19 @@ static void test_margin(void **state)
 	cfs_rng_init(&rng, 7);
 	for (int i = 0; i < 10000; i++) {
 		uint64_t t = CFS_PERIOD_NS_MIN +
-			cfs_rng_below(&rng, CFS_PERIOD_NS_MAX -
-				      CFS_PERIOD_NS_MIN);
+			     cfs_rng_below(&rng, CFS_PERIOD_NS_MAX -
+							 CFS_PERIOD_NS_MIN);
 		uint32_t r = (uint32_t)cfs_rng_below(&rng, 20000);
-		__extension__ unsigned __int128 m =
-			cfs_period_owner_ns(t, r) - 1;
+		__extension__ unsigned __int128 m = cfs_period_owner_ns(t, r) -
+						    1;
 
 		/* M (1-r) >= T (1+r), and not by more than one step. */
 		assert_true(m * (1000000 - r) >=
-			    (__extension__ (unsigned __int128)t) *
-			    (1000000 + r));
+			    (__extension__(unsigned __int128) t) *
+				    (1000000 + r));
 		assert_true((m - 1) * (1000000 - r) <
-			    (__extension__ (unsigned __int128)t) *
-			    (1000000 + r));
+			    (__extension__(unsigned __int128) t) *
+				    (1000000 + r));
 	}
 }
 
@@ -75,10 +75,8 @@ static void test_client_period(void **state)
 	assert_false(cfs_period_still_runs(p.end_ns, p.end_ns));
 	assert_false(cfs_period_still_runs(p.end_ns, p.end_ns + 1));
 	/* 1000 ns take 1002 on a fast clock: 1003 must be left. */
-	assert_true(cfs_period_may_start(&p, p.end_ns, p.end_ns - 1003,
-					 1000));
-	assert_false(cfs_period_may_start(&p, p.end_ns, p.end_ns - 1002,
-					  1000));
+	assert_true(cfs_period_may_start(&p, p.end_ns, p.end_ns - 1003, 1000));
+	assert_false(cfs_period_may_start(&p, p.end_ns, p.end_ns - 1002, 1000));
 	assert_false(cfs_period_may_start(&p, p.end_ns, p.end_ns, 0));
 	assert_false(cfs_period_may_start(&p, p.end_ns, p.end_ns + 5, 0));
 	assert_false(cfs_period_may_start(&p, p.end_ns, 0, UINT64_MAX));
@@ -149,10 +147,12 @@ static void test_clock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_margin), cmocka_unit_test(test_access),
+		cmocka_unit_test(test_margin),
+		cmocka_unit_test(test_access),
 		cmocka_unit_test(test_client_period),
 		cmocka_unit_test(test_owner_edge),
-		cmocka_unit_test(test_forgets), cmocka_unit_test(test_drift),
+		cmocka_unit_test(test_forgets),
+		cmocka_unit_test(test_drift),
 		cmocka_unit_test(test_clock),
 	};
 

@@ -12,13 +12,13 @@
 #include "base/rng.h"
 #include "lease_world.h"
 
-#define CLIENTS	4u
-#define TOKENS	6u
-#define STEPS	600u
+#define CLIENTS 4u
+#define TOKENS  6u
+#define STEPS   600u
 
 static struct cfs_rng rng;
 static struct cfs_lease *tokens[CLIENTS][TOKENS];
-static bool is_asleep[CLIENTS];		/* the process is stopped */
+static bool is_asleep[CLIENTS]; /* the process is stopped */
 static uint64_t epoch, seed_now, held_count, sealed_count;
 
 /* Real time goes on: clocks at the two ends of the bound. */
@@ -59,13 +59,13 @@ static void judge(void)
 			if (cfs_lock_resource_contains(x, y) ||
 			    cfs_lock_resource_contains(y, x) ||
 			    (x->ino == y->ino &&
-			     x->offset_bytes < y->offset_bytes +
-			     y->length_bytes &&
-			     y->offset_bytes < x->offset_bytes +
-			     x->length_bytes))
+			     x->offset_bytes <
+				     y->offset_bytes + y->length_bytes &&
+			     y->offset_bytes <
+				     x->offset_bytes + x->length_bytes))
 				assert_true(cfs_lock_modes_agree(
-						cfs_lease_mode_of(a),
-						cfs_lease_mode_of(b)));
+					cfs_lease_mode_of(a),
+					cfs_lease_mode_of(b)));
 		}
 	}
 	if (world.owner && cfs_rng_below(&rng, 16) == 0)
@@ -122,8 +122,7 @@ static void owner_end(void)
 
 static void owner_begin(void)
 {
-	world_owner(++epoch, cfs_period_owner_ns(T_NS,
-						 CFS_DRIFT_PPM_DEFAULT));
+	world_owner(++epoch, cfs_period_owner_ns(T_NS, CFS_DRIFT_PPM_DEFAULT));
 }
 
 static void seals(void)
@@ -144,7 +143,7 @@ static void do_link(unsigned int i)
 		if (c->peer)
 			world_disconnect(i);
 		break;
-	case 1:		/* a link that loses is lost for good */
+	case 1: /* a link that loses is lost for good */
 		c->is_cut = true;
 		break;
 	case 2:
@@ -182,7 +181,8 @@ static void advance_to_edge(void)
 	if (next_ns == UINT64_MAX || next_ns <= now_ns)
 		return;
 	advance((next_ns - now_ns) / (1000000 + CFS_DRIFT_PPM_DEFAULT) *
-		1000000 + cfs_rng_below(&rng, 2) * 1000000);
+			1000000 +
+		cfs_rng_below(&rng, 2) * 1000000);
 	cfs_owner_tick(world.owner);
 }
 

@@ -96,7 +96,7 @@ static void test_late_hello(void **state)
 	(void)state;
 	world_init(0);
 	hello_by_hand(77, 5, NULL);
-	world_pass(2 * T_NS);			/* expired */
+	world_pass(2 * T_NS); /* expired */
 	hello_by_hand(77, 9, NULL);
 	me = cfs_owner_peer_client(world.owner, 77);
 	hello_by_hand(77, 5, NULL);
@@ -113,10 +113,10 @@ static void test_late_hello(void **state)
 static void test_reclaimed(void **state)
 {
 	const struct cfs_owner_known known = {
-		.client_id = UINT64_C(1) << 32 | 50, .secret = { 1 },
+		.client_id = UINT64_C(1) << 32 | 50,
+		.secret = { 1 },
 	};
-	uint64_t grace_ns = cfs_period_owner_ns(T_NS,
-						CFS_DRIFT_PPM_DEFAULT);
+	uint64_t grace_ns = cfs_period_owner_ns(T_NS, CFS_DRIFT_PPM_DEFAULT);
 	struct cfs_wire_put put;
 	struct cfs_lease *a;
 

@@ -137,7 +137,7 @@ static void test_deaf_stream(void **state)
 	assert_int_equal(cfs_link_send(deaf, msg, sizeof(msg), NULL), 0);
 	usleep(200000);
 	cfs_server_stats(w.server, &stats);
-	assert_int_equal(stats.peers, 1);	/* slow is not bad */
+	assert_int_equal(stats.peers, 1); /* slow is not bad */
 	assert_int_equal(stats.requests_running, 1);
 	assert_true(stats.sent_bytes < (uint64_t)2 << 20);
 	cfs_link_free(deaf);
@@ -264,12 +264,13 @@ static void test_tcp_half_open_and_slow(void **state)
 	memset(&w, 0, sizeof(w));
 	assert_int_equal(cfs_server_new(&opt, &server, &err), 0);
 	w.server = server;
-	assert_int_equal(cfs_server_handle_loop(server, 1, 0xff, on_hello,
-						NULL, &err), 0);
+	assert_int_equal(
+		cfs_server_handle_loop(server, 1, 0xff, on_hello, NULL, &err),
+		0);
 	assert_int_equal(cfs_address_parse("tcp:127.0.0.1:0", &address, &err),
 			 0);
-	assert_int_equal(cfs_server_listen(server, &address, NULL, &said,
-					   &err), 0);
+	assert_int_equal(cfs_server_listen(server, &address, NULL, &said, &err),
+			 0);
 	assert_int_equal(cfs_server_start(server, &err), 0);
 	assert_int_equal(cfs_link_connect(&said, NULL, 1000, &link, &err), 0);
 	/* Half a header, and nothing more. */

@@ -26,19 +26,22 @@ static void test_calls(void **state)
 	start((struct cfs_server_options){ .hello_ms = 0 });
 	conn = connect_conn(NULL);
 	memset(body, 7, CFS_MSG_BODY_MAX);
-	assert_int_equal(cfs_conn_call(conn, ECHO, body, CFS_MSG_BODY_MAX,
-				       NULL, &reply, &err), 0);
+	assert_int_equal(cfs_conn_call(conn, ECHO, body, CFS_MSG_BODY_MAX, NULL,
+				       &reply, &err),
+			 0);
 	assert_int_equal(reply.bytes, CFS_MSG_BODY_MAX);
 	assert_memory_equal(reply.data, body, CFS_MSG_BODY_MAX);
 	assert_int_equal(cfs_conn_call(conn, ECHO, body, CFS_MSG_BODY_MAX + 1,
-				       NULL, &reply, &err), -EMSGSIZE);
+				       NULL, &reply, &err),
+			 -EMSGSIZE);
 	assert_int_equal(cfs_conn_call(conn, FAIL, NULL, 0, NULL, NULL, &err),
 			 -EUCLEAN);
 	assert_string_equal(err.msg, "vm0: damaged");
-	assert_int_equal(cfs_conn_call(conn, 0x0222, NULL, 0, NULL, NULL,
-				       &err), -ENOTSUP);
-	assert_int_equal(cfs_conn_call(conn, CFS_MSG_PING, "ping", 4, NULL,
-				       NULL, &err), 0);
+	assert_int_equal(cfs_conn_call(conn, 0x0222, NULL, 0, NULL, NULL, &err),
+			 -ENOTSUP);
+	assert_int_equal(
+		cfs_conn_call(conn, CFS_MSG_PING, "ping", 4, NULL, NULL, &err),
+		0);
 	assert_int_equal(cfs_server_stats_ask(conn, NULL, &stats, &err), 0);
 	assert_int_equal(stats.peers, 1);
 	assert_in_range(stats.workers, 1, 2);
@@ -88,8 +91,9 @@ static void test_many_callers(void **state)
 		conns[i] = connect_conn(i ? NULL : &opt);
 	}
 	for (i = 0; i < 12; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, caller,
-						conns[i % 3]), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, caller, conns[i % 3]),
+			0);
 	for (i = 0; i < 12; i++) {
 		pthread_join(threads[i], &result);
 		assert_non_null(result);
@@ -100,9 +104,9 @@ static void test_many_callers(void **state)
 }
 
 struct parts {
-	uint32_t	next, break_at;
-	unsigned int	pause_us;
-	struct cfs_conn	*conn;
+	uint32_t next, break_at;
+	unsigned int pause_us;
+	struct cfs_conn *conn;
 };
 
 static int on_part(void *arg, const uint8_t *body, size_t bytes,
@@ -119,8 +123,9 @@ static int on_part(void *arg, const uint8_t *body, size_t bytes,
 		usleep(parts->pause_us);
 	/* It may call in between. */
 	if (parts->conn && index % 10 == 0)
-		assert_int_equal(cfs_conn_call(parts->conn, ECHO, NULL, 0,
-					       NULL, NULL, err), 0);
+		assert_int_equal(cfs_conn_call(parts->conn, ECHO, NULL, 0, NULL,
+					       NULL, err),
+				 0);
 	return parts->next == parts->break_at ? 42 : 0;
 }
 
@@ -128,7 +133,7 @@ static void test_streams(void **state)
 {
 	struct parts parts = { .next = 0 };
 	struct cfs_buf reply = CFS_BUF_INIT;
-	uint32_t ask[2] = { 200, 60000 };	/* 12 MB through 1 MiB */
+	uint32_t ask[2] = { 200, 60000 }; /* 12 MB through 1 MiB */
 	struct cfs_conn *conn;
 	struct cfs_err err;
 
@@ -138,13 +143,15 @@ static void test_streams(void **state)
 	parts.conn = conn;
 	parts.pause_us = 200;
 	assert_int_equal(cfs_conn_stream(conn, COUNT, ask, 8, NULL, on_part,
-					 &parts, &reply, &err), 0);
+					 &parts, &reply, &err),
+			 0);
 	assert_int_equal(parts.next, 200);
 	assert_int_equal(reply.bytes, 4);
 	/* The caller has had enough; the worker ends. */
 	parts = (struct parts){ .break_at = 5 };
 	assert_int_equal(cfs_conn_stream(conn, COUNT, ask, 8, NULL, on_part,
-					 &parts, NULL, &err), 42);
+					 &parts, NULL, &err),
+			 42);
 	assert_int_equal(cfs_conn_call(conn, ECHO, NULL, 0, NULL, NULL, &err),
 			 0);
 	cfs_buf_donep(&reply);
@@ -183,11 +190,11 @@ static void test_cancelling(void **state)
 }
 
 struct slow_call {
-	struct cfs_conn	*conn;
-	uint16_t	type;
-	int		r;
-	struct cfs_err	err;
-	pthread_t	thread;
+	struct cfs_conn *conn;
+	uint16_t type;
+	int r;
+	struct cfs_err err;
+	pthread_t thread;
 };
 
 static void *slow_caller(void *arg)
@@ -213,15 +220,18 @@ static void test_shares(void **state)
 	other = connect_conn(NULL);
 	for (i = 0; i < 16; i++) {
 		calls[i] = (struct slow_call){
-			.conn = greedy, .type = i < 8 ? SLOW : LONG,
+			.conn = greedy,
+			.type = i < 8 ? SLOW : LONG,
 		};
 		assert_int_equal(pthread_create(&calls[i].thread, NULL,
-						slow_caller, &calls[i]), 0);
+						slow_caller, &calls[i]),
+				 0);
 	}
 	assert_true(comes(&w.slow_running, 2));
 	for (i = 0; i < 20; i++)
-		assert_int_equal(cfs_conn_call(other, ECHO, NULL, 0, NULL,
-					       NULL, &err), 0);
+		assert_int_equal(
+			cfs_conn_call(other, ECHO, NULL, 0, NULL, NULL, &err),
+			0);
 	/* The server goes away under all of them. */
 	cfs_server_stop(w.server, 0);
 	for (i = 0; i < 16; i++) {
@@ -234,7 +244,8 @@ static void test_shares(void **state)
 	stop();
 }
 
-/* Two come at once, and one thread is idle: the second waits not for the first. */
+/* Two come at once, and one thread is idle: the second waits not for the first.
+ */
 static void test_one_is_idle(void **state)
 {
 	struct cfs_conn *conn, *other;
@@ -251,13 +262,15 @@ static void test_one_is_idle(void **state)
 
 		conn = connect_conn(NULL);
 		/* One at least has nothing to do now. */
-		assert_int_equal(cfs_conn_call(other, ECHO, NULL, 0, NULL,
-					       NULL, &err), 0);
+		assert_int_equal(
+			cfs_conn_call(other, ECHO, NULL, 0, NULL, NULL, &err),
+			0);
 		make_msg(slow, SLOW, cfs_conn_next_id(conn), 0);
 		assert_int_equal(cfs_conn_send(conn, slow, sizeof(slow), &err),
 				 0);
-		assert_int_equal(cfs_conn_call(other, ECHO, NULL, 0, &wait,
-					       NULL, &err), 0);
+		assert_int_equal(
+			cfs_conn_call(other, ECHO, NULL, 0, &wait, NULL, &err),
+			0);
 		assert_true(comes(&w.slow_running, i + 1));
 		/* It is cancelled by that. */
 		cfs_conn_free(conn);
@@ -280,7 +293,8 @@ static void test_long_work_does_not_count(void **state)
 	for (i = 0; i < 6; i++) {
 		calls[i] = (struct slow_call){ .conn = conn, .type = LONG };
 		assert_int_equal(pthread_create(&calls[i].thread, NULL,
-						slow_caller, &calls[i]), 0);
+						slow_caller, &calls[i]),
+				 0);
 	}
 	assert_true(comes(&w.slow_running, 6));
 	assert_int_equal(cfs_conn_call(conn, ECHO, NULL, 0, NULL, NULL, &err),
@@ -295,7 +309,7 @@ static void test_long_work_does_not_count(void **state)
 /* ----------------------------------------------------------------- the end */
 
 struct notes {
-	atomic_uint	messages, ending, gone;
+	atomic_uint messages, ending, gone;
 };
 
 static void on_message(void *arg, const void *msg, size_t bytes)
@@ -321,7 +335,9 @@ static void test_orderly_end(void **state)
 {
 	struct notes notes = { .messages = 0 };
 	const struct cfs_conn_options opt = {
-		.message = on_message, .gone = on_gone, .arg = &notes,
+		.message = on_message,
+		.gone = on_gone,
+		.arg = &notes,
 	};
 	struct slow_call nap;
 	struct cfs_conn *conn;
@@ -336,7 +352,7 @@ static void test_orderly_end(void **state)
 	assert_true(comes(&w.slow_running, 1));
 	cfs_server_stop(w.server, 5000);
 	pthread_join(nap.thread, NULL);
-	assert_int_equal(nap.r, 0);		/* what ran has ended well */
+	assert_int_equal(nap.r, 0); /* what ran has ended well */
 	assert_true(comes(&notes.gone, 1));
 	assert_int_equal(notes.ending, 1);
 	assert_true(cfs_conn_is_gone(conn));
@@ -367,8 +383,10 @@ static void test_end_when_idle(void **state)
 	assert_int_equal(cfs_link_connect(&w.address, NULL, 1000, &link, &err),
 			 0);
 	conn = NULL;
-	assert_int_equal(cfs_conn_new(link, &(struct cfs_conn_options){
-				      .calls_max = 0 }, &conn, &err), 0);
+	assert_int_equal(
+		cfs_conn_new(link, &(struct cfs_conn_options){ .calls_max = 0 },
+			     &conn, &err),
+		0);
 	assert_int_equal(cfs_conn_call(conn, HELLO, NULL, 0, NULL, NULL, &err),
 			 -ECONNRESET);
 	cfs_conn_free(conn);
@@ -385,7 +403,8 @@ static void test_notices(void **state)
 {
 	struct notes notes = { .messages = 0 };
 	const struct cfs_conn_options opt = {
-		.message = on_message, .arg = &notes,
+		.message = on_message,
+		.arg = &notes,
 	};
 	const struct cfs_conn_wait wait = { .timeout_ns = 5 * CFS_NS_PER_S };
 	uint8_t notice[64];
@@ -398,13 +417,13 @@ static void test_notices(void **state)
 	conn = connect_conn(&opt);
 	n = make_msg(notice, 0x20, 0, 8);
 	assert_int_equal(cfs_server_send(w.server, 1, notice, n), 0);
-	assert_true(comes(&notes.messages, 1));	/* in the background */
+	assert_true(comes(&notes.messages, 1)); /* in the background */
 	assert_int_equal(cfs_server_send(w.server, 1, notice, n), 0);
 	notes.ending = 0;
 	atomic_store(&notes.messages, 0);
 	assert_int_equal(cfs_server_send(w.server, 1, notice, n), 0);
-	assert_int_equal(cfs_conn_wait(conn, stop_now, &notes.messages, &wait,
-				       &err), 0);
+	assert_int_equal(
+		cfs_conn_wait(conn, stop_now, &notes.messages, &wait, &err), 0);
 	assert_int_equal(cfs_server_send(w.server, 99, notice, n), -ENOTCONN);
 	cfs_conn_free(conn);
 	stop();

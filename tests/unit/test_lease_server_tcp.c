@@ -18,7 +18,9 @@ static struct cfs_tls *load_tls(const char *who)
 {
 	char cert[160], key[160], ca[160];
 	const struct cfs_tls_config config = {
-		.cert = cert, .key = key, .ca = ca,
+		.cert = cert,
+		.key = key,
+		.ca = ca,
 	};
 	struct cfs_tls *tls = NULL;
 	struct cfs_err err;
@@ -40,8 +42,8 @@ static struct cfs_address start_tcp(struct cfs_tls *tls, unsigned int hello_ms)
 	start((struct cfs_server_options){ .hello_ms = hello_ms });
 	assert_int_equal(cfs_address_parse("tcp:127.0.0.1:0", &address, &err),
 			 0);
-	assert_int_equal(cfs_server_listen(w.server, &address, tls, &said,
-					   &err), 0);
+	assert_int_equal(
+		cfs_server_listen(w.server, &address, tls, &said, &err), 0);
 	return said;
 }
 
@@ -108,10 +110,11 @@ static void all_of_it(struct cfs_tls *server, struct cfs_tls *client)
 	size_t i;
 
 	for (i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, caller,
-						conn), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, caller, conn), 0);
 	assert_int_equal(cfs_conn_stream(conn, COUNT, ask, 8, NULL, on_part,
-					 &next, NULL, &err), 0);
+					 &next, NULL, &err),
+			 0);
 	assert_int_equal(next, 100);
 	for (i = 0; i < 4; i++) {
 		pthread_join(threads[i], &result);
@@ -171,8 +174,9 @@ static void test_tls_handshakes_that_are_none(void **state)
 	while (recv(cfs_link_fd(plain), noise, sizeof(noise), 0) > 0)
 		;
 	cfs_link_free(plain);
-	assert_int_equal(cfs_conn_call(good, ECHO + 0x100, NULL, 0, NULL, NULL,
-				       &err), -ENOTSUP);
+	assert_int_equal(
+		cfs_conn_call(good, ECHO + 0x100, NULL, 0, NULL, NULL, &err),
+		-ENOTSUP);
 	cfs_conn_free(good);
 	stop();
 }

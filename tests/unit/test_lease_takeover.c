@@ -31,7 +31,7 @@ static void test_reclaim(void **state)
 	(void)state;
 	world_init(3);
 	a = world_file(0, 5, X, 0);
-	b = world_file(1, 5, S, 0);		/* waits */
+	b = world_file(1, 5, S, 0); /* waits */
 	id = cfs_lease_client_id(world.clients[0].client);
 	grant = cfs_lease_grant_of(a);
 	generation = cfs_lease_generation_of(a);
@@ -105,7 +105,7 @@ static void test_reclaim_lost(void **state)
 	/* The message behind the WELCOME is eaten. */
 	world.clients[0].peer = ++world.next_peer;
 	cfs_lease_client_connected(world.clients[0].client);
-	world_deliver(world.first);		/* HELLO */
+	world_deliver(world.first); /* HELLO */
 	world.clients[0].is_cut = true;
 	world_run();
 	assert_true(cfs_lease_client_is_welcome(world.clients[0].client));
@@ -152,7 +152,8 @@ static void test_reclaim_conflict(void **state)
 static void test_preloaded_silent(void **state)
 {
 	struct cfs_owner_known known = { .client_id = UINT64_C(1) << 32 | 77,
-					 .host = "elsewhere", .pid = 5 };
+					 .host = "elsewhere",
+					 .pid = 5 };
 	struct cfs_lease *b;
 
 	(void)state;
@@ -161,8 +162,7 @@ static void test_preloaded_silent(void **state)
 	world_owner(2, grace_ns());
 	world.seals_later = true;
 	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), 0);
-	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL),
-			 -EINVAL);
+	assert_int_equal(cfs_owner_preload(world.owner, &known, NULL), -EINVAL);
 	world_connect(0);
 	b = world_file(0, 5, X, 0);
 	world_pass(grace_ns() + CFS_NS_PER_S);
@@ -259,8 +259,8 @@ static int hand_end(uint64_t peer, struct cfs_wire_get *body)
 		return -EPROTO;
 	if (!answer_bytes)
 		return 0;
-	assert_int_equal(cfs_msg_open(answer, answer_bytes, &head, body,
-				      NULL), 0);
+	assert_int_equal(cfs_msg_open(answer, answer_bytes, &head, body, NULL),
+			 0);
 	return cfs_msg_reply_status(&head, body->data, body->bytes, NULL);
 }
 
@@ -287,7 +287,8 @@ static int hand_lock(uint64_t peer, uint64_t ino, uint64_t serial,
 		     uint32_t flags, struct cfs_msg_grant *ret)
 {
 	struct cfs_msg_lock m = { .resource = { 1, 2, ino, 0, WHOLE },
-				  .mode = X, .serial = serial,
+				  .mode = X,
+				  .serial = serial,
 				  .flags = flags };
 	struct cfs_wire_get body;
 	int r;
@@ -312,8 +313,8 @@ static void hand_init(void)
 	world.config.epoch = 3;
 	answer_count = 0;
 	assert_int_equal(cfs_owner_new(&world.config, &ops, NULL,
-				       &world.clock.clock, &world.owner,
-				       NULL), 0);
+				       &world.clock.clock, &world.owner, NULL),
+			 0);
 }
 
 /* What "acquire" leaves behind: renewed and released by others. */
@@ -384,12 +385,10 @@ static void test_standing_by_id(void **state)
 				cfs_owner_closed(world.owner, 1);
 			hand_begin(CFS_MSG_RENEW, 5);
 			cfs_msg_renew_pack(&renew, &put);
-			assert_int_equal(hand_end(2, &body),
-					 may ? 0 : -ESTALE);
+			assert_int_equal(hand_end(2, &body), may ? 0 : -ESTALE);
 			hand_begin(CFS_MSG_UNLOCK, 6);
 			cfs_msg_lease_pack(&lease, &put);
-			assert_int_equal(hand_end(2, &body),
-					 may ? 0 : -ENOENT);
+			assert_int_equal(hand_end(2, &body), may ? 0 : -ENOENT);
 		}
 		assert_int_equal(cfs_owner_gone(world.owner, me.client_id),
 				 is_standing ? -ENOENT : 0);
@@ -405,7 +404,7 @@ static void test_doubles(void **state)
 	(void)state;
 	hand_init();
 	me = hand_hello(1, 0, NULL);
-	back = hand_hello(1, 0, NULL);		/* the very same message */
+	back = hand_hello(1, 0, NULL); /* the very same message */
 	assert_int_equal(back.client_id, me.client_id);
 	assert_int_equal(hand_lock(1, 5, 1, 0, &grant), 0);
 	assert_int_equal(hand_lock(1, 5, 1, 0, &again), 0);
@@ -443,8 +442,7 @@ static void test_strangers(void **state)
 	assert_int_equal(hand_end(1, &body), -ENOTSUP);
 	hand_begin(CFS_MSG_LOCK, 2);
 	assert_int_equal(hand_end(1, &body), -EPROTO);
-	assert_int_equal(cfs_owner_receive(world.owner, 1, "junk", 4),
-			 -EPROTO);
+	assert_int_equal(cfs_owner_receive(world.owner, 1, "junk", 4), -EPROTO);
 	/* Somebody else's id with a wrong secret. */
 	me.secret[0] ^= 1;
 	hello = (struct cfs_msg_hello){ .client_id = me.client_id };
@@ -474,19 +472,20 @@ static void test_status_pages(void **state)
 	for (uint64_t peer = 1; peer <= 3; peer++) {
 		hand_hello(peer, 0, NULL);
 		for (uint64_t i = 1; i <= 1000; i++)
-			assert_int_equal(hand_lock(peer, peer * 10000 + i, i,
-						   0, &grant), 0);
+			assert_int_equal(
+				hand_lock(peer, peer * 10000 + i, i, 0, &grant),
+				0);
 	}
 	do {
 		hand_begin(CFS_MSG_STATUS, 7);
 		cfs_msg_status_pack(&m, &put);
 		assert_int_equal(hand_end(2, &body), 0);
-		assert_int_equal(cfs_msg_status_head_unpack(&body, &head,
-							    NULL), 0);
+		assert_int_equal(cfs_msg_status_head_unpack(&body, &head, NULL),
+				 0);
 		assert_int_equal(head.lease_count, 3000);
 		for (uint32_t i = 0; i < head.record_count; i++) {
-			assert_int_equal(cfs_msg_record_unpack(&body, &rec,
-							       NULL), 0);
+			assert_int_equal(
+				cfs_msg_record_unpack(&body, &rec, NULL), 0);
 			if (rec.kind == CFS_RECORD_CLIENT) {
 				clients++;
 				assert_int_equal(rec.u.client.lease_count,
@@ -536,8 +535,8 @@ static void test_watch(void **state)
 	/* One that cannot be sent to is not sent to again. */
 	hand_init();
 	hand_begin(CFS_MSG_HELLO, 1);
-	cfs_msg_hello_pack(&(struct cfs_msg_hello){ .flags =
-			   CFS_HELLO_OBSERVER }, &put);
+	cfs_msg_hello_pack(
+		&(struct cfs_msg_hello){ .flags = CFS_HELLO_OBSERVER }, &put);
 	assert_int_equal(hand_end(99, &body), 0);
 	hand_begin(CFS_MSG_WATCH, 9);
 	assert_int_equal(hand_end(99, &body), -EPROTO);
@@ -579,8 +578,9 @@ static void test_gone_is_answered_late(void **state)
 		hand_init();
 		cfs_owner_free(world.owner);
 		assert_int_equal(cfs_owner_new(&world.config, &ops, NULL,
-					       &world.clock.clock,
-					       &world.owner, NULL), 0);
+					       &world.clock.clock, &world.owner,
+					       NULL),
+				 0);
 		me = hand_hello(1, 0, NULL);
 		assert_int_equal(hand_lock(1, 5, 1, 0, &grant), 0);
 		hand_hello(2, CFS_HELLO_OBSERVER, NULL);
@@ -611,13 +611,19 @@ static void test_gone_is_answered_late(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_reclaim), TEST(test_too_late),
-		TEST(test_reclaim_lost), TEST(test_reclaim_conflict),
-		TEST(test_preloaded_silent), TEST(test_preloaded_returns),
-		TEST(test_reclaim_is_recalled), TEST(test_standing),
+		TEST(test_reclaim),
+		TEST(test_too_late),
+		TEST(test_reclaim_lost),
+		TEST(test_reclaim_conflict),
+		TEST(test_preloaded_silent),
+		TEST(test_preloaded_returns),
+		TEST(test_reclaim_is_recalled),
+		TEST(test_standing),
 		TEST(test_standing_by_id),
-		TEST(test_doubles), TEST(test_strangers),
-		TEST(test_status_pages), TEST(test_watch),
+		TEST(test_doubles),
+		TEST(test_strangers),
+		TEST(test_status_pages),
+		TEST(test_watch),
 		TEST(test_gone_is_answered_late),
 	};
 

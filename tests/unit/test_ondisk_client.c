@@ -42,15 +42,16 @@ static void test_back(void **state)
 
 	(void)state;
 	cfs_client_rec_pack(&rec, &disk);
-	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got,
-					       NULL), 0);
+	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got, NULL),
+			 0);
 	assert_memory_equal(&got, &rec, sizeof(rec));
 	/* A later version has added to its end. */
 	memcpy(longer, &disk, sizeof(disk));
-	assert_int_equal(cfs_client_rec_unpack(longer, sizeof(longer), &got,
-					       NULL), 0);
-	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk) - 1, &got,
-					       NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_client_rec_unpack(longer, sizeof(longer), &got, NULL), 0);
+	assert_int_equal(
+		cfs_client_rec_unpack(&disk, sizeof(disk) - 1, &got, NULL),
+		-EUCLEAN);
 }
 
 /* The layout is what cfs(5) says. */
@@ -90,8 +91,8 @@ static void must_refuse(const struct cfs_client_rec *rec)
 	struct cfs_client_rec got;
 
 	cfs_client_rec_pack(rec, &disk);
-	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got,
-					       NULL), -EUCLEAN);
+	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got, NULL),
+			 -EUCLEAN);
 }
 
 static void test_refused(void **state)
@@ -131,19 +132,22 @@ static void test_refused(void **state)
 	rec = sample();
 	rec.log.block = 4;
 	must_refuse(&rec);
-	rec.log.block = 3;	/* the end of an extent is a position */
+	rec.log.block = 3; /* the end of an extent is a position */
 	cfs_client_rec_pack(&rec, &disk);
-	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got,
-					       NULL), 0);
+	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got, NULL),
+			 0);
 	memset(disk.host, 'x', sizeof(disk.host));
-	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got,
-					       NULL), -EUCLEAN);
+	assert_int_equal(cfs_client_rec_unpack(&disk, sizeof(disk), &got, NULL),
+			 -EUCLEAN);
 }
 
 static void test_loan(void **state)
 {
 	const struct cfs_loan_rec loan = {
-		.loan = 3, .holder = 9, .epoch = 2, .state = CFS_LOAN_FROZEN,
+		.loan = 3,
+		.holder = 9,
+		.epoch = 2,
+		.state = CFS_LOAN_FROZEN,
 	};
 	const uint64_t allowed[2] = { 0x123, 0x456 };
 	struct cfs_client_loan_disk disk;
@@ -152,8 +156,9 @@ static void test_loan(void **state)
 
 	(void)state;
 	cfs_client_loan_pack(&loan, allowed, &disk);
-	assert_int_equal(cfs_client_loan_unpack(&disk, sizeof(disk), &got,
-						bits, NULL), 0);
+	assert_int_equal(
+		cfs_client_loan_unpack(&disk, sizeof(disk), &got, bits, NULL),
+		0);
 	assert_int_equal(got.holder, 9);
 	assert_int_equal(got.state, CFS_LOAN_FROZEN);
 	assert_memory_equal(bits, allowed, sizeof(bits));
@@ -161,7 +166,8 @@ static void test_loan(void **state)
 	assert_int_equal(cfs_loan_rec_unpack(&disk, sizeof(disk), &got, NULL),
 			 0);
 	assert_int_equal(cfs_client_loan_unpack(&disk, sizeof(disk.loan), &got,
-						bits, NULL), 0);
+						bits, NULL),
+			 0);
 	assert_true(bits[0] == UINT64_MAX && bits[1] == UINT64_MAX);
 	assert_int_equal(cfs_client_loan_unpack(&disk, 23, &got, bits, NULL),
 			 -EUCLEAN);
@@ -186,10 +192,8 @@ static void test_grave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_back),
-		cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_loan),
+		cmocka_unit_test(test_back),    cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_loan),
 		cmocka_unit_test(test_grave),
 	};
 

@@ -39,8 +39,8 @@ static void test_record(void **state)
 
 	(void)state;
 	cfs_delegation_rec_pack(&rec, &disk);
-	assert_int_equal(cfs_delegation_rec_unpack(&disk, sizeof(disk), &got,
-						   NULL), 0);
+	assert_int_equal(
+		cfs_delegation_rec_unpack(&disk, sizeof(disk), &got, NULL), 0);
 	assert_memory_equal(&got, &rec, sizeof(rec));
 	/* The layout is what cfs(5) says. */
 	assert_int_equal(((uint8_t *)&disk)[96], 17);
@@ -48,24 +48,30 @@ static void test_record(void **state)
 	assert_int_equal(((uint8_t *)&disk)[128], 1);
 	assert_memory_equal((uint8_t *)&disk + 136, "unix:", 5);
 	memcpy(longer, &disk, sizeof(disk));
-	assert_int_equal(cfs_delegation_rec_unpack(longer, sizeof(longer),
-						   &got, NULL), 0);
-	assert_int_equal(cfs_delegation_rec_unpack(&disk, sizeof(disk) - 1,
-						   &got, NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_delegation_rec_unpack(longer, sizeof(longer), &got, NULL),
+		0);
+	assert_int_equal(
+		cfs_delegation_rec_unpack(&disk, sizeof(disk) - 1, &got, NULL),
+		-EUCLEAN);
 	disk.state = le32_put(4);
-	assert_int_equal(cfs_delegation_rec_unpack(&disk, sizeof(disk), &got,
-						   NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_delegation_rec_unpack(&disk, sizeof(disk), &got, NULL),
+		-EUCLEAN);
 	cfs_delegation_rec_pack(&rec, &disk);
 	memset(disk.address, 'x', sizeof(disk.address));
-	assert_int_equal(cfs_delegation_rec_unpack(&disk, sizeof(disk), &got,
-						   NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_delegation_rec_unpack(&disk, sizeof(disk), &got, NULL),
+		-EUCLEAN);
 }
 
 static struct cfs_pool_grant sample_grant(void)
 {
 	struct cfs_pool_grant g = {
-		.container = 7, .epoch = CFS_EPOCH_DELEGATED | 9,
-		.rec = { .name = "vm", .kind = CFS_VOLUME_LUN,
+		.container = 7,
+		.epoch = CFS_EPOCH_DELEGATED | 9,
+		.rec = { .name = "vm",
+			 .kind = CFS_VOLUME_LUN,
 			 .state = CFS_OBJECT_LIVE,
 			 .epoch = CFS_EPOCH_DELEGATED | 9 },
 		.pool = { .name = "p", .next_container = 10 },
@@ -76,7 +82,8 @@ static struct cfs_pool_grant sample_grant(void)
 	struct cfs_lent_slice s = { .lslice = 1 };
 
 	s.pieces[0] = (struct cfs_piece){ .flags = CFS_PIECE_USED,
-					  .slice_index = 2, .generation = 1 };
+					  .slice_index = 2,
+					  .generation = 1 };
 	assert_int_equal(cfs_vec_push(&g.devices, dev), 0);
 	assert_int_equal(cfs_vec_push(&g.slices.list, s), 0);
 	return g;
@@ -89,8 +96,8 @@ static void test_grant(void **state)
 
 	(void)state;
 	assert_int_equal(cfs_pool_grant_pack(&g, &buf), 0);
-	assert_int_equal(cfs_pool_grant_unpack(buf.data, buf.bytes, &got,
-					       NULL), 0);
+	assert_int_equal(cfs_pool_grant_unpack(buf.data, buf.bytes, &got, NULL),
+			 0);
 	assert_int_equal(got.container, 7);
 	assert_int_equal(got.epoch, g.epoch);
 	assert_string_equal(got.rec.name, "vm");
@@ -101,13 +108,13 @@ static void test_grant(void **state)
 	cfs_pool_grant_donep(&got);
 	/* Any other length, and an epoch that is no delegation's. */
 	for (size_t n = 0; n < buf.bytes; n++)
-		assert_int_equal(cfs_pool_grant_unpack(buf.data, n, &got,
-						       NULL), -EUCLEAN);
+		assert_int_equal(cfs_pool_grant_unpack(buf.data, n, &got, NULL),
+				 -EUCLEAN);
 	buf.bytes = 0;
 	g.epoch = g.rec.epoch = 9;
 	assert_int_equal(cfs_pool_grant_pack(&g, &buf), 0);
-	assert_int_equal(cfs_pool_grant_unpack(buf.data, buf.bytes, &got,
-					       NULL), -EUCLEAN);
+	assert_int_equal(cfs_pool_grant_unpack(buf.data, buf.bytes, &got, NULL),
+			 -EUCLEAN);
 	cfs_pool_grant_donep(&g);
 	cfs_buf_donep(&buf);
 }

@@ -39,10 +39,10 @@ static const struct image_field HEADER[] = {
 	{ 48, 8, 0x5555, NULL },
 	{ 56, 8, 0x6666, NULL },
 	{ 64, 4, 0x7777, NULL },
-	{ 68, 4, 2, NULL },		/* blocks */
-	{ 72, 4, 16, NULL },		/* record bytes */
+	{ 68, 4, 2, NULL },  /* blocks */
+	{ 72, 4, 16, NULL }, /* record bytes */
 	{ 76, 4, 1, NULL },
-	{ 80, 4, 1, NULL },		/* inline blocks */
+	{ 80, 4, 1, NULL }, /* inline blocks */
 	/* One record: STAMP 0x6667. */
 	{ 104, 2, 7, NULL },
 	{ 108, 4, 16, NULL },
@@ -71,7 +71,7 @@ static void test_bytes(void **state)
 
 	(void)state;
 	IMAGE_MAKE(image, HEADER);
-	cfs_xxh3_128(image, sizeof(image), hash);	/* big-endian */
+	cfs_xxh3_128(image, sizeof(image), hash); /* big-endian */
 	for (unsigned int i = 0; i < 16; i++)
 		image[88 + i] = hash[15 - i];
 	memset(packed, 0xee, sizeof(packed));
@@ -218,21 +218,47 @@ static const uint8_t VALUE[11] = "abcdefghij";
 static const uint64_t CSUMS[3] = { 0xa1, 0xa2, 0xa3 };
 
 static const struct cfs_rec RECS[] = {
-	{ .type = CFS_REC_SET, .tree_id = 1, .key = { 1, 2, 3 },
-	  .value = VALUE, .value_bytes = 11 },
+	{ .type = CFS_REC_SET,
+	  .tree_id = 1,
+	  .key = { 1, 2, 3 },
+	  .value = VALUE,
+	  .value_bytes = 11 },
 	{ .type = CFS_REC_DEL, .tree_id = 8, .key = { 4, 5, 6 } },
-	{ .type = CFS_REC_META, .branch = 0x1122, .ino = 0x334455667788,
-	  .class_off = UINT64_C(2) << 60 | 0x99, .stamp = 0x777, .seq = 0x88,
-	  .value = VALUE, .value_bytes = 8 },
-	{ .type = CFS_REC_META, .flags = CFS_REC_META_DELETE, .ino = 1,
-	  .class_off = UINT64_C(1) << 60, .stamp = 1 },
-	{ .type = CFS_REC_EXTENT, .branch = 0x1122, .ino = 0x334455667788,
-	  .offset = 0x10, .count = 3, .stamp = 0x777, .seq = 0x88,
+	{ .type = CFS_REC_META,
+	  .branch = 0x1122,
+	  .ino = 0x334455667788,
+	  .class_off = UINT64_C(2) << 60 | 0x99,
+	  .stamp = 0x777,
+	  .seq = 0x88,
+	  .value = VALUE,
+	  .value_bytes = 8 },
+	{ .type = CFS_REC_META,
+	  .flags = CFS_REC_META_DELETE,
+	  .ino = 1,
+	  .class_off = UINT64_C(1) << 60,
+	  .stamp = 1 },
+	{ .type = CFS_REC_EXTENT,
+	  .branch = 0x1122,
+	  .ino = 0x334455667788,
+	  .offset = 0x10,
+	  .count = 3,
+	  .stamp = 0x777,
+	  .seq = 0x88,
 	  .vaddr = 0x400020 },
-	{ .type = CFS_REC_INLINE, .branch = 1, .ino = 2, .offset = 3,
-	  .count = 2, .stamp = 4, .seq = 5 },
-	{ .type = CFS_REC_PUNCH, .branch = 1, .ino = 2, .offset = 0,
-	  .count = UINT64_C(1) << 48, .stamp = 4, .seq = 6 },
+	{ .type = CFS_REC_INLINE,
+	  .branch = 1,
+	  .ino = 2,
+	  .offset = 3,
+	  .count = 2,
+	  .stamp = 4,
+	  .seq = 5 },
+	{ .type = CFS_REC_PUNCH,
+	  .branch = 1,
+	  .ino = 2,
+	  .offset = 0,
+	  .count = UINT64_C(1) << 48,
+	  .stamp = 4,
+	  .seq = 6 },
 	{ .type = CFS_REC_STAMP, .stamp = 0xffffffffffff },
 };
 #define REC_COUNT (sizeof(RECS) / sizeof(RECS[0]))
@@ -248,32 +274,57 @@ static void all_append(struct cfs_buf *buf)
 static void test_record_bytes(void **state)
 {
 	static const struct image_field fields[] = {
-		{ 0, 2, 1, NULL }, { 4, 4, 56, NULL }, { 8, 4, 1, NULL },
-		{ 12, 4, 11, NULL }, { 16, 8, 1, NULL }, { 24, 8, 2, NULL },
-		{ 32, 8, 3, NULL }, { 40, 0, 0, "abcdefghij" },
-		{ 56, 2, 2, NULL }, { 60, 4, 40, NULL }, { 64, 4, 8, NULL },
-		{ 72, 8, 4, NULL }, { 80, 8, 5, NULL }, { 88, 8, 6, NULL },
-		{ 96, 2, 3, NULL }, { 100, 4, 48, NULL },
+		{ 0, 2, 1, NULL },
+		{ 4, 4, 56, NULL },
+		{ 8, 4, 1, NULL },
+		{ 12, 4, 11, NULL },
+		{ 16, 8, 1, NULL },
+		{ 24, 8, 2, NULL },
+		{ 32, 8, 3, NULL },
+		{ 40, 0, 0, "abcdefghij" },
+		{ 56, 2, 2, NULL },
+		{ 60, 4, 40, NULL },
+		{ 64, 4, 8, NULL },
+		{ 72, 8, 4, NULL },
+		{ 80, 8, 5, NULL },
+		{ 88, 8, 6, NULL },
+		{ 96, 2, 3, NULL },
+		{ 100, 4, 48, NULL },
 		{ 104, 8, 0x1122334455667788, NULL },
 		{ 112, 8, 0x2000000000000099, NULL },
-		{ 120, 8, 0x7770088, NULL }, { 128, 4, 8, NULL },
+		{ 120, 8, 0x7770088, NULL },
+		{ 128, 4, 8, NULL },
 		{ 136, 0, 0, "abcdefgh" },
-		{ 144, 2, 3, NULL }, { 146, 2, 1, NULL }, { 148, 4, 40, NULL },
-		{ 152, 8, 1, NULL }, { 160, 8, 0x1000000000000000, NULL },
+		{ 144, 2, 3, NULL },
+		{ 146, 2, 1, NULL },
+		{ 148, 4, 40, NULL },
+		{ 152, 8, 1, NULL },
+		{ 160, 8, 0x1000000000000000, NULL },
 		{ 168, 8, 0x10000, NULL },
-		{ 184, 2, 4, NULL }, { 188, 4, 72, NULL },
-		{ 192, 8, 0x1122334455667788, NULL }, { 200, 8, 0x10, NULL },
-		{ 208, 8, 3, NULL }, { 216, 8, 0x7770088, NULL },
-		{ 224, 8, 0x400020, NULL }, { 232, 8, 0xa1, NULL },
-		{ 240, 8, 0xa2, NULL }, { 248, 8, 0xa3, NULL },
-		{ 256, 2, 5, NULL }, { 260, 4, 48, NULL },
-		{ 264, 8, 0x1000000000002, NULL }, { 272, 8, 3, NULL },
-		{ 280, 8, 2, NULL }, { 288, 8, 0x40005, NULL },
+		{ 184, 2, 4, NULL },
+		{ 188, 4, 72, NULL },
+		{ 192, 8, 0x1122334455667788, NULL },
+		{ 200, 8, 0x10, NULL },
+		{ 208, 8, 3, NULL },
+		{ 216, 8, 0x7770088, NULL },
+		{ 224, 8, 0x400020, NULL },
+		{ 232, 8, 0xa1, NULL },
+		{ 240, 8, 0xa2, NULL },
+		{ 248, 8, 0xa3, NULL },
+		{ 256, 2, 5, NULL },
+		{ 260, 4, 48, NULL },
+		{ 264, 8, 0x1000000000002, NULL },
+		{ 272, 8, 3, NULL },
+		{ 280, 8, 2, NULL },
+		{ 288, 8, 0x40005, NULL },
 		{ 296, 8, 1, NULL },
-		{ 304, 2, 6, NULL }, { 308, 4, 48, NULL },
+		{ 304, 2, 6, NULL },
+		{ 308, 4, 48, NULL },
 		{ 312, 8, 0x1000000000002, NULL },
-		{ 328, 8, UINT64_C(1) << 48, NULL }, { 336, 8, 0x40006, NULL },
-		{ 352, 2, 7, NULL }, { 356, 4, 16, NULL },
+		{ 328, 8, UINT64_C(1) << 48, NULL },
+		{ 336, 8, 0x40006, NULL },
+		{ 352, 2, 7, NULL },
+		{ 356, 4, 16, NULL },
 		{ 360, 8, 0xffffffffffff, NULL },
 	};
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
@@ -371,26 +422,43 @@ static void test_records_refused(void **state)
 		unsigned int bytes;
 		uint64_t value;
 	} bad[] = {
-		{ 0, 0, 2, 0 }, { 0, 0, 2, 8 },		/* no such type */
-		{ 0, 4, 4, 0 }, { 0, 4, 4, 7 },		/* length */
-		{ 0, 4, 4, 8 }, { 0, 4, 4, 48 }, { 0, 4, 4, 0xfffffff8 },
-		{ 0, 8, 4, 0 }, { 0, 8, 4, 9 },		/* tree */
-		{ 0, 12, 4, 17 }, { 0, 12, 4, 8 },	/* value */
+		{ 0, 0, 2, 0 },
+		{ 0, 0, 2, 8 }, /* no such type */
+		{ 0, 4, 4, 0 },
+		{ 0, 4, 4, 7 }, /* length */
+		{ 0, 4, 4, 8 },
+		{ 0, 4, 4, 48 },
+		{ 0, 4, 4, 0xfffffff8 },
+		{ 0, 8, 4, 0 },
+		{ 0, 8, 4, 9 }, /* tree */
+		{ 0, 12, 4, 17 },
+		{ 0, 12, 4, 8 }, /* value */
 		{ 0, 12, 4, UINT32_MAX },
-		{ 1, 12, 4, 1 },			/* DEL with a value */
-		{ 2, 32, 4, 9 }, { 2, 32, 4, 0xffffffff },
-		{ 2, 16, 8, 0 }, { 2, 16, 8, UINT64_C(15) << 60 },
+		{ 1, 12, 4, 1 }, /* DEL with a value */
+		{ 2, 32, 4, 9 },
+		{ 2, 32, 4, 0xffffffff },
+		{ 2, 16, 8, 0 },
+		{ 2, 16, 8, UINT64_C(15) << 60 },
 		{ 3, 32, 4, 1 },
-		{ 4, 24, 8, 0 }, { 4, 24, 8, 2 }, { 4, 24, 8, 4 },
-		{ 4, 24, 8, UINT64_C(1) << 61 },	/* times 8: 0 */
-		{ 4, 16, 8, UINT64_MAX }, { 4, 16, 8, UINT64_C(1) << 48 },
-		{ 4, 40, 8, 0 }, { 4, 40, 8, 0x7ffffe },
+		{ 4, 24, 8, 0 },
+		{ 4, 24, 8, 2 },
+		{ 4, 24, 8, 4 },
+		{ 4, 24, 8, UINT64_C(1) << 61 }, /* times 8: 0 */
+		{ 4, 16, 8, UINT64_MAX },
+		{ 4, 16, 8, UINT64_C(1) << 48 },
+		{ 4, 40, 8, 0 },
+		{ 4, 40, 8, 0x7ffffe },
 		{ 4, 40, 8, UINT64_C(1) << 48 | 1 },
-		{ 5, 24, 8, 0 }, { 5, 24, 8, 3 }, { 5, 40, 8, 2 },
-		{ 5, 40, 8, UINT64_MAX }, { 5, 24, 8, UINT64_MAX },
-		{ 6, 40, 8, 1 }, { 6, 24, 8, 0 },
+		{ 5, 24, 8, 0 },
+		{ 5, 24, 8, 3 },
+		{ 5, 40, 8, 2 },
+		{ 5, 40, 8, UINT64_MAX },
+		{ 5, 24, 8, UINT64_MAX },
+		{ 6, 40, 8, 1 },
+		{ 6, 24, 8, 0 },
 		{ 6, 16, 8, 1 },
-		{ 7, 8, 8, UINT64_C(1) << 48 }, { 7, 4, 4, 8 },
+		{ 7, 8, 8, UINT64_C(1) << 48 },
+		{ 7, 4, 4, 8 },
 	};
 
 	(void)state;
@@ -410,8 +478,11 @@ static void test_records_refused(void **state)
 static void test_long_extent(void **state)
 {
 	static const uint64_t csums[1000] = { [0] = 1, [999] = 0xabc };
-	struct cfs_rec rec = { .type = CFS_REC_EXTENT, .ino = 1, .count = 1000,
-			       .stamp = 1, .vaddr = 0x400020 };
+	struct cfs_rec rec = { .type = CFS_REC_EXTENT,
+			       .ino = 1,
+			       .count = 1000,
+			       .stamp = 1,
+			       .vaddr = 0x400020 };
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_freep) uint8_t *image = NULL;
 	struct cfs_frame f = FRAME;

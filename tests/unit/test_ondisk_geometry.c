@@ -45,8 +45,9 @@ static void test_known(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < CFS_ARRAY_COUNT(known); i++) {
-		assert_int_equal(cfs_slice_geometry_init(known[i].slice_bytes,
-							 &g, NULL), 0);
+		assert_int_equal(
+			cfs_slice_geometry_init(known[i].slice_bytes, &g, NULL),
+			0);
 		assert_int_equal(g.group_count, known[i].groups);
 		assert_int_equal(g.data_start, known[i].start);
 		assert_int_equal(g.data_count, known[i].data);
@@ -117,7 +118,7 @@ static void check_cover(const struct cfs_slice_geometry *g)
 		assert_int_equal(use[b], is_pad ? 0 : 1);
 		assert_int_equal(cfs_geometry_is_data(g, b),
 				 b >= g->data_start &&
-				 b < g->data_start + g->data_count);
+					 b < g->data_start + g->data_count);
 	}
 	assert_false(cfs_geometry_is_data(g, g->block_count));
 	assert_false(cfs_geometry_is_data(g, UINT32_MAX));
@@ -147,9 +148,16 @@ static void test_ends(void **state)
 static void test_refused(void **state)
 {
 	static const uint64_t bad[] = {
-		0, 1, 4096, CFS_SLICE_BYTES_MIN - 1, CFS_SLICE_BYTES_MIN + 4096,
-		CFS_SLICE_BYTES_MIN / 2, CFS_SLICE_BYTES_MAX * 2,
-		3 * CFS_SLICE_BYTES_MIN, UINT64_MAX, UINT64_C(1) << 63,
+		0,
+		1,
+		4096,
+		CFS_SLICE_BYTES_MIN - 1,
+		CFS_SLICE_BYTES_MIN + 4096,
+		CFS_SLICE_BYTES_MIN / 2,
+		CFS_SLICE_BYTES_MAX * 2,
+		3 * CFS_SLICE_BYTES_MIN,
+		UINT64_MAX,
+		UINT64_C(1) << 63,
 	};
 	struct cfs_slice_geometry g;
 

@@ -127,11 +127,14 @@ static void test_file_names(void **state)
 static void test_dirent(void **state)
 {
 	static const uint8_t image[] = {
-		DT_DIR, 0, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11,
-		3, 0, 'a', 'b', 'c',
+		DT_DIR, 0, 0x16, 0x15, 0x14, 0x13, 0x12,
+		0x11,   3, 0,    'a',  'b',  'c',
 	};
-	struct cfs_dirent d = { .ino = 0x111213141516, .type = DT_DIR,
-				.name = "abc", .name_bytes = 3 }, back;
+	struct cfs_dirent d = { .ino = 0x111213141516,
+				.type = DT_DIR,
+				.name = "abc",
+				.name_bytes = 3 },
+			  back;
 	uint8_t buf[CFS_DIRENT_BYTES_MAX];
 
 	(void)state;
@@ -149,8 +152,9 @@ static void test_dirent(void **state)
 
 static int dirent_poked(size_t offset, unsigned int bytes, uint64_t value)
 {
-	struct cfs_dirent d = { .ino = 7, .type = DT_REG, .name = "abc",
-				.name_bytes = 3 };
+	struct cfs_dirent d = {
+		.ino = 7, .type = DT_REG, .name = "abc", .name_bytes = 3
+	};
 	uint8_t buf[CFS_DIRENT_BYTES_MAX];
 	size_t n = cfs_dirent_pack(&d, buf);
 
@@ -178,8 +182,9 @@ static void test_dirent_fields(void **state)
 static void test_xattr_parts(void **state)
 {
 	uint8_t *value = calloc(1, CFS_XATTR_VALUE_BYTES_MAX);
-	static const uint32_t sizes[] = { 0, 1, 1009, 1010, 1011, 1011 + 1023,
-					  1011 + 1025, 65536 };
+	static const uint32_t sizes[] = {
+		0, 1, 1009, 1010, 1011, 1011 + 1023, 1011 + 1025, 65536
+	};
 	static const uint32_t parts[] = { 1, 1, 1, 1, 2, 2, 3, 65 };
 	struct cfs_xattr x = { .name = "user.abc", .name_bytes = 8 }, back;
 	uint8_t buf[CFS_META_PART_BYTES];
@@ -196,8 +201,8 @@ static void test_xattr_parts(void **state)
 		assert_int_equal(image_get(buf, 0, 4), sizes[i]);
 		assert_int_equal(image_get(buf, 4, 2), 8);
 		assert_memory_equal(buf + 6, "user.abc", 8);
-		assert_int_equal(cfs_xattr_unpack(buf, 14 + first, &back,
-						  NULL), 0);
+		assert_int_equal(cfs_xattr_unpack(buf, 14 + first, &back, NULL),
+				 0);
 		assert_int_equal(back.value_bytes, sizes[i]);
 		assert_int_equal(back.data_bytes, first);
 		assert_ptr_equal(back.data, buf + 14);

@@ -13,9 +13,9 @@
 #include "ondisk/label.h"
 #include "ondisk_image.h"
 
-#define MIB	(UINT64_C(1) << 20)
-#define AT	UINT64_C(4096)
-#define PAYLOAD	64u
+#define MIB     (UINT64_C(1) << 20)
+#define AT      UINT64_C(4096)
+#define PAYLOAD 64u
 
 static struct cfs_label label_make(void)
 {
@@ -70,7 +70,7 @@ static const struct image_field FIELDS[] = {
 
 static const uint8_t MAGIC[16] = {
 	0x93, 'C', 'F', 'S', '\r', '\n', 0x1a, '\n',
-	0xa7, 'p', 'o', 'o', 'l', 0x01, 0xe5, 0x5c,
+	0xa7, 'p', 'o', 'o', 'l',  0x01, 0xe5, 0x5c,
 };
 
 static void reseal(struct cfs_page_disk *disk)
@@ -165,8 +165,7 @@ static void test_other_place(void **state)
 
 	(void)state;
 	cfs_label_pack(&l, AT, &disk);
-	assert_int_equal(cfs_label_unpack(&disk, 32768, &back, NULL),
-			 -EUCLEAN);
+	assert_int_equal(cfs_label_unpack(&disk, 32768, &back, NULL), -EUCLEAN);
 }
 
 static void test_newer(void **state)
@@ -181,17 +180,17 @@ static void test_newer(void **state)
 	reseal(&disk);
 	assert_int_equal(unpack(&disk), -ENOTSUP);
 	l.features_incompat = 0x40;
-	l.slice_bytes = 12345;		/* may mean something else then */
+	l.slice_bytes = 12345; /* may mean something else then */
 	cfs_label_pack(&l, AT, &disk);
 	assert_int_equal(cfs_label_unpack(&disk, AT, &back, &err), -ENOTSUP);
 	assert_non_null(strstr(err.msg, "0x40"));
 }
 
-#define REFUSED(change) \
-	do { \
-		struct cfs_label l = label_make(); \
-		change; \
-		assert_int_equal(judge(&l), -EUCLEAN); \
+#define REFUSED(change)                                                        \
+	do {                                                                   \
+		struct cfs_label l = label_make();                             \
+		change;                                                        \
+		assert_int_equal(judge(&l), -EUCLEAN);                         \
 	} while (0)
 
 static void test_fields(void **state)
@@ -200,7 +199,7 @@ static void test_fields(void **state)
 
 	(void)state;
 	assert_int_equal(judge(&good), 0);
-	REFUSED(l.slice_count = 63);		/* into the tail */
+	REFUSED(l.slice_count = 63); /* into the tail */
 	REFUSED(l.slice_count = 0);
 	REFUSED(l.slice_count = UINT64_MAX);
 	REFUSED(l.slice_bytes = MIB / 2);
@@ -211,11 +210,11 @@ static void test_fields(void **state)
 	REFUSED(l.size_bytes = 64 * MIB + 1);
 	REFUSED(l.size_bytes = 63 * MIB);
 	REFUSED(l.size_bytes = UINT64_MAX - 4095);
-	REFUSED(l.slices_offset_bytes = 0);	/* over the seats */
+	REFUSED(l.slices_offset_bytes = 0); /* over the seats */
 	REFUSED(l.slices_offset_bytes = MIB + 1);
 	REFUSED(l.slices_offset_bytes = UINT64_MAX - 4095);
 	REFUSED(l.seat_count = 0);
-	REFUSED(l.seat_count = 1000);		/* into the slices */
+	REFUSED(l.seat_count = 1000); /* into the slices */
 	REFUSED(l.seat_count = UINT32_MAX);
 	REFUSED(l.flags = 4);
 	REFUSED(l.device_count = 0);

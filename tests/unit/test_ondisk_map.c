@@ -13,8 +13,10 @@
 #include "ondisk_image.h"
 
 static const struct cfs_extent_rec EXTENT = {
-	.version = { .stamp = 0x111213141516, .seq = 0x1718,
-		     .death = 0x212223242526, .flags = 0x2728 & ~1 },
+	.version = { .stamp = 0x111213141516,
+		     .seq = 0x1718,
+		     .death = 0x212223242526,
+		     .flags = 0x2728 & ~1 },
 	.vaddr = 0x313233000003,
 	.count = 0x3738,
 	.csum = 0x4142434445464748,
@@ -61,7 +63,7 @@ static void test_extent_fields(void **state)
 	struct cfs_extent_rec_disk disk;
 
 	(void)state;
-	assert_int_equal(unpack(rec, 1), 0);		/* a hole */
+	assert_int_equal(unpack(rec, 1), 0); /* a hole */
 	assert_int_equal(unpack(rec, 0xffff), 0);
 	assert_int_equal(unpack(rec, 0), -EUCLEAN);
 	rec.version.flags = CFS_VERSION_WHITEOUT;
@@ -85,14 +87,16 @@ static void test_extent_fields(void **state)
 
 static void test_version(void **state)
 {
-	struct cfs_version v = { .stamp = CFS_STAMP_MAX, .seq = 0xffff,
-				 .flags = 0xffff }, back;
+	struct cfs_version v = { .stamp = CFS_STAMP_MAX,
+				 .seq = 0xffff,
+				 .flags = 0xffff },
+			   back;
 	struct cfs_version_disk disk;
 	uint8_t bytes[20] = { 0 };
 
 	(void)state;
 	cfs_version_pack(&v, &disk);
-	memcpy(bytes + 1, &disk, sizeof(disk));		/* unaligned */
+	memcpy(bytes + 1, &disk, sizeof(disk)); /* unaligned */
 	assert_int_equal(cfs_version_unpack(bytes + 1, 19, &back, NULL), 0);
 	assert_true(back.stamp == CFS_STAMP_MAX && back.seq == 0xffff);
 	assert_true(back.death == 0 && back.flags == 0xffff);
@@ -137,10 +141,8 @@ static void test_space(void **state)
 }
 
 static const struct CMUnitTest TESTS[] = {
-	cmocka_unit_test(test_bytes),
-	cmocka_unit_test(test_extent_fields),
-	cmocka_unit_test(test_version),
-	cmocka_unit_test(test_words),
+	cmocka_unit_test(test_bytes),   cmocka_unit_test(test_extent_fields),
+	cmocka_unit_test(test_version), cmocka_unit_test(test_words),
 	cmocka_unit_test(test_space),
 };
 

@@ -13,9 +13,9 @@
 #include "ondisk/node.h"
 #include "ondisk_image.h"
 
-#define TREE 2u
+#define TREE      2u
 #define CONTAINER 0x5152535455565758u
-#define NO_HIGH 1u
+#define NO_HIGH   1u
 
 /*
  * A leaf by hand: keys of two words (1, i), values of i + 1 bytes, in a range
@@ -137,13 +137,13 @@ static void test_identity(void **state)
 static void test_bounds(void **state)
 {
 	(void)state;
-	assert_int_equal(poked(10, 2, 0xffff), -EUCLEAN);	/* count */
-	assert_int_equal(poked(12, 2, 0xffff), -EUCLEAN);	/* start */
+	assert_int_equal(poked(10, 2, 0xffff), -EUCLEAN); /* count */
+	assert_int_equal(poked(12, 2, 0xffff), -EUCLEAN); /* start */
 	assert_int_equal(poked(12, 2, 4096), -EUCLEAN);
-	assert_int_equal(poked(12, 2, 96), -EUCLEAN);	/* over the slots */
+	assert_int_equal(poked(12, 2, 96), -EUCLEAN); /* over the slots */
 	assert_int_equal(poked(12, 2, 103), -EUCLEAN);
 	assert_int_equal(poked(12, 2, 104), 0);
-	assert_int_equal(poked(96, 2, 0), -EUCLEAN);	/* slot: header */
+	assert_int_equal(poked(96, 2, 0), -EUCLEAN); /* slot: header */
 	assert_int_equal(poked(96, 2, 4096), -EUCLEAN);
 	assert_int_equal(poked(96, 2, 4095), -EUCLEAN);
 	assert_int_equal(poked(96, 2, 4080), -EUCLEAN);

@@ -147,7 +147,7 @@ static void test_version(void **state)
 	(void)state;
 	page_make(&disk, 7);
 	disk.version = le16_put(2);
-	assert_int_equal(unpack(&disk, &EXPECT), -EUCLEAN);	/* torn */
+	assert_int_equal(unpack(&disk, &EXPECT), -EUCLEAN); /* torn */
 	reseal(&disk);
 	assert_int_equal(unpack(&disk, &EXPECT), -ENOTSUP);
 	disk.version = le16_put(0);

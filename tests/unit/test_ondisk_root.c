@@ -158,7 +158,7 @@ static void test_log_position(void **state)
 	assert_int_equal(poked(100, 4, 65), -EUCLEAN);
 	assert_int_equal(poked(104, 4, 81), -EUCLEAN);
 	assert_int_equal(poked(104, 4, 0), -EUCLEAN);
-	assert_int_equal(poked(104, 4, 3), -EUCLEAN);	/* extent of nothing */
+	assert_int_equal(poked(104, 4, 3), -EUCLEAN); /* extent of nothing */
 	assert_int_equal(poked(648, 4, 0), -EUCLEAN);
 	assert_int_equal(poked(640, 8, 0), -EUCLEAN);
 	/* A run that would leave its slice's addresses. */
@@ -189,12 +189,9 @@ static void test_no_log(void **state)
 }
 
 static const struct CMUnitTest TESTS[] = {
-	cmocka_unit_test(test_bytes),
-	cmocka_unit_test(test_round_trip),
-	cmocka_unit_test(test_fields),
-	cmocka_unit_test(test_log_position),
-	cmocka_unit_test(test_smap_count),
-	cmocka_unit_test(test_no_log),
+	cmocka_unit_test(test_bytes),      cmocka_unit_test(test_round_trip),
+	cmocka_unit_test(test_fields),     cmocka_unit_test(test_log_position),
+	cmocka_unit_test(test_smap_count), cmocka_unit_test(test_no_log),
 };
 
 CMOCKA_MAIN(TESTS)

@@ -13,7 +13,7 @@
 #include "ondisk/slice_header.h"
 #include "ondisk_image.h"
 
-#define P 64u			/* the payload's offset in the page */
+#define P 64u /* the payload's offset in the page */
 
 static const struct image_field SEAT_FIELDS[] = {
 	{ P + 32, 0, 0, "host" },
@@ -39,10 +39,14 @@ static const struct image_field SEAT_FIELDS[] = {
 	{ P + 588, 4, 0x99, NULL },
 	{ P + 592, 8, 0xaaaa, NULL },
 	{ P + 824, 4, 2, NULL },
-	{ P + 832, 4, 0xbbbb, NULL }, { P + 840, 8, 0xcccc, NULL },
-	{ P + 968, 4, 5, NULL }, { P + 972, 4, 1, NULL },
-	{ P + 976, 8, 0x30000, NULL }, { P + 984, 8, 0x40000, NULL },
-	{ P + 992, 8, 0x500003, NULL }, { P + 1000, 8, 0x500004, NULL },
+	{ P + 832, 4, 0xbbbb, NULL },
+	{ P + 840, 8, 0xcccc, NULL },
+	{ P + 968, 4, 5, NULL },
+	{ P + 972, 4, 1, NULL },
+	{ P + 976, 8, 0x30000, NULL },
+	{ P + 984, 8, 0x40000, NULL },
+	{ P + 992, 8, 0x500003, NULL },
+	{ P + 1000, 8, 0x500004, NULL },
 };
 
 static struct cfs_seat seat_make(void)
@@ -163,12 +167,9 @@ static void test_seat_fields(void **state)
 }
 
 static const struct image_field HEADER_FIELDS[] = {
-	{ 32, 8, 0x1111, NULL },
-	{ 40, 8, 0x2222, NULL },
-	{ 48, 8, 0x400000, NULL },
-	{ 56, 8, 0x3333, NULL },
-	{ 64, 4, 1, NULL },
-	{ 68, 4, 1, NULL },
+	{ 32, 8, 0x1111, NULL },   { 40, 8, 0x2222, NULL },
+	{ 48, 8, 0x400000, NULL }, { 56, 8, 0x3333, NULL },
+	{ 64, 4, 1, NULL },        { 68, 4, 1, NULL },
 	{ 72, 4, 2, NULL },
 };
 

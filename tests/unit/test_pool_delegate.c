@@ -13,7 +13,7 @@
 #include "tree/container_rest.h"
 #include "tree/space.h"
 
-#define BIG	1024u	/* blocks of the LUN */
+#define BIG 1024u /* blocks of the LUN */
 
 static struct cfs_member *make(struct manager *m)
 {
@@ -21,8 +21,8 @@ static struct cfs_member *make(struct manager *m)
 
 	HEAL_OK(cfs_pool_container_make(m->pool, "lun", CFS_VOLUME_LUN, 0,
 					CFS_OBJECT_LIVE, &lun, &err_));
-	HEAL_OK(cfs_volume_make_first(lun, CFS_VOLUME_LUN,
-				      UINT64_C(64) << 20, &err_));
+	HEAL_OK(cfs_volume_make_first(lun, CFS_VOLUME_LUN, UINT64_C(64) << 20,
+				      &err_));
 	return lun;
 }
 
@@ -73,9 +73,9 @@ static void return_all(bool is_shared, unsigned int devices)
 	/* What stands in the tables of the pool is not its to change. */
 	HEAL_OK(cfs_pool_rec_get(s.pool, &pool_rec, &err_));
 	assert_int_equal(cfs_pool_rec_set(s.pool, &pool_rec, &err), -EBUSY);
-	assert_int_equal(cfs_pool_container_make(s.pool, "x", CFS_VOLUME_LUN,
-						 0, CFS_OBJECT_LIVE, &lun,
-						 &err), -EBUSY);
+	assert_int_equal(cfs_pool_container_make(s.pool, "x", CFS_VOLUME_LUN, 0,
+						 CFS_OBJECT_LIVE, &lun, &err),
+			 -EBUSY);
 	/* Slices go back while it is there. */
 	rec = heal_volume(s.lun);
 	HEAL_OK(cfs_op_begin(s.lun->container, CFS_OP_FREEING, &err_));
@@ -222,8 +222,7 @@ static void silence(bool is_shared, unsigned int devices)
 	assert_int_equal(lun_write(s.lun, 216, 16, 4), 0);
 	s.has_lease = false;
 	HEAL_OK(cfs_pool_delegated_look(s.pool, &err_));
-	HEAL_OK(cfs_pool_delegation_seal(a.pool, s.container, s.epoch,
-					 &err_));
+	HEAL_OK(cfs_pool_delegation_seal(a.pool, s.container, s.epoch, &err_));
 	assert_int_equal(heal_read(manager_lun(&a), 0, 200, 2), 0);
 	assert_int_equal(heal_read(manager_lun(&a), 200, 16, 3), 0);
 	assert_int_equal(lun_write(manager_lun(&a), 0, 16, 5), 0);
@@ -233,13 +232,15 @@ static void silence(bool is_shared, unsigned int devices)
 	/* The sleeper. */
 	assert_int_equal(cfs_container_sync(s.lun->container, &err), -ESTALE);
 	assert_int_equal(cfs_pool_delegated_look(s.pool, &err), -ESTALE);
-	assert_int_equal(cfs_pool_delegation_lend(a.pool, s.container, s.epoch,
-						  1, &(struct cfs_lent_slices)
-						  { .free_slices = 0 }, &err),
+	assert_int_equal(cfs_pool_delegation_lend(
+				 a.pool, s.container, s.epoch, 1,
+				 &(struct cfs_lent_slices){ .free_slices = 0 },
+				 &err),
 			 -ESTALE);
 	secondary_drop(&s);
-	assert_int_equal(cfs_pool_delegation_find(a.pool, s.container, &d,
-						  NULL), -ENOENT);
+	assert_int_equal(
+		cfs_pool_delegation_find(a.pool, s.container, &d, NULL),
+		-ENOENT);
 	/* The next primary still knows, and takes nothing of it in use. */
 	manager_close(&a);
 	manager_init(&p, &b, "b", 2, NO_DEVICE, NULL);

@@ -16,19 +16,20 @@
 #include "delegate_cells.h"
 
 /* What a secondary writes; slices it asks for, and gives back, by messages. */
-#define KINDS	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_FRAME |	\
-		 1u << GATE_TAGS | 1u << GATE_ROOT)
+#define KINDS                                                                  \
+	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_FRAME |                \
+	 1u << GATE_TAGS | 1u << GATE_ROOT)
 
-static unsigned int landed[GATE_KINDS];	/* late, in all stories */
+static unsigned int landed[GATE_KINDS]; /* late, in all stories */
 
 struct story {
 	struct shared_pool p;
 	struct gate_world w;
-	struct manager	a;
-	struct secondary s;		/* who sleeps */
-	struct cells	cells;
-	bool		is_again;	/* delegated once more meanwhile */
-	bool		is_taken;
+	struct manager a;
+	struct secondary s; /* who sleeps */
+	struct cells cells;
+	bool is_again; /* delegated once more meanwhile */
+	bool is_taken;
 };
 
 static void work(struct story *st, struct cfs_member *lun)
@@ -111,8 +112,7 @@ static void end(struct story *st)
 	secondary_free_gates(s);
 	HEAL_OK(cfs_pool_delegation_end(st->a.pool, s->container, s->epoch,
 					&err_));
-	HEAL_OK(cfs_pool_member_close(st->a.pool, manager_lun(&st->a),
-				      &err_));
+	HEAL_OK(cfs_pool_member_close(st->a.pool, manager_lun(&st->a), &err_));
 	cells_look(&st->cells, manager_lun(&st->a), "gone");
 	work(st, manager_lun(&st->a));
 	manager_check(&st->a);

@@ -19,7 +19,7 @@
 #include "base/uuid.h"
 #include "pool_fixture.h"
 
-#define SIZE POOL_FIXTURE_BYTES
+#define SIZE   POOL_FIXTURE_BYTES
 #define MIRROR CFS_POOL_FLAG_MIRROR
 
 static char dir[1024];
@@ -100,13 +100,14 @@ static void make_files(const char *name, uint32_t count, uint32_t flags)
 	for (i = 0; i < count; i++) {
 		snprintf(paths[i], PATH_MAX, "%s/%s%u", dir, name, i);
 		names[i] = paths[i];
-		assert_int_equal(cfs_dev_open(paths[i], CFS_DEV_RDWR |
-					      CFS_DEV_CREATE, &devices[i],
-					      &err), 0);
+		assert_int_equal(cfs_dev_open(paths[i],
+					      CFS_DEV_RDWR | CFS_DEV_CREATE,
+					      &devices[i], &err),
+				 0);
 		assert_int_equal(cfs_dev_resize(devices[i], SIZE, NULL), 0);
 	}
-	assert_int_equal(pool_fixture_format(devices, count, flags, names,
-					     &err), 0);
+	assert_int_equal(
+		pool_fixture_format(devices, count, flags, names, &err), 0);
 	for (i = 0; i < count; i++)
 		cfs_dev_close(devices[i]);
 	assert_int_equal(open_set(paths[0], true, NULL, &set, &err), 0);
@@ -128,8 +129,8 @@ static void expect_whole(const char *path, const char *search, uint32_t count)
 	for (i = 0; i < count; i++) {
 		assert_non_null(cfs_devset_dev(set, i));
 		pool_fixture_uuid(uuid, 0xd0, i);
-		assert_memory_equal(cfs_devset_label(set, i)->device_uuid,
-				    uuid, 16);
+		assert_memory_equal(cfs_devset_label(set, i)->device_uuid, uuid,
+				    16);
 	}
 	assert_string_equal(warnings, "");
 	cfs_devset_close(set);
@@ -163,15 +164,16 @@ static void test_from_devices_shuffled(void **state)
 	assert_int_equal(pool_fixture_format(devices, 4, 0, NULL, NULL), 0);
 	for (i = 0; i < 4; i++)
 		shuffled[i] = devices[order[i]];
-	assert_int_equal(cfs_devset_from_devices(shuffled, 4, &opt, &set,
-						 NULL), 0);
+	assert_int_equal(cfs_devset_from_devices(shuffled, 4, &opt, &set, NULL),
+			 0);
 	for (i = 0; i < 4; i++) {
 		assert_ptr_equal(cfs_devset_dev(set, i), devices[i]);
 		cfs_uuid_format(cfs_devset_label(set, i)->device_uuid, text);
 		assert_int_equal(cfs_devset_find(set, text, &index, NULL), 0);
 		assert_int_equal(index, i);
 		assert_int_equal(cfs_devset_find(set, cfs_dev_name(devices[i]),
-						 &index, NULL), 0);
+						 &index, NULL),
+				 0);
 		assert_int_equal(index, i);
 	}
 	assert_int_equal(cfs_devset_find(set, "/nowhere", &index, NULL),
@@ -209,8 +211,7 @@ static void test_copied_directory(void **state)
 	(void)state;
 	make_files("a", 3, 0);
 	assert_int_equal(mkdir(at("sub"), 0700), 0);
-	assert_int_equal(shell("cp --sparse=always %s/a? %s/sub", dir, dir),
-			 0);
+	assert_int_equal(shell("cp --sparse=always %s/a? %s/sub", dir, dir), 0);
 	expect_whole(at("sub/a1"), NULL, 3);
 	assert_int_equal(open_set(at("sub/a1"), true, NULL, &set, NULL), 0);
 	for (i = 0; i < 3; i++)
@@ -227,7 +228,7 @@ static void test_search(void **state)
 	assert_int_equal(mkdir(at("sub"), 0700), 0);
 	assert_int_equal(mkdir(at("sub2"), 0700), 0);
 	assert_int_equal(rename(at("a1"), at("renamed")), 0);
-	expect_whole(at("a0"), NULL, 3);	/* in the same directory */
+	expect_whole(at("a0"), NULL, 3); /* in the same directory */
 	assert_int_equal(rename(at("renamed"), at("sub/other")), 0);
 	expect_error(at("a0"), NULL, -ENODEV, "device 1 of the pool");
 	expect_error(at("a0"), at("sub2"), -ENODEV, "--search");
@@ -262,7 +263,8 @@ static void test_copy_is_refused(void **state)
 	assert_int_equal(shell("cp --sparse=always %s/a0 %s/copy", dir, dir),
 			 0);
 	/* The copy leads to a1, which knows a0. */
-	expect_error(at("copy"), NULL, -EUCLEAN, "two devices with one "
+	expect_error(at("copy"), NULL, -EUCLEAN,
+		     "two devices with one "
 		     "identity");
 	/* Who names a0 gets the pool: nothing is in doubt. */
 	expect_whole(at("a0"), NULL, 2);
@@ -276,8 +278,10 @@ static void test_copies_found_by_scanning(void **state)
 	(void)state;
 	make_files("a", 2, 0);
 	assert_int_equal(shell("cp --sparse=always %s/a1 %s/x && mv %s/a1 %s/y",
-			       dir, dir, dir, dir), 0);
-	expect_error(at("a0"), NULL, -EUCLEAN, "two devices with one "
+			       dir, dir, dir, dir),
+			 0);
+	expect_error(at("a0"), NULL, -EUCLEAN,
+		     "two devices with one "
 		     "identity");
 }
 
@@ -301,8 +305,7 @@ static void test_missing_plain(void **state)
 	make_files("a", 3, 0);
 	assert_int_equal(unlink(at("a2")), 0);
 	pool_fixture_uuid(uuid, 0xd0, 2);
-	expect_error(at("a0"), NULL, -ENODEV,
-		     cfs_uuid_format(uuid, uuid_text));
+	expect_error(at("a0"), NULL, -ENODEV, cfs_uuid_format(uuid, uuid_text));
 	expect_error(at("a0"), NULL, -ENODEV, "a2) is missing");
 }
 
@@ -325,8 +328,8 @@ static void test_missing_mirror(void **state)
 	assert_int_equal(cfs_devset_label(set, 1)->slice_count, 0);
 	assert_non_null(strstr(cfs_devset_path(set, 1), "a1"));
 	assert_non_null(strstr(warnings, "is missing"));
-	assert_int_equal(cfs_devset_find(set, cfs_devset_path(set, 1), &index,
-					 NULL), 0);
+	assert_int_equal(
+		cfs_devset_find(set, cfs_devset_path(set, 1), &index, NULL), 0);
 	assert_int_equal(index, 1);
 	cfs_devset_close(set);
 }
@@ -357,7 +360,8 @@ static void test_not_cfs(void **state)
 	expect_error(at("zero"), NULL, -EMEDIUMTYPE, "zero: not a cfs device");
 	expect_error(dir, NULL, -EINVAL, "neither");
 	assert_int_equal(shell("truncate -s 64M %s/fs && PATH=$PATH:/sbin "
-			       "mkswap -L vm %s/fs >/dev/null 2>&1", dir, dir),
+			       "mkswap -L vm %s/fs >/dev/null 2>&1",
+			       dir, dir),
 			 0);
 	expect_error(at("fs"), NULL, -EMEDIUMTYPE,
 		     "not a cfs device (swap \"vm\" stands there)");
@@ -371,17 +375,19 @@ static void test_overlay_leaves_files_alone(void **state)
 
 	(void)state;
 	make_files("a", 2, 0);
-	assert_int_equal(shell("chmod 400 %s/a?; sha256sum %s/a? >%s/sums",
-			       dir, dir, dir), 0);
+	assert_int_equal(shell("chmod 400 %s/a?; sha256sum %s/a? >%s/sums", dir,
+			       dir, dir),
+			 0);
 	assert_int_equal(open_set(at("a0"), false, NULL, &set, NULL), 0);
 	assert_false(cfs_devset_is_writable(set));
 	assert_true(cfs_devset_is_overlay(set));
 	memset(block, 0x44, sizeof(block));
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 1), 2 << 20, block,
-				       sizeof(block), NULL), 0);
+				       sizeof(block), NULL),
+			 0);
 	assert_int_equal(cfs_devset_write_labels(set, NULL), 0);
-	assert_int_equal(cfs_label_read(cfs_devset_dev(set, 0), &label, NULL,
-					NULL), 0);
+	assert_int_equal(
+		cfs_label_read(cfs_devset_dev(set, 0), &label, NULL, NULL), 0);
 	assert_int_equal(label.seq, 3);
 	cfs_devset_close(set);
 	assert_int_equal(shell("sha256sum --status -c %s/sums", dir), 0);
@@ -403,10 +409,10 @@ static void test_disagreement(void **state)
 		unsigned int k;
 
 		for (k = 0; k < 2; k++)
-			assert_int_equal(cfs_dev_mem_new(SIZE, &devices[k],
-							 NULL), 0);
-		assert_int_equal(pool_fixture_format(devices, 2, 0, NULL,
-						     NULL), 0);
+			assert_int_equal(
+				cfs_dev_mem_new(SIZE, &devices[k], NULL), 0);
+		assert_int_equal(pool_fixture_format(devices, 2, 0, NULL, NULL),
+				 0);
 		switch (i) {
 		case 0:
 			label.slice_bytes *= 2;
@@ -418,10 +424,10 @@ static void test_disagreement(void **state)
 		case 2:
 			label.pool_uuid[9] ^= 1;
 			break;
-		case 3:		/* one identity twice */
+		case 3: /* one identity twice */
 			pool_fixture_uuid(label.device_uuid, 0xd0, 0);
 			break;
-		case 4:		/* one place twice, and no hint tells */
+		case 4: /* one place twice, and no hint tells */
 			label.device_index = 0;
 			memset(label.device_uuid, 0x55, 16);
 			label.seq = 90;
@@ -431,9 +437,9 @@ static void test_disagreement(void **state)
 			label.seat_count++;
 		}
 		assert_int_equal(cfs_label_write(devices[1], &label, NULL), 0);
-		assert_int_equal(cfs_devset_from_devices(devices, 2, &opt,
-							 &set, &err),
-				 -EUCLEAN);
+		assert_int_equal(
+			cfs_devset_from_devices(devices, 2, &opt, &set, &err),
+			-EUCLEAN);
 		assert_true(err.msg[0]);
 	}
 }
@@ -466,7 +472,8 @@ static struct cfs_dev *new_device(const char *name, uint32_t index,
 	struct cfs_dev *dev;
 
 	assert_int_equal(cfs_dev_open(at(name), CFS_DEV_RDWR | CFS_DEV_CREATE,
-				      &dev, NULL), 0);
+				      &dev, NULL),
+			 0);
 	assert_int_equal(cfs_dev_resize(dev, SIZE, NULL), 0);
 	*ret_label = pool_fixture_label(index, index + 1, SIZE, 0, NULL);
 	ret_label->seq = 0;
@@ -512,8 +519,7 @@ static void test_add_twice(void **state)
 	make_files("a", 2, 0);
 	assert_int_equal(open_set(at("a0"), false, NULL, &set, NULL), 0);
 	label = *cfs_devset_label(set, 1);
-	assert_int_equal(cfs_dev_open(at("a1"), CFS_DEV_RDONLY, &dev, NULL),
-			 0);
+	assert_int_equal(cfs_dev_open(at("a1"), CFS_DEV_RDONLY, &dev, NULL), 0);
 	assert_int_equal(cfs_devset_add(set, dev, &label, &index, NULL),
 			 -EEXIST);
 	label.device_uuid[1] = 9;
@@ -596,8 +602,7 @@ static void test_replaced(void **state)
 	{
 		struct cfs_devset *set;
 
-		assert_int_equal(open_set(at("a0"), true, NULL, &set, NULL),
-				 0);
+		assert_int_equal(open_set(at("a0"), true, NULL, &set, NULL), 0);
 		assert_string_equal(cfs_devset_path(set, 1), at("new"));
 		assert_string_equal(warnings, "");
 		cfs_devset_close(set);
@@ -612,15 +617,15 @@ static void test_removed(void **state)
 	(void)state;
 	make_files("a", 3, 0);
 	assert_int_equal(open_set(at("a0"), true, NULL, &set, NULL), 0);
-	assert_int_equal(cfs_devset_set_removed(set, CFS_LABEL_REMOVED_MAX,
-						NULL), -EINVAL);
+	assert_int_equal(
+		cfs_devset_set_removed(set, CFS_LABEL_REMOVED_MAX, NULL),
+		-EINVAL);
 	assert_int_equal(cfs_devset_set_removed(set, 1, NULL), 0);
 	assert_int_equal(cfs_devset_write_labels(set, NULL), 0);
 	cfs_devset_close(set);
 	expect_error(at("a1"), NULL, -EUCLEAN, "not, or no longer, a device");
 	for (unsigned int i = 0; i < 2; i++) {
-		assert_int_equal(open_set(at("a2"), true, NULL, &set, NULL),
-				 0);
+		assert_int_equal(open_set(at("a2"), true, NULL, &set, NULL), 0);
 		assert_int_equal(cfs_devset_count(set), 3);
 		assert_null(cfs_devset_dev(set, 1));
 		assert_true(cfs_devset_is_removed(set, 1));

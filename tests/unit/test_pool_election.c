@@ -16,26 +16,26 @@
 #include "pool/election.h"
 #include "pool_fixture.h"
 
-#define CLAIMANTS	3u
-#define SEATS		8u
-#define STEPS_MAX	4000u
+#define CLAIMANTS 3u
+#define SEATS     8u
+#define STEPS_MAX 4000u
 
 struct claimant {
-	struct cfs_devset	*set;
-	struct cfs_seat_table	*table;
-	struct cfs_seat_entry	mine;
-	struct cfs_election	e;
-	int			result;		/* of the last step */
-	unsigned int		pause;		/* steps to leave out */
-	bool			has_begun, is_out;
+	struct cfs_devset *set;
+	struct cfs_seat_table *table;
+	struct cfs_seat_entry mine;
+	struct cfs_election e;
+	int result;         /* of the last step */
+	unsigned int pause; /* steps to leave out */
+	bool has_begun, is_out;
 };
 
 struct world {
-	struct cfs_devset	*set;
-	struct claimant		c[CLAIMANTS];
-	struct cfs_rng		rng;
-	uint32_t		decided;	/* seat; UINT32_MAX: nobody */
-	unsigned int		decisions;
+	struct cfs_devset *set;
+	struct claimant c[CLAIMANTS];
+	struct cfs_rng rng;
+	uint32_t decided; /* seat; UINT32_MAX: nobody */
+	unsigned int decisions;
 };
 
 /* Handles of its own, but not to device @missing. */
@@ -48,11 +48,12 @@ static struct cfs_devset *handles(struct cfs_devset *set, uint32_t missing)
 
 	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
 		if (i != missing)
-			assert_int_equal(cfs_dev_mem_reopen(
-				cfs_devset_dev(set, i), &devices[count++],
-				NULL), 0);
-	assert_int_equal(cfs_devset_from_devices(devices, count, &opt, &ret,
-						 NULL), 0);
+			assert_int_equal(
+				cfs_dev_mem_reopen(cfs_devset_dev(set, i),
+						   &devices[count++], NULL),
+				0);
+	assert_int_equal(
+		cfs_devset_from_devices(devices, count, &opt, &ret, NULL), 0);
 	return ret;
 }
 
@@ -80,9 +81,9 @@ static void world_init(struct world *w, uint32_t devices, uint64_t seed)
 		struct claimant *c = &w->c[i];
 
 		/* Each may miss one of three. */
-		c->set = handles(w->set, devices == 3 ?
-				 (uint32_t)cfs_rng_below(&w->rng, 4) :
-				 UINT32_MAX);
+		c->set = handles(w->set, devices == 3 ? (uint32_t)cfs_rng_below(
+								&w->rng, 4)
+						      : UINT32_MAX);
 		assert_int_equal(cfs_seat_table_new(c->set, &c->table, NULL),
 				 0);
 		claimant_load(c, i + 1, 1);
@@ -134,7 +135,7 @@ static void run(struct world *w, bool has_deaths)
 		if (c->pause > 0)
 			c->pause--;
 		else if (has_deaths && dice == 0)
-			claimant_load(c, i + 1, 1);	/* died, came again */
+			claimant_load(c, i + 1, 1); /* died, came again */
 		else if (dice == 1)
 			c->pause = 100;
 		else if (!c->is_out || dice < 20)
@@ -219,8 +220,8 @@ static void test_no_majority(void **state)
 	w.c[0].set = handles(w.set, 1);
 	claimant_load(&w.c[0], 1, 1);
 	memset(&w.c[0].mine, 0, sizeof(w.c[0].mine));
-	cfs_election_init(&w.c[0].e, w.c[0].set, w.c[0].table, 1,
-			  &w.c[0].mine, 1);
+	cfs_election_init(&w.c[0].e, w.c[0].set, w.c[0].table, 1, &w.c[0].mine,
+			  1);
 	assert_int_equal(cfs_election_begin(&w.c[0].e, &err), 0);
 	do {
 		r = cfs_election_step(&w.c[0].e, &err);
@@ -242,14 +243,14 @@ static int claim_without_first(uint32_t votes, struct cfs_err *err)
 	int r;
 
 	for (uint32_t i = 0; i < 2; i++) {
-		struct cfs_label label = pool_fixture_label(1 + i, 3,
-					POOL_FIXTURE_BYTES,
-					CFS_POOL_FLAG_MIRROR |
-					CFS_POOL_FLAG_SHARED, NULL);
+		struct cfs_label label = pool_fixture_label(
+			1 + i, 3, POOL_FIXTURE_BYTES,
+			CFS_POOL_FLAG_MIRROR | CFS_POOL_FLAG_SHARED, NULL);
 
 		label.vote_count = votes;
-		assert_int_equal(cfs_dev_mem_new(POOL_FIXTURE_BYTES,
-						 &devices[i], NULL), 0);
+		assert_int_equal(
+			cfs_dev_mem_new(POOL_FIXTURE_BYTES, &devices[i], NULL),
+			0);
 		assert_int_equal(cfs_label_write(devices[i], &label, NULL), 0);
 	}
 	assert_int_equal(cfs_devset_from_devices(devices, 2, &opt, &set, NULL),

@@ -52,18 +52,17 @@ static void test_clean(void **state)
 	(void)state;
 	world_init(&world, &host);
 	for (i = 1; i <= 5; i++) {
-		assert_int_equal(cfs_holder_acquire(set, &world.opt, &h,
-						    &seat, NULL), 0);
+		assert_int_equal(
+			cfs_holder_acquire(set, &world.opt, &h, &seat, NULL),
+			0);
 		assert_int_equal(seat.epoch, i);
 		assert_int_equal(seat.state, CFS_SEAT_OPEN);
 		assert_int_equal(seat.pid, 10);
-		assert_int_equal(seat.opened_ns,
-				 UINT64_C(1700000000000000000));
+		assert_int_equal(seat.opened_ns, UINT64_C(1700000000000000000));
 		assert_string_equal(seat.host, "one");
 		assert_int_equal(cfs_seat_read(set, &read, NULL), 0);
 		assert_int_equal(read.state, CFS_SEAT_OPEN);
-		assert_memory_equal(read.instance_uuid, seat.instance_uuid,
-				    16);
+		assert_memory_equal(read.instance_uuid, seat.instance_uuid, 16);
 		assert_int_equal(cfs_holder_release(h, true, NULL), 0);
 		assert_int_equal(cfs_seat_read(set, &read, NULL), 0);
 		assert_int_equal(read.state, CFS_SEAT_CLEAN);
@@ -141,7 +140,7 @@ static void test_open_other_host(void **state)
 	(void)state;
 	assert_int_equal(try_hold(set, &host, &err), -EBUSY);
 	assert_non_null(strstr(err.msg, "in use by host other.example since "
-			       "2023-11-14T22:13:20Z"));
+					"2023-11-14T22:13:20Z"));
 	/* Nothing was changed by asking, and nothing stays locked. */
 	assert_int_equal(try_hold(set, &other, NULL), 0);
 	cfs_devset_close(set);
@@ -188,9 +187,9 @@ static void test_open_by_ourselves(void **state)
 /* --------------------------------------------------------- locks, waiting */
 
 struct stopper {
-	unsigned int	count;
-	unsigned int	at;
-	struct cfs_devset *unlock;	/* let go of at that count */
+	unsigned int count;
+	unsigned int at;
+	struct cfs_devset *unlock; /* let go of at that count */
 };
 
 static bool stop(void *arg)
@@ -219,8 +218,7 @@ static void test_wait(void **state)
 	world_init(&world, &host);
 	world.opt.stop = stop;
 	world.opt.arg = &stopper;
-	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 1), true, NULL),
-			 0);
+	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 1), true, NULL), 0);
 	/* Not at all. */
 	assert_int_equal(cfs_holder_acquire(set, &world.opt, &h, &seat, &err),
 			 -EBUSY);
@@ -232,8 +230,7 @@ static void test_wait(void **state)
 			 -EBUSY);
 	assert_int_equal(world.clock.elapsed_ns, 3 * CFS_NS_PER_S);
 	/* What was taken before the busy one has been let go. */
-	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 0), true, NULL),
-			 0);
+	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 0), true, NULL), 0);
 	/* Until somebody says stop. */
 	stopper = (struct stopper){ .at = 5 };
 	assert_int_equal(cfs_holder_acquire(set, &world.opt, &h, &seat, NULL),
@@ -248,8 +245,7 @@ static void test_wait(void **state)
 	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 1), false, NULL),
 			 -EBUSY);
 	assert_int_equal(cfs_holder_release(h, true, NULL), 0);
-	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 1), true, NULL),
-			 0);
+	assert_int_equal(cfs_dev_lock(cfs_devset_dev(other, 1), true, NULL), 0);
 	cfs_devset_close(other);
 	cfs_devset_close(set);
 }
@@ -403,7 +399,8 @@ static void test_killed_holder(void **state)
  */
 static void test_dying_holder(void **state)
 {
-	struct host dead = host_named("a", 1, 10), next = host_named("a", 1, 11);
+	struct host dead = host_named("a", 1, 10),
+		    next = host_named("a", 1, 11);
 	struct cfs_devset *set = pool(1, 0), *other = reopen(set, true);
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_holder *h, *h2;
@@ -449,15 +446,15 @@ static void test_identity_of_the_host(void **state)
 	assert_true(self.host[0]);
 	assert_true(src->is_alive(src->arg, self.pid, self.process_start));
 	assert_true(src->is_alive(src->arg, self.pid, 0));
-	assert_false(src->is_alive(src->arg, self.pid,
-				   self.process_start + 1));
+	assert_false(src->is_alive(src->arg, self.pid, self.process_start + 1));
 	assert_false(src->is_alive(src->arg, 0, 0));
 	pid = fork();
 	if (pid == 0)
 		_exit(0);
 	/* Ended, but not yet waited for: it holds nothing any more. */
-	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 },
-				WEXITED | WNOWAIT), 0);
+	assert_int_equal(
+		waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT),
+		0);
 	assert_false(src->is_alive(src->arg, (uint64_t)pid, 0));
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_false(src->is_alive(src->arg, (uint64_t)pid, 0));

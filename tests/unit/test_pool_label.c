@@ -80,14 +80,12 @@ static void test_zeroes_are_not_cfs(void **state)
 
 	(void)state;
 	assert_int_equal(cfs_dev_mem_new(SIZE, &dev, NULL), 0);
-	assert_int_equal(cfs_label_read(dev, &label, NULL, &err),
-			 -EMEDIUMTYPE);
+	assert_int_equal(cfs_label_read(dev, &label, NULL, &err), -EMEDIUMTYPE);
 	assert_non_null(strstr(err.msg, "not a cfs device"));
 	cfs_dev_close(dev);
 	/* Too small for any copy. */
 	assert_int_equal(cfs_dev_mem_new(1000, &dev, NULL), 0);
-	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL),
-			 -EMEDIUMTYPE);
+	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL), -EMEDIUMTYPE);
 	cfs_dev_close(dev);
 }
 
@@ -181,11 +179,13 @@ static void crash_sweep(uint64_t new_size)
 			struct cfs_label found;
 
 			assert_int_equal(cfs_sim_crash_image(sim, &crash, 0,
-							     &image, NULL), 0);
-			assert_int_equal(cfs_label_read(image, &found, NULL,
-							NULL), 0);
-			assert_string_equal(found.name, found.seq == 3 ?
-					    "second" : "fixture");
+							     &image, NULL),
+					 0);
+			assert_int_equal(
+				cfs_label_read(image, &found, NULL, NULL), 0);
+			assert_string_equal(found.name, found.seq == 3
+								? "second"
+								: "fixture");
 			if (i == events)
 				assert_int_equal(found.seq, 3);
 			cfs_dev_close(image);

@@ -72,7 +72,8 @@ static struct cfs_device_probe probe(const char *path)
 static void make_zeroes(void)
 {
 	assert_int_equal(shell("truncate -s 0 %s; truncate -s %llu %s", image,
-			       (unsigned long long)SIZE, image), 0);
+			       (unsigned long long)SIZE, image),
+			 0);
 }
 
 /* A pool on the image, not held. */
@@ -125,10 +126,14 @@ static void test_zeroes_and_data(void **state)
 	assert_false(p.is_in_use);
 	/* Behind the first MiB anything may stand. */
 	assert_int_equal(shell("printf x | dd of=%s bs=1 seek=1048576 "
-			       "conv=notrunc status=none", image), 0);
+			       "conv=notrunc status=none",
+			       image),
+			 0);
 	assert_string_equal(probe(image).type, "");
 	assert_int_equal(shell("printf x | dd of=%s bs=1 seek=1048575 "
-			       "conv=notrunc status=none", image), 0);
+			       "conv=notrunc status=none",
+			       image),
+			 0);
 	assert_string_equal(probe(image).type, "data");
 	snprintf(uri, sizeof(uri), "file:%s/im%%61ge", dir);
 	assert_string_equal(probe(uri).type, "data");
@@ -166,7 +171,9 @@ static void test_partition_table(void **state)
 			       "\\1\\0\\0\\0' | dd of=%s bs=1 seek=446 "
 			       "conv=notrunc status=none; printf '\\125\\252' "
 			       "| dd of=%s bs=1 seek=510 conv=notrunc "
-			       "status=none", image, image), 0);
+			       "status=none",
+			       image, image),
+			 0);
 	assert_string_equal(probe(image).type, "dos");
 	assert_int_equal(cfs_device_wipe(image, NULL), 0);
 	assert_string_not_equal(probe(image).type, "dos");
@@ -188,17 +195,18 @@ static void test_own(void **state)
 	/* Damaged, it is ours all the same. */
 	assert_int_equal(cfs_dev_open(image, CFS_DEV_RDWR, &dev, NULL), 0);
 	for (copy = 0; copy < CFS_LABEL_COPIES; copy++)
-		assert_int_equal(cfs_dev_write(dev, 300 +
-				cfs_label_offset_bytes(copy, SIZE), "damage",
-				6, NULL), 0);
+		assert_int_equal(
+			cfs_dev_write(dev,
+				      300 + cfs_label_offset_bytes(copy, SIZE),
+				      "damage", 6, NULL),
+			0);
 	cfs_dev_close(dev);
 	assert_string_equal(probe(image).type, "cfs");
 	/* Wiped, no copy of the label is left. */
 	make_pool();
 	assert_int_equal(cfs_device_wipe(image, NULL), 0);
 	assert_int_equal(cfs_dev_open(image, CFS_DEV_RDONLY, &dev, NULL), 0);
-	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL),
-			 -EMEDIUMTYPE);
+	assert_int_equal(cfs_label_read(dev, &label, NULL, NULL), -EMEDIUMTYPE);
 	cfs_dev_close(dev);
 }
 
@@ -220,8 +228,8 @@ static void test_held_pool(void **state)
 
 		assert_int_equal(cfs_devset_open(image, &opt, &set, NULL), 0);
 		assert_false(probe(image).is_in_use);
-		assert_int_equal(cfs_holder_acquire(set, &hold, &h, &seat,
-						    NULL), 0);
+		assert_int_equal(
+			cfs_holder_acquire(set, &hold, &h, &seat, NULL), 0);
 		p = probe(image);
 		assert_true(p.is_in_use);
 		assert_non_null(strstr(p.used_as, "pool \"fixture\" in use"));
@@ -280,7 +288,7 @@ static bool attach(void)
 		snprintf(loop, sizeof(loop), "/dev/loop%d", number);
 		loop_fd = open(loop, O_RDWR | O_CLOEXEC);
 		is_attached = loop_fd >= 0 &&
-			ioctl(loop_fd, LOOP_SET_FD, fd) == 0;
+			      ioctl(loop_fd, LOOP_SET_FD, fd) == 0;
 	}
 	if (!is_attached && loop_fd >= 0) {
 		close(loop_fd);
@@ -381,8 +389,9 @@ static void test_block_device_pool(void **state)
 	{
 		struct cfs_holder *h2;
 
-		assert_int_equal(cfs_holder_acquire(second, &hold, &h2, &seat,
-						    &err), -EBUSY);
+		assert_int_equal(
+			cfs_holder_acquire(second, &hold, &h2, &seat, &err),
+			-EBUSY);
 	}
 	cfs_devset_close(second);
 	assert_int_equal(cfs_holder_release(h, true, NULL), 0);

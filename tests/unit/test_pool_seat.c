@@ -16,7 +16,7 @@
 #include "device/sim.h"
 #include "pool_hosts.h"
 
-#define SIZE POOL_FIXTURE_BYTES
+#define SIZE   POOL_FIXTURE_BYTES
 #define MIRROR CFS_POOL_FLAG_MIRROR
 
 /* ------------------------------------------------------------- the record */
@@ -34,8 +34,10 @@ static void test_update(void **state)
 	assert_int_equal(cfs_holder_acquire(set, &world.opt, &h, &seat, NULL),
 			 0);
 	seat.roots[0] = (struct cfs_place){
-		.is_used = true, .device_index = 2,
-		.slot_bytes = { 1 << 20, 2 << 20 }, .vaddr = { 7, 8 },
+		.is_used = true,
+		.device_index = 2,
+		.slot_bytes = { 1 << 20, 2 << 20 },
+		.vaddr = { 7, 8 },
 	};
 	strcpy(seat.address, "unix:/run/cfs/x");
 	assert_int_equal(cfs_holder_update(h, &seat, NULL), 0);
@@ -90,8 +92,7 @@ static void test_no_record(void **state)
 	(void)state;
 	assert_int_equal(cfs_dev_mem_new(SIZE, &dev, NULL), 0);
 	assert_int_equal(pool_fixture_format(&dev, 1, 0, NULL, NULL), 0);
-	assert_int_equal(cfs_devset_from_devices(&dev, 1, &opt, &set, NULL),
-			 0);
+	assert_int_equal(cfs_devset_from_devices(&dev, 1, &opt, &set, NULL), 0);
 	assert_int_equal(try_hold(set, &host, &err), -EUCLEAN);
 	assert_non_null(strstr(err.msg, "seat"));
 	cfs_devset_close(set);
@@ -102,7 +103,8 @@ static void damage_slot(struct cfs_devset *set, uint32_t index,
 {
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, index),
 				       cfs_seat_offset_bytes(0, slot) + 300,
-				       "damage", 6, NULL), 0);
+				       "damage", 6, NULL),
+			 0);
 }
 
 /* Slots alternate: with the newest gone the one before is there. */
@@ -126,14 +128,16 @@ static void test_slots_alternate(void **state)
 
 		snprintf(seat.address, sizeof(seat.address), "unix:%u", i);
 		assert_int_equal(cfs_holder_update(h, &seat, NULL), 0);
-		assert_int_equal(cfs_dev_read(cfs_devset_dev(set, 0), at,
-					      &keep, sizeof(keep), NULL), 0);
+		assert_int_equal(cfs_dev_read(cfs_devset_dev(set, 0), at, &keep,
+					      sizeof(keep), NULL),
+				 0);
 		damage_slot(set, 0, i & 1);
 		assert_int_equal(cfs_seat_read(set, &read, NULL), 0);
 		if (i > 2)
 			assert_int_equal(atoi(read.address + 5), (int)i - 1);
 		assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 0), at,
-					       &keep, sizeof(keep), NULL), 0);
+					       &keep, sizeof(keep), NULL),
+				 0);
 	}
 	damage_slot(set, 0, 0);
 	damage_slot(set, 0, 1);
@@ -152,20 +156,24 @@ static void test_misplaced_record(void **state)
 	(void)state;
 	assert_int_equal(cfs_dev_read(cfs_devset_dev(set, 0),
 				      cfs_seat_offset_bytes(0, 0), &disk,
-				      sizeof(disk), NULL), 0);
+				      sizeof(disk), NULL),
+			 0);
 	damage_slot(set, 0, 0);
 	damage_slot(set, 1, 0);
 	assert_int_equal(cfs_seat_read(set, &read, NULL), -EUCLEAN);
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 1),
 				       cfs_seat_offset_bytes(0, 0), &disk,
-				       sizeof(disk), NULL), 0);
+				       sizeof(disk), NULL),
+			 0);
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 0),
 				       cfs_seat_offset_bytes(0, 1), &disk,
-				       sizeof(disk), NULL), 0);
+				       sizeof(disk), NULL),
+			 0);
 	assert_int_equal(cfs_seat_read(set, &read, NULL), -EUCLEAN);
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 0),
 				       cfs_seat_offset_bytes(0, 0), &disk,
-				       sizeof(disk), NULL), 0);
+				       sizeof(disk), NULL),
+			 0);
 	assert_int_equal(cfs_seat_read(set, &read, NULL), 0);
 	cfs_devset_close(set);
 }
@@ -184,10 +192,12 @@ static struct cfs_devset *sim_pool(struct cfs_sim *sim, uint32_t flags)
 	for (i = 0; i < CRASH_DEVICES; i++)
 		assert_int_equal(cfs_sim_dev_new(sim, SIZE, &devices[i], NULL),
 				 0);
-	assert_int_equal(pool_fixture_format(devices, CRASH_DEVICES, flags,
-					     NULL, NULL), 0);
+	assert_int_equal(
+		pool_fixture_format(devices, CRASH_DEVICES, flags, NULL, NULL),
+		0);
 	assert_int_equal(cfs_devset_from_devices(devices, CRASH_DEVICES, &opt,
-						 &set, NULL), 0);
+						 &set, NULL),
+			 0);
 	assert_int_equal(pool_fixture_seat(set, NULL), 0);
 	return set;
 }
@@ -197,17 +207,20 @@ static struct cfs_devset *crashed(struct cfs_sim *sim, size_t events,
 {
 	const struct cfs_devset_options opt = { .is_writable = true };
 	const struct cfs_sim_crash crash = {
-		.event_count = events, .seed = seed,
+		.event_count = events,
+		.seed = seed,
 	};
 	struct cfs_dev *devices[CRASH_DEVICES];
 	struct cfs_devset *set;
 	uint32_t i;
 
 	for (i = 0; i < CRASH_DEVICES; i++)
-		assert_int_equal(cfs_sim_crash_image(sim, &crash, i,
-						     &devices[i], NULL), 0);
+		assert_int_equal(
+			cfs_sim_crash_image(sim, &crash, i, &devices[i], NULL),
+			0);
 	assert_int_equal(cfs_devset_from_devices(devices, CRASH_DEVICES, &opt,
-						 &set, NULL), 0);
+						 &set, NULL),
+			 0);
 	return set;
 }
 
@@ -248,8 +261,8 @@ static void test_crash(void **state)
 		if (i && cfs_sim_event(sim, i - 1).kind == CFS_SIM_MARK)
 			marked = cfs_sim_event(sim, i - 1).mark;
 		for (seed = 0; seed < 12; seed++) {
-			struct cfs_devset *after = crashed(sim, i,
-					seed == 11 ? UINT64_MAX : seed);
+			struct cfs_devset *after = crashed(
+				sim, i, seed == 11 ? UINT64_MAX : seed);
 			struct cfs_seat read;
 
 			assert_int_equal(cfs_seat_read(after, &read, NULL), 0);
@@ -286,14 +299,16 @@ static void test_device_behind(void **state)
 	world_init(&world, &host);
 	assert_int_equal(cfs_dev_read(cfs_devset_dev(set, 1),
 				      cfs_seat_offset_bytes(0, 0), old,
-				      sizeof(old), NULL), 0);
+				      sizeof(old), NULL),
+			 0);
 	assert_int_equal(cfs_holder_acquire(set, &world.opt, &h, &seat, NULL),
 			 0);
 	assert_int_equal(cfs_holder_release(h, true, NULL), 0);
 	/* Device 1 has seen nothing of it. */
 	assert_int_equal(cfs_dev_write(cfs_devset_dev(set, 1),
 				       cfs_seat_offset_bytes(0, 0), old,
-				       sizeof(old), NULL), 0);
+				       sizeof(old), NULL),
+			 0);
 	world_init(&world, &next);
 	assert_int_equal(cfs_holder_acquire(set, &world.opt, &h, &seat, NULL),
 			 0);
@@ -398,8 +413,8 @@ static struct cfs_devset *only(struct cfs_devset *set, uint32_t index)
 	struct cfs_devset *alone;
 	struct cfs_dev *dev;
 
-	assert_int_equal(cfs_dev_mem_reopen(cfs_devset_dev(set, index), &dev,
-					    NULL), 0);
+	assert_int_equal(
+		cfs_dev_mem_reopen(cfs_devset_dev(set, index), &dev, NULL), 0);
 	assert_int_equal(cfs_devset_from_devices(&dev, 1, &opt, &alone, NULL),
 			 0);
 	return alone;
@@ -415,8 +430,8 @@ static void go_on_alone(struct cfs_devset *set, uint32_t index)
 	struct world world;
 
 	world_init(&world, &host);
-	assert_int_equal(cfs_holder_acquire(alone, &world.opt, &h, &seat,
-					    NULL), 0);
+	assert_int_equal(cfs_holder_acquire(alone, &world.opt, &h, &seat, NULL),
+			 0);
 	seat.absent_count = 1;
 	seat.absent[0] = (struct cfs_absent){ .device_index = 1 - index,
 					      .epoch = seat.epoch };

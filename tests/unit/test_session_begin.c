@@ -26,10 +26,11 @@ static char dir[] = "/tmp/cfs-begin-XXXXXX";
 static char pool[64], run_path[64];
 static struct cfs_err err;
 
-#define OK(call) do {							\
-	if ((call) < 0)							\
-		fail_msg("%s: %s", #call, err.msg);			\
-} while (0)
+#define OK(call)                                                               \
+	do {                                                                   \
+		if ((call) < 0)                                                \
+			fail_msg("%s: %s", #call, err.msg);                    \
+	} while (0)
 
 static int setup(void **state)
 {
@@ -53,7 +54,9 @@ static int teardown(void **state)
 static struct cfs_session *open_session(enum cfs_io_mode mode)
 {
 	const struct cfs_session_options opt = {
-		.is_writable = true, .wait_seconds = 10, .io_mode = mode,
+		.is_writable = true,
+		.wait_seconds = 10,
+		.io_mode = mode,
 	};
 	struct cfs_session *s;
 
@@ -65,8 +68,10 @@ static struct cfs_session *make(void)
 {
 	const char *const device = pool;
 	const struct cfs_format_options opt = {
-		.devices = &device, .device_count = 1,
-		.size_bytes = UINT64_C(128) << 20, .is_forced = true,
+		.devices = &device,
+		.device_count = 1,
+		.size_bytes = UINT64_C(128) << 20,
+		.is_forced = true,
 	};
 	struct cfs_format_result result;
 	struct cfs_session *s;
@@ -139,9 +144,9 @@ static void test_a_tree_that_was_open(void **state)
 		snprintf(name, sizeof(name), "their %02u", i);
 		b = create(cfs_io_fs(theirs), name);
 		put_text(cfs_io_fs(theirs), b, name);
-		OK(cfs_fs_lookup(cfs_io_fs(mine), cfs_fs_root_ino(
-					 cfs_io_fs(mine)), name, strlen(name),
-				 &found, NULL, &err));
+		OK(cfs_fs_lookup(cfs_io_fs(mine),
+				 cfs_fs_root_ino(cfs_io_fs(mine)), name,
+				 strlen(name), &found, NULL, &err));
 		assert_int_equal(found, b);
 		text_is(cfs_io_fs(mine), b, name);
 	}
@@ -173,8 +178,7 @@ static void test_a_file_that_was_open(void **state)
 	service = serve(s);
 	client = open_session(CFS_IO_MODE_DIRECT);
 	OK(cfs_io_open(client, "t", NULL, true, &theirs, &err));
-	OK(cfs_fs_unlink(cfs_io_fs(theirs), cfs_fs_root_ino(fs), "a", 1,
-			 &err));
+	OK(cfs_fs_unlink(cfs_io_fs(theirs), cfs_fs_root_ino(fs), "a", 1, &err));
 	OK(cfs_io_sync(theirs, &err));
 	text_is(fs, a, "open");
 	OK(cfs_fs_close_ino(fs, a, &err));
@@ -191,10 +195,10 @@ static void test_a_file_that_was_open(void **state)
 }
 
 struct writer {
-	struct cfs_fs	*fs;
-	uint64_t	ino;
-	bool		stop;		/* atomic */
-	unsigned int	count;
+	struct cfs_fs *fs;
+	uint64_t ino;
+	bool stop; /* atomic */
+	unsigned int count;
 };
 
 static void *write_on(void *arg)
@@ -204,8 +208,8 @@ static void *write_on(void *arg)
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
 		size_t n = 0;
 
-		assert_int_equal(cfs_fs_write(w->fs, w->ino, 0, "busy", 4, &n,
-					      NULL), 0);
+		assert_int_equal(
+			cfs_fs_write(w->fs, w->ino, 0, "busy", 4, &n, NULL), 0);
 		w->count++;
 	}
 	return NULL;

@@ -12,8 +12,8 @@
 
 #include "direct_fixture.h"
 
-#define MIB_BLOCKS	256u
-#define HALF		(BLOCKS / 2)
+#define MIB_BLOCKS 256u
+#define HALF       (BLOCKS / 2)
 
 /* What is written is read at once by others, synced or not. */
 static void test_pass_on(void **state)
@@ -27,33 +27,48 @@ static void test_pass_on(void **state)
 	b = start_client(CFS_IO_MODE_DIRECT);
 	f = start_client(CFS_IO_MODE_FORWARDED);
 	for (uint32_t i = 0; i < 12; i++) {
-		const struct process *by = i % 3 == 0 ? &a : i % 3 == 1 ? &b :
-					   &f;
+		const struct process *by = i % 3 == 0   ? &a
+					   : i % 3 == 1 ? &b
+							: &f;
 
 		MUST(by, .op = OP_WRITE, .first = 10, .count = 5,
 		     .version = i + 1);
 		assert_int_equal(MUST(&a, .op = OP_READ, .first = 10,
-				      .count = 5, .version = i + 1).value, 1);
+				      .count = 5, .version = i + 1)
+					 .value,
+				 1);
 		assert_int_equal(MUST(&f, .op = OP_READ, .first = 10,
-				      .count = 5, .version = i + 1).value, 1);
+				      .count = 5, .version = i + 1)
+					 .value,
+				 1);
 		assert_int_equal(MUST(&b, .op = OP_READ, .first = 10,
-				      .count = 5, .version = i + 1).value, 1);
+				      .count = 5, .version = i + 1)
+					 .value,
+				 1);
 	}
 	MUST(&b, .op = OP_DISCARD, .first = 11, .count = 2);
-	assert_int_equal(MUST(&a, .op = OP_READ, .first = 11, .count = 2,
-			      .version = 0).value, 1);
-	assert_int_equal(MUST(&f, .op = OP_READ, .first = 11, .count = 2,
-			      .version = 0).value, 1);
-	assert_int_equal(MUST(&f, .op = OP_READ, .first = 13, .count = 2,
-			      .version = 12).value, 1);
+	assert_int_equal(
+		MUST(&a, .op = OP_READ, .first = 11, .count = 2, .version = 0)
+			.value,
+		1);
+	assert_int_equal(
+		MUST(&f, .op = OP_READ, .first = 11, .count = 2, .version = 0)
+			.value,
+		1);
+	assert_int_equal(
+		MUST(&f, .op = OP_READ, .first = 13, .count = 2, .version = 12)
+			.value,
+		1);
 	stop_client(&a);
 	stop_client(&b);
 	stop_client(&f);
 	stop_manager(&m);
 	/* And whoever opens the pool then. */
 	a = start_client(CFS_IO_MODE_ANY);
-	assert_int_equal(MUST(&a, .op = OP_READ, .first = 13, .count = 2,
-			      .version = 12).value, 1);
+	assert_int_equal(
+		MUST(&a, .op = OP_READ, .first = 13, .count = 2, .version = 12)
+			.value,
+		1);
 	stop_client(&a);
 }
 
@@ -82,10 +97,12 @@ static void test_ranges(void **state)
 	m = start_manager();
 	a = start_client(CFS_IO_MODE_DIRECT);
 	b = start_client(CFS_IO_MODE_DIRECT);
-	send_order(&a, &(struct order){ .op = OP_LOAD, .count = HALF,
-					.version = 0 });
-	send_order(&b, &(struct order){ .op = OP_LOAD, .first = HALF,
-					.count = HALF, .version = 1 });
+	send_order(&a, &(struct order){
+			       .op = OP_LOAD, .count = HALF, .version = 0 });
+	send_order(&b, &(struct order){ .op = OP_LOAD,
+					.first = HALF,
+					.count = HALF,
+					.version = 1 });
 	wait_for_steps(0, 60);
 	wait_for_steps(1, 60);
 	shared->stop = 1;
@@ -120,11 +137,13 @@ static void test_resize(void **state)
 	MUST(&a, .op = OP_WRITE, .first = BLOCKS + 500, .count = 5,
 	     .version = 3);
 	assert_int_equal(MUST(&a, .op = OP_READ, .first = BLOCKS + 500,
-			      .count = 5, .version = 3).value, 1);
+			      .count = 5, .version = 3)
+				 .value,
+			 1);
 	/* Nobody takes away what somebody writes. */
-	assert_int_equal(ask(&b, (struct order){ .op = OP_RESIZE,
-						 .count = 100 }).code,
-			 -EBUSY);
+	assert_int_equal(
+		ask(&b, (struct order){ .op = OP_RESIZE, .count = 100 }).code,
+		-EBUSY);
 	MUST(&b, .op = OP_END);
 	end(&b, 0);
 	stop_client(&a);
@@ -177,14 +196,21 @@ static void test_liar(void **state)
 	b = start_client(CFS_IO_MODE_DIRECT);
 	MUST(&a, .op = OP_WRITE, .first = 7, .count = 1, .version = 1);
 	MUST(&a, .op = OP_SYNC);
-	assert_int_equal(ask(&b, (struct order){ .op = OP_LIE, .first = 7,
-						 .version = 2 }).code, -EPERM);
-	assert_int_equal(MUST(&a, .op = OP_READ, .first = 7, .count = 1,
-			      .version = 1).value, 1);
+	assert_int_equal(
+		ask(&b,
+		    (struct order){ .op = OP_LIE, .first = 7, .version = 2 })
+			.code,
+		-EPERM);
+	assert_int_equal(
+		MUST(&a, .op = OP_READ, .first = 7, .count = 1, .version = 1)
+			.value,
+		1);
 	/* Nothing more is taken from it, and the others go on. */
-	assert_true(ask(&b, (struct order){ .op = OP_WRITE, .first = 9,
-					    .count = 1, .version = 3 }).code <
-		    0 ||
+	assert_true(ask(&b, (struct order){ .op = OP_WRITE,
+					    .first = 9,
+					    .count = 1,
+					    .version = 3 })
+				    .code < 0 ||
 		    ask(&b, (struct order){ .op = OP_SYNC }).code < 0);
 	assert_true(ask(&b, (struct order){ .op = OP_END }).code < 0);
 	end(&b, 0);
@@ -192,8 +218,10 @@ static void test_liar(void **state)
 	MUST(&a, .op = OP_SYNC);
 	stop_client(&a);
 	b = start_client(CFS_IO_MODE_FORWARDED);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 7, .count = 1,
-			      .version = 4).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 7, .count = 1, .version = 4)
+			.value,
+		1);
 	stop_client(&b);
 	stop_manager(&m);
 }
@@ -205,20 +233,20 @@ static void test_nonsense(void **state)
 		uint32_t type, client, value, bytes;
 		int code;
 	} q[] = {
-		{ CFS_DIRECT_VIEW, 1, 0, 0, -ESTALE },	/* another's */
+		{ CFS_DIRECT_VIEW, 1, 0, 0, -ESTALE }, /* another's */
 		{ CFS_DIRECT_LEND, 1, 4, 0, -ESTALE },
 		{ CFS_DIRECT_FOLD, 1, 1, 0, -ESTALE },
-		{ CFS_DIRECT_CLOSE, 1, 1, 0, 0 },	/* closes nothing */
+		{ CFS_DIRECT_CLOSE, 1, 1, 0, 0 }, /* closes nothing */
 		{ CFS_DIRECT_LEND, 0, 0, 0, -EINVAL },
 		{ CFS_DIRECT_LEND, 0, 100000, 0, -EINVAL },
 		{ CFS_DIRECT_LEND_INOS, 0, 1 << 20, 0, -EINVAL },
 		{ CFS_DIRECT_STAGE, 0, 0, 100, -E2BIG },
 		{ CFS_DIRECT_STAGE, 0, 1000, 100, -E2BIG },
 		{ CFS_DIRECT_STAGE, 0, 1, 100, 0 },
-		{ CFS_DIRECT_FOLD, 0, 1, 0, -ENODATA },	/* not whole */
+		{ CFS_DIRECT_FOLD, 0, 1, 0, -ENODATA }, /* not whole */
 		{ CFS_DIRECT_FOLD, 0, 1, 0, -ENODATA },
 		{ CFS_DIRECT_FOLD, 0, 1, 60000, -EPROTO },
-		{ CFS_DIRECT_OPEN, 0, 0, 0, -EPROTO },	/* by nobody */
+		{ CFS_DIRECT_OPEN, 0, 0, 0, -EPROTO }, /* by nobody */
 		{ 0x02fe, 0, 0, 0, -ENOTSUP },
 	};
 	struct process m, a, b;
@@ -230,18 +258,22 @@ static void test_nonsense(void **state)
 	b = start_client(CFS_IO_MODE_DIRECT);
 	MUST(&b, .op = OP_WRITE, .first = 7, .count = 1, .version = 1);
 	for (size_t i = 0; i < sizeof(q) / sizeof(q[0]); i++) {
-		struct answer r = ask(&a, (struct order){
-			.op = OP_RAW, .first = q[i].type,
-			.version = q[i].client, .count = q[i].value,
-			.mode = q[i].bytes });
+		struct answer r = ask(&a,
+				      (struct order){ .op = OP_RAW,
+						      .first = q[i].type,
+						      .version = q[i].client,
+						      .count = q[i].value,
+						      .mode = q[i].bytes });
 
 		if (r.code != q[i].code)
 			fail_msg("%zu: %d: %s", i, r.code, r.text);
 	}
 	/* It has done itself no harm, either. */
 	MUST(&a, .op = OP_WRITE, .first = 8, .count = 1, .version = 2);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 8, .count = 1,
-			      .version = 2).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 8, .count = 1, .version = 2)
+			.value,
+		1);
 	stop_client(&a);
 	stop_client(&b);
 	stop_manager(&m);
@@ -250,12 +282,9 @@ static void test_nonsense(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pass_on),
-		cmocka_unit_test(test_ranges),
-		cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_liar),
-		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_pass_on), cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_resize),  cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_liar),    cmocka_unit_test(test_nonsense),
 	};
 
 	if (argc > 1)

@@ -14,23 +14,25 @@
 
 #include "direct_fixture.h"
 
-#define HALF		(BLOCKS / 2)
+#define HALF    (BLOCKS / 2)
 /* Much less than the period of 60 s, and much more than a busy host needs. */
-#define SOON_NS		(40 * CFS_NS_PER_S)
+#define SOON_NS (40 * CFS_NS_PER_S)
 
 static void load(const struct process *p, uint32_t number, uint32_t first,
 		 uint32_t count)
 {
-	send_order(p, &(struct order){ .op = OP_LOAD, .first = first,
-				       .count = count, .version = number });
+	send_order(p, &(struct order){ .op = OP_LOAD,
+				       .first = first,
+				       .count = count,
+				       .version = number });
 }
 
 /* True: it went on by so many syncs. */
 static bool goes_on(unsigned int number, uint64_t more)
 {
-	const uint64_t until =
-		__atomic_load_n(&shared->steps[number], __ATOMIC_SEQ_CST) +
-		more;
+	const uint64_t until = __atomic_load_n(&shared->steps[number],
+					       __ATOMIC_SEQ_CST) +
+			       more;
 	const uint64_t late = now_ns() + 40 * CFS_NS_PER_S;
 
 	while (__atomic_load_n(&shared->steps[number], __ATOMIC_SEQ_CST) <
@@ -78,8 +80,8 @@ static void test_client_killed(void **state)
 		assert_true(goes_on(i, 30 + 20 * i));
 		end(&a, SIGKILL);
 		begin = now_ns();
-		b = start_client(i == 1 ? CFS_IO_MODE_FORWARDED :
-				 CFS_IO_MODE_DIRECT);
+		b = start_client(i == 1 ? CFS_IO_MODE_FORWARDED
+					: CFS_IO_MODE_DIRECT);
 		check_all(&b);
 		took = now_ns() - begin;
 		assert_true(took < SOON_NS);
@@ -142,9 +144,10 @@ static void test_both_killed_and_served(void **state)
 			/* It stands still, and is waited for. */
 			kill(c.pid, SIGSTOP);
 			send_order(&b, &(struct order){
-				.op = OP_OPEN, .name = "lun",
-				.is_writable = true,
-			});
+					       .op = OP_OPEN,
+					       .name = "lun",
+					       .is_writable = true,
+				       });
 			usleep(2000000);
 			end(&c, SIGKILL);
 			assert_int_equal(take_answer(&b).code, 0);
@@ -220,10 +223,14 @@ static void test_manager_stays_away(void **state)
 	assert_int_equal(r.code, -ESTALE);
 	end(&a, 0);
 	b = start_client(CFS_IO_MODE_ANY);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 1, .count = 1,
-			      .version = 1).value, 1);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 3, .count = 3,
-			      .version = 1).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 1, .count = 1, .version = 1)
+			.value,
+		1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 3, .count = 3, .version = 1)
+			.value,
+		1);
 	stop_client(&b);
 }
 
@@ -243,23 +250,25 @@ static void test_client_stopped_with_clocks(void **state)
 	for (unsigned int of_volume = 0; of_volume < 2; of_volume++) {
 		MUST(&m, .op = OP_SET, .count = of_volume, .name = "yes");
 		a = start_client(CFS_IO_MODE_DIRECT);
-		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5,
-		     .version = 1);
+		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5, .version = 1);
 		MUST(&a, .op = OP_SYNC);
-		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5,
-		     .version = 2);
+		MUST(&a, .op = OP_WRITE, .first = 0, .count = 5, .version = 2);
 		MUST(&a, .op = OP_CLOCK);
 		kill(a.pid, SIGSTOP);
 		usleep(3000000);
 		b = start_client(CFS_IO_MODE_DIRECT);
-		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0,
-				      .count = 5, .version = 1).value, 1);
+		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0, .count = 5,
+				      .version = 1)
+					 .value,
+				 1);
 		send_order(&a, &(struct order){ .op = OP_SYNC });
 		kill(a.pid, SIGCONT);
 		r = take_answer(&a);
 		assert_int_equal(r.code, -ESTALE);
-		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0,
-				      .count = 5, .version = 1).value, 1);
+		assert_int_equal(MUST(&b, .op = OP_READ, .first = 0, .count = 5,
+				      .version = 1)
+					 .value,
+				 1);
 		stop_client(&b);
 		end(&a, SIGKILL);
 		MUST(&m, .op = OP_SET, .count = of_volume, .name = "no");
@@ -284,33 +293,45 @@ static void test_client_stopped(void **state)
 	kill(a.pid, SIGSTOP);
 	usleep(3200000);
 	/* What it synced is there, and can be written over. */
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 0, .count = 100,
-			      .version = 1).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 0, .count = 100, .version = 1)
+			.value,
+		1);
 	MUST(&b, .op = OP_WRITE, .first = 5, .count = 10, .version = 3);
 	MUST(&b, .op = OP_SYNC);
 	kill(a.pid, SIGCONT);
 	/* It learns of it, whatever it does first. */
 	r = ask(&a, (struct order){ .op = OP_SYNC });
 	assert_int_equal(r.code, -ESTALE);
-	r = ask(&a, (struct order){ .op = OP_WRITE, .first = 5, .count = 10,
+	r = ask(&a, (struct order){ .op = OP_WRITE,
+				    .first = 5,
+				    .count = 10,
 				    .version = 4 });
 	assert_int_equal(r.code, -ESTALE);
 	r = ask(&a, (struct order){ .op = OP_READ, .first = 5, .count = 1 });
 	assert_int_equal(r.code, -ESTALE);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 5, .count = 10,
-			      .version = 3).value, 1);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 15, .count = 85,
-			      .version = 1).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 5, .count = 10, .version = 3)
+			.value,
+		1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 15, .count = 85, .version = 1)
+			.value,
+		1);
 	r = ask(&a, (struct order){ .op = OP_END });
 	assert_int_equal(r.code, -ESTALE);
 	end(&a, 0);
 	stop_client(&b);
 	stop_manager(&m);
 	b = start_client(CFS_IO_MODE_ANY);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 5, .count = 10,
-			      .version = 3).value, 1);
-	assert_int_equal(MUST(&b, .op = OP_READ, .first = 15, .count = 85,
-			      .version = 1).value, 1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 5, .count = 10, .version = 3)
+			.value,
+		1);
+	assert_int_equal(
+		MUST(&b, .op = OP_READ, .first = 15, .count = 85, .version = 1)
+			.value,
+		1);
 	stop_client(&b);
 }
 
@@ -396,8 +417,9 @@ static void test_snapshots(void **state)
 
 			if (v.version < synced[at] || v.version > begun[at])
 				fail_msg("snapshot %u: block %u has version "
-					 "%u, not %u to %u", i, at, v.version,
-					 synced[at], begun[at]);
+					 "%u, not %u to %u",
+					 i, at, v.version, synced[at],
+					 begun[at]);
 		}
 		MUST(&r, .op = OP_END);
 		end(&r, 0);
@@ -447,8 +469,8 @@ static void test_snapshot_order(void **state)
 		snap.op = OP_SNAP_OPEN;
 		assert_int_equal(ask(&c, snap).code, 0);
 		in_a = MUST(&c, .op = OP_READ, .first = 1, .count = 1).version;
-		in_b = MUST(&c, .op = OP_READ, .first = HALF,
-			    .count = 1).version;
+		in_b = MUST(&c, .op = OP_READ, .first = HALF, .count = 1)
+			       .version;
 		MUST(&c, .op = OP_CLOSE);
 		if (in_a < in_b)
 			fail_msg("snapshot %u: %u without %u", i, in_b, in_a);
@@ -496,8 +518,10 @@ static void test_snapshot_beside_silent(void **state)
 	end_load(&b);
 	snap.op = OP_SNAP_OPEN;
 	assert_int_equal(ask(&c, snap).code, 0);
-	assert_int_equal(MUST(&c, .op = OP_READ, .first = 1, .count = 5,
-			      .version = 2).value, 1);
+	assert_int_equal(
+		MUST(&c, .op = OP_READ, .first = 1, .count = 5, .version = 2)
+			.value,
+		1);
 	MUST(&c, .op = OP_END);
 	end(&c, 0);
 	end(&a, SIGKILL);

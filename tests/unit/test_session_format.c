@@ -41,8 +41,8 @@ static void assert_is_pool(struct cfs_sim *sim, unsigned int count)
 	for (i = 0; i < count; i++)
 		assert_int_equal(cfs_sim_dev_open(sim, i, &devices[i], &err),
 				 0);
-	assert_int_equal(cfs_devset_from_devices(devices, count, &opt, &set,
-						 &err), 0);
+	assert_int_equal(
+		cfs_devset_from_devices(devices, count, &opt, &set, &err), 0);
 	assert_int_equal(cfs_devset_count(set), count);
 	cfs_devset_close(set);
 }
@@ -50,7 +50,8 @@ static void assert_is_pool(struct cfs_sim *sim, unsigned int count)
 static void check(uint64_t size_bytes, unsigned int count)
 {
 	const struct cfs_format_options opt = {
-		.devices = names, .device_count = count,
+		.devices = names,
+		.device_count = count,
 		.is_mirror = count > 1,
 	};
 	struct cfs_format_result result;
@@ -61,8 +62,8 @@ static void check(uint64_t size_bytes, unsigned int count)
 
 	assert_int_equal(cfs_sim_new(&sim, &err), 0);
 	for (i = 0; i < count; i++)
-		assert_int_equal(cfs_sim_dev_new(sim, size_bytes, &devices[i],
-						 &err), 0);
+		assert_int_equal(
+			cfs_sim_dev_new(sim, size_bytes, &devices[i], &err), 0);
 	assert_int_equal(cfs_format_devices(devices, &opt, &result, &err), 0);
 	assert_true(written(sim, &flushes) < (UINT64_C(1) << 20) * count);
 	assert_int_equal(flushes, count);
@@ -97,7 +98,7 @@ static void test_refused(void **state)
 	assert_int_equal(cfs_format_devices(&dev, &opt, &result, &err),
 			 -EINVAL);
 	assert_string_equal(err.msg, "left: too small: a device has 64 MiB at "
-			    "least");
+				     "least");
 	opt.is_mirror = true;
 	assert_int_equal(cfs_sim_dev_open(sim, 0, &dev, &err), 0);
 	assert_int_equal(cfs_format_devices(&dev, &opt, &result, &err),

@@ -26,8 +26,9 @@ static struct cfs_former *open_as(bool has_clients, uint32_t before,
 {
 	struct cfs_former *f = NULL;
 
-	assert_int_equal(cfs_former_open(dir, pool, has_clients, before,
-					 epoch, &f, NULL), 0);
+	assert_int_equal(cfs_former_open(dir, pool, has_clients, before, epoch,
+					 &f, NULL),
+			 0);
 	assert_non_null(f);
 	return f;
 }
@@ -78,8 +79,10 @@ static int setup(void **state)
 	(void)state;
 	if (!mkdtemp(dir))
 		return -1;
-	snprintf(path, sizeof(path), "%s/01020300-0000-0000-0000-"
-		 "000000000000.clients", dir);
+	snprintf(path, sizeof(path),
+		 "%s/01020300-0000-0000-0000-"
+		 "000000000000.clients",
+		 dir);
 	return 0;
 }
 
@@ -122,12 +125,12 @@ static void test_who_has_left_is_forgotten(void **state)
 
 	(void)state;
 	join(f, 10, 0, true, &a);
-	join(f, 0, 0, true, &b);		/* turned away */
+	join(f, 0, 0, true, &b); /* turned away */
 	cfs_former_ended(f, 10);
 	cfs_former_close(f);
 	assert_int_equal(access(path, F_OK), -1);
 	f = open_as(true, 1, 2);
-	assert_false(cfs_former_are_gone(f));	/* no file: nobody knows */
+	assert_false(cfs_former_are_gone(f)); /* no file: nobody knows */
 	cfs_former_close(f);
 	end(a);
 	end(b);
@@ -141,8 +144,8 @@ static void test_what_is_not_sure_is_not_known(void **state)
 		bool is_local, is_torn;
 	} cases[] = {
 		{ CFS_HELLO_STANDING, 1, true, false },
-		{ 0, 1, false, false },		/* of another host */
-		{ 0, 3, true, false },		/* another's list */
+		{ 0, 1, false, false }, /* of another host */
+		{ 0, 3, true, false },  /* another's list */
 		{ 0, 0, true, false },
 		{ 0, 1, true, true },
 	};

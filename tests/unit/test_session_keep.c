@@ -23,11 +23,15 @@ static int make_pool(void **state)
 {
 	const char *const device = pool_path;
 	const struct cfs_format_options opt = {
-		.devices = &device, .device_count = 1,
-		.size_bytes = UINT64_C(64) << 20, .is_forced = true,
+		.devices = &device,
+		.device_count = 1,
+		.size_bytes = UINT64_C(64) << 20,
+		.is_forced = true,
 	};
 	const struct cfs_session_options session_opt = {
-		.is_writable = true, .must_hold = true, .wait_seconds = 5,
+		.is_writable = true,
+		.must_hold = true,
+		.wait_seconds = 5,
 	};
 	const struct cfs_serve_options serve_opt = {
 		.run_directory = run_path,
@@ -84,10 +88,12 @@ static void use(struct cfs_io_volume *v)
 
 	assert_int_equal(cfs_fs_getattr(cfs_io_fs(v),
 					cfs_fs_root_ino(cfs_io_fs(v)), &inode,
-					&err), 0);
+					&err),
+			 0);
 }
 
-/* ---- keeping -------------------------------------------------------------- */
+/* ---- keeping --------------------------------------------------------------
+ */
 
 static void test_keep(void **state)
 {
@@ -146,31 +152,38 @@ static void test_keep_recalled(void **state)
 	use(a);
 	assert_int_equal(cfs_io_watch(a, &watch, &err), 0);
 	assert_true(cfs_io_may_keep(a, &serial, &ns));
-	assert_int_equal(cfs_session_place_find(session, "t", NULL, &place,
-						&err), 0);
+	assert_int_equal(
+		cfs_session_place_find(session, "t", NULL, &place, &err), 0);
 	req.resource = (struct cfs_lock_resource){
-		.container = place.container, .volume = place.volume,
-		.ino = UINT64_MAX, .length_bytes = CFS_LOCK_LENGTH_WHOLE,
+		.container = place.container,
+		.volume = place.volume,
+		.ino = UINT64_MAX,
+		.length_bytes = CFS_LOCK_LENGTH_WHOLE,
 	};
 	assert_int_equal(cfs_serve_add_client(serve, &config, NULL, &wait,
-					      &leaser, &err), 0);
+					      &leaser, &err),
+			 0);
 	assert_int_equal(cfs_leaser_acquire(leaser, &req, &wait, &held, &err),
 			 0);
-	assert_int_equal(calls, 1);	/* before it was granted */
+	assert_int_equal(calls, 1); /* before it was granted */
 	assert_false(cfs_io_may_keep(a, &serial, &ns));
 	cfs_leaser_release(held);
 	cfs_serve_drop_client(serve, leaser);
 	cfs_io_close(a);
 }
 
-/* ---- locks ---------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------
+ */
 
 static int lock(struct cfs_io_volume *v, uint64_t key, uint64_t offset,
 		uint64_t length, bool is_exclusive, struct cfs_held **ret)
 {
 	const struct cfs_io_lock_want want = {
-		.ino = 7, .offset_bytes = offset, .length_bytes = length,
-		.is_exclusive = is_exclusive, .key = key,
+		.ino = 7,
+		.offset_bytes = offset,
+		.length_bytes = length,
+		.is_exclusive = is_exclusive,
+		.key = key,
 	};
 
 	return cfs_io_lock(v, &want, ret, &err);
@@ -186,7 +199,7 @@ static void test_locks(void **state)
 	assert_int_equal(lock(v, 2, 150, 1, false, &b), -EBUSY);
 	assert_int_equal(lock(v, 2, 0, 100, true, &b), 0);
 	assert_int_equal(lock(v, 2, 200, UINT64_MAX - 200, true, &c), 0);
-	assert_int_equal(lock(v, 1, 150, 10, true, &d), 0);	/* its own */
+	assert_int_equal(lock(v, 1, 150, 10, true, &d), 0); /* its own */
 	cfs_io_unlock(d);
 	cfs_io_unlock(a);
 	assert_int_equal(lock(v, 3, 120, 10, false, &a), 0);
@@ -203,8 +216,11 @@ static void test_locks(void **state)
 static void test_locks_apart(void **state)
 {
 	const struct cfs_io_lock_want file = {
-		.ino = 7, .kind = CFS_IO_LOCK_FILE,
-		.length_bytes = UINT64_MAX, .is_exclusive = true, .key = 9,
+		.ino = 7,
+		.kind = CFS_IO_LOCK_FILE,
+		.length_bytes = UINT64_MAX,
+		.is_exclusive = true,
+		.key = 9,
 	};
 	struct cfs_io_volume *v = open_tree(NULL);
 	struct cfs_held *a, *b;
@@ -215,7 +231,8 @@ static void test_locks_apart(void **state)
 	assert_int_equal(cfs_io_lock(v, &file, &b, &err), 0);
 	assert_int_equal(cfs_fs_create(cfs_io_fs(v),
 				       cfs_fs_root_ino(cfs_io_fs(v)), "f", 1,
-				       0644, 0, 0, &ino, &err), 0);
+				       0644, 0, 0, &ino, &err),
+			 0);
 	cfs_io_unlock(a);
 	cfs_io_unlock(b);
 	cfs_io_close(v);

@@ -19,9 +19,9 @@
 
 #include "heal_fixture.h"
 
-#define SMALL		3u		/* blocks */
-#define LARGE		40u
-#define CHECK_EACH	32u
+#define SMALL      3u /* blocks */
+#define LARGE      40u
+#define CHECK_EACH 32u
 
 /* ---- allocations --------------------------------------------------------- */
 
@@ -84,8 +84,8 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
 
 int __wrap_posix_memalign(void **ret, size_t alignment, size_t bytes)
 {
-	return must_fail() ? ENOMEM :
-	       __real_posix_memalign(ret, alignment, bytes);
+	return must_fail() ? ENOMEM
+			   : __real_posix_memalign(ret, alignment, bytes);
 }
 
 char *__wrap_strdup(const char *text)
@@ -102,8 +102,8 @@ char *__wrap_strndup(const char *text, size_t bytes)
 
 struct story {
 	struct heal_pool h;
-	uint64_t	synced, written;	/* seeds of the LUN */
-	uint8_t		buf[LARGE * HEAL_BLOCK];
+	uint64_t synced, written; /* seeds of the LUN */
+	uint8_t buf[LARGE * HEAL_BLOCK];
 };
 
 static int write_blocks(struct story *s, uint64_t block, uint32_t count)
@@ -156,14 +156,13 @@ static int change_tree(struct story *s, uint64_t number)
 
 static int change_snapshot(struct story *s)
 {
-	const struct cfs_snapshot_name snap = {
-		s->h.lun, CFS_VOLUME_FIRST, "snap"
-	};
+	const struct cfs_snapshot_name snap = { s->h.lun, CFS_VOLUME_FIRST,
+						"snap" };
 	int r = cfs_snapshot_remove(s->h.lun, CFS_VOLUME_FIRST, "snap", NULL,
 				    NULL);
 
-	return r == 0 || r == -ENOENT ?
-		cfs_snapshot_take(&snap, 1, NULL, NULL) : r;
+	return r == 0 || r == -ENOENT ? cfs_snapshot_take(&snap, 1, NULL, NULL)
+				      : r;
 }
 
 static int open_all(struct story *s)

@@ -40,9 +40,9 @@ static void drop(const char *name)
 /* ---- information --------------------------------------------------------- */
 
 struct seen {
-	unsigned int	count;
-	char		text[8192];
-	int		stop_at;
+	unsigned int count;
+	char text[8192];
+	int stop_at;
 };
 
 static int see_volume(void *arg, const struct cfs_volume_info *v)
@@ -180,8 +180,7 @@ static int fail_snap(struct cfs_session *s, struct cfs_err *err)
 
 static int fail_create(struct cfs_session *s, struct cfs_err *err)
 {
-	return cfs_session_create(s, "vm0", CFS_VOLUME_LUN, MIB, 0, false,
-				  err);
+	return cfs_session_create(s, "vm0", CFS_VOLUME_LUN, MIB, 0, false, err);
 }
 
 static int fail_size(struct cfs_session *s, struct cfs_err *err)
@@ -243,9 +242,9 @@ static int fail_write(struct cfs_session *s, struct cfs_err *err)
 static void fails_in_the_same_words(void **state)
 {
 	static const failing_fn all[] = {
-		fail_open, fail_snap, fail_create, fail_size, fail_remove,
-		fail_key, fail_held, fail_trace, fail_check, fail_range,
-		fail_write,
+		fail_open,   fail_snap,  fail_create, fail_size,
+		fail_remove, fail_key,   fail_held,   fail_trace,
+		fail_check,  fail_range, fail_write,
 	};
 	const struct cfs_snap_name name = { "vm0", "a" };
 	struct cfs_session *c = client_open(NULL);
@@ -275,8 +274,9 @@ static void a_reader_changes_nothing(void **state)
 	struct cfs_err err = CFS_ERR_INIT;
 
 	(void)state;
-	assert_int_equal(cfs_session_create(c, "x", CFS_VOLUME_TREE, 0, 0,
-					    false, &err), -EROFS);
+	assert_int_equal(
+		cfs_session_create(c, "x", CFS_VOLUME_TREE, 0, 0, false, &err),
+		-EROFS);
 	assert_string_equal(err.msg, "opened to read only");
 	client_close(c);
 }
@@ -345,8 +345,7 @@ static void tree_names(struct cfs_fs *fs)
 		count += n;
 	} while (n);
 	assert_int_equal(count, 302);
-	OK(cfs_fs_symlink(fs, root, "link", 4, "dir/file7", 9, 0, 0, &link,
-			  E));
+	OK(cfs_fs_symlink(fs, root, "link", 4, "dir/file7", 9, 0, 0, &link, E));
 	OK(cfs_fs_readlink(fs, link, target, sizeof(target), &n, E));
 	assert_int_equal(n, 9);
 	assert_memory_equal(target, "dir/file7", 9);
@@ -366,8 +365,11 @@ static void tree_big_file(struct cfs_fs *fs)
 	uint8_t *data = malloc(3 * bytes), *back = malloc(3 * bytes);
 	const struct cfs_fs_xattr xattr = { "user.big", data, 60000 };
 	struct cfs_fs_spec spec = {
-		.mode = S_IFREG | 0600, .data = data, .data_bytes = bytes,
-		.xattrs = &xattr, .xattr_count = 1,
+		.mode = S_IFREG | 0600,
+		.data = data,
+		.data_bytes = bytes,
+		.xattrs = &xattr,
+		.xattr_count = 1,
 	};
 	struct cfs_inode inode;
 	uint64_t ino, at;
@@ -407,7 +409,8 @@ static void trees_work(void **state)
 {
 	struct cfs_session *c = client_open(NULL);
 	const struct cfs_fs_attr attr = {
-		.mask = CFS_FS_SET_MODE | CFS_FS_SET_MTIME, .mode = 0700,
+		.mask = CFS_FS_SET_MODE | CFS_FS_SET_MTIME,
+		.mode = 0700,
 		.mtime_ns = -5,
 	};
 	struct cfs_fs_space space;
@@ -445,7 +448,8 @@ static void a_reader_of_a_tree_writes_nothing(void **state)
 	OK(cfs_io_open(c, "t0", NULL, false, &v, E));
 	assert_int_equal(cfs_fs_create(cfs_io_fs(v),
 				       cfs_fs_root_ino(cfs_io_fs(v)), "x", 1,
-				       0644, 0, 0, &ino, NULL), -EROFS);
+				       0644, 0, 0, &ino, NULL),
+			 -EROFS);
 	cfs_io_close(v);
 	client_close(c);
 	drop("t0");
@@ -585,7 +589,7 @@ static void a_lost_manager_is_told(void **state)
 	assert_int_equal(cfs_session_remove_volume(c, "x", false, &err),
 			 -ECONNRESET);
 	assert_string_equal(err.msg, "the process that held the pool is gone: "
-			    "whether it was done is not known");
+				     "whether it was done is not known");
 	client_close(c);
 	manager_start();
 }
@@ -593,9 +597,9 @@ static void a_lost_manager_is_told(void **state)
 /* ---- long work ----------------------------------------------------------- */
 
 struct long_work {
-	bool		stops;
-	unsigned int	progress;
-	uint64_t	done;
+	bool stops;
+	unsigned int progress;
+	uint64_t done;
 };
 
 static bool want_stop(void *arg)
@@ -631,8 +635,10 @@ static void scrub_and_check_work(void **state)
 {
 	struct long_work work = { .stops = false };
 	const struct cfs_session_options opt = {
-		.is_writable = true, .stop = want_stop,
-		.progress = note_progress, .arg = &work,
+		.is_writable = true,
+		.stop = want_stop,
+		.progress = note_progress,
+		.arg = &work,
 	};
 	struct cfs_session *c = client_open(&opt);
 	struct cfs_scrub_options slow = { .rate_bytes = MIB, .heals = true };
@@ -650,7 +656,8 @@ static void scrub_and_check_work(void **state)
 	OK(cfs_session_check(c, NULL, no_problem, NULL, &checked, E));
 	assert_true(checked.blocks >= 1024);
 	assert_int_equal(cfs_session_scrub(c, "vm0", &slow, no_damage, NULL,
-					   &result, NULL), -EINTR);
+					   &result, NULL),
+			 -EINTR);
 	assert_true(work.progress > 0);
 	/* What it had done by then is told. */
 	assert_true(result.read_bytes > 0 && result.started_ns > 0);

@@ -18,7 +18,7 @@
 
 #include <sys/stat.h>
 
-#define MIB (UINT64_C(1) << 20)
+#define MIB    (UINT64_C(1) << 20)
 #define ROUNDS 150u
 
 static struct cfs_conn *raw;
@@ -46,7 +46,8 @@ static int drop_part(void *arg, const uint8_t *body, size_t bytes,
 
 static int ask(uint16_t type, const void *body, size_t bytes)
 {
-	const struct cfs_conn_wait wait = { .timeout_ns = UINT64_C(20000000000) };
+	const struct cfs_conn_wait wait = { .timeout_ns = UINT64_C(
+						    20000000000) };
 	struct cfs_buf reply = CFS_BUF_INIT;
 	int r = cfs_conn_stream(raw, type, body, bytes, &wait, drop_part, NULL,
 				&reply, NULL);
@@ -70,13 +71,21 @@ static void an_unknown_request_is_told(void **state)
 /* Plausible values in all fields. */
 static void fill_args(struct cfs_rng *rng, struct cfs_rpc_args *a)
 {
-	static const char *const names[] = { "lun", "tree", "a", "", "../x",
-					     "lun/c", "none" };
+	static const char *const names[] = { "lun",  "tree",  "a",   "",
+					     "../x", "lun/c", "none" };
 	static const uint64_t numbers[] = {
-		0, 1, 2, 3, 4096, 4097, UINT64_MAX, UINT64_C(1) << 48,
-		UINT64_C(1) << 60, INT64_MAX,
+		0,
+		1,
+		2,
+		3,
+		4096,
+		4097,
+		UINT64_MAX,
+		UINT64_C(1) << 48,
+		UINT64_C(1) << 60,
+		INT64_MAX,
 	};
-#define NAME names[cfs_rng_u64(rng) % (sizeof(names) / sizeof(*names))]
+#define NAME   names[cfs_rng_u64(rng) % (sizeof(names) / sizeof(*names))]
 #define NUMBER numbers[cfs_rng_u64(rng) % (sizeof(numbers) / sizeof(*numbers))]
 	memset(a, 0, sizeof(*a));
 	a->volume = NAME;
@@ -143,7 +152,8 @@ static void open_some(void)
 {
 	for (int i = 0; i < 3; i++) {
 		const struct cfs_rpc_args args = {
-			.volume = i ? "tree" : "lun", .is_set = i < 2,
+			.volume = i ? "tree" : "lun",
+			.is_set = i < 2,
 		};
 		struct cfs_buf body = CFS_BUF_INIT;
 

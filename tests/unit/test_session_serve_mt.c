@@ -25,8 +25,10 @@ static int make_pool(void **state)
 {
 	const char *const device = pool_path;
 	const struct cfs_format_options opt = {
-		.devices = &device, .device_count = 1,
-		.size_bytes = UINT64_C(64) << 20, .is_forced = true,
+		.devices = &device,
+		.device_count = 1,
+		.size_bytes = UINT64_C(64) << 20,
+		.is_forced = true,
 	};
 	struct cfs_format_result result;
 
@@ -39,7 +41,9 @@ static int make_pool(void **state)
 static struct cfs_session *open_session(void)
 {
 	const struct cfs_session_options opt = {
-		.is_writable = true, .must_hold = true, .wait_seconds = 5,
+		.is_writable = true,
+		.must_hold = true,
+		.wait_seconds = 5,
 	};
 	struct cfs_session *s;
 	struct cfs_err err;
@@ -79,12 +83,12 @@ static struct cfs_leaser *connect_leaser(struct cfs_serve *serve)
 	memcpy(config.hello.pool_uuid,
 	       cfs_devset_label(cfs_serve_session(serve)->set, 0)->pool_uuid,
 	       16);
-	assert_int_equal(cfs_address_parse(cfs_serve_address(serve), &address,
-					   &err), 0);
+	assert_int_equal(
+		cfs_address_parse(cfs_serve_address(serve), &address, &err), 0);
 	assert_int_equal(cfs_link_connect(&address, NULL, 5000, &link, &err),
 			 0);
-	if (cfs_leaser_connect(link, &config, NULL, &patient, &leaser,
-			       &err) < 0)
+	if (cfs_leaser_connect(link, &config, NULL, &patient, &leaser, &err) <
+	    0)
 		fail_msg("%s", err.msg);
 	return leaser;
 }
@@ -120,8 +124,8 @@ static void test_address_in_the_record(void **state)
 
 	(void)state;
 	assert_string_equal(seat_of(s).address, cfs_serve_address(serve));
-	assert_int_equal(cfs_address_parse(cfs_serve_address(serve), &address,
-					   NULL), 0);
+	assert_int_equal(
+		cfs_address_parse(cfs_serve_address(serve), &address, NULL), 0);
 	assert_int_equal(stat(run_path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
 	assert_int_equal(access(address.path, F_OK), 0);
@@ -187,15 +191,15 @@ static void test_goodbyes_leave_nothing(void **state)
 
 struct waiter {
 	struct cfs_leaser *leaser;
-	struct cfs_held	*held;
-	pthread_t	thread;
-	int		r;
+	struct cfs_held *held;
+	pthread_t thread;
+	int r;
 };
 
 static void *wait_for_x(void *arg)
 {
-	const struct cfs_lease_request x =
-		request(CFS_LOCK_X, CFS_MSG_LOCK_WAIT);
+	const struct cfs_lease_request x = request(CFS_LOCK_X,
+						   CFS_MSG_LOCK_WAIT);
 	struct waiter *w = arg;
 
 	w->r = cfs_leaser_acquire(w->leaser, &x, &patient, &w->held, NULL);
@@ -220,11 +224,15 @@ static void test_local_clients(void **state)
 	/* Before it answers anybody. */
 	assert_int_equal(cfs_serve_new(s, NULL, &serve, NULL), 0);
 	assert_int_equal(cfs_serve_add_client(serve, &config, NULL, &patient,
-					      &local, NULL), 0);
+					      &local, NULL),
+			 0);
 	assert_int_equal(cfs_leaser_acquire(local, &x, &patient, &held, NULL),
 			 0);
-	assert_int_equal(cfs_serve_start(serve, &(struct cfs_serve_options){
-		.run_directory = run_path }, NULL), 0);
+	assert_int_equal(cfs_serve_start(serve,
+					 &(struct cfs_serve_options){
+						 .run_directory = run_path },
+					 NULL),
+			 0);
 	assert_false(seat_of(s).has_clients);
 	other = connect_leaser(serve);
 	assert_int_equal(cfs_leaser_acquire(other, &x, &patient, &more, NULL),
@@ -236,10 +244,14 @@ static void test_local_clients(void **state)
 	pthread_join(w.thread, NULL);
 	assert_int_equal(w.r, 0);
 
-	assert_int_equal(cfs_leaser_acquire(local, &(struct cfs_lease_request){
-		.resource = x.resource, .mode = CFS_LOCK_S,
-		.flags = CFS_MSG_LOCK_WAIT }, &brief, &more, NULL),
-			 -ETIMEDOUT);
+	assert_int_equal(
+		cfs_leaser_acquire(local,
+				   &(struct cfs_lease_request){
+					   .resource = x.resource,
+					   .mode = CFS_LOCK_S,
+					   .flags = CFS_MSG_LOCK_WAIT },
+				   &brief, &more, NULL),
+		-ETIMEDOUT);
 	other = w.leaser;
 	w = (struct waiter){ .leaser = local, .held = w.held };
 	more = w.held;
@@ -269,7 +281,8 @@ static void test_local_clients_renew(void **state)
 			 0);
 	assert_int_equal(cfs_serve_new(s, NULL, &serve, NULL), 0);
 	assert_int_equal(cfs_serve_add_client(serve, &config, NULL, &patient,
-					      &local, NULL), 0);
+					      &local, NULL),
+			 0);
 	assert_int_equal(cfs_leaser_acquire(local, &x, &patient, &held, NULL),
 			 0);
 	usleep(2500000);
@@ -295,13 +308,14 @@ static void test_to_read_is_not_to_serve(void **state)
 static void test_nothing_is_left_of_a_bad_start(void **state)
 {
 	const struct cfs_tls_config tls = {
-		.cert = "/none", .key = "/none", .ca = "/none",
+		.cert = "/none",
+		.key = "/none",
+		.ca = "/none",
 	};
 	struct cfs_address far[2];
 	const struct cfs_serve_options bad[] = {
 		{ .run_directory = run_path, .tls = &tls },
-		{ .run_directory = run_path, .listen = far,
-		  .listen_count = 2 },
+		{ .run_directory = run_path, .listen = far, .listen_count = 2 },
 		{ .run_directory = "/none/of/these" },
 	};
 	struct cfs_session *s = open_session();
@@ -318,8 +332,10 @@ static void test_nothing_is_left_of_a_bad_start(void **state)
 		assert_int_equal(cfs_serve_new(s, NULL, &serve, NULL), 0);
 		assert_true(cfs_serve_start(serve, &bad[i], NULL) < 0);
 		assert_string_equal(seat_of(s).address, "");
-		assert_int_equal(cfs_serve_socket(run_path,
-			cfs_devset_label(s->set, 0)->pool_uuid, &own, NULL),
+		assert_int_equal(
+			cfs_serve_socket(run_path,
+					 cfs_devset_label(s->set, 0)->pool_uuid,
+					 &own, NULL),
 			0);
 		assert_int_equal(access(own.path, F_OK), -1);
 		cfs_serve_free(serve);
@@ -336,8 +352,7 @@ int main(void)
 		cmocka_unit_test_setup(test_goodbyes_leave_nothing, make_pool),
 		cmocka_unit_test_setup(test_local_clients, make_pool),
 		cmocka_unit_test_setup(test_local_clients_renew, make_pool),
-		cmocka_unit_test_setup(test_to_read_is_not_to_serve,
-				       make_pool),
+		cmocka_unit_test_setup(test_to_read_is_not_to_serve, make_pool),
 		cmocka_unit_test_setup(test_nothing_is_left_of_a_bad_start,
 				       make_pool),
 	};

@@ -14,8 +14,8 @@
 #include "base/xxh.h"
 #include "stream_fixture.h"
 
-#define LUN_BLOCKS	512u
-#define SNAPS		12u
+#define LUN_BLOCKS 512u
+#define SNAPS      12u
 
 static const char *snap_name(unsigned int i)
 {
@@ -42,9 +42,9 @@ static void punch(struct cfs_member *m, uint64_t block, uint32_t count)
 	struct cfs_volume_rec rec = heal_volume(m);
 
 	HEAL_OK(cfs_op_begin(m->container, CFS_OP_FREEING, &err_));
-	HEAL_OK(cfs_data_punch(m->container, (uint16_t)rec.head_branch,
-			       rec.ino, block * HEAL_BLOCK,
-			       (uint64_t)count * HEAL_BLOCK, &err_));
+	HEAL_OK(cfs_data_punch(m->container, (uint16_t)rec.head_branch, rec.ino,
+			       block * HEAL_BLOCK, (uint64_t)count * HEAL_BLOCK,
+			       &err_));
 	cfs_op_end(m->container);
 }
 
@@ -73,8 +73,8 @@ static void open_tree(struct cfs_member *m, struct cfs_fs **ret)
 
 static size_t file_name(struct cfs_rng *rng, char *buf)
 {
-	return (size_t)sprintf(buf, "f%u", (unsigned int)
-			       (cfs_rng_u64(rng) % 24));
+	return (size_t)sprintf(buf, "f%u",
+			       (unsigned int)(cfs_rng_u64(rng) % 24));
 }
 
 /* One of the root, or of a directory in it. */
@@ -85,7 +85,8 @@ static uint64_t some_dir(struct cfs_fs *fs, struct cfs_rng *rng)
 	char name[16];
 
 	if (cfs_fs_lookup(fs, ino, name, file_name(rng, name), &found, &inode,
-			  NULL) == 0 && S_ISDIR(inode.mode))
+			  NULL) == 0 &&
+	    S_ISDIR(inode.mode))
 		return found;
 	return ino;
 }
@@ -106,8 +107,8 @@ static void change_file(struct cfs_fs *fs, uint64_t ino, struct cfs_rng *rng)
 		(void)cfs_fs_punch_hole(fs, ino, at, n, NULL);
 		break;
 	case 2:
-		(void)cfs_fs_xattr_set(fs, ino, "user.x", buf,
-				       n % 3000, 0, NULL);
+		(void)cfs_fs_xattr_set(fs, ino, "user.x", buf, n % 3000, 0,
+				       NULL);
 		break;
 	default:
 		(void)cfs_fs_write(fs, ino, at, buf, n, &done, NULL);
@@ -144,8 +145,7 @@ static void change_once(struct cfs_fs *fs, struct cfs_rng *rng)
 		return;
 	default:
 		if (cfs_fs_lookup(fs, dir, name, n, &ino, NULL, NULL) < 0 &&
-		    cfs_fs_create(fs, dir, name, n, 0640, 5, 6, &ino,
-				  NULL) < 0)
+		    cfs_fs_create(fs, dir, name, n, 0640, 5, 6, &ino, NULL) < 0)
 			return;
 		change_file(fs, ino, rng);
 		return;
@@ -165,7 +165,8 @@ static void change_tree(struct cfs_member *m, struct cfs_rng *rng)
 static void rollback(struct cfs_member *m, struct cfs_rng *rng, unsigned int i)
 {
 	if (i > 2 && cfs_rng_u64(rng) % 4 == 0)
-		HEAL_OK(cfs_snapshot_rollback(m, CFS_VOLUME_FIRST,
+		HEAL_OK(cfs_snapshot_rollback(
+			m, CFS_VOLUME_FIRST,
 			snap_name((unsigned int)(cfs_rng_u64(rng) % i)), NULL,
 			&err_));
 }
@@ -182,8 +183,7 @@ static void make_history(struct cfs_member *m, struct cfs_rng *rng,
 		else
 			change_tree(m, rng);
 		heal_snapshot(m, snap_name(i));
-		hashes[i] = stream_hash_snap(m, CFS_VOLUME_FIRST,
-					     snap_name(i));
+		hashes[i] = stream_hash_snap(m, CFS_VOLUME_FIRST, snap_name(i));
 		rollback(m, rng, i);
 	}
 }
@@ -196,8 +196,8 @@ static void send_one(struct cfs_member *from, struct heal_pool *to,
 	stream_make(from, CFS_VOLUME_FIRST, CFS_VOLUME_FIRST, base, snap, NULL,
 		    &buf);
 	HEAL_OK(stream_verify(buf.data, buf.bytes, &err_));
-	HEAL_OK(stream_take(to->pool, "copy", false, buf.data, buf.bytes,
-			    piece, &err_));
+	HEAL_OK(stream_take(to->pool, "copy", false, buf.data, buf.bytes, piece,
+			    &err_));
 }
 
 /* The first whole, then some of the others as increments. */
@@ -215,8 +215,8 @@ static void run_history(uint64_t seed, bool is_lun, bool is_mirror)
 	send_one(m, &b, NULL, snap_name(0), 100000);
 	for (unsigned int i = 1; i < SNAPS; i++) {
 		copy = member_of(&b, "copy");
-		if (stream_hash_snap(copy, CFS_VOLUME_FIRST,
-				     snap_name(base)) != hashes[base] ||
+		if (stream_hash_snap(copy, CFS_VOLUME_FIRST, snap_name(base)) !=
+			    hashes[base] ||
 		    stream_hash_head(copy, CFS_VOLUME_FIRST) != hashes[base])
 			fail_msg("seed %u: snapshot %u is another",
 				 (unsigned int)seed, base);

@@ -168,12 +168,15 @@ static void resume_rounds(bool is_lun, uint64_t seed)
 		CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
 
 		make(m, NULL, "b", &token.position, &buf);
-		r = take(&b, &buf, cfs_rng_u64(&rng) % 8 == 0 ? buf.bytes :
-			 1001 + cfs_rng_u64(&rng) % (buf.bytes - 1001));
+		r = take(&b, &buf,
+			 cfs_rng_u64(&rng) % 8 == 0
+				 ? buf.bytes
+				 : 1001 + cfs_rng_u64(&rng) %
+						   (buf.bytes - 1001));
 		if (r == 0)
 			break;
-		HEAL_OK(cfs_receive_get(member_of(&b, "copy"),
-					CFS_VOLUME_FIRST, &rec, &err_));
+		HEAL_OK(cfs_receive_get(member_of(&b, "copy"), CFS_VOLUME_FIRST,
+					&rec, &err_));
 		token = (struct cfs_stream_token){ rec.to, rec.from,
 						   rec.position };
 		cfs_stream_token_format(&token, text);
@@ -331,10 +334,12 @@ static void test_hidden(void **state)
 	copy = snap.member = member_of(&b, "copy");
 	snap.volume = CFS_VOLUME_FIRST;
 	assert_int_equal(cfs_snapshot_take(&snap, 1, NULL, NULL), -EBUSY);
-	assert_int_equal(cfs_volume_resize(copy, CFS_VOLUME_FIRST, HEAL_BLOCK,
-					   NULL), -EBUSY);
-	assert_int_equal(cfs_snapshot_remove(copy, CFS_VOLUME_FIRST, "a", NULL,
-					     NULL), -EBUSY);
+	assert_int_equal(
+		cfs_volume_resize(copy, CFS_VOLUME_FIRST, HEAL_BLOCK, NULL),
+		-EBUSY);
+	assert_int_equal(
+		cfs_snapshot_remove(copy, CFS_VOLUME_FIRST, "a", NULL, NULL),
+		-EBUSY);
 	/* It survives that the pool is closed and opened. */
 	heal_reopen(&b);
 	copy = snap.member = member_of(&b, "copy");
@@ -386,8 +391,8 @@ static void fill_tree(struct cfs_member *m)
 		char name[16];
 
 		(void)snprintf(name, sizeof(name), "f%u", i);
-		put_file(fs, cfs_fs_root_ino(fs), name, i % 3 ? 9000 :
-			 (i % 5 + 1) * 400000, i);
+		put_file(fs, cfs_fs_root_ino(fs), name,
+			 i % 3 ? 9000 : (i % 5 + 1) * 400000, i);
 	}
 	cfs_fs_close(fs);
 }
@@ -483,16 +488,11 @@ static void test_cost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cut_lun),
-		cmocka_unit_test(test_cut_tree),
-		cmocka_unit_test(test_resume),
-		cmocka_unit_test(test_gap),
-		cmocka_unit_test(test_altered),
-		cmocka_unit_test(test_moved),
-		cmocka_unit_test(test_base),
-		cmocka_unit_test(test_hidden),
-		cmocka_unit_test(test_other),
-		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_cut_lun), cmocka_unit_test(test_cut_tree),
+		cmocka_unit_test(test_resume),  cmocka_unit_test(test_gap),
+		cmocka_unit_test(test_altered), cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_base),    cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_other),   cmocka_unit_test(test_full),
 		cmocka_unit_test(test_cost),
 	};
 

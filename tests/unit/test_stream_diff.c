@@ -17,10 +17,10 @@ static int put_item(void *arg, const struct cfs_diff_item *i)
 	struct cfs_buf *buf = arg;
 
 	if (!i->change)
-		return cfs_buf_printf(buf, "%u+%u ", (unsigned int)
-				      (i->offset_bytes / HEAL_BLOCK),
-				      (unsigned int)(i->length_bytes /
-						     HEAL_BLOCK));
+		return cfs_buf_printf(
+			buf, "%u+%u ",
+			(unsigned int)(i->offset_bytes / HEAL_BLOCK),
+			(unsigned int)(i->length_bytes / HEAL_BLOCK));
 	if (i->old_path)
 		return cfs_buf_printf(buf, "%s %s<%s\n", i->change, i->path,
 				      i->old_path);
@@ -35,7 +35,10 @@ static char *diff(struct cfs_member *m, const char *from, const char *to)
 	struct cfs_snapshot_rec rec;
 	struct cfs_view a = stream_view(m, CFS_VOLUME_FIRST, from, &rec), b;
 	const struct cfs_diff_of of = {
-		.from = &a, .to = &b, .kind = vol.kind, .ino = vol.ino,
+		.from = &a,
+		.to = &b,
+		.kind = vol.kind,
+		.ino = vol.ino,
 	};
 
 	HEAL_OK(cfs_container_commit(m->container, &err_));
@@ -48,16 +51,17 @@ static char *diff(struct cfs_member *m, const char *from, const char *to)
 		HEAL_OK(cfs_diff_ranges(&of, put_item, &buf, NULL, NULL,
 					&err_));
 	else
-		HEAL_OK(cfs_diff_paths(&of, vol.hash_seed, put_item, &buf,
-				       NULL, NULL, &err_));
+		HEAL_OK(cfs_diff_paths(&of, vol.hash_seed, put_item, &buf, NULL,
+				       NULL, &err_));
 	return strdup(cfs_buf_text(&buf));
 }
 
-#define EXPECT(m, from, to, text) do {					\
-	char *seen_ = diff(m, from, to);				\
-	assert_string_equal(seen_, text);				\
-	free(seen_);							\
-} while (0)
+#define EXPECT(m, from, to, text)                                              \
+	do {                                                                   \
+		char *seen_ = diff(m, from, to);                               \
+		assert_string_equal(seen_, text);                              \
+		free(seen_);                                                   \
+	} while (0)
 
 static void open_tree(struct cfs_member *m, struct cfs_fs **ret)
 {
@@ -118,14 +122,16 @@ static void test_paths(void **state)
 	HEAL_OK(cfs_fs_lookup(fs, root, "linked", 6, &ino, NULL, &err_));
 	HEAL_OK(cfs_fs_link(fs, ino, d, "again", 5, &err_));
 	heal_snapshot(h.tree, "1");
-	EXPECT(h.tree, "0", "1", "renamed /E</d/e\n"
+	EXPECT(h.tree, "0", "1",
+	       "renamed /E</d/e\n"
 	       "renamed /b</a\n"
 	       "added /d/again\n"
 	       "modified /mode\n"
 	       "modified /written\n"
 	       "renamed /x</y\n"
 	       "renamed /y</x\n");
-	EXPECT(h.tree, "1", "0", "renamed /a</b\n"
+	EXPECT(h.tree, "1", "0",
+	       "renamed /a</b\n"
 	       "modified /b\n"
 	       "removed /d/again\n"
 	       "renamed /d/e</E\n"
@@ -140,7 +146,8 @@ static void test_paths(void **state)
 	HEAL_OK(cfs_fs_rmdir(fs, root, "E", 1, &err_));
 	HEAL_OK(cfs_fs_mkdir(fs, root, "n", 1, 0700, 0, 0, &d, &err_));
 	make_file(fs, d, "new");
-	EXPECT(h.tree, "1", NULL, "removed /E\n"
+	EXPECT(h.tree, "1", NULL,
+	       "removed /E\n"
 	       "removed /E/deep\n"
 	       "added /n\n"
 	       "added /n/new\n"

@@ -19,13 +19,11 @@
 
 /* user::rw- user:1234:rwx group::r-- group:77:r-- mask::rwx other::--- */
 static const uint8_t acl[] = {
-	2, 0, 0, 0,
-	0x01, 0, 6, 0, 0xff, 0xff, 0xff, 0xff,
-	0x02, 0, 7, 0, 0xd2, 0x04, 0, 0,
-	0x04, 0, 4, 0, 0xff, 0xff, 0xff, 0xff,
-	0x08, 0, 4, 0, 77, 0, 0, 0,
-	0x10, 0, 7, 0, 0xff, 0xff, 0xff, 0xff,
-	0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff,
+	2,    0,    0,    0,    0x01, 0,    6,    0,    0xff, 0xff, 0xff,
+	0xff, 0x02, 0,    7,    0,    0xd2, 0x04, 0,    0,    0x04, 0,
+	4,    0,    0xff, 0xff, 0xff, 0xff, 0x08, 0,    4,    0,    77,
+	0,    0,    0,    0x10, 0,    7,    0,    0xff, 0xff, 0xff, 0xff,
+	0x20, 0,    0,    0,    0xff, 0xff, 0xff, 0xff,
 };
 
 static void round_trip(bool is_default)
@@ -35,8 +33,9 @@ static void round_trip(bool is_default)
 
 	assert_non_null(ae);
 	archive_entry_set_mode(ae, S_IFDIR | 0750);
-	assert_int_equal(transfer_acl_to_archive(ae, is_default, acl,
-						 sizeof(acl), NULL), 0);
+	assert_int_equal(
+		transfer_acl_to_archive(ae, is_default, acl, sizeof(acl), NULL),
+		0);
 	assert_int_equal(transfer_acl_from_archive(ae, &x, NULL), 0);
 	transfer_xattrs_fix(&x);
 	assert_int_equal(x.list.count, 1);
@@ -77,17 +76,19 @@ static void test_bad_acls(void **state)
 	(void)state;
 	for (n = 0; n < sizeof(acl); n++)
 		if (n < 4 || (n - 4) % 8)
-			assert_int_equal(transfer_acl_to_archive(
-						 ae, false, acl, n, NULL),
+			assert_int_equal(transfer_acl_to_archive(ae, false, acl,
+								 n, NULL),
 					 -EILSEQ);
 	memcpy(bad, acl, sizeof(acl));
 	bad[0] = 1;
-	assert_int_equal(transfer_acl_to_archive(ae, false, bad, sizeof(bad),
-						 NULL), -EILSEQ);
+	assert_int_equal(
+		transfer_acl_to_archive(ae, false, bad, sizeof(bad), NULL),
+		-EILSEQ);
 	memcpy(bad, acl, sizeof(acl));
 	bad[4] = 3;
-	assert_int_equal(transfer_acl_to_archive(ae, false, bad, sizeof(bad),
-						 NULL), -EILSEQ);
+	assert_int_equal(
+		transfer_acl_to_archive(ae, false, bad, sizeof(bad), NULL),
+		-EILSEQ);
 	archive_entry_free(ae);
 }
 
@@ -118,8 +119,8 @@ static void test_xattrs_grow(void **state)
 	for (i = 0; i < 500; i++) {
 		(void)snprintf(name, sizeof(name), "user.%u", i);
 		(void)snprintf(value, sizeof(value), "value %u", i * 7);
-		assert_int_equal(transfer_xattrs_add(&x, name, value,
-						     strlen(value)), 0);
+		assert_int_equal(
+			transfer_xattrs_add(&x, name, value, strlen(value)), 0);
 	}
 	/* A name that is there keeps its first value. */
 	assert_int_equal(transfer_xattrs_add(&x, "user.3", "other", 5), 0);
@@ -135,10 +136,10 @@ static void test_xattrs_grow(void **state)
 				    strlen(value));
 	}
 	assert_int_equal(x.list.items[500].value_bytes, 0);
-	assert_true(transfer_xattrs_has(x.list.items, x.list.count,
-					"user.499"));
-	assert_false(transfer_xattrs_has(x.list.items, x.list.count,
-					 "user.49x"));
+	assert_true(
+		transfer_xattrs_has(x.list.items, x.list.count, "user.499"));
+	assert_false(
+		transfer_xattrs_has(x.list.items, x.list.count, "user.49x"));
 	transfer_xattrs_donep(&x);
 }
 

@@ -23,8 +23,8 @@
 
 /* A sink that checks what it gets. */
 struct seen {
-	uint64_t	entries, bytes, ends;
-	char		failed[64];	/* the path of the last one left out */
+	uint64_t entries, bytes, ends;
+	char failed[64]; /* the path of the last one left out */
 };
 
 static void check_path(const char *path)
@@ -100,8 +100,12 @@ static int see_link(struct transfer *t, const struct transfer_entry *e,
 }
 
 static const struct transfer_sink seeing_sink = {
-	.directory = see, .directory_end = see_end, .file = see_file,
-	.node = see, .link = see_link, .refill = see_file,
+	.directory = see,
+	.directory_end = see_end,
+	.file = see_file,
+	.node = see,
+	.link = see_link,
+	.refill = see_file,
 };
 
 static void see_failure(void *arg, const char *path, const struct cfs_err *err)
@@ -117,7 +121,8 @@ static int read_bytes(const uint8_t *p, size_t n, struct seen *seen,
 		      struct cfs_transfer_result *result)
 {
 	const struct cfs_transfer_options opt = {
-		.failed = see_failure, .arg = seen,
+		.failed = see_failure,
+		.arg = seen,
 	};
 	int fd = memfd_create("archive", MFD_CLOEXEC), r;
 	struct cfs_err err = CFS_ERR_INIT;
@@ -137,8 +142,8 @@ static int read_bytes(const uint8_t *p, size_t n, struct seen *seen,
 /* -------------------------------------------------------------- archives */
 
 struct made {
-	uint8_t	*bytes;
-	size_t	used, room;
+	uint8_t *bytes;
+	size_t used, room;
 };
 
 static la_ssize_t keep(struct archive *a, void *arg, const void *buf, size_t n)
@@ -211,8 +216,10 @@ static void make_archive(struct made *m, int format)
 static void test_whole(void **state)
 {
 	static const int formats[] = {
-		ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE, ARCHIVE_FORMAT_TAR_USTAR,
-		ARCHIVE_FORMAT_CPIO_SVR4_NOCRC, ARCHIVE_FORMAT_ZIP,
+		ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE,
+		ARCHIVE_FORMAT_TAR_USTAR,
+		ARCHIVE_FORMAT_CPIO_SVR4_NOCRC,
+		ARCHIVE_FORMAT_ZIP,
 	};
 	struct cfs_transfer_result result;
 	struct seen seen;
@@ -263,8 +270,7 @@ static void test_cut(void **state)
 
 	(void)state;
 	make_archive(&m, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE);
-	assert_int_equal(read_bytes(m.bytes, 0, &seen, &result),
-			 -EMEDIUMTYPE);
+	assert_int_equal(read_bytes(m.bytes, 0, &seen, &result), -EMEDIUMTYPE);
 	for (n = 1; n < m.used; n += 37) {
 		r = read_bytes(m.bytes, n, &seen, &result);
 		assert_true(r == 0 || r == -EUCLEAN || r == -EMEDIUMTYPE);
@@ -279,7 +285,8 @@ static void test_altered(void **state)
 {
 	static const int formats[] = {
 		ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE,
-		ARCHIVE_FORMAT_CPIO_SVR4_NOCRC, ARCHIVE_FORMAT_ZIP,
+		ARCHIVE_FORMAT_CPIO_SVR4_NOCRC,
+		ARCHIVE_FORMAT_ZIP,
 	};
 	struct cfs_transfer_result result;
 	struct cfs_rng rng;

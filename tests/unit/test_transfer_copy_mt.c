@@ -56,7 +56,9 @@ static int patterned(struct cfs_rng *rng, uint8_t **ret)
 static struct cfs_bytes_end fd_end(int fd, uint64_t offset_bytes)
 {
 	struct cfs_bytes_end end = {
-		.kind = CFS_BYTES_FD, .fd = fd, .offset_bytes = offset_bytes,
+		.kind = CFS_BYTES_FD,
+		.fd = fd,
+		.offset_bytes = offset_bytes,
 	};
 
 	return end;
@@ -89,10 +91,10 @@ static void test_files(void **state)
 		struct stat st, st2;
 
 		to.is_fresh = true;
-		assert_int_equal(cfs_bytes_copy(&from, &to, UINT64_MAX,
-						UINT64_MAX,
-						i % 2 ? &sparse : NULL,
-						&result, NULL), 0);
+		assert_int_equal(
+			cfs_bytes_copy(&from, &to, UINT64_MAX, UINT64_MAX,
+				       i % 2 ? &sparse : NULL, &result, NULL),
+			0);
 		assert_int_equal(result.copied_bytes, FILE_BYTES - offset);
 		reads_as(out, model + offset, FILE_BYTES - offset);
 		(void)fstat(in, &st);
@@ -124,7 +126,8 @@ static void test_over_old_data(void **state)
 	from = fd_end(in, 12345);
 	to = fd_end(out, 777);
 	assert_int_equal(cfs_bytes_copy(&from, &to, 5000000, UINT64_MAX, NULL,
-					&result, NULL), 0);
+					&result, NULL),
+			 0);
 	memcpy(old + 777, model + 12345, 5000000);
 	reads_as(out, old, FILE_BYTES);
 	close(in);
@@ -134,9 +137,9 @@ static void test_over_old_data(void **state)
 }
 
 struct feeder {
-	int		fd;
-	const uint8_t	*p;
-	size_t		n;
+	int fd;
+	const uint8_t *p;
+	size_t n;
 };
 
 static void *feed(void *arg)
@@ -186,8 +189,8 @@ static void test_pipe(void **state)
 	cfs_rng_init(&rng, 4);
 	cfs_rng_fill(&rng, p, FILE_BYTES);
 	out = temp_file();
-	assert_int_equal(copy_from_pipe(p, FILE_BYTES, out, UINT64_MAX,
-					&result), 0);
+	assert_int_equal(
+		copy_from_pipe(p, FILE_BYTES, out, UINT64_MAX, &result), 0);
 	reads_as(out, p, FILE_BYTES);
 	close(out);
 	/* Just as much as fits, and one more. */
@@ -217,22 +220,24 @@ static void test_too_long(void **state)
 	from = fd_end(in, 0);
 	to = fd_end(out, 0);
 	assert_int_equal(cfs_bytes_copy(&from, &to, UINT64_MAX, 999, NULL,
-					&result, NULL), -EFBIG);
+					&result, NULL),
+			 -EFBIG);
 	assert_int_equal(result.copied_bytes, 0);
 	(void)fstat(out, &st);
 	assert_int_equal(st.st_size, 0);
-	assert_int_equal(cfs_bytes_copy(&from, &to, 999, 999, NULL, &result,
-					NULL), 0);
+	assert_int_equal(
+		cfs_bytes_copy(&from, &to, 999, 999, NULL, &result, NULL), 0);
 	from.offset_bytes = 1001;
 	assert_int_equal(cfs_bytes_copy(&from, &to, UINT64_MAX, UINT64_MAX,
-					NULL, &result, NULL), -EINVAL);
+					NULL, &result, NULL),
+			 -EINVAL);
 	close(in);
 	close(out);
 }
 
 struct failing {
-	uint64_t	room;
-	uint64_t	got;
+	uint64_t room;
+	uint64_t got;
 };
 
 static int write_until(void *arg, const void *bytes, size_t length_bytes,
@@ -252,7 +257,9 @@ static void test_sink_fails(void **state)
 	struct cfs_bytes_result result;
 	struct failing f = { .room = 5u << 20 };
 	struct cfs_bytes_end from, to = {
-		.kind = CFS_BYTES_SINK, .write = write_until, .write_arg = &f,
+		.kind = CFS_BYTES_SINK,
+		.write = write_until,
+		.write_arg = &f,
 	};
 	struct cfs_rng rng;
 	uint8_t *model;
@@ -263,20 +270,22 @@ static void test_sink_fails(void **state)
 	in = patterned(&rng, &model);
 	from = fd_end(in, 0);
 	assert_int_equal(cfs_bytes_copy(&from, &to, UINT64_MAX, UINT64_MAX,
-					NULL, &result, NULL), -ENOSPC);
+					NULL, &result, NULL),
+			 -ENOSPC);
 	assert_false(result.is_source);
 	assert_true(result.copied_bytes <= f.got);
 	f = (struct failing){ .room = UINT64_MAX };
 	assert_int_equal(cfs_bytes_copy(&from, &to, UINT64_MAX, UINT64_MAX,
-					NULL, &result, NULL), 0);
+					NULL, &result, NULL),
+			 0);
 	assert_int_equal(f.got, FILE_BYTES);
 	close(in);
 	free(model);
 }
 
 struct stopper {
-	pthread_mutex_t	lock;
-	unsigned int	left;
+	pthread_mutex_t lock;
+	unsigned int left;
 };
 
 static bool stop_soon(void *arg)

@@ -22,15 +22,15 @@
 #include "session/transfer_priv.h"
 
 struct fixture {
-	char			dir[64];
-	int			fd, out;	/* dir; dir/out */
-	struct transfer		t;
+	char dir[64];
+	int fd, out; /* dir; dir/out */
+	struct transfer t;
 	struct transfer_host_sink sink;
 	struct cfs_transfer_result result;
-	char			failed[256];	/* path of the last failure */
-	int			failed_code;
+	char failed[256]; /* path of the last failure */
+	int failed_code;
 	struct cfs_transfer_options opt;
-	struct cfs_err		err;
+	struct cfs_err err;
 };
 
 static void on_failed(void *arg, const char *path, const struct cfs_err *err)
@@ -109,9 +109,9 @@ static bool exists(int dir_fd, const char *name)
 
 /* A reader of one piece of text. */
 struct text_reader {
-	struct transfer_reader	rd;
-	const char		*text;
-	int			code;	/* behind it */
+	struct transfer_reader rd;
+	const char *text;
+	int code; /* behind it */
 };
 
 static int text_next(struct transfer_reader *rd, const void **ret,
@@ -132,8 +132,11 @@ static int text_next(struct transfer_reader *rd, const void **ret,
 static struct transfer_entry entry(const char *path, uint32_t mode)
 {
 	struct transfer_entry e = {
-		.path = path, .mode = mode, .uid = geteuid(),
-		.gid = getegid(), .nlink = 1,
+		.path = path,
+		.mode = mode,
+		.uid = geteuid(),
+		.gid = getegid(),
+		.nlink = 1,
 	};
 
 	return e;
@@ -145,9 +148,8 @@ static bool put_file(struct fixture *f, const char *path, const char *text)
 	struct transfer_entry e = entry(path, S_IFREG | 0644);
 	bool is_made;
 
-	assert_int_equal(transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made,
-				      &f->err),
-			 0);
+	assert_int_equal(
+		transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made, &f->err), 0);
 	return is_made;
 }
 
@@ -159,8 +161,7 @@ static bool put_node(struct fixture *f, const char *path, uint32_t mode,
 
 	e.target = target;
 	e.target_bytes = target ? strlen(target) : 0;
-	assert_int_equal(transfer_put(&f->t, &e, NULL, 0, 0, &is_made,
-				      &f->err),
+	assert_int_equal(transfer_put(&f->t, &e, NULL, 0, 0, &is_made, &f->err),
 			 0);
 	return is_made;
 }
@@ -200,25 +201,26 @@ static void test_links_are_made_inside(void **state)
 
 	make_file(f->fd, "secret", "mine");
 	assert_true(put_node(f, "way", S_IFLNK | 0777, ".."));
-	assert_int_equal(transfer_put_link(&f->t, &e, "way/secret", &is_made,
-					   &f->err), 0);
+	assert_int_equal(
+		transfer_put_link(&f->t, &e, "way/secret", &is_made, &f->err),
+		0);
 	assert_false(is_made);
 	assert_false(exists(f->out, "hard"));
 	/* Of a link itself it is a name, not of what that leads to. */
 	assert_true(put_node(f, "s", S_IFLNK | 0777, "../secret"));
-	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made,
-				      &f->err), 0);
+	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made, &f->err),
+			 0);
 	assert_true(is_made);
 	assert_int_equal(fstatat(f->out, "hard", &a, AT_SYMLINK_NOFOLLOW), 0);
 	assert_true(S_ISLNK(a.st_mode));
 	/* Again, over itself and over another. */
-	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made,
-				      &f->err), 0);
+	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made, &f->err),
+			 0);
 	assert_true(is_made);
 	assert_true(put_file(f, "file", "x"));
 	e.path = "file";
-	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made,
-				      &f->err), 0);
+	assert_int_equal(transfer_put_link(&f->t, &e, "s", &is_made, &f->err),
+			 0);
 	assert_int_equal(fstatat(f->out, "file", &b, AT_SYMLINK_NOFOLLOW), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
 }
@@ -226,30 +228,29 @@ static void test_links_are_made_inside(void **state)
 static void test_failed_file_leaves_the_old(void **state)
 {
 	struct fixture *f = *state;
-	struct text_reader rd = { .rd.next = text_next, .text = "half",
+	struct text_reader rd = { .rd.next = text_next,
+				  .text = "half",
 				  .code = -EUCLEAN };
 	struct transfer_entry e = entry("f", S_IFREG | 0644);
 	bool is_made;
 
 	assert_true(put_file(f, "f", "old"));
-	assert_int_equal(transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made,
-				      &f->err),
-			 0);
+	assert_int_equal(
+		transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made, &f->err), 0);
 	assert_false(is_made);
 	assert_int_equal(f->result.worst_code, -EUCLEAN);
 	has_text(f->out, "f", "old");
 	e.path = "g";
 	rd.text = "half";
-	assert_int_equal(transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made,
-				      &f->err),
-			 0);
+	assert_int_equal(
+		transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made, &f->err), 0);
 	assert_false(exists(f->out, "g"));
 	/* No space is no matter of one entry. */
 	rd.text = "half";
 	rd.code = -ENOSPC;
-	assert_int_equal(transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made,
-				      &f->err),
-			 -ENOSPC);
+	assert_int_equal(
+		transfer_put(&f->t, &e, &rd.rd, 0, 0, &is_made, &f->err),
+		-ENOSPC);
 	assert_false(exists(f->out, "g"));
 }
 
@@ -258,7 +259,8 @@ static void test_walk_to_sink(void **state)
 	struct fixture *f = *state;
 	struct stat st, st2;
 	struct timespec times[2] = {
-		{ .tv_sec = 1, .tv_nsec = 2 }, { .tv_sec = -3, .tv_nsec = 4 },
+		{ .tv_sec = 1, .tv_nsec = 2 },
+		{ .tv_sec = -3, .tv_nsec = 4 },
 	};
 
 	assert_int_equal(mkdirat(f->fd, "in", 0755), 0);
@@ -266,8 +268,8 @@ static void test_walk_to_sink(void **state)
 	make_file(f->fd, "in/d/\xff\n", "text");
 	assert_int_equal(linkat(f->fd, "in/d/\xff\n", f->fd, "in/link", 0), 0);
 	assert_int_equal(utimensat(f->fd, "in/d", times, 0), 0);
-	assert_int_equal(transfer_walk_host(&f->t, f->fd, "in", "copy", &f->err),
-			 0);
+	assert_int_equal(
+		transfer_walk_host(&f->t, f->fd, "in", "copy", &f->err), 0);
 	assert_int_equal(f->result.skipped, 0);
 	assert_int_equal(f->result.entries, 4);
 	assert_int_equal(f->result.links, 1);
@@ -298,8 +300,8 @@ static void test_deep(void **state)
 	}
 	make_file(fd, "leaf", "deep");
 	close(fd);
-	assert_int_equal(transfer_walk_host(&f->t, f->fd, name, "deep", &f->err),
-			 0);
+	assert_int_equal(
+		transfer_walk_host(&f->t, f->fd, name, "deep", &f->err), 0);
 	assert_int_equal(f->result.skipped, 0);
 	assert_int_equal(f->result.directories, 120);
 	assert_int_equal(f->result.files, 1);

@@ -67,10 +67,10 @@ static void test_clean(void **state)
 
 /* Directories as numbers: a handle is its depth, and where it is. */
 struct fake {
-	struct transfer_stack	stack;
-	unsigned int		open_count, most;
-	uint64_t		opened;		/* calls of open */
-	bool			was_made;
+	struct transfer_stack stack;
+	unsigned int open_count, most;
+	uint64_t opened; /* calls of open */
+	bool was_made;
 };
 
 static uint64_t child_of(uint64_t parent, const char *name)
@@ -134,8 +134,9 @@ static void goes(struct fake *f, const char *path)
 {
 	uint64_t h = 0;
 
-	assert_int_equal(transfer_stack_go(&f->stack, path, strlen(path),
-					   true, &h, NULL), 0);
+	assert_int_equal(transfer_stack_go(&f->stack, path, strlen(path), true,
+					   &h, NULL),
+			 0);
 	assert_int_equal(h, expected(path));
 }
 
@@ -150,7 +151,7 @@ static void test_stack(void **state)
 	assert_int_equal(f.opened, 3);
 	goes(&f, "a/b/d");
 	assert_int_equal(f.opened, 4);
-	goes(&f, "a/bb");	/* not a/b and a rest */
+	goes(&f, "a/bb"); /* not a/b and a rest */
 	goes(&f, "a");
 	assert_int_equal(f.opened, 5);
 	goes(&f, "");
@@ -165,8 +166,9 @@ static void test_stack_failure(void **state)
 
 	(void)state;
 	fake_init(&f);
-	assert_int_equal(transfer_stack_go(&f.stack, "a/link/b", 8, true, &h,
-					   NULL), -EXDEV);
+	assert_int_equal(
+		transfer_stack_go(&f.stack, "a/link/b", 8, true, &h, NULL),
+		-EXDEV);
 	assert_int_equal(h, 77);
 	goes(&f, "a/c");
 	transfer_stack_done(&f.stack);

@@ -14,9 +14,9 @@
 #include "tree_store.h"
 
 struct fixture {
-	struct store	*store;
+	struct store *store;
 	struct cfs_node_cache *cache;
-	struct cfs_tree	*tree;
+	struct cfs_tree *tree;
 };
 
 static struct fixture *setup_with(uint64_t cache_bytes, unsigned int key_words)
@@ -40,7 +40,7 @@ static void teardown(struct fixture *f)
 
 static struct cfs_key key1(uint64_t w)
 {
-	return (struct cfs_key) { .w = { w } };
+	return (struct cfs_key){ .w = { w } };
 }
 
 static void put_range(struct cfs_tree *tree, uint64_t first, uint64_t count,
@@ -49,8 +49,8 @@ static void put_range(struct cfs_tree *tree, uint64_t first, uint64_t count,
 	for (uint64_t i = 0; i < count; i++) {
 		struct cfs_key key = key1(first + i * step);
 
-		assert_int_equal(tree_put_seeded(tree, &key, (uint32_t)i, n,
-						 NULL), 0);
+		assert_int_equal(
+			tree_put_seeded(tree, &key, (uint32_t)i, n, NULL), 0);
 	}
 }
 
@@ -110,14 +110,15 @@ static void test_values(void **state)
 
 	(void)state;
 	value_make(1, sizeof(value), value);
-	assert_int_equal(cfs_tree_put(f->tree, &key, value, sizeof(value),
-				      NULL, &err), -EINVAL);
+	assert_int_equal(
+		cfs_tree_put(f->tree, &key, value, sizeof(value), NULL, &err),
+		-EINVAL);
 	assert_int_equal(cfs_tree_dirty_count(f->tree), 0);
-	assert_int_equal(cfs_tree_put(f->tree, &key, NULL, 0, &old_bytes,
-				      NULL), 0);
+	assert_int_equal(cfs_tree_put(f->tree, &key, NULL, 0, &old_bytes, NULL),
+			 0);
 	assert_true(old_bytes == SIZE_MAX);
-	assert_int_equal(cfs_tree_put(f->tree, &key, value, 1200, &old_bytes,
-				      NULL), 0);
+	assert_int_equal(
+		cfs_tree_put(f->tree, &key, value, 1200, &old_bytes, NULL), 0);
 	assert_int_equal(old_bytes, 0);
 	/* A buffer that is too short gets the beginning. */
 	memset(buf, 0, sizeof(buf));
@@ -125,8 +126,8 @@ static void test_values(void **state)
 	assert_int_equal(n, 1200);
 	assert_memory_equal(buf, value, 3);
 	assert_int_equal(buf[3], 0);
-	assert_int_equal(cfs_tree_put(f->tree, &key, value, 7, &old_bytes,
-				      NULL), 0);
+	assert_int_equal(
+		cfs_tree_put(f->tree, &key, value, 7, &old_bytes, NULL), 0);
 	assert_int_equal(old_bytes, 1200);
 	assert_int_equal(cfs_tree_record_count(f->tree), 1);
 	teardown(f);
@@ -146,13 +147,13 @@ static void test_key_ends(void **state)
 
 	(void)state;
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(tree_put_seeded(f->tree, &ends[i], 1, 1200,
-						 NULL), 0);
+		assert_int_equal(
+			tree_put_seeded(f->tree, &ends[i], 1, 1200, NULL), 0);
 	assert_int_equal(cfs_cursor_ge(&cur, f->tree, &ends[0], NULL), 0);
 	for (int i = 1; i < 4; i++) {
 		/* Each time once from the key and once from the leaf. */
-		assert_int_equal(tree_put_seeded(f->tree, &ends[0], 2, 1200,
-						 NULL), 0);
+		assert_int_equal(
+			tree_put_seeded(f->tree, &ends[0], 2, 1200, NULL), 0);
 		assert_int_equal(cfs_cursor_next(&cur, NULL), 0);
 		assert_int_equal(cfs_key_cmp(&cur.key, &ends[i]), 0);
 		assert_int_equal(cfs_cursor_prev(&cur, NULL), 0);
@@ -189,14 +190,15 @@ static void test_cursor_while_changing(void **state)
 		assert_int_equal(cur.key.w[0], seen * 10);
 		seen++;
 		if (seen % 3 == 0) {
-			assert_int_equal(cfs_tree_del(f->tree, &cur.key,
-						      NULL), 0);
+			assert_int_equal(cfs_tree_del(f->tree, &cur.key, NULL),
+					 0);
 		} else {
 			/* Its own value, put under a key before it. */
 			key = key1(cur.key.w[0] - 5);
 			assert_int_equal(cfs_tree_put(f->tree, &key, cur.value,
 						      cur.value_bytes, NULL,
-						      NULL), 0);
+						      NULL),
+					 0);
 		}
 		if (seen % 500 == 0)
 			tree_commit(f->store, f->tree);
@@ -227,9 +229,11 @@ static void test_put_own_value(void **state)
 		assert_int_equal(cfs_cursor_ge(&cur, f->tree, &key, NULL), 0);
 		key = key1(999 - i);
 		assert_int_equal(cfs_tree_put(f->tree, &key, cur.value,
-					      cur.value_bytes, NULL, NULL), 0);
-		assert_int_equal(cfs_tree_get(f->tree, &key, buf, sizeof(buf),
-					      &n, NULL), 0);
+					      cur.value_bytes, NULL, NULL),
+				 0);
+		assert_int_equal(
+			cfs_tree_get(f->tree, &key, buf, sizeof(buf), &n, NULL),
+			0);
 		assert_int_equal(n, sizeof(want));
 		assert_memory_equal(buf, want, n);
 		if (i % 5 == 0)
@@ -256,15 +260,15 @@ static void test_cache(void **state)
 		/* Cached for all of it, then for a part. */
 		cfs_tree_close(f->tree);
 		cfs_node_cache_free(f->cache);
-		f->cache = cache_new(round == 0 ? 1 << 20 :
-				     8 * CFS_NODE_BYTES);
+		f->cache = cache_new(round == 0 ? 1 << 20 : 8 * CFS_NODE_BYTES);
 		f->tree = tree_open(f->store, f->cache, 1, 1, &root);
 		before = f->store->read_count;
 		for (uint64_t i = 0; i < 20000; i++) {
 			struct cfs_key key = key1(i * 2377 % 5000);
 
-			assert_int_equal(cfs_tree_get(f->tree, &key, NULL, 0,
-						      &n, NULL), 0);
+			assert_int_equal(
+				cfs_tree_get(f->tree, &key, NULL, 0, &n, NULL),
+				0);
 		}
 		if (round == 0)
 			assert_int_equal(f->store->read_count - before,
@@ -277,8 +281,8 @@ static void test_cache(void **state)
 	for (uint64_t i = 0; i < 1000; i++) {
 		struct cfs_key key = key1(i % 2 * 4000);
 
-		assert_int_equal(cfs_tree_get(f->tree, &key, NULL, 0, &n,
-					      NULL), 0);
+		assert_int_equal(cfs_tree_get(f->tree, &key, NULL, 0, &n, NULL),
+				 0);
 	}
 	assert_true(f->store->read_count - before <= 4);
 	teardown(f);
@@ -298,11 +302,11 @@ static void test_cache_keeps_used(void **state)
 	for (uint64_t i = 0; i < 1000; i++) {
 		struct cfs_key key = key1(i * 2377 % 5000);
 
-		assert_int_equal(cfs_tree_get(f->tree, &key, NULL, 0, &n,
-					      NULL), 0);
+		assert_int_equal(cfs_tree_get(f->tree, &key, NULL, 0, &n, NULL),
+				 0);
 		before = f->store->read_count;
-		assert_int_equal(cfs_tree_get(f->tree, &hot, NULL, 0, &n,
-					      NULL), 0);
+		assert_int_equal(cfs_tree_get(f->tree, &hot, NULL, 0, &n, NULL),
+				 0);
 		hot_reads += f->store->read_count - before;
 	}
 	assert_true(hot_reads <= 2);

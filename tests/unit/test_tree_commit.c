@@ -14,12 +14,12 @@
 #include "tree_store.h"
 
 /* Blocks of one record, and the length that makes the tree wide. */
-#define SPACE_BLOCKS	4u
-#define SPACE_BYTES	220u
+#define SPACE_BLOCKS 4u
+#define SPACE_BYTES  220u
 
 struct account {
-	struct cfs_tree	*space;
-	uint64_t	fail_at;	/* the n-th call from now; 0: none */
+	struct cfs_tree *space;
+	uint64_t fail_at; /* the n-th call from now; 0: none */
 };
 
 static int account_changed(void *arg, uint64_t vaddr, bool is_used,
@@ -40,8 +40,8 @@ static int account_changed(void *arg, uint64_t vaddr, bool is_used,
 	assert_int_equal(!!(value[0] & bit), !is_used);
 	value[0] ^= bit;
 	if (value[0])
-		return cfs_tree_put(account->space, &key, value,
-				    sizeof(value), NULL, err);
+		return cfs_tree_put(account->space, &key, value, sizeof(value),
+				    NULL, err);
 	return cfs_tree_del(account->space, &key, err);
 }
 
@@ -67,12 +67,12 @@ static void assert_account(const struct store *store, struct cfs_tree *space)
 }
 
 struct world {
-	struct store	*store;
+	struct store *store;
 	struct cfs_node_cache *cache;
-	struct account	account;
-	struct cfs_tree	*trees[2];	/* data, space */
-	struct model	model;
-	struct cfs_rng	rng;
+	struct account account;
+	struct cfs_tree *trees[2]; /* data, space */
+	struct model model;
+	struct cfs_rng rng;
 };
 
 static void world_init(struct world *w, uint64_t cache_bytes, uint64_t seed)
@@ -108,11 +108,12 @@ static void world_change(struct world *w, unsigned int count,
 
 		if (cfs_rng_below(&w->rng, 10) < put_weight) {
 			assert_int_equal(tree_put_seeded(w->trees[0], &key,
-							 seed, n, NULL), 0);
+							 seed, n, NULL),
+					 0);
 			model_put(&w->model, &key, seed, n);
 		} else if (model_has(&w->model, at, &key)) {
-			assert_int_equal(cfs_tree_del(w->trees[0], &key,
-						      NULL), 0);
+			assert_int_equal(cfs_tree_del(w->trees[0], &key, NULL),
+					 0);
 			model_del(&w->model, at);
 		}
 	}
@@ -148,8 +149,8 @@ static void test_space(void **state)
 		world_init(&w, cache_bytes[c], c);
 		w.store->two_copies = c == 0;
 		for (unsigned int i = 0; i < 60; i++) {
-			unsigned int count = (unsigned int)
-				cfs_rng_below(&w.rng, i % 3 ? 20 : 600);
+			unsigned int count = (unsigned int)cfs_rng_below(
+				&w.rng, i % 3 ? 20 : 600);
 
 			world_change(&w, count, i < 30 ? 8 : 1);
 			trees_write(w.trees, 2);
@@ -188,8 +189,7 @@ static void test_path_only(void **state)
 
 	(void)state;
 	for (key.w[0] = 0; key.w[0] < 1000; key.w[0]++)
-		assert_int_equal(tree_put_seeded(tree, &key, 1, 1000, NULL),
-				 0);
+		assert_int_equal(tree_put_seeded(tree, &key, 1, 1000, NULL), 0);
 	tree_commit(store, tree);
 	cfs_tree_root(tree, &root);
 	assert_int_equal(root.level, 2);
@@ -228,8 +228,7 @@ static void test_placed_changes(void **state)
 		struct cfs_key key = { .w = { i } };
 
 		model_put(&model, &key, i, 900);
-		assert_int_equal(tree_put_seeded(tree, &key, i, 900, NULL),
-				 0);
+		assert_int_equal(tree_put_seeded(tree, &key, i, 900, NULL), 0);
 	}
 	assert_int_equal(cfs_tree_unplaced_count(tree),
 			 cfs_tree_dirty_count(tree));
@@ -238,8 +237,8 @@ static void test_placed_changes(void **state)
 	assert_int_equal(cfs_tree_unplaced_count(tree), 0);
 	allocs = store->alloc_count;
 	/* In place: nothing to do. */
-	assert_int_equal(tree_put_seeded(tree, &model.records[7].key, 99, 900,
-					 NULL), 0);
+	assert_int_equal(
+		tree_put_seeded(tree, &model.records[7].key, 99, 900, NULL), 0);
 	model.records[7].value_seed = 99;
 	placed = 0;
 	assert_int_equal(cfs_tree_place(tree, &placed, NULL), 0);
@@ -248,8 +247,8 @@ static void test_placed_changes(void **state)
 	while (model.count > 100) {
 		size_t i = model.count * 7 / 11;
 
-		assert_int_equal(cfs_tree_del(tree, &model.records[i].key,
-					      NULL), 0);
+		assert_int_equal(
+			cfs_tree_del(tree, &model.records[i].key, NULL), 0);
 		model_del(&model, i);
 	}
 	assert_int_not_equal(cfs_tree_unplaced_count(tree), 0);
@@ -303,8 +302,11 @@ static void test_place_again(void **state)
 	struct store *store = store_new();
 	struct cfs_node_cache *cache = cache_new(1 << 20);
 	struct cfs_tree_config config = {
-		.tree_id = 1, .key_words = 1, .container_id = STORE_CONTAINER,
-		.ops = &ops, .ctx = store,
+		.tree_id = 1,
+		.key_words = 1,
+		.container_id = STORE_CONTAINER,
+		.ops = &ops,
+		.ctx = store,
 	};
 	struct cfs_tree_root root = { .level = 0 };
 	struct cfs_err err = CFS_ERR_INIT;
@@ -319,8 +321,8 @@ static void test_place_again(void **state)
 		for (uint32_t i = 0; i < 100; i++) {
 			struct cfs_key key = { .w = { i } };
 
-			assert_int_equal(tree_put_seeded(tree, &key, i, 900,
-							 NULL), 0);
+			assert_int_equal(
+				tree_put_seeded(tree, &key, i, 900, NULL), 0);
 		}
 		do {
 			store->fail_read_at = 4;
@@ -346,8 +348,8 @@ static void test_place_again(void **state)
  * got goes back.
  */
 struct eater {
-	struct cfs_tree	*tree;
-	uint64_t	next, end;
+	struct cfs_tree *tree;
+	uint64_t next, end;
 };
 
 static int eater_changed(void *arg, uint64_t vaddr, bool is_used,
@@ -357,8 +359,8 @@ static int eater_changed(void *arg, uint64_t vaddr, bool is_used,
 	int r = 0;
 
 	(void)vaddr;
-	for (int i = 0; is_used && i < 9 && eater->next < eater->end &&
-	     r == 0; i++) {
+	for (int i = 0; is_used && i < 9 && eater->next < eater->end && r == 0;
+	     i++) {
 		struct cfs_key key = { .w = { eater->next++ } };
 
 		r = cfs_tree_del(eater->tree, &key, err);
@@ -381,8 +383,7 @@ static void test_placing_goes_away(void **state)
 		struct cfs_key key = { .w = { i } };
 
 		model_put(&model, &key, i, 700);
-		assert_int_equal(tree_put_seeded(tree, &key, i, 700, NULL),
-				 0);
+		assert_int_equal(tree_put_seeded(tree, &key, i, 700, NULL), 0);
 	}
 	store->changed = eater_changed;
 	store->arg = &eater;

@@ -13,14 +13,14 @@
 
 #include "tree_store.h"
 
-#define RECORDS	400u
+#define RECORDS 400u
 
 struct fixture {
-	struct store	*store;
+	struct store *store;
 	struct cfs_node_cache *cache;
-	struct cfs_tree	*tree;
+	struct cfs_tree *tree;
 	struct cfs_tree_root root;
-	struct model	model;
+	struct model model;
 };
 
 /* A tree of three levels; checksums of addresses are no longer looked at. */
@@ -78,13 +78,12 @@ static struct cfs_node_ref_disk *ref_at(uint8_t *node, unsigned int slot)
 
 static uint8_t *child_at(struct fixture *f, uint8_t *node, unsigned int slot)
 {
-	return store_block(f->store,
-			   le64_get(ref_at(node, slot)->vaddr[0]));
+	return store_block(f->store, le64_get(ref_at(node, slot)->vaddr[0]));
 }
 
 /* The nodes that are forged: all the way down at slot 1. */
 struct victims {
-	uint8_t	*root, *middle, *leaf;
+	uint8_t *root, *middle, *leaf;
 };
 
 static struct victims victims(struct fixture *f)
@@ -221,7 +220,7 @@ static uint8_t *forge_overlap(struct fixture *f, struct victims *v)
 
 	(void)f;
 	memcpy(b, a, 24);
-	b[16] = 1;			/* the key's last word: one more */
+	b[16] = 1; /* the key's last word: one more */
 	memcpy(b + 24, &n, sizeof(n));
 	memcpy(a + 24, &n, sizeof(n));
 	slot_set(v->leaf, 1, after);
@@ -238,7 +237,7 @@ static uint8_t *forge_checksum(struct fixture *f, struct victims *v)
 }
 
 static const struct {
-	const char	*what;
+	const char *what;
 	uint8_t *(*forge)(struct fixture *f, struct victims *v);
 } forgeries[] = {
 	{ "bad magic or level", forge_cycle },
@@ -259,8 +258,8 @@ static const struct {
 };
 
 struct damage {
-	unsigned int	count;
-	unsigned int	visited;
+	unsigned int count;
+	unsigned int visited;
 };
 
 static void damage_count(void *arg, const struct cfs_node_ref *ref,
@@ -313,23 +312,28 @@ static void assert_contained(struct fixture *f, const char *what)
 		bad++;
 		assert_int_equal(cfs_tree_del(f->tree, &record->key, &err),
 				 -EUCLEAN);
-		assert_int_equal(tree_put_seeded(f->tree, &record->key, 1, 1,
-						 &err), -EUCLEAN);
-		assert_int_equal(cfs_cursor_ge(&cur, f->tree, &record->key,
-					       &err), -EUCLEAN);
-		assert_int_equal(cfs_cursor_le(&cur, f->tree, &record->key,
-					       &err), -EUCLEAN);
+		assert_int_equal(
+			tree_put_seeded(f->tree, &record->key, 1, 1, &err),
+			-EUCLEAN);
+		assert_int_equal(
+			cfs_cursor_ge(&cur, f->tree, &record->key, &err),
+			-EUCLEAN);
+		assert_int_equal(
+			cfs_cursor_le(&cur, f->tree, &record->key, &err),
+			-EUCLEAN);
 	}
 	if (bad == 0 || bad > RECORDS / 2)
 		fail_msg("%s: %u records lost", what, bad);
 	assert_int_equal(cfs_tree_dirty_count(f->tree), 0);
 	assert_int_equal(cfs_tree_walk(f->tree, visit_count, damage_count,
-				       &damage, &err), -EUCLEAN);
+				       &damage, &err),
+			 -EUCLEAN);
 	assert_int_equal(damage.count, 1);
 	assert_true(damage.visited + 1 <= f->root.node_count);
 	assert_true(damage.visited > 10);
-	assert_int_equal(cfs_tree_walk(f->tree, visit_count, NULL, &damage,
-				       NULL), -EUCLEAN);
+	assert_int_equal(
+		cfs_tree_walk(f->tree, visit_count, NULL, &damage, NULL),
+		-EUCLEAN);
 }
 
 static void test_forged(void **state)
@@ -357,7 +361,9 @@ static void test_root(void **state)
 	struct fixture f;
 	struct cfs_tree_root root;
 	struct cfs_tree_config config = {
-		.tree_id = 1, .key_words = 3, .container_id = STORE_CONTAINER,
+		.tree_id = 1,
+		.key_words = 3,
+		.container_id = STORE_CONTAINER,
 		.ops = &store_ops,
 	};
 	struct cfs_tree *tree;
@@ -370,19 +376,21 @@ static void test_root(void **state)
 	/* A level that the root node does not have, and one that none has. */
 	f.root.level = 1;
 	reopen(&f);
-	assert_int_equal(cfs_tree_get(f.tree, &f.model.records[0].key, NULL,
-				      0, &n, NULL), -EUCLEAN);
+	assert_int_equal(cfs_tree_get(f.tree, &f.model.records[0].key, NULL, 0,
+				      &n, NULL),
+			 -EUCLEAN);
 	f.root.level = CFS_NODE_LEVEL_MAX + 1;
-	assert_int_equal(cfs_tree_open(&config, &f.root, f.cache, &tree,
-				       NULL), -EUCLEAN);
+	assert_int_equal(cfs_tree_open(&config, &f.root, f.cache, &tree, NULL),
+			 -EUCLEAN);
 	/* A node from inside the tree does not cover all keys. */
 	f.root = root;
 	f.root.ref.vaddr[0] = (uint64_t)(victims(&f).middle - f.store->data) /
 			      CFS_NODE_BYTES;
 	f.root.level = 1;
 	reopen(&f);
-	assert_int_equal(cfs_tree_get(f.tree, &f.model.records[0].key, NULL,
-				      0, &n, NULL), -EUCLEAN);
+	assert_int_equal(cfs_tree_get(f.tree, &f.model.records[0].key, NULL, 0,
+				      &n, NULL),
+			 -EUCLEAN);
 	f.root = root;
 	reopen(&f);
 	assert_tree_is(f.tree, &f.model);
@@ -400,8 +408,8 @@ static void test_root_counters(void **state)
 	f.root.node_count = 1;
 	reopen(&f);
 	for (size_t i = 0; i < f.model.count; i++)
-		assert_int_equal(cfs_tree_del(f.tree, &f.model.records[i].key,
-					      NULL), 0);
+		assert_int_equal(
+			cfs_tree_del(f.tree, &f.model.records[i].key, NULL), 0);
 	assert_int_equal(cfs_tree_record_count(f.tree), 0);
 	cfs_tree_root(f.tree, &f.root);
 	assert_true(f.root.node_count <= 1);
@@ -499,10 +507,9 @@ static void test_flips(void **state)
 		node = nodes[cfs_rng_below(&rng, 3)];
 		for (unsigned int i = 0; i < 1 + round % 4; i++) {
 			/* Rather in the header and the slots. */
-			size_t at = 8 + (size_t)cfs_rng_below(&rng,
-					 round % 2 ? 4088 : 220);
-			unsigned int bit = (unsigned int)
-					   cfs_rng_below(&rng, 8);
+			size_t at = 8 + (size_t)cfs_rng_below(
+						&rng, round % 2 ? 4088 : 220);
+			unsigned int bit = (unsigned int)cfs_rng_below(&rng, 8);
 
 			node[at] = (uint8_t)(node[at] ^ 1u << bit);
 		}

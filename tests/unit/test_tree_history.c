@@ -19,17 +19,17 @@
 enum pattern { SCATTERED, CLUSTERED, ASCENDING, DESCENDING, PATTERN_COUNT };
 
 struct history {
-	struct store	*store;
+	struct store *store;
 	struct cfs_node_cache *cache;
-	struct cfs_tree	*tree;
-	struct model	now, before;
+	struct cfs_tree *tree;
+	struct model now, before;
 	struct cfs_tree_root root_before;
-	struct cfs_rng	rng;
-	enum pattern	pattern;
-	unsigned int	key_words;
-	uint32_t	value_bytes_max;
-	uint64_t	cache_bytes;
-	uint64_t	serial;
+	struct cfs_rng rng;
+	enum pattern pattern;
+	unsigned int key_words;
+	uint32_t value_bytes_max;
+	uint64_t cache_bytes;
+	uint64_t serial;
 };
 
 static struct cfs_key key_make(struct history *h)
@@ -63,8 +63,7 @@ static struct cfs_key key_pick(struct history *h)
 	struct cfs_key key;
 
 	if (h->now.count && cfs_rng_below(&h->rng, 8) > 0)
-		return h->now.records[cfs_rng_below(&h->rng,
-						    h->now.count)].key;
+		return h->now.records[cfs_rng_below(&h->rng, h->now.count)].key;
 	key = key_make(h);
 	return key;
 }
@@ -136,7 +135,7 @@ static void step_cursor(struct history *h)
 	for (int n = 0; n < 20; n++) {
 		uint64_t dice = cfs_rng_below(&h->rng, 10);
 
-		if (i >= h->now.count) {	/* or before the first */
+		if (i >= h->now.count) { /* or before the first */
 			assert_int_equal(r, -ENOENT);
 			return;
 		}
@@ -164,8 +163,7 @@ static void step_cursor(struct history *h)
 	}
 }
 
-static void assert_readable(struct history *h,
-			    const struct cfs_tree_root *root,
+static void assert_readable(struct history *h, const struct cfs_tree_root *root,
 			    const struct model *model)
 {
 	struct cfs_node_cache *cache = cache_new(1 << 20);
@@ -232,8 +230,8 @@ static void run(struct history *h, unsigned int steps)
 		} else if (dice < 150) {
 			step_get(h);
 		} else if (dice % 10 < put_weight) {
-			key = cfs_rng_below(&h->rng, 4) ? key_make(h) :
-							  key_pick(h);
+			key = cfs_rng_below(&h->rng, 4) ? key_make(h)
+							: key_pick(h);
 			step_put(h, &key);
 		} else {
 			step_del(h);
@@ -243,8 +241,8 @@ static void run(struct history *h, unsigned int steps)
 	while (h->now.count > 0) {
 		size_t i = (size_t)cfs_rng_below(&h->rng, h->now.count);
 
-		assert_int_equal(cfs_tree_del(h->tree, &h->now.records[i].key,
-					      NULL), 0);
+		assert_int_equal(
+			cfs_tree_del(h->tree, &h->now.records[i].key, NULL), 0);
 		model_del(&h->now, i);
 	}
 	step_commit(h);
@@ -267,8 +265,8 @@ static void history(enum pattern pattern, unsigned int key_words,
 	};
 
 	h.store->two_copies = two_copies;
-	cfs_rng_init(&h.rng, pattern * 1000 + key_words * 100 +
-		     value_bytes_max);
+	cfs_rng_init(&h.rng,
+		     pattern * 1000 + key_words * 100 + value_bytes_max);
 	run(&h, 24000);
 	/* What was taken and not given back is the last leaf. */
 	assert_int_equal(store_live_count(h.store), two_copies ? 2 : 1);
@@ -387,8 +385,7 @@ static void test_deep(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < COUNT; i++) {
 		key.w[2] = i * 5003 % COUNT;
-		assert_int_equal(tree_put_seeded(tree, &key, 1, 1000, NULL),
-				 0);
+		assert_int_equal(tree_put_seeded(tree, &key, 1, 1000, NULL), 0);
 	}
 	tree_commit(store, tree);
 	tree_sums(store, tree);

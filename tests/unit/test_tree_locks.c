@@ -12,7 +12,7 @@
 
 #include "tree_world.h"
 
-#define OK HEAL_OK
+#define OK      HEAL_OK
 #define N(name) (name), strlen(name)
 
 static struct cfs_tree_lock_counts counts(struct actor *a)
@@ -91,8 +91,9 @@ static size_t orphans(struct tree_world *w)
 
 	cfs_container_lock(c);
 	for (;; n++, key.w[1] = cursor.key.w[1] + 1) {
-		r = cfs_cursor_ge(&cursor, cfs_container_tree(c,
-				  CFS_TREE_TABLE), &key, NULL);
+		r = cfs_cursor_ge(&cursor,
+				  cfs_container_tree(c, CFS_TREE_TABLE), &key,
+				  NULL);
 		if (r < 0 || cursor.key.w[0] != word)
 			break;
 	}
@@ -127,8 +128,8 @@ static void test_alone(void **state)
 	assert_int_equal(a->sent - sent, 1);
 	assert_true(counts(a).is_whole);
 	print_message("# 3000 files: %u lease messages, %u loans, %u folds, "
-		      "%u views\n", a->sent - sent, a->cl.lends, a->cl.folds,
-		      a->cl.views);
+		      "%u views\n",
+		      a->sent - sent, a->cl.lends, a->cl.folds, a->cl.views);
 	assert_true(a->cl.lends + a->cl.folds + a->cl.views < 30);
 	world_stop(&w);
 }
@@ -156,7 +157,8 @@ static void test_own_dirs(void **state)
 		put(b, dir_b, name, i % 200, 5000 + i);
 	}
 	print_message("# 1000 files each, beside each other: %u and %u lease "
-		      "messages\n", a->sent - sent_a, b->sent - sent_b);
+		      "messages\n",
+		      a->sent - sent_a, b->sent - sent_b);
 	assert_true(a->sent - sent_a <= 4);
 	assert_true(b->sent - sent_b <= 4);
 	for (unsigned int i = 0; i < 1000; i += 97) {
@@ -227,7 +229,8 @@ static void test_one_dir(void **state)
 
 /* ---- open files ---------------------------------------------------------- */
 
-/* Removed by one while another has it open: it is there until that closes it. */
+/* Removed by one while another has it open: it is there until that closes it.
+ */
 static void open_and_removed(unsigned int opener, unsigned int remover)
 {
 	struct tree_world w;
@@ -266,7 +269,8 @@ static void test_open_and_removed(void **state)
 	open_and_removed(1, 0);
 }
 
-/* Who has it open dies: the next one who is alone frees it, and nobody before. */
+/* Who has it open dies: the next one who is alone frees it, and nobody before.
+ */
 static void test_orphan_of_dead(void **state)
 {
 	struct tree_world w;
@@ -370,16 +374,16 @@ static void test_death(void **state)
 
 /* ---- all at once --------------------------------------------------------- */
 
-#define ROUNDS	150u
+#define ROUNDS 150u
 
 /* Assertions are for the thread of the test: what goes wrong is noted. */
 struct runner {
-	struct actor	*a;
-	uint64_t	dirs[3];
-	unsigned int	seed;
-	unsigned int	kept;
-	int		bad_line, bad;
-	struct cfs_err	err;
+	struct actor *a;
+	uint64_t dirs[3];
+	unsigned int seed;
+	unsigned int kept;
+	int bad_line, bad;
+	struct cfs_err err;
 };
 
 static void must_be(struct runner *r, int line, int e, const int *allowed)
@@ -396,8 +400,8 @@ static void must_be(struct runner *r, int line, int e, const int *allowed)
 }
 
 /* 0, or one of these. */
-#define MAY(r, e, ...) \
-	must_be(r, __LINE__, e, (const int[]){ __VA_ARGS__ __VA_OPT__(,) 0 })
+#define MAY(r, e, ...)                                                         \
+	must_be(r, __LINE__, e, (const int[]){ __VA_ARGS__ __VA_OPT__(, ) 0 })
 
 static void runner_done(const struct runner *r)
 {
@@ -422,8 +426,7 @@ static void one_round(struct runner *r, struct cfs_rng *rng)
 	switch (cfs_rng_below(rng, 6)) {
 	case 0:
 	case 1:
-		e = cfs_fs_create(fs, from, N(name), 0644, 0, 0, &ino,
-				  &r->err);
+		e = cfs_fs_create(fs, from, N(name), 0644, 0, 0, &ino, &r->err);
 		MAY(r, e, -EEXIST);
 		memset(buf, 1, sizeof(buf));
 		if (e == 0)
@@ -502,7 +505,8 @@ static void storm(unsigned int seed)
 	/* Two threads in one of them. */
 	for (unsigned int i = 0; i < 4; i++) {
 		runners[i] = (struct runner){
-			.a = &w.actors[i % 3], .seed = 4 * seed + i,
+			.a = &w.actors[i % 3],
+			.seed = 4 * seed + i,
 			.dirs = { dirs[0], dirs[1], dirs[2] },
 		};
 		pthread_create(&threads[i], NULL, run_storm, &runners[i]);
@@ -575,7 +579,8 @@ static void test_no_loops(void **state)
 	dirs[2] = mkdir_(&w.actors[2], root(&w.actors[2]), "c");
 	for (unsigned int i = 0; i < 3; i++) {
 		runners[i] = (struct runner){
-			.a = &w.actors[i], .seed = 77 + i,
+			.a = &w.actors[i],
+			.seed = 77 + i,
 			.dirs = { dirs[0], dirs[1], dirs[2] },
 		};
 		pthread_create(&threads[i], NULL, run_moves, &runners[i]);

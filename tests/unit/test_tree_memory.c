@@ -23,8 +23,8 @@ int posix_memalign(void **ret, size_t alignment, size_t n)
 		refused++;
 		return ENOMEM;
 	}
-	*ret = aligned_alloc(alignment, (n + alignment - 1) / alignment *
-			     alignment);
+	*ret = aligned_alloc(alignment,
+			     (n + alignment - 1) / alignment * alignment);
 	return *ret ? 0 : ENOMEM;
 }
 
@@ -51,8 +51,8 @@ static void test_no_chunk(void **state)
 		cfs_tree_root(tree, &before);
 		dirty = cfs_tree_dirty_count(tree);
 		no_memory = true;
-		r = is_put ? tree_put_seeded(tree, &key, i, 1000, &err) :
-			     cfs_tree_del(tree, &key, &err);
+		r = is_put ? tree_put_seeded(tree, &key, i, 1000, &err)
+			   : cfs_tree_del(tree, &key, &err);
 		no_memory = false;
 		if (r == -ENOMEM) {
 			assert_int_equal(err.code, -ENOMEM);
@@ -61,9 +61,8 @@ static void test_no_chunk(void **state)
 			assert_int_equal(cfs_tree_dirty_count(tree), dirty);
 			if (failures++ % 20 == 0)
 				assert_tree_is(tree, &model);
-			r = is_put ? tree_put_seeded(tree, &key, i, 1000,
-						     &err) :
-				     cfs_tree_del(tree, &key, &err);
+			r = is_put ? tree_put_seeded(tree, &key, i, 1000, &err)
+				   : cfs_tree_del(tree, &key, &err);
 		}
 		if (is_put) {
 			assert_int_equal(r, 0);

@@ -11,7 +11,7 @@
 
 #include "shared_fixture.h"
 
-#define NO_DEVICE	UINT32_MAX
+#define NO_DEVICE UINT32_MAX
 
 static uint64_t now_ns(struct shared_pool *p)
 {
@@ -109,7 +109,8 @@ static void test_lives(void **state)
 	opt.watch = &watch;
 	for (unsigned int i = 0; i < 20; i++) {
 		assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder,
-						    &b.seat, &err), -EBUSY);
+						    &b.seat, &err),
+				 -EBUSY);
 		assert_true(watch.is_on && watch.is_moving == (i > 0));
 		assert_non_null(strstr(err.msg, "host a"));
 		cfs_clock_manual_advance(&p.clock, 9 * CFS_NS_PER_S);
@@ -117,15 +118,17 @@ static void test_lives(void **state)
 		assert_true(cfs_holder_may_ack(a.holder));
 	}
 	/* And then it does not any more. */
-	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
-					    &err), -EBUSY);
+	assert_int_equal(
+		cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat, &err),
+		-EBUSY);
 	cfs_clock_manual_advance(&p.clock, 10 * CFS_NS_PER_S + 1);
 	assert_false(cfs_holder_may_ack(a.holder));
-	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
-					    &err), -EBUSY);
+	assert_int_equal(
+		cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat, &err),
+		-EBUSY);
 	cfs_clock_manual_advance(&p.clock, CFS_NS_PER_S);
-	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
-					    &err), 0);
+	assert_int_equal(
+		cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat, &err), 0);
 	assert_true(cfs_holder_must_move(b.holder));
 	/* It wakes up: whatever it writes, its time is over. */
 	assert_int_equal(cfs_holder_beat(a.holder, &err), -ESTALE);
@@ -154,15 +157,17 @@ static void test_late_beat(void **state)
 	opt.identity = &b.source;
 	opt.clock = &p.clock.clock;
 	opt.watch = &watch;
-	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
-					    &err), -EBUSY);
+	assert_int_equal(
+		cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat, &err),
+		-EBUSY);
 	cfs_clock_manual_advance(&p.clock, 60 * CFS_NS_PER_S);
 	assert_false(cfs_holder_may_ack(a.holder));
 	HEAL_OK(cfs_holder_beat(a.holder, &err_));
 	assert_true(cfs_holder_may_ack(a.holder));
 	/* Whoever has waited for so long waits again. */
-	assert_int_equal(cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat,
-					    &err), -EBUSY);
+	assert_int_equal(
+		cfs_holder_acquire(b.set, &opt, &b.holder, &b.seat, &err),
+		-EBUSY);
 	cfs_devset_close(b.set);
 	manager_close(&a);
 	shared_free(&p);
@@ -252,8 +257,8 @@ static void test_room_for_copies(void **state)
 /* ---- what it was making -------------------------------------------------- */
 
 struct owned {
-	uint64_t	container_id;
-	unsigned int	slices;
+	uint64_t container_id;
+	unsigned int slices;
 };
 
 static int count_owned(void *arg, uint32_t device_index, uint64_t slice_index,
@@ -290,8 +295,9 @@ static void unfinished(bool is_removed)
 	manager_init(&p, &a, "a", 1, NO_DEVICE, NULL);
 	manager_open(&p, &a, NULL);
 	HEAL_OK(cfs_pool_container_make(a.pool, "x", CFS_VOLUME_LUN, 0,
-					is_removed ? CFS_OBJECT_DELETING :
-					CFS_OBJECT_MAKING, &x, &err_));
+					is_removed ? CFS_OBJECT_DELETING
+						   : CFS_OBJECT_MAKING,
+					&x, &err_));
 	id = x->id;
 	HEAL_OK(cfs_container_commit(x->container, &err_));
 	HEAL_OK(cfs_container_sync(cfs_pool_container0(a.pool), &err_));

@@ -18,39 +18,39 @@
 #include "shared_fixture.h"
 #include "tree/lend.h"
 
-#define NO_DEVICE	UINT32_MAX
-#define BLOCKS		64u
-#define PENDING_MAX	24u
+#define NO_DEVICE   UINT32_MAX
+#define BLOCKS      64u
+#define PENDING_MAX 24u
 
 /* What may stand in a block of the LUN: numbers, 0 is zeroes. */
 struct cell {
-	uint64_t	acked;
-	uint64_t	pending[PENDING_MAX];
-	unsigned int	count;
+	uint64_t acked;
+	uint64_t pending[PENDING_MAX];
+	unsigned int count;
 };
 
 /* What a manager writes. */
-#define HOLDER_KINDS	(1u << GATE_DATA | 1u << GATE_NODE |		\
-			 1u << GATE_FRAME | 1u << GATE_TABLE |		\
-			 1u << GATE_TAGS | 1u << GATE_ROOT |		\
-			 1u << GATE_GRAVE | 1u << GATE_LABEL |		\
-			 1u << GATE_HEADER | 1u << GATE_DISCARD)
-#define SUCCESSOR_KINDS	(HOLDER_KINDS | 1u << GATE_SEAT)
+#define HOLDER_KINDS                                                           \
+	(1u << GATE_DATA | 1u << GATE_NODE | 1u << GATE_FRAME |                \
+	 1u << GATE_TABLE | 1u << GATE_TAGS | 1u << GATE_ROOT |                \
+	 1u << GATE_GRAVE | 1u << GATE_LABEL | 1u << GATE_HEADER |             \
+	 1u << GATE_DISCARD)
+#define SUCCESSOR_KINDS (HOLDER_KINDS | 1u << GATE_SEAT)
 
-static unsigned int landed[GATE_KINDS];	/* late, in all stories */
-static struct gate_plan *plan;		/* of the story that nobody stops */
+static unsigned int landed[GATE_KINDS]; /* late, in all stories */
+static struct gate_plan *plan;          /* of the story that nobody stops */
 
 struct story {
 	struct shared_pool p;
 	struct gate_world w;
-	struct manager	z, a, b, c;
-	struct cfs_member *lun;		/* A's */
-	struct cell	cells[BLOCKS];
-	bool		is_double;	/* C takes over from B, too */
-	bool		is_taken;	/* from A */
-	bool		has_lun;
-	uint64_t	next;		/* number */
-	const char	*who;		/* is at work */
+	struct manager z, a, b, c;
+	struct cfs_member *lun; /* A's */
+	struct cell cells[BLOCKS];
+	bool is_double; /* C takes over from B, too */
+	bool is_taken;  /* from A */
+	bool has_lun;
+	uint64_t next;   /* number */
+	const char *who; /* is at work */
 };
 
 /* ---- what is known ------------------------------------------------------- */
@@ -117,9 +117,9 @@ static void look(struct story *s, struct cfs_member *lun)
 		}
 		if (!is_found)
 			fail_msg("flush %u, wakes %d, twice %d: %s: block %u "
-				 "is none of %" PRIu64 " and %u more", s->w.stop_at,
-				 s->w.wakes_up, s->is_double, s->who, i,
-				 at->acked, at->count);
+				 "is none of %" PRIu64 " and %u more",
+				 s->w.stop_at, s->w.wakes_up, s->is_double,
+				 s->who, i, at->acked, at->count);
 		at->count = 0;
 	}
 }
@@ -232,8 +232,8 @@ static void live(struct story *s)
 					    CFS_OBJECT_LIVE, &x, NULL) < 0)
 			continue;
 		assert_false(s->is_taken);
-		if (cfs_volume_make_first(x, CFS_VOLUME_LUN, 1 << 20,
-					  NULL) == 0)
+		if (cfs_volume_make_first(x, CFS_VOLUME_LUN, 1 << 20, NULL) ==
+		    0)
 			(void)lun_write(x, 0, 200, 7);
 		(void)cfs_container_commit(x->container, NULL);
 		(void)cfs_pool_container_remove(s->a.pool, x, NULL);

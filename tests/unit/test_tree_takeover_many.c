@@ -15,26 +15,25 @@
 
 #include "shared_fixture.h"
 
-#define NO_DEVICE	UINT32_MAX
-#define SMALL_BYTES	(UINT64_C(64) << 20)
-#define BLOCKS		1024u	/* of the LUN */
-#define RUN_BLOCKS	40u	/* that one write changes: home at once */
+#define NO_DEVICE   UINT32_MAX
+#define SMALL_BYTES (UINT64_C(64) << 20)
+#define BLOCKS      1024u /* of the LUN */
+#define RUN_BLOCKS  40u   /* that one write changes: home at once */
 
 /* Who has it, and who had it last and may write on. */
 struct chain {
 	struct shared_pool p;
-	struct manager	now, last;
+	struct manager now, last;
 	struct cfs_member *lun, *last_lun;
-	unsigned int	count;		/* of openings */
-	uint64_t	seeds[BLOCKS];	/* what stands in each block; 0: none */
+	unsigned int count;     /* of openings */
+	uint64_t seeds[BLOCKS]; /* what stands in each block; 0: none */
 };
 
 static uint64_t free_slices(struct chain *s)
 {
 	struct cfs_slice_counts counts;
 
-	HEAL_OK(cfs_pool_slice_counts(s->now.pool, UINT32_MAX, &counts,
-				      &err_));
+	HEAL_OK(cfs_pool_slice_counts(s->now.pool, UINT32_MAX, &counts, &err_));
 	return counts.free;
 }
 
@@ -51,8 +50,8 @@ static int chain_next(struct chain *s, struct cfs_err *err)
 	/* The identity is asked through this. */
 	s->last.source.arg = &s->last.host;
 	s->lun = NULL;
-	manager_init(&s->p, &s->now, n & 1 ? "b" : "a",
-		     (uint8_t)(1 + n / 2), NO_DEVICE, NULL);
+	manager_init(&s->p, &s->now, n & 1 ? "b" : "a", (uint8_t)(1 + n / 2),
+		     NO_DEVICE, NULL);
 	r = manager_hold(&s->p, &s->now, 30, NULL, err);
 	if (r == 0)
 		r = manager_pool(&s->now, false, err);
@@ -154,8 +153,8 @@ static void takeovers(unsigned int devices, bool is_mirror, uint64_t bytes,
 	 * about to come back. */
 	if (free_slices(&s) + 4 < free_early)
 		fail_msg("%" PRIu64 " slices free, and %" PRIu64
-			 " behind the first takeovers", free_slices(&s),
-			 free_early);
+			 " behind the first takeovers",
+			 free_slices(&s), free_early);
 	manager_check(&s.now);
 	chain_end(&s);
 }
@@ -175,8 +174,8 @@ static void test_mirror(void **state)
 
 /* ---- a full pool --------------------------------------------------------- */
 
-#define BIG_BLOCKS	(UINT64_C(128) << 20 >> 12)
-#define FULL_RUN	64u
+#define BIG_BLOCKS (UINT64_C(128) << 20 >> 12)
+#define FULL_RUN   64u
 
 /* Until there is no space; how many blocks from the front were written. */
 static uint64_t fill(struct chain *s)
@@ -238,11 +237,11 @@ static void full(unsigned int takeovers)
 				      BIG_BLOCKS * HEAL_BLOCK, &err_));
 	count = fill(&s);
 	assert_true(count > 8000);
-	assert_int_equal(cfs_pool_container_make(s.now.pool, "more",
-						 CFS_VOLUME_LUN, 0,
-						 CFS_OBJECT_LIVE,
-						 &(struct cfs_member *){ NULL },
-						 &err), -ENOSPC);
+	assert_int_equal(
+		cfs_pool_container_make(s.now.pool, "more", CFS_VOLUME_LUN, 0,
+					CFS_OBJECT_LIVE,
+					&(struct cfs_member *){ NULL }, &err),
+		-ENOSPC);
 	for (unsigned int i = 0; i < takeovers; i++) {
 		r = chain_next(&s, &err);
 		if (r < 0)

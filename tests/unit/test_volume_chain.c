@@ -13,8 +13,8 @@
 
 #include "heal_fixture.h"
 
-#define DEPTH	100u
-#define LAP	10u
+#define DEPTH 100u
+#define LAP   10u
 
 static void name_of(char prefix, unsigned int i, char ret[16])
 {

@@ -13,13 +13,13 @@
 #include "heal_fixture.h"
 #include "tree/space.h"
 
-#define FILLER_BLOCKS	256u
+#define FILLER_BLOCKS 256u
 
 struct full {
 	struct heal_pool h;
-	struct cfs_fs	*fs;
-	uint64_t	root;
-	uint64_t	old, loose;	/* kept by a snapshot, and not */
+	struct cfs_fs *fs;
+	uint64_t root;
+	uint64_t old, loose; /* kept by a snapshot, and not */
 };
 
 static uint64_t make_file(struct full *f, const char *name, uint32_t blocks,
@@ -162,11 +162,11 @@ static void test_bounded(void **state)
 	assert_true(n > 0);
 	assert_true(n <= counts.reserve_blocks / 2);
 	/* The block that found no room is as it was. */
-	assert_int_equal(cfs_fs_punch_hole(f.fs, f.old, n * HEAL_BLOCK + 5, 5,
-					   NULL), -ENOSPC);
+	assert_int_equal(
+		cfs_fs_punch_hole(f.fs, f.old, n * HEAL_BLOCK + 5, 5, NULL),
+		-ENOSPC);
 	/* Whole blocks go first: parts find room in what they gave. */
-	HEAL_OK(cfs_fs_punch_hole(f.fs, f.loose, 100, 150 * HEAL_BLOCK,
-				  &err_));
+	HEAL_OK(cfs_fs_punch_hole(f.fs, f.loose, 100, 150 * HEAL_BLOCK, &err_));
 	assert_hole(&f, f.loose, 2, 100, 150 * HEAL_BLOCK + 100);
 	(void)zero_all(&f);
 	HEAL_OK(cfs_fs_unlink(f.fs, f.root, "loose", 5, &err_));

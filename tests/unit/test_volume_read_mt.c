@@ -19,13 +19,13 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define LUN_BLOCKS	2048u
-#define LUN_BYTES	((uint64_t)LUN_BLOCKS * HEAL_BLOCK)
+#define LUN_BLOCKS 2048u
+#define LUN_BYTES  ((uint64_t)LUN_BLOCKS * HEAL_BLOCK)
 
 struct lun {
 	struct heal_pool h;
 	struct cfs_volume_rec rec;
-	struct cfs_view	view;
+	struct cfs_view view;
 };
 
 static struct lun lun_new(bool is_mirror)
@@ -81,8 +81,7 @@ static void test_same(void **state)
 			lun_write(&l, at, model + at, n);
 		}
 		if (i % 50 == 49)
-			HEAL_OK(cfs_container_commit(l.view.container,
-						     &err_));
+			HEAL_OK(cfs_container_commit(l.view.container, &err_));
 		at = cfs_rng_below(&rng, LUN_BYTES - most);
 		HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino, at, buf, n,
 					     &good, &err_));
@@ -126,8 +125,7 @@ static void test_mirror(void **state)
 
 	(void)state;
 	heal_write(l.h.lun, 0, 256, 3);
-	vaddr = heal_block(l.view.container, CFS_TAG_DATA, l.rec.ino, 17,
-			   &tag);
+	vaddr = heal_block(l.view.container, CFS_TAG_DATA, l.rec.ino, 17, &tag);
 	for (unsigned int piece = 0; piece < 2; piece++) {
 		/* What one read has healed is there when the other is bad. */
 		heal_hurt(&l.h, l.view.container, vaddr, piece);
@@ -148,13 +146,14 @@ static void test_extent(void **state)
 
 	(void)state;
 	heal_write(l.h.lun, 10, 300, 3);
-	lun_write(&l, 310 * HEAL_BLOCK + 5, block, 10);	/* a page */
-#define EXTENT(at, n, want_data, want_length) do {			\
-	HEAL_OK(cfs_data_extent(&l.view, l.rec.ino, (at), (n), &is_data,	\
-				&length, &err_));			\
-	assert_int_equal(is_data, (want_data));				\
-	assert_int_equal(length, (want_length));			\
-} while (0)
+	lun_write(&l, 310 * HEAL_BLOCK + 5, block, 10); /* a page */
+#define EXTENT(at, n, want_data, want_length)                                  \
+	do {                                                                   \
+		HEAL_OK(cfs_data_extent(&l.view, l.rec.ino, (at), (n),         \
+					&is_data, &length, &err_));            \
+		assert_int_equal(is_data, (want_data));                        \
+		assert_int_equal(length, (want_length));                       \
+	} while (0)
 	EXTENT(0, LUN_BYTES, false, 10 * HEAL_BLOCK);
 	EXTENT(7, 100, false, 100);
 	EXTENT(10 * HEAL_BLOCK, LUN_BYTES / 2, true, 301 * HEAL_BLOCK);
@@ -167,13 +166,13 @@ static void test_extent(void **state)
 
 /* ---- beside others ------------------------------------------------------- */
 
-#define MT_BLOCKS	512u
-#define READERS		3u
+#define MT_BLOCKS 512u
+#define READERS   3u
 
 struct race {
-	struct lun	l;
-	bool		is_over;
-	unsigned int	failed, reads;
+	struct lun l;
+	bool is_over;
+	unsigned int failed, reads;
 };
 
 /* All words of a block are the same: the number of the round it is of. */
@@ -188,9 +187,10 @@ static void *race_read(void *arg)
 		uint64_t count = cfs_rng_below(&rng, 64) + 1;
 		uint64_t at = cfs_rng_below(&rng, MT_BLOCKS - count);
 		const size_t words = HEAL_BLOCK / sizeof(*buf);
-		bool is_bad = cfs_data_read_beside(&race->l.view,
-				race->l.rec.ino, at * HEAL_BLOCK, buf,
-				count * HEAL_BLOCK, NULL, NULL) != 0;
+		bool is_bad = cfs_data_read_beside(
+				      &race->l.view, race->l.rec.ino,
+				      at * HEAL_BLOCK, buf, count * HEAL_BLOCK,
+				      NULL, NULL) != 0;
 
 		for (size_t i = 0; i < count * words && !is_bad; i++)
 			is_bad = buf[i] != buf[i / words * words];
@@ -237,8 +237,8 @@ static void test_beside_writers(void **state)
 	heal_write(race.l.h.lun, 0, MT_BLOCKS, 3);
 	lun_punch(&race.l, 0, MT_BLOCKS * HEAL_BLOCK);
 	for (size_t i = 0; i < READERS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, race_read,
-						&race), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, race_read, &race), 0);
 	race_write(&race, 1500);
 	__atomic_store_n(&race.is_over, true, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < READERS; i++)
@@ -251,13 +251,13 @@ static void test_beside_writers(void **state)
 
 /* ---- writers at the same time -------------------------------------------- */
 
-#define WRITERS		4u
-#define AREA_BLOCKS	512u
+#define WRITERS     4u
+#define AREA_BLOCKS 512u
 
 struct writer {
-	struct lun	*l;
-	unsigned int	index;
-	uint64_t	rounds[AREA_BLOCKS];	/* what each block is of */
+	struct lun *l;
+	unsigned int index;
+	uint64_t rounds[AREA_BLOCKS]; /* what each block is of */
 };
 
 /* Large ones go home behind the operation, small ones are pages. */
@@ -281,13 +281,14 @@ static void *write_area(void *arg)
 		for (uint64_t k = 0; k < count; k++)
 			w->rounds[at + k] = i;
 		HEAL_OK(cfs_op_begin_beside(c, count + 64, &err_));
-		HEAL_OK(cfs_data_write_start(c, w->l->view.branch,
-				w->l->rec.ino,
-				(w->index * AREA_BLOCKS + at) * HEAL_BLOCK,
-				buf, count * HEAL_BLOCK,
-				cfs_data_write_hash(buf, count * HEAL_BLOCK,
-						    hashes) ? hashes : NULL,
-				&flight, &err_));
+		HEAL_OK(cfs_data_write_start(
+			c, w->l->view.branch, w->l->rec.ino,
+			(w->index * AREA_BLOCKS + at) * HEAL_BLOCK, buf,
+			count * HEAL_BLOCK,
+			cfs_data_write_hash(buf, count * HEAL_BLOCK, hashes)
+				? hashes
+				: NULL,
+			&flight, &err_));
 		cfs_op_end(c);
 		HEAL_OK(cfs_data_write_finish(&flight, &err_));
 		if (flight.wants_back)
@@ -306,8 +307,8 @@ static void assert_areas(struct lun *l, const struct writer *writers)
 	uint64_t buf[HEAL_BLOCK / sizeof(uint64_t)];
 
 	for (uint64_t i = 0; i < WRITERS * AREA_BLOCKS; i++) {
-		uint64_t want = writers[i / AREA_BLOCKS].rounds[i %
-								AREA_BLOCKS];
+		uint64_t want =
+			writers[i / AREA_BLOCKS].rounds[i % AREA_BLOCKS];
 
 		HEAL_OK(cfs_data_read_beside(&l->view, l->rec.ino,
 					     i * HEAL_BLOCK, buf, sizeof(buf),
@@ -330,7 +331,8 @@ static void test_many_writers(void **state)
 		writers[i].l = &race.l;
 		writers[i].index = i;
 		assert_int_equal(pthread_create(&threads[i], NULL, write_area,
-						&writers[i]), 0);
+						&writers[i]),
+				 0);
 	}
 	for (unsigned int i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);
@@ -368,7 +370,8 @@ static void test_write_fails(void **state)
 {
 	struct lun l = lun_new(false);
 	struct cfs_dev *dev = cfs_devset_dev(l.h.set, 0);
-	uint8_t *want = malloc(256 * HEAL_BLOCK), *buf = malloc(64 * HEAL_BLOCK);
+	uint8_t *want = malloc(256 * HEAL_BLOCK),
+		*buf = malloc(64 * HEAL_BLOCK);
 	struct cfs_data_flight flight;
 
 	(void)state;
@@ -383,20 +386,18 @@ static void test_write_fails(void **state)
 	dev->ops = &lame_ops;
 
 	HEAL_OK(cfs_op_begin_beside(l.view.container, 200, &err_));
-	HEAL_OK(cfs_data_write_start(l.view.container, l.view.branch,
-				     l.rec.ino, 100 * HEAL_BLOCK,
-				     want + 100 * HEAL_BLOCK, 64 * HEAL_BLOCK,
-				     NULL, &flight, &err_));
+	HEAL_OK(cfs_data_write_start(l.view.container, l.view.branch, l.rec.ino,
+				     100 * HEAL_BLOCK, want + 100 * HEAL_BLOCK,
+				     64 * HEAL_BLOCK, NULL, &flight, &err_));
 	cfs_op_end(l.view.container);
 	is_lame = true;
 	HEAL_OK(cfs_data_write_finish(&flight, &err_));
 	is_lame = false;
 	for (unsigned int i = 0; i < 2; i++) {
 		for (uint64_t at = 0; at < 256; at += 64) {
-			HEAL_OK(cfs_data_read_beside(&l.view, l.rec.ino,
-						     at * HEAL_BLOCK, buf,
-						     64 * HEAL_BLOCK, NULL,
-						     &err_));
+			HEAL_OK(cfs_data_read_beside(
+				&l.view, l.rec.ino, at * HEAL_BLOCK, buf,
+				64 * HEAL_BLOCK, NULL, &err_));
 			assert_memory_equal(buf, want + at * HEAL_BLOCK,
 					    64 * HEAL_BLOCK);
 		}
@@ -409,7 +410,7 @@ static void test_write_fails(void **state)
 	heal_free(&l.h);
 }
 
-#define SMALL_BLOCKS	1500u
+#define SMALL_BLOCKS 1500u
 
 /* Every other block of the LUN, each in a write of its own. */
 static bool write_small(struct lun *l, uint8_t *model, uint64_t seed)
@@ -425,9 +426,8 @@ static bool write_small(struct lun *l, uint8_t *model, uint64_t seed)
 		heal_fill(at, HEAL_BLOCK, seed + i);
 		HEAL_OK(cfs_op_begin_beside(c, 1, &err_));
 		HEAL_OK(cfs_data_write_start(c, l->view.branch, l->rec.ino,
-					     block * HEAL_BLOCK, at,
-					     HEAL_BLOCK, NULL, &flight,
-					     &err_));
+					     block * HEAL_BLOCK, at, HEAL_BLOCK,
+					     NULL, &flight, &err_));
 		cfs_op_end(c);
 		HEAL_OK(cfs_data_write_finish(&flight, &err_));
 		wants_back = flight.wants_back;

@@ -17,32 +17,32 @@
 #include "base/xxh.h"
 #include "tree/tree.h"
 
-#define STORE_BLOCKS	20000u
-#define STORE_CONTAINER	77u
+#define STORE_BLOCKS    20000u
+#define STORE_CONTAINER 77u
 
 enum block_state {
 	BLOCK_FREE,
-	BLOCK_PROMISED,		/* by alloc, in this commit */
-	BLOCK_WRITTEN,		/* in this commit */
-	BLOCK_LIVE,		/* of the last commit */
-	BLOCK_RELEASED,		/* free when this commit is done */
+	BLOCK_PROMISED, /* by alloc, in this commit */
+	BLOCK_WRITTEN,  /* in this commit */
+	BLOCK_LIVE,     /* of the last commit */
+	BLOCK_RELEASED, /* free when this commit is done */
 };
 
 struct store {
-	uint8_t		*data;			/* STORE_BLOCKS of them */
-	uint8_t		state[STORE_BLOCKS];	/* by vaddr; 0 is not one */
-	uint32_t	hint;
-	uint64_t	stamp;
-	bool		two_copies;
-	bool		is_hostile;	/* checksums of refs do not matter */
-	uint64_t	read_count;
-	uint64_t	fail_read_at;	/* the n-th from now; 0: none */
-	int		fail_code;
-	uint64_t	alloc_count, release_count, write_count;
+	uint8_t *data;               /* STORE_BLOCKS of them */
+	uint8_t state[STORE_BLOCKS]; /* by vaddr; 0 is not one */
+	uint32_t hint;
+	uint64_t stamp;
+	bool two_copies;
+	bool is_hostile; /* checksums of refs do not matter */
+	uint64_t read_count;
+	uint64_t fail_read_at; /* the n-th from now; 0: none */
+	int fail_code;
+	uint64_t alloc_count, release_count, write_count;
 	/* Called behind each alloc (is_used) and release. */
 	int (*changed)(void *arg, uint64_t vaddr, bool is_used,
 		       struct cfs_err *err);
-	void		*arg;
+	void *arg;
 };
 
 static inline uint8_t *store_block(struct store *store, uint64_t vaddr)
@@ -159,8 +159,7 @@ static inline int store_write(void *ctx, unsigned int tree_id,
 			continue;
 		assert_int_equal(store->state[ref->vaddr[i]], BLOCK_PROMISED);
 		store->state[ref->vaddr[i]] = BLOCK_WRITTEN;
-		memcpy(store_block(store, ref->vaddr[i]), node,
-		       CFS_NODE_BYTES);
+		memcpy(store_block(store, ref->vaddr[i]), node, CFS_NODE_BYTES);
 	}
 	return 0;
 }
@@ -237,7 +236,8 @@ static inline struct cfs_tree *tree_open(struct store *store,
 	struct cfs_tree *tree;
 
 	assert_int_equal(cfs_tree_open(&config, root ? root : &empty, cache,
-				       &tree, NULL), 0);
+				       &tree, NULL),
+			 0);
 	return tree;
 }
 
@@ -273,14 +273,14 @@ static inline void tree_commit(struct store *store, struct cfs_tree *tree)
 /* The model. */
 
 struct model_record {
-	struct cfs_key	key;
-	uint32_t	value_seed;
-	uint32_t	value_bytes;
+	struct cfs_key key;
+	uint32_t value_seed;
+	uint32_t value_bytes;
 };
 
 struct model {
 	struct model_record *records;
-	size_t		count, room;
+	size_t count, room;
 };
 
 static inline void model_done(struct model *model)
@@ -332,15 +332,16 @@ static inline void model_put(struct model *model, const struct cfs_key *key,
 	if (!model_has(model, i, key)) {
 		if (model->count == model->room) {
 			model->room = model->room * 2 + 64;
-			model->records = realloc(model->records, model->room *
-						 sizeof(*model->records));
+			model->records = realloc(
+				model->records,
+				model->room * sizeof(*model->records));
 			assert_non_null(model->records);
 		}
 		memmove(&model->records[i + 1], &model->records[i],
 			(model->count - i) * sizeof(*model->records));
 		model->count++;
 	}
-	model->records[i] = (struct model_record) {
+	model->records[i] = (struct model_record){
 		.key = *key,
 		.value_seed = value_seed,
 		.value_bytes = value_bytes,
@@ -407,7 +408,7 @@ static inline void assert_tree_is(struct cfs_tree *tree,
 	}
 	assert_int_equal(r, -ENOENT);
 	r = cfs_cursor_le(&cur, tree, &last, &err);
-	for (i = model->count; i--; ) {
+	for (i = model->count; i--;) {
 		if (r < 0)
 			fail_msg("record %zu: %d %s", i, r, err.msg);
 		assert_record(&model->records[i], &cur.key, cur.value,
@@ -418,9 +419,9 @@ static inline void assert_tree_is(struct cfs_tree *tree,
 }
 
 struct walk_sums {
-	struct store	*store;		/* NULL: do not count blocks */
-	uint64_t	node_count, leaf_count, block_count;
-	uint64_t	leaf_used_bytes;
+	struct store *store; /* NULL: do not count blocks */
+	uint64_t node_count, leaf_count, block_count;
+	uint64_t leaf_used_bytes;
 };
 
 static inline int walk_sum(void *arg, const struct cfs_node_ref *ref,
@@ -435,8 +436,7 @@ static inline int walk_sum(void *arg, const struct cfs_node_ref *ref,
 	for (int i = 0; sums->store && i < 2; i++) {
 		if (!ref->vaddr[i])
 			continue;
-		assert_int_equal(sums->store->state[ref->vaddr[i]],
-				 BLOCK_LIVE);
+		assert_int_equal(sums->store->state[ref->vaddr[i]], BLOCK_LIVE);
 		sums->block_count++;
 	}
 	if (level == 0) {

@@ -16,33 +16,33 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
-#define WORLD_ACTORS	4u	/* 0: the manager */
-#define WORLD_PERIOD_NS	(300 * CFS_NS_PER_S)
+#define WORLD_ACTORS    4u /* 0: the manager */
+#define WORLD_PERIOD_NS (300 * CFS_NS_PER_S)
 
 struct tree_world;
 
 struct actor {
 	struct tree_world *w;
-	uint64_t	peer;
-	uint64_t	next_id;
+	uint64_t peer;
+	uint64_t next_id;
 	struct cfs_leaser *leaser;
-	struct client	cl;		/* not of the manager */
+	struct client cl; /* not of the manager */
 	struct cfs_fold_rules rules;
 	struct cfs_tree_rules tree_rules;
 	struct cfs_container *c;
-	struct cfs_fs	*fs;		/* NULL: it is not there */
-	unsigned int	sent;		/* messages of the lease protocol */
+	struct cfs_fs *fs; /* NULL: it is not there */
+	unsigned int sent; /* messages of the lease protocol */
 };
 
 struct tree_world {
 	struct heal_pool h;
 	struct cfs_volume_rec rec;
-	pthread_mutex_t	mutex;		/* recursive: the lock table */
-	pthread_cond_t	news;
+	pthread_mutex_t mutex; /* recursive: the lock table */
+	pthread_cond_t news;
 	struct cfs_owner *owner;
 	struct cfs_tree_passes *passes;
-	struct actor	actors[WORLD_ACTORS];
-	uint64_t	next_peer;
+	struct actor actors[WORLD_ACTORS];
+	uint64_t next_peer;
 };
 
 /* ---- the lock table ------------------------------------------------------ */
@@ -65,8 +65,9 @@ static inline uint64_t world_generation(void *arg, uint64_t client,
 {
 	struct tree_world *w = arg;
 
-	return cfs_tree_passes_granted(w->passes, client, res, mode,
-			cfs_container_root_seq(w->h.tree->container));
+	return cfs_tree_passes_granted(
+		w->passes, client, res, mode,
+		cfs_container_root_seq(w->h.tree->container));
 }
 
 static inline int world_send(void *arg, const void *msg, size_t bytes)
@@ -98,7 +99,8 @@ static inline int world_wait(void *arg, bool (*is_done)(void *done_arg),
 		struct timespec at;
 
 		if (looks++ == 200) {
-			r = cfs_err_set(err, -ETIMEDOUT, "a lease did not come");
+			r = cfs_err_set(err, -ETIMEDOUT,
+					"a lease did not come");
 			break;
 		}
 		clock_gettime(CLOCK_REALTIME, &at);
@@ -163,12 +165,18 @@ static inline void actor_say_hello(struct actor *a, const char *name)
 {
 	struct cfs_lease_client_config config = { .cached_max = 0 };
 	const struct cfs_leaser_hooks hooks = {
-		.recall = actor_recall, .lost = actor_lost, .arg = a,
+		.recall = actor_recall,
+		.lost = actor_lost,
+		.arg = a,
 	};
 	const struct cfs_leaser_via via = {
-		.send = world_send, .next_id = world_next_id,
-		.wait = world_wait, .kick = world_kick,
-		.lock = &a->w->mutex, .clock = cfs_clock_system(), .arg = a,
+		.send = world_send,
+		.next_id = world_next_id,
+		.wait = world_wait,
+		.kick = world_kick,
+		.lock = &a->w->mutex,
+		.clock = cfs_clock_system(),
+		.arg = a,
 	};
 
 	a->peer = ++a->w->next_peer;
@@ -212,13 +220,14 @@ static inline void actor_fold_begins(struct client *cl, struct cfs_fold *fold,
 				     uint8_t *records)
 {
 	struct actor *a = (struct actor *)(void *)((char *)cl -
-						    offsetof(struct actor, cl));
+						   offsetof(struct actor, cl));
 
 	(void)fold;
 	(void)records;
 	cfs_tree_rules_donep(&a->tree_rules);
 	a->tree_rules = (struct cfs_tree_rules){
-		.owner = a->w->owner, .passes = a->w->passes,
+		.owner = a->w->owner,
+		.passes = a->w->passes,
 		.container = a->w->h.tree->container,
 		.client = actor_lease_client(a),
 		.container_id = a->w->h.tree->id,
@@ -234,9 +243,11 @@ static inline void actor_open_tree(struct actor *a)
 		.stamp = CFS_STAMP_HEAD,
 	};
 	const struct cfs_tree_locks_config config = {
-		.container = a->w->h.tree->id, .volume = CFS_VOLUME_FIRST,
+		.container = a->w->h.tree->id,
+		.volume = CFS_VOLUME_FIRST,
 		.writes = true,
-		.ops = { .acquire = actor_acquire, .settle = actor_settle,
+		.ops = { .acquire = actor_acquire,
+			 .settle = actor_settle,
 			 .arg = a },
 	};
 	struct cfs_fs *inner = NULL;
@@ -307,10 +318,12 @@ static inline void actor_kill(struct actor *a)
 static inline void world_start(struct tree_world *w, unsigned int actors)
 {
 	const struct cfs_owner_ops ops = {
-		.send = world_to_client, .generation = world_generation,
+		.send = world_to_client,
+		.generation = world_generation,
 	};
 	struct cfs_owner_config config = {
-		.epoch = 1, .period_ns = WORLD_PERIOD_NS,
+		.epoch = 1,
+		.period_ns = WORLD_PERIOD_NS,
 	};
 	pthread_mutexattr_t attr;
 
