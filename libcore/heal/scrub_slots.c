@@ -73,8 +73,10 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 	    (ts->state != TAG_SLOT_GOOD ||
 	     ts->seq >= slot_seq(g->head.seq, slot)))
 		return false;
+	/* Something else stands where nothing of it was written yet, only. */
 	if (cfs_repair_is_away(s->c, area->lslice, group))
-		return true;
+		return ts->state == TAG_SLOT_GOOD ||
+		       slot_seq(g->head.seq, slot) <= 2;
 	if (cfs_repair_kept(s->c, area->lslice, group, kept, &is_known, NULL) <
 	    0)
 		return false;

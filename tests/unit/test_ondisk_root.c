@@ -138,7 +138,7 @@ static int poked(size_t offset, unsigned int bytes, uint64_t value)
 static void test_fields(void **state)
 {
 	(void)state;
-	assert_int_equal(poked(32, 8, 1), -ENOTSUP);
+	assert_int_equal(poked(32, 8, UINT64_C(1) << 63), -ENOTSUP);
 	assert_int_equal(poked(24, 8, UINT64_MAX), 0);
 	assert_int_equal(poked(40, 8, 0x4445), -EUCLEAN);
 	assert_int_equal(poked(48, 8, UINT64_C(1) << 48), -EUCLEAN);

@@ -47,6 +47,7 @@ static const struct image_field SEAT_FIELDS[] = {
 	{ P + 984, 8, 0x40000, NULL },
 	{ P + 992, 8, 0x500003, NULL },
 	{ P + 1000, 8, 0x500004, NULL },
+	{ P + 1008, 8, 0xdddd, NULL },
 };
 
 static struct cfs_seat seat_make(void)
