@@ -43,6 +43,9 @@ void cfs_piece_unpack(const struct cfs_piece_disk *disk, struct cfs_piece *ret)
 	ret->flags = le16_get(disk->flags);
 	ret->slice_index = le32_get(disk->slice_index);
 	ret->generation = le32_get(disk->generation);
+	/* Of one that is not used nothing is believed, or passed on. */
+	if (!(ret->flags & CFS_PIECE_USED))
+		*ret = (struct cfs_piece){ .flags = 0 };
 }
 
 static void tree_pack(const struct cfs_tree_root *tree,

@@ -153,4 +153,5 @@ void cfs_node_ref_pack(const struct cfs_node_ref *ref,
 void cfs_node_ref_unpack(const struct cfs_node_ref_disk *disk,
 			 struct cfs_node_ref *ret);
 void cfs_piece_pack(const struct cfs_piece *piece, struct cfs_piece_disk *disk);
+/* One that is not used is all zero. */
 void cfs_piece_unpack(const struct cfs_piece_disk *disk, struct cfs_piece *ret);

@@ -14,6 +14,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define INO_FIRST        16u /* lower ones are for the volumes themselves */
+
 #define LOG_GROUPS_FIRST 4u /* in each of the first two slices */
 
 static const unsigned int key_words[CFS_TREE_COUNT] = {
@@ -155,7 +157,7 @@ int cfs_container_create(const struct cfs_container_config *config,
 	if (r < 0)
 		return r;
 	c->stamp = 1;
-	c->next_ino = 16; /* lower ones are for the volumes themselves */
+	c->next_ino = INO_FIRST;
 	c->next_loan = 1;
 	memcpy(c->root.container_uuid, c->uuid, sizeof(c->uuid));
 	c->root.log_id = 1 + cfs_rng_below(&rng, CFS_INO_MAX);
@@ -482,7 +484,7 @@ int cfs_container_open_bare(const struct cfs_container_config *config,
 	c->root = *root;
 	c->root_seq = root_seq;
 	c->stamp = root->stamp + 1;
-	c->next_ino = root->next_ino;
+	c->next_ino = CFS_MAX(root->next_ino, INO_FIRST);
 	c->next_loan = c->stamp << 12;
 	r = cfs_container_open_trees(c, err);
 	if (r == 0)
@@ -516,7 +518,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 		return cfs_err_set(err, -EUCLEAN,
 				   "the root is another container's");
 	c->stamp = c->root.stamp + 1;
-	c->next_ino = c->root.next_ino;
+	c->next_ino = CFS_MAX(c->root.next_ino, INO_FIRST);
 	c->next_loan = c->stamp << 12;
 	r = cfs_container_open_trees(c, err);
 	if (r == 0)
