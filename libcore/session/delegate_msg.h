@@ -6,8 +6,8 @@
  * may be sent again, to this manager or to the next one.
  *
  *   TAKE	who has it already, by its instance, gets the same answer again
- *   LEND	a lost answer leaves slices with the container that the
- *secondary does not know of; they come home with it
+ *   LEND	a lost answer leaves slices with the container that the secondary
+ *		does not know of; they come home with it
  *   others	change nothing the second time
  *
  * -EREMCHG: the container is not delegated to who asks, any more.  (-ESTALE is

@@ -19,7 +19,7 @@
  *		as the period runs (direct_where.c); leases are reclaimed and
  *		requests sent again
  *   lost	the container is closed for good: everything after that is
- *-ESTALE, and what was not synced is lost
+ *		-ESTALE, and what was not synced is lost
  *
  * The mark on the devices (device/device.h) is taken before anything is asked
  * for, so that others know when we are gone.

@@ -34,10 +34,8 @@ const char *cfs_pool_state_name(enum cfs_pool_state state)
 
 /* ---- space --------------------------------------------------------------- */
 
-/* An operation wants a few blocks more than it writes; and the trees grow with
- * what is written in large pieces by one in so many. */
-#define OP_MARGIN_BLOCKS 32u
-#define BLOCKS_PER_NODE  2048u
+/* The trees grow with what is written in large pieces by one in so many. */
+#define BLOCKS_PER_NODE 2048u
 
 struct sum {
 	struct cfs_session *s;
@@ -57,7 +55,7 @@ static void add_container(struct sum *sum, struct cfs_container *c)
 	if (cfs_container_id(c) == 0)
 		return;
 	sum->left_blocks += counts.left_blocks -
-			    CFS_MIN(counts.left_blocks, OP_MARGIN_BLOCKS);
+			    CFS_MIN(counts.left_blocks, CFS_SPACE_OP_MARGIN);
 	sum->largest_blocks = CFS_MAX(sum->largest_blocks, counts.total_blocks);
 }
 

@@ -7,13 +7,13 @@
  * pool, and is served by the same code.
  *
  * Its lease is its period as a client of the manager, a third of that of its
- *own clients on a shared pool: these live on when it is dead, and go to the
- *manager (serve_delegate.h).  As long as that runs, nobody has taken the
- *container over.  When it does not, because the manager is away or we were,
- *what has been done counts only if a look at the gravestone behind it finds
- *nothing: syncs (tree/container_grave.h), answers to requests, and renewals of
- *our own clients.  So we go on without a manager, as long as nobody else has
- *the container, and find the next one.
+ * own clients on a shared pool: these live on when it is dead, and go to the
+ * manager (serve_delegate.h).  As long as that runs, nobody has taken the
+ * container over.  When it does not, because the manager is away or we were,
+ * what has been done counts only if a look at the gravestone behind it finds
+ * nothing: syncs (tree/container_grave.h), answers to requests, and renewals
+ * of our own clients.  So we go on without a manager, as long as nobody else
+ * has the container, and find the next one.
  *
  *	manager gone	it is looked for in the pool's record, for ever
  *	wanted back	the owner of the session is told, and closes it

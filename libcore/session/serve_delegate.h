@@ -14,8 +14,8 @@
  *					-> sealed, taken over
  *
  * Either way we open it at once, alone.  Its clients come back to us as who
- *they were, and reclaim what they had, in a grace of that container; behind
- *that what the others have synced is read in, and all of it is everybody's.
+ * they were, and reclaim what they had, in a grace of that container; behind
+ * that what the others have synced is read in, and all of it is everybody's.
  *
  * Locks: the structure of the session, then containers', then ours; the hooks
  * of the owner are called with the lock of cfs_serve_lock and only note what

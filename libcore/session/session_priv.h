@@ -114,10 +114,10 @@ int cfs_session_open_new_device(struct cfs_session *s, const char *path,
 int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
 			  struct cfs_err *err);
 
-/* open.c: however short leases are, a disk may be slow for as long. */
-/* Since when nobody has renewed leases of a former manager's clients, as far as
- * known, by the clock of the system. */
+/* open.c: since when nobody has renewed leases of a former manager's clients, as
+ * far as known, by the clock of the system. */
 uint64_t cfs_session_silent_ns(const struct cfs_session *s);
+/* However short leases are, a disk may be slow for as long. */
 #define CFS_SEAT_PERIOD_NS_MIN CFS_NS_PER_S
 /* The settings say another lease period; does nothing where the pool is not
  * shared. */

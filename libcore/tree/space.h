@@ -52,6 +52,8 @@ int cfs_space_promise(struct cfs_container *c, uint64_t blocks,
 int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
 			      struct cfs_err *err);
 
+/* Blocks that an operation wants beyond those that it writes. */
+#define CFS_SPACE_OP_MARGIN 32u
 /* What a container with so many blocks keeps for deletions. */
 uint64_t cfs_space_reserve_of(uint64_t total_blocks);
 

@@ -68,15 +68,6 @@ static int find_on(void *arg, uint32_t device, uint64_t slice,
 	return add_job(on->jobs, rec->container_id, rec->lslice, slice, err);
 }
 
-static unsigned int used_count(const struct cfs_piece *pieces)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
-		n += (pieces[i].flags & CFS_PIECE_USED) != 0;
-	return n;
-}
-
 typedef int (*map_each_fn)(void *arg, uint64_t container_id, uint64_t lslice,
 			   const struct cfs_smap_rec *rec, struct cfs_err *err);
 
@@ -108,7 +99,7 @@ static int each_mapped(struct cfs_pool *pool, map_each_fn each, void *arg,
 static int find_single(void *arg, uint64_t container_id, uint64_t lslice,
 		       const struct cfs_smap_rec *rec, struct cfs_err *err)
 {
-	return used_count(rec->pieces) >= 2
+	return slice_used_count(rec->pieces) >= 2
 		       ? 0
 		       : add_job(arg, container_id, lslice, lslice, err);
 }
@@ -169,7 +160,7 @@ static int count_demand(void *arg, uint64_t container_id, uint64_t lslice,
 {
 	struct demand *d = arg;
 	bool is_there = false;
-	unsigned int used = used_count(rec->pieces);
+	unsigned int used = slice_used_count(rec->pieces);
 
 	(void)container_id;
 	(void)lslice;
@@ -320,7 +311,7 @@ static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
 	cfs_container_unlock(w->pool->c0);
 	if (r < 0)
 		return r;
-	mv.want = used_count(mv.old);
+	mv.want = slice_used_count(mv.old);
 	if (w->device == CFS_POOL_NO_DEVICE) {
 		mv.want = CFS_MAX(mv.want, 2);
 	} else if (job->container_id != 0) {

@@ -19,15 +19,6 @@ static unsigned int first_used(const struct cfs_piece *pieces)
 	return i;
 }
 
-static unsigned int count_used(const struct cfs_piece *pieces)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
-		n += (pieces[i].flags & CFS_PIECE_USED) != 0;
-	return n;
-}
-
 /* A new place for piece @i, apart from those of @next; tag pages of what stays
  * count with the number of the first piece's life. */
 static int pick(struct cfs_pool *pool, const struct slice_move *mv,
@@ -194,11 +185,11 @@ static void let_go(struct cfs_pool *pool, const struct slice_move *mv)
 	only_in(mv->old, mv->next, gone);
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
 		struct cfs_piece old[CFS_PIECES_MAX];
-		struct cfs_dev *dev = cfs_devset_dev(pool->set,
-						     gone[i].device_index);
+		struct cfs_dev *dev;
 
 		if (!(gone[i].flags & CFS_PIECE_USED))
 			continue;
+		dev = cfs_devset_dev(pool->set, gone[i].device_index);
 		memcpy(old, mv->old, sizeof(old));
 		old[i].generation++;
 		if (dev && cfs_pool_slice_headers_of(
@@ -380,7 +371,7 @@ int cfs_pool_slice_move(struct cfs_pool *pool, struct slice_move *mv,
 			const struct cfs_pool_move_options *opt,
 			struct cfs_err *err)
 {
-	if (count_used(mv->old) == 0)
+	if (slice_used_count(mv->old) == 0)
 		return cfs_err_set(err, -EUCLEAN,
 				   "slice %" PRIu64 " of "
 				   "container %" PRIu64 " has no piece",

@@ -57,7 +57,7 @@ struct cfs_pool_move_result {
 /* May slices be moved now?  -EBUSY: somebody may write beside us. */
 int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err);
 
-/* The device that @ignored stands for is not there: of cfs_pool_move_room. */
+/* In place of a device: no one of them (cfs_pool_move_room). */
 #define CFS_POOL_NO_DEVICE UINT32_MAX
 
 struct cfs_pool_room {

@@ -17,6 +17,16 @@ struct move_changes {
 	struct cfs_device_rec_disk device;
 };
 
+static inline unsigned int slice_used_count(
+	const struct cfs_piece pieces[CFS_PIECES_MAX])
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		n += (pieces[i].flags & CFS_PIECE_USED) != 0;
+	return n;
+}
+
 /* One logical slice that is to be on other devices. */
 struct slice_move {
 	uint64_t container_id;

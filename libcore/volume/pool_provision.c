@@ -15,8 +15,6 @@
 
 #include <inttypes.h>
 
-#define OP_MARGIN_BLOCKS 32u /* that an operation wants beyond its own */
-
 uint64_t cfs_pool_provision_slices(const struct cfs_pool *pool, uint64_t bytes)
 {
 	struct cfs_slice_geometry geo;
@@ -26,7 +24,7 @@ uint64_t cfs_pool_provision_slices(const struct cfs_pool *pool, uint64_t bytes)
 	    cfs_slice_geometry_init(cfs_devset_label(pool->set, 0)->slice_bytes,
 				    &geo, NULL) < 0)
 		return 0;
-	blocks += OP_MARGIN_BLOCKS;
+	blocks += CFS_SPACE_OP_MARGIN;
 	slices = cfs_div_up(blocks + cfs_space_reserve_of(blocks),
 			    geo.data_count);
 	/* The reserve is of what there is in all. */

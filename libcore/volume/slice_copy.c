@@ -98,19 +98,18 @@ static const struct cfs_page_disk *load_tags(struct copier *k, uint32_t group)
 	return best;
 }
 
-/* Bits of the blocks in use.  False: that is not known. */
-static bool load_used(const struct copier *k, uint32_t group, uint8_t ret[16])
+/* Bits of the blocks in use, as far as that is known. */
+static void load_used(const struct copier *k, uint32_t group, uint8_t ret[16])
 {
 	const struct cfs_key key = { { SPACE_GROUP | k->copy->lslice, group,
 				       0 } };
 	size_t bytes = 0;
 
 	memset(ret, 0, 16);
-	if (!k->copy->c)
-		return false;
-	(void)cfs_tree_get(cfs_container_tree(k->copy->c, CFS_TREE_SPACE), &key,
-			   ret, 16, &bytes, NULL);
-	return true;
+	if (k->copy->c)
+		(void)cfs_tree_get(
+			cfs_container_tree(k->copy->c, CFS_TREE_SPACE), &key,
+			ret, 16, &bytes, NULL);
 }
 
 static bool is_right(const struct copier *k, const struct cfs_tag *tag,
@@ -208,7 +207,7 @@ static int copy_group(struct copier *k, uint32_t group, struct cfs_err *err)
 	uint8_t used[16];
 	int r;
 
-	(void)load_used(k, group, used);
+	load_used(k, group, used);
 	for (uint32_t i = 0; i < count; i++) {
 		const bool was_read = is_read ||
 				      read_from(k, 0, start + i, 1,
