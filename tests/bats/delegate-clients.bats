@@ -5,6 +5,7 @@
 # is killed, frozen or ended, or it is delegated under them.
 
 load helpers
+load served
 
 # The tests start the processes that they are about.
 setup() {
@@ -24,35 +25,6 @@ setup() {
 	tar -C src -cf src.tar .
 	start "$P"
 	MANAGER=$PID
-}
-
-teardown() {
-	for pid in "${PIDS[@]}"; do
-		kill -CONT "$pid" 2>/dev/null || true
-		kill -KILL "$pid" 2>/dev/null || continue
-		wait "$pid" 2>/dev/null || true
-	done
-}
-
-until_true() {
-	local i
-
-	for ((i = 0; i < 600; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in thirty seconds: $1"
-	return 1
-}
-
-# cfsd with "$@", ready; its pid in $PID.
-start() {
-	rm -f ready
-	cfsd --json-lines "$@" >ready 2>>errors 3>&- &
-	PID=$!
-	PIDS+=("$PID")
-	until_true "[ -s ready ] || ! kill -0 $PID 2>/dev/null"
-	[ -s ready ] || { cat errors; false; }
 }
 
 # The tree src, into the directory $1, in steps of $2 seconds; $MAKER.

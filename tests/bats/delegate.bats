@@ -5,6 +5,7 @@
 # that the other tools need not know.
 
 load helpers
+load served
 
 # The tests start the processes that they are about.
 setup() {
@@ -12,35 +13,6 @@ setup() {
 	unset CFS_TEST_BESIDE
 	export CFS_RUN=$BATS_TEST_TMPDIR/run
 	PIDS=()
-}
-
-teardown() {
-	for pid in "${PIDS[@]}"; do
-		kill -CONT "$pid" 2>/dev/null || true
-		kill -KILL "$pid" 2>/dev/null || continue
-		wait "$pid" 2>/dev/null || true
-	done
-}
-
-until_true() {
-	local i
-
-	for ((i = 0; i < 400; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in twenty seconds: $1"
-	return 1
-}
-
-# cfsd with "$@", ready; its pid in $PID.
-start() {
-	rm -f ready
-	cfsd --json-lines "$@" >ready 2>>errors 3>&- &
-	PID=$!
-	PIDS+=("$PID")
-	until_true "[ -s ready ] || ! kill -0 $PID 2>/dev/null"
-	[ -s ready ] || { cat errors; false; }
 }
 
 # The status of $1, which ends by itself, in $status.
