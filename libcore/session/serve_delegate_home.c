@@ -161,7 +161,7 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 	cfs_logger_printf(sd->logger, CFS_LOG_DEBUG, "%s: %s", a->d.name,
 			  is_gone ? "it is at home" : "taken over");
 	pthread_mutex_lock(&sd->mutex);
-	a->is_gone = is_gone;
+	a->is_home = is_gone; /* said meanwhile, it still has loans */
 	a->until_ns = 0;
 	away_step(sd, a, AWAY_SETTLING);
 	pthread_mutex_unlock(&sd->mutex);
@@ -183,7 +183,7 @@ static void settle(struct cfs_serve_delegate *sd, struct away *a)
 	pthread_mutex_lock(&sd->mutex);
 	if (is_in_grace) {
 		a->until_ns = away_now() + SETTLE_NS;
-	} else if (a->is_gone) {
+	} else if (a->is_home) {
 		away_drop(sd, a);
 	} else {
 		a->look_ns = a->look_step_ns = 0;

@@ -25,7 +25,8 @@ struct away {
 					 * here on */
 	uint64_t look_ns, look_step_ns; /* for its mark */
 	bool is_wanted;
-	bool is_gone;       /* COMING: it is known to be */
+	bool is_gone;       /* it is known to be */
+	bool is_home;       /* SETTLING: and has nothing on loan */
 	bool has_grace;     /* of its clients; of the thread */
 	unsigned int users; /* requests, the thread */
 	bool is_dropped;
