@@ -6,7 +6,7 @@ _snapctl()
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb= kind= words= options= i
-	local verbs='take ls clone rollback rm prune rename hold release tree diff send recv verify'
+	local verbs='take ls clone rollback rm prune promote rename hold release tree diff send recv verify'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -36,6 +36,8 @@ _snapctl()
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
 	prune)
 		options='--prefix --keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
+	promote)
+		options='--undo --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
 	rename)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --wait --search' ;;
 	hold)
@@ -111,6 +113,14 @@ _snapctl()
 	prune,--wait)
 		kind=none ;;
 	prune,--search)
+		kind=dirs ;;
+	promote,--color)
+		words='auto always never' ;;
+	promote,--progress)
+		words='auto always never json' ;;
+	promote,--wait)
+		kind=none ;;
+	promote,--search)
 		kind=dirs ;;
 	rename,--color)
 		words='auto always never' ;;

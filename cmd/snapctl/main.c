@@ -3,11 +3,10 @@
 #include "snapctl/snapctl.h"
 
 static const struct cfs_verb *const verbs[] = {
-	&snapctl_take,     &snapctl_ls,     &snapctl_clone,
-	&snapctl_rollback, &snapctl_rm,     &snapctl_prune,
-	&snapctl_rename,   &snapctl_hold,   &snapctl_release,
-	&snapctl_tree,     &snapctl_diff,   &snapctl_send,
-	&snapctl_recv,     &snapctl_verify, NULL
+	&snapctl_take, &snapctl_ls,      &snapctl_clone,   &snapctl_rollback,
+	&snapctl_rm,   &snapctl_prune,   &snapctl_promote, &snapctl_rename,
+	&snapctl_hold, &snapctl_release, &snapctl_tree,    &snapctl_diff,
+	&snapctl_send, &snapctl_recv,    &snapctl_verify,  NULL
 };
 
 static const struct cfs_tool tool = {

@@ -15,6 +15,7 @@ extern const struct cfs_verb snapctl_clone;
 extern const struct cfs_verb snapctl_diff;
 extern const struct cfs_verb snapctl_hold;
 extern const struct cfs_verb snapctl_ls;
+extern const struct cfs_verb snapctl_promote;
 extern const struct cfs_verb snapctl_prune;
 extern const struct cfs_verb snapctl_recv;
 extern const struct cfs_verb snapctl_release;

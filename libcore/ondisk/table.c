@@ -188,6 +188,9 @@ void cfs_container_rec_pack(const struct cfs_container_rec *rec,
 		disk->base_vaddr[i] = le64_put(rec->base_vaddr[i]);
 	disk->flags = le32_put(rec->flags);
 	disk->reserved = le32_put(0);
+	disk->source_container = le64_put(rec->source_container);
+	disk->source_volume = le64_put(rec->source_volume);
+	disk->source_created_ns = le64_put(rec->source_created_ns);
 }
 
 int cfs_container_rec_unpack(const void *value, size_t value_bytes,
@@ -209,6 +212,9 @@ int cfs_container_rec_unpack(const void *value, size_t value_bytes,
 		.limit_bytes = le64_get(disk.limit_bytes),
 		.provision_bytes = le64_get(disk.provision_bytes),
 		.flags = le32_get(disk.flags),
+		.source_container = le64_get(disk.source_container),
+		.source_volume = le64_get(disk.source_volume),
+		.source_created_ns = le64_get(disk.source_created_ns),
 	};
 	memcpy(rec.uuid, disk.uuid, sizeof(rec.uuid));
 	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)

@@ -147,7 +147,8 @@ enum cfs_volume_kind {
 
 enum cfs_object_state {
 	CFS_OBJECT_LIVE = 1,
-	CFS_OBJECT_MAKING = 2,   /* removed by the next opener if found */
+	CFS_OBJECT_MAKING = 2,   /* removed by the next opener if found,
+				  * but for a container that has a source */
 	CFS_OBJECT_DELETING = 3, /* work on it goes on at open */
 };
 
@@ -168,8 +169,13 @@ struct cfs_container_rec_disk { /* CONTAINER */
 	le64 base_vaddr[CFS_ROOT_PLACES_MAX];
 	le32 flags; /* CFS_CONTAINER_* */
 	le32 reserved;
+	/* It is made of this clone, or was; 0: of none. */
+	le64 source_container;
+	le64 source_volume;
+	le64 source_created_ns; /* ids of volumes come again */
 };
-CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 256);
+CFS_ASSERT_SIZE(struct cfs_container_rec_disk, 280);
+CFS_ASSERT_OFFSET(struct cfs_container_rec_disk, source_container, 256);
 #define CFS_CONTAINER_REC_BYTES_MIN 216u /* without the last fields */
 /* Who syncs looks at its gravestone before it says so. */
 #define CFS_CONTAINER_CHECKED       0x1u
@@ -346,6 +352,11 @@ struct cfs_container_rec {
 	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t base_vaddr[CFS_ROOT_PLACES_MAX];
 	uint32_t flags; /* CFS_CONTAINER_* */
+	/* Being made: a clone becomes this container, and whoever opens the
+	 * pool keeps it.  Live: it did, and the clone is to be removed. */
+	uint64_t source_container; /* 0: neither */
+	uint64_t source_volume;
+	uint64_t source_created_ns;
 };
 
 struct cfs_snapset_rec {

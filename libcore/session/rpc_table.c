@@ -225,6 +225,7 @@ CFS_RPC_SHAPE(a_snap_set, A, F(volume), F(snap), F(is_set));
 CFS_RPC_SHAPE(a_send, A, F(token), F(volume), F(snap), O(name), O(text));
 CFS_RPC_SHAPE(a_recv, A, F(volume), F(is_set), DATA);
 CFS_RPC_SHAPE(a_diff, A, F(token), F(volume), F(snap), F(name), O(text));
+CFS_RPC_SHAPE(a_promote, A, F(token), F(volume), F(name));
 CFS_RPC_SHAPE(a_check, A, F(token), O(volume));
 CFS_RPC_SHAPE(a_scrub, A, F(token), O(volume),
 	      CFS_RPC_I(A, scrub, scrub_options));
@@ -300,6 +301,11 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_RECV, CHANGES, "recv", &a_recv, &ret_opened, NULL },
 	{ CFS_RPC_RECV_TOKEN, 0, "recv --token", &a_volume, &ret_token, NULL },
 	{ CFS_RPC_DIFF, LONG, "diff", &a_diff, NULL, &diff_item },
+	{ CFS_RPC_PROMOTE, CFS_RPC_CHANGES | LONG, "promote", &a_promote,
+	  &ret_values, NULL },
+	{ CFS_RPC_PROMOTE_END, ALONE, "promote", &a_volume_name, NULL, NULL },
+	{ CFS_RPC_PROMOTE_UNDO, ALONE, "promote --undo", &a_volume, NULL,
+	  NULL },
 
 	{ CFS_RPC_CHECK, LONG, "check", &a_check, &check_result, &problem },
 	{ CFS_RPC_SCRUB, LONG, "scrub", &a_scrub, &scrub_result, &damage },

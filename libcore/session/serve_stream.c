@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests about streams.  One that is received is a handle that is written to,
  * like a volume (serve_io.c). */
+#include "session/promote.h"
 #include "session/serve_priv.h"
 #include "session/stream_local.h"
 
@@ -78,6 +79,29 @@ static int do_diff(struct serve_call *c)
 	return cfs_local_diff(c->s, &calls, &of, put_item, c, c->err);
 }
 
+static int do_promote(struct serve_call *c)
+{
+	const struct cfs_session_options calls = {
+		.stop = serve_stop,
+		.progress = serve_progress,
+		.arg = c,
+	};
+
+	return cfs_local_promote(c->s, &calls, c->args.volume, c->args.name,
+				 &c->ret.values.value, c->err);
+}
+
+static int do_promote_end(struct serve_call *c)
+{
+	return cfs_local_promote_end(c->s, c->args.volume, c->args.name,
+				     c->err);
+}
+
+static int do_promote_undo(struct serve_call *c)
+{
+	return cfs_local_promote_undo(c->s, c->args.volume, c->err);
+}
+
 serve_fn serve_stream_fn(uint16_t type)
 {
 	switch (type) {
@@ -89,6 +113,12 @@ serve_fn serve_stream_fn(uint16_t type)
 		return do_recv_token;
 	case CFS_RPC_DIFF:
 		return do_diff;
+	case CFS_RPC_PROMOTE:
+		return do_promote;
+	case CFS_RPC_PROMOTE_END:
+		return do_promote_end;
+	case CFS_RPC_PROMOTE_UNDO:
+		return do_promote_undo;
 	default:
 		return NULL;
 	}

@@ -432,6 +432,20 @@ int cfs_session_snap_take(struct cfs_session *s,
 int cfs_session_snap_clone(struct cfs_session *s, const char *volume,
 			   const char *snap, const char *clone,
 			   struct cfs_err *err);
+/*
+ * The clone @clone ("NAME/CLONE"), with its snapshots, becomes the container
+ * @name; all that it shows is copied, through the pool's progress and stop.
+ * Until the end the clone stays, and may be used; then nobody may.  What broke
+ * off goes on when it is called again.  @ret_bytes: data that was copied by
+ * this call, or of a dry run: would be.
+ * -EINVAL: no clone; -EEXIST: @name; -EBUSY: it is in use, or has clones.
+ */
+int cfs_session_promote(struct cfs_session *s, const char *clone,
+			const char *name, uint64_t *ret_bytes,
+			struct cfs_err *err);
+/* Give up what one that broke off has copied. */
+int cfs_session_promote_undo(struct cfs_session *s, const char *clone,
+			     struct cfs_err *err);
 /* @save: NULL, or the name of a snapshot of what is replaced. */
 int cfs_session_snap_rollback(struct cfs_session *s, const char *volume,
 			      const char *snap, const char *save,

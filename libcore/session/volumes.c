@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "ondisk/receive.h"
 #include "tree/space.h"
+#include "volume/promote.h"
 #include "volume/stream.h"
 
 #include <inttypes.h>
@@ -468,9 +469,10 @@ static int remove_container(struct cfs_session *s, const struct cfs_named *v,
 	if (d.counts[1])
 		return cfs_err_set(err, -EBUSY, "a snapshot of it is on hold");
 	r = cfs_pool_container_remove(s->pool, v->member, err);
-	if (r == 0)
-		making_drop(s, id);
-	return r;
+	if (r < 0)
+		return r;
+	making_drop(s, id);
+	return cfs_promote_forget(s->pool, id, 0, err);
 }
 
 int cfs_local_remove_volume(struct cfs_session *s, const char *volume,

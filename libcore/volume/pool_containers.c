@@ -256,6 +256,8 @@ static int member_open(struct cfs_pool *pool, uint64_t id,
 		return cfs_err_wrap(err, r, "container %s", rec->name);
 	}
 	r = cfs_snapset_finish(&e->m, err);
+	if (r == 0)
+		r = cfs_promote_finish(&e->m, err);
 	if (r < 0) {
 		cfs_container_drop(e->m.container);
 		cfs_vols_free(e->m.vols);

@@ -159,6 +159,16 @@ static bool is_live(const void *arg, uint64_t id)
 	return false;
 }
 
+/* A clone becomes it, or did; if its container goes, so does what was copied
+ * so far. */
+static bool is_promoted(const struct all_listed *all,
+			const struct cfs_container_rec *rec)
+{
+	return rec->source_container && (rec->state == CFS_OBJECT_LIVE ||
+					 (rec->state == CFS_OBJECT_MAKING &&
+					  is_live(all, rec->source_container)));
+}
+
 /* Its name is free, and nobody opens it. */
 static int mark_deleting(struct cfs_pool *pool, uint64_t id,
 			 struct cfs_container_rec *rec, struct cfs_err *err)
@@ -211,9 +221,15 @@ int cfs_pool_finish_work(struct cfs_pool *pool, struct cfs_err *err)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < count && r == 0; i++)
-		if (list[i].rec.state != CFS_OBJECT_LIVE)
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const struct all_listed all = { list, count };
+
+		if (is_promoted(&all, &list[i].rec))
+			pool->promoted_count += list[i].rec.state ==
+						CFS_OBJECT_LIVE;
+		else if (list[i].rec.state != CFS_OBJECT_LIVE)
 			r = finish_one(pool, list[i].id, &list[i].rec, err);
+	}
 	if (r == 0) {
 		const struct all_listed all = { list, count };
 

@@ -50,6 +50,7 @@ struct cfs_pool {
 	struct device_slices *devices; /* under c0's lock */
 	uint32_t device_count;
 	uint64_t container_count;     /* as last counted */
+	uint64_t promoted_count;      /* atomic: live, with a source */
 	uint64_t copy_slices_x4;      /* atomic: what a takeover could copy */
 	uint64_t slices_lack;         /* atomic: of those kept for takeovers */
 	pthread_mutex_t reclaim_lock; /* one at a time looks into the others */
@@ -104,6 +105,10 @@ int cfs_snapset_finish(struct cfs_member *m, struct cfs_err *err);
 typedef bool (*cfs_snapset_exists_fn)(const void *arg, uint64_t container_id);
 int cfs_snapset_forget(struct cfs_pool *pool, cfs_snapset_exists_fn exists,
 		       const void *arg, struct cfs_err *err);
+/* promote.c */
+/* Clones of @m that are containers of their own are gone, before anybody sees
+ * @m.  Durable. */
+int cfs_promote_finish(struct cfs_member *m, struct cfs_err *err);
 /* Devices and their labels: flush all that is there. */
 int cfs_pool_flush_devices(struct cfs_pool *pool, struct cfs_err *err);
 uint32_t cfs_pool_devices_usable(const struct cfs_pool *pool);

@@ -108,6 +108,11 @@ int cfs_snapshot_find_identity(struct cfs_member *m, uint64_t volume,
 			       struct cfs_snapshot_rec *ret,
 			       struct cfs_err *err);
 
+/* Is the volume as it is anything else than @base, a snapshot of it?  1: yes,
+ * 0: no; commits. */
+int cfs_volume_differs(struct cfs_member *m, uint64_t volume,
+		       const struct cfs_view *base, struct cfs_err *err);
+
 /* ---- receiving ----------------------------------------------------------- */
 
 /* Is a stream being received into the volume, or was it broken off?  -ENOENT

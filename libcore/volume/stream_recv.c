@@ -129,9 +129,8 @@ int cfs_receive_put(struct cfs_receiver *r, struct cfs_err *err)
 
 /* ---- beginning ----------------------------------------------------------- */
 
-/* Is the head anything else than its newest snapshot @base? */
-static int is_changed(struct cfs_member *m, uint64_t volume,
-		      const struct cfs_view *base, struct cfs_err *err)
+int cfs_volume_differs(struct cfs_member *m, uint64_t volume,
+		       const struct cfs_view *base, struct cfs_err *err)
 {
 	struct cfs_volume_rec rec;
 	struct cfs_view head;
@@ -202,7 +201,7 @@ static int check_head(struct cfs_receiver *r, uint64_t base_stamp,
 		return ret;
 	if (was_cut)
 		return go_back(r, base, err);
-	changed = is_changed(r->m, r->volume, &view, err);
+	changed = cfs_volume_differs(r->m, r->volume, &view, err);
 	if (changed < 0)
 		return changed;
 	if (newest.stamp == (r->is_of_origin ? 0 : base_stamp) && !changed)

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "volume/data.h"
 #include "volume/fs_open.h"
+#include "volume/promote.h"
 #include "volume/stream_priv.h"
 #include "volume/volume_priv.h"
 
@@ -353,7 +354,8 @@ static int count_snapshot(void *arg, uint64_t stamp,
 }
 
 /* The volume is gone for everybody; its branches are swept behind it. */
-static int mark_deleting(struct cfs_member *m, uint64_t id, struct cfs_err *err)
+int cfs_volume_mark_deleting(struct cfs_member *m, uint64_t id,
+			     struct cfs_err *err)
 {
 	struct cfs_volume_rec rec;
 	int r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
@@ -366,6 +368,16 @@ static int mark_deleting(struct cfs_member *m, uint64_t id, struct cfs_err *err)
 		r = cfs_volume_put(m, id, &rec, err);
 	}
 	return cfs_volume_op_done(m, r, err);
+}
+
+int cfs_volume_remove_whole(struct cfs_member *m, uint64_t id,
+			    struct cfs_err *err)
+{
+	int r = cfs_volume_mark_deleting(m, id, err);
+
+	if (r == 0)
+		r = cfs_volume_finish_removal(m, id, err);
+	return r < 0 ? r : cfs_promote_forget(m->pool, m->id, id, err);
 }
 
 int cfs_volume_remove(struct cfs_member *m, uint64_t id, bool recursive,
@@ -394,9 +406,5 @@ int cfs_volume_remove(struct cfs_member *m, uint64_t id, bool recursive,
 			break;
 		r = cfs_volume_remove(m, d.first, true, err);
 	}
-	if (r == 0)
-		r = mark_deleting(m, id, err);
-	if (r == 0)
-		r = cfs_volume_finish_removal(m, id, err);
-	return r;
+	return r < 0 ? r : cfs_volume_remove_whole(m, id, err);
 }

@@ -51,6 +51,10 @@ int cfs_volume_resize(struct cfs_member *m, uint64_t id, uint64_t size_bytes,
  * snapshots and !recursive; recursive takes them along. */
 int cfs_volume_remove(struct cfs_member *m, uint64_t id, bool recursive,
 		      struct cfs_err *err);
+/* The same without looking: its snapshots go too, held or not.  It has no
+ * clones. */
+int cfs_volume_remove_whole(struct cfs_member *m, uint64_t id,
+			    struct cfs_err *err);
 void cfs_volume_view(struct cfs_member *m, const struct cfs_volume_rec *rec,
 		     struct cfs_view *ret);
 

@@ -18,6 +18,9 @@ int cfs_volume_by_name_locked(struct cfs_member *m, const char *clone,
 /* An id that no volume has had record of; locked. */
 int cfs_volume_free_id(struct cfs_member *m, uint64_t *ret,
 		       struct cfs_err *err);
+/* It is gone for everybody; its branches are swept behind it.  Durable. */
+int cfs_volume_mark_deleting(struct cfs_member *m, uint64_t id,
+			     struct cfs_err *err);
 int cfs_branch_put(struct cfs_member *m, uint16_t branch,
 		   const struct cfs_branch_rec *rec, struct cfs_err *err);
 int cfs_branch_number(struct cfs_vols *v, uint16_t *ret, struct cfs_err *err);

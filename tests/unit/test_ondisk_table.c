@@ -135,7 +135,7 @@ static const struct record RECORDS[] = {
 	    { 36, 4, 0x7777, NULL } },
 	  { { 0, 2, 0xffff, 0 } } },
 	{ "container",
-	  256,
+	  280,
 	  container_turn,
 	  { { 0, 8, 0x1112131415161718, NULL },
 	    { 8, 8, 0x2122, NULL },
