@@ -239,6 +239,26 @@ static int wait_for_it(struct cfs_holder *h, struct cfs_err *err)
 
 /* --------------------------------------------------------- the contract */
 
+uint64_t cfs_seat_silent_ns(const struct cfs_seat *before,
+			    const struct cfs_identity *self,
+			    struct cfs_clock *clock)
+{
+	const bool is_known = !cfs_uuid_is_null(before->boot_id) &&
+			      !cfs_uuid_is_null(self->boot_id);
+
+	if (!before->has_clients)
+		return 0;
+	if (is_known && before->silent_ns &&
+	    cfs_uuid_is_equal(before->boot_id, self->boot_id))
+		return before->silent_ns;
+	/* The host has restarted: its clock begins behind that manager. */
+	if (is_known && before->host[0] &&
+	    !cfs_uuid_is_equal(before->boot_id, self->boot_id) &&
+	    strcmp(before->host, self->host) == 0)
+		return 1;
+	return cfs_clock_elapsed_ns(clock);
+}
+
 /* The record as ours: what was known of the pool stays. */
 static int make_ours(struct cfs_holder *h, struct cfs_err *err)
 {
@@ -249,12 +269,7 @@ static int make_ours(struct cfs_holder *h, struct cfs_err *err)
 				   cfs_devset_path(h->set, 0));
 	seat->epoch++;
 	seat->state = CFS_SEAT_OPEN;
-	/* From the first who found those clients without a manager on. */
-	if (!seat->has_clients)
-		seat->silent_ns = 0;
-	else if (!seat->silent_ns ||
-		 !cfs_uuid_is_equal(seat->boot_id, h->self.boot_id))
-		seat->silent_ns = cfs_clock_elapsed_ns(h->clock);
+	seat->silent_ns = cfs_seat_silent_ns(seat, &h->self, h->clock);
 	memcpy(seat->boot_id, h->self.boot_id, sizeof(seat->boot_id));
 	memcpy(seat->host, h->self.host, sizeof(seat->host));
 	memset(seat->address, 0, sizeof(seat->address));

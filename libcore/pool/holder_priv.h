@@ -65,6 +65,11 @@ bool cfs_seat_is_of_host(const struct cfs_seat *seat,
 			 const struct cfs_identity *self);
 bool cfs_seat_is_of_process(const struct cfs_seat *seat,
 			    const struct cfs_identity *self);
+/* The field, for who comes behind @before: from the first who found clients
+ * without a manager on. */
+uint64_t cfs_seat_silent_ns(const struct cfs_seat *before,
+			    const struct cfs_identity *self,
+			    struct cfs_clock *clock);
 int cfs_holder_check_labels(const struct cfs_holder *h, struct cfs_err *err);
 void cfs_holder_unlock_all(struct cfs_holder *h);
 

@@ -152,6 +152,8 @@ static int announce(struct cfs_holder *h, uint32_t epoch, struct cfs_err *err)
 	mine->period_ns = cfs_shared_margin_ns(CFS_SHARED_PERIOD_NS,
 					       CFS_SHARED_DRIFT_PPM);
 	mine->has_clients = base.has_clients;
+	mine->clients_epoch = base.clients_epoch;
+	mine->silent_ns = cfs_seat_silent_ns(&base, &h->self, h->clock);
 	mine->absent_count = base.absent_count;
 	memcpy(mine->absent, base.absent, sizeof(mine->absent));
 	memcpy(mine->roots, base.roots, sizeof(mine->roots));
@@ -398,6 +400,8 @@ int cfs_shared_update(struct cfs_holder *h, const struct cfs_seat *seat,
 	memcpy(s->mine.seat.absent, seat->absent, sizeof(seat->absent));
 	s->mine.seat.absent_count = seat->absent_count;
 	s->mine.seat.has_clients = seat->has_clients;
+	s->mine.seat.clients_epoch = seat->clients_epoch;
+	s->mine.seat.silent_ns = seat->silent_ns;
 	if (!cfs_devset_is_overlay(h->set))
 		r = cfs_shared_store(h, err);
 	pthread_mutex_unlock(&s->lock);

@@ -126,6 +126,7 @@ static int take_hold(struct cfs_session *s, unsigned int wait_seconds,
 	if (r < 0)
 		return r;
 	*ret_was_clean = before.state != CFS_SEAT_OPEN;
+	memcpy(s->former_address, before.address, sizeof(s->former_address));
 	return cfs_holder_acquire(s->set, &opt, &s->holder, &s->seat, err);
 }
 
@@ -193,8 +194,10 @@ static int open_held(struct cfs_session *s, bool was_clean, struct cfs_err *err)
 
 /* ---- beside another process ---------------------------------------------- */
 
-#define POLL_NS       (50 * CFS_NS_PER_MS)
-#define ANSWER_MS_MIN 1000u
+#define POLL_NS        (50 * CFS_NS_PER_MS)
+#define ANSWER_MS_MIN  1000u
+/* Nobody is sent away for the margin of the periods. */
+#define GRACE_SLACK_NS CFS_NS_PER_S
 
 /* A set that only looks; the session's own, if it could be opened. */
 static int look(struct cfs_session *s, const char *pool,
@@ -300,21 +303,57 @@ static int try_hold(struct cfs_session *s, const char *pool,
 	return r;
 }
 
+/* The pool is ours and open; or -EBUSY and *ret_is_held: others may answer. */
+static int try_open(struct cfs_session *s, const char *pool, bool *ret_is_held,
+		    struct cfs_err *err)
+{
+	bool was_clean = false;
+	int r = try_hold(s, pool, &was_clean, err);
+
+	*ret_is_held = r == -EBUSY;
+	if (r == 0)
+		r = open_held(s, was_clean, err);
+	if (r == -EBUSY && s->grace_end_ns)
+		cfs_session_step_back(s);
+	return r;
+}
+
+/* Those who may have leases of a dead manager are waited for. */
+static bool waits_for_grace(struct cfs_session *s, const char *pool)
+{
+	struct cfs_devset *set = NULL;
+	bool does;
+
+	if (!s->grace_end_ns)
+		return false;
+	(void)look(s, pool, &set);
+	does = cfs_session_grace_is_on(s, set);
+	if (set != s->set)
+		cfs_devset_close(set);
+	return does;
+}
+
 static int open_steps(struct cfs_session *s, const char *pool,
 		      struct cfs_err *err)
 {
 	struct cfs_clock *clock = cfs_clock_system();
-	const uint64_t end_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock),
-						 s->opt.wait_seconds *
-							 CFS_NS_PER_S);
+	const uint64_t begin_ns = cfs_clock_elapsed_ns(clock);
+	const uint64_t end_ns = cfs_deadline_add(
+		begin_ns, s->opt.wait_seconds * CFS_NS_PER_S);
 	struct cfs_err why = CFS_ERR_INIT;
-	bool was_clean = false;
+	bool is_held = false;
 	uint64_t now_ns;
 	int r, asked;
 
-	while ((r = try_hold(s, pool, &was_clean, err)) == -EBUSY) {
+	s->steps_back = true;
+	for (;;) {
+		r = waits_for_grace(s, pool)
+			    ? cfs_session_still_in_grace(s->grace_end_ns, err)
+			    : try_open(s, pool, &is_held, err);
+		if (r != -EBUSY || (!is_held && !s->grace_end_ns))
+			return r;
 		now_ns = cfs_clock_elapsed_ns(clock);
-		asked = s->opt.must_hold
+		asked = s->opt.must_hold || s->grace_end_ns
 				? 0
 				: ask_holder(s, pool,
 					     end_ns > now_ns ? end_ns - now_ns
@@ -325,19 +364,25 @@ static int open_steps(struct cfs_session *s, const char *pool,
 		if (asked)
 			return asked;
 		now_ns = cfs_clock_elapsed_ns(clock);
+		if (s->grace_end_ns)
+			cfs_session_tell_grace(s, pool, begin_ns);
 		/* Whether a holder on another host lives shows in time. */
-		if (now_ns >= end_ns &&
-		    (!s->watch.is_on || s->watch.is_moving ||
-		     !s->opt.wait_seconds))
+		if (s->grace_end_ns
+			    ? now_ns >= cfs_deadline_add(end_ns, GRACE_SLACK_NS)
+			    : now_ns >= end_ns &&
+				      (!s->watch.is_on || s->watch.is_moving ||
+				       !s->opt.wait_seconds))
 			return still_busy(r, &why, err);
 		if (s->opt.stop && s->opt.stop(s->opt.arg))
 			return cfs_err_set(err, -EINTR,
 					   "%s: stopped while "
 					   "waiting for it",
 					   pool);
-		cfs_clock_sleep_until(clock, CFS_MIN(end_ns, now_ns + POLL_NS));
+		cfs_clock_sleep_until(
+			clock, s->grace_end_ns
+				       ? now_ns + POLL_NS
+				       : CFS_MIN(end_ns, now_ns + POLL_NS));
 	}
-	return r < 0 ? r : open_held(s, was_clean, err);
 }
 
 void cfs_session_object_free(struct cfs_session *s)

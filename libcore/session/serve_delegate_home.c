@@ -62,10 +62,16 @@ static int settle_one(void *arg, const struct cfs_delegation *d,
 		      struct cfs_err *err)
 {
 	struct settle *st = arg;
+	int r = 0;
 
 	if (d->rec.state == CFS_DELEGATION_GONE ||
 	    !away_is_gone(st->s, &d->rec.who, st->s->opt.gone_host))
 		return 0;
+	/* They have leases of a secondary, of whom nobody else knows. */
+	if (d->rec.has_clients)
+		r = cfs_session_note_unknown(st->s, err);
+	if (r < 0)
+		return r;
 	return cfs_pool_delegation_end(st->s->pool, d->container, d->epoch,
 				       err);
 }

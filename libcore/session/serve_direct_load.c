@@ -337,14 +337,19 @@ static int find_end(struct cfs_session *s, uint64_t *ret_ns,
 	return 0;
 }
 
-/* Whoever comes next goes on with the wait where we leave it. */
-static int still_in_grace(uint64_t left_ns, struct cfs_err *err)
+/* Somebody may be using what he has a lease on. */
+static int still_waits(struct left_list *list, uint64_t end_ns, bool *ret_does,
+		       struct cfs_err *err)
 {
-	return cfs_err_set(err, -EBUSY,
-			   "in grace for another %" PRIu64 " s: "
-			   "clients of a manager that has died may still have "
-			   "leases",
-			   (left_ns + CFS_NS_PER_S - 1) / CFS_NS_PER_S);
+	struct cfs_session *s = list->s;
+	const bool may_have = cfs_session_may_have_leases(s);
+
+	*ret_does = may_have || has_open(list);
+	if (!may_have || !s->steps_back || list->is_shared)
+		return 0;
+	/* He can start a manager himself, if the pool is free. */
+	s->grace_end_ns = end_ns;
+	return cfs_session_still_in_grace(end_ns, err);
 }
 
 /* Until that, or until all are gone. */
@@ -352,7 +357,9 @@ static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 {
 	const struct cfs_session_options *opt = &list->s->opt;
 	struct cfs_clock *clock = cfs_clock_system();
-	uint64_t now = beside_now(), end = 0, give_up;
+	const uint64_t begin = beside_now();
+	uint64_t now = begin, end = 0, give_up;
+	bool does = false;
 	int r = find_end(list->s, &end, err);
 
 	if (r < 0)
@@ -364,14 +371,20 @@ static int wait_for_periods(struct left_list *list, struct cfs_err *err)
 			  : cfs_deadline_add(now,
 					     opt->wait_seconds * CFS_NS_PER_S +
 						     WAIT_SLACK_NS);
-	while ((r = take_over_gone(list, true, err)) == 0 && has_open(list) &&
-	       now < end) {
+	while ((r = take_over_gone(list, true, err)) == 0 && now < end) {
+		r = still_waits(list, end, &does, err);
+		if (r < 0 || !does)
+			return r;
 		if (opt->stop && opt->stop(opt->arg))
 			return cfs_err_set(err, -EINTR,
 					   "stopped while waiting "
 					   "for clients");
 		if (now >= give_up)
-			return still_in_grace(end - now, err);
+			return cfs_session_still_in_grace(end, err);
+		list->s->grace_end_ns = end;
+		cfs_session_tell_grace(list->s,
+				       cfs_devset_path(list->s->set, 0), begin);
+		list->s->grace_end_ns = 0;
 		cfs_clock_sleep_until(clock,
 				      CFS_MIN(end, now + 20 * CFS_NS_PER_MS));
 		now = beside_now();
@@ -394,6 +407,8 @@ int cfs_session_settle_clients(struct cfs_session *s, struct cfs_err *err)
 		r = wait_for_periods(&list, err);
 		if (r == 0)
 			r = seal_all(&list, false, err);
+		if (r == 0 && list.items.count == 0)
+			r = cfs_session_forget_former(s, err);
 	}
 	cfs_vec_done(&list.items);
 	return r;

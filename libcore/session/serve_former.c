@@ -14,10 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC        0x46534643u /* "CFSF" in byte order */
-#define LINES        4096u
-#define LINE_FREE    0u
-#define LINE_PROCESS 1u
+#define MAGIC          0x46534643u /* "CFSF" in byte order */
+#define LINES          4096u
+#define LINE_FREE      0u
+#define LINE_PROCESS   1u
+#define LINE_SECONDARY 2u
 
 struct line_disk {
 	le32 state;
@@ -119,7 +120,7 @@ static bool get_lines(struct cfs_former *f)
 		if (le32_get(all[i].state) == LINE_FREE)
 			continue;
 		f->lines[f->end++] = (struct line){
-			.state = LINE_PROCESS,
+			.state = le32_get(all[i].state),
 			.pid = le64_get(all[i].pid),
 			.process_start = le64_get(all[i].process_start),
 			.is_former = true,
@@ -202,6 +203,37 @@ void cfs_former_close(struct cfs_former *f)
 
 /* ---- those of before ----------------------------------------------------- */
 
+/* "DIRECTORY/UUID.clients", beside the first socket of @addresses. */
+static int open_beside(const char *addresses, const uint8_t pool_uuid[16])
+{
+	char uuid[CFS_UUID_TEXT_BYTES], first[CFS_ADDRESS_TEXT_BYTES];
+	struct cfs_address address;
+	struct stat st;
+	char *slash;
+	int n, fd;
+
+	n = snprintf(first, sizeof(first), "%.*s", (int)strcspn(addresses, " "),
+		     addresses);
+	if (n < 0 || (size_t)n >= sizeof(first) ||
+	    cfs_address_parse(first, &address, NULL) < 0 ||
+	    address.kind != CFS_ADDRESS_UNIX)
+		return -1;
+	slash = strrchr(address.path, '/');
+	n = snprintf(first, sizeof(first), "%.*s/%s.clients",
+		     (int)(slash - address.path), address.path,
+		     cfs_uuid_format(pool_uuid, uuid));
+	fd = n > 0 && (size_t)n < sizeof(first)
+		     ? open(first,
+			    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+		     : -1;
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+			(st.st_uid != geteuid() && st.st_uid != 0))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 static bool lives(const struct line *l)
 {
 	return cfs_identity_host.is_alive(cfs_identity_host.arg, l->pid,
@@ -217,6 +249,28 @@ bool cfs_former_are_gone(const struct cfs_former *f)
 		    lives(&f->lines[i]))
 			return false;
 	return true;
+}
+
+bool cfs_former_may_live(const char *addresses, const uint8_t pool_uuid[16],
+			 uint32_t before)
+{
+	struct cfs_former *f = calloc(1, sizeof(*f));
+	bool may = true;
+
+	if (!f)
+		return true;
+	f->fd = open_beside(addresses, pool_uuid);
+	fill_head(f, pool_uuid, before);
+	if (f->fd >= 0 && get_head(f, before) && get_lines(f)) {
+		may = false;
+		for (uint32_t i = 0; i < f->end; i++)
+			may |= f->lines[i].state != LINE_SECONDARY &&
+			       lives(&f->lines[i]);
+	}
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f);
+	return may;
 }
 
 void cfs_former_forget(struct cfs_former *f)
@@ -265,7 +319,8 @@ void cfs_former_hello(struct cfs_former *f, const struct cfs_link_peer *peer,
 	if (i == f->end)
 		f->end++;
 	f->lines[i] = (struct line){
-		.state = LINE_PROCESS,
+		.state = hello->flags & CFS_HELLO_SECONDARY ? LINE_SECONDARY
+							    : LINE_PROCESS,
 		.pid = hello->pid,
 		.process_start = hello->process_start,
 	};

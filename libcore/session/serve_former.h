@@ -43,6 +43,14 @@ int cfs_former_open(const char *directory, const uint8_t pool_uuid[16],
 /* The file goes too if it says nothing of anybody.  NULL is allowed. */
 void cfs_former_close(struct cfs_former *f);
 
+/*
+ * May somebody have leases of the manager of the epoch @before, who answered at
+ * @addresses and is dead?  For one who answers nobody, and changes nothing of
+ * the list.  Secondaries do not count: what they have stands in the pool.
+ */
+bool cfs_former_may_live(const char *addresses, const uint8_t pool_uuid[16],
+			 uint32_t before);
+
 /* Is it known of all that were there before that they are dead? */
 bool cfs_former_are_gone(const struct cfs_former *f);
 /* They are nobody's concern any more. */

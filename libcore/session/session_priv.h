@@ -35,6 +35,11 @@ struct cfs_session {
 	struct cfs_holder *holder;
 	uint64_t seat_period_ns;       /* shared pools: silent for so long */
 	struct cfs_holder_watch watch; /* of the one before, on shared pools */
+	/* Where the one before answered, whose clients may have leases. */
+	char former_address[CFS_SEAT_ADDRESS_BYTES];
+	bool steps_back;       /* rather than wait for those (open_grace.c) */
+	uint64_t grace_end_ns; /* for them, until then; 0: not */
+	bool was_told;         /* so */
 	struct cfs_seat seat;
 	pthread_mutex_t seat_lock; /* of seat and holder, once open */
 	struct cfs_pool *pool;
@@ -117,6 +122,22 @@ int cfs_session_bad_count(struct cfs_container *c, uint64_t *ret,
 /* open.c: since when nobody has renewed leases of a former manager's clients, as
  * far as known, by the clock of the system. */
 uint64_t cfs_session_silent_ns(const struct cfs_session *s);
+/* open_grace.c: may anybody still believe in a lease of a former manager? */
+bool cfs_session_may_have_leases(const struct cfs_session *s);
+/* -EBUSY: who has them is waited for until @end_ns. */
+int cfs_session_still_in_grace(uint64_t end_ns, struct cfs_err *err);
+/* There may be others than those that are listed, until now. */
+int cfs_session_note_unknown(struct cfs_session *s, struct cfs_err *err);
+/* Nobody has anything of a former manager any more. */
+int cfs_session_forget_former(struct cfs_session *s, struct cfs_err *err);
+/* What @pool is waited for, since @begin_ns, is said once it takes a while. */
+void cfs_session_tell_grace(struct cfs_session *s, const char *pool,
+			    uint64_t begin_ns);
+/* Let go of the pool as it was found. */
+void cfs_session_step_back(struct cfs_session *s);
+/* Is there any use in taking @set's pool again?  NULL: not known. */
+bool cfs_session_grace_is_on(struct cfs_session *s,
+			     const struct cfs_devset *set);
 /* However short leases are, a disk may be slow for as long. */
 #define CFS_SEAT_PERIOD_NS_MIN CFS_NS_PER_S
 /* The settings say another lease period; does nothing where the pool is not

@@ -137,6 +137,39 @@ static void test_who_has_left_is_forgotten(void **state)
 	(void)unlink(path);
 }
 
+/* What a tool believes that answers nobody, and leaves the list as it is. */
+static void test_a_tool_looks_at_it(void **state)
+{
+	char address[160];
+	struct cfs_former *f = open_as(false, 0, 1);
+	pid_t a, b;
+
+	(void)state;
+	snprintf(address, sizeof(address), "unix:%s/x.sock tcp:[::1]:5", dir);
+	join(f, 10, 0, true, &a);
+	join(f, 11, CFS_HELLO_SECONDARY, true, &b);
+	assert_true(cfs_former_may_live(address, pool, 1));
+	assert_true(cfs_former_may_live(address, pool, 1));
+	end(a);
+	/* What a secondary has is no lease. */
+	assert_false(cfs_former_may_live(address, pool, 1));
+	assert_true(cfs_former_may_live(address, pool, 2));
+	assert_true(cfs_former_may_live(address, pool, 0));
+	assert_true(cfs_former_may_live("", pool, 1));
+	assert_true(cfs_former_may_live("tcp:[::1]:5", pool, 1));
+	cfs_former_close(f);
+	/* But whoever manages the pool next lets it come back, */
+	f = open_as(true, 1, 2);
+	assert_false(cfs_former_are_gone(f));
+	/* and those behind know what it is. */
+	assert_false(cfs_former_may_live(address, pool, 2));
+	cfs_former_add_unknown(f);
+	assert_true(cfs_former_may_live(address, pool, 2));
+	end(b);
+	cfs_former_close(f);
+	(void)unlink(path);
+}
+
 static void test_what_is_not_sure_is_not_known(void **state)
 {
 	static const struct {
@@ -176,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_living_are_waited_for),
 		cmocka_unit_test(test_who_has_left_is_forgotten),
+		cmocka_unit_test(test_a_tool_looks_at_it),
 		cmocka_unit_test(test_what_is_not_sure_is_not_known),
 	};
 

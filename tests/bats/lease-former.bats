@@ -1,0 +1,156 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# A manager has died, and clients of it that live have leases and nothing else:
+# tools that answer nobody keep off what is leased, and wait for nobody who is
+# dead.
+
+load helpers
+load served
+
+setup() {
+	cfs_setup
+	unset CFS_TEST_BESIDE
+	# A socket's path has 107 bytes.
+	CFS_RUN=$(mktemp -d /tmp/cfs-former.XXXXXX)
+	export CFS_RUN
+	PIDS=()
+	make_pool "$P" 128M
+}
+
+teardown() {
+	for pid in "${PIDS[@]}" $(leasectl status --json "$P" | jq '.manager.pid // empty'); do
+		kill -CONT "$pid" 2>/dev/null || true
+		kill -KILL "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	rm -rf "$CFS_RUN"
+}
+
+volume() {
+	make_lun vm0 8M 16
+	snapctl take -q "$P:vm0@s"
+	pattern 16 5 >data
+	slicectl set -q "$P" lease_period="${1-40s}"
+	start "$P"
+	MANAGER=$PID
+}
+
+# A lease on all of vm0, as $HOLDER; `go` ends it.
+holder() {
+	leasectl run "$P:vm0" -- sh -c 'echo $$ >held
+		until [ -e go ]; do sleep 0.05; done' 2>errors.holder 3>&- &
+	HOLDER=$!
+	PIDS+=("$HOLDER")
+	until_true '[ -s held ]'
+	PIDS+=("$(<held)")
+}
+
+kill_manager() {
+	kill -KILL "$MANAGER"
+	wait "$MANAGER" || true
+}
+
+# What a manager would keep off the lease says for how long it is that.
+kept_off() {
+	run -4 --separate-stderr "$@"
+	[[ $stderr == *"in grace for another "*" s: clients of a manager that has died may still have leases"* ]]
+}
+
+@test "who stands still with a lease is not worked over" {
+	volume
+	holder
+	kill -STOP "$HOLDER"
+	kill_manager
+	kept_off slicectl rm -r --yes --wait 0 "$P:vm0"
+	kept_off snapctl rollback -q --yes --wait 0 "$P:vm0@s"
+	kept_off cfscp -q --wait 0 data "$P:vm0"
+	# Longer than that, it is said while they wait.
+	kept_off slicectl rm -r --yes --wait 2 "$P:vm0"
+	[ "$(grep -c "in grace for" <<<"$stderr")" = 2 ]
+	# Who only looks wrongs nobody.
+	run -0 slicectl ls -q "$P"
+	[[ $output == *vm0* ]]
+	# It wakes in time, and starts the manager that keeps its lease.
+	kill -CONT "$HOLDER"
+	until_true '[ "$(leasectl status --json "$P" | jq ".leases | length")" = 1 ]'
+	run -4 slicectl rm -r --yes --wait 0 "$P:vm0"
+	[[ $output == *"leased by leasectl run"* ]]
+	touch go
+	wait "$HOLDER"
+	[ ! -s errors.holder ]
+}
+
+@test "a tool that waits goes on behind the lease, which is not lost" {
+	volume
+	holder
+	kill_manager
+	cfscp -q --wait 60 data "$P:vm0" 2>errors.tool 3>&- &
+	TOOL=$!
+	PIDS+=("$TOOL")
+	until_true '[ "$(leasectl status --json "$P" | jq ".leases | length")" -ge 1 ]'
+	sleep 1
+	kill -0 "$TOOL"
+	touch go
+	wait "$HOLDER"
+	wait "$TOOL"
+	[ ! -s errors.holder ]
+	cfscp -q "$P:vm0" copy
+	cmp -n 65536 data copy
+}
+
+@test "on a shared pool the next tool goes on with the wait of the last" {
+	rm -f "$P"
+	mkcfs -q --shared --size 128M "$P"
+	volume
+	holder
+	kill -STOP "$HOLDER"
+	kill_manager
+	left() {
+		kept_off slicectl rm -r --yes "$@" "$P:vm0"
+		LEFT=${stderr##*in grace for another }
+		LEFT=${LEFT%% s:*}
+	}
+	left --wait 1
+	first=$LEFT
+	[ "$first" -le 41 ]
+	sleep 2
+	left --wait 1
+	[ "$LEFT" -lt "$first" ]
+	# A manager has no other grace.
+	start "$P"
+	[ "$(leasectl status --json "$P" | jq '.manager.grace_ns / 1e9 | floor')" -le "$LEFT" ]
+}
+
+@test "for the dead nobody waits, not even the second one" {
+	volume
+	holder
+	kill_manager
+	kill -KILL "$HOLDER" "$(<held)"
+	wait "$HOLDER" || true
+	run -0 cfscp -q --wait 0 data "$P:vm0"
+	run -0 --separate-stderr slicectl rm -r --yes --wait 0 "$P:vm0"
+	[ -z "$stderr" ]
+}
+
+@test "a period ends for who never wakes" {
+	volume 4s
+	holder
+	kill -STOP "$HOLDER"
+	kill_manager
+	run -0 --separate-stderr slicectl rm -r --yes --wait 30 "$P:vm0"
+	[[ $stderr == *"in grace for another "* ]]
+	# And is over for all who come behind.
+	run -0 --separate-stderr mkcfs -q --wait 0 "$P:vm1" --lun 1M
+	[ -z "$stderr" ]
+}
+
+@test "a secondary is not waited for: what it has stands in the pool" {
+	volume
+	mkcfs -q "$P:vm1" --lun 4M
+	start "$P:vm1"
+	kill_manager
+	run -0 cfscp -q --wait 0 data "$P:vm0"
+	run -0 slicectl rm -r --yes --wait 0 "$P:vm0"
+	cfscp -q data "$P:vm1"
+}
