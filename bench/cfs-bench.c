@@ -11,6 +11,10 @@
  *	one line a round: three durable writes of a block to the file RAW, and
  *	a durable snapshot of the volume, which a write to it has just changed
  *
+ *   cfs-bench many POOL VOLUME COUNT
+ *	durable snapshots of the volume, one behind the other: medians of the
+ *	first 401 and the last 401, and the time of all
+ *
  *   cfs-bench format SIZE_BYTES ROUNDS
  *	one line a round: a pool is made on a simulated device of this size,
  *	all of it: geometry, labels, tables, seats, and one flush
@@ -228,6 +232,53 @@ static int verb_snapshot(char **args)
 	return target_close(&t) ? die(&t) : 0;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Of an odd number; sorts them. */
+static double median_us(uint64_t *ns, size_t count)
+{
+	qsort(ns, count, sizeof(*ns), by_number);
+	return (double)ns[count / 2] / 1e3;
+}
+
+#define ENDS 401u
+
+static int verb_many(char **args)
+{
+	struct target t = { 0 };
+	const uint64_t count = parse_count(args[2]);
+	static uint64_t first[ENDS], last[ENDS];
+	uint64_t begin, all = now_ns();
+	char snap[64];
+	struct cfs_snap_name name = { args[1], snap };
+
+	if (count < 2 * ENDS) {
+		cfs_err_set(&t.err, -EINVAL, "too few to compare");
+		return die(&t);
+	}
+	if (target_open(&t, args[0], args[1]))
+		return die(&t);
+	for (uint64_t i = 0; i < count; i++) {
+		snprintf(snap, sizeof(snap), "s%06llu", (unsigned long long)i);
+		begin = now_ns();
+		if (cfs_session_snap_take(t.session, &name, 1, NULL, &t.err))
+			return die(&t);
+		if (i < ENDS)
+			first[i] = now_ns() - begin;
+		if (i >= count - ENDS)
+			last[i - (count - ENDS)] = now_ns() - begin;
+	}
+	printf("{\"first_us\": %.2f, \"last_us\": %.2f, \"all_ms\": %.2f}\n",
+	       median_us(first, ENDS), median_us(last, ENDS),
+	       (double)(now_ns() - all) / 1e6);
+	return target_close(&t) ? die(&t) : 0;
+}
+
 /* On a new device each time; its making and its end are not counted. */
 static int format_round(struct target *t, uint64_t size_bytes)
 {
@@ -273,9 +324,8 @@ static const struct {
 	int arg_count;
 	int (*run)(char **args);
 } verbs[] = {
-	{ "sync", 4, verb_sync },
-	{ "fragment", 3, verb_fragment },
-	{ "snapshot", 5, verb_snapshot },
+	{ "sync", 4, verb_sync },         { "fragment", 3, verb_fragment },
+	{ "snapshot", 5, verb_snapshot }, { "many", 3, verb_many },
 	{ "format", 2, verb_format },
 };
 

@@ -459,7 +459,7 @@ int cfs_session_snap_remove(struct cfs_session *s, const char *volume,
  * much faster than one by one.  @ret_freed_bytes: of each what it gives back
  * if the older ones went first.
  */
-#define CFS_SNAP_REMOVE_MAX 128u
+#define CFS_SNAP_REMOVE_MAX 4096u
 int cfs_session_snap_remove_many(struct cfs_session *s, const char *volume,
 				 const char *const *snaps, size_t count,
 				 uint64_t *ret_freed_bytes,

@@ -29,6 +29,12 @@ static int stamps_add(struct stamps *s, uint64_t stamp, struct cfs_err *err)
 {
 	size_t i = stamps_find(s, stamp);
 
+	if (s->skipped && s->skipped + s->count == s->room) {
+		memmove(s->list - s->skipped, s->list,
+			s->count * sizeof(*s->list));
+		s->list -= s->skipped;
+		s->skipped = 0;
+	}
 	if (s->count == s->room) {
 		size_t room = s->room ? 2 * s->room : 8;
 		uint64_t *list = realloc(s->list, room * sizeof(*list));
@@ -52,8 +58,20 @@ static void stamps_remove(struct stamps *s, uint64_t stamp)
 	if (i == s->count || s->list[i] != stamp)
 		return;
 	s->count--;
+	if (i < s->count / 2) {
+		memmove(s->list + 1, s->list, i * sizeof(*s->list));
+		s->list++;
+		s->skipped++;
+		return;
+	}
 	memmove(s->list + i, s->list + i + 1,
 		(s->count - i) * sizeof(*s->list));
+}
+
+static void stamps_done(struct stamps *s)
+{
+	if (s->list)
+		free(s->list - s->skipped);
 }
 
 static bool stamps_has(const struct stamps *s, uint64_t lo, uint64_t hi)
@@ -66,6 +84,11 @@ static bool stamps_has(const struct stamps *s, uint64_t lo, uint64_t hi)
 bool cfs_branch_is_pinned(const struct branch *b, uint64_t lo, uint64_t hi)
 {
 	return stamps_has(&b->snaps, lo, hi) || stamps_has(&b->forks, lo, hi);
+}
+
+bool cfs_branch_has_snapshot(const struct branch *b, uint64_t stamp)
+{
+	return stamps_has(&b->snaps, stamp, stamp + 1);
 }
 
 struct branch *cfs_branch_find(struct cfs_vols *v, uint16_t id)
@@ -111,8 +134,8 @@ static struct branch *branch_make(struct cfs_vols *v, uint16_t id,
 static void branch_free(struct cfs_vols *v, struct branch *b)
 {
 	HASH_DEL(v->branches, b);
-	free(b->snaps.list);
-	free(b->forks.list);
+	stamps_done(&b->snaps);
+	stamps_done(&b->forks);
 	free(b);
 }
 
@@ -190,6 +213,8 @@ int cfs_branch_changed(struct cfs_vols *v, const struct cfs_key *key,
 	case CFS_TABLE_BRANCH:
 		return branch_record(v, (uint16_t)low, value, value_bytes, err);
 	case CFS_TABLE_SNAPSHOT:
+		cfs_names_changed(v, (uint16_t)low, key->w[1], value,
+				  value_bytes);
 		return snapshot_record(v, (uint16_t)low, key->w[1],
 				       value != NULL, err);
 	default:

@@ -81,8 +81,8 @@ int cfs_snapshot_each(struct cfs_member *m, uint64_t volume,
 		      cfs_snapshot_rec_each_fn each, void *arg,
 		      struct cfs_err *err)
 {
-	struct found *list;
-	size_t count;
+	struct found *list = NULL;
+	size_t count = 0;
 	int r;
 
 	cfs_container_lock(m->container);
@@ -120,30 +120,43 @@ int cfs_snapshot_fork(struct cfs_member *m, uint16_t branch,
 	return r;
 }
 
+struct by_name {
+	struct cfs_member *m;
+	uint64_t volume;
+	const char *name;
+	struct found *at;
+	struct cfs_snapshot_rec *rec;
+};
+
+/* 1: it is the one. */
+static int match_name(void *arg, uint16_t branch, uint64_t stamp,
+		      struct cfs_err *err)
+{
+	const struct by_name *by = arg;
+	const struct branch *b = cfs_branch_find(by->m->vols, branch);
+	const struct found at = { stamp, branch };
+	int r;
+
+	if (!b || b->rec.volume != by->volume ||
+	    !cfs_branch_has_snapshot(b, stamp))
+		return 0;
+	r = get_locked(by->m->container, &at, by->rec, err);
+	if (r == 0 && strcmp(by->rec->name, by->name) == 0) {
+		*by->at = at;
+		r = 1;
+	}
+	return r;
+}
+
 /* By name; locked.  -ENOENT without @err. */
 static int find_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		       struct found *ret, struct cfs_snapshot_rec *ret_rec,
 		       struct cfs_err *err)
 {
-	struct found *list = NULL;
-	size_t count = 0;
-	int r = find_all(m->vols, volume, &list, &count, err);
-	int found = -ENOENT;
+	struct by_name by = { m, volume, name, ret, ret_rec };
+	int r = cfs_names_find(m->vols, name, match_name, &by, err);
 
-	/* The newest first: those are asked for most. */
-	for (size_t i = count; r == 0 && found < 0 && i-- > 0;) {
-		r = get_locked(m->container, &list[i], ret_rec, err);
-		if (r == 0 && strcmp(ret_rec->name, name) == 0) {
-			*ret = list[i];
-			found = 0;
-		}
-	}
-	if (r == 0)
-		r = found;
-	else if (r == -ENOENT)
-		r = -EUCLEAN;
-	free(list);
-	return r;
+	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
 static int must_find(struct cfs_member *m, uint64_t volume, const char *name,
@@ -284,6 +297,12 @@ static size_t distinct_members(const struct cfs_snapshot_name *names,
 	return n;
 }
 
+/* Leaves that so many records may stand in, twice, beside the usual. */
+static uint64_t blocks_for(size_t count)
+{
+	return 32 + count / 2;
+}
+
 /* Within operations on all containers: records in memory. */
 static int take_all_locked(const struct cfs_snapshot_name *names, size_t count,
 			   const char *note, struct cfs_snapset_mark *ret,
@@ -319,8 +338,8 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 	n = distinct_members(names, count, members);
 	/* All locks together: one moment. */
 	for (; begun < n; begun++) {
-		r = cfs_op_begin(members[begun]->container, CFS_OP_FREEING,
-				 err);
+		r = cfs_op_begin_for(members[begun]->container, CFS_OP_FREEING,
+				     blocks_for(count), err);
 		if (r < 0)
 			break;
 	}
@@ -427,33 +446,23 @@ static int find_removals(struct cfs_member *m, uint64_t volume,
 			 const char *const *names, size_t count,
 			 struct removal *ret, struct cfs_err *err)
 {
-	struct found *list = NULL;
-	size_t room = 0, found = 0;
 	uint64_t base = 0;
 	int r = receiving_from(m, volume, &base, err);
 
-	if (r == 0)
-		r = find_all(m->vols, volume, &list, &room, err);
-	for (size_t i = room; r == 0 && found < count && i-- > 0;) {
+	for (size_t i = 0; r == 0 && i < count; i++) {
 		struct cfs_snapshot_rec rec;
-		size_t k = 0;
+		struct found at;
 
-		r = get_locked(m->container, &list[i], &rec, err);
-		while (r == 0 && k < count && strcmp(names[k], rec.name) != 0)
-			k++;
-		if (r != 0 || k == count)
-			continue;
-		if (rec.flags & CFS_SNAPSHOT_HELD)
+		r = must_find(m, volume, names[i], &at, &rec, err);
+		if (r == 0 && (rec.flags & CFS_SNAPSHOT_HELD))
 			r = cfs_err_set(err, -EBUSY, "it is on hold");
-		else if (list[i].stamp == base)
+		else if (r == 0 && at.stamp == base)
 			r = cfs_err_set(err, -EBUSY,
 					"a stream is being "
 					"received onto it");
-		ret[found++] = (struct removal){ list[i], k, false };
+		if (r == 0)
+			ret[i] = (struct removal){ at, i, false };
 	}
-	free(list);
-	if (r == 0 && found < count)
-		r = cfs_err_set(err, -ENOENT, "no such snapshot");
 	if (r == 0)
 		qsort(ret, count, sizeof(*ret), removal_by_stamp);
 	return r;
@@ -531,10 +540,9 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 	if (r == 0 && clones)
 		r = cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
 				clones);
-	/* Leaves that the records stand in, beside the usual. */
 	if (r == 0)
 		r = cfs_op_begin_for(m->container, CFS_OP_FREEING,
-				     32 + count / 2, err);
+				     blocks_for(count), err);
 	if (r < 0)
 		return r;
 	r = find_removals(m, volume, names, count, list, err);

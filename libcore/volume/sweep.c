@@ -269,25 +269,49 @@ static uint16_t leaf_branch(struct cfs_vols *v, uint64_t volume)
 	return 0;
 }
 
-/* Its snapshots go, and it is marked as ended, to be swept away whole. */
-static int end_branch(struct cfs_member *m, uint16_t branch,
-		      struct cfs_err *err)
+/* Some of its snapshots go.  Returns 1: there are more. */
+static int drop_snapshots(struct cfs_member *m, uint16_t branch,
+			  struct branch **ret, struct cfs_err *err)
 {
 	struct branch *b;
-	int r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	int r = cfs_branch_get(m->vols, branch, &b, err);
 
-	if (r < 0)
-		return r;
-	r = cfs_branch_get(m->vols, branch, &b, err);
-	while (r == 0 && b->snaps.count > 0) {
+	for (unsigned int n = 0; r == 0 && b->snaps.count > 0; n++) {
 		struct cfs_key key = { {
 			cfs_table_word(CFS_TABLE_SNAPSHOT, branch),
 			b->snaps.list[b->snaps.count - 1],
 			0,
 		} };
 
+		if (n == BATCH_RECORDS)
+			return 1;
 		r = cfs_container_del(m->container, &key, err);
 	}
+	if (r == 0)
+		*ret = b;
+	return r;
+}
+
+/*
+ * Its snapshots go, and it is marked as ended, to be swept away whole.  What
+ * one operation changes must find room in one commit, so many go in several;
+ * the volume is being deleted, and nobody sees what is left meanwhile.
+ */
+static int end_branch(struct cfs_member *m, uint16_t branch,
+		      struct cfs_err *err)
+{
+	struct branch *b = NULL;
+	int r;
+
+	do {
+		r = cfs_op_begin_for(m->container, CFS_OP_FREEING,
+				     32 + BATCH_RECORDS / 2, err);
+		if (r < 0)
+			return r;
+		r = drop_snapshots(m, branch, &b, err);
+		if (r == 1)
+			cfs_op_end(m->container);
+	} while (r == 1);
 	if (r == 0) {
 		struct cfs_branch_rec rec = b->rec;
 

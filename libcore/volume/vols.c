@@ -34,6 +34,7 @@ static int vols_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
 	v->c = c;
 	/* A client is opened anew with each view. */
 	cfs_branches_done(v);
+	cfs_names_forget(v);
 	r = load_class(v, CFS_TABLE_BRANCH, err);
 	if (r == 0)
 		r = load_class(v, CFS_TABLE_SNAPSHOT, err);
@@ -146,6 +147,7 @@ void cfs_vols_free(struct cfs_vols *v)
 		return;
 	cfs_pages_done(v);
 	cfs_branches_done(v);
+	cfs_names_forget(v);
 	free(v);
 }
 

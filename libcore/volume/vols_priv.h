@@ -16,8 +16,10 @@
 
 /* Stamps, sorted, equal ones allowed. */
 struct stamps {
-	uint64_t *list;
+	uint64_t *list; /* within what was allocated: those in front
+			 * go without moving the others */
 	size_t count, room;
+	size_t skipped; /* in front of list */
 };
 
 struct branch {
@@ -46,9 +48,20 @@ struct page {
 	UT_hash_handle hh;
 };
 
+/* names.c: snapshots of all branches by the hash of their name. */
+struct snap_names {
+	struct {
+		uint64_t hash;
+		uint64_t place; /* stamp 48 | branch 16; 0: empty */
+	} * list;
+	size_t room, count;
+	size_t made_of; /* how many there were when it was made */
+};
+
 struct cfs_vols {
 	struct cfs_container *c;
 	struct branch *branches;
+	struct snap_names names;
 	struct page *pages;
 	size_t page_count;
 	struct page *unlogged; /* a sync looks at these alone */
@@ -68,6 +81,7 @@ int cfs_branch_get(struct cfs_vols *v, uint16_t id, struct branch **ret,
 		   struct cfs_err *err);
 /* Is there a pin p with lo <= p < hi? */
 bool cfs_branch_is_pinned(const struct branch *b, uint64_t lo, uint64_t hi);
+bool cfs_branch_has_snapshot(const struct branch *b, uint64_t stamp);
 int cfs_branch_changed(struct cfs_vols *v, const struct cfs_key *key,
 		       const void *value, size_t value_bytes,
 		       struct cfs_err *err);
@@ -79,6 +93,17 @@ int cfs_branch_count(struct cfs_vols *v, struct branch *b, int64_t live,
  * False: no parent. */
 bool cfs_branch_parent_view(struct cfs_vols *v, const struct cfs_view *view,
 			    struct cfs_view *ret);
+
+/* names.c */
+/* Non-zero ends the search and is returned. */
+typedef int (*cfs_names_match_fn)(void *arg, uint16_t branch, uint64_t stamp,
+				  struct cfs_err *err);
+/* Snapshots of any volume that may have this name, or may not be there. */
+int cfs_names_find(struct cfs_vols *v, const char *name, cfs_names_match_fn fn,
+		   void *arg, struct cfs_err *err);
+void cfs_names_changed(struct cfs_vols *v, uint16_t branch, uint64_t stamp,
+		       const void *value, size_t value_bytes);
+void cfs_names_forget(struct cfs_vols *v);
 
 /* page.c */
 struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,

@@ -1,0 +1,63 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Many versions: thousands of snapshots in one command, and of one volume.
+
+load helpers
+
+setup() {
+	cfs_setup
+	make_pool
+	make_lun vm0 1M
+}
+
+# Snapshots $2-1 to $2-$3 of $1, at one moment.
+take_many() {
+	# shellcheck disable=SC2046
+	snapctl take -q $(seq -f "$P:$1@$2-%g" 1 "$3")
+}
+
+count() {
+	snapctl ls --json "$P:$1" | jq '.snapshots | length'
+}
+
+@test "thousands at one moment find room, and the pool opens again" {
+	take_many vm0 a 3000
+	take_many vm0 b 3000
+	[ "$(count vm0)" = 6000 ]
+	run -1 snapctl take "$P:vm0@a-1500"
+	run -0 cfsck-heal check "$P"
+}
+
+@test "thousands go at once, but for those that are held or have clones" {
+	take_many vm0 a 6000
+	snapctl hold -q "$P:vm0@a-17"
+	snapctl clone -q "$P:vm0@a-5000" k
+	run -0 --separate-stderr snapctl rm -y "$P:vm0@a-1..a-6000"
+	[[ "$stderr" = *"a-17: is held: skipped"* ]]
+	[ "$(snapctl ls --json "$P:vm0" | jq -r '[.snapshots[].name] | join(" ")')" \
+		= "a-17 a-5000" ]
+	run -0 cfsck-heal check "$P"
+}
+
+@test "a clone with thousands of snapshots is removed" {
+	snapctl take -q "$P:vm0@x"
+	snapctl clone -q "$P:vm0@x" k
+	take_many vm0/k a 4000
+	run -0 slicectl rm -q -y -r "$P:vm0/k"
+	[ "$(count vm0)" = 1 ]
+	run -0 cfsck-heal check "$P"
+}
+
+@test "names are found behind renaming, removing and rolling back" {
+	take_many vm0 a 300
+	snapctl rename -q "$P:vm0@a-7" z
+	run -3 snapctl rm -y "$P:vm0@a-7"
+	snapctl take -q "$P:vm0@a-7"
+	snapctl rm -q -y "$P:vm0@z"
+	snapctl take -q "$P:vm0@z"
+	snapctl rollback -q -y "$P:vm0@a-9"
+	run -1 snapctl take "$P:vm0@z"
+	snapctl take -q "$P:vm0@zz"
+	[ "$(count vm0)" = 302 ]
+}
