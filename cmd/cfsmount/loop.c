@@ -7,6 +7,7 @@
 #include "cfsmount/cfsmount.h"
 
 #include "base/bits.h"
+#include "base/cond.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #define IDLE_MAX   4u
 #define TIDY_MS    500
@@ -193,22 +193,14 @@ static void on_wake(int signal)
  * come before the read. */
 void mnt_loop_end(struct mnt *m)
 {
-	struct timespec at;
-
 	end_loop(m);
 	pthread_mutex_lock(&m->loop_lock);
 	while (m->thread_count) {
 		for (unsigned int i = 0; i < THREADS_MAX; i++)
 			if (m->is_running[i])
 				pthread_kill(m->threads[i], SIGUSR2);
-		clock_gettime(CLOCK_REALTIME, &at);
-		at.tv_nsec += 10000000;
-		if (at.tv_nsec >= 1000000000) {
-			at.tv_nsec -= 1000000000;
-			at.tv_sec++;
-		}
-		(void)pthread_cond_timedwait(&m->loop_changed, &m->loop_lock,
-					     &at);
+		(void)cfs_cond_wait_ns(&m->loop_changed, &m->loop_lock,
+				       10 * CFS_NS_PER_MS);
 	}
 	pthread_mutex_unlock(&m->loop_lock);
 	for (unsigned int i = 0; i < THREADS_MAX; i++) {
@@ -222,18 +214,10 @@ void mnt_loop_end(struct mnt *m)
 
 static void sleep_a_little(struct mnt *m)
 {
-	struct timespec at;
-
-	clock_gettime(CLOCK_REALTIME, &at);
-	at.tv_nsec += TIDY_MS * 1000000L;
-	if (at.tv_nsec >= 1000000000) {
-		at.tv_nsec -= 1000000000;
-		at.tv_sec++;
-	}
 	pthread_mutex_lock(&m->loop_lock);
 	if (!atomic_load(&m->is_ending))
-		(void)pthread_cond_timedwait(&m->loop_changed, &m->loop_lock,
-					     &at);
+		(void)cfs_cond_wait_ns(&m->loop_changed, &m->loop_lock,
+				       TIDY_MS * CFS_NS_PER_MS);
 	pthread_mutex_unlock(&m->loop_lock);
 }
 

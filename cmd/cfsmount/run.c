@@ -9,6 +9,8 @@
  */
 #include "cfsmount/cfsmount.h"
 
+#include "base/cond.h"
+
 #include "common/run.h"
 
 #include <errno.h>
@@ -129,7 +131,7 @@ static void locks_init(struct mnt *m)
 	pthread_mutex_init(&m->files_lock, NULL);
 	pthread_mutex_init(&m->ghosts_lock, NULL);
 	pthread_mutex_init(&m->loop_lock, NULL);
-	pthread_cond_init(&m->loop_changed, NULL);
+	cfs_cond_init(&m->loop_changed);
 }
 
 static void files_free(struct mnt *m)

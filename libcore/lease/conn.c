@@ -5,6 +5,7 @@
 #include "lease/conn_priv.h"
 
 #include "base/bits.h"
+#include "base/cond.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -30,28 +31,6 @@ static uint64_t monotonic_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * CFS_NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
-static void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-static void cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock,
-			 uint64_t wait_ns)
-{
-	uint64_t until = cfs_deadline_add(monotonic_ns(), wait_ns);
-	const struct timespec at = {
-		.tv_sec = (time_t)(until / CFS_NS_PER_S),
-		.tv_nsec = (long)(until % CFS_NS_PER_S),
-	};
-
-	(void)pthread_cond_timedwait(cond, lock, &at);
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -129,7 +108,7 @@ int cfs_conn_new(struct cfs_link *link, const struct cfs_conn_options *opt,
 	conn->nudge_fd = conn->timer_fd = -1;
 	pthread_mutex_init(&conn->send_lock, NULL);
 	pthread_mutex_init(&conn->lock, NULL);
-	cond_init(&conn->turn);
+	cfs_cond_init(&conn->turn);
 	LIST_INIT(&conn->waiters);
 	r = open_descriptors(conn, err);
 	if (r == 0) {
@@ -326,7 +305,7 @@ static int limit_ask(const struct limit *limit, uint64_t *ret_ns,
 /* With the lock. */
 static void enter(struct cfs_conn *conn, struct cfs_conn_waiter *w)
 {
-	cond_init(&w->cond);
+	cfs_cond_init(&w->cond);
 	STAILQ_INIT(&w->parts);
 	LIST_INSERT_HEAD(&conn->waiters, w, link);
 	conn->call_count += w->id != 0;
@@ -361,7 +340,7 @@ static void wait_once(struct cfs_conn *conn, struct cfs_conn_waiter *w,
 {
 	if (conn->has_reader) {
 		w->is_sleeping = true;
-		cond_wait_ns(&w->cond, &conn->lock, wait_ns);
+		(void)cfs_cond_wait_ns(&w->cond, &conn->lock, wait_ns);
 		w->is_sleeping = false;
 		return;
 	}
@@ -386,7 +365,7 @@ static int wait_for_turn(struct cfs_conn *conn, const struct limit *limit,
 
 		if (r < 0)
 			return r;
-		cond_wait_ns(&conn->turn, &conn->lock, wait_ns);
+		(void)cfs_cond_wait_ns(&conn->turn, &conn->lock, wait_ns);
 	}
 	return 0;
 }

@@ -2,9 +2,9 @@
 #include "pool/commit_hold.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 
 #include <errno.h>
-#include <time.h>
 
 static __thread unsigned int depth; /* commits that this thread is in */
 
@@ -15,13 +15,9 @@ static uint64_t now(void)
 
 void cfs_commit_holds_init(struct cfs_commit_holds *h)
 {
-	pthread_condattr_t attr;
 
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&h->lock, NULL);
-	pthread_cond_init(&h->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&h->changed);
 	h->first = NULL;
 	h->committing = 0;
 }
@@ -44,27 +40,13 @@ static uint64_t left_ns(const struct cfs_commit_holds *h)
 	return left;
 }
 
-static void wait_for(struct cfs_commit_holds *h, uint64_t ns)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec += (time_t)(ns / CFS_NS_PER_S);
-	at.tv_nsec += (long)(ns % CFS_NS_PER_S);
-	if (at.tv_nsec >= (long)CFS_NS_PER_S) {
-		at.tv_nsec -= (long)CFS_NS_PER_S;
-		at.tv_sec++;
-	}
-	pthread_cond_timedwait(&h->changed, &h->lock, &at);
-}
-
 void cfs_commit_begin(struct cfs_commit_holds *h)
 {
 	uint64_t left;
 
 	pthread_mutex_lock(&h->lock);
 	while (depth == 0 && (left = left_ns(h)) > 0)
-		wait_for(h, left);
+		(void)cfs_cond_wait_ns(&h->changed, &h->lock, left);
 	h->committing++;
 	depth++;
 	pthread_mutex_unlock(&h->lock);
@@ -87,7 +69,7 @@ int cfs_commit_hold(struct cfs_commit_holds *h, struct cfs_commit_hold *hold,
 
 	pthread_mutex_lock(&h->lock);
 	while (h->committing > 0 && (now_ns = now()) < end_ns)
-		wait_for(h, end_ns - now_ns);
+		(void)cfs_cond_wait_ns(&h->changed, &h->lock, end_ns - now_ns);
 	if (h->committing > 0) {
 		pthread_mutex_unlock(&h->lock);
 		return -EBUSY;

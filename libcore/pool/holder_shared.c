@@ -14,6 +14,7 @@
 #include "pool/holder_priv.h"
 
 #include "base/cleanup.h"
+#include "base/cond.h"
 #include "base/rng.h"
 #include "pool/election.h"
 
@@ -243,17 +244,8 @@ static void *beat_thread(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->ends) {
-		const uint64_t ns = s->period_ns / 3;
-		struct timespec t;
-
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		t.tv_sec += (time_t)(ns / CFS_NS_PER_S);
-		t.tv_nsec += (long)(ns % CFS_NS_PER_S);
-		if (t.tv_nsec >= (long)CFS_NS_PER_S) {
-			t.tv_nsec -= (long)CFS_NS_PER_S;
-			t.tv_sec++;
-		}
-		if (pthread_cond_timedwait(&s->wake, &s->lock, &t) == 0 ||
+		if (cfs_cond_wait_ns(&s->wake, &s->lock, s->period_ns / 3) ==
+			    0 ||
 		    s->ends || s->is_lost)
 			continue;
 		/* What fails is tried again: the period tells. */
@@ -340,15 +332,11 @@ int cfs_holder_set_period(struct cfs_holder *h, uint64_t period_ns,
 static int shared_new(struct cfs_holder *h, struct cfs_err *err)
 {
 	struct cfs_shared *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 
 	if (!s)
 		return cfs_err_errno(err, -ENOMEM, "holder");
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&s->wake);
 	s->period_ns = CFS_SHARED_PERIOD_NS;
 	h->shared = s;
 	return cfs_seat_table_new(h->set, &s->table, err);

@@ -2,6 +2,8 @@
 /* Direct access: its beginning and its end. */
 #include "session/direct_priv.h"
 
+#include "base/cond.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +64,6 @@ static int direct_new(struct cfs_session *s, const char *volume,
 		      struct cfs_direct **ret, struct cfs_err *err)
 {
 	struct cfs_direct *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attr;
 	int r;
 
 	if (d)
@@ -77,10 +78,7 @@ static int direct_new(struct cfs_session *s, const char *volume,
 	pthread_mutex_init(&d->devices_lock, NULL);
 	pthread_mutex_init(&d->trees_lock, NULL);
 	pthread_cond_init(&d->trees_changed, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&d->changed);
 	r = start(d, err);
 	if (r < 0)
 		direct_free(d);

@@ -7,8 +7,7 @@
 #include "session/direct_priv.h"
 
 #include "base/clock.h"
-
-#include <time.h>
+#include "base/cond.h"
 
 #define VIEW_NS    (5 * CFS_NS_PER_S) /* a view is not kept longer */
 #define LOANS_IDLE 1u                 /* groups: what one writes to is kept */
@@ -131,15 +130,6 @@ static void do_due(const struct due *due)
 	direct_container_put(dc);
 }
 
-static void wait_a_little(struct cfs_direct *d)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec++;
-	(void)pthread_cond_timedwait(&d->changed, &d->mutex, &at);
-}
-
 void *direct_run(void *arg)
 {
 	struct cfs_direct *d = arg;
@@ -156,7 +146,8 @@ void *direct_run(void *arg)
 			pthread_mutex_unlock(&d->mutex);
 			do_due(&due);
 		} else {
-			wait_a_little(d);
+			(void)cfs_cond_wait_ns(&d->changed, &d->mutex,
+					       CFS_NS_PER_S);
 			continue;
 		}
 		pthread_mutex_lock(&d->mutex);

@@ -2,13 +2,13 @@
 #include "session/direct_lock.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/vec.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CONTENDED_NS (10 * CFS_NS_PER_S)
 #define LOOK_NS      (100 * CFS_NS_PER_MS)
@@ -58,15 +58,7 @@ static uint64_t now_ns(void)
 
 static void wait_a_little(struct cfs_direct_locks *l)
 {
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_nsec += (long)LOOK_NS;
-	if (at.tv_nsec >= (long)CFS_NS_PER_S) {
-		at.tv_nsec -= (long)CFS_NS_PER_S;
-		at.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&l->changed, &l->mutex, &at);
+	(void)cfs_cond_wait_ns(&l->changed, &l->mutex, LOOK_NS);
 }
 
 /* ---- who shares ---------------------------------------------------------- */
@@ -488,7 +480,6 @@ int cfs_direct_locks_new(const struct cfs_direct_lock_ops *ops,
 			 struct cfs_direct_locks **ret, struct cfs_err *err)
 {
 	struct cfs_direct_locks *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 	sigset_t all, old;
 	int r;
 
@@ -496,10 +487,7 @@ int cfs_direct_locks_new(const struct cfs_direct_lock_ops *ops,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	l->ops = *ops;
 	pthread_mutex_init(&l->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&l->changed);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = -pthread_create(&l->thread, NULL, run, l);

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/le.h"
 #include "session/dial.h"
 #include "session/remote.h"
@@ -18,7 +19,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ANSWER_MS  2000u
 #define RETRY_NS   (50 * CFS_NS_PER_MS)
@@ -338,17 +338,6 @@ int secondary_again(struct cfs_secondary *sec, uint64_t patience_ns,
 
 /* ---- the thread ---------------------------------------------------------- */
 
-static void wait_ns(struct cfs_secondary *sec, uint64_t ns)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	ns += (uint64_t)at.tv_nsec;
-	at.tv_sec += (time_t)(ns / CFS_NS_PER_S);
-	at.tv_nsec = (long)(ns % CFS_NS_PER_S);
-	(void)pthread_cond_timedwait(&sec->changed, &sec->mutex, &at);
-}
-
 /* Whoever has the container next waits for our clients, if there are any. */
 static void forget_clients(struct cfs_secondary *sec)
 {
@@ -384,7 +373,8 @@ static void *run(void *arg)
 		}
 		pthread_mutex_lock(&sec->mutex);
 		if (!sec->is_ending && !sec->is_over)
-			wait_ns(sec, pause);
+			(void)cfs_cond_wait_ns(&sec->changed, &sec->mutex,
+					       pause);
 	}
 	pthread_mutex_unlock(&sec->mutex);
 	return NULL;
@@ -409,7 +399,6 @@ struct cfs_secondary *secondary_new(struct cfs_session *s,
 				    const struct cfs_secondary_options *own)
 {
 	struct cfs_secondary *sec = calloc(1, sizeof(*sec));
-	pthread_condattr_t attr;
 
 	if (!sec)
 		return NULL;
@@ -417,10 +406,7 @@ struct cfs_secondary *secondary_new(struct cfs_session *s,
 	sec->own = *own;
 	pthread_rwlock_init(&sec->link, NULL);
 	pthread_mutex_init(&sec->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&sec->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&sec->changed);
 	return sec;
 }
 

@@ -8,6 +8,8 @@
  */
 #include "session/serve_run_priv.h"
 
+#include "base/cond.h"
+
 #include "lease/period.h"
 #include "pool/holder.h"
 #include "session/secondary.h"
@@ -410,16 +412,12 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 static void init_locks(struct cfs_serve *serve)
 {
 	pthread_mutexattr_t attr;
-	pthread_condattr_t cond_attr;
 
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&serve->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
-	pthread_condattr_init(&cond_attr);
-	pthread_condattr_setclock(&cond_attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&serve->news, &cond_attr);
-	pthread_condattr_destroy(&cond_attr);
+	cfs_cond_init(&serve->news);
 }
 
 int cfs_serve_new(struct cfs_session *session, const struct cfs_logger *logger,

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/uuid.h"
 #include "lease/period.h"
 #include "session/serve_direct.h"
@@ -579,7 +580,6 @@ int cfs_serve_delegate_new(struct cfs_serve *serve,
 			   struct cfs_serve_delegate **ret, struct cfs_err *err)
 {
 	struct cfs_serve_delegate *sd = calloc(1, sizeof(*sd));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!sd)
@@ -589,10 +589,7 @@ int cfs_serve_delegate_new(struct cfs_serve *serve,
 	sd->logger = logger;
 	sd->structure = &serve->rpc->structure;
 	pthread_mutex_init(&sd->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&sd->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&sd->changed);
 	away_learn_patience(sd);
 	r = cfs_pool_delegations(sd->s->pool, load_one, sd, err);
 	if (r == 0)

@@ -6,6 +6,7 @@
 #include "session/serve_delegate_priv.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/le.h"
 #include "base/uuid.h"
 #include "session/serve_direct.h"
@@ -15,7 +16,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_NS_MIN (10 * CFS_NS_PER_MS)
 #define LOOK_NS_MAX (500 * CFS_NS_PER_MS)
@@ -322,7 +322,6 @@ static void wait_a_little(struct cfs_serve_delegate *sd)
 {
 	const uint64_t now = away_now();
 	uint64_t step = CFS_NS_PER_S;
-	struct timespec ts;
 
 	for (const struct away *a = sd->list; a; a = a->next) {
 		if (a->look_ns > now && a->look_ns != UINT64_MAX)
@@ -330,11 +329,7 @@ static void wait_a_little(struct cfs_serve_delegate *sd)
 		if (a->until_ns > now)
 			step = CFS_MIN(step, a->until_ns - now);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	step += (uint64_t)ts.tv_nsec;
-	ts.tv_sec += (time_t)(step / CFS_NS_PER_S);
-	ts.tv_nsec = (long)(step % CFS_NS_PER_S);
-	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &ts);
+	(void)cfs_cond_wait_ns(&sd->changed, &sd->mutex, step);
 }
 
 void *away_run(void *arg)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/le.h"
 #include "base/uuid.h"
 #include "lease/period.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define RETRY_NS    CFS_NS_PER_S
 #define LOOK_NS_MIN (10 * CFS_NS_PER_MS)
@@ -488,14 +488,8 @@ static uint64_t next_due(struct cfs_serve_direct *sd)
 
 static void wait_until(struct cfs_serve_direct *sd, uint64_t at, uint64_t now)
 {
-	uint64_t step = CFS_MIN(at - now, CFS_NS_PER_S);
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	step += (uint64_t)ts.tv_nsec;
-	ts.tv_sec += (time_t)(step / CFS_NS_PER_S);
-	ts.tv_nsec = (long)(step % CFS_NS_PER_S);
-	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &ts);
+	(void)cfs_cond_wait_ns(&sd->changed, &sd->mutex,
+			       CFS_MIN(at - now, CFS_NS_PER_S));
 }
 
 static struct beside_job *take_job(struct cfs_serve_direct *sd, uint64_t now)

@@ -5,8 +5,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
-
-#include <time.h>
+#include "base/cond.h"
 
 #define PATIENCE_NS     (200 * CFS_NS_PER_MS) /* while the others wait */
 #define PATIENCE_NS_MAX (32 * PATIENCE_NS)
@@ -132,15 +131,7 @@ static void let_go(struct cfs_serve_direct *sd)
 
 static void wait_a_little(struct cfs_serve_direct *sd)
 {
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_nsec += (long)LOOK_NS;
-	if (at.tv_nsec >= (long)CFS_NS_PER_S) {
-		at.tv_nsec -= (long)CFS_NS_PER_S;
-		at.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &at);
+	(void)cfs_cond_wait_ns(&sd->changed, &sd->mutex, LOOK_NS);
 }
 
 static int has_stopped(bool (*stop)(void *arg), void *arg, struct cfs_err *err)

@@ -3,6 +3,7 @@
 #include "session/serve_direct_priv.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/vec.h"
 #include "lease/period.h"
 #include "session/serve_run_priv.h"
@@ -506,7 +507,6 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 		.generation = beside_generation,
 		.arg = sd,
 	};
-	pthread_condattr_t attr;
 	int r;
 
 	if (!sd)
@@ -516,10 +516,7 @@ int cfs_serve_direct_new(struct cfs_serve *serve,
 	sd->logger = logger;
 	sd->is_shared = beside_set_is_shared(sd->s);
 	pthread_mutex_init(&sd->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&sd->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&sd->changed);
 	r = beside_local_init(sd, err);
 	if (r == 0)
 		r = beside_trees_init(sd, err);

@@ -17,13 +17,13 @@
 #include "session/serve_direct_priv.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/vec.h"
 #include "session/serve_run_priv.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define WAIT_NS (500 * CFS_NS_PER_MS) /* for what is under way */
 
@@ -92,15 +92,7 @@ static bool is_busy(const struct cfs_serve_direct *sd)
 
 static void wait_a_little(struct cfs_serve_direct *sd)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += 5000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&sd->changed, &sd->mutex, &ts);
+	(void)cfs_cond_wait_ns(&sd->changed, &sd->mutex, 5 * CFS_NS_PER_MS);
 }
 
 int cfs_serve_direct_move_begin(struct cfs_serve_direct *sd, uint64_t container,

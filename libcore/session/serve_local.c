@@ -6,6 +6,7 @@
 #include "session/serve_run_priv.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,24 +58,20 @@ static int via_wait(void *arg, bool (*is_done)(void *done_arg), void *done_arg,
 {
 	struct cfs_local *l = arg;
 	struct cfs_serve *serve = l->serve;
-	uint64_t until = UINT64_MAX, at;
+	uint64_t until = UINT64_MAX, now;
 	int r = 0;
 
 	if (wait && wait->timeout_ns)
 		until = cfs_deadline_add(monotonic_ns(), wait->timeout_ns);
 	pthread_mutex_lock(&serve->lock);
 	while (!is_done(done_arg)) {
-		struct timespec ts;
-
 		r = ask_limit(wait, until, err);
 		if (r < 0)
 			break;
-		at = monotonic_ns() + STOP_ASK_NS;
-		if (at > until)
-			at = until;
-		ts.tv_sec = (time_t)(at / CFS_NS_PER_S);
-		ts.tv_nsec = (long)(at % CFS_NS_PER_S);
-		(void)pthread_cond_timedwait(&serve->news, &serve->lock, &ts);
+		now = monotonic_ns();
+		(void)cfs_cond_wait_ns(
+			&serve->news, &serve->lock,
+			until > now ? CFS_MIN(STOP_ASK_NS, until - now) : 0);
 	}
 	pthread_mutex_unlock(&serve->lock);
 	return r;

@@ -4,6 +4,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/cond.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -62,15 +63,8 @@ int tree_ask(struct cfs_tree_locks *l, uint64_t ino, uint32_t mode,
 static int wait_a_little(struct cfs_tree_locks *l, struct cfs_err *err)
 {
 	const struct cfs_conn_wait *wait = &l->config.wait;
-	struct timespec at;
 
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_nsec += (long)LOOK_NS;
-	if (at.tv_nsec >= (long)CFS_NS_PER_S) {
-		at.tv_nsec -= (long)CFS_NS_PER_S;
-		at.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&l->changed, &l->mutex, &at);
+	(void)cfs_cond_wait_ns(&l->changed, &l->mutex, LOOK_NS);
 	if (wait->stop && wait->stop(wait->arg))
 		return cfs_err_set(err, -EINTR, "stopped");
 	return 0;

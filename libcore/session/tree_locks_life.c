@@ -2,6 +2,8 @@
 /* Inodes that we make or have open, what is asked of locks, and their life. */
 #include "session/tree_locks_priv.h"
 
+#include "base/cond.h"
+
 #include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -180,7 +182,6 @@ int cfs_tree_locks_new(const struct cfs_tree_locks_config *config,
 		       struct cfs_tree_locks **ret, struct cfs_err *err)
 {
 	struct cfs_tree_locks *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 	sigset_t all, old;
 	int r;
 
@@ -189,11 +190,8 @@ int cfs_tree_locks_new(const struct cfs_tree_locks_config *config,
 	l->config = *config;
 	l->all.ino = CFS_TREE_LOCK_ALL;
 	pthread_mutex_init(&l->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->changed, &attr);
-	pthread_cond_init(&l->work, &attr);
-	pthread_condattr_destroy(&attr);
+	cfs_cond_init(&l->changed);
+	cfs_cond_init(&l->work);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = -pthread_create(&l->thread, NULL, tree_locks_run, l);
