@@ -84,9 +84,9 @@ struct mnt_volume {
 struct mnt_file {
 	struct mnt_volume *v;
 	uint64_t ino;
-	atomic_bool has_caps; /* file capabilities, which a write
+	atomic_bool has_caps;    /* file capabilities, which a write
 			       * takes away */
-	bool reads_atime;     /* not looked at yet */
+	atomic_bool reads_atime; /* not looked at yet */
 	/* Directory. */
 	pthread_mutex_t lock;
 	struct cfs_fs_entry *entries;
@@ -138,6 +138,7 @@ struct mnt {
 	/* Removed directories that the kernel still knows. */
 	pthread_mutex_t ghosts_lock;
 	struct mnt_ghost *ghosts;
+	atomic_bool has_ghosts; /* looked at without the lock */
 
 	struct mnt_cache *cache;
 	struct mnt_locks *locks;

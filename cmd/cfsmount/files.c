@@ -320,8 +320,9 @@ void mnt_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 	}
 	if (v->fs && writes && v->m->has_killpriv)
 		atomic_store(&f->has_caps, has_caps(v, ino));
-	f->reads_atime = v->fs && v->is_writable && v->m->opt.has_relatime &&
-			 !(fi->flags & O_NOATIME);
+	atomic_store(&f->reads_atime, v->fs && v->is_writable &&
+					      v->m->opt.has_relatime &&
+					      !(fi->flags & O_NOATIME));
 	fi->fh = (uint64_t)(uintptr_t)f;
 	/* Bytes of a LUN are others' too; of a file the kernel asks for the
 	 * time before it uses what it has. */
@@ -362,9 +363,9 @@ static void note_read(struct mnt_file *f)
 	};
 	struct cfs_inode inode;
 
-	if (!f->reads_atime)
+	if (!atomic_load_explicit(&f->reads_atime, memory_order_relaxed) ||
+	    !atomic_exchange(&f->reads_atime, false))
 		return;
-	f->reads_atime = false;
 	if (cfs_fs_getattr(f->v->fs, f->ino, &inode, NULL) < 0)
 		return;
 	attr.ctime_ns = inode.ctime_ns;

@@ -38,6 +38,7 @@ struct mnt_locks {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct range_lock *all;
+	atomic_bool has_any; /* all is not empty: looked at without the lock */
 	unsigned int waiting;
 };
 
@@ -195,6 +196,7 @@ static int replace(struct mnt_locks *l, const struct range_lock *cut,
 		new->next = l->all;
 		l->all = new;
 	}
+	atomic_store(&l->has_any, l->all != NULL);
 	free_list(old);
 	return 0;
 }
@@ -381,7 +383,7 @@ void mnt_locks_closed(struct mnt_file *f, uint64_t owner, bool is_flock)
 	};
 	struct mnt_locks *l = f->v ? f->v->m->locks : NULL;
 
-	if (l && __atomic_load_n(&l->all, __ATOMIC_RELAXED))
+	if (l && atomic_load(&l->has_any))
 		(void)unset(l, &all);
 }
 
@@ -406,7 +408,7 @@ void mnt_locks_released(struct mnt_file *f)
 	struct mnt_locks *l = f->v ? f->v->m->locks : NULL;
 	struct range_lock left;
 
-	if (!l || !__atomic_load_n(&l->all, __ATOMIC_RELAXED))
+	if (!l || !atomic_load(&l->has_any))
 		return;
 	while (find_left(l, f, &left)) {
 		left.start = 0;

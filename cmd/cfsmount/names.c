@@ -203,7 +203,8 @@ static void ghost_add(struct mnt_volume *v, uint64_t ino)
 	mnt_volume_use(v);
 	pthread_mutex_lock(&v->m->ghosts_lock);
 	g->next = v->m->ghosts;
-	__atomic_store_n(&v->m->ghosts, g, __ATOMIC_RELAXED);
+	v->m->ghosts = g;
+	atomic_store(&v->m->has_ghosts, true);
 	pthread_mutex_unlock(&v->m->ghosts_lock);
 }
 
@@ -218,7 +219,7 @@ static void ghost_forget(struct mnt *m, fuse_ino_t node)
 {
 	struct mnt_ghost **at, *g = NULL;
 
-	if (!__atomic_load_n(&m->ghosts, __ATOMIC_RELAXED))
+	if (!atomic_load(&m->has_ghosts))
 		return;
 	pthread_mutex_lock(&m->ghosts_lock);
 	for (at = &m->ghosts; *at; at = &(*at)->next)
@@ -227,6 +228,7 @@ static void ghost_forget(struct mnt *m, fuse_ino_t node)
 	g = *at;
 	if (g)
 		*at = g->next;
+	atomic_store(&m->has_ghosts, m->ghosts != NULL);
 	pthread_mutex_unlock(&m->ghosts_lock);
 	if (g)
 		ghost_free(g);
