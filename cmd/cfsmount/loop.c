@@ -20,6 +20,7 @@
 #define IDLE_MAX   4u
 #define TIDY_MS    500
 #define SYNC_TURNS 10u /* of those */
+#define REST_TURNS 6u  /* without calls */
 #define THREADS_MAX                                                            \
 	(sizeof(((struct mnt *)0)->threads) /                                  \
 	 sizeof(((struct mnt *)0)->threads[0]))
@@ -254,14 +255,29 @@ static void sync_soon(struct mnt *m, uint64_t *synced, uint64_t *seen,
 	(void)mnt_sync_all(m, NULL);
 }
 
+/* When there have been calls, and then none for a while. */
+static void rest_soon(struct mnt *m, uint64_t *rested, uint64_t *seen,
+		      unsigned int *turns)
+{
+	const uint64_t calls = atomic_load(&m->calls);
+
+	*turns = calls == *seen ? *turns + 1 : 0;
+	*seen = calls;
+	if (calls == *rested || *turns < REST_TURNS)
+		return;
+	*rested = calls;
+	cfs_session_rest(m->s);
+}
+
 void mnt_loop_wait(struct mnt *m)
 {
-	uint64_t synced = 0, seen = 0;
-	unsigned int turns = 0;
+	uint64_t synced = 0, seen = 0, rested = 0, rest_seen = 0;
+	unsigned int turns = 0, rest_turns = 0;
 
 	while (!atomic_load(&m->is_ending) && !cfs_cmd_is_stopped(NULL)) {
 		sleep_a_little(m);
 		mnt_volumes_tidy(m);
 		sync_soon(m, &synced, &seen, &turns);
+		rest_soon(m, &rested, &rest_seen, &rest_turns);
 	}
 }

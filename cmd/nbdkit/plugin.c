@@ -137,11 +137,14 @@ static int after_fork(void)
 		return -1;
 	}
 	pool_put(p);
+	if (rest_begin() != 0)
+		nbdkit_debug("no thread: memory is not given back");
 	return 0;
 }
 
 static void cleanup(void)
 {
+	rest_end();
 	pool_end();
 }
 
@@ -149,6 +152,7 @@ static void unload(void)
 {
 	struct pool_config *c = &pool_config;
 
+	rest_end();
 	pool_end();
 	for (size_t i = 0; i < c->search_count; i++)
 		free((void *)(uintptr_t)c->search[i]);

@@ -4,6 +4,7 @@
  *
  *   plugin.c   what nbdkit asks, and the parameters
  *   pool.c     the pool: ours, or asked of whoever holds it
+ *   rest.c     what is done when nobody asks for anything
  *   volume.c   volumes that are open, each once for all its connections
  *   io.c       reads, writes, and what else is done to them
  *   clients.c  a list of who is connected
@@ -51,6 +52,18 @@ struct cfs_session *pool_session(struct pool *p);
 /* All volumes are closed.  Says what failed. */
 void pool_end(void);
 
+/* With nobody at work (cfs_session_rest); nothing if there is no pool. */
+void pool_rest(void);
+
+/* ---- rest.c -------------------------------------------------------------- */
+
+/* A thread of its own that calls pool_rest when no call has come for a while;
+ * behind the fork.  0, or an errno. */
+int rest_begin(void);
+/* A call. */
+void rest_not_yet(void);
+void rest_end(void);
+
 /* ---- volume.c ------------------------------------------------------------ */
 
 /* A connection to an export. */
@@ -65,6 +78,7 @@ struct export
 int export_open(const char *name, bool is_readonly, struct export **ret,
 		struct cfs_err *err);
 void export_close(struct export *e);
+/* For a call. */
 struct cfs_io_volume *export_io(const struct export *e);
 /* A call for @e has failed so: what it says of the session. */
 void export_failed(const struct export *e, int r);

@@ -219,6 +219,21 @@ struct cfs_session *pool_session(struct pool *p)
 	return p->s;
 }
 
+void pool_rest(void)
+{
+	struct pool *p;
+
+	pthread_mutex_lock(&lock);
+	p = current;
+	if (p)
+		p->users++;
+	pthread_mutex_unlock(&lock);
+	if (!p)
+		return;
+	cfs_session_rest(p->s);
+	pool_put(p);
+}
+
 void pool_end(void)
 {
 	pthread_mutex_lock(&lock);

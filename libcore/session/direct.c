@@ -160,6 +160,27 @@ static int close_one(struct cfs_direct *d, struct cfs_err *err)
 	return r;
 }
 
+void cfs_direct_rest(struct cfs_session *s)
+{
+	struct direct_container *dc;
+	struct cfs_direct *d;
+
+	/* Both lists grow at their fronts, until the session is closed. */
+	pthread_mutex_lock(&s->users_lock);
+	d = s->direct;
+	pthread_mutex_unlock(&s->users_lock);
+	for (; d; d = d->next) {
+		pthread_mutex_lock(&d->mutex);
+		dc = d->containers;
+		pthread_mutex_unlock(&d->mutex);
+		for (; dc; dc = dc->next) {
+			cfs_container_lock(dc->c);
+			cfs_container_rest_locked(dc->c);
+			cfs_container_unlock(dc->c);
+		}
+	}
+}
+
 int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err)
 {
 	struct cfs_direct *next;

@@ -48,6 +48,8 @@ int cfs_direct_io_open(struct cfs_session *s, const char *volume,
  * NULL is allowed.
  */
 int cfs_direct_close(struct cfs_direct *d, struct cfs_err *err);
+/* cfs_container_rest_locked, of all of the session. */
+void cfs_direct_rest(struct cfs_session *s);
 
 /* For tests and figures; of the one that was made last. */
 struct cfs_direct_stats {

@@ -36,6 +36,7 @@
 #include "session/session_devices.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -543,6 +544,14 @@ int cfs_session_close(struct cfs_session *s, struct cfs_err *err)
 	}
 	cfs_session_object_free(s);
 	return r;
+}
+
+void cfs_session_rest(struct cfs_session *s)
+{
+	if (s->pool)
+		cfs_pool_rest(s->pool);
+	cfs_direct_rest(s);
+	(void)malloc_trim(0);
 }
 
 void cfs_session_closep(struct cfs_session **s)

@@ -12,6 +12,7 @@
 #include "tree/tree_priv.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HAVE_ASAN 1
@@ -179,6 +180,17 @@ void cfs_tnode_free(struct cfs_tnode *node)
 		chunk_remove(cache, chunk);
 		chunk_free(chunk);
 	}
+}
+
+/* A page that was given up reads as zeroes; a free node's image means nothing,
+ * and is cleared before it does. */
+void cfs_node_cache_rest(struct cfs_node_cache *cache)
+{
+	for (struct cfs_tnode_chunk *c = cache->chunks; c; c = c->next)
+		for (struct cfs_tnode *n = c->free; n; n = n->next)
+			if (!n->is_given)
+				n->is_given = madvise(n->image, CFS_NODE_BYTES,
+						      MADV_DONTNEED) == 0;
 }
 
 void cfs_tnode_list_push(struct cfs_tnode_list *list, struct cfs_tnode *node)

@@ -45,6 +45,11 @@ void cfs_container_lock(struct cfs_container *c);
  * where records say that it is. */
 void cfs_container_lock_beside(struct cfs_container *c);
 void cfs_container_unlock(struct cfs_container *c);
+/*
+ * Nobody is at work: memory goes back to the system (cfs_node_cache_rest).  Many
+ * dirty nodes are committed first; a failure of that is for the next change.
+ */
+void cfs_container_rest_locked(struct cfs_container *c);
 
 /* Facts; locked, or constant over the container's life (id, uuid). */
 uint64_t cfs_container_id(const struct cfs_container *c);

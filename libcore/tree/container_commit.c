@@ -16,6 +16,8 @@
 
 #define INO_AHEAD    1024u
 #define STAMPS_AHEAD (UINT64_C(1) << 20)
+/* Dirty ones that may stay when nobody is at work. */
+#define REST_NODES   1024u
 
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
@@ -279,4 +281,18 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	c->is_committing = false;
 	cfs_commit_end(holds_of(c));
 	return r;
+}
+
+void cfs_container_rest_locked(struct cfs_container *c)
+{
+	size_t dirty = 0;
+
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			dirty += cfs_tree_dirty_count(c->trees[i]);
+	/* A failure is told to whoever changes something next. */
+	if (dirty > REST_NODES && !c->client && !c->is_readonly &&
+	    !c->is_frozen)
+		(void)cfs_container_commit_locked(c, NULL);
+	cfs_node_cache_rest(c->cache);
 }

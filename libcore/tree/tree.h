@@ -80,6 +80,11 @@ struct cfs_tree_ops {
 int cfs_node_cache_new(uint64_t clean_bytes_max, struct cfs_node_cache **ret,
 		       struct cfs_err *err);
 void cfs_node_cache_free(struct cfs_node_cache *cache); /* after its trees */
+/*
+ * Nobody is at work: pages of nodes that are in no tree go back to the system.
+ * A commit has left as many as were dirty in it, spread over all chunks.
+ */
+void cfs_node_cache_rest(struct cfs_node_cache *cache);
 
 struct cfs_tree_config {
 	unsigned int tree_id;   /* 1..255 */

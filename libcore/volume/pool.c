@@ -429,6 +429,45 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 	return 0;
 }
 
+/* The open one with the lowest id above *@id.  It is locked with the list, so
+ * that whoever removes it from there waits (cfs_pool_member_left). */
+static struct cfs_container *lock_next(struct cfs_pool *pool, uint64_t *id)
+{
+	struct member_entry *m, *tmp, *best = NULL;
+	struct cfs_container *c = NULL;
+
+	pthread_mutex_lock(&pool->lock);
+	HASH_ITER(hh, pool->members, m, tmp)
+		if (m->m.id > *id && (!best || m->m.id < best->m.id))
+			best = m;
+	if (best) {
+		*id = best->m.id;
+		c = best->m.container;
+		cfs_container_lock(c);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return c;
+}
+
+void cfs_pool_member_left(const struct cfs_member *m)
+{
+	cfs_container_lock(m->container);
+	cfs_container_unlock(m->container);
+}
+
+void cfs_pool_rest(struct cfs_pool *pool)
+{
+	struct cfs_container *c;
+
+	for (uint64_t id = 0; (c = lock_next(pool, &id));) {
+		cfs_container_rest_locked(c);
+		cfs_container_unlock(c);
+	}
+	cfs_container_lock(pool->c0);
+	cfs_container_rest_locked(pool->c0);
+	cfs_container_unlock(pool->c0);
+}
+
 int cfs_pool_close(struct cfs_pool *pool, struct cfs_err *err)
 {
 	struct member_entry *m, *tmp;

@@ -54,6 +54,8 @@ int cfs_pool_open(struct cfs_devset *set, uint32_t epoch,
 		  const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
 		  const struct cfs_pool_options *opt, struct cfs_pool **ret,
 		  struct cfs_err *err);
+/* cfs_container_rest_locked, of all that are open; none is locked. */
+void cfs_pool_rest(struct cfs_pool *pool);
 /* Close all containers, committing them.  The first failure is returned. */
 int cfs_pool_close(struct cfs_pool *pool, struct cfs_err *err);
 /* Forget everything without a write: a crash (tests). */

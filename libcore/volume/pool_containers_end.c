@@ -137,6 +137,7 @@ int cfs_pool_container_remove(struct cfs_pool *pool, struct cfs_member *m,
 		HASH_DEL(pool->members, e);
 	pthread_mutex_unlock(&pool->lock);
 	assert(e);
+	cfs_pool_member_left(&e->m);
 	/* Nothing of it needs to be written any more. */
 	cfs_container_drop(e->m.container);
 	cfs_vols_free(e->m.vols);

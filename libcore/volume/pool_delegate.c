@@ -405,6 +405,7 @@ int cfs_pool_member_close(struct cfs_pool *pool, struct cfs_member *m,
 	HASH_FIND(hh, pool->members, &id, sizeof(id), e);
 	assert(e && &e->m == m);
 	HASH_DEL(pool->members, e);
+	cfs_pool_member_left(&e->m);
 	r = cfs_container_close(e->m.container, err);
 	cfs_vols_free(e->m.vols);
 	pthread_mutex_unlock(&pool->lock);

@@ -58,6 +58,10 @@ struct cfs_pool {
 	struct member_entry *members;
 };
 
+/* It is no longer in the list: nobody who found it there is in it behind this
+ * (cfs_pool_rest). */
+void cfs_pool_member_left(const struct cfs_member *m);
+
 extern const struct cfs_slice_source cfs_pool_source;
 extern const struct cfs_container_hooks cfs_pool_c0_hooks;
 
