@@ -20,6 +20,7 @@ struct list_state {
 	uint64_t volume;
 	char volume_name[260];
 	const struct cfs_volume_space *space; /* or NULL */
+	struct cfs_origins origins;           /* of m */
 	bool with_space;
 	cfs_snapshot_each_fn each;
 	void *arg;
@@ -46,23 +47,6 @@ static const struct cfs_snapshot_space *space_of(
 	return NULL;
 }
 
-struct fork_search {
-	uint16_t branch;
-	uint64_t stamp;
-	char *name;
-};
-
-static int match_fork(void *arg, uint64_t stamp,
-		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
-{
-	struct fork_search *f = arg;
-
-	(void)err;
-	if (stamp == f->stamp && rec->branch == f->branch)
-		memcpy(f->name, rec->name, sizeof(rec->name));
-	return 0;
-}
-
 /*
  * The snapshot that the branch of @rec began at, if a rollback made it; a
  * clone's first branch begins in another volume, and its origin says where.
@@ -70,16 +54,22 @@ static int match_fork(void *arg, uint64_t stamp,
 static int find_fork(struct list_state *st, const struct cfs_snapshot_rec *rec,
 		     struct cfs_err *err)
 {
-	struct fork_search f = { .name = st->branch_of };
-	int r = 0;
+	uint16_t branch = 0;
+	uint64_t stamp = 0;
+	struct cfs_snapshot_rec fork;
+	int r;
 
 	if (st->branch == rec->branch)
 		return 0;
 	st->branch_of[0] = '\0';
-	r = cfs_snapshot_fork(st->m, (uint16_t)rec->branch, &f.branch, &f.stamp,
+	r = cfs_snapshot_fork(st->m, (uint16_t)rec->branch, &branch, &stamp,
 			      err);
-	if (r == 0 && f.branch)
-		r = cfs_snapshot_each(st->m, st->volume, match_fork, &f, err);
+	if (r == 0 && branch)
+		r = cfs_snapshot_at(st->m, st->volume, stamp, &fork, err);
+	if (r == 0 && branch && fork.branch == branch)
+		memcpy(st->branch_of, fork.name, sizeof(st->branch_of));
+	if (r == -ENOENT)
+		r = 0;
 	st->branch = r < 0 ? 0 : rec->branch;
 	return r;
 }
@@ -106,10 +96,7 @@ static int each_snapshot(void *arg, uint64_t stamp,
 	if (r < 0)
 		return r;
 	memcpy(info.branch_of, st->branch_of, sizeof(info.branch_of));
-	r = cfs_snapshot_clone_count(st->m, st->volume, stamp,
-				     &info.clone_count, err);
-	if (r < 0)
-		return r;
+	info.clone_count = cfs_origins_count(&st->origins, st->volume, stamp);
 	if (st->space) {
 		const struct cfs_snapshot_space *space = space_of(st->space,
 								  stamp);
@@ -145,6 +132,30 @@ static int each_of_volume(void *arg, uint64_t id,
 	return r;
 }
 
+static int each_of_container(struct list_state *st, struct cfs_err *err)
+{
+	int r = cfs_origins_get(st->m, &st->origins, err);
+
+	if (r == 0)
+		r = cfs_volume_each(st->m, each_of_volume, st, err);
+	cfs_origins_done(&st->origins);
+	return r;
+}
+
+/* The volume that was found. */
+static int each_of_one(struct list_state *st, const struct cfs_named *v,
+		       struct cfs_err *err)
+{
+	int r;
+
+	st->m = v->member;
+	r = cfs_origins_get(st->m, &st->origins, err);
+	if (r == 0)
+		r = each_of_volume(st, v->id, &v->rec, err);
+	cfs_origins_done(&st->origins);
+	return r;
+}
+
 static int each_container(void *arg, uint64_t id,
 			  const struct cfs_container_rec *rec,
 			  struct cfs_err *err)
@@ -158,7 +169,7 @@ static int each_container(void *arg, uint64_t id,
 	r = cfs_pool_member_by_id(st->s->pool, id, &st->m, err);
 	if (r == -EREMOTE) /* whoever serves it tells of it */
 		return 0;
-	return r < 0 ? r : cfs_volume_each(st->m, each_of_volume, st, err);
+	return r < 0 ? r : each_of_container(st, err);
 }
 
 int cfs_local_snapshots(struct cfs_session *s, const char *volume,
@@ -177,10 +188,7 @@ int cfs_local_snapshots(struct cfs_session *s, const char *volume,
 	if (!volume)
 		return cfs_pool_containers(s->pool, each_container, &st, err);
 	r = cfs_session_find(s, volume, &v, err);
-	if (r < 0)
-		return r;
-	st.m = v.member;
-	return each_of_volume(&st, v.id, &v.rec, err);
+	return r < 0 ? r : each_of_one(&st, &v, err);
 }
 
 static int keep_one(void *arg, const struct cfs_snapshot_info *info)
@@ -208,8 +216,7 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
 	if (r < 0)
 		return r;
 	memset(ret, 0, sizeof(*ret));
-	st.m = v.member;
-	r = each_of_volume(&st, v.id, &v.rec, err);
+	r = each_of_one(&st, &v, err);
 	if (r == 0 && !ret->name[0])
 		r = cfs_err_set(err, -ENOENT, "no such snapshot");
 	return r;

@@ -40,27 +40,10 @@ static int count_one(void *arg, uint64_t stamp,
 	return 0;
 }
 
-struct origin_search {
-	uint64_t stamp;
-	char name[CFS_NAME_BYTES];
-};
-
-static int find_stamp(void *arg, uint64_t stamp,
-		      const struct cfs_snapshot_rec *rec, struct cfs_err *err)
-{
-	struct origin_search *o = arg;
-
-	(void)err;
-	if (stamp != o->stamp)
-		return 0;
-	memcpy(o->name, rec->name, sizeof(o->name));
-	return 1;
-}
-
 static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 		     char *buf, size_t bytes, struct cfs_err *err)
 {
-	struct origin_search o = { .stamp = rec->origin_stamp };
+	struct cfs_snapshot_rec snap = { .name = "" };
 	struct cfs_volume_rec from;
 	char name[260];
 	int r;
@@ -69,12 +52,12 @@ static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 		return 0;
 	r = cfs_volume_get(m, rec->origin_volume, &from, err);
 	if (r == 0)
-		r = cfs_snapshot_each(m, rec->origin_volume, find_stamp, &o,
-				      err);
-	if (r < 0)
+		r = cfs_snapshot_at(m, rec->origin_volume, rec->origin_stamp,
+				    &snap, err);
+	if (r < 0 && r != -ENOENT)
 		return r;
 	cfs_session_name(m, &from, name);
-	snprintf(buf, bytes, "%s@%s", name, o.name);
+	snprintf(buf, bytes, "%s@%s", name, snap.name);
 	return 0;
 }
 

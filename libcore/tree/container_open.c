@@ -35,6 +35,7 @@ void cfs_container_drop(struct cfs_container *c)
 		cfs_space_done(c);
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
 		cfs_tree_close(c->trees[i]);
+	cfs_container_ahead_done(c);
 	cfs_node_cache_free(c->cache);
 	cfs_log_free(c->log);
 	cfs_blocks_free(c->blocks);

@@ -180,6 +180,12 @@ struct cfs_container {
 	 * those that do not fit are forgotten. */
 	struct cfs_healed_node healed[CFS_HEALED_NODES_MAX];
 	unsigned int healed_count;
+	/* Nodes that were read ahead, as they came: not verified yet. */
+	struct {
+		uint8_t *images;
+		uint64_t vaddr[CFS_TREE_AHEAD_MAX]; /* 0: taken, or bad */
+		unsigned int count, left;
+	} ahead;
 
 	struct client_mode *client;    /* in client mode; else NULL */
 	const struct cfs_fence *fence; /* shared pools; else NULL */
@@ -253,6 +259,8 @@ int cfs_container_replay_record(struct cfs_container *c,
 int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 
 /* container_nodes.c */
+/* What was read ahead is forgotten. */
+void cfs_container_ahead_done(struct cfs_container *c);
 extern const struct cfs_tree_ops cfs_container_tree_ops;
 
 /* space.c, space_group.c */

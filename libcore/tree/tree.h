@@ -72,7 +72,12 @@ struct cfs_tree_ops {
 	int (*write)(void *ctx, unsigned int tree_id, uint64_t node_number,
 		     const struct cfs_node_ref *ref, const void *node,
 		     struct cfs_err *err);
+	/* These, at most CFS_TREE_AHEAD_MAX, are going to be read one by one:
+	 * a hint, which may be NULL. */
+	void (*ahead)(void *ctx, const struct cfs_node_ref *refs,
+		      unsigned int count);
 };
+#define CFS_TREE_AHEAD_MAX 64u
 
 /*
  * @clean_bytes_max: cap for clean nodes of all trees of the cache.

@@ -107,6 +107,14 @@ struct cfs_tree {
 	uint64_t change;           /* of records or of what is in memory */
 	uint64_t edits;            /* of records alone */
 	struct cfs_tnode *placing; /* for which ops->alloc runs */
+	/* Leaves that are read from left to right: whose the last one was (a
+	 * number, never followed), and how many in a row. */
+	struct {
+		uintptr_t parent;
+		unsigned int slot;
+		unsigned int run;
+		unsigned int asked; /* up to this slot of it */
+	} scan;
 	bool is_placing;
 	bool is_written; /* until it is committed */
 };

@@ -184,6 +184,24 @@ int cfs_snapshot_find(struct cfs_member *m, uint64_t volume, const char *name,
 	return r;
 }
 
+int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
+		    struct cfs_snapshot_rec *ret, struct cfs_err *err)
+{
+	struct branch *b, *tmp;
+	struct found at = { stamp, 0 };
+	int r = -ENOENT;
+
+	cfs_container_lock(m->container);
+	HASH_ITER(hh, m->vols->branches, b, tmp)
+		if (b->rec.volume == volume &&
+		    cfs_branch_has_snapshot(b, stamp))
+			at.branch = b->id;
+	if (at.branch)
+		r = get_locked(m->container, &at, ret, err);
+	cfs_container_unlock(m->container);
+	return r;
+}
+
 /* ---- taking -------------------------------------------------------------- */
 
 static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
@@ -526,6 +544,8 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 	struct removal *list = calloc(count, sizeof(*list));
 	CFS_CLEANUP(cfs_freep)
 	struct cfs_sweep_gain *gains = calloc(count, sizeof(*gains));
+	CFS_CLEANUP(cfs_origins_done)
+	struct cfs_origins origins = { .list = NULL };
 	uint64_t clones = 0;
 	int r;
 
@@ -534,9 +554,10 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 	cfs_container_lock(m->container);
 	r = find_removals(m, volume, names, count, list, err);
 	cfs_container_unlock(m->container);
+	if (r == 0)
+		r = cfs_origins_get(m, &origins, err);
 	for (size_t i = 0; r == 0 && clones == 0 && i < count; i++)
-		r = cfs_snapshot_clone_count(m, volume, list[i].at.stamp,
-					     &clones, err);
+		clones = cfs_origins_count(&origins, volume, list[i].at.stamp);
 	if (r == 0 && clones)
 		r = cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
 				clones);

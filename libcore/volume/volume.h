@@ -108,6 +108,26 @@ int cfs_snapshot_clone_count(struct cfs_member *m, uint64_t volume,
 			     uint64_t stamp, uint64_t *ret,
 			     struct cfs_err *err);
 
+/*
+ * Whose clones there are in a container, looked up once for many questions.
+ * cfs_origins_get: to be given to cfs_origins_done.
+ */
+struct cfs_origins {
+	struct cfs_origin {
+		uint64_t volume, stamp;
+	} * list; /* sorted */
+	size_t count;
+};
+int cfs_origins_get(struct cfs_member *m, struct cfs_origins *ret,
+		    struct cfs_err *err);
+/* Clones whose first branch forks from this snapshot. */
+uint64_t cfs_origins_count(const struct cfs_origins *o, uint64_t volume,
+			   uint64_t stamp);
+void cfs_origins_done(struct cfs_origins *o);
+/* The snapshot of a volume with this stamp.  -ENOENT without @err. */
+int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
+		    struct cfs_snapshot_rec *ret, struct cfs_err *err);
+
 /* Go on with sweeps and removals that were broken off. */
 int cfs_volumes_finish_work(struct cfs_member *m, struct cfs_err *err);
 
