@@ -39,11 +39,11 @@ _slicectl()
 	add)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --force -f --wait --search' ;;
 	evacuate)
-		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
+		options='--background --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --wait --search' ;;
 	remove)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --force -f --wait --search' ;;
 	replace)
-		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --yes -y --force -f --wait --search' ;;
+		options='--background --help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --progress --dry-run -n --yes -y --force -f --wait --search' ;;
 	resize)
 		options='--help -h --version -V --json --json-lines --quiet -q --verbose -v --color --bytes --dry-run -n --yes -y --wait --search' ;;
 	provision)

@@ -106,6 +106,9 @@ void slicectl_out_device(struct cfs_out *out,
 	cfs_out_u64(out, "lent_slices", info->used_slices);
 	cfs_out_u64(out, "frozen_slices", info->frozen_slices);
 	cfs_out_u64(out, "damaged_slices", info->bad_slices);
+	cfs_out_bool(out, "is_moving", info->is_moving);
+	cfs_out_u64(out, "moved_slices", info->moved_slices);
+	cfs_out_u64(out, "move_slices", info->move_slices);
 	cfs_out_end(out);
 }
 

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/uuid.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct listing {
@@ -12,17 +13,27 @@ struct listing {
 	struct cfs_table *table;
 };
 
+/* "evacuating", and how much of it is done. */
+static const char *state_of(const struct cfs_device_info *info, char text[32])
+{
+	if (!info->is_moving || !info->move_slices)
+		return info->state;
+	snprintf(text, 32, "%s %u%%", info->state,
+		 (unsigned int)(info->moved_slices * 100 / info->move_slices));
+	return text;
+}
+
 static int add(void *arg, const struct cfs_device_info *info)
 {
 	struct listing *l = arg;
 	struct cfs_table *t = l->table;
-	char uuid[CFS_UUID_TEXT_BYTES];
+	char uuid[CFS_UUID_TEXT_BYTES], state[32];
 	bool is_ok = !strcmp(info->state, "ok");
 
 	slicectl_out_device(l->cmd->out, info);
 	cfs_table_str(t, info->path);
 	cfs_table_str(t, cfs_uuid_format(info->uuid, uuid));
-	cfs_table_str(t, info->state);
+	cfs_table_str(t, state_of(info, state));
 	cfs_table_color(t, is_ok ? CFS_COLOR_GOOD : CFS_COLOR_BAD);
 	cfs_table_size(t, info->size_bytes);
 	cfs_table_u64(t, info->slice_count);
@@ -105,7 +116,9 @@ const struct cfs_verb slicectl_df = {
 	.help = "devices and their slices: total, free, lent, frozen, damaged",
 	.more = "A lent slice belongs to a container. A frozen one was on "
 		"loan to a writer that is not yet known to be gone: it is "
-		"read, but not written. A damaged one is not used again.",
+		"read, but not written. A damaged one is not used again. Of a "
+		"device that is being evacuated the state says how far that "
+		"is.",
 	.examples = "slicectl df pool.img\n"
 		    "slicectl df --json pool.img | jq .free_bytes",
 	.common = CFS_COMMON_READ,

@@ -25,6 +25,28 @@ static void put_result(struct cfs_cmd *cmd, const struct cfs_move_result *m)
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
 }
 
+#define BACKGROUND                                                             \
+	{                                                                      \
+		.name = "background",                                          \
+		.help = "return at once, and go on in the background"          \
+	}
+
+static void say_begun(struct cfs_cmd *cmd, const char *device,
+		      const struct cfs_move_result *m, const char *what)
+{
+	char text[CFS_TABLE_SIZE_BYTES];
+
+	cfs_cmd_say(cmd, "%s: is being %s: %llu %s (%s) to move\n", device,
+		    what, (unsigned long long)m->need_slices,
+		    cfs_plural(m->need_slices, "slice", "slices"),
+		    cfs_table_format_size(cmd, m->need_bytes, text));
+}
+
+static bool in_background(const struct cfs_cmd *cmd)
+{
+	return cfs_cmd_has(cmd, "background") && !cmd->is_dry_run;
+}
+
 static void say_moved(struct cfs_cmd *cmd, const char *device,
 		      const struct cfs_move_result *m, const char *what)
 {
@@ -58,6 +80,34 @@ static int judge_damage(struct cfs_cmd *cmd, const char *device,
 
 /* ---- evacuate ------------------------------------------------------------ */
 
+static int begin_evacuate(struct slicectl_move *mv, struct cfs_session *s,
+			  struct cfs_move_result *ret)
+{
+	return cfs_cmd_wrap(
+		mv->cmd, mv->device,
+		cfs_session_evacuate(s, mv->device, ret, &mv->cmd->err));
+}
+
+static int evacuate_behind(struct cfs_cmd *cmd, const char *pool,
+			   const char *device)
+{
+	struct slicectl_move mv = {
+		.cmd = cmd,
+		.pool = pool,
+		.device = device,
+		.begin = begin_evacuate,
+	};
+	struct cfs_move_result moved = { 0 };
+	int r = slicectl_move_background(cmd, &mv, &moved);
+
+	if (r < 0)
+		return r;
+	say_begun(cmd, device, &moved, "evacuated");
+	cfs_out_str(cmd->out, "device", device);
+	put_result(cmd, &moved);
+	return 0;
+}
+
 static int run_evacuate(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
@@ -67,6 +117,8 @@ static int run_evacuate(struct cfs_cmd *cmd)
 	struct cfs_progress *progress;
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
+	if (r == 0 && in_background(cmd))
+		return evacuate_behind(cmd, name.pool, device);
 	if (r == 0)
 		r = slicectl_open(cmd, name.pool, true, &s);
 	if (r < 0)
@@ -90,13 +142,15 @@ const struct cfs_verb slicectl_evacuate = {
 	.help = "move a device's slices to the others",
 	.more = "Nothing new is put on the device from then on, and df shows "
 		"what is left there. It is refused at once if the others have "
-		"too little room. Stopped or killed, it goes on when it is "
-		"called again. No other process may serve the pool meanwhile. "
-		"Then remove takes the device out, or resize takes it into "
-		"use again.",
+		"too little room. The pool is used as before meanwhile. "
+		"Stopped or killed, it goes on when it is called again, or "
+		"when cfsd or a mount serves the pool. Then remove takes the "
+		"device out, or resize takes it into use again.",
 	.examples =
 		"slicectl evacuate pool.img /dev/sdb\n"
-		"slicectl evacuate -n --json pool.img /dev/sdb | jq .need_bytes",
+		"slicectl evacuate -n --json pool.img /dev/sdb | jq .need_bytes"
+		"\nslicectl evacuate --background pool.img /dev/sdb",
+	.opts = CFS_OPTS(BACKGROUND),
 	.common = CFS_COMMON_WORK,
 	.min_operands = 2,
 	.max_operands = 2,
@@ -225,6 +279,39 @@ static int look(struct cfs_cmd *cmd, const char *pool, const char *old,
 	return r;
 }
 
+static int begin_replace(struct slicectl_move *mv, struct cfs_session *s,
+			 struct cfs_move_result *ret)
+{
+	return cfs_cmd_wrap(mv->cmd, mv->device,
+			    cfs_session_replace_device(s, mv->device, mv->path,
+						       mv->cmd->is_force, ret,
+						       &mv->cmd->err));
+}
+
+static int replace_behind(struct cfs_cmd *cmd, const char *pool,
+			  const char *old, const char *path,
+			  const char *without)
+{
+	struct slicectl_move mv = {
+		.cmd = cmd,
+		.pool = pool,
+		.device = old,
+		.path = path,
+		.without = without,
+		.begin = begin_replace,
+	};
+	struct cfs_move_result moved = { 0 };
+	int r = slicectl_move_background(cmd, &mv, &moved);
+
+	if (r < 0)
+		return r;
+	say_begun(cmd, old, &moved, "replaced");
+	cfs_out_str(cmd->out, "device", path);
+	cfs_out_str(cmd->out, "replaced", old);
+	put_result(cmd, &moved);
+	return 0;
+}
+
 static int run_replace(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
@@ -240,6 +327,8 @@ static int run_replace(struct cfs_cmd *cmd)
 		r = look(cmd, name.pool, old, path, &without, &is_ours);
 	if (r == 0 && !is_ours)
 		r = ask(cmd, path);
+	if (r == 0 && in_background(cmd))
+		return replace_behind(cmd, name.pool, old, path, without);
 	if (r == 0)
 		r = open_without(cmd, name.pool, true, without, &s);
 	if (r < 0)
@@ -267,13 +356,14 @@ const struct cfs_verb slicectl_replace = {
 		"gone, which a mirror may be; then every slice is on two "
 		"devices again. What is on NEW is lost, so it asks. A device "
 		"that was away and has missed writes is put back by naming it "
-		"as OLD and NEW, with --force. Stopped or killed, it goes on "
-		"when it is called again. No other process may serve the pool "
-		"meanwhile.",
+		"as OLD and NEW, with --force. The pool is used as before "
+		"meanwhile. Stopped or killed, it goes on when it is called "
+		"again.",
 	.examples = "slicectl replace a.img b.img c.img\n"
 		    "slicectl replace -y a.img "
 		    "0b6ee1a0-5c5c-4b3e-9a55-8d4e1c2f3a4b /dev/sdc\n"
 		    "slicectl replace -y -f a.img b.img b.img",
+	.opts = CFS_OPTS(BACKGROUND),
 	.common = CFS_COMMON_WORK | CFS_COMMON_DESTROY | CFS_COMMON_FORCE,
 	.min_operands = 3,
 	.max_operands = 3,

@@ -53,6 +53,19 @@ void slicectl_out_volume(struct cfs_out *out,
 void slicectl_out_snapshot(struct cfs_out *out,
 			   const struct cfs_snapshot_info *info);
 /* An object of its own in the array that is open. */
+/* A move of slices, as background.c begins it. */
+struct slicectl_move {
+	struct cfs_cmd *cmd;
+	const char *pool, *device, *path;
+	const char *without; /* or NULL */
+	/* Errors are in cmd->err. */
+	int (*begin)(struct slicectl_move *mv, struct cfs_session *s,
+		     struct cfs_move_result *ret);
+};
+/* Returns when it is begun; *ret: what is to be moved. */
+int slicectl_move_background(struct cfs_cmd *cmd, struct slicectl_move *mv,
+			     struct cfs_move_result *ret);
+
 void slicectl_out_device(struct cfs_out *out,
 			 const struct cfs_device_info *info);
 

@@ -3,8 +3,13 @@
 
 #include "pool/devset_priv.h"
 
+struct cfs_dev *cfs_devset_take(struct cfs_devset *set, uint32_t index)
+{
+	return __atomic_exchange_n(&set->slots[index]->dev, NULL,
+				   __ATOMIC_SEQ_CST);
+}
+
 void cfs_devset_exclude(struct cfs_devset *set, uint32_t index)
 {
-	cfs_dev_close(set->slots[index]->dev);
-	set->slots[index]->dev = NULL;
+	cfs_dev_close(cfs_devset_take(set, index));
 }

@@ -5,6 +5,8 @@
  */
 #include "pool/metavolume_priv.h"
 
+#include "pool/metavolume_watch.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -16,6 +18,18 @@ static bool entry_is_mapped(const struct map_entry *e)
 		if (e->pieces[i].flags & CFS_PIECE_USED)
 			return true;
 	return false;
+}
+
+/* Whoever stops all reads and writes is not kept waiting by new ones. */
+static void init_io_lock(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	(void)pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 }
 
 int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
@@ -48,6 +62,9 @@ int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
 		atomic_init(&mv->written[i], cfs_devset_is_writable(set));
 	pthread_rwlock_init(&mv->map_lock, NULL);
 	pthread_mutex_init(&mv->flush_lock, NULL);
+	pthread_mutex_init(&mv->watch_lock, NULL);
+	atomic_init(&mv->watch, NULL);
+	init_io_lock(&mv->io_lock);
 	*ret = mv;
 	return 0;
 }
@@ -57,6 +74,9 @@ void cfs_metavolume_free(struct cfs_metavolume *mv)
 	if (!mv)
 		return;
 	pthread_rwlock_destroy(&mv->map_lock);
+	pthread_rwlock_destroy(&mv->io_lock);
+	cfs_metavolume_watch_end(mv);
+	pthread_mutex_destroy(&mv->watch_lock);
 	pthread_mutex_destroy(&mv->flush_lock);
 	free(mv->map);
 	free(mv->written);

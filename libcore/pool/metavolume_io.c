@@ -12,10 +12,36 @@
  */
 #include "pool/metavolume_priv.h"
 
+#include "pool/metavolume_watch.h"
+
 #include "base/cleanup.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+/*
+ * From the look at the map to the end of what is read or written there: no
+ * slice moves meanwhile.
+ */
+static void io_begin(struct cfs_metavolume *mv)
+{
+	pthread_rwlock_rdlock(&mv->io_lock);
+}
+
+static void io_end(struct cfs_metavolume *mv)
+{
+	pthread_rwlock_unlock(&mv->io_lock);
+}
+
+/* Behind them, however they went. */
+static void note_writes(struct cfs_metavolume *mv,
+			const struct cfs_mv_write *writes, size_t write_count)
+{
+	if (!atomic_load(&mv->watch))
+		return;
+	for (size_t i = 0; i < write_count; i++)
+		cfs_metavolume_touch(mv, writes[i].vaddr, writes[i].count);
+}
 
 /* The pieces of an address whose @count blocks lie inside its slice. */
 static int resolve(const struct cfs_metavolume *mv, uint64_t vaddr,
@@ -32,9 +58,8 @@ static int resolve(const struct cfs_metavolume *mv, uint64_t vaddr,
 	return 0;
 }
 
-int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
-			uint32_t count, unsigned int piece, void *buf,
-			struct cfs_err *err)
+static int read_piece(struct cfs_metavolume *mv, uint64_t vaddr, uint32_t count,
+		      unsigned int piece, void *buf, struct cfs_err *err)
 {
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 	const struct cfs_piece *p;
@@ -52,6 +77,18 @@ int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
 	return cfs_dev_read(cfs_devset_dev(mv->set, p->device_index),
 			    piece_offset_bytes(mv, p, cfs_vaddr_block(vaddr)),
 			    buf, (size_t)count * CFS_BLOCK_BYTES, err);
+}
+
+int cfs_metavolume_read(struct cfs_metavolume *mv, uint64_t vaddr,
+			uint32_t count, unsigned int piece, void *buf,
+			struct cfs_err *err)
+{
+	int r;
+
+	io_begin(mv);
+	r = read_piece(mv, vaddr, count, piece, buf, err);
+	io_end(mv);
+	return r;
 }
 
 int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
@@ -241,9 +278,9 @@ static int write_one(struct cfs_metavolume *mv, const struct cfs_mv_write *w,
 	return r;
 }
 
-int cfs_metavolume_write(struct cfs_metavolume *mv,
-			 const struct cfs_mv_write *writes, size_t write_count,
-			 struct cfs_err *err)
+static int write_some(struct cfs_metavolume *mv,
+		      const struct cfs_mv_write *writes, size_t write_count,
+		      struct cfs_err *err)
 {
 	CFS_CLEANUP(batches_done) struct batches b = { NULL, 0 };
 	int r;
@@ -270,9 +307,21 @@ int cfs_metavolume_write(struct cfs_metavolume *mv,
 	return batches_run(mv, &b, err);
 }
 
-int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
-			      struct cfs_mv_read *reads, size_t read_count,
-			      struct cfs_err *err)
+int cfs_metavolume_write(struct cfs_metavolume *mv,
+			 const struct cfs_mv_write *writes, size_t write_count,
+			 struct cfs_err *err)
+{
+	int r;
+
+	io_begin(mv);
+	r = write_some(mv, writes, write_count, err);
+	note_writes(mv, writes, write_count);
+	io_end(mv);
+	return r;
+}
+
+static int read_some(struct cfs_metavolume *mv, struct cfs_mv_read *reads,
+		     size_t read_count, struct cfs_err *err)
 {
 	CFS_CLEANUP(batches_done) struct batches b = { NULL, 0 };
 	uint32_t *batch_of = calloc(read_count + 1, sizeof(*batch_of));
@@ -315,6 +364,37 @@ int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
 	return r;
 }
 
+int cfs_metavolume_read_batch(struct cfs_metavolume *mv,
+			      struct cfs_mv_read *reads, size_t read_count,
+			      struct cfs_err *err)
+{
+	int r;
+
+	io_begin(mv);
+	r = read_some(mv, reads, read_count, err);
+	io_end(mv);
+	return r;
+}
+
+static int write_of_piece(struct cfs_metavolume *mv,
+			  const struct cfs_mv_write *w, unsigned int piece,
+			  struct cfs_err *err)
+{
+	struct cfs_piece pieces[CFS_PIECES_MAX];
+	int r;
+
+	assert(piece < CFS_PIECES_MAX);
+	r = resolve(mv, w->vaddr, w->count, pieces, err);
+	if (r < 0)
+		return r;
+	if (!piece_is_usable(mv, &pieces[piece]))
+		return cfs_err_set(err, -ENODEV,
+				   "the copy of address %#" PRIx64
+				   " is not there",
+				   w->vaddr);
+	return write_one(mv, w, &pieces[piece], err);
+}
+
 int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
 			       uint32_t count, unsigned int piece,
 			       const void *buf, struct cfs_err *err)
@@ -324,18 +404,13 @@ int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
 		.count = count,
 		.buf = buf,
 	};
-	struct cfs_piece pieces[CFS_PIECES_MAX];
 	int r;
 
-	assert(piece < CFS_PIECES_MAX);
-	r = resolve(mv, vaddr, count, pieces, err);
-	if (r < 0)
-		return r;
-	if (!piece_is_usable(mv, &pieces[piece]))
-		return cfs_err_set(
-			err, -ENODEV,
-			"the copy of address %#" PRIx64 " is not there", vaddr);
-	return write_one(mv, &w, &pieces[piece], err);
+	io_begin(mv);
+	r = write_of_piece(mv, &w, piece, err);
+	note_writes(mv, &w, 1);
+	io_end(mv);
+	return r;
 }
 
 int cfs_metavolume_flush(struct cfs_metavolume *mv, struct cfs_err *err)
@@ -343,6 +418,7 @@ int cfs_metavolume_flush(struct cfs_metavolume *mv, struct cfs_err *err)
 	uint32_t count = cfs_devset_count(mv->set);
 	int first = 0;
 
+	io_begin(mv);
 	pthread_mutex_lock(&mv->flush_lock);
 	for (uint32_t i = 0; i < count; i++) {
 		struct cfs_dev *dev = cfs_devset_dev(mv->set, i);
@@ -363,6 +439,7 @@ int cfs_metavolume_flush(struct cfs_metavolume *mv, struct cfs_err *err)
 		}
 	}
 	pthread_mutex_unlock(&mv->flush_lock);
+	io_end(mv);
 	return first;
 }
 

@@ -12,6 +12,8 @@ struct map_entry {
 	struct cfs_piece pieces[CFS_PIECES_MAX];
 };
 
+struct mv_watch; /* a slice that is being moved */
+
 struct cfs_metavolume {
 	struct cfs_devset *set;
 	uint64_t container_id;
@@ -24,6 +26,12 @@ struct cfs_metavolume {
 	uint64_t map_room;
 	uint64_t map_end;
 	uint64_t slice_count;
+
+	/* Held to read by each read and write; to write it stops them
+	 * (metavolume_watch.h). */
+	pthread_rwlock_t io_lock;
+	pthread_mutex_t watch_lock; /* of what the watch has noted */
+	_Atomic(struct mv_watch *) watch;
 
 	pthread_mutex_t flush_lock;
 	uint32_t device_room; /* length of written */

@@ -34,6 +34,17 @@ static const char *state_of(const struct cfs_device_rec *rec,
 	return rec->state == CFS_DEVICE_OUT ? "out" : "ok";
 }
 
+static void show_moving(struct cfs_session *s, struct cfs_device_info *info)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->moving.is_on && s->moving.device == info->index) {
+		info->is_moving = true;
+		info->moved_slices = s->moving.done_slices;
+		info->move_slices = s->moving.total_slices;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 int cfs_local_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
 		      struct cfs_err *err)
 {
@@ -64,6 +75,7 @@ int cfs_local_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
 		info.free_slices = n.free;
 		info.frozen_slices = n.frozen;
 		info.bad_slices = n.bad;
+		show_moving(s, &info);
 		r = each(arg, &info);
 		if (r != 0)
 			return r;

@@ -20,12 +20,15 @@
 #include "session/devices.h"
 
 #include "session/local.h"
+#include "session/mover.h"
+#include "session/serve_direct.h"
 #include "session/session_priv.h"
 #include "pool/devset_exclude.h"
 #include "volume/pool_move.h"
 
 #include "base/bits.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -72,40 +75,139 @@ int cfs_session_level_roots(struct cfs_session *s, struct cfs_err *err)
 
 /* ---- may it be done? ----------------------------------------------------- */
 
-static int have_to_ourselves(struct cfs_session *s, struct cfs_err *err)
+/* One move, and for whom. */
+struct move {
+	struct cfs_session *s;
+	const struct cfs_session_options *calls;
+};
+
+#define PAUSE_NS   (20 * CFS_NS_PER_MS)
+#define BUSY_TRIES 5u
+
+static bool has_stopped(const struct move *m)
+{
+	return m->calls->stop && m->calls->stop(m->calls->arg);
+}
+
+static void sleep_a_little(uint64_t ns)
+{
+	cfs_clock_sleep_until(cfs_clock_system(),
+			      cfs_clock_elapsed_ns(cfs_clock_system()) + ns);
+}
+
+static int may_move(struct cfs_session *s, struct cfs_err *err)
 {
 	int r = cfs_session_may_write(s, err);
 
-	if (r == 0 && (s->remote || s->serve || s->beside_us))
-		r = cfs_err_set(err, -EBUSY,
-				"moving slices needs the pool for "
-				"this command alone: end the process that "
-				"serves it first");
-	return r < 0 ? r : cfs_pool_move_allowed(s->pool, err);
+	if (r < 0)
+		return r;
+	return s->beside_us && s->structure
+		       ? cfs_pool_move_allowed_beside(s->pool, err)
+		       : cfs_pool_move_allowed(s->pool, err);
 }
 
-static struct cfs_pool_move_options move_options(struct cfs_session *s)
+static void enter(void *arg)
 {
-	return (struct cfs_pool_move_options){
-		.store_roots = store_roots,
-		.arg = s,
-	};
+	const struct move *m = arg;
+
+	if (m->s->structure)
+		pthread_rwlock_rdlock(m->s->structure);
 }
 
-/* The callbacks of a session have one argument, and we need our own. */
+static void leave(void *arg)
+{
+	const struct move *m = arg;
+
+	if (m->s->structure)
+		pthread_rwlock_unlock(m->s->structure);
+}
+
+/* No request that looks at devices, containers or volumes runs meanwhile. */
+static void enter_alone(const struct move *m)
+{
+	if (m->s->structure)
+		pthread_rwlock_wrlock(m->s->structure);
+}
+
+/* Only one moves slices; whoever comes second finds what is left. */
+static int begin(struct move *m, struct cfs_err *err)
+{
+	while (pthread_mutex_trylock(&m->s->move_lock) != 0) {
+		if (has_stopped(m))
+			return cfs_err_set(err, -EINTR,
+					   "stopped while slices are being "
+					   "moved by somebody else");
+		sleep_a_little(PAUSE_NS);
+	}
+	return 0;
+}
+
+static void end(struct move *m)
+{
+	pthread_mutex_unlock(&m->s->move_lock);
+}
+
+static int on_store_roots(void *arg,
+			  const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
+			  struct cfs_err *err)
+{
+	const struct move *m = arg;
+
+	return store_roots(m->s, roots, err);
+}
+
 static bool on_stop(void *arg)
 {
-	struct cfs_session *s = arg;
-
-	return s->opt.stop && s->opt.stop(s->opt.arg);
+	return has_stopped(arg);
 }
 
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
-	struct cfs_session *s = arg;
+	const struct move *m = arg;
+	const uint64_t bytes = cfs_devset_label(m->s->set, 0)->slice_bytes;
 
-	if (s->opt.progress)
-		s->opt.progress(s->opt.arg, done, total);
+	pthread_mutex_lock(&m->s->lock);
+	m->s->moving.done_slices = done / bytes;
+	m->s->moving.total_slices = total / bytes;
+	pthread_mutex_unlock(&m->s->lock);
+	if (m->calls->progress)
+		m->calls->progress(m->calls->arg, done, total);
+}
+
+static int on_hold(void *arg, struct cfs_member *member, struct cfs_err *err)
+{
+	const struct move *m = arg;
+
+	return cfs_serve_direct_hold(m->s->beside_us, &member, 1,
+				     m->calls->stop, m->calls->arg, err);
+}
+
+static void on_go_on(void *arg)
+{
+	const struct move *m = arg;
+
+	cfs_serve_direct_go_on(m->s->beside_us);
+}
+
+static struct cfs_pool_move_options move_options(struct move *m)
+{
+	return (struct cfs_pool_move_options){
+		.store_roots = on_store_roots,
+		.stop = on_stop,
+		.progress = on_progress,
+		.hold = m->s->beside_us ? on_hold : NULL,
+		.go_on = on_go_on,
+		.enter = enter,
+		.leave = leave,
+		.arg = m,
+	};
+}
+
+static void show(struct move *m, bool is_on, uint32_t device)
+{
+	pthread_mutex_lock(&m->s->lock);
+	m->s->moving = (struct cfs_moving){ .is_on = is_on, .device = device };
+	pthread_mutex_unlock(&m->s->lock);
 }
 
 static void add_result(struct cfs_move_result *ret,
@@ -168,54 +270,101 @@ static int begin_evacuation(struct cfs_session *s, uint32_t index,
 	return cfs_pool_device_update(s->pool, index, rec, err);
 }
 
-static int move_off(struct cfs_session *s, uint32_t index,
-		    struct cfs_move_result *ret, struct cfs_err *err)
+/*
+ * A client may be in the middle of something, or about to be sealed: what was
+ * left is tried again.
+ */
+static int move_off(struct move *m, uint32_t index, struct cfs_move_result *ret,
+		    struct cfs_err *err)
 {
-	struct cfs_pool_move_options opt = move_options(s);
-	struct cfs_pool_move_result moved = { 0 };
+	struct cfs_pool_move_options opt = move_options(m);
+	unsigned int tries = 0;
 	int r;
 
-	opt.stop = on_stop;
-	opt.progress = on_progress;
-	r = cfs_pool_evacuate(s->pool, index, &opt, &moved, err);
-	add_result(ret, &moved);
+	show(m, true, index);
+	do {
+		struct cfs_pool_move_result moved = { 0 };
+
+		if (tries)
+			sleep_a_little(CFS_NS_PER_S);
+		r = cfs_pool_evacuate(m->s->pool, index, &opt, &moved, err);
+		add_result(ret, &moved);
+	} while (r == -EBUSY && m->s->beside_us && ++tries < BUSY_TRIES);
+	show(m, false, 0);
 	return r;
 }
 
-static int fill(struct cfs_session *s, struct cfs_move_result *ret,
+static int fill(struct move *m, struct cfs_move_result *ret,
 		struct cfs_err *err)
 {
-	struct cfs_pool_move_options opt = move_options(s);
-	struct cfs_pool_move_result moved = { 0 };
+	struct cfs_pool_move_options opt = move_options(m);
+	unsigned int tries = 0;
 	int r;
 
-	opt.stop = on_stop;
-	opt.progress = on_progress;
-	r = cfs_pool_fill_mirror(s->pool, &opt, &moved, err);
-	add_result(ret, &moved);
+	show(m, true, CFS_POOL_NO_DEVICE);
+	do {
+		struct cfs_pool_move_result moved = { 0 };
+
+		if (tries)
+			sleep_a_little(CFS_NS_PER_S);
+		r = cfs_pool_fill_mirror(m->s->pool, &opt, &moved, err);
+		add_result(ret, &moved);
+	} while (r == -EBUSY && m->s->beside_us && ++tries < BUSY_TRIES);
+	show(m, false, 0);
 	return r;
 }
 
-int cfs_local_evacuate(struct cfs_session *s, const char *device,
-		       struct cfs_move_result *ret, struct cfs_err *err)
+static int evacuate_checked(struct move *m, const char *device,
+			    uint32_t *ret_index, struct cfs_move_result *ret,
+			    struct cfs_err *err)
 {
+	struct cfs_session *s = m->s;
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
-	uint32_t index = 0;
-	int r = have_to_ourselves(s, err);
+	int r = may_move(s, err);
 
-	memset(ret, 0, sizeof(*ret));
+	*ret_index = CFS_POOL_NO_DEVICE;
 	if (r == 0)
-		r = find_device(s, device, &index, &rec, err);
-	if (r == 0 && rec.state == CFS_DEVICE_REMOVED)
+		r = find_device(s, device, ret_index, &rec, err);
+	if (r == 0 && rec.state == CFS_DEVICE_REMOVED) {
+		*ret_index = CFS_POOL_NO_DEVICE;
 		return 0;
+	}
 	if (r == 0)
 		r = give_back_empty(s, err);
 	if (r == 0)
-		r = check_room(s, index, 0, ret, err);
-	if (r < 0 || s->opt.is_dry_run)
+		r = check_room(s, *ret_index, 0, ret, err);
+	return r < 0 || s->opt.is_dry_run
+		       ? r
+		       : begin_evacuation(s, *ret_index, &rec, err);
+}
+
+int cfs_local_evacuate(struct cfs_session *s,
+		       const struct cfs_session_options *calls,
+		       const char *device, struct cfs_move_result *ret,
+		       struct cfs_err *err)
+{
+	struct move m = { .s = s, .calls = calls };
+	uint32_t index;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!calls->in_background || !s->mover) {
+		r = begin(&m, err);
+		if (r < 0)
+			return r;
+	}
+	enter_alone(&m);
+	r = evacuate_checked(&m, device, &index, ret, err);
+	leave(&m);
+	if (calls->in_background && s->mover) {
+		if (r == 0 && index != CFS_POOL_NO_DEVICE)
+			cfs_mover_wake(s->mover, CFS_POOL_NO_DEVICE);
 		return r;
-	r = begin_evacuation(s, index, &rec, err);
-	return r < 0 ? r : move_off(s, index, ret, err);
+	}
+	if (r == 0 && index != CFS_POOL_NO_DEVICE && !s->opt.is_dry_run)
+		r = move_off(&m, index, ret, err);
+	end(&m);
+	return r;
 }
 
 /* ---- remove -------------------------------------------------------------- */
@@ -303,10 +452,13 @@ static void warn_not_wiped(struct cfs_session *s, uint32_t index,
 		s->opt.warn(s->opt.arg, line);
 }
 
+/* With the structure for us alone: nobody but those who read, write and flush
+ * has the device in hand. */
 static int take_out(struct cfs_session *s, uint32_t index, bool is_forced,
 		    struct cfs_err *err)
 {
 	struct cfs_err why = CFS_ERR_INIT;
+	struct cfs_dev *dev;
 	int r = cfs_pool_device_remove(s->pool, index, is_forced, err);
 
 	if (r == 0)
@@ -321,35 +473,48 @@ static int take_out(struct cfs_session *s, uint32_t index, bool is_forced,
 	if (cfs_devset_dev(s->set, index)) {
 		if (wipe(s, index, &why) < 0)
 			warn_not_wiped(s, index, &why);
-		cfs_devset_exclude(s->set, index);
+		dev = cfs_devset_take(s->set, index);
+		cfs_pool_wait_for_io(s->pool);
+		cfs_dev_close(dev);
 	}
 	return 0;
 }
 
-int cfs_local_remove_device(struct cfs_session *s, const char *device,
-			    bool is_forced, struct cfs_err *err)
+int cfs_local_remove_device(struct cfs_session *s,
+			    const struct cfs_session_options *calls,
+			    const char *device, bool is_forced,
+			    struct cfs_err *err)
 {
+	struct move m = { .s = s, .calls = calls };
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	uint32_t index = 0;
-	int r = have_to_ourselves(s, err);
+	int r = begin(&m, err);
 
+	if (r < 0)
+		return r;
+	enter_alone(&m);
+	r = may_move(s, err);
 	if (r == 0)
 		r = find_device(s, device, &index, &rec, err);
 	if (r == 0)
 		r = may_remove(s, index, err);
-	return r < 0 ? r : take_out(s, index, is_forced, err);
+	if (r == 0)
+		r = take_out(s, index, is_forced, err);
+	leave(&m);
+	end(&m);
+	return r;
 }
 
 /* ---- mirrors ------------------------------------------------------------- */
 
-int cfs_local_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
-			  struct cfs_err *err)
+static int mirror_steps(struct move *m, struct cfs_move_result *ret,
+			struct cfs_err *err)
 {
+	struct cfs_session *s = m->s;
 	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
 			       CFS_POOL_FLAG_MIRROR;
-	int r = have_to_ourselves(s, err);
+	int r = may_move(s, err);
 
-	memset(ret, 0, sizeof(*ret));
 	if (r == 0 && others(s, UINT32_MAX) < 2)
 		r = cfs_err_set(err, -EINVAL,
 				"a mirror needs two devices: "
@@ -358,15 +523,34 @@ int cfs_local_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
 		r = check_room(s, CFS_POOL_NO_DEVICE, 0, ret, err);
 	if (r < 0 || s->opt.is_dry_run)
 		return r;
-	r = fill(s, ret, err);
+	r = fill(m, ret, err);
 	if (r < 0 || is_mirror)
 		return r;
+	enter_alone(m);
 	/* Seats on all of them, before one may be missing. */
 	r = cfs_session_store_seat(s, err);
+	if (r == 0) {
+		cfs_devset_set_mirror(s->set);
+		r = cfs_devset_write_labels(s->set, err);
+	}
+	leave(m);
+	return r;
+}
+
+int cfs_local_make_mirror(struct cfs_session *s,
+			  const struct cfs_session_options *calls,
+			  struct cfs_move_result *ret, struct cfs_err *err)
+{
+	struct move m = { .s = s, .calls = calls };
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = begin(&m, err);
 	if (r < 0)
 		return r;
-	cfs_devset_set_mirror(s->set);
-	return cfs_devset_write_labels(s->set, err);
+	r = mirror_steps(&m, ret, err);
+	end(&m);
+	return r;
 }
 
 /* ---- replace ------------------------------------------------------------- */
@@ -430,19 +614,20 @@ static int room_to_replace(struct cfs_session *s, uint32_t old,
 	return 0;
 }
 
-int cfs_local_replace_device(struct cfs_session *s, const char *old,
-			     const char *path, bool is_forced,
-			     struct cfs_move_result *ret, struct cfs_err *err)
+/* All but the moving: the new one is there, the old one is being evacuated. */
+static int replace_begin(struct move *m, const char *old, const char *path,
+			 bool is_forced, uint32_t *ret_index,
+			 struct cfs_move_result *ret, struct cfs_err *err)
 {
+	struct cfs_session *s = m->s;
 	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
 			       CFS_POOL_FLAG_MIRROR;
 	uint64_t slices = 0;
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	bool is_ours = false;
 	uint32_t index = 0;
-	int r = have_to_ourselves(s, err);
+	int r = may_move(s, err);
 
-	memset(ret, 0, sizeof(*ret));
 	if (r == 0)
 		r = find_device(s, old, &index, &rec, err);
 	if (r == 0)
@@ -460,9 +645,69 @@ int cfs_local_replace_device(struct cfs_session *s, const char *old,
 	}
 	if (r == 0 && rec.state != CFS_DEVICE_REMOVED)
 		r = begin_evacuation(s, index, &rec, err);
-	if (r == 0)
-		r = move_off(s, index, ret, err);
+	*ret_index = index;
+	return r;
+}
+
+static int replace_rest(struct move *m, uint32_t index,
+			struct cfs_move_result *ret, struct cfs_err *err)
+{
+	const bool is_mirror = cfs_devset_label(m->s->set, 0)->flags &
+			       CFS_POOL_FLAG_MIRROR;
+	int r = move_off(m, index, ret, err);
+
 	if (r == 0 && is_mirror)
-		r = fill(s, ret, err);
-	return r < 0 ? r : take_out(s, index, true, err);
+		r = fill(m, ret, err);
+	if (r < 0)
+		return r;
+	enter_alone(m);
+	r = take_out(m->s, index, true, err);
+	leave(m);
+	return r;
+}
+
+int cfs_local_replace_device(struct cfs_session *s,
+			     const struct cfs_session_options *calls,
+			     const char *old, const char *path, bool is_forced,
+			     struct cfs_move_result *ret, struct cfs_err *err)
+{
+	struct move m = { .s = s, .calls = calls };
+	uint32_t index = 0;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = begin(&m, err);
+	if (r < 0)
+		return r;
+	enter_alone(&m);
+	r = replace_begin(&m, old, path, is_forced, &index, ret, err);
+	leave(&m);
+	if (r == 0 && !s->opt.is_dry_run) {
+		if (calls->in_background && s->mover)
+			cfs_mover_wake(s->mover, index);
+		else
+			r = replace_rest(&m, index, ret, err);
+	}
+	end(&m);
+	return r;
+}
+
+int cfs_local_move_rest(struct cfs_session *s,
+			const struct cfs_session_options *calls, uint32_t index,
+			bool is_replaced, struct cfs_err *err)
+{
+	struct move m = { .s = s, .calls = calls };
+	struct cfs_move_result moved = { 0 };
+	int r = begin(&m, err);
+
+	if (r < 0)
+		return r;
+	enter(&m);
+	r = may_move(s, err);
+	leave(&m);
+	if (r == 0)
+		r = is_replaced ? replace_rest(&m, index, &moved, err)
+				: move_off(&m, index, &moved, err);
+	end(&m);
+	return r;
 }

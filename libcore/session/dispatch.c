@@ -10,6 +10,8 @@
 #include "session/remote.h"
 #include "session/session_priv.h"
 
+#include <string.h>
+
 #define PAUSE_NS (20 * CFS_NS_PER_MS)
 
 bool cfs_session_is_holder(const struct cfs_session *s)
@@ -41,10 +43,13 @@ int cfs_here_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
 int cfs_here_set(struct cfs_session *s, const char *volume, const char *key,
 		 const char *value, struct cfs_err *err)
 {
+	struct cfs_move_result moved;
 	int r;
 
 	if (!s->remote)
 		return cfs_local_set(s, volume, key, value, err);
+	if (!volume && strcmp(key, "mirror") == 0 && strcmp(value, "yes") == 0)
+		return cfs_session_make_mirror(s, &moved, err);
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r : cfs_remote_set(s->remote, volume, key, value, err);
 }
@@ -79,49 +84,58 @@ int cfs_here_resize_device(struct cfs_session *s, const char *device,
 						err);
 }
 
-/* These are done by whoever has the pool to itself, or not at all. */
-static int refuse_to_move(struct cfs_session *s, struct cfs_err *err)
-{
-	return s->remote ? cfs_err_set(err, -EBUSY,
-				       "another process serves "
-				       "the pool, and slices are moved only "
-				       "when none does: end it first")
-			 : 0;
-}
-
 int cfs_session_evacuate(struct cfs_session *s, const char *device,
 			 struct cfs_move_result *ret, struct cfs_err *err)
 {
-	int r = refuse_to_move(s, err);
+	int r;
 
-	return r < 0 ? r : cfs_local_evacuate(s, device, ret, err);
+	if (!s->remote)
+		return cfs_local_evacuate(s, &s->opt, device, ret, err);
+	r = cfs_session_may_write(s, err);
+	return r < 0 ? r
+		     : cfs_remote_evacuate(s->remote, device,
+					   s->opt.in_background, ret, err);
 }
 
 int cfs_session_remove_device(struct cfs_session *s, const char *device,
 			      bool is_forced, struct cfs_err *err)
 {
-	int r = refuse_to_move(s, err);
+	int r;
 
-	return r < 0 ? r : cfs_local_remove_device(s, device, is_forced, err);
+	if (!s->remote)
+		return cfs_local_remove_device(s, &s->opt, device, is_forced,
+					       err);
+	r = cfs_session_may_write(s, err);
+	return r < 0 ? r
+		     : cfs_remote_remove_device(s->remote, device, is_forced,
+						err);
 }
 
 int cfs_session_replace_device(struct cfs_session *s, const char *old,
 			       const char *path, bool is_forced,
 			       struct cfs_move_result *ret, struct cfs_err *err)
 {
-	int r = refuse_to_move(s, err);
+	int r;
 
+	if (!s->remote)
+		return cfs_local_replace_device(s, &s->opt, old, path,
+						is_forced, ret, err);
+	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
-		     : cfs_local_replace_device(s, old, path, is_forced, ret,
-						err);
+		     : cfs_remote_replace_device(
+			       s->remote, old, path, is_forced,
+			       s->opt.in_background, ret, err);
 }
 
 int cfs_session_make_mirror(struct cfs_session *s, struct cfs_move_result *ret,
 			    struct cfs_err *err)
 {
-	int r = refuse_to_move(s, err);
+	int r;
 
-	return r < 0 ? r : cfs_local_make_mirror(s, ret, err);
+	if (!s->remote)
+		return cfs_local_make_mirror(s, &s->opt, ret, err);
+	r = cfs_session_may_write(s, err);
+	return r < 0 ? r : cfs_remote_make_mirror(s->remote, ret, err);
 }
 
 int cfs_here_trim(struct cfs_session *s, const char *container,

@@ -402,6 +402,7 @@ void cfs_session_object_free(struct cfs_session *s)
 	pthread_mutex_destroy(&s->users_lock);
 	pthread_mutex_destroy(&s->seat_lock);
 	pthread_mutex_destroy(&s->refer_lock);
+	pthread_mutex_destroy(&s->move_lock);
 	free(s);
 }
 
@@ -417,6 +418,7 @@ struct cfs_session *cfs_session_object_new(
 		pthread_cond_init(&s->users_changed, NULL);
 		pthread_mutex_init(&s->seat_lock, NULL);
 		pthread_mutex_init(&s->refer_lock, NULL);
+		pthread_mutex_init(&s->move_lock, NULL);
 	}
 	return s;
 }

@@ -374,7 +374,7 @@ static int set_pool(struct cfs_session *s, const char *key, const char *value,
 		rec.config[CFS_POOL_CONFIG_CHECKED] = is_checked;
 	} else if (strcmp(key, "mirror") == 0) {
 		return strcmp(value, "yes") == 0
-			       ? cfs_local_make_mirror(s, &moved, err)
+			       ? cfs_local_make_mirror(s, &s->opt, &moved, err)
 			       : cfs_err_set(err, -EINVAL,
 					     "mirror: yes; a mirror stays "
 					     "one");

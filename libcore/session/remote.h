@@ -91,6 +91,17 @@ int cfs_remote_add_device(struct cfs_remote *r, const char *path,
 int cfs_remote_resize_device(struct cfs_remote *r, const char *device,
 			     uint64_t *ret_old_slices, uint64_t *ret_new_slices,
 			     struct cfs_err *err);
+int cfs_remote_evacuate(struct cfs_remote *r, const char *device,
+			bool in_background, struct cfs_move_result *ret,
+			struct cfs_err *err);
+int cfs_remote_remove_device(struct cfs_remote *r, const char *device,
+			     bool is_forced, struct cfs_err *err);
+int cfs_remote_replace_device(struct cfs_remote *r, const char *old,
+			      const char *path, bool is_forced,
+			      bool in_background, struct cfs_move_result *ret,
+			      struct cfs_err *err);
+int cfs_remote_make_mirror(struct cfs_remote *r, struct cfs_move_result *ret,
+			   struct cfs_err *err);
 int cfs_remote_trim(struct cfs_remote *r, const char *container,
 		    struct cfs_trim_result *ret, struct cfs_err *err);
 int cfs_remote_slices(struct cfs_remote *r, const char *container,

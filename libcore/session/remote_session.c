@@ -125,6 +125,73 @@ int cfs_remote_resize_device(struct cfs_remote *r, const char *device,
 	return as_called(code, device, whole, err);
 }
 
+static uint32_t move_flags(bool is_forced, bool in_background)
+{
+	return (is_forced ? CFS_RPC_MOVE_FORCED : 0) |
+	       (in_background ? CFS_RPC_MOVE_BACKGROUND : 0);
+}
+
+int cfs_remote_evacuate(struct cfs_remote *r, const char *device,
+			bool in_background, struct cfs_move_result *ret,
+			struct cfs_err *err)
+{
+	char buf[PATH_MAX];
+	const char *whole = whole_path(device, buf);
+	const struct cfs_rpc_args args = {
+		.name = whole,
+		.flags = move_flags(false, in_background),
+	};
+
+	memset(ret, 0, sizeof(*ret));
+	return as_called(cfs_remote_ask(r, CFS_RPC_EVACUATE, &args, ret, err),
+			 device, whole, err);
+}
+
+int cfs_remote_remove_device(struct cfs_remote *r, const char *device,
+			     bool is_forced, struct cfs_err *err)
+{
+	char buf[PATH_MAX];
+	const char *whole = whole_path(device, buf);
+	const struct cfs_rpc_args args = {
+		.name = whole,
+		.flags = move_flags(is_forced, false),
+	};
+
+	return as_called(
+		cfs_remote_ask(r, CFS_RPC_REMOVE_DEVICE, &args, NULL, err),
+		device, whole, err);
+}
+
+int cfs_remote_replace_device(struct cfs_remote *r, const char *old,
+			      const char *path, bool is_forced,
+			      bool in_background, struct cfs_move_result *ret,
+			      struct cfs_err *err)
+{
+	char buf[PATH_MAX], new_buf[PATH_MAX];
+	const char *whole = whole_path(old, buf);
+	const char *new_whole = whole_path(path, new_buf);
+	const struct cfs_rpc_args args = {
+		.name = whole,
+		.text = new_whole,
+		.flags = move_flags(is_forced, in_background),
+	};
+	int code;
+
+	memset(ret, 0, sizeof(*ret));
+	code = cfs_remote_ask(r, CFS_RPC_REPLACE_DEVICE, &args, ret, err);
+	code = as_called(code, old, whole, err);
+	return as_called(code, path, new_whole, err);
+}
+
+int cfs_remote_make_mirror(struct cfs_remote *r, struct cfs_move_result *ret,
+			   struct cfs_err *err)
+{
+	const struct cfs_rpc_args args = { .volume = NULL };
+
+	memset(ret, 0, sizeof(*ret));
+	return cfs_remote_ask(r, CFS_RPC_MAKE_MIRROR, &args, ret, err);
+}
+
 int cfs_remote_trim(struct cfs_remote *r, const char *container,
 		    struct cfs_trim_result *ret, struct cfs_err *err)
 {

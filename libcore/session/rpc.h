@@ -54,6 +54,10 @@ enum cfs_rpc_type {
 	CFS_RPC_RESIZE_DEVICE,
 	CFS_RPC_TRIM,
 	CFS_RPC_SLICES,
+	CFS_RPC_EVACUATE,
+	CFS_RPC_REMOVE_DEVICE,
+	CFS_RPC_REPLACE_DEVICE,
+	CFS_RPC_MAKE_MIRROR,
 
 	CFS_RPC_VOLUMES = 0x0120,
 	CFS_RPC_VOLUME,
@@ -213,14 +217,20 @@ union cfs_rpc_ret {
 	struct cfs_place_name place_name;
 	struct cfs_snapshot_info snapshot;
 	struct cfs_trim_result trim;
+	struct cfs_move_result move;
 	struct cfs_check_result check;
 	struct cfs_scrub_result scrub;
 	struct cfs_fs_space space;
 };
 
-#define CFS_RPC_CHANGES 0x1u /* what a cut connection leaves is not known */
-#define CFS_RPC_ALONE   0x2u /* structure: nothing else runs meanwhile */
-#define CFS_RPC_LONG    0x4u /* has a token; may take hours */
+#define CFS_RPC_CHANGES         0x1u /* what a cut connection leaves is not known */
+#define CFS_RPC_ALONE           0x2u /* structure: nothing else runs meanwhile */
+#define CFS_RPC_LONG            0x4u /* has a token; may take hours */
+#define CFS_RPC_FREE            0x8u /* with LONG: sees to the structure by itself */
+
+/* Flags of requests that move slices. */
+#define CFS_RPC_MOVE_FORCED     0x1u
+#define CFS_RPC_MOVE_BACKGROUND 0x2u
 
 struct cfs_rpc_row {
 	uint16_t type;

@@ -27,7 +27,16 @@ CFS_RPC_SHAPE(device_info, T, CFS_RPC_F(T, index), CFS_RPC_F(T, uuid),
 	      CFS_RPC_F(T, path), CFS_RPC_W(T, kind), CFS_RPC_W(T, state),
 	      CFS_RPC_F(T, size_bytes), CFS_RPC_F(T, slice_count),
 	      CFS_RPC_F(T, used_slices), CFS_RPC_F(T, free_slices),
-	      CFS_RPC_F(T, frozen_slices), CFS_RPC_F(T, bad_slices));
+	      CFS_RPC_F(T, frozen_slices), CFS_RPC_F(T, bad_slices),
+	      CFS_RPC_F(T, is_moving), CFS_RPC_F(T, moved_slices),
+	      CFS_RPC_F(T, move_slices));
+#undef T
+
+#define T struct cfs_move_result
+CFS_RPC_SHAPE(move_result, T, CFS_RPC_F(T, need_slices),
+	      CFS_RPC_F(T, need_bytes), CFS_RPC_F(T, free_slices),
+	      CFS_RPC_F(T, moved_slices), CFS_RPC_F(T, moved_bytes),
+	      CFS_RPC_F(T, left_slices), CFS_RPC_F(T, damaged_blocks));
 #undef T
 
 #define T struct cfs_slice_info
@@ -206,6 +215,8 @@ CFS_RPC_SHAPE(a_text, A, F(text));
 CFS_RPC_SHAPE(a_set, A, O(volume), F(name), F(text));
 CFS_RPC_SHAPE(a_add_device, A, F(name), F(is_set));
 CFS_RPC_SHAPE(a_name, A, F(name));
+CFS_RPC_SHAPE(a_evacuate, A, F(token), F(name), F(flags));
+CFS_RPC_SHAPE(a_replace, A, F(token), F(name), F(text), F(flags));
 CFS_RPC_SHAPE(a_maybe_volume, A, O(volume));
 CFS_RPC_SHAPE(a_volume, A, F(volume));
 CFS_RPC_SHAPE(a_create, A, F(name), F(kind), F(size_bytes), F(limit_bytes),
@@ -262,6 +273,7 @@ CFS_RPC_SHAPE(a_file_write, A, F(handle), F(ino), F(offset_bytes), DATA);
 #define CHANGES CFS_RPC_CHANGES
 #define ALONE   (CFS_RPC_CHANGES | CFS_RPC_ALONE)
 #define LONG    CFS_RPC_LONG
+#define MOVES   (CFS_RPC_CHANGES | CFS_RPC_LONG | CFS_RPC_FREE)
 
 /* By type. */
 static const struct cfs_rpc_row rows[] = {
@@ -276,6 +288,12 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_RESIZE_DEVICE, ALONE, "resize", &a_name, &ret_values, NULL },
 	{ CFS_RPC_TRIM, CHANGES, "trim", &a_maybe_volume, &trim_result, NULL },
 	{ CFS_RPC_SLICES, 0, "slices", &a_maybe_volume, NULL, &slice_info },
+	{ CFS_RPC_EVACUATE, MOVES, "evacuate", &a_evacuate, &move_result,
+	  NULL },
+	{ CFS_RPC_REMOVE_DEVICE, MOVES, "remove", &a_evacuate, NULL, NULL },
+	{ CFS_RPC_REPLACE_DEVICE, MOVES, "replace", &a_replace, &move_result,
+	  NULL },
+	{ CFS_RPC_MAKE_MIRROR, MOVES, "mirror", &a_token, &move_result, NULL },
 
 	{ CFS_RPC_VOLUMES, 0, "volumes", &a_maybe_volume, NULL, &volume_info },
 	{ CFS_RPC_VOLUME, 0, "volume", &a_volume, &volume_info, NULL },

@@ -87,6 +87,8 @@ int cfs_serve_start(struct cfs_serve *serve,
  * meanwhile finds that nobody answers, and waits for the pool.
  */
 bool cfs_serve_end_unneeded(struct cfs_serve *serve);
+/* Slices are being moved in the background (session.h, in_background). */
+bool cfs_serve_is_moving(struct cfs_serve *serve);
 /*
  * The reverse: no new connections, what runs is finished (for at most
  * @grace_ms), clients are told, the address is cleared; and if no client is

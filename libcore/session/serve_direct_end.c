@@ -51,6 +51,9 @@ bool beside_has_let_go(struct cfs_session *s, uint64_t number)
 	uint32_t i;
 	int r = -EOPNOTSUPP;
 
+	/* A device may be about to go: it is asked again. */
+	if (s->structure && pthread_rwlock_tryrdlock(s->structure) != 0)
+		return false;
 	for (i = 0; i < count; i++) {
 		struct cfs_dev *dev = cfs_devset_dev(s->set, i);
 
@@ -60,6 +63,8 @@ bool beside_has_let_go(struct cfs_session *s, uint64_t number)
 	}
 	while (i-- > 0)
 		cfs_dev_unmark(cfs_devset_dev(s->set, i), number);
+	if (s->structure)
+		pthread_rwlock_unlock(s->structure);
 	return r == 0;
 }
 

@@ -27,6 +27,7 @@ int cfs_serve_rpc_new(struct cfs_session *session, struct cfs_serve_rpc **ret,
 	rpc->s = session;
 	pthread_mutex_init(&rpc->lock, NULL);
 	pthread_rwlock_init(&rpc->structure, NULL);
+	session->structure = &rpc->structure;
 	*ret = rpc;
 	return 0;
 }
@@ -47,6 +48,7 @@ void cfs_serve_rpc_free(struct cfs_serve_rpc *rpc)
 		rpc->orphans = orphan->next;
 		free(orphan);
 	}
+	rpc->s->structure = NULL;
 	pthread_rwlock_destroy(&rpc->structure);
 	pthread_mutex_destroy(&rpc->lock);
 	free(rpc);
@@ -213,11 +215,13 @@ static int run_long(struct serve_call *c, serve_fn fn)
 			 (int)strcspn(container, "/"), container);
 		container = name;
 	}
-	pthread_rwlock_rdlock(&c->rpc->structure);
-	r = cfs_local_pin(c->s, container, &use, c->err);
-	pthread_rwlock_unlock(&c->rpc->structure);
-	if (r < 0)
-		return r;
+	if (!(c->row->flags & CFS_RPC_FREE)) {
+		pthread_rwlock_rdlock(&c->rpc->structure);
+		r = cfs_local_pin(c->s, container, &use, c->err);
+		pthread_rwlock_unlock(&c->rpc->structure);
+		if (r < 0)
+			return r;
+	}
 	r = cfs_server_request_set_long(c->request, c->err);
 	if (r < 0) {
 		cfs_serve_volume_leave(c->s, use);

@@ -14,6 +14,7 @@
 #include "session/delegate_msg.h"
 #include "session/direct_msg.h"
 #include "session/io_local.h"
+#include "session/mover.h"
 #include "session/rpc.h"
 #include "session/secondary.h"
 
@@ -322,6 +323,25 @@ static int store_address(struct cfs_serve *serve, const char *address,
 
 /* ---- start and stop ------------------------------------------------------ */
 
+/* What a secondary has is moved by the manager, when it comes home; and nobody
+ * moves slices of shared pools. */
+static int start_mover(struct cfs_serve *serve, struct cfs_err *err)
+{
+	struct cfs_session *s = serve->session;
+
+	if (s->secondary || cfs_devset_is_shared(s->set) || s->mover)
+		return 0;
+	return cfs_mover_new(s, serve->logger, &s->mover, err);
+}
+
+static void stop_mover(struct cfs_serve *serve)
+{
+	struct cfs_mover *m = serve->session->mover;
+
+	cfs_mover_free(m);
+	serve->session->mover = NULL;
+}
+
 int cfs_serve_start(struct cfs_serve *serve,
 		    const struct cfs_serve_options *opt, struct cfs_err *err)
 {
@@ -338,6 +358,8 @@ int cfs_serve_start(struct cfs_serve *serve,
 	}
 	if (r == 0)
 		r = cfs_serve_run(serve, err);
+	if (r == 0)
+		r = start_mover(serve, err);
 	if (r < 0) {
 		cfs_serve_direct_answer(serve->direct, false);
 		cfs_serve_lease_stop(serve->session);
@@ -348,12 +370,21 @@ int cfs_serve_start(struct cfs_serve *serve,
 	return r;
 }
 
+bool cfs_serve_is_moving(struct cfs_serve *serve)
+{
+	struct cfs_mover *m = serve->session->mover;
+
+	return m && !cfs_mover_is_idle(m);
+}
+
 int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 		   struct cfs_err *err)
 {
 	int r = 0, r2;
 
 	cfs_server_stop(serve->server, grace_ms);
+	/* Behind the last request, which may have woken it. */
+	stop_mover(serve);
 	cfs_serve_stop_direct(serve);
 	cfs_serve_lease_stop(serve->session);
 	serve->is_running = false;

@@ -2,6 +2,8 @@
 /* Requests about pools, volumes, snapshots; check, scrub, trace. */
 #include "session/serve_priv.h"
 
+#include "session/devices.h"
+
 #include <string.h>
 
 /* ---- pools --------------------------------------------------------------- */
@@ -23,6 +25,11 @@ static int do_devices(struct serve_call *c)
 
 static int do_set(struct serve_call *c)
 {
+	/* That is a request of its own, since it does not run alone. */
+	if (!c->args.volume && strcmp(c->args.name, "mirror") == 0 &&
+	    strcmp(c->args.text, "yes") == 0)
+		return cfs_err_set(c->err, -ENOTSUP,
+				   "mirror: ask with a newer slicectl");
 	return cfs_local_set(c->s, c->args.volume, c->args.name, c->args.text,
 			     c->err);
 }
@@ -50,6 +57,59 @@ static int do_resize_device(struct serve_call *c)
 {
 	return cfs_local_resize_device(c->s, c->args.name, &c->ret.values.value,
 				       &c->ret.values.other, c->err);
+}
+
+static int do_evacuate(struct serve_call *c)
+{
+	const struct cfs_session_options calls = {
+		.stop = serve_stop,
+		.progress = serve_progress,
+		.in_background = c->args.flags & CFS_RPC_MOVE_BACKGROUND,
+		.arg = c,
+	};
+
+	return cfs_local_evacuate(c->s, &calls, c->args.name, &c->ret.move,
+				  c->err);
+}
+
+static int do_remove_device(struct serve_call *c)
+{
+	const struct cfs_session_options calls = {
+		.stop = serve_stop,
+		.arg = c,
+	};
+
+	return cfs_local_remove_device(c->s, &calls, c->args.name,
+				       c->args.flags & CFS_RPC_MOVE_FORCED,
+				       c->err);
+}
+
+static int do_replace_device(struct serve_call *c)
+{
+	const struct cfs_session_options calls = {
+		.stop = serve_stop,
+		.progress = serve_progress,
+		.in_background = c->args.flags & CFS_RPC_MOVE_BACKGROUND,
+		.arg = c,
+	};
+	int r = check_is_local(c);
+
+	return r < 0 ? r
+		     : cfs_local_replace_device(
+			       c->s, &calls, c->args.name, c->args.text,
+			       c->args.flags & CFS_RPC_MOVE_FORCED,
+			       &c->ret.move, c->err);
+}
+
+static int do_make_mirror(struct serve_call *c)
+{
+	const struct cfs_session_options calls = {
+		.stop = serve_stop,
+		.progress = serve_progress,
+		.arg = c,
+	};
+
+	return cfs_local_make_mirror(c->s, &calls, &c->ret.move, c->err);
 }
 
 static int do_trim(struct serve_call *c)
@@ -272,6 +332,14 @@ serve_fn serve_session_fn(uint16_t type)
 		return do_add_device;
 	case CFS_RPC_RESIZE_DEVICE:
 		return do_resize_device;
+	case CFS_RPC_EVACUATE:
+		return do_evacuate;
+	case CFS_RPC_REMOVE_DEVICE:
+		return do_remove_device;
+	case CFS_RPC_REPLACE_DEVICE:
+		return do_replace_device;
+	case CFS_RPC_MAKE_MIRROR:
+		return do_make_mirror;
 	case CFS_RPC_TRIM:
 		return do_trim;
 	case CFS_RPC_SLICES:

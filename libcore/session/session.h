@@ -81,6 +81,10 @@ struct cfs_session_options {
 	/* A device may be shorter than its label says
 	 * (cfs_session_resize_device is going to be called). */
 	bool allows_short;
+	/* cfs_session_evacuate and cfs_session_replace_device return when all
+	 * is begun, if others are answered by whoever holds the pool: that one
+	 * goes on. */
+	bool in_background;
 	/* To reach a holder on another host: PEM files; NULL: none. */
 	const char *tls_cert, *tls_key, *tls_ca;
 	cfs_stop_fn stop;         /* may be NULL */
@@ -179,6 +183,10 @@ struct cfs_device_info {
 	uint64_t size_bytes;
 	uint64_t slice_count, used_slices, free_slices, frozen_slices,
 		bad_slices;
+	/* Slices are leaving it now, in the process that holds the pool; so
+	 * many have, of so many. */
+	bool is_moving;
+	uint64_t moved_slices, move_slices;
 };
 
 struct cfs_pool_info {
@@ -238,10 +246,11 @@ int cfs_session_resize_device(struct cfs_session *s, const char *device,
 			      uint64_t *ret_new_slices, struct cfs_err *err);
 
 /*
- * Moving slices between devices.  The pool must be this process's alone: it is
- * no shared one, no other process serves it, no client may write beside it
- * (-EBUSY).  All go on where they were broken off when they are
- * called again.  A dry run fills in what would be needed, and moves nothing.
+ * Moving slices between devices, beside all who read and write; by the process
+ * that holds the pool.  Not of a shared pool, nor while another process owns one
+ * of its containers (-EBUSY).  All go on where they were broken off when they
+ * are called again, and an evacuation with the next process that serves the
+ * pool.  A dry run fills in what would be needed, and moves nothing.
  */
 struct cfs_move_result {
 	uint64_t need_slices, need_bytes;   /* to be moved */
@@ -254,7 +263,9 @@ struct cfs_move_result {
 /*
  * Move all slices of a device elsewhere; nothing new comes there.  @device: a
  * path, or a UUID in text.  @ret is set also when it fails.
- * -ENOENT; -ENOSPC: no room elsewhere, before anything is moved; -EINTR; -EIO.
+ * -ENOENT; -ENOSPC: no room elsewhere, before anything is moved; -EINTR; -EIO;
+ * -EBUSY: some slices stay until a client that is silent is known to be gone;
+ * -ECANCELED: the device was taken into use again meanwhile.
  */
 int cfs_session_evacuate(struct cfs_session *s, const char *device,
 			 struct cfs_move_result *ret, struct cfs_err *err);

@@ -22,6 +22,14 @@ struct cfs_direct;
 
 struct cfs_secondary;
 struct cfs_refer;
+struct cfs_mover;
+
+/* How far it is, for those who ask. */
+struct cfs_moving {
+	bool is_on;
+	uint32_t device; /* that slices leave; CFS_POOL_NO_DEVICE: none */
+	uint64_t done_slices, total_slices;
+};
 
 struct cfs_session {
 	struct cfs_session_options opt;
@@ -69,6 +77,13 @@ struct cfs_session {
 	struct cfs_refer *refers;
 	pthread_mutex_t refer_lock; /* of that list */
 	char *at_address;
+	/* Of requests: held to write by those who change what there is; NULL:
+	 * nobody comes (serve_rpc.c). */
+	pthread_rwlock_t *structure;
+	/* Slices are moved by one at a time: devices_move.c. */
+	pthread_mutex_t move_lock;
+	struct cfs_moving moving; /* under s->lock */
+	struct cfs_mover *mover;  /* in the background; NULL: none */
 };
 
 /* The object alone, with nothing open; and its end, where nothing is that

@@ -7,6 +7,7 @@
 #include "tree/lend_priv.h"
 
 #include "base/cleanup.h"
+#include "pool/metavolume_watch.h"
 #include "tree/space_priv.h"
 
 #include <assert.h>
@@ -34,6 +35,19 @@ struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key)
 	return g;
 }
 
+void cfs_lend_touch_group(struct cfs_container *c, uint64_t key)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint32_t group = cfs_vaddr_block(key);
+
+	if (group < geo->group_count)
+		cfs_metavolume_touch(
+			c->mv,
+			cfs_vaddr(cfs_vaddr_lslice(key),
+				  cfs_geometry_group_start(geo, group)),
+			1);
+}
+
 int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 		       uint64_t client_id, const uint64_t free_bits[2],
 		       struct lent_group **ret, struct cfs_err *err)
@@ -52,6 +66,7 @@ int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	c->lender->lent_blocks += g->free_blocks;
+	cfs_lend_touch_group(c, key);
 	*ret = g;
 	return 0;
 }
@@ -61,6 +76,7 @@ void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g)
 	uint64_t lslice = cfs_vaddr_lslice(g->key);
 
 	c->lender->lent_blocks -= g->free_blocks;
+	cfs_lend_touch_group(c, g->key);
 	if (lslice < c->slice_room)
 		c->slices[lslice].is_scanned = false;
 	HASH_DEL(c->lender->groups, g);

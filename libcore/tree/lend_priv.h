@@ -114,6 +114,8 @@ int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 		       uint64_t client_id, const uint64_t free_bits[2],
 		       struct lent_group **ret, struct cfs_err *err);
 void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g);
+/* It is lent, or was: a move of its slice copies it again. */
+void cfs_lend_touch_group(struct cfs_container *c, uint64_t key);
 bool cfs_lend_in_slice(const struct cfs_container *c, uint64_t lslice);
 /* Blocks that cannot be promised: what is lent, and what it will take to name
  * it. */

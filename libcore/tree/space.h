@@ -68,3 +68,6 @@ struct cfs_space_counts {
 void cfs_space_counts(struct cfs_container *c, struct cfs_space_counts *ret);
 /* Blocks in use of one slice. */
 uint32_t cfs_space_slice_used(struct cfs_container *c, uint64_t lslice);
+/* Bits of the blocks in use of one group. */
+int cfs_space_group_used(struct cfs_container *c, uint64_t lslice,
+			 uint32_t group, uint64_t ret[2], struct cfs_err *err);

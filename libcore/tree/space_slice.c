@@ -43,6 +43,19 @@ void cfs_space_drop_slice(struct cfs_container *c, uint64_t lslice)
 	c->map_change++;
 }
 
+int cfs_space_group_used(struct cfs_container *c, uint64_t lslice,
+			 uint32_t group, uint64_t ret[2], struct cfs_err *err)
+{
+	uint64_t used[2];
+	bool is_there;
+	int r = cfs_space_bits_load(c, cfs_vaddr(lslice, group), used,
+				    &is_there, err);
+
+	if (r == 0)
+		memcpy(ret, used, sizeof(used));
+	return r;
+}
+
 static bool slice_is_idle(struct cfs_container *c, uint64_t lslice)
 {
 	struct open_group *g, *gtmp;

@@ -106,13 +106,18 @@ static int find_single(void *arg, uint64_t container_id, uint64_t lslice,
 
 /* ---- may it be done? ----------------------------------------------------- */
 
+struct asking {
+	struct cfs_pool *pool;
+	bool is_beside;
+};
+
 static int allowed_of(void *arg, uint64_t id,
 		      const struct cfs_container_rec *rec, struct cfs_err *err)
 {
-	struct cfs_pool *pool = arg;
+	const struct asking *a = arg;
 	struct cfs_lent_counts lent;
 	struct cfs_member *m;
-	int r = cfs_pool_member_by_id(pool, id, &m, err);
+	int r = cfs_pool_member_by_id(a->pool, id, &m, err);
 
 	if (r == -EREMOTE)
 		return cfs_err_set(err, -EBUSY,
@@ -123,7 +128,7 @@ static int allowed_of(void *arg, uint64_t id,
 	/* Nobody writes in one that cannot be opened. */
 	if (r == -EUCLEAN || r == -ENOTSUP || r == -EIO)
 		return 0;
-	if (r < 0)
+	if (r < 0 || a->is_beside)
 		return r;
 	cfs_container_lent_counts(m->container, &lent);
 	if (lent.clients || lent.frozen_groups)
@@ -135,15 +140,26 @@ static int allowed_of(void *arg, uint64_t id,
 	return 0;
 }
 
-int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err)
+static int allowed(struct cfs_pool *pool, bool is_beside, struct cfs_err *err)
 {
+	struct asking a = { pool, is_beside };
 	int r = cfs_pool_delegated_refuse(pool, err);
 
 	if (r == 0 && pool->is_shared)
 		r = cfs_err_set(err, -EBUSY,
 				"slices of a pool that hosts "
 				"share cannot be moved");
-	return r < 0 ? r : cfs_pool_containers(pool, allowed_of, pool, err);
+	return r < 0 ? r : cfs_pool_containers(pool, allowed_of, &a, err);
+}
+
+int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err)
+{
+	return allowed(pool, false, err);
+}
+
+int cfs_pool_move_allowed_beside(struct cfs_pool *pool, struct cfs_err *err)
+{
+	return allowed(pool, true, err);
 }
 
 /* ---- is there room? ------------------------------------------------------ */
@@ -243,7 +259,46 @@ int cfs_pool_move_room(struct cfs_pool *pool, uint32_t device,
 
 /* ---- doing it ------------------------------------------------------------ */
 
-/* The container's UUID, and its map as it is now. */
+/* It went back to the pool since we looked; or the tables are damaged. */
+static int not_mapped(struct cfs_pool *pool, const struct job *job,
+		      const struct slice_move *mv, struct cfs_err *err)
+{
+	const struct cfs_key key = cfs_pool_slice_key(mv->off_device,
+						      job->slice);
+	struct cfs_slice_rec_disk disk = { 0 };
+	struct cfs_slice_rec rec;
+	size_t bytes = 0;
+	int r = 0;
+
+	if (mv->off_device == CFS_POOL_NO_DEVICE)
+		return -EAGAIN;
+	r = cfs_container_get(pool->c0, &key, &disk, sizeof(disk), &bytes, err);
+	if (r == 0)
+		r = cfs_slice_rec_unpack(&disk, CFS_MIN(bytes, sizeof(disk)),
+					 &rec, err);
+	if (r == -ENOENT || (r == 0 && (rec.use != CFS_SLICE_USE_OWNED ||
+					rec.container_id != job->container_id ||
+					rec.lslice != job->lslice)))
+		return -EAGAIN;
+	return r < 0 ? r
+		     : cfs_err_set(err, -EUCLEAN,
+				   "slice %" PRIu64 " of "
+				   "container %" PRIu64 " is lent, and not "
+				   "mapped: cfsck-heal check says more",
+				   job->lslice, job->container_id);
+}
+
+static bool is_on(const struct slice_move *mv, uint32_t device)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (mv->old[i].flags & CFS_PIECE_USED &&
+		    mv->old[i].device_index == device)
+			return true;
+	return false;
+}
+
+/* The container's UUID, and its map as it is now.  -EAGAIN: nothing is to be
+ * done. */
 static int load(struct cfs_pool *pool, const struct job *job,
 		struct slice_move *mv, struct cfs_err *err)
 {
@@ -261,11 +316,7 @@ static int load(struct cfs_pool *pool, const struct job *job,
 				  &bytes, err);
 
 	if (r == -ENOENT)
-		return cfs_err_set(err, -EUCLEAN,
-				   "slice %" PRIu64 " of "
-				   "container %" PRIu64 " is lent, and not "
-				   "mapped: cfsck-heal check says more",
-				   job->lslice, job->container_id);
+		return not_mapped(pool, job, mv, err);
 	if (r == 0)
 		r = cfs_smap_rec_unpack(&smap_disk,
 					CFS_MIN(bytes, sizeof(smap_disk)),
@@ -273,6 +324,11 @@ static int load(struct cfs_pool *pool, const struct job *job,
 	if (r < 0)
 		return r;
 	memcpy(mv->old, smap.pieces, sizeof(mv->old));
+	if (mv->off_device == CFS_POOL_NO_DEVICE &&
+	    slice_used_count(mv->old) >= 2)
+		return -EAGAIN;
+	if (mv->off_device != CFS_POOL_NO_DEVICE && !is_on(mv, mv->off_device))
+		return not_mapped(pool, job, mv, err);
 	if (job->container_id == 0) {
 		memcpy(mv->uuid, cfs_devset_label(pool->set, 0)->pool_uuid, 16);
 		return 0;
@@ -292,6 +348,8 @@ struct work {
 	struct cfs_pool_move_result *ret;
 	uint32_t device;
 	uint64_t slice_bytes;
+	uint64_t busy; /* jobs that others stand in the way of */
+	struct cfs_err why;
 };
 
 static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
@@ -308,6 +366,10 @@ static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
 	if (r == 0 && w->device != CFS_POOL_NO_DEVICE)
 		r = cfs_pool_device_rec_locked(w->pool, w->device, &mv.device,
 					       err);
+	if (r == 0 && w->device != CFS_POOL_NO_DEVICE &&
+	    mv.device.state != CFS_DEVICE_EVACUATING)
+		r = cfs_err_set(err, -ECANCELED,
+				"it is not being evacuated any more");
 	cfs_container_unlock(w->pool->c0);
 	if (r < 0)
 		return r;
@@ -325,6 +387,30 @@ static int do_job(struct work *w, const struct job *job, struct cfs_err *err)
 	w->ret->moved_slices += mv.written;
 	w->ret->moved_bytes += mv.written * w->slice_bytes;
 	return 0;
+}
+
+/* One that went meanwhile is none, and one that is in use is left for later. */
+static int do_job_alone(struct work *w, const struct job *job,
+			struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	int r;
+
+	if (w->opt->enter)
+		w->opt->enter(w->opt->arg);
+	r = do_job(w, job, &why);
+	if (w->opt->leave)
+		w->opt->leave(w->opt->arg);
+	if (r == -EAGAIN)
+		return 0;
+	if (r == -EBUSY) {
+		w->busy++;
+		w->why = why;
+		return 0;
+	}
+	if (r < 0 && err)
+		*err = why;
+	return r;
 }
 
 static int do_jobs(struct work *w, const struct jobs *jobs, struct cfs_err *err)
@@ -345,11 +431,16 @@ static int do_jobs(struct work *w, const struct jobs *jobs, struct cfs_err *err)
 					i, count,
 					cfs_plural(count, "slice", "slices"));
 		if (r == 0)
-			r = do_job(w, &jobs->list.items[i], err);
+			r = do_job_alone(w, &jobs->list.items[i], err);
 		if (r < 0)
 			return r;
 	}
-	w->ret->left_slices = 0;
+	w->ret->left_slices = w->busy;
+	if (w->busy) {
+		if (err)
+			*err = w->why;
+		return -EBUSY;
+	}
 	if (opt->progress)
 		opt->progress(opt->arg, count * w->slice_bytes,
 			      count * w->slice_bytes);
@@ -374,19 +465,43 @@ static int run(struct cfs_pool *pool, uint32_t device, const struct jobs *jobs,
 	return do_jobs(&w, jobs, err);
 }
 
+static void add_up(struct cfs_pool_move_result *sum,
+		   const struct cfs_pool_move_result *more)
+{
+	sum->moved_slices += more->moved_slices;
+	sum->moved_bytes += more->moved_bytes;
+	sum->damaged_blocks += more->damaged_blocks;
+	sum->left_slices = more->left_slices;
+}
+
+/* What was there when it began; 1: there was something. */
+static int evacuate_once(struct cfs_pool *pool, uint32_t device,
+			 const struct cfs_pool_move_options *opt,
+			 struct cfs_pool_move_result *ret, struct cfs_err *err)
+{
+	CFS_CLEANUP(jobs_done) struct jobs jobs = { .list = CFS_VEC_INIT };
+	struct cfs_pool_move_result once = { 0 };
+	struct on_device on = { &jobs, device };
+	int r = cfs_pool_slices(pool, find_on, &on, err);
+
+	if (r < 0)
+		return r;
+	r = run(pool, device, &jobs, opt, &once, err);
+	add_up(ret, &once);
+	return r < 0 ? r : jobs.list.count > 0;
+}
+
 int cfs_pool_evacuate(struct cfs_pool *pool, uint32_t device,
 		      const struct cfs_pool_move_options *opt,
 		      struct cfs_pool_move_result *ret, struct cfs_err *err)
 {
-	CFS_CLEANUP(jobs_done) struct jobs jobs = { .list = CFS_VEC_INIT };
-	struct on_device on = { &jobs, device };
 	struct cfs_device_rec rec = { .cursor = 0 };
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = cfs_pool_slices(pool, find_on, &on, err);
-	if (r == 0)
-		r = run(pool, device, &jobs, opt, ret, err);
+	do
+		r = evacuate_once(pool, device, opt, ret, err);
+	while (r > 0);
 	if (r == 0)
 		r = cfs_pool_device_rec(pool, device, &rec, err);
 	if (r < 0 || rec.cursor == rec.slice_count)
@@ -407,92 +522,4 @@ int cfs_pool_fill_mirror(struct cfs_pool *pool,
 	pool->is_mirror = true;
 	r = each_mapped(pool, find_single, &jobs, err);
 	return r < 0 ? r : run(pool, CFS_POOL_NO_DEVICE, &jobs, opt, ret, err);
-}
-
-/* ---- taking a device out ------------------------------------------------- */
-
-struct census {
-	uint32_t device;
-	uint64_t used, frozen;
-};
-
-static int count_left(void *arg, uint32_t device, uint64_t slice,
-		      const struct cfs_slice_rec *rec, struct cfs_err *err)
-{
-	struct census *c = arg;
-
-	(void)slice;
-	(void)err;
-	if (device == c->device) {
-		c->used += rec->use == CFS_SLICE_USE_OWNED;
-		c->frozen += rec->use == CFS_SLICE_USE_FROZEN;
-	}
-	return 0;
-}
-
-#define FORGET_AT_ONCE 256u
-
-/* Some of its records.  1: there may be more. */
-static int forget_some(struct cfs_pool *pool, uint32_t device,
-		       struct cfs_err *err)
-{
-	const struct cfs_key from = cfs_pool_slice_key(device, 0);
-	unsigned int n = 0;
-	int r = cfs_op_begin(pool->c0, CFS_OP_FREEING, err);
-
-	if (r < 0)
-		return r;
-	for (; r == 0 && n < FORGET_AT_ONCE; n++) {
-		struct cfs_cursor cur;
-
-		r = cfs_cursor_ge(&cur,
-				  cfs_container_tree(pool->c0, CFS_TREE_TABLE),
-				  &from, err);
-		if (r == -ENOENT || (r == 0 && cur.key.w[0] != from.w[0]))
-			break;
-		if (r == 0)
-			r = cfs_container_del(pool->c0, &cur.key, err);
-	}
-	if (r < 0 && r != -ENOENT) {
-		cfs_op_abort(pool->c0);
-		return r;
-	}
-	cfs_op_end(pool->c0);
-	r = cfs_container_sync(pool->c0, err);
-	return r < 0 ? r : n == FORGET_AT_ONCE;
-}
-
-int cfs_pool_device_remove(struct cfs_pool *pool, uint32_t device,
-			   bool is_forced, struct cfs_err *err)
-{
-	struct census left = { .device = device };
-	struct cfs_device_rec rec;
-	int r = cfs_pool_slices(pool, count_left, &left, err);
-
-	if (r == 0)
-		r = cfs_pool_device_rec(pool, device, &rec, err);
-	if (r < 0)
-		return r;
-	if (left.used)
-		return cfs_err_set(err, -EBUSY,
-				   "%" PRIu64 " of its slices %s "
-				   "in use: evacuate it first",
-				   left.used,
-				   cfs_plural(left.used, "is", "are"));
-	if (left.frozen && !is_forced)
-		return cfs_err_set(err, -EPERM,
-				   "%" PRIu64 " of its slices %s "
-				   "frozen, and whoever had them may still "
-				   "write there: -f takes it out all the same",
-				   left.frozen,
-				   cfs_plural(left.frozen, "is", "are"));
-	/* Its size stays: records of its slices are looked at by it until the
-	 * last one is gone. */
-	rec.state = CFS_DEVICE_REMOVED;
-	r = cfs_pool_device_update(pool, device, &rec, err);
-	do {
-		if (r >= 0)
-			r = forget_some(pool, device, err);
-	} while (r > 0);
-	return r < 0 ? r : cfs_pool_slices_reload(pool, err);
 }

@@ -2,11 +2,15 @@
 /*
  * Moving slices: off a device, and onto a second one (mirrors).
  *
- * The pool is this process's alone: it is no shared one, nobody writes beside
- * it, nothing is on loan to a client, and no container is delegated.  So a
- * slice whose container is frozen, and has all that it has in memory on the
- * devices, does not change while it is copied, whatever stands in it: data,
- * nodes, tag pages, logs, roots.
+ * The pool is no shared one, and no container in question is delegated.  A slice
+ * is copied while its container is read and written.  What was written during
+ * that (pool/metavolume_watch.h) is copied again while nobody changes the
+ * container, and its clients hold: so they have written all that they know of,
+ * and go on with a view that has the new map.  The very last of it, with the
+ * change of the map, when no read or write of the container is under way.  A
+ * slice of which a client has something that is silent, and not known to be
+ * gone, stays where it is (T29).  Who reads with an older view finds other tags
+ * in the old place, or none, and asks again.
  *
  * Order of writes for one logical slice, and what a crash leaves:
  *
@@ -42,6 +46,13 @@ struct cfs_pool_move_options {
 			   const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
 			   struct cfs_err *err);
 	bool (*stop)(void *arg); /* may be NULL */
+	/* All clients of the container hold, until go_on; NULL: there are none.
+	 * The member stays meanwhile. */
+	int (*hold)(void *arg, struct cfs_member *m, struct cfs_err *err);
+	void (*go_on)(void *arg);
+	/* Between them no container comes or goes; may be NULL. */
+	void (*enter)(void *arg);
+	void (*leave)(void *arg);
 	void (*progress)(void *arg, uint64_t done_bytes,
 			 uint64_t total_bytes); /* may be NULL */
 	void *arg;
@@ -56,6 +67,8 @@ struct cfs_pool_move_result {
 
 /* May slices be moved now?  -EBUSY: somebody may write beside us. */
 int cfs_pool_move_allowed(struct cfs_pool *pool, struct cfs_err *err);
+/* The same, if clients can be made to hold. */
+int cfs_pool_move_allowed_beside(struct cfs_pool *pool, struct cfs_err *err);
 
 /* In place of a device: no one of them (cfs_pool_move_room). */
 #define CFS_POOL_NO_DEVICE UINT32_MAX
@@ -77,7 +90,9 @@ int cfs_pool_move_room(struct cfs_pool *pool, uint32_t device,
  * Move all slices off a device that is being evacuated (its record says so).
  * It may be missing, if the pool is a mirror.  What is there on other devices
  * when it fails is durable, and the same call goes on.
- * -EINTR: stop() said so; -ENOSPC; -ENODEV: a slice has no other piece; -EIO.
+ * -EINTR: stop() said so; -ENOSPC; -ENODEV: a slice has no other piece; -EIO;
+ * -EBUSY: all others are moved, but some may still be written to by clients that
+ * are silent; -ECANCELED: the device is not being evacuated any more.
  */
 int cfs_pool_evacuate(struct cfs_pool *pool, uint32_t device,
 		      const struct cfs_pool_move_options *opt,
@@ -98,6 +113,10 @@ int cfs_pool_fill_mirror(struct cfs_pool *pool,
  */
 int cfs_pool_device_remove(struct cfs_pool *pool, uint32_t device,
 			   bool is_forced, struct cfs_err *err);
+
+/* Reads, writes and flushes of all that is open which are under way now have
+ * ended when it returns. */
+void cfs_pool_wait_for_io(struct cfs_pool *pool);
 
 /* Where the root of container 0 is, for the seat. */
 void cfs_pool_roots(struct cfs_pool *pool,

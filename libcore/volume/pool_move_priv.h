@@ -45,7 +45,8 @@ struct slice_move {
 
 /*
  * Durable when it returns 0; else the slice is where it was.  -ENOSPC, -EIO,
- * -ENODEV: no piece of it can be read; -EREMOTE.
+ * -ENODEV: no piece of it can be read; -EREMOTE; -EBUSY: a client may write to
+ * it; -EAGAIN: it is another slice by now.
  */
 int cfs_pool_slice_move(struct cfs_pool *pool, struct slice_move *mv,
 			const struct cfs_pool_move_options *opt,

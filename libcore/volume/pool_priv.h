@@ -49,6 +49,8 @@ struct cfs_pool {
 	struct cfs_err c0_error;       /* of a hook that can't return one */
 	struct device_slices *devices; /* under c0's lock */
 	uint32_t device_count;
+	/* Picked by a move, which has no record yet; one at a time. */
+	struct cfs_piece reserved[CFS_PIECES_MAX];
 	uint64_t container_count;     /* as last counted */
 	uint64_t promoted_count;      /* atomic: live, with a source */
 	uint64_t copy_slices_x4;      /* atomic: what a takeover could copy */

@@ -47,6 +47,35 @@ static uint64_t count_containers(struct cfs_pool *pool)
 	return n;
 }
 
+static bool is_reserved(const struct cfs_pool *pool, uint32_t device,
+			uint64_t slice)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++)
+		if (pool->reserved[i].flags & CFS_PIECE_USED &&
+		    pool->reserved[i].device_index == device &&
+		    pool->reserved[i].slice_index == slice)
+			return true;
+	return false;
+}
+
+/* They have no records yet, or those of before. */
+static void count_reserved(struct cfs_pool *pool)
+{
+	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
+		const struct cfs_piece *p = &pool->reserved[i];
+		struct device_slices *d;
+
+		if (!(p->flags & CFS_PIECE_USED) ||
+		    p->device_index >= pool->device_count)
+			continue;
+		d = &pool->devices[p->device_index];
+		if (p->slice_index >= d->virgin_from)
+			d->virgin_from = p->slice_index + 1;
+		else if (d->free_used > 0)
+			d->free_used--;
+	}
+}
+
 /* What the records say of each device's slices. */
 int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 {
@@ -100,6 +129,7 @@ int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 			list[d].free_used++;
 		r = cfs_cursor_next(&cur, err);
 	}
+	count_reserved(pool);
 	cfs_pool_slices_changed(pool);
 	return r == -ENOENT ? 0 : r;
 }
@@ -207,7 +237,8 @@ static int find_free_used(struct cfs_pool *pool, uint32_t device,
 			if (r < 0)
 				return r;
 			if (rec.use == CFS_SLICE_USE_FREE &&
-			    rec.generation < below) {
+			    rec.generation < below &&
+			    !is_reserved(pool, device, cur.key.w[1])) {
 				*ret_slice = cur.key.w[1];
 				*ret_generation = rec.generation;
 				d->cursor = cur.key.w[1] + 1;

@@ -5,12 +5,10 @@
 #include "ondisk/geometry.h"
 #include "ondisk/label.h"
 #include "ondisk/tag.h"
-#include "tree/container.h"
+#include "tree/space.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-#define SPACE_GROUP (UINT64_C(2) << 56) /* keys of the space tree */
 
 struct group_buf {
 	struct cfs_page_disk tags[2];
@@ -99,17 +97,18 @@ static const struct cfs_page_disk *load_tags(struct copier *k, uint32_t group)
 }
 
 /* Bits of the blocks in use, as far as that is known. */
-static void load_used(const struct copier *k, uint32_t group, uint8_t ret[16])
+static void load_used(const struct copier *k, uint32_t group, uint64_t ret[2])
 {
-	const struct cfs_key key = { { SPACE_GROUP | k->copy->lslice, group,
-				       0 } };
-	size_t bytes = 0;
+	const struct cfs_slice_copy *copy = k->copy;
 
-	memset(ret, 0, 16);
-	if (k->copy->c)
-		(void)cfs_tree_get(
-			cfs_container_tree(k->copy->c, CFS_TREE_SPACE), &key,
-			ret, 16, &bytes, NULL);
+	memset(ret, 0, 2 * sizeof(*ret));
+	if (!copy->c)
+		return;
+	if (!copy->is_locked)
+		cfs_container_lock(copy->c);
+	(void)cfs_space_group_used(copy->c, copy->lslice, group, ret, NULL);
+	if (!copy->is_locked)
+		cfs_container_unlock(copy->c);
 }
 
 static bool is_right(const struct copier *k, const struct cfs_tag *tag,
@@ -147,7 +146,8 @@ static bool find_other(const struct copier *k, uint32_t block,
 	return false;
 }
 
-static void judge_block(struct copier *k, uint32_t start, uint32_t i,
+/* False: it is not right, and no other one is. */
+static bool judge_block(struct copier *k, uint32_t start, uint32_t i,
 			const struct cfs_tags_payload_disk *tags, bool was_read,
 			bool is_used)
 {
@@ -159,10 +159,11 @@ static void judge_block(struct copier *k, uint32_t start, uint32_t i,
 		cfs_tag_unpack(&tags->tags[i], &tag);
 		wanted = has_csum(&tag) ? &tag : NULL;
 	}
-	if (was_read && (!wanted || is_right(k, wanted, block)))
-		return;
-	if (!find_other(k, start + i, wanted, was_read, block) && is_used)
-		k->copy->damaged_blocks++;
+	if ((was_read && (!wanted || is_right(k, wanted, block))) ||
+	    find_other(k, start + i, wanted, was_read, block))
+		return true;
+	k->copy->damaged_blocks += is_used;
+	return false;
 }
 
 static bool is_zero(const uint8_t *block)
@@ -204,7 +205,8 @@ static int copy_group(struct copier *k, uint32_t group, struct cfs_err *err)
 	const struct cfs_tags_payload_disk *tags =
 		page ? (const void *)page->payload : NULL;
 	const bool is_read = read_from(k, 0, start, count, k->buf->blocks) == 0;
-	uint8_t used[16];
+	bool is_right_all = true;
+	uint64_t used[2];
 	int r;
 
 	load_used(k, group, used);
@@ -213,9 +215,11 @@ static int copy_group(struct copier *k, uint32_t group, struct cfs_err *err)
 				      read_from(k, 0, start + i, 1,
 						k->buf->blocks[i]) == 0;
 
-		judge_block(k, start, i, tags, was_read,
-			    used[i / 8] >> i % 8 & 1);
+		is_right_all &= judge_block(k, start, i, tags, was_read,
+					    used[i / 64] >> i % 64 & 1);
 	}
+	if (!is_right_all && k->copy->ret_doubtful)
+		k->copy->ret_doubtful[group / 8] |= (uint8_t)(1u << group % 8);
 	r = write_blocks(k, start, count, err);
 	for (unsigned int slot = 0; r == 0 && slot < 2; slot++)
 		if (!k->is_zero || !is_zero((void *)&k->buf->tags[slot]))
@@ -254,7 +258,8 @@ static int prepare(struct copier *k, struct cfs_err *err)
 }
 
 int cfs_slice_copy(struct cfs_slice_copy *copy, const struct cfs_piece *to,
-		   unsigned int prefer, struct cfs_err *err)
+		   unsigned int prefer, const uint8_t *groups,
+		   struct cfs_err *err)
 {
 	const struct cfs_label *label = cfs_devset_label(copy->set, 0);
 	struct copier k = {
@@ -273,7 +278,8 @@ int cfs_slice_copy(struct cfs_slice_copy *copy, const struct cfs_piece *to,
 				"slice %" PRIu64 ": no device "
 				"that has it is there",
 				copy->lslice);
-	if (r == 0)
+	/* Only what has been copied whole is copied in part. */
+	if (r == 0 && !groups)
 		r = prepare(&k, err);
 	if (r < 0)
 		return r;
@@ -282,7 +288,8 @@ int cfs_slice_copy(struct cfs_slice_copy *copy, const struct cfs_piece *to,
 	if (!k.buf || !k.spare)
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	for (uint32_t g = 0; r == 0 && g < k.geo.group_count; g++)
-		r = copy_group(&k, g, err);
+		if (!groups || groups[g / 8] >> g % 8 & 1)
+			r = copy_group(&k, g, err);
 	if (r == 0)
 		r = cfs_dev_flush(k.to_dev, err);
 	free(k.buf);

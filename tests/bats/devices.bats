@@ -12,9 +12,9 @@ setup() {
 	not_beside "slices move only in a pool that is the command's alone"
 }
 
-# A pool of files of 64 MiB, with a LUN of which 24 MiB are written.
+# A pool of files of 64 MiB ($SIZE), with a LUN of which 24 MiB are written.
 make_devices() {
-	mkcfs -q --size 64M --slice 1M "$@"
+	mkcfs -q --size "${SIZE:-64M}" --slice 1M "$@"
 	P=$1
 	pattern 6144 >src
 	mkcfs -q "$P:a" --lun 32M --from src
@@ -184,14 +184,161 @@ missing_uuid() {
 	all_there "$P"
 }
 
-@test "a pool that is served is left alone" {
-	make_devices a.img b.img
-	serve_pool "$P"
-	run -4 slicectl evacuate "$P" a.img
-	run -4 slicectl remove "$P" a.img
-	run -4 slicectl set "$P" mirror=yes
+# ---------------------------------------------------- beside a manager
+
+WRITERS=()
+
+teardown() {
+	touch stop
+	kill ${WRITERS[@]+"${WRITERS[@]}"} 2>/dev/null || true
 	release_pools
+}
+
+# Writes files of the pattern into the tree, and pieces into the LUN, and reads
+# all again, until the file "stop" is there; says so in "wrote", how often.
+write_on() {
+	local i=0
+
+	while [ ! -e stop ]; do
+		i=$((i + 1))
+		pattern 256 "w$i" >w.src
+		cfscp -q w.src "$P:t:/w$((i % 8))" || return 1
+		cfscp -q --offset 24M --length 1M w.src "$P:a" || return 1
+		cfscp -q "$P:t:/w$((i % 8))" - | cmp - w.src || return 1
+		cfscp -q --offset 24M --length 1M "$P:a" - | cmp - w.src ||
+			return 1
+		echo "$i" >wrote.new
+		mv wrote.new wrote
+	done
+}
+
+until_true() {
+	local i
+
+	for ((i = 0; i < 600; i++)); do
+		eval "$1" && return 0
+		sleep 0.05
+	done
+	echo "not in thirty seconds: $1"
+	return 1
+}
+
+@test "evacuate, remove, replace and set mirror beside cfsd and writers" {
+	SIZE=192M make_devices a.img b.img c.img
+	truncate -s 192M d.img
+	serve_pool "$P"
+	write_on 3>&- 8>&- &
+	writer=$!
+	WRITERS+=("$writer")
+	until_true "[ -e wrote ]"
+	run -0 slicectl evacuate --json "$P" b.img
+	[ "$(jq_output .moved_slices)" -gt 4 ]
+	[ "$(of_device b.img lent_slices)" = 0 ]
+	run -0 slicectl remove "$P" b.img
+	[ "$(of_device b.img state)" = "" ]
+	# The manager has let go of it: it is anybody's.
+	mkcfs -q -f -y b.img
+	was=$(cat wrote)
+	run -0 slicectl replace -y "$P" c.img d.img
+	run -4 slicectl remove "$P" d.img
+	run -0 slicectl set "$P" mirror=yes
+	[ "$(slicectl df --json "$P" | jq .is_mirror)" = true ]
+	until_true "[ \$(cat wrote) -gt $was ]"
+	touch stop
+	wait "$writer"
 	all_there "$P"
+	release_pools
+	all_there d.img
+	rm a.img
+	cfscp -q --length 24M d.img:a - | cmp - src
+}
+
+@test "an evacuation under a client that writes by itself all the time" {
+	SIZE=192M make_devices a.img b.img c.img
+	mkcfs -q "$P:big" --lun 40M
+	serve_pool "$P"
+	pattern 8192 big >big.src
+	mkfifo pipe
+	timeout --foreground 120 cfscp -q pipe "$P:big" 3>&- &
+	writer=$!
+	WRITERS+=("$writer")
+	exec 8>pipe
+	dd if=big.src bs=1M count=12 status=none >&8
+	run -0 slicectl evacuate "$P" a.img
+	dd if=big.src bs=1M skip=12 count=12 status=none >&8
+	run -0 slicectl evacuate "$P" b.img
+	[ "$(of_device a.img lent_slices)" = 0 ]
+	[ "$(of_device b.img lent_slices)" = 0 ]
+	dd if=big.src bs=1M skip=24 status=none >&8
+	exec 8>&-
+	wait "$writer"
+	cfscp -q --length 32M "$P:big" - | cmp - big.src
+	all_there "$P"
+}
+
+@test "evacuate in the background: df tells how far, and cfsd goes on" {
+	SIZE=192M make_devices a.img b.img
+	serve_pool "$P"
+	run -0 slicectl evacuate --background "$P" b.img
+	[[ $output == "b.img: is being evacuated: "*" slices "*" to move" ]]
+	[ "$(of_device b.img state)" != ok ]
+	kill -KILL "$CFSD"
+	wait "$CFSD_TIMER" || true
+	# Whoever serves the pool next goes on.
+	serve_pool "$P"
+	until_true '[ "$(of_device b.img state)" = evacuated ]'
+	[ "$(of_device b.img is_moving)" = false ]
+	all_there "$P"
+	# Taken into use again, it is not emptied any more.
+	run -0 slicectl resize "$P" b.img
+	[ "$(of_device b.img state)" = ok ]
+}
+
+@test "evacuate in the background where nobody serves the pool" {
+	make_devices a.img b.img
+	export CFS_RUN=$BATS_TEST_TMPDIR/run
+	run -0 slicectl evacuate --background --json "$P" b.img
+	[ "$(jq_output .need_slices)" -gt 4 ]
+	[ "$(jq_output .moved_slices)" = 0 ]
+	until_true '[ "$(of_device b.img state)" = evacuated ]'
+	run -0 slicectl remove "$P" b.img
+	rm b.img
+	all_there "$P"
+	truncate -s 64M c.img
+	run -0 slicectl replace --background -y "$P" a.img c.img
+	until_true '[ "$(slicectl df --json c.img 2>/dev/null |
+		jq .device_count)" = 1 ]'
+	rm a.img
+	all_there c.img
+	run -3 slicectl evacuate --background c.img nothing.img
+	[ "$output" = "slicectl: nothing.img: not a device of this pool" ]
+}
+
+@test "a manager killed again and again in an evacuation, with writers" {
+	SIZE=192M make_devices a.img b.img
+	for i in 1 2 3 4 5 6; do
+		serve_pool "$P"
+		pattern 512 "k$i" >k.src
+		run -0 slicectl evacuate --background "$P" b.img
+		cfscp -q k.src "$P:t:/k$i"
+		cfscp -q --offset 24M --length 2M k.src "$P:a"
+		kill -KILL "$CFSD"
+		wait "$CFSD_TIMER" || true
+		cfscp -q "$P:t:/k$i" - | cmp - k.src
+		cfscp -q --offset 24M --length 2M "$P:a" - | cmp - k.src
+	done
+	run -0 slicectl evacuate "$P" b.img
+	[ "$(of_device b.img lent_slices)" = 0 ]
+	run -0 slicectl remove "$P" b.img
+	all_there "$P"
+}
+
+@test "slices of a shared pool, or beside another owner, are not moved" {
+	mkcfs -q --shared --size 128M s1.img s2.img
+	mkcfs -q s1.img:x --lun 8M
+	run -4 --separate-stderr slicectl evacuate s1.img s2.img
+	says "slicectl: s2.img: slices of a pool that hosts share cannot be moved"
+	run -4 slicectl evacuate --background s1.img s2.img
 }
 
 # --------------------------------------------------------------- resize
