@@ -11,7 +11,7 @@
  *	one line a round: three durable writes of a block to the file RAW, and
  *	a durable snapshot of the volume, which a write to it has just changed
  *
- *   cfs-bench many POOL VOLUME COUNT
+ *   cfs-bench many POOL VOLUME COUNT PREFIX
  *	durable snapshots of the volume, one behind the other: medians of the
  *	first 401 and the last 401, and the time of all
  *
@@ -264,7 +264,8 @@ static int verb_many(char **args)
 	if (target_open(&t, args[0], args[1]))
 		return die(&t);
 	for (uint64_t i = 0; i < count; i++) {
-		snprintf(snap, sizeof(snap), "s%06llu", (unsigned long long)i);
+		snprintf(snap, sizeof(snap), "%.32s%06llu", args[3],
+			 (unsigned long long)i);
 		begin = now_ns();
 		if (cfs_session_snap_take(t.session, &name, 1, NULL, &t.err))
 			return die(&t);
@@ -325,7 +326,7 @@ static const struct {
 	int (*run)(char **args);
 } verbs[] = {
 	{ "sync", 4, verb_sync },         { "fragment", 3, verb_fragment },
-	{ "snapshot", 5, verb_snapshot }, { "many", 3, verb_many },
+	{ "snapshot", 5, verb_snapshot }, { "many", 4, verb_many },
 	{ "format", 2, verb_format },
 };
 
