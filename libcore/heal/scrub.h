@@ -16,6 +16,11 @@
  * belongs to; it leaves the table when it verifies again, or is free and can
  * be read.  Until then the place is not handed out.
  *
+ * Slices that are free are not read.  Their headers witness that former lives
+ * are over, which the slice table says too; a crash between the two leaves the
+ * former header standing, so one that differs is no damage.  On a shared pool
+ * nobody may write there before a record says whose the slice is.
+ *
  * Behind a whole pass without lost tag pages come the tombstones: those that
  * nothing needs any more are dropped (see scrub_garbage.c).
  *
