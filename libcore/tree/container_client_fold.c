@@ -56,7 +56,7 @@ static int take_places(struct cfs_container *c, struct outgoing *out,
 	while (count > 0 && out->places.count < CFS_FOLD_PLACES_MAX) {
 		struct cfs_fold_place p;
 		int r = cfs_space_alloc_stream(c, CFS_STREAM_DATA,
-					       (uint32_t)count, &p.vaddr,
+					       (uint32_t)count, false, &p.vaddr,
 					       &p.count, err);
 
 		if (r < 0 && r != -ENOSPC)

@@ -270,6 +270,7 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 		c->pending_count = 0;
 		c->direct_blocks = 0;
 		c->data_batch = 0;
+		c->lacks_runs = c->grows_for_runs = false;
 		c->stamp++;
 		if (c->hooks)
 			c->hooks->folded(c->hooks_ctx);

@@ -268,7 +268,7 @@ int cfs_container_leave_slice(struct cfs_container *c, uint64_t lslice,
 		r = end(c, lslice, &f, ret_has_left, err);
 	if (is_begun) {
 		c->slices[lslice].is_leaving = *ret_has_left;
-		c->slices[lslice].is_scanned = false;
+		cfs_space_look_again(&c->slices[lslice]);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r == -ENOENT ? 0 : r;

@@ -63,12 +63,13 @@ struct bad_group {
 
 struct slice_state {
 	bool is_mapped;
-	bool is_scanned; /* no group to open here until blocks are
-			  * released */
 	bool is_changed; /* its sum goes into the next commit */
 	bool is_fresh;   /* came with the takeover under way */
 	bool is_leaving; /* to go back: what is new goes elsewhere,
 			  * if there is room */
+	/* None of its groups that could be lent has a longer run of free
+	 * blocks, or more of them. */
+	uint8_t run_most, free_most;
 	uint32_t used_blocks;
 	uint32_t cursor; /* group to look at next */
 };
@@ -174,6 +175,8 @@ struct cfs_container {
 	uint64_t next_loan;
 	bool is_freeing;     /* wants slices for a deletion */
 	uint32_t data_batch; /* groups to lend next, for data */
+	bool lacks_runs;     /* a long write has found none */
+	bool grows_for_runs; /* and what is held brings none */
 	bool grows_log;
 
 	/* Node copies that were healed when they were met, for scrub to tell;
@@ -263,7 +266,7 @@ int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
 void cfs_container_ahead_done(struct cfs_container *c);
 extern const struct cfs_tree_ops cfs_container_tree_ops;
 
-/* space.c, space_group.c */
+/* space.c, space_group.c, space_commit.c, space_slice.c */
 void cfs_space_done(struct cfs_container *c);
 int cfs_space_load(struct cfs_container *c, struct cfs_err *err);
 int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
@@ -288,10 +291,11 @@ struct open_group *cfs_space_group(struct cfs_container *c, uint64_t vaddr);
 int cfs_space_open_group(struct cfs_container *c, uint64_t key,
 			 struct open_group **ret, struct cfs_err *err);
 int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
-			   uint32_t count, uint64_t *ret_vaddr,
+			   uint32_t count, bool is_long, uint64_t *ret_vaddr,
 			   uint32_t *ret_count, struct cfs_err *err);
+/* The stream's group has nothing left, or no @run of blocks; 0: any will do. */
 int cfs_space_widen(struct cfs_container *c, unsigned int stream,
-		    uint64_t blocks_wanted, struct cfs_err *err);
+		    uint64_t blocks_wanted, uint32_t run, struct cfs_err *err);
 int cfs_space_bits_load(struct cfs_container *c, uint64_t key, uint64_t used[2],
 			bool *ret_is_there, struct cfs_err *err);
 int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
@@ -323,4 +327,7 @@ int cfs_space_take_over(struct cfs_container *c, uint64_t key,
 			struct cfs_err *err);
 /* It does not: nothing of it is open, or written, any more. */
 void cfs_space_group_forget(struct cfs_container *c, uint64_t key);
+/* space_choose.c */
 bool cfs_space_is_unfit(const struct cfs_container *c, uint64_t key);
+/* Nothing is known any more of what its groups can have. */
+void cfs_space_look_again(struct slice_state *s);

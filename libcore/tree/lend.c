@@ -187,7 +187,7 @@ static int find_runs(struct cfs_container *c, uint32_t blocks,
 
 		if (rec->extent_count == CFS_CLIENT_EXTENTS_MAX)
 			break;
-		r = cfs_space_alloc_data(c, blocks - taken, &run.vaddr,
+		r = cfs_space_alloc_long(c, blocks - taken, &run.vaddr,
 					 &run.block_count, err);
 		if (r < 0)
 			return r;

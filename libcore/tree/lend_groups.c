@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define FREE_ENOUGH       32u /* blocks; groups with fewer only if need be */
 #define INOS_MAX          32768u
 /* A block that is lent comes back with a record; so many take one more. */
 #define RECORDS_PER_BLOCK 16u
@@ -78,7 +77,7 @@ void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g)
 	c->lender->lent_blocks -= g->free_blocks;
 	cfs_lend_touch_group(c, g->key);
 	if (lslice < c->slice_room)
-		c->slices[lslice].is_scanned = false;
+		cfs_space_look_again(&c->slices[lslice]);
 	HASH_DEL(c->lender->groups, g);
 	free(g->tags);
 	free(g);
@@ -146,6 +145,15 @@ void cfs_lend_released(struct cfs_container *c, uint64_t key,
 
 /* ---- choosing ------------------------------------------------------------ */
 
+/* The first of these that some groups satisfy counts. */
+static const struct wish {
+	unsigned int run_min, free_min; /* blocks */
+} wishes[] = {
+	{ CFS_SPACE_LONG, CFS_SPACE_LONG },
+	{ 1, 32 },
+	{ 1, 1 },
+};
+
 struct chosen {
 	struct cfs_candidate *list;
 	size_t count, room;
@@ -156,7 +164,7 @@ struct chosen {
  * May this one be lent?  Whether its tag page is sound the client finds out,
  * who must read it: it gives the group back unused, and then we look.
  */
-static int look_at(struct cfs_container *c, uint64_t key, unsigned int free_min,
+static int look_at(struct cfs_container *c, uint64_t key, const struct wish *w,
 		   struct chosen *ch, struct cfs_err *err)
 {
 	struct cfs_candidate *cand = &ch->list[ch->count];
@@ -171,7 +179,9 @@ static int look_at(struct cfs_container *c, uint64_t key, unsigned int free_min,
 	if (r < 0)
 		return r;
 	n = bits_count(cand->allowed);
-	if (n < free_min || n + n / RECORDS_PER_BLOCK > ch->blocks_left)
+	if (n < w->free_min ||
+	    cfs_space_longest_run(cand->allowed) < w->run_min ||
+	    n + n / RECORDS_PER_BLOCK > ch->blocks_left)
 		return 0;
 	cand->key = key;
 	ch->count++;
@@ -181,17 +191,18 @@ static int look_at(struct cfs_container *c, uint64_t key, unsigned int free_min,
 
 /* May one of its groups be lent, by what is known of all of it? */
 static bool may_have(const struct cfs_container *c, uint64_t lslice,
-		     unsigned int free_min)
+		     const struct wish *w)
 {
 	const struct slice_state *s = &c->slices[lslice];
 
 	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
-	       s->used_blocks + free_min <=
+	       s->run_most >= w->run_min && s->free_most >= w->free_min &&
+	       s->used_blocks + w->free_min <=
 		       cfs_metavolume_geometry(c->mv)->data_count;
 }
 
 /* One lap over all groups, from where the last one ended. */
-static int scan(struct cfs_container *c, unsigned int free_min,
+static int scan(struct cfs_container *c, const struct wish *w,
 		struct chosen *ch, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
@@ -204,9 +215,9 @@ static int scan(struct cfs_container *c, unsigned int free_min,
 	for (uint64_t i = 0; i < groups && ch->count < ch->room; i++) {
 		int r = 0;
 
-		if (may_have(c, l->scan_lslice, free_min))
+		if (may_have(c, l->scan_lslice, w))
 			r = look_at(c, cfs_vaddr(l->scan_lslice, l->scan_group),
-				    free_min, ch, err);
+				    w, ch, err);
 		if (r < 0)
 			return r;
 		if (++l->scan_group < geo->group_count)
@@ -268,9 +279,9 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 					  (int64_t)c->limit_blocks -
 						  (int64_t)c->used_blocks -
 						  (int64_t)cfs_lend_claim(c));
-	for (unsigned int pass = 0; pass < 2 && r == 0 && ch->count == 0;
-	     pass++)
-		r = scan(c, pass ? 1 : FREE_ENOUGH, ch, err);
+	for (size_t i = 0;
+	     i < CFS_ARRAY_COUNT(wishes) && r == 0 && ch->count == 0; i++)
+		r = scan(c, &wishes[i], ch, err);
 	return r;
 }
 

@@ -65,7 +65,7 @@ void cfs_repair_tags_healed(struct cfs_container *c)
 {
 	c->unfit.count = 0;
 	for (uint64_t l = 0; l < c->slice_room; l++)
-		c->slices[l].is_scanned = false;
+		cfs_space_look_again(&c->slices[l]);
 }
 
 int cfs_repair_used(struct cfs_container *c, uint64_t lslice, uint32_t group,

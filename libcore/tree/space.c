@@ -7,6 +7,7 @@
 #include "tree/container_priv.h"
 #include "tree/container_takeover.h"
 #include "tree/lend_priv.h"
+#include "tree/space_priv.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -155,43 +156,35 @@ int cfs_space_mark_used(struct cfs_container *c, uint64_t key,
 
 /* ---- handing out --------------------------------------------------------- */
 
-/* The lowest run in @bits, of at most @count. */
-static uint32_t find_run(const uint64_t bits[2], uint32_t count,
-			 uint32_t *ret_first)
+/* Is the group of no use to a write that wants a run of @run blocks? */
+static bool is_too_short(const struct cfs_container *c,
+			 const struct open_group *g, uint32_t run)
 {
-	uint32_t first, n = 0;
-
-	if (bits[0])
-		first = (uint32_t)__builtin_ctzll(bits[0]);
-	else if (bits[1])
-		first = 64 + (uint32_t)__builtin_ctzll(bits[1]);
-	else
-		return 0;
-	while (n < count && first + n < CFS_TAGS_PER_PAGE &&
-	       (bits[(first + n) / 64] >> ((first + n) % 64) & 1))
-		n++;
-	*ret_first = first;
-	return n;
+	return run && !c->lacks_runs &&
+	       cfs_space_longest_run(g->allowed) <
+		       CFS_MIN(run, CFS_SPACE_RUN_MIN) &&
+	       !cfs_space_goes_on(c, g);
 }
 
 /* A run from the stream's group, opening the next ones as needed. */
 int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
-			   uint32_t count, uint64_t *ret_vaddr,
+			   uint32_t count, bool is_long, uint64_t *ret_vaddr,
 			   uint32_t *ret_count, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	const uint32_t run = is_long ? CFS_MIN(count, CFS_SPACE_LONG) : 0;
 	struct open_group *g = c->current[stream];
 	uint64_t mask[2];
 	uint32_t first = 0, n;
 	int r;
 
-	if (!g || !(g->allowed[0] | g->allowed[1])) {
-		r = cfs_space_widen(c, stream, count, err);
+	if (!g || !(g->allowed[0] | g->allowed[1]) || is_too_short(c, g, run)) {
+		r = cfs_space_widen(c, stream, count, run, err);
 		if (r < 0)
 			return r;
 		g = c->current[stream];
 	}
-	n = find_run(g->allowed, count, &first);
+	n = cfs_space_find_run(g->allowed, count, is_long, &first);
 	assert(n > 0);
 	bits_range(mask, first, n);
 	/* The owner keeps the books on what it lends. */
@@ -222,17 +215,31 @@ static void undo_tags(void *arg, uint64_t value)
 		cfs_space_set_tag(c, (value >> 7) + i, &none);
 }
 
-int cfs_space_alloc_data(struct cfs_container *c, uint32_t count,
-			 uint64_t *ret_vaddr, uint32_t *ret_count,
-			 struct cfs_err *err)
+static int alloc_data(struct cfs_container *c, uint32_t count, bool is_long,
+		      uint64_t *ret_vaddr, uint32_t *ret_count,
+		      struct cfs_err *err)
 {
-	int r = cfs_space_alloc_stream(c, CFS_STREAM_DATA, count, ret_vaddr,
-				       ret_count, err);
+	int r = cfs_space_alloc_stream(c, CFS_STREAM_DATA, count, is_long,
+				       ret_vaddr, ret_count, err);
 
 	if (r == 0)
 		r = cfs_op_on_abort(c, undo_tags, c,
 				    *ret_vaddr << 7 | *ret_count, err);
 	return r;
+}
+
+int cfs_space_alloc_data(struct cfs_container *c, uint32_t count,
+			 uint64_t *ret_vaddr, uint32_t *ret_count,
+			 struct cfs_err *err)
+{
+	return alloc_data(c, count, false, ret_vaddr, ret_count, err);
+}
+
+int cfs_space_alloc_long(struct cfs_container *c, uint32_t count,
+			 uint64_t *ret_vaddr, uint32_t *ret_count,
+			 struct cfs_err *err)
+{
+	return alloc_data(c, count, true, ret_vaddr, ret_count, err);
 }
 
 void cfs_space_set_tag(struct cfs_container *c, uint64_t vaddr,
@@ -363,10 +370,10 @@ void cfs_space_committed(struct cfs_container *c)
 		held_step(c, h, is_passed, back);
 		if (back[0] | back[1]) {
 			c->held_blocks -= bits_count(back);
-			c->slices[cfs_vaddr_lslice(h->key)].is_scanned = false;
 			c->bad_is_stale = true;
 			if (c->lender)
 				cfs_lend_released(c, h->key, back);
+			cfs_space_group_released(c, h->key);
 		}
 		if (!(h->before[0] | h->before[1] | h->waiting[0] |
 		      h->waiting[1])) {
@@ -473,16 +480,19 @@ int64_t cfs_space_left(struct cfs_container *c)
 /*
  * While a quarter of the pool is free, a container keeps a quarter of itself
  * free, so that writes find groups with room: at 80 % full a group still takes
- * 25 blocks for each tag page.  A comfort: if it fails, nothing does.
+ * 25 blocks for each tag page; and more than half where only small pieces are
+ * free and long writes come.  A comfort: if it fails, nothing does.
  */
 static void grow_ahead(struct cfs_container *c)
 {
-	uint64_t slices = cfs_metavolume_slice_count(c->mv);
+	const uint64_t slices = cfs_metavolume_slice_count(c->mv);
+	const int64_t kept = (int64_t)(c->grows_for_runs
+					       ? c->total_blocks / 8 * 5
+					       : c->total_blocks / 4);
 
 	/* Container 0 is small, and its lock is the source's. */
 	if (!c->source || c->id == 0 || slices < 16 || c->limit_blocks ||
-	    cfs_space_left(c) > (int64_t)(c->total_blocks / 4) ||
-	    !c->source->has_plenty(c->source_ctx))
+	    cfs_space_left(c) > kept || !c->source->has_plenty(c->source_ctx))
 		return;
 	(void)c->source->more(c->source_ctx, c,
 			      (unsigned int)CFS_MIN(slices / 8, 64), NULL);

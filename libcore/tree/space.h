@@ -28,6 +28,11 @@
 int cfs_space_alloc_data(struct cfs_container *c, uint32_t count,
 			 uint64_t *ret_vaddr, uint32_t *ret_count,
 			 struct cfs_err *err);
+/* The same for a long write, or what is left of one: a run that is as long as
+ * there is one, wherever it is. */
+int cfs_space_alloc_long(struct cfs_container *c, uint32_t count,
+			 uint64_t *ret_vaddr, uint32_t *ret_count,
+			 struct cfs_err *err);
 /* The blocks are no longer named by anything as of now. */
 int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		   struct cfs_err *err);

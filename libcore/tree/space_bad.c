@@ -80,7 +80,7 @@ int cfs_space_bad_changed(struct cfs_container *c, const struct cfs_key *key,
 	}
 	b->bits[at / 64] &= ~bit;
 	if (lslice < c->slice_room)
-		c->slices[lslice].is_scanned = false;
+		cfs_space_look_again(&c->slices[lslice]);
 	return 0;
 }
 

@@ -8,7 +8,28 @@
 
 #include <stdlib.h>
 
+#define GROUPS_KEPT 256u /* open, whatever is left in them */
+
 /* ---- commit -------------------------------------------------------------- */
+
+/*
+ * Only short runs are left of the loan.  Where more of the group has come free
+ * since, it may be lent anew with that; and where many groups are open, it is
+ * not worth the memory and a tag page.
+ */
+static bool is_crumbs(struct cfs_container *c, const struct open_group *g)
+{
+	uint64_t bits[2];
+	bool was_used;
+
+	if (g->is_assigned || !(g->allowed[0] | g->allowed[1]) ||
+	    cfs_space_longest_run(g->allowed) >= CFS_SPACE_RUN_MIN)
+		return false;
+	if (HASH_COUNT(c->groups) > GROUPS_KEPT)
+		return true;
+	return cfs_space_free_bits(c, g->key, bits, &was_used, NULL) == 0 &&
+	       cfs_space_longest_run(bits) >= CFS_SPACE_LONG;
+}
 
 /* Groups that are used up go back with this commit; sums of slices. */
 int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err)
@@ -19,6 +40,8 @@ int cfs_space_commit_begin(struct cfs_container *c, struct cfs_err *err)
 		struct cfs_key key = cfs_space_loan_key(g->key);
 		int r;
 
+		if (is_crumbs(c, g))
+			g->allowed[0] = g->allowed[1] = 0;
 		if (!c->is_sealing && (g->allowed[0] | g->allowed[1]))
 			continue;
 		r = cfs_tree_del(c->trees[CFS_TREE_TABLE - 1], &key, err);
@@ -85,7 +108,7 @@ static void forget_group(struct cfs_container *c, struct open_group *g)
 			c->current[s] = NULL;
 	HASH_DEL(c->groups, g);
 	cfs_blocks_unregister(c->blocks, &g->g);
-	c->slices[g->g.lslice].is_scanned = false;
+	cfs_space_group_released(c, g->key);
 	free(g);
 }
 

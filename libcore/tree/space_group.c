@@ -16,9 +16,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define BATCH_GROUPS_MIN 4u
 #define BATCH_GROUPS_MAX 1024u
-#define FREE_ENOUGH      32u /* blocks; fewer only if need be */
 
 struct cfs_key cfs_space_loan_key(uint64_t key)
 {
@@ -167,145 +165,6 @@ int cfs_space_open_group(struct cfs_container *c, uint64_t key,
 	return r;
 }
 
-/* ---- choosing ------------------------------------------------------------ */
-
-/*
- * Second copies of nodes stay in other slices than the first ones, on other
- * devices where there are several: slices have a side, by device or by number.
- */
-static unsigned int slice_side(const struct cfs_container *c, uint64_t lslice)
-{
-	if (c->copies == 1)
-		return 0;
-	if (cfs_devset_count(cfs_metavolume_devset(c->mv)) > 1)
-		return cfs_metavolume_device(c->mv, lslice) & 1;
-	return (unsigned int)(lslice & 1);
-}
-
-static bool slice_suits(const struct cfs_container *c, unsigned int stream,
-			uint64_t lslice, bool is_strict)
-{
-	if (!is_strict || c->copies == 1)
-		return true;
-	if (stream == CFS_STREAM_META0)
-		return slice_side(c, lslice) == 0;
-	if (stream == CFS_STREAM_META1)
-		return slice_side(c, lslice) == 1;
-	return true;
-}
-
-/* Groups that were chosen so far, and when it is enough. */
-struct choice {
-	struct cfs_candidate *list;
-	struct open_group **groups; /* of them, once they are loaded */
-	size_t count, room;
-	size_t groups_min;
-	uint64_t blocks, blocks_min;
-};
-
-static bool is_enough(const struct choice *ch)
-{
-	return ch->count == ch->room ||
-	       (ch->count >= ch->groups_min && ch->blocks >= ch->blocks_min);
-}
-
-bool cfs_space_is_unfit(const struct cfs_container *c, uint64_t key)
-{
-	for (size_t i = 0; i < c->unfit.count; i++)
-		if (c->unfit.items[i] == key)
-			return true;
-	return false;
-}
-
-/* Groups of one slice that are worth opening, from its cursor on. */
-static int scan_slice(struct cfs_container *c, uint64_t lslice,
-		      unsigned int free_min, struct choice *ch,
-		      struct cfs_err *err)
-{
-	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
-	struct slice_state *s = &c->slices[lslice];
-	bool left_some = false;
-
-	for (uint32_t n = 0; n < geo->group_count && !is_enough(ch); n++) {
-		uint32_t index = (s->cursor + n) % geo->group_count;
-		uint64_t key = cfs_vaddr(lslice, index);
-		struct cfs_candidate *cand = &ch->list[ch->count];
-		struct open_group *g;
-		unsigned int free_blocks;
-		int r;
-
-		HASH_FIND(hh, c->groups, &key, sizeof(key), g);
-		if (g || cfs_space_is_unfit(c, key) ||
-		    (c->lender && cfs_lend_has_group(c, key)))
-			continue;
-		r = cfs_space_allowed_bits(c, key, cand->allowed,
-					   &cand->was_used, err);
-		if (r < 0)
-			return r;
-		free_blocks =
-			(unsigned int)__builtin_popcountll(cand->allowed[0]) +
-			(unsigned int)__builtin_popcountll(cand->allowed[1]);
-		if (free_blocks < free_min) {
-			left_some |= free_blocks > 0;
-			continue;
-		}
-		cand->key = key;
-		ch->count++;
-		ch->blocks += free_blocks;
-		if (is_enough(ch)) {
-			left_some = true;
-			s->cursor = (index + 1) % geo->group_count;
-		}
-	}
-	if (!left_some)
-		s->is_scanned = true;
-	return 0;
-}
-
-/*
- * The pool's own container stays where its root is, on shared pools: so what
- * takeovers have left behind can be given back.
- */
-static bool is_home(const struct cfs_container *c, uint64_t lslice)
-{
-	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++)
-		if (c->root_vaddr[i] &&
-		    cfs_vaddr_lslice(c->root_vaddr[i]) == lslice)
-			return true;
-	return false;
-}
-
-/* Passes: enough free blocks and on the right side first, anything last. */
-static int choose_groups(struct cfs_container *c, unsigned int stream,
-			 struct choice *ch, struct cfs_err *err)
-{
-	const uint64_t end = cfs_metavolume_end(c->mv);
-	const bool has_home = c->fence && c->id == 0;
-
-	for (unsigned int pass = has_home ? 0 : 1; pass < 6 && ch->count == 0;
-	     pass++) {
-		bool is_strict = pass < 3;
-		unsigned int free_min = pass == 1 || pass == 3 ? FREE_ENOUGH
-							       : 1;
-
-		for (uint64_t l = 0; l < end && !is_enough(ch); l++) {
-			int r;
-
-			if (l >= c->slice_room || !c->slices[l].is_mapped ||
-			    c->slices[l].is_scanned ||
-			    (pass < 5 && c->slices[l].is_leaving) ||
-			    (pass == 0 && !is_home(c, l)) ||
-			    (c->takeover && !c->slices[l].is_fresh) ||
-			    !slice_suits(c, stream, l, is_strict))
-				continue;
-			r = scan_slice(c, l, free_min, ch, err);
-			if (r < 0)
-				return r;
-		}
-	}
-	return 0;
-}
-
 /* ---- lending ------------------------------------------------------------- */
 
 /* The loans of these groups, durable; the tree has them in the next commit. */
@@ -349,21 +208,50 @@ int cfs_space_lend(struct cfs_container *c, const struct cfs_candidate *list,
 	return r;
 }
 
-/* The stream goes on in an open group that nobody writes to; NULL: none. */
+bool cfs_space_goes_on(const struct cfs_container *c,
+		       const struct open_group *g)
+{
+	const uint64_t key = g->key + 1;
+	const struct open_group *next;
+
+	if (!(g->allowed[(CFS_TAGS_PER_PAGE - 1) / 64] >>
+		      (CFS_TAGS_PER_PAGE - 1) % 64 &
+	      1))
+		return false;
+	HASH_FIND(hh, c->groups, &key, sizeof(key), next);
+	return next && !next->is_assigned && (next->allowed[0] & 1);
+}
+
+/*
+ * The stream goes on in an open group that nobody writes to, or if @is_shared
+ * in any; NULL: none.  If @run is not 0, in one that has a run of so many
+ * blocks or has the longest.
+ */
 static struct open_group *idle_group(struct cfs_container *c,
 				     unsigned int stream, bool is_strict,
-				     bool is_shared)
+				     bool is_shared, uint32_t run)
 {
+	const struct open_group *last = c->current[stream];
 	struct open_group *g, *tmp, *best = NULL;
+	uint32_t most = run ? CFS_MIN(run, CFS_SPACE_RUN_MIN) : 1;
 
 	HASH_ITER(hh, c->groups, g, tmp) {
+		uint32_t n = 1;
+
 		if ((g->is_assigned && !is_shared) ||
 		    !(g->allowed[0] | g->allowed[1]) ||
-		    !slice_suits(c, stream, g->g.lslice, is_strict))
+		    !cfs_space_slice_suits(c, stream, g->g.lslice, is_strict))
 			continue;
+		/* What is behind the last one: its run goes on. */
+		if (last && g->key == last->key + 1 && (g->allowed[0] & 1))
+			return g;
+		if (run)
+			n = CFS_MIN(cfs_space_longest_run(g->allowed), run);
 		/* In the order of addresses, so that runs go on. */
-		if (!best || g->key < best->key)
+		if (n > most || (n == most && (!best || g->key < best->key))) {
 			best = g;
+			most = n;
+		}
 	}
 	return best;
 }
@@ -377,7 +265,7 @@ static void assign(struct cfs_container *c, unsigned int stream,
 	g->is_assigned = true;
 }
 
-static void chosen_free(struct choice *ch)
+static void chosen_free(struct cfs_choice *ch)
 {
 	for (size_t i = 0; ch->groups && i < ch->count; i++)
 		free(ch->groups[i]);
@@ -390,7 +278,7 @@ static void chosen_free(struct choice *ch)
  * Those whose page is damaged are left out, before anything of them is lent:
  * one bad page must not stop all writing.
  */
-static int load_chosen(struct cfs_container *c, struct choice *ch,
+static int load_chosen(struct cfs_container *c, struct cfs_choice *ch,
 		       struct cfs_err *err)
 {
 	struct cfs_group **load = calloc(ch->count + 1, sizeof(*load));
@@ -435,7 +323,7 @@ static int load_chosen(struct cfs_container *c, struct choice *ch,
 	return r;
 }
 
-static int add_chosen(struct cfs_container *c, struct choice *ch,
+static int add_chosen(struct cfs_container *c, struct cfs_choice *ch,
 		      struct cfs_err *err)
 {
 	int r = 0;
@@ -451,7 +339,7 @@ int cfs_space_groups_open(struct cfs_container *c,
 			  const struct cfs_candidate *list, size_t count,
 			  struct cfs_err *err)
 {
-	struct choice ch = {
+	struct cfs_choice ch = {
 		.list = calloc(count + 1, sizeof(*ch.list)),
 		.count = count,
 	};
@@ -473,13 +361,13 @@ int cfs_space_groups_open(struct cfs_container *c,
  * of the log.
  */
 static void how_much(struct cfs_container *c, unsigned int stream,
-		     uint64_t blocks_wanted, struct choice *ch)
+		     uint64_t blocks_wanted, struct cfs_choice *ch)
 {
 	uint64_t groups = (c->total_blocks - c->used_blocks) / 100 /
 			  CFS_TAGS_PER_PAGE;
 	uint64_t blocks = 0, records;
 
-	ch->groups_min = CFS_MAX(groups, BATCH_GROUPS_MIN);
+	ch->groups_min = CFS_MAX(groups, CFS_SPACE_BATCH_MIN);
 	/* Twice as many each time, between commits: long writes go on. */
 	if (stream == CFS_STREAM_DATA) {
 		ch->groups_min = CFS_MAX(ch->groups_min, c->data_batch);
@@ -536,19 +424,67 @@ static int relend(struct cfs_container *c, struct cfs_err *err)
 	return r;
 }
 
-int cfs_space_widen(struct cfs_container *c, unsigned int stream,
-		    uint64_t blocks_wanted, struct cfs_err *err)
+/* Groups are chosen and lent; perhaps none. */
+static int lend_more(struct cfs_container *c, unsigned int stream,
+		     uint64_t blocks_wanted, uint32_t run, struct cfs_err *err)
 {
-	struct open_group *g = idle_group(c, stream, true, false);
-	struct choice ch = { 0 };
+	struct cfs_choice ch;
 	bool tries_again;
 	int r;
 
+	do {
+		size_t unfit = c->unfit.count;
+
+		memset(&ch, 0, sizeof(ch));
+		ch.is_long = run > 0;
+		how_much(c, stream, blocks_wanted, &ch);
+		ch.list = calloc(ch.room + 1, sizeof(*ch.list));
+		if (!ch.list)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		r = cfs_space_choose(c, stream, &ch, err);
+		if (r == 0)
+			r = load_chosen(c, &ch, err);
+		if (r == 0 && ch.count > 0)
+			r = cfs_space_lend(c, ch.list, ch.count, err);
+		if (r == 0)
+			r = add_chosen(c, &ch, err);
+		if (r < 0)
+			cfs_space_choose_failed(c);
+		tries_again = r == 0 && ch.count == 0 && c->unfit.count > unfit;
+		chosen_free(&ch);
+	} while (tries_again);
+	return r;
+}
+
+/* It has what it has: another loan, or what was freed in those that it has. */
+static struct open_group *any_group(struct cfs_container *c,
+				    unsigned int stream, uint32_t run)
+{
+	struct open_group *g = idle_group(c, stream, true, false, run);
+
+	if (!g)
+		g = idle_group(c, stream, true, false, 0);
+	/* In a small container streams come to share a group. */
+	if (!g)
+		g = idle_group(c, stream, true, true, 0);
+	if (!g)
+		g = idle_group(c, stream, false, true, 0);
+	return g;
+}
+
+int cfs_space_widen(struct cfs_container *c, unsigned int stream,
+		    uint64_t blocks_wanted, uint32_t run, struct cfs_err *err)
+{
+	struct open_group *g = idle_group(c, stream, true, false, run);
+	int r;
+
+	if (!g && run && (c->client || c->lacks_runs))
+		g = idle_group(c, stream, true, false, 0);
 	if (!g && c->client) {
 		r = cfs_client_borrow(c, blocks_wanted, err);
 		if (r < 0)
 			return r;
-		g = idle_group(c, stream, false, true);
+		g = idle_group(c, stream, false, true, 0);
 		if (!g)
 			return cfs_err_set(err, -ENOSPC, "no space left");
 	}
@@ -556,37 +492,15 @@ int cfs_space_widen(struct cfs_container *c, unsigned int stream,
 		assign(c, stream, g);
 		return 0;
 	}
-	do {
-		size_t unfit = c->unfit.count;
-
-		memset(&ch, 0, sizeof(ch));
-		how_much(c, stream, blocks_wanted, &ch);
-		ch.list = calloc(ch.room + 1, sizeof(*ch.list));
-		if (!ch.list)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		r = choose_groups(c, stream, &ch, err);
-		if (r == 0)
-			r = load_chosen(c, &ch, err);
-		if (r == 0 && ch.count > 0)
-			r = cfs_space_lend(c, ch.list, ch.count, err);
-		if (r == 0)
-			r = add_chosen(c, &ch, err);
-		tries_again = r == 0 && ch.count == 0 && c->unfit.count > unfit;
-		chosen_free(&ch);
-	} while (tries_again);
+	r = lend_more(c, stream, blocks_wanted, run, err);
 	if (r < 0)
 		return r;
-	/* In a small container streams come to share a group. */
-	g = idle_group(c, stream, true, false);
-	if (!g)
-		g = idle_group(c, stream, true, true);
-	if (!g)
-		g = idle_group(c, stream, false, true);
+	g = any_group(c, stream, run);
 	if (!g) {
 		r = relend(c, err);
 		if (r < 0)
 			return r;
-		g = idle_group(c, stream, false, true);
+		g = idle_group(c, stream, false, true, 0);
 	}
 	if (!g)
 		return cfs_err_set(err, -ENOSPC, "no free group of blocks");

@@ -11,6 +11,39 @@ struct cfs_candidate {
 	bool was_used;
 };
 
+/* Groups that were chosen so far, and when it is enough. */
+struct cfs_choice {
+	struct cfs_candidate *list;
+	struct open_group **groups; /* of them, once they are loaded */
+	size_t count, room;
+	size_t groups_min;
+	uint64_t blocks, blocks_min;
+	bool is_long; /* long runs are wanted */
+};
+
+#define CFS_SPACE_BATCH_MIN 4u  /* groups */
+#define CFS_SPACE_LONG      32u /* blocks: what a long run is */
+#define CFS_SPACE_RUN_MIN   16u /* a shorter one is no use to it */
+
+/*
+ * The lowest run in @bits, of at most @count.  With @is_long the lowest of
+ * @count blocks, or else the longest.  0: no bit is set.
+ */
+uint32_t cfs_space_find_run(const uint64_t bits[2], uint32_t count,
+			    bool is_long, uint32_t *ret_first);
+uint32_t cfs_space_longest_run(const uint64_t bits[2]);
+/* Does its last run go on in the next group, which is open too? */
+bool cfs_space_goes_on(const struct cfs_container *c,
+		       const struct open_group *g);
+/* Blocks of the group, or the group, may be lent from now on. */
+void cfs_space_group_released(struct cfs_container *c, uint64_t key);
+/* Fill @ch with groups to lend; none if there are none. */
+int cfs_space_choose(struct cfs_container *c, unsigned int stream,
+		     struct cfs_choice *ch, struct cfs_err *err);
+/* What was chosen is not lent after all. */
+void cfs_space_choose_failed(struct cfs_container *c);
+bool cfs_space_slice_suits(const struct cfs_container *c, unsigned int stream,
+			   uint64_t lslice, bool is_strict);
 struct cfs_key cfs_space_loan_key(uint64_t key);
 /* Blocks of a group that are neither in use nor held. */
 int cfs_space_free_bits(struct cfs_container *c, uint64_t key, uint64_t ret[2],

@@ -30,6 +30,8 @@ int cfs_space_add_slice(struct cfs_container *c, uint64_t lslice,
 	if (!c->slices[lslice].is_mapped)
 		c->total_blocks += geo->data_count;
 	c->slices[lslice] = (struct slice_state){ .is_mapped = true };
+	cfs_space_look_again(&c->slices[lslice]);
+	c->lacks_runs = c->grows_for_runs = false;
 	c->map_change++;
 	return 0;
 }

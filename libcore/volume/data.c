@@ -145,7 +145,7 @@ static int write_direct(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		uint64_t vaddr;
 		uint32_t got;
 
-		r = cfs_space_alloc_data(v->c, count - done, &vaddr, &got, err);
+		r = cfs_space_alloc_long(v->c, count - done, &vaddr, &got, err);
 		if (r < 0)
 			break;
 		if (last && last->vaddr + last->count == vaddr) {

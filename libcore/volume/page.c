@@ -15,7 +15,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define RUN_MAX CFS_TAGS_PER_PAGE
+#define RUN_MAX  CFS_TAGS_PER_PAGE
+#define RUN_LONG 8u /* pages that are worth a run of their own */
 
 static uint16_t key_branch(const struct page *p)
 {
@@ -99,6 +100,18 @@ static bool is_client_fold(const struct cfs_vols *v)
 	return cfs_container_is_client(v->c) && cfs_container_is_folding(v->c);
 }
 
+static int alloc_run(struct cfs_vols *v, uint32_t count, uint32_t done,
+		     uint64_t *ret_vaddr, uint32_t *ret_count,
+		     struct cfs_err *err)
+{
+	const uint32_t left = CFS_MIN(count - done, RUN_MAX);
+
+	return count >= RUN_LONG ? cfs_space_alloc_long(v->c, left, ret_vaddr,
+							ret_count, err)
+				 : cfs_space_alloc_data(v->c, left, ret_vaddr,
+							ret_count, err);
+}
+
 /*
  * Write a run of adjacent pages, of one birth, home.  In a commit the writes
  * are gathered; else they are made now, or by @home, and logged as extents.
@@ -128,8 +141,7 @@ int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
 		int r;
 
 		e.offset = run[done]->key.offset;
-		r = cfs_space_alloc_data(v->c, CFS_MIN(count - done, RUN_MAX),
-					 &e.vaddr, &got, err);
+		r = alloc_run(v, count, done, &e.vaddr, &got, err);
 		e.count = got;
 		if (r == 0 && !is_bare)
 			r = cfs_extent_next_seq(v, branch, ino, e.offset,
