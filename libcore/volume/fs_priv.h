@@ -39,6 +39,12 @@ struct cfs_fs {
 	cfs_fs_space_fn space_fn;
 	void *space_arg;
 	struct cfs_inomap open; /* a: how often */
+	/* What the names of an inode's attributes take, as long as it has not
+	 * changed since; ino 0: of none.  Under the lock. */
+	struct {
+		uint64_t ino, change;
+		size_t bytes;
+	} names;
 };
 
 static inline struct cfs_container *cfs_fs_container(const struct cfs_fs *fs)

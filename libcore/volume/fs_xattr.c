@@ -12,9 +12,11 @@
 
 #include "base/xxh.h"
 
-#define PART_MASK   0xffu
-#define WHICH_SHIFT 8u
-#define HASH_SHIFT  16u
+#define PART_MASK     0xffu
+#define WHICH_SHIFT   8u
+#define HASH_SHIFT    16u
+
+#define NAMES_UNKNOWN SIZE_MAX
 
 static int damaged(uint64_t ino, const char *what, struct cfs_err *err)
 {
@@ -272,30 +274,56 @@ static int parts_put(struct cfs_fs *fs, uint64_t ino, uint64_t offset,
 	return r;
 }
 
-/* A name more: does the list of all stay within its limit? */
-static int room_check(struct cfs_fs *fs, uint64_t ino, const char *name,
-		      const struct slot *slot, struct cfs_err *err)
+/*
+ * What all names take is kept for the inode that was changed last, so that the
+ * thousandth attribute costs no more than the first.  It counts as long as the
+ * inode has not changed since: @inode is as it was before the operation.
+ */
+static size_t names_known(const struct cfs_fs *fs, uint64_t ino,
+			  const struct cfs_inode *inode)
 {
-	size_t bytes = 0;
-	int r;
+	return fs->names.ino == ino && fs->names.change == inode->change
+		       ? fs->names.bytes
+		       : NAMES_UNKNOWN;
+}
+
+/* The operation was done, and @inode is as it is stored with it. */
+static void names_keep(struct cfs_fs *fs, uint64_t ino,
+		       const struct cfs_inode *inode, size_t bytes)
+{
+	fs->names.ino = bytes == NAMES_UNKNOWN ? 0 : ino;
+	fs->names.change = inode->change;
+	fs->names.bytes = bytes;
+}
+
+/* A name more: does the list of all stay within its limit?  *@bytes: what the
+ * others take, if it is known; and with it. */
+static int room_check(struct cfs_fs *fs, uint64_t ino, const char *name,
+		      const struct slot *slot, size_t *bytes,
+		      struct cfs_err *err)
+{
+	int r = 0;
 
 	if (slot->free_offset == CFS_FS_NO_OFFSET)
 		return cfs_err_set(err, -ENOSPC,
 				   "%s: too many attributes of one hash", name);
-	r = list_locked(fs, ino, NULL, 0, &bytes, err);
+	if (*bytes == NAMES_UNKNOWN)
+		r = list_locked(fs, ino, NULL, 0, bytes, err);
 	if (r < 0)
 		return r;
-	if (bytes + strlen(name) + 1 > CFS_FS_XATTR_LIST_BYTES_MAX)
+	if (*bytes + strlen(name) + 1 > CFS_FS_XATTR_LIST_BYTES_MAX)
 		return cfs_err_set(err, -ENOSPC,
 				   "%s: the inode's attributes have names of "
 				   "more than %u bytes",
 				   name, CFS_FS_XATTR_LIST_BYTES_MAX);
+	*bytes += strlen(name) + 1;
 	return 0;
 }
 
-int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
-		     const struct cfs_fs_xattr *xattr, uint32_t flags,
-		     struct cfs_err *err)
+/* @names: as of room_check. */
+static int put_one(struct cfs_fs *fs, uint64_t ino,
+		   const struct cfs_fs_xattr *xattr, uint32_t flags,
+		   size_t *names, struct cfs_err *err)
 {
 	uint8_t part[CFS_META_PART_BYTES];
 	uint32_t name_bytes = (uint32_t)strlen(xattr->name);
@@ -315,7 +343,7 @@ int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
 			return cfs_err_set(err, -ENODATA,
 					   "%s: no such attribute",
 					   xattr->name);
-		r = room_check(fs, ino, xattr->name, &slot, err);
+		r = room_check(fs, ino, xattr->name, &slot, names, err);
 		slot.offset = slot.free_offset;
 	}
 	if (r == 0)
@@ -326,6 +354,15 @@ int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
 				      name_bytes, (uint32_t)xattr->value_bytes),
 			      old_parts, err);
 	return r;
+}
+
+int cfs_fs_xattr_put(struct cfs_fs *fs, uint64_t ino,
+		     const struct cfs_fs_xattr *xattr, uint32_t flags,
+		     struct cfs_err *err)
+{
+	size_t names = NAMES_UNKNOWN;
+
+	return put_one(fs, ino, xattr, flags, &names, err);
 }
 
 int cfs_fs_xattr_check(const struct cfs_fs_xattr *xattr, struct cfs_err *err)
@@ -358,6 +395,7 @@ int cfs_fs_xattr_set(struct cfs_fs *fs, uint64_t ino, const char *name,
 		.value_bytes = value_bytes,
 	};
 	struct cfs_inode inode;
+	size_t names = NAMES_UNKNOWN;
 	int r;
 
 	if (fs->ops)
@@ -372,10 +410,14 @@ int cfs_fs_xattr_set(struct cfs_fs *fs, uint64_t ino, const char *name,
 	if (r < 0)
 		return r;
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
-	if (r == 0)
-		r = cfs_fs_xattr_put(fs, ino, &xattr, flags, err);
+	if (r == 0) {
+		names = names_known(fs, ino, &inode);
+		r = put_one(fs, ino, &xattr, flags, &names, err);
+	}
 	if (r == 0)
 		r = inode_touch(fs, ino, &inode, err);
+	if (r == 0)
+		names_keep(fs, ino, &inode, names);
 	return cfs_fs_op_finish(fs, r);
 }
 
@@ -385,11 +427,13 @@ static int remove_locked(struct cfs_fs *fs, uint64_t ino, const char *name,
 	uint8_t part[CFS_META_PART_BYTES];
 	struct cfs_inode inode;
 	struct slot slot;
+	size_t names;
 	int r;
 
 	r = cfs_fs_inode_load(fs, ino, &inode, err);
 	if (r < 0)
 		return r;
+	names = names_known(fs, ino, &inode);
 	r = find(fs, ino, name, part, &slot, err);
 	if (r == -ENOENT)
 		return cfs_err_set(err, -ENODATA, "%s: no such attribute",
@@ -401,6 +445,10 @@ static int remove_locked(struct cfs_fs *fs, uint64_t ino, const char *name,
 			      err);
 	if (r == 0)
 		r = inode_touch(fs, ino, &inode, err);
+	if (r == 0)
+		names_keep(fs, ino, &inode,
+			   names == NAMES_UNKNOWN ? names
+						  : names - strlen(name) - 1);
 	return r;
 }
 

@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #define FS_REAL
 #include "fs_model.h"
 
@@ -21,10 +25,94 @@ static void test_histories(void **state)
 		history(seed, 2500);
 }
 
+#define ENTRIES 20000u
+#define LINKS   3000u
+
+static size_t entry_name(const char *stem, unsigned int i, char name[32])
+{
+	return (size_t)snprintf(name, 32, "%s-%u", stem, i);
+}
+
+/* Each entry is seen once; those that @is_gone says are not there. */
+static void assert_seen_once(struct fixture *f, uint64_t dir, bool is_odd_gone)
+{
+	struct cfs_fs_entry *list = calloc(256, sizeof(*list));
+	uint8_t *seen = calloc(1, ENTRIES);
+	uint64_t cookie = 0;
+	size_t n = 0, all = 0;
+	unsigned int i;
+
+	assert_true(list && seen);
+	do {
+		assert_int_equal(cfs_fs_readdir(f->fs, dir, cookie, list, 256,
+						&n, &f->err),
+				 0);
+		for (size_t k = 0; k < n; k++)
+			if (sscanf(list[k].name, "file-%u", &i) == 1) {
+				assert_true(i < ENTRIES && !seen[i]);
+				assert_false(is_odd_gone && i % 2);
+				seen[i] = 1;
+				all++;
+			}
+		cookie = n ? list[n - 1].next_cookie : 0;
+	} while (n);
+	assert_int_equal(all, is_odd_gone ? ENTRIES / 2 : ENTRIES);
+	free(list);
+	free(seen);
+}
+
+/* A directory that takes many nodes, and a file with many names. */
+static void test_many(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t dir = make_dir(f, ROOT, "d"), first = 0, ino;
+	char name[32];
+
+	for (unsigned int i = 0; i < ENTRIES; i++) {
+		assert_int_equal(cfs_fs_create(f->fs, dir, name,
+					       entry_name("file", i, name),
+					       0644, 1, 2, &ino, &f->err),
+				 0);
+		first = i ? first : ino;
+	}
+	assert_int_equal(cfs_fs_sync(f->fs, dir, &f->err), 0);
+	assert_seen_once(f, dir, false);
+	for (unsigned int i = 0; i < LINKS; i++)
+		assert_int_equal(cfs_fs_link(f->fs, first, dir, name,
+					     entry_name("link", i, name),
+					     &f->err),
+				 0);
+	assert_int_equal(attr(f, first).nlink, 1 + LINKS);
+	assert_int_equal(attr(f, dir).entry_count, ENTRIES + LINKS);
+	for (unsigned int i = 1; i < ENTRIES; i += 2)
+		assert_int_equal(cfs_fs_unlink(f->fs, dir, name,
+					       entry_name("file", i, name),
+					       &f->err),
+				 0);
+	assert_seen_once(f, dir, true);
+	for (unsigned int i = 0; i < LINKS; i++)
+		assert_int_equal(cfs_fs_unlink(f->fs, dir, name,
+					       entry_name("link", i, name),
+					       &f->err),
+				 0);
+	for (unsigned int i = 0; i < ENTRIES; i++) {
+		const size_t n = entry_name("file", i, name);
+
+		assert_int_equal(
+			cfs_fs_lookup(f->fs, dir, name, n, &ino, NULL, &f->err),
+			i % 2 ? -ENOENT : 0);
+		if (i % 2 == 0)
+			assert_int_equal(
+				cfs_fs_unlink(f->fs, dir, name, n, &f->err), 0);
+	}
+	assert_int_equal(cfs_fs_rmdir(f->fs, ROOT, "d", 1, &f->err), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_histories),
+		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

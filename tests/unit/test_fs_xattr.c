@@ -181,6 +181,91 @@ static void test_list_max(void **state)
 	put(f, a, "x", "", 0);
 }
 
+#define MANY 600u
+
+struct many {
+	bool is_there[MANY];
+	size_t bytes; /* of all names that are, with their NULs */
+};
+
+static const char *name_of(unsigned int i, char name[256])
+{
+	int n = snprintf(name, 256, "user.%u.", i);
+
+	memset(name + n, 'n', 255 - (size_t)n);
+	name[100 + i % 156] = '\0';
+	return name;
+}
+
+/* Refused if, and only if, the list would get too long. */
+static void set_one(struct fixture *f, struct cfs_fs *fs, struct many *m,
+		    uint64_t ino, unsigned int i)
+{
+	char name[256];
+	const size_t n = strlen(name_of(i, name)) + 1;
+	int r = cfs_fs_xattr_set(fs, ino, name, "v", 1, 0, &f->err);
+
+	if (!m->is_there[i] && m->bytes + n > 65536) {
+		assert_int_equal(r, -ENOSPC);
+		return;
+	}
+	assert_int_equal(r, 0);
+	m->bytes += m->is_there[i] ? 0 : n;
+	m->is_there[i] = true;
+}
+
+static void remove_one(struct fixture *f, struct cfs_fs *fs, struct many *m,
+		       uint64_t ino, unsigned int i)
+{
+	char name[256];
+	int r = cfs_fs_xattr_remove(fs, ino, name_of(i, name), &f->err);
+
+	assert_int_equal(r, m->is_there[i] ? 0 : -ENODATA);
+	m->bytes -= m->is_there[i] ? strlen(name) + 1 : 0;
+	m->is_there[i] = false;
+}
+
+/* The limit is counted right, whoever of two changes the inode and how. */
+static void test_list_sum(void **state)
+{
+	const struct cfs_fs_attr touch = { .mask = CFS_FS_SET_MODE,
+					   .mode = 0600 };
+	struct fixture *f = *state;
+	const uint64_t inos[2] = { make(f, ROOT, "a"), make(f, ROOT, "b") };
+	struct many many[2] = { { .bytes = 0 } };
+	struct cfs_fs *other = NULL, *fs;
+	uint32_t x = 1;
+	size_t n;
+
+	assert_int_equal(cfs_fs_open(&f->fs->view, ROOT, f->fs->hash_seed,
+				     &other, &f->err),
+			 0);
+	for (unsigned int step = 0; step < 6000; step++) {
+		unsigned int at, i;
+
+		x = x * 1664525 + 1013904223;
+		at = x >> 30 & 1;
+		i = (x >> 8) % MANY;
+		fs = x >> 29 & 1 ? f->fs : other;
+		if ((x >> 4 & 15) < 11)
+			set_one(f, fs, &many[at], inos[at], i);
+		else if ((x >> 4 & 15) < 14)
+			remove_one(f, fs, &many[at], inos[at], i);
+		else
+			assert_int_equal(cfs_fs_setattr(fs, inos[at], &touch,
+							NULL, &f->err),
+					 0);
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(
+			cfs_fs_xattr_list(f->fs, inos[i], NULL, 0, &n, &f->err),
+			0);
+		assert_int_equal(n, many[i].bytes);
+		assert_true(n > 60000);
+	}
+	cfs_fs_close(other);
+}
+
 static void test_collisions(void **state)
 {
 	struct fixture *f = *state;
@@ -322,11 +407,11 @@ static void test_symlink_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_set_get),        TEST(test_remove),
-		TEST(test_sizes),          TEST(test_list),
-		TEST(test_list_max),       TEST(test_collisions),
-		TEST(test_damage),         TEST(test_symlink),
-		TEST(test_symlink_damage),
+		TEST(test_set_get),    TEST(test_remove),
+		TEST(test_sizes),      TEST(test_list),
+		TEST(test_list_max),   TEST(test_list_sum),
+		TEST(test_collisions), TEST(test_damage),
+		TEST(test_symlink),    TEST(test_symlink_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
