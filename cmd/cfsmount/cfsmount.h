@@ -123,6 +123,7 @@ struct mnt {
 	char *mountpoint; /* absolute */
 	struct fuse_session *se;
 	struct fuse_session *mounted; /* knows how to unmount */
+	uint64_t mount_id;            /* the kernel's; 0: not known */
 	int fd;
 	struct timespec since;
 	bool is_whole;     /* the whole pool */
@@ -177,6 +178,20 @@ int mnt_mount(struct mnt *m, struct cfs_err *err);
 /* No more new calls; those who have something open keep what they have. */
 void mnt_unmount(struct mnt *m);
 void mnt_mount_free(struct mnt *m);
+
+/* ---- place.c ------------------------------------------------------------- */
+
+enum mnt_place {
+	MNT_PLACE_UNKNOWN, /* nobody says */
+	MNT_PLACE_THERE,
+	MNT_PLACE_COVERED, /* something else is mounted over it */
+	MNT_PLACE_GONE,    /* unmounted, perhaps with files open */
+};
+
+/* It was just mounted. */
+void mnt_place_note(struct mnt *m);
+/* Where it is now; @ret_path is to be freed, and NULL if it is nowhere. */
+enum mnt_place mnt_place_find(struct mnt *m, char **ret_path);
 
 /* ---- linger.c ------------------------------------------------------------ */
 

@@ -10,11 +10,14 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse3/fuse_opt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* What libfuse had to say last: it has no other way to tell. */
 static char last_words[256];
@@ -183,8 +186,10 @@ static int mount_it(struct mnt *m, struct cfs_err *err)
 		return cfs_err_set(err, -EINVAL, "%s: %s", m->mountpoint,
 				   what_it_said());
 	errno = 0;
-	if (fuse_session_mount(m->mounted, m->mountpoint) == 0)
+	if (fuse_session_mount(m->mounted, m->mountpoint) == 0) {
+		mnt_place_note(m);
 		return 0;
+	}
 	fuse_session_destroy(m->mounted);
 	m->mounted = NULL;
 	return cfs_err_set(err,
@@ -211,10 +216,50 @@ int mnt_mount(struct mnt *m, struct cfs_err *err)
 			   what_it_said());
 }
 
+/* The library unmounts whatever is at the path by which it mounted. */
 void mnt_unmount(struct mnt *m)
 {
-	if (m->mounted)
+	CFS_CLEANUP(cfs_freep) char *path = NULL;
+
+	if (!m->mounted)
+		return;
+	switch (mnt_place_find(m, &path)) {
+	case MNT_PLACE_UNKNOWN:
 		fuse_session_unmount(m->mounted);
+		break;
+	case MNT_PLACE_THERE:
+		if (strcmp(path, m->mountpoint) == 0)
+			fuse_session_unmount(m->mounted);
+		else if (umount2(path, MNT_DETACH) < 0)
+			cfs_cmd_warn(m->cmd, "%s: %s", path, strerror(errno));
+		break;
+	case MNT_PLACE_COVERED:
+		cfs_cmd_warn(m->cmd,
+			     "%s: something else is mounted over it: it stays "
+			     "below that, and nobody answers there",
+			     path);
+		break;
+	case MNT_PLACE_GONE:
+		break;
+	}
+}
+
+/*
+ * The library frees what it knows of the place only if it unmounts there.  It
+ * does not if nobody is behind its descriptor any more, as behind a pipe that
+ * nobody reads.
+ */
+static void forget_place(struct fuse_session *mounted)
+{
+	const int fd = fuse_session_fd(mounted);
+	int fds[2];
+
+	if (fd < 0 || pipe2(fds, O_CLOEXEC) < 0)
+		return;
+	close(fds[0]);
+	if (dup2(fds[1], fd) == fd)
+		fuse_session_unmount(mounted);
+	close(fds[1]);
 }
 
 void mnt_mount_free(struct mnt *m)
@@ -222,8 +267,7 @@ void mnt_mount_free(struct mnt *m)
 	if (m->se)
 		fuse_session_destroy(m->se); /* closes m->fd */
 	if (m->mounted) {
-		/* Nothing, if it is unmounted; but it forgets the place. */
-		fuse_session_unmount(m->mounted);
+		forget_place(m->mounted);
 		fuse_session_destroy(m->mounted);
 	}
 	m->se = m->mounted = NULL;

@@ -11,6 +11,7 @@
 
 #include "base/cond.h"
 
+#include "base/cleanup.h"
 #include "common/run.h"
 
 #include <errno.h>
@@ -98,8 +99,11 @@ static int close_pool(struct mnt *m, struct cfs_err *err)
  * Whoever has a file open keeps it, but the mount is gone from the names. */
 static void stop(struct mnt *m)
 {
-	int fd = open(m->mountpoint, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	CFS_CLEANUP(cfs_freep) char *path = NULL;
+	int fd = -1;
 
+	if (mnt_place_find(m, &path) == MNT_PLACE_THERE)
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0) {
 		(void)syncfs(fd);
 		close(fd);

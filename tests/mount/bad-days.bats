@@ -140,6 +140,81 @@ load mount
 	check_pool
 }
 
+@test "what is mounted over a mount stays, and it ends all the same" {
+	mount_setup
+	mount_at m1
+	echo kept >m1/f
+	mount -t tmpfs none m1
+	echo theirs >m1/g
+	kill -TERM "$MOUNT_PID"
+	wait_gone "$MOUNT_PID"
+	[ "$(cat m1/g)" = theirs ]
+	umount m1
+	run ! cat m1/f
+	[[ $output == *"not connected"* ]]
+	umount m1
+	check_pool
+	mount_at m1
+	[ "$(cat m1/f)" = kept ]
+	unmount m1
+}
+
+@test "a mount whose directory was moved is unmounted where it is" {
+	mount_setup
+	mkdir a
+	mount_at a/m1
+	echo kept >a/m1/f
+	mv a "b c"
+	mkdir -p a/m1
+	mount -t tmpfs none a/m1
+	MOUNTED+=("$PWD/b c/m1")
+	kill -TERM "$MOUNT_PID"
+	wait_gone "$MOUNT_PID"
+	! mountpoint -q "b c/m1"
+	umount a/m1
+	[ "$(cfscp -q "$P:t:/f" -)" = kept ]
+	check_pool
+}
+
+@test "a mount that is gone from the names goes on, and ends by a signal" {
+	mount_setup
+	mount_at m1
+	exec 5>m1/f
+	umount -l m1
+	rmdir m1
+	echo one >&5
+	sync /dev/fd/5
+	kill -TERM "$MOUNT_PID"
+	wait_gone "$MOUNT_PID"
+	run ! bash -c 'echo two >&5'
+	exec 5>&-
+	[ "$(cfscp -q "$P:t:/f" -)" = one ]
+	check_pool
+}
+
+@test "10,000 files are open at once" {
+	mount_setup
+	mount_at m1
+	mkdir m1/d
+	timeout 100 "$POSIX/many" m1/d 10000
+	[ -z "$(ls -A m1/d)" ]
+	# Nor does anything of them stay behind a kill.
+	"$POSIX/many" m1/d 2000 wait >out 2>&1 3>&- &
+	for _ in {1..600}; do
+		[ ! -s out ] || break
+		sleep 0.1
+	done
+	grep open out
+	kill -9 "$MOUNT_PID"
+	kill -9 $!
+	wait
+	umount -l m1
+	check_pool
+	mount_at m1
+	[ "$(find m1/d -type f | wc -l)" = 1000 ]
+	unmount m1
+}
+
 @test "the manager's mount ends, and the others go on" {
 	mount_setup
 	mount_at m1
