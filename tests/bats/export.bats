@@ -164,6 +164,36 @@ assert_gone() {
 	says 'cfs-export: --lost: unknown: try --help'
 }
 
+# Nobody has a lease on volume $1 any more: it can be had alone.
+assert_free() {
+	run -0 timeout 60 leasectl run --wait 30 "$P:$1" -- true
+}
+
+@test "a client of NFS that vanishes leaves nothing behind" {
+	need_root
+	need_programs ganesha.nfsd nfs-cat cfsmount
+	mkcfs -q "$P:files" --tree
+	truncate -s 64M src
+	cfscp -q src "$P:files:/a"
+	LINES_WANTED=2 start cfsd --nfs=127.0.0.1:$PORT "$P"
+	url="nfs://127.0.0.1/files/a?version=4&nfsport=$PORT"
+	# It reads on into a pipe that nobody empties, with the file open.
+	nfs-cat "$url" 3>&- > >(head -c 1 >read; sleep 60) &
+	client=$!
+	until_true '[ -s read ]'
+	run -0 cfs-export status "$P"
+	[[ $output == *127.0.0.1:* ]]
+	kill -KILL "$client"
+	wait "$client" || true
+	until_true '[[ $(cfs-export status "$P") == *"nobody is connected" ]]'
+	nfs-cat "$url" | cmp - src
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+	assert_free files
+	run -0 cfsck-heal check "$P"
+}
+
 @test "trees over NFS" {
 	need_root
 	need_programs ganesha.nfsd nfs-ls cfsmount
@@ -209,6 +239,86 @@ assert_gone() {
 	[ ! -e "$short" ]
 	rmdir "$CFS_RUN"
 	cfscp -q "$P:files:/a" - | cmp - src
+	run -0 cfsck-heal check "$P"
+}
+
+# smbd with the tree files; "smb COMMANDS" is a client of it.
+start_smb() {
+	need_root
+	need_programs smbd smbclient smbpasswd cfsmount
+	mkcfs -q "$P:files" --tree
+	export CFS_SMB_PASSDB=$PWD/passdb.tdb
+	LINES_WANTED=2 start cfsd --smb=127.0.0.1:$PORT "$P"
+	printf 'secret\nsecret\n' |
+		smbpasswd -c "$CFS_RUN"/export-smb-*/smb.conf -s -a root
+}
+
+smb() {
+	timeout 60 smbclient -p $PORT -U root%secret //127.0.0.1/files \
+		-c "$1" <<<''
+}
+
+@test "previous versions over SMB" {
+	start_smb
+	echo one >one
+	echo two, longer >two
+	echo three >three
+	smb 'put one f; mkdir d; put one d/g'
+	snapctl take -q "$P:files@GMT-2026.01.02-03.04.05"
+	smb 'put two f'
+	snapctl take -q "$P:files@GMT-2026.02.03-04.05.06"
+	smb 'put three f; rm d/g'
+	snapctl take -q "$P:files@another"
+	run -0 smb 'allinfo f'
+	[ "$(grep '^@GMT' <<<"$output")" = \
+		$'@GMT-2026.02.03-04.05.06\n@GMT-2026.01.02-03.04.05' ]
+	# Its sizes then, the newest first.
+	[ "$(sed -n 's/^size: //p' <<<"$output")" = $'12\n4' ]
+	run -0 smb 'get @GMT-2026.01.02-03.04.05/f f1;
+		get @GMT-2026.02.03-04.05.06/f f2; get f f3;
+		get @GMT-2026.02.03-04.05.06/d/g g2'
+	cmp f1 one
+	cmp f2 two
+	cmp f3 three
+	cmp g2 one
+	run smb 'get d/g g3'
+	[[ $output == *NT_STATUS_OBJECT_NAME_NOT_FOUND* ]]
+	# They are not written, and others are in .snapshots.
+	run smb 'put three @GMT-2026.01.02-03.04.05/f'
+	[[ $output == *NT_STATUS_* ]]
+	run -0 smb 'get @GMT-2026.01.02-03.04.05/f f4;
+		get .snapshots/another/f f5'
+	cmp f4 one
+	cmp f5 three
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+}
+
+@test "a client of SMB that vanishes leaves nothing behind" {
+	start_smb
+	# It has written a part, and waits for more.
+	mkfifo pipe
+	{ head -c 100M /dev/zero; sleep 60; } >pipe 3>&- &
+	feeder=$!
+	smbclient -p $PORT -U root%secret //127.0.0.1/files -c 'put pipe a' \
+		<<<'' >put.log 2>&1 3>&- &
+	client=$!
+	until_true '[ -s "$(echo "$CFS_RUN"/export-smb-*/mnt/files/a)" ]'
+	run -0 cfs-export status "$P"
+	[[ $output == *127.0.0.1:* ]]
+	kill -KILL "$client"
+	wait "$client" || true
+	pkill -P "$feeder" || true
+	until_true '[[ $(cfs-export status "$P") == *"nobody is connected" ]]'
+	# Nothing of it is locked.
+	echo new >new
+	run -0 smb 'put new a; get a back'
+	cmp new back
+	end_server
+	[ "$status" = 0 ]
+	assert_gone
+	assert_free files
 	run -0 cfsck-heal check "$P"
 }
 

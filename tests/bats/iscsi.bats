@@ -131,6 +131,26 @@ url() {
 	[[ $output != *"verification failed"* ]]
 }
 
+@test "an initiator that vanishes leaves nothing behind" {
+	mkcfs -q "$P:vm0" --lun 64M
+	start_iscsi
+	stdbuf -oL qemu-io -f raw -c 'write -P 7 0 4M' -c flush -c 'aio_write -P 8 8M 16M' \
+		-c 'sleep 60000' "$(url vm0)" >io.log 2>&1 3>&- &
+	client=$!
+	until_true 'grep -q wrote io.log'
+	run -0 cfs-export status "$P"
+	[[ $output == *":$UUID:vm0 "* ]]
+	kill -KILL "$client"
+	wait "$client" || true
+	until_true '[[ $(cfs-export status "$P") == *"nobody is connected" ]]'
+	run -0 qemu-io -f raw -c 'read -P 7 0 4M' -c 'write -P 9 8M 16M' \
+		-c 'read -P 9 8M 16M' -c flush "$(url vm0)"
+	[[ $output != *"verification failed"* ]]
+	end_iscsi
+	run -0 timeout 60 leasectl run --wait 30 "$P:vm0" -- true
+	run -0 cfsck-heal check "$P"
+}
+
 @test "a new size is seen by who logs in when nobody else is" {
 	mkcfs -q "$P:vm0" --lun 32M
 	start_iscsi

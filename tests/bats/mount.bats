@@ -5,6 +5,7 @@
 # programs see on a mount is tried in tests/mount.
 
 load helpers
+load nbd
 
 setup() {
 	need_root
@@ -29,7 +30,9 @@ unmount() {
 	local pid
 
 	pid=$(getfattr --absolute-names -n trusted.cfs.pid --only-values m)
-	umount m
+	# A loop device lets go of its file in its own time, and others on this
+	# machine look at mounts.
+	until_true '! mountpoint -q m || umount m'
 	for _ in {1..200}; do
 		kill -0 "$pid" 2>/dev/null || return 0
 		[ "$(ps -o stat= -p "$pid" | cut -c1)" != Z ] || return 0

@@ -47,16 +47,25 @@ pid_of()
 # others alone.
 unmount()
 {
-	local pid i
+	local pid
 
 	pid=$(pid_of "$1") || return
-	# What has just ended may still be letting go of a file.
-	for i in {1..20}; do
-		! umount "$1" || break
+	patient_umount "$1" || return
+	wait_gone "$pid"
+}
+
+# Others on this machine look at all mounts now and then, and a mount is busy for
+# as long as a look takes; what has just ended may still be letting go of a file.
+patient_umount()
+{
+	local i
+
+	for i in {1..100}; do
+		! umount "$1" || return 0
+		mountpoint -q "$1" || return 0
 		sleep 0.1
 	done
-	! mountpoint -q "$1" || return
-	wait_gone "$pid"
+	return 1
 }
 
 # The process $1 has ended, or lingers.

@@ -118,7 +118,7 @@ both() {
 			"$P:t:/f"
 		[ ! -s events ] || break
 	done
-	umount m1
+	patient_umount m1
 	sleep 0.5
 	[ "$(cat "/proc/$pid/comm")" = cfs-manager ]
 	kill -INT "$asker"
