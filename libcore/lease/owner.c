@@ -51,6 +51,7 @@ int cfs_owner_new(const struct cfs_owner_config *config,
 	o->next_id = 1;
 	o->next_generation = (config->epoch << 32) + 1;
 	cfs_list_init(&o->graces);
+	cfs_list_init(&o->moved);
 	cfs_list_init(&o->client_list);
 	cfs_list_init(&o->watchers);
 	cfs_list_init(&o->gone_waits);
@@ -118,6 +119,7 @@ void cfs_owner_free(struct cfs_owner *owner)
 	CFS_LIST_EACH(l, &owner->out)
 	free(CFS_CONTAINER_OF(l, struct owner_out, link));
 	owner_graces_free(owner);
+	owner_moved_forget(owner, 0);
 	cfs_hash_done(&owner->clients);
 	cfs_hash_done(&owner->leases);
 	cfs_hash_done(&owner->peers);

@@ -209,10 +209,18 @@ int cfs_owner_hold(struct cfs_owner *owner, uint64_t container,
 		   struct cfs_err *err);
 void cfs_owner_unhold(struct cfs_owner *owner, uint64_t container);
 /*
- * What the client holds has another owner from now on, who knows it by its id:
- * nothing is sealed, and it hears nothing more from us.  0 or -ENOENT.
+ * What the client holds, all of @container, has another owner from now on, who
+ * knows it by its id: nothing is sealed, and it hears nothing more from us.
+ * If it comes back it is to look again, until the container is home.
+ * 0 or -ENOENT.
  */
-int cfs_owner_moved(struct cfs_owner *owner, uint64_t client);
+int cfs_owner_moved(struct cfs_owner *owner, uint64_t client,
+		    uint64_t container);
+/*
+ * @container is ours again; its grace, if it has one, has begun.  Behind that
+ * who was handed over with it, and comes back only then, has lost all.
+ */
+void cfs_owner_is_home(struct cfs_owner *owner, uint64_t container);
 
 /* As the messages REVOKE and GONE.  0 or -ENOENT. */
 int cfs_owner_revoke_lease(struct cfs_owner *owner, uint64_t lease);

@@ -172,6 +172,8 @@ static struct owner_client *hello_new(struct cfs_owner *owner,
 	c->may_reclaim = is_former;
 	if (is_former) {
 		*flags = CFS_WELCOME_RECLAIM;
+		if (m->epoch == owner->config.epoch)
+			*flags |= CFS_WELCOME_ANEW;
 		memcpy(c->secret, m->secret, sizeof(c->secret));
 	} else if (owner->ops.random) {
 		owner->ops.random(owner->arg, c->secret, sizeof(c->secret));

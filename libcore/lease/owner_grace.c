@@ -27,6 +27,14 @@ static bool is_before(const struct cfs_owner *owner, uint64_t epoch)
 		!cfs_epoch_is_delegated((uint32_t)owner->config.epoch));
 }
 
+struct owner_grace *owner_grace_of(struct cfs_owner *owner, uint64_t container)
+{
+	CFS_LIST_EACH(l, &owner->graces)
+	if (grace_of(l)->container == container)
+		return grace_of(l);
+	return NULL;
+}
+
 struct owner_grace *owner_grace_find(struct cfs_owner *owner, uint64_t epoch)
 {
 	if (!cfs_epoch_is_delegated((uint32_t)epoch))
@@ -40,7 +48,9 @@ struct owner_grace *owner_grace_find(struct cfs_owner *owner, uint64_t epoch)
 struct owner_grace *owner_grace_for(struct cfs_owner *owner,
 				    const struct cfs_msg_hello *m)
 {
-	struct owner_grace *g = owner_grace_find(owner, m->epoch);
+	const uint64_t moved_with = owner_moved_with(owner, m);
+	struct owner_grace *g = moved_with ? owner_grace_of(owner, moved_with)
+					   : owner_grace_find(owner, m->epoch);
 	const uint64_t from = m->client_id >> 32;
 
 	if (!g || !g->is_in_grace || !from)
@@ -54,11 +64,16 @@ struct owner_grace *owner_grace_for(struct cfs_owner *owner,
 bool owner_grace_is_to_come(struct cfs_owner *owner,
 			    const struct cfs_msg_hello *m)
 {
-	return m->client_id && m->epoch != owner->config.epoch &&
+	const uint64_t moved_with = owner_moved_with(owner, m);
+
+	if (!m->client_id || owner_client_find(owner, m->client_id))
+		return false;
+	if (moved_with)
+		return !owner_grace_of(owner, moved_with);
+	return m->epoch != owner->config.epoch &&
 	       cfs_epoch_is_delegated((uint32_t)m->epoch) &&
 	       !cfs_epoch_is_delegated((uint32_t)owner->config.epoch) &&
-	       !owner_grace_find(owner, m->epoch) &&
-	       !owner_client_find(owner, m->client_id);
+	       !owner_grace_find(owner, m->epoch);
 }
 
 bool owner_grace_takes(const struct cfs_owner *owner,
@@ -111,6 +126,7 @@ void owner_grace_settle(struct cfs_owner *owner, struct owner_grace *g)
 	cfs_list_del(&g->link);
 	owner->grace_count--;
 	free(g);
+	owner_moved_forget(owner, container);
 	cfs_lock_table_unhold(owner->table, container);
 }
 
@@ -220,25 +236,6 @@ void cfs_owner_unhold(struct cfs_owner *owner, uint64_t container)
 	owner_leave(owner);
 }
 
-int cfs_owner_moved(struct cfs_owner *owner, uint64_t id)
-{
-	struct owner_client *c;
-	struct owner_peer *peer;
-
-	owner_enter(owner);
-	c = owner_client_find(owner, id);
-	if (c) {
-		peer = owner_peer_find(owner, c->peer);
-		if (peer)
-			peer->is_moved = true;
-		owner_client_stop(owner, c);
-		owner_event(owner, CFS_EVENT_LEAVE, c, NULL);
-		owner_client_end(owner, c, CFS_OWNER_END_MOVED);
-	}
-	owner_leave(owner);
-	return c ? 0 : -ENOENT;
-}
-
 /* ---- those who were here ------------------------------------------------- */
 
 static struct owner_grace *known_in(struct cfs_owner *owner,
@@ -247,10 +244,7 @@ static struct owner_grace *known_in(struct cfs_owner *owner,
 	if (!known->container)
 		return is_before(owner, known->client_id >> 32) ? &owner->grace
 								: NULL;
-	CFS_LIST_EACH(l, &owner->graces)
-	if (grace_of(l)->container == known->container)
-		return grace_of(l);
-	return NULL;
+	return owner_grace_of(owner, known->container);
 }
 
 int cfs_owner_preload(struct cfs_owner *owner,

@@ -69,6 +69,14 @@ struct owner_grace {
 	bool is_on_hold;          /* nothing new is granted */
 };
 
+/* A client that another owner has, with the container. */
+struct owner_moved {
+	struct cfs_link_node link;
+	uint64_t client_id;
+	uint64_t container;
+	uint8_t secret[CFS_LEASE_SECRET_BYTES];
+};
+
 /* Found by (client, serial): a request that is sent twice. */
 struct owner_serial {
 	struct cfs_hash_link hash;
@@ -145,6 +153,7 @@ struct cfs_owner {
 	size_t heap_count, heap_room;
 	struct owner_grace grace; /* of all */
 	struct cfs_link_node graces;
+	struct cfs_link_node moved; /* with containers that are not home */
 	bool has_told_takeover;
 	unsigned int depth;
 	bool is_flushing;
@@ -231,6 +240,7 @@ struct owner_client *owner_client_by_word(const struct cfs_owner *owner,
 
 /* Of those whose owner had @epoch; NULL: none. */
 struct owner_grace *owner_grace_find(struct cfs_owner *owner, uint64_t epoch);
+struct owner_grace *owner_grace_of(struct cfs_owner *owner, uint64_t container);
 /* In which he who says this may come back as who he was; or NULL. */
 struct owner_grace *owner_grace_for(struct cfs_owner *owner,
 				    const struct cfs_msg_hello *m);
@@ -246,6 +256,14 @@ void owner_grace_due(struct cfs_owner *owner, struct owner_grace *g);
 /* Take the hold off, and free it, if nothing is waited for. */
 void owner_grace_settle(struct cfs_owner *owner, struct owner_grace *g);
 void owner_graces_free(struct cfs_owner *owner);
+
+/* owner_moved.c */
+
+/* The container with which who says this was handed over; 0: it was not. */
+uint64_t owner_moved_with(const struct cfs_owner *owner,
+			  const struct cfs_msg_hello *m);
+/* Those of @container; 0: all. */
+void owner_moved_forget(struct cfs_owner *owner, uint64_t container);
 /* It has reclaimed all that it could. */
 void owner_client_settled(struct cfs_owner *owner, struct owner_client *c);
 

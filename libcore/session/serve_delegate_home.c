@@ -142,7 +142,13 @@ static int take_back(struct cfs_serve_delegate *sd, struct away *a,
 	/* The gravestone is set and the log is read with this. */
 	if (r == 0)
 		r = cfs_pool_member_by_id(pool, a->d.container, &m, err);
-	return r < 0 ? r : adopt(sd, a, m, err);
+	if (r == 0)
+		r = adopt(sd, a, m, err);
+	if (r == 0) {
+		cfs_owner_is_home(cfs_serve_lock(sd->serve), a->d.container);
+		cfs_serve_unlock_unchanged(sd->serve);
+	}
+	return r;
 }
 
 /* Nobody but us, from before the records change until it is ready. */

@@ -308,7 +308,8 @@ void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
 		leave_all(sd, uses);
 		if (has_ended)
 			continue;
-		(void)cfs_owner_moved(cfs_serve_lock(sd->serve), id);
+		(void)cfs_owner_moved(cfs_serve_lock(sd->serve), id,
+				      sd->moving);
 		cfs_serve_unlock(sd->serve);
 		if (peer)
 			cfs_server_drop_peer(cfs_serve_server(sd->serve), peer,

@@ -261,8 +261,8 @@ static void test_from_owner_to_owner(void **state)
 	assert_true(cfs_lease_client_still_holds(a));
 	assert_true(cfs_lease_client_still_holds(b));
 	/* It is handed to another owner, by whom its clients are taken. */
-	assert_int_equal(cfs_owner_moved(world.owner, id), 0);
-	assert_int_equal(cfs_owner_moved(world.owner, id), -ENOENT);
+	assert_int_equal(cfs_owner_moved(world.owner, id, 1), 0);
+	assert_int_equal(cfs_owner_moved(world.owner, id, 1), -ENOENT);
 	assert_int_equal(cfs_owner_lease_count(world.owner), 0);
 	assert_int_equal(world.seal_count, 0);
 	world_disconnect(0);
@@ -366,7 +366,7 @@ static void test_given_and_back(void **state)
 	assert_int_equal(cfs_owner_hold(world.owner, 1, NULL), 0);
 	b = world_file(1, 6, X, 0);
 	assert_false(is_held(b));
-	assert_int_equal(cfs_owner_moved(world.owner, known.client_id), 0);
+	assert_int_equal(cfs_owner_moved(world.owner, known.client_id, 1), 0);
 	cfs_owner_unhold(world.owner, 1);
 	world_run();
 	assert_true(is_held(b));
@@ -387,6 +387,46 @@ static void test_given_and_back(void **state)
 	assert_int_equal(cfs_owner_lease_count(world.owner), 2);
 	world_pass(3 * T_NS);
 	assert_true(cfs_lease_client_still_holds(a));
+	world_done();
+}
+
+/* The other owner is gone before they have found it. */
+static void test_given_to_nobody(void **state)
+{
+	struct cfs_lease *a, *b;
+	uint64_t id;
+
+	(void)state;
+	world_init(1);
+	a = world_file(0, 5, X, 0);
+	id = cfs_lease_client_id(world.clients[0].client);
+	assert_int_equal(cfs_owner_moved(world.owner, id, 1), 0);
+	world_disconnect(0);
+	stranger(1);
+	/* It is on its way, for all that we know. */
+	world_connect(0);
+	assert_false(cfs_lease_client_is_welcome(world.clients[0].client));
+	assert_int_equal(world.clients[0].stale_count, 1);
+	assert_true(cfs_lease_client_still_holds(a));
+	world_disconnect(0);
+	assert_int_equal(begin_grace(), 0);
+	cfs_owner_is_home(world.owner, 1);
+	b = world_file(1, 5, X, 0);
+	world_connect(0);
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_int_equal(cfs_lease_client_id(world.clients[0].client), id);
+	world_pass(grace_ns() + CFS_NS_PER_S);
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_false(is_held(b));
+	/* Again, and it comes only when all is over. */
+	assert_int_equal(cfs_owner_moved(world.owner, id, 1), 0);
+	world_disconnect(0);
+	cfs_owner_is_home(world.owner, 1);
+	world_run();
+	assert_true(is_held(b));
+	world_connect(0);
+	assert_true(cfs_lease_client_is_welcome(world.clients[0].client));
+	assert_false(cfs_lease_client_still_holds(a));
 	world_done();
 }
 
@@ -428,6 +468,7 @@ int main(void)
 		TEST(test_preloaded_returns), TEST(test_from_owner_to_owner),
 		TEST(test_short_period),      TEST(test_two_graces),
 		TEST(test_given_and_back),    TEST(test_all_are_known),
+		TEST(test_given_to_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
