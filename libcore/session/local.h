@@ -49,6 +49,9 @@ int cfs_local_place_find(struct cfs_session *s, const char *volume,
 int cfs_local_place_name(struct cfs_session *s,
 			 const struct cfs_volume_place *place,
 			 struct cfs_place_name *ret, struct cfs_err *err);
+int cfs_local_snap_remove_many(struct cfs_session *s, const char *volume,
+			       const char *const *snaps, size_t count,
+			       uint64_t *ret_freed_bytes, struct cfs_err *err);
 int cfs_local_snapshots(struct cfs_session *s, const char *volume,
 			bool with_space, cfs_snapshot_each_fn each, void *arg,
 			struct cfs_err *err);

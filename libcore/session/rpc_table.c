@@ -236,6 +236,8 @@ CFS_RPC_SHAPE(a_snap_set, A, F(volume), F(snap), F(is_set));
 CFS_RPC_SHAPE(a_send, A, F(token), F(volume), F(snap), O(name), O(text));
 CFS_RPC_SHAPE(a_recv, A, F(volume), F(is_set), DATA);
 CFS_RPC_SHAPE(a_diff, A, F(token), F(volume), F(snap), F(name), O(text));
+CFS_RPC_SHAPE(a_snap_many, A, F(volume),
+	      CFS_RPC_L(A, snaps, snap_count, snap_name));
 CFS_RPC_SHAPE(a_promote, A, F(token), F(volume), F(name));
 CFS_RPC_SHAPE(a_check, A, F(token), O(volume));
 CFS_RPC_SHAPE(a_scrub, A, F(token), O(volume),
@@ -324,6 +326,8 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_PROMOTE_END, ALONE, "promote", &a_volume_name, NULL, NULL },
 	{ CFS_RPC_PROMOTE_UNDO, ALONE, "promote --undo", &a_volume, NULL,
 	  NULL },
+	{ CFS_RPC_SNAP_REMOVE_MANY, CHANGES, "remove", &a_snap_many, NULL,
+	  &ret_values },
 
 	{ CFS_RPC_CHECK, LONG, "check", &a_check, &check_result, &problem },
 	{ CFS_RPC_SCRUB, LONG, "scrub", &a_scrub, &scrub_result, &damage },

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests about streams.  One that is received is a handle that is written to,
  * like a volume (serve_io.c). */
+#include "session/local.h"
 #include "session/promote.h"
 #include "session/serve_priv.h"
 #include "session/stream_local.h"
+
+#include "base/cleanup.h"
+
+#include <stdlib.h>
 
 static int put_bytes(void *arg, const void *bytes, size_t n,
 		     struct cfs_err *err)
@@ -102,6 +107,33 @@ static int do_promote_undo(struct serve_call *c)
 	return cfs_local_promote_undo(c->s, c->args.volume, c->err);
 }
 
+/* Names of one client: their count is what it says, up to a limit. */
+static int do_snap_remove_many(struct serve_call *c)
+{
+	const size_t count = c->args.snap_count;
+	CFS_CLEANUP(cfs_freep)
+	const char **snaps = calloc(count + 1, sizeof(*snaps));
+	CFS_CLEANUP(cfs_freep)
+	uint64_t *freed_bytes = calloc(count + 1, sizeof(*freed_bytes));
+	int r;
+
+	if (!snaps || !freed_bytes)
+		return cfs_err_set(c->err, -ENOMEM, "out of memory");
+	if (count == 0 || count > CFS_SNAP_REMOVE_MAX)
+		return cfs_err_set(c->err, -EINVAL,
+				   "so many do not go at once");
+	for (size_t i = 0; i < count; i++)
+		snaps[i] = c->args.snaps[i].snap;
+	r = cfs_local_snap_remove_many(c->s, c->args.volume, snaps, count,
+				       freed_bytes, c->err);
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct cfs_rpc_values item = { freed_bytes[i], 0 };
+
+		r = serve_item(c, &item);
+	}
+	return r;
+}
+
 serve_fn serve_stream_fn(uint16_t type)
 {
 	switch (type) {
@@ -119,6 +151,8 @@ serve_fn serve_stream_fn(uint16_t type)
 		return do_promote_end;
 	case CFS_RPC_PROMOTE_UNDO:
 		return do_promote_undo;
+	case CFS_RPC_SNAP_REMOVE_MANY:
+		return do_snap_remove_many;
 	default:
 		return NULL;
 	}

@@ -483,6 +483,9 @@ static int find_removals(struct cfs_member *m, uint64_t volume,
 	}
 	if (r == 0)
 		qsort(ret, count, sizeof(*ret), removal_by_stamp);
+	for (size_t i = 1; r == 0 && i < count; i++)
+		if (ret[i].at.stamp == ret[i - 1].at.stamp)
+			r = cfs_err_set(err, -EINVAL, "it is named twice");
 	return r;
 }
 

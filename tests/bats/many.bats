@@ -4,6 +4,7 @@
 # Many versions: thousands of snapshots in one command, and of one volume.
 
 load helpers
+load served
 
 setup() {
 	cfs_setup
@@ -60,4 +61,24 @@ count() {
 	run -1 snapctl take "$P:vm0@z"
 	snapctl take -q "$P:vm0@zz"
 	[ "$(count vm0)" = 302 ]
+}
+
+@test "beside cfsd thousands go at once too, but for one that is read" {
+	local reader
+
+	take_many vm0 a 5000
+	start "$P"
+	mkfifo out
+	cfscp -q "$P:vm0@a-4500" - >out 3>&- &
+	reader=$!
+	exec 7<out
+	head -c 4096 <&7 >/dev/null
+	run -4 --separate-stderr snapctl rm -y "$P:vm0@a-1..a-4600"
+	[[ "$stderr" = *"in use by"* ]]
+	exec 7<&-
+	wait "$reader" || true
+	run -0 snapctl ls --json "$P:vm0"
+	[ "$(jq_output '.snapshots[0].name')" = a-4500 ]
+	run -0 snapctl rm -q -y "$P:vm0@a-4500..a-5000"
+	[ "$(count vm0)" = 0 ]
 }
