@@ -17,14 +17,12 @@
  * still name, or one that carries a label which the newest ones do not count:
  * it is left alone.
  */
-#include "session/devices.h"
+#include "session/devices_move_priv.h"
 
 #include "session/local.h"
 #include "session/mover.h"
 #include "session/serve_direct.h"
-#include "session/session_priv.h"
 #include "pool/devset_exclude.h"
-#include "volume/pool_move.h"
 
 #include "base/bits.h"
 #include "base/cleanup.h"
@@ -75,16 +73,10 @@ int cfs_session_level_roots(struct cfs_session *s, struct cfs_err *err)
 
 /* ---- may it be done? ----------------------------------------------------- */
 
-/* One move, and for whom. */
-struct move {
-	struct cfs_session *s;
-	const struct cfs_session_options *calls;
-};
-
 #define PAUSE_NS   (20 * CFS_NS_PER_MS)
 #define BUSY_TRIES 5u
 
-static bool has_stopped(const struct move *m)
+static bool has_stopped(const struct cfs_move *m)
 {
 	return m->calls->stop && m->calls->stop(m->calls->arg);
 }
@@ -95,7 +87,7 @@ static void sleep_a_little(uint64_t ns)
 			      cfs_clock_elapsed_ns(cfs_clock_system()) + ns);
 }
 
-static int may_move(struct cfs_session *s, struct cfs_err *err)
+int cfs_move_allowed(struct cfs_session *s, struct cfs_err *err)
 {
 	int r = cfs_session_may_write(s, err);
 
@@ -106,31 +98,29 @@ static int may_move(struct cfs_session *s, struct cfs_err *err)
 		       : cfs_pool_move_allowed(s->pool, err);
 }
 
-static void enter(void *arg)
+void cfs_move_enter(void *arg)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 
 	if (m->s->structure)
 		pthread_rwlock_rdlock(m->s->structure);
 }
 
-static void leave(void *arg)
+void cfs_move_leave(void *arg)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 
 	if (m->s->structure)
 		pthread_rwlock_unlock(m->s->structure);
 }
 
-/* No request that looks at devices, containers or volumes runs meanwhile. */
-static void enter_alone(const struct move *m)
+void cfs_move_enter_alone(const struct cfs_move *m)
 {
 	if (m->s->structure)
 		pthread_rwlock_wrlock(m->s->structure);
 }
 
-/* Only one moves slices; whoever comes second finds what is left. */
-static int begin(struct move *m, struct cfs_err *err)
+int cfs_move_begin(struct cfs_move *m, struct cfs_err *err)
 {
 	while (pthread_mutex_trylock(&m->s->move_lock) != 0) {
 		if (has_stopped(m))
@@ -142,7 +132,7 @@ static int begin(struct move *m, struct cfs_err *err)
 	return 0;
 }
 
-static void end(struct move *m)
+void cfs_move_end(struct cfs_move *m)
 {
 	pthread_mutex_unlock(&m->s->move_lock);
 }
@@ -151,7 +141,7 @@ static int on_store_roots(void *arg,
 			  const struct cfs_place roots[CFS_ROOT_PLACES_MAX],
 			  struct cfs_err *err)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 
 	return store_roots(m->s, roots, err);
 }
@@ -163,7 +153,7 @@ static bool on_stop(void *arg)
 
 static void on_progress(void *arg, uint64_t done, uint64_t total)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 	const uint64_t bytes = cfs_devset_label(m->s->set, 0)->slice_bytes;
 
 	pthread_mutex_lock(&m->s->lock);
@@ -176,7 +166,7 @@ static void on_progress(void *arg, uint64_t done, uint64_t total)
 
 static int on_hold(void *arg, struct cfs_member *member, struct cfs_err *err)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 
 	return cfs_serve_direct_hold(m->s->beside_us, &member, 1,
 				     m->calls->stop, m->calls->arg, err);
@@ -184,12 +174,12 @@ static int on_hold(void *arg, struct cfs_member *member, struct cfs_err *err)
 
 static void on_go_on(void *arg)
 {
-	const struct move *m = arg;
+	const struct cfs_move *m = arg;
 
 	cfs_serve_direct_go_on(m->s->beside_us);
 }
 
-static struct cfs_pool_move_options move_options(struct move *m)
+static struct cfs_pool_move_options move_options(struct cfs_move *m)
 {
 	return (struct cfs_pool_move_options){
 		.store_roots = on_store_roots,
@@ -197,13 +187,13 @@ static struct cfs_pool_move_options move_options(struct move *m)
 		.progress = on_progress,
 		.hold = m->s->beside_us ? on_hold : NULL,
 		.go_on = on_go_on,
-		.enter = enter,
-		.leave = leave,
+		.enter = cfs_move_enter,
+		.leave = cfs_move_leave,
 		.arg = m,
 	};
 }
 
-static void show(struct move *m, bool is_on, uint32_t device)
+static void show(struct cfs_move *m, bool is_on, uint32_t device)
 {
 	pthread_mutex_lock(&m->s->lock);
 	m->s->moving = (struct cfs_moving){ .is_on = is_on, .device = device };
@@ -219,9 +209,9 @@ static void add_result(struct cfs_move_result *ret,
 	ret->damaged_blocks += moved->damaged_blocks;
 }
 
-static int check_room(struct cfs_session *s, uint32_t device,
-		      uint64_t extra_slices, struct cfs_move_result *ret,
-		      struct cfs_err *err)
+int cfs_move_check_room(struct cfs_session *s, uint32_t device,
+			uint64_t extra_slices, struct cfs_move_result *ret,
+			struct cfs_err *err)
 {
 	struct cfs_pool_room room = { 0, 0 };
 	int r = cfs_pool_move_room(s->pool, device, extra_slices, &room, err);
@@ -233,10 +223,9 @@ static int check_room(struct cfs_session *s, uint32_t device,
 	return r;
 }
 
-/* The device, if it is still one of the pool's. */
-static int find_device(struct cfs_session *s, const char *device,
-		       uint32_t *ret_index, struct cfs_device_rec *ret,
-		       struct cfs_err *err)
+int cfs_move_find_device(struct cfs_session *s, const char *device,
+			 uint32_t *ret_index, struct cfs_device_rec *ret,
+			 struct cfs_err *err)
 {
 	int r = cfs_devset_find(s->set, device, ret_index, err);
 
@@ -260,8 +249,8 @@ static int give_back_empty(struct cfs_session *s, struct cfs_err *err)
 	return r == -EUCLEAN ? 0 : r;
 }
 
-static int begin_evacuation(struct cfs_session *s, uint32_t index,
-			    struct cfs_device_rec *rec, struct cfs_err *err)
+int cfs_move_begin_evacuation(struct cfs_session *s, uint32_t index,
+			      struct cfs_device_rec *rec, struct cfs_err *err)
 {
 	if (rec->state == CFS_DEVICE_EVACUATING)
 		return 0;
@@ -274,8 +263,8 @@ static int begin_evacuation(struct cfs_session *s, uint32_t index,
  * A client may be in the middle of something, or about to be sealed: what was
  * left is tried again.
  */
-static int move_off(struct move *m, uint32_t index, struct cfs_move_result *ret,
-		    struct cfs_err *err)
+int cfs_move_off(struct cfs_move *m, uint32_t index,
+		 struct cfs_move_result *ret, struct cfs_err *err)
 {
 	struct cfs_pool_move_options opt = move_options(m);
 	unsigned int tries = 0;
@@ -294,8 +283,8 @@ static int move_off(struct move *m, uint32_t index, struct cfs_move_result *ret,
 	return r;
 }
 
-static int fill(struct move *m, struct cfs_move_result *ret,
-		struct cfs_err *err)
+int cfs_move_fill(struct cfs_move *m, struct cfs_move_result *ret,
+		  struct cfs_err *err)
 {
 	struct cfs_pool_move_options opt = move_options(m);
 	unsigned int tries = 0;
@@ -314,17 +303,17 @@ static int fill(struct move *m, struct cfs_move_result *ret,
 	return r;
 }
 
-static int evacuate_checked(struct move *m, const char *device,
+static int evacuate_checked(struct cfs_move *m, const char *device,
 			    uint32_t *ret_index, struct cfs_move_result *ret,
 			    struct cfs_err *err)
 {
 	struct cfs_session *s = m->s;
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
-	int r = may_move(s, err);
+	int r = cfs_move_allowed(s, err);
 
 	*ret_index = CFS_POOL_NO_DEVICE;
 	if (r == 0)
-		r = find_device(s, device, ret_index, &rec, err);
+		r = cfs_move_find_device(s, device, ret_index, &rec, err);
 	if (r == 0 && rec.state == CFS_DEVICE_REMOVED) {
 		*ret_index = CFS_POOL_NO_DEVICE;
 		return 0;
@@ -332,10 +321,10 @@ static int evacuate_checked(struct move *m, const char *device,
 	if (r == 0)
 		r = give_back_empty(s, err);
 	if (r == 0)
-		r = check_room(s, *ret_index, 0, ret, err);
+		r = cfs_move_check_room(s, *ret_index, 0, ret, err);
 	return r < 0 || s->opt.is_dry_run
 		       ? r
-		       : begin_evacuation(s, *ret_index, &rec, err);
+		       : cfs_move_begin_evacuation(s, *ret_index, &rec, err);
 }
 
 int cfs_local_evacuate(struct cfs_session *s,
@@ -343,27 +332,27 @@ int cfs_local_evacuate(struct cfs_session *s,
 		       const char *device, struct cfs_move_result *ret,
 		       struct cfs_err *err)
 {
-	struct move m = { .s = s, .calls = calls };
+	struct cfs_move m = { .s = s, .calls = calls };
 	uint32_t index;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	if (!calls->in_background || !s->mover) {
-		r = begin(&m, err);
+		r = cfs_move_begin(&m, err);
 		if (r < 0)
 			return r;
 	}
-	enter_alone(&m);
+	cfs_move_enter_alone(&m);
 	r = evacuate_checked(&m, device, &index, ret, err);
-	leave(&m);
+	cfs_move_leave(&m);
 	if (calls->in_background && s->mover) {
 		if (r == 0 && index != CFS_POOL_NO_DEVICE)
 			cfs_mover_wake(s->mover, CFS_POOL_NO_DEVICE);
 		return r;
 	}
 	if (r == 0 && index != CFS_POOL_NO_DEVICE && !s->opt.is_dry_run)
-		r = move_off(&m, index, ret, err);
-	end(&m);
+		r = cfs_move_off(&m, index, ret, err);
+	cfs_move_end(&m);
 	return r;
 }
 
@@ -379,8 +368,8 @@ static uint32_t others(const struct cfs_session *s, uint32_t index)
 	return n;
 }
 
-static int may_remove(const struct cfs_session *s, uint32_t index,
-		      struct cfs_err *err)
+int cfs_move_may_remove(const struct cfs_session *s, uint32_t index,
+			struct cfs_err *err)
 {
 	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
 			       CFS_POOL_FLAG_MIRROR;
@@ -452,10 +441,8 @@ static void warn_not_wiped(struct cfs_session *s, uint32_t index,
 		s->opt.warn(s->opt.arg, line);
 }
 
-/* With the structure for us alone: nobody but those who read, write and flush
- * has the device in hand. */
-static int take_out(struct cfs_session *s, uint32_t index, bool is_forced,
-		    struct cfs_err *err)
+int cfs_move_take_out(struct cfs_session *s, uint32_t index, bool is_forced,
+		      struct cfs_err *err)
 {
 	struct cfs_err why = CFS_ERR_INIT;
 	struct cfs_dev *dev;
@@ -485,55 +472,55 @@ int cfs_local_remove_device(struct cfs_session *s,
 			    const char *device, bool is_forced,
 			    struct cfs_err *err)
 {
-	struct move m = { .s = s, .calls = calls };
+	struct cfs_move m = { .s = s, .calls = calls };
 	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
 	uint32_t index = 0;
-	int r = begin(&m, err);
+	int r = cfs_move_begin(&m, err);
 
 	if (r < 0)
 		return r;
-	enter_alone(&m);
-	r = may_move(s, err);
+	cfs_move_enter_alone(&m);
+	r = cfs_move_allowed(s, err);
 	if (r == 0)
-		r = find_device(s, device, &index, &rec, err);
+		r = cfs_move_find_device(s, device, &index, &rec, err);
 	if (r == 0)
-		r = may_remove(s, index, err);
+		r = cfs_move_may_remove(s, index, err);
 	if (r == 0)
-		r = take_out(s, index, is_forced, err);
-	leave(&m);
-	end(&m);
+		r = cfs_move_take_out(s, index, is_forced, err);
+	cfs_move_leave(&m);
+	cfs_move_end(&m);
 	return r;
 }
 
 /* ---- mirrors ------------------------------------------------------------- */
 
-static int mirror_steps(struct move *m, struct cfs_move_result *ret,
+static int mirror_steps(struct cfs_move *m, struct cfs_move_result *ret,
 			struct cfs_err *err)
 {
 	struct cfs_session *s = m->s;
 	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
 			       CFS_POOL_FLAG_MIRROR;
-	int r = may_move(s, err);
+	int r = cfs_move_allowed(s, err);
 
 	if (r == 0 && others(s, UINT32_MAX) < 2)
 		r = cfs_err_set(err, -EINVAL,
 				"a mirror needs two devices: "
 				"add one");
 	if (r == 0)
-		r = check_room(s, CFS_POOL_NO_DEVICE, 0, ret, err);
+		r = cfs_move_check_room(s, CFS_POOL_NO_DEVICE, 0, ret, err);
 	if (r < 0 || s->opt.is_dry_run)
 		return r;
-	r = fill(m, ret, err);
+	r = cfs_move_fill(m, ret, err);
 	if (r < 0 || is_mirror)
 		return r;
-	enter_alone(m);
+	cfs_move_enter_alone(m);
 	/* Seats on all of them, before one may be missing. */
 	r = cfs_session_store_seat(s, err);
 	if (r == 0) {
 		cfs_devset_set_mirror(s->set);
 		r = cfs_devset_write_labels(s->set, err);
 	}
-	leave(m);
+	cfs_move_leave(m);
 	return r;
 }
 
@@ -541,173 +528,14 @@ int cfs_local_make_mirror(struct cfs_session *s,
 			  const struct cfs_session_options *calls,
 			  struct cfs_move_result *ret, struct cfs_err *err)
 {
-	struct move m = { .s = s, .calls = calls };
+	struct cfs_move m = { .s = s, .calls = calls };
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = begin(&m, err);
+	r = cfs_move_begin(&m, err);
 	if (r < 0)
 		return r;
 	r = mirror_steps(&m, ret, err);
-	end(&m);
-	return r;
-}
-
-/* ---- replace ------------------------------------------------------------- */
-
-/* What the new one has room for; 0: it is one of the pool's already. */
-static int look_at_new(struct cfs_session *s, uint32_t old, const char *path,
-		       bool *ret_is_ours, uint64_t *ret_slices,
-		       struct cfs_err *err)
-{
-	const struct cfs_label *label = cfs_devset_label(s->set, 0);
-	struct cfs_probe probe;
-	uint32_t index;
-	int r;
-
-	*ret_slices = 0;
-	*ret_is_ours = cfs_devset_find(s->set, path, &index, NULL) == 0;
-	if (*ret_is_ours && index != old &&
-	    !cfs_devset_is_removed(s->set, index))
-		return 0;
-	if (*ret_is_ours && cfs_devset_dev(s->set, index))
-		return cfs_err_set(err, -EINVAL,
-				   "%s: is the device that is to "
-				   "be replaced",
-				   path);
-	/* One that missed writes comes back as a new one. */
-	*ret_is_ours = false;
-	r = cfs_probe_device(path, &probe, err);
-	if (r == 0 && !probe.exists)
-		r = cfs_err_set(err, -ENOENT, "%s: no such file or device",
-				path);
-	if (r == 0)
-		*ret_slices = cfs_device_slice_count(
-			cfs_align_down(probe.size_bytes, CFS_BLOCK_BYTES),
-			label->slices_offset_bytes, label->slice_bytes);
-	return r;
-}
-
-/* For all that is on the old one, and for what has lost its second place. */
-static int room_to_replace(struct cfs_session *s, uint32_t old,
-			   uint64_t extra_slices, bool is_mirror,
-			   struct cfs_move_result *ret, struct cfs_err *err)
-{
-	struct cfs_move_result single = { 0 };
-	int r = check_room(s, old, extra_slices, ret, err);
-
-	if (r < 0 || !is_mirror)
-		return r;
-	r = check_room(s, CFS_POOL_NO_DEVICE, extra_slices, &single, err);
-	if (r < 0)
-		return r;
-	ret->need_slices += single.need_slices;
-	ret->need_bytes += single.need_bytes;
-	if (ret->need_slices > ret->free_slices)
-		return cfs_err_set(
-			err, -ENOSPC,
-			"%" PRIu64 " bytes must have "
-			"room on other devices, and %" PRIu64 " are free there",
-			ret->need_bytes,
-			ret->free_slices *
-				cfs_devset_label(s->set, 0)->slice_bytes);
-	return 0;
-}
-
-/* All but the moving: the new one is there, the old one is being evacuated. */
-static int replace_begin(struct move *m, const char *old, const char *path,
-			 bool is_forced, uint32_t *ret_index,
-			 struct cfs_move_result *ret, struct cfs_err *err)
-{
-	struct cfs_session *s = m->s;
-	const bool is_mirror = cfs_devset_label(s->set, 0)->flags &
-			       CFS_POOL_FLAG_MIRROR;
-	uint64_t slices = 0;
-	struct cfs_device_rec rec = { .state = CFS_DEVICE_OK };
-	bool is_ours = false;
-	uint32_t index = 0;
-	int r = may_move(s, err);
-
-	if (r == 0)
-		r = find_device(s, old, &index, &rec, err);
-	if (r == 0)
-		r = look_at_new(s, index, path, &is_ours, &slices, err);
-	if (r == 0 && index >= CFS_LABEL_REMOVED_MAX)
-		r = may_remove(s, index, err);
-	if (r == 0)
-		r = room_to_replace(s, index, slices, is_mirror, ret, err);
-	if (r < 0 || s->opt.is_dry_run)
-		return r;
-	if (!is_ours) {
-		if (!cfs_devset_dev(s->set, index))
-			cfs_devset_forget_path(s->set, index);
-		r = cfs_local_add_device(s, path, is_forced, &slices, err);
-	}
-	if (r == 0 && rec.state != CFS_DEVICE_REMOVED)
-		r = begin_evacuation(s, index, &rec, err);
-	*ret_index = index;
-	return r;
-}
-
-static int replace_rest(struct move *m, uint32_t index,
-			struct cfs_move_result *ret, struct cfs_err *err)
-{
-	const bool is_mirror = cfs_devset_label(m->s->set, 0)->flags &
-			       CFS_POOL_FLAG_MIRROR;
-	int r = move_off(m, index, ret, err);
-
-	if (r == 0 && is_mirror)
-		r = fill(m, ret, err);
-	if (r < 0)
-		return r;
-	enter_alone(m);
-	r = take_out(m->s, index, true, err);
-	leave(m);
-	return r;
-}
-
-int cfs_local_replace_device(struct cfs_session *s,
-			     const struct cfs_session_options *calls,
-			     const char *old, const char *path, bool is_forced,
-			     struct cfs_move_result *ret, struct cfs_err *err)
-{
-	struct move m = { .s = s, .calls = calls };
-	uint32_t index = 0;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	r = begin(&m, err);
-	if (r < 0)
-		return r;
-	enter_alone(&m);
-	r = replace_begin(&m, old, path, is_forced, &index, ret, err);
-	leave(&m);
-	if (r == 0 && !s->opt.is_dry_run) {
-		if (calls->in_background && s->mover)
-			cfs_mover_wake(s->mover, index);
-		else
-			r = replace_rest(&m, index, ret, err);
-	}
-	end(&m);
-	return r;
-}
-
-int cfs_local_move_rest(struct cfs_session *s,
-			const struct cfs_session_options *calls, uint32_t index,
-			bool is_replaced, struct cfs_err *err)
-{
-	struct move m = { .s = s, .calls = calls };
-	struct cfs_move_result moved = { 0 };
-	int r = begin(&m, err);
-
-	if (r < 0)
-		return r;
-	enter(&m);
-	r = may_move(s, err);
-	leave(&m);
-	if (r == 0)
-		r = is_replaced ? replace_rest(&m, index, &moved, err)
-				: move_off(&m, index, &moved, err);
-	end(&m);
+	cfs_move_end(&m);
 	return r;
 }
