@@ -26,6 +26,7 @@ struct info_state {
 	struct cfs_member *m;
 	cfs_volume_each_fn each;
 	void *arg;
+	struct cfs_origins origins; /* of m */
 };
 
 static int count_one(void *arg, uint64_t stamp,
@@ -63,6 +64,7 @@ static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 
 static int fill_info(struct cfs_member *m, uint64_t id,
 		     const struct cfs_volume_rec *rec,
+		     const struct cfs_origins *origins,
 		     struct cfs_volume_info *v, struct cfs_err *err)
 {
 	struct cfs_space_counts counts;
@@ -93,8 +95,7 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 	v->size_bytes = rec->kind == CFS_VOLUME_LUN ? rec->size_bytes
 						    : v->used_bytes;
 	r = cfs_snapshot_each(m, id, count_one, &v->snapshot_count, err);
-	if (r == 0)
-		r = cfs_snapshot_clone_count(m, id, 0, &v->clone_count, err);
+	v->clone_count = cfs_origins_count_all(origins, id);
 	if (r == 0)
 		r = origin_of(m, rec, v->origin, sizeof(v->origin), err);
 	if (r == 0)
@@ -118,7 +119,7 @@ static int each_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
 {
 	struct info_state *st = arg;
 	struct cfs_volume_info info;
-	int r = fill_info(st->m, id, rec, &info, err);
+	int r = fill_info(st->m, id, rec, &st->origins, &info, err);
 
 	return r < 0 ? r : st->each(st->arg, &info);
 }
@@ -164,15 +165,18 @@ static int by_name(const void *a, const void *b)
 static int each_of(struct cfs_session *s, struct cfs_member *m,
 		   cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
-	struct info_state st = { s, m, each, arg };
+	struct info_state st = { s, m, each, arg, { NULL, 0 } };
 	struct clone_list l = { NULL, 0, 0 };
-	int r = cfs_volume_each(m, collect, &l, err);
+	int r = cfs_origins_get(m, &st.origins, err);
 
+	if (r == 0)
+		r = cfs_volume_each(m, collect, &l, err);
 	if (r == 0 && l.count > 1)
 		qsort(l.list, l.count, sizeof(*l.list), by_name);
 	for (size_t i = 0; r == 0 && i < l.count; i++)
 		r = each_volume(&st, l.list[i].id, &l.list[i].rec, err);
 	free(l.list);
+	cfs_origins_done(&st.origins);
 	return r;
 }
 
@@ -196,7 +200,7 @@ static int each_container(void *arg, uint64_t id,
 int cfs_local_volumes(struct cfs_session *s, const char *container,
 		      cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
-	struct info_state st = { s, NULL, each, arg };
+	struct info_state st = { s, NULL, each, arg, { NULL, 0 } };
 	struct cfs_member *m;
 	int r;
 
@@ -209,10 +213,16 @@ int cfs_local_volumes(struct cfs_session *s, const char *container,
 int cfs_local_volume(struct cfs_session *s, const char *volume,
 		     struct cfs_volume_info *ret, struct cfs_err *err)
 {
+	struct cfs_origins origins = { NULL, 0 };
 	struct cfs_named v = { 0 };
 	int r = cfs_session_find(s, volume, &v, err);
 
-	return r < 0 ? r : fill_info(v.member, v.id, &v.rec, ret, err);
+	if (r == 0)
+		r = cfs_origins_get(v.member, &origins, err);
+	if (r == 0)
+		r = fill_info(v.member, v.id, &v.rec, &origins, ret, err);
+	cfs_origins_done(&origins);
+	return r;
 }
 
 /* ---- making -------------------------------------------------------------- */

@@ -63,11 +63,12 @@ int cfs_origins_get(struct cfs_member *m, struct cfs_origins *ret,
 	return r;
 }
 
-uint64_t cfs_origins_count(const struct cfs_origins *o, uint64_t volume,
-			   uint64_t stamp)
+/* The index of the first that is not below. */
+static size_t first_of(const struct cfs_origins *o, uint64_t volume,
+		       uint64_t stamp)
 {
 	const struct cfs_origin key = { volume, stamp };
-	size_t lo = 0, hi = o->count, first;
+	size_t lo = 0, hi = o->count;
 
 	while (lo < hi) {
 		const size_t mid = lo + (hi - lo) / 2;
@@ -77,10 +78,18 @@ uint64_t cfs_origins_count(const struct cfs_origins *o, uint64_t volume,
 		else
 			hi = mid;
 	}
-	for (first = lo; lo < o->count && compare(&o->list[lo], &key) == 0;
-	     lo++)
-		;
-	return lo - first;
+	return lo;
+}
+
+uint64_t cfs_origins_count(const struct cfs_origins *o, uint64_t volume,
+			   uint64_t stamp)
+{
+	return first_of(o, volume, stamp + 1) - first_of(o, volume, stamp);
+}
+
+uint64_t cfs_origins_count_all(const struct cfs_origins *o, uint64_t volume)
+{
+	return first_of(o, volume + 1, 0) - first_of(o, volume, 0);
 }
 
 void cfs_origins_done(struct cfs_origins *o)

@@ -123,6 +123,8 @@ int cfs_origins_get(struct cfs_member *m, struct cfs_origins *ret,
 /* Clones whose first branch forks from this snapshot. */
 uint64_t cfs_origins_count(const struct cfs_origins *o, uint64_t volume,
 			   uint64_t stamp);
+/* Of any snapshot of the volume. */
+uint64_t cfs_origins_count_all(const struct cfs_origins *o, uint64_t volume);
 void cfs_origins_done(struct cfs_origins *o);
 /* The snapshot of a volume with this stamp.  -ENOENT without @err. */
 int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
