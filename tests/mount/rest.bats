@@ -25,6 +25,7 @@ teardown() {
 	local place
 
 	[ -n "${CFS_RUN-}" ] || return 0
+	[ -z "${EXPORT-}" ] || end_export
 	kill_servers
 	for place in ${MOUNTED[@]+"${MOUNTED[@]}"}; do
 		! mountpoint -q "$place" || umount -l "$place"
@@ -34,6 +35,12 @@ teardown() {
 # What process $1 alone takes, and its part of what it shares, in KiB.
 pss() {
 	awk '$1 == "Pss:" { print $2 }' "/proc/$1/smaps_rollup"
+}
+
+# It ends its servers and mounts itself.
+end_export() {
+	kill -TERM "$EXPORT" && wait "$EXPORT"
+	EXPORT=
 }
 
 # $2 blocks at random in all of file $1, one after the other; then as many are
@@ -100,9 +107,9 @@ rests() {
 	need_programs tgtd qemu-io
 	port=$((20000 + (BASHPID % 1000) * 10))
 	cfs-export iscsi "$P" "127.0.0.1:$port" >out 2>errors 3>&- &
-	server=$!
+	EXPORT=$!
 	for _ in {1..400}; do
-		[ ! -s out ] && kill -0 "$server" 2>/dev/null || break
+		[ ! -s out ] && kill -0 "$EXPORT" 2>/dev/null || break
 		sleep 0.1
 	done
 	cat errors
@@ -114,9 +121,8 @@ rests() {
 		commands+=(-c "aio_write -q $((i * 37 % 2000 * 500))M 4k")
 	done
 	timeout 100 qemu-io -f raw -t none "${commands[@]}" -c flush "$url"
-	tgtd=$(pgrep -P "$server" tgtd)
+	tgtd=$(pgrep -P "$EXPORT" tgtd)
 	[ "$(pss "$tgtd")" -lt 50000 ]
 	[ "$(pss "$(pid_of "${MOUNTED[0]}")")" -lt 50000 ]
-	kill -TERM "$server"
-	wait "$server"
+	end_export
 }

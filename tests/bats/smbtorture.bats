@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Samba's own test suite on a tree that is exported, and on a plain directory of
+# this machine beside it, by the same server: what fails on ours fails there.
+
+load helpers
+load nbd
+
+setup() {
+	cfs_setup
+	need_root
+	need_programs smbd smbtorture smbpasswd cfsmount
+	unset CFS_TEST_BESIDE
+	CFS_RUN=$(mktemp -d /tmp/cfs-ex.XXXXXX)
+	export P CFS_RUN CFS_SMB_PASSDB=$PWD/passdb.tdb
+	PORT=$((20000 + (BASHPID % 1000) * 10))
+	make_pool "$P" 512M
+	mkcfs -q "$P:ours" --tree
+}
+
+teardown() {
+	local pid
+
+	for pid in "${SERVERS[@]}"; do
+		kill -TERM "$pid" 2>/dev/null || continue
+		wait "$pid" 2>/dev/null || true
+	done
+	! grep "$BATS_TEST_TMPDIR" /proc/mounts
+	[ -z "${CFS_RUN-}" ] || rm -rf --one-file-system -- "$CFS_RUN"
+}
+
+# The export, with another share of a plain directory that is served alike, and
+# the protocol that the suite's older tests speak.
+serve() {
+	local conf
+
+	cfs-export smb "$P" "127.0.0.1:$PORT" >out 2>errors 3>&- &
+	SERVERS+=("$!")
+	until_true '[ -s out ]' || until_true '[ -s out ]'
+	conf=$(echo "$CFS_RUN"/export-smb-*/smb.conf)
+	printf 'secret\nsecret\n' | smbpasswd -c "$conf" -s -a root
+	mkdir plain
+	sed -n '/^\[ours\]/,$p' "$conf" | sed "s#^\[ours\]#[plain]#
+		s#^path = .*#path = $PWD/plain#" >share
+	sed -i '/^\[global\]/a server min protocol = NT1' "$conf"
+	cat share >>"$conf"
+	pkill -HUP -P "$!" smbd
+	until_true 'smbclient -p $PORT -U root%secret -m NT1 \
+		--option="client min protocol=NT1" \
+		//127.0.0.1/plain -c ls <<<"" >/dev/null 2>&1'
+}
+
+# "PASSED NAME" or "FAILED NAME" of each test of the group $1 on share $2.
+judge() {
+	timeout 100 smbtorture "//127.0.0.1/$2" -p "$PORT" \
+		-U root%secret --option='client min protocol=NT1' \
+		"${@:3}" "$1" 2>&1 |
+		sed -n -e "s/^success: \(.*\)/PASSED $1 \1/p" \
+			-e "s/^\(failure\|error\): \([^[]*\).*/FAILED $1 \2/p" |
+		sed 's/ *$//' | sort -u
+}
+
+# Tests that go by the clock, that are benchmarks, or that try each character of
+# Unicode stay out.
+groups() {
+	if [ -n "${CFS_LONG-}" ]; then
+		smbtorture --list | sed -n 's/^\(base\.[^.]*\)\..*/\1/p' |
+			sort -u | grep -vE 'delaywrite|bench|fdpass|iometer|casetable'
+		printf 'smb2.%s\n' create read rw lock dir delete-on-close-perms \
+			rename streams mkdir setinfo getinfo compound sharemode \
+			deny fileid timestamps twrp acls
+	else
+		printf 'base.%s\n' attr dir1 rename unlink
+		printf 'smb2.%s\n' mkdir read rw
+	fi
+}
+
+@test "smbtorture finds what it finds on a plain directory" {
+	local group
+
+	serve
+	for group in $(groups); do
+		judge "$group" ours >>ours.txt
+		judge "$group" plain >>theirs.txt
+	done
+	grep -c PASSED ours.txt
+	grep FAILED ours.txt || :
+	# What passes there passes here, and it is not little.
+	grep PASSED theirs.txt | sort >there
+	grep PASSED ours.txt | sort >here
+	[ "$(wc -l <here)" -ge 10 ]
+	run comm -23 there here
+	[ -z "$output" ] || { echo "only there: $output"; false; }
+}
