@@ -460,7 +460,14 @@ int cfs_serve_delegate_request(void *arg, struct cfs_server_request *request,
 		return r;
 	if (request->type == CFS_DELEGATE_LIST)
 		return away_list(sd, request, reply, err);
-	return serve_his(sd, &q, request, reply, err);
+	r = serve_his(sd, &q, request, reply, err);
+	/* It is the next manager's to say: what we were refused as one whose
+	 * pool was taken says nothing about the container. */
+	if (r < 0 && !cfs_serve_may_answer(sd->s))
+		r = cfs_err_set(err, -ESHUTDOWN,
+				"another host may have the "
+				"pool");
+	return r;
 }
 
 /* ---- hooks --------------------------------------------------------------- */
