@@ -232,7 +232,7 @@ static void all_free(void)
 		struct conn *c = conns;
 
 		conns = c->next;
-		free(c);
+		conn_free(c);
 	}
 }
 

@@ -235,6 +235,7 @@ static void writer_tick(struct writer *wr)
 {
 	if (!is_awake(&wr->n))
 		return;
+	hear_what_waits(NULL, wr->a.lc);
 	for (struct conn *c = conns; c; c = c->next)
 		if (c->lc == wr->a.lc && c->is_cut) {
 			c->lc = NULL;

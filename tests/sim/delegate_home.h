@@ -167,7 +167,10 @@ static int lender_more(void *ctx, unsigned int n, struct cfs_lent_slices *ret,
 	r = cfs_pool_delegation_lend(b->pool, world->container, s->epoch,
 				     CFS_MIN(n, 2u), ret, err);
 	b->n.is_busy = false;
-	return r;
+	/* One that was taken over meanwhile has nothing to say. */
+	return r < 0 && b != world->boss
+		       ? cfs_err_set(err, -ENOSPC, "nobody answers")
+		       : r;
 }
 
 static int lender_give(void *ctx, uint64_t lslice, struct cfs_err *err)
@@ -181,7 +184,9 @@ static int lender_give(void *ctx, uint64_t lslice, struct cfs_err *err)
 	r = cfs_pool_delegation_take(b->pool, world->container, s->epoch,
 				     lslice, err);
 	b->n.is_busy = false;
-	return r;
+	return r < 0 && b != world->boss
+		       ? cfs_err_set(err, -EIO, "nobody answers")
+		       : r;
 }
 
 static bool lender_may_ack(void *ctx)
@@ -468,6 +473,7 @@ static void second_work(struct server *s)
 
 	if (!is_awake(&s->n) || !s->up)
 		return;
+	hear_what_waits(NULL, s->up);
 	for (c = conns; c; c = c->next)
 		if (c->lc == s->up && c->is_cut) {
 			c->lc = NULL;

@@ -9,13 +9,21 @@
 
 /* ---- connections --------------------------------------------------------- */
 
+/* What waits for one who stands still. */
+struct message {
+	struct message *next;
+	size_t bytes;
+	uint8_t data[];
+};
+
 struct conn {
 	struct conn *next;
 	struct server *server;
 	struct node *end;
 	struct cfs_lease_client *lc;
 	uint64_t peer;
-	bool is_cut, is_closed; /* for the client; for the server */
+	bool is_cut, is_closed;   /* for the client; for the server */
+	struct message *waits[2]; /* for the client; for the server */
 };
 
 static struct conn *conns; /* of this seed */
@@ -28,7 +36,13 @@ static struct conn *conn_new(struct server *s, struct node *end,
 	struct conn *c = calloc(1, sizeof(*c));
 
 	assert_non_null(c);
-	*c = (struct conn){ conns, s, end, lc, ++s->peers, false, false };
+	*c = (struct conn){
+		.next = conns,
+		.server = s,
+		.end = end,
+		.lc = lc,
+		.peer = ++s->peers,
+	};
 	conns = c;
 	return c;
 }
@@ -67,21 +81,87 @@ static bool conn_loses(struct conn *c)
 	return c->is_cut;
 }
 
+/* Not dead, and not cut off: it hears it when it goes on. */
+static bool will_hear(const struct node *a, const struct node *b)
+{
+	return !b->is_dead && !b->w.has_stopped &&
+	       a->out_until_ns <= world->sim->now_ns &&
+	       b->out_until_ns <= world->sim->now_ns;
+}
+
+static int conn_wait(struct conn *c, bool to_server, const void *msg,
+		     size_t bytes)
+{
+	struct message *m = malloc(sizeof(*m) + bytes);
+	struct message **at = &c->waits[to_server];
+
+	assert_non_null(m);
+	m->next = NULL;
+	m->bytes = bytes;
+	memcpy(m->data, msg, bytes);
+	while (*at)
+		at = &(*at)->next;
+	*at = m;
+	return 0;
+}
+
+static void conn_free(struct conn *c)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		while (c->waits[i]) {
+			struct message *m = c->waits[i];
+
+			c->waits[i] = m->next;
+			free(m);
+		}
+	free(c);
+}
+
+static int receive_at_server(struct conn *c, const void *msg, size_t bytes)
+{
+	/* Whoever is told that it has a lease believes it for a period. */
+	if (!c->server->owner || !server_may_answer(c->server)) {
+		conn_cut(c);
+		return -ENOTCONN;
+	}
+	/* Of a client that has ended there, or was handed over. */
+	if (cfs_owner_receive(c->server->owner, c->peer, msg, bytes) < 0)
+		conn_cut(c);
+	return 0;
+}
+
+/* One goes on: what was said to it meanwhile.  @lc: to that client; else to
+ * @s. */
+static void hear_what_waits(struct server *s, const struct cfs_lease_client *lc)
+{
+	for (struct conn *c = conns; c; c = c->next) {
+		struct message **at = &c->waits[!lc], *m;
+
+		while ((lc ? c->lc == lc : c->server == s) && (m = *at)) {
+			*at = m->next;
+			if (lc)
+				(void)cfs_lease_client_receive(c->lc, m->data,
+							       m->bytes);
+			else if (!c->is_cut)
+				(void)receive_at_server(c, m->data, m->bytes);
+			free(m);
+		}
+	}
+}
+
 static int to_server(void *arg, const void *msg, size_t bytes)
 {
 	struct conn *c = conn_of(*(struct cfs_lease_client **)arg);
 
 	if (!c)
 		return -ENOTCONN;
-	/* Whoever is told that it has a lease believes it for a period. */
-	if (conn_loses(c) || !can_hear(c->end, &c->server->n) ||
-	    !c->server->owner || !server_may_answer(c->server)) {
+	if (conn_loses(c) || !will_hear(c->end, &c->server->n)) {
 		conn_cut(c);
 		return -ENOTCONN;
 	}
-	MUST(cfs_owner_receive(c->server->owner, c->peer, msg, bytes) == 0,
-	     "%s takes a message for none", c->server->n.name);
-	return 0;
+	if (!is_awake(&c->server->n) || c->waits[1])
+		return conn_wait(c, true, msg, bytes);
+	return receive_at_server(c, msg, bytes);
 }
 
 /* ---- the owner of leases ------------------------------------------------- */
@@ -93,10 +173,12 @@ static int owner_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 
 	if (peer == LOCAL_PEER)
 		return cfs_lease_client_receive(s->a.lc, msg, bytes);
-	if (!c || conn_loses(c) || !can_hear(&s->n, c->end)) {
+	if (!c || conn_loses(c) || !c->lc || !will_hear(&s->n, c->end)) {
 		conn_cut(c);
 		return -ENOTCONN;
 	}
+	if (!is_awake(c->end) || c->waits[0])
+		return conn_wait(c, false, msg, bytes);
 	return cfs_lease_client_receive(c->lc, msg, bytes);
 }
 
@@ -467,6 +549,9 @@ static void server_tick(struct server *s)
 		c->is_closed = true;
 		cfs_owner_closed(s->owner, c->peer);
 	}
+	if (one_in(2))
+		hear_what_waits(s, NULL);
 	(void)cfs_lease_client_tick(s->a.lc);
 	(void)cfs_owner_tick(s->owner);
+	hear_what_waits(s, NULL);
 }
