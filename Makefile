@@ -157,6 +157,11 @@ mutant-bins: all sim-bins crash $(mutant_unit)
 $(OBJ)/cmd/%.o: CPPFLAGS_CFS += -Icmd
 $(OBJ)/tests/%.o: CPPFLAGS_CFS += -Icmd -Itests/common
 
+# Called only where the processor has it.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+$(OBJ)/libcore/base/xxh_avx2.o: CFLAGS_CFS += -mavx2
+endif
+
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "CC $@"

@@ -5,6 +5,7 @@
  * does not depend on which shared library is found at run time.
  */
 #include "base/xxh.h"
+#include "base/xxh_priv.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -16,15 +17,31 @@
 #pragma GCC diagnostic pop
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
+
+/* Shorter ones go through no vectors. */
+#define WIDE_BYTES 512u
 
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(struct cfs_xxh3_stream),
 	       "stream: room for the state");
 _Static_assert(alignof(XXH3_state_t) <= alignof(struct cfs_xxh3_stream),
 	       "stream: alignment of the state");
 
+static bool is_wide(size_t n)
+{
+#ifdef __x86_64__
+	return n >= WIDE_BYTES && __builtin_cpu_supports("avx2");
+#else
+	(void)n;
+	return false;
+#endif
+}
+
 uint64_t cfs_xxh3(const void *p, size_t n)
 {
+	if (is_wide(n))
+		return cfs_xxh3_avx2(p, n);
 	return XXH3_64bits(p, n);
 }
 
@@ -37,6 +54,10 @@ void cfs_xxh3_128(const void *p, size_t n, uint8_t ret[16])
 {
 	XXH128_canonical_t canonical;
 
+	if (is_wide(n)) {
+		cfs_xxh3_128_avx2(p, n, ret);
+		return;
+	}
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits(p, n));
 	memcpy(ret, canonical.digest, 16);
 }

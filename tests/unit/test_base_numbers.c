@@ -58,6 +58,29 @@ static void test_xxh3_stream(void **state)
 	free(data);
 }
 
+/* At once, wherever it begins, it is the same as piece by piece: the two do not
+ * use the same instructions. */
+static void test_xxh3_wide(void **state)
+{
+	struct cfs_rng rng;
+	uint8_t data[5000 + 64], hash[16], want[16];
+
+	(void)state;
+	cfs_rng_init(&rng, 8);
+	cfs_rng_fill(&rng, data, sizeof(data));
+	for (size_t n = 0; n <= 5000; n += n < 1100 ? 1 : 37) {
+		const uint8_t *p = data + n % 64;
+		struct cfs_xxh3_stream stream;
+
+		cfs_xxh3_stream_init(&stream, 0);
+		cfs_xxh3_stream_update(&stream, p, n);
+		assert_true(cfs_xxh3(p, n) == cfs_xxh3_stream_end(&stream));
+		cfs_xxh3_stream_end_128(&stream, want);
+		cfs_xxh3_128(p, n, hash);
+		assert_memory_equal(hash, want, 16);
+	}
+}
+
 static void test_uuid_text(void **state)
 {
 	static const char text[] = "00112233-4455-6677-8899-aabbccddeeff";
@@ -185,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_xxh3_values),
 		cmocka_unit_test(test_xxh3_stream),
+		cmocka_unit_test(test_xxh3_wide),
 		cmocka_unit_test(test_uuid_text),
 		cmocka_unit_test(test_uuid_refused),
 		cmocka_unit_test(test_uuid_new),
