@@ -2,6 +2,7 @@
 /* leasectl revoke and gone: an operator's orders. */
 #include "leasectl/leasectl.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 
 #include <errno.h>
@@ -69,28 +70,69 @@ static int run_revoke(struct cfs_cmd *cmd)
 	return 0;
 }
 
+static bool is_named(const struct cfs_cmd *cmd, const char *host)
+{
+	for (unsigned int i = 1; i < cmd->operand_count; i++)
+		if (strcmp(cmd->operands[i], host) == 0)
+			return true;
+	return false;
+}
+
 /*
- * The host that holds the pool: it is taken and closed again, which leaves
- * it free.  0; 1: it does not hold it.
+ * Hosts that held the pool, the last one among them, or nobody does now: it is
+ * taken and closed again, which leaves it free, and gives back what they kept.
+ * 0; 1: another one holds it.
  */
-static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *host)
+static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *hosts)
 {
 	struct cfs_session_options opt = { .is_writable = true,
 					   .must_hold = true,
-					   .gone_host = host,
+					   .gone_host = hosts,
 					   CFS_CMD_SESSION(cmd) };
 	const struct cfs_session_options look = leasectl_options(cmd);
+	struct cfs_pool_info pool_info = { .is_shared = false };
 	struct cfs_manager_info info;
 	struct cfs_session *s = NULL;
-	int r = cfs_manager_find(pool, &look, &info, &cmd->err);
+	int r = cfs_manager_find(pool, &look, &info, &cmd->err), r2;
 
-	if (r == 0 &&
-	    (!info.is_held || info.is_here || strcmp(info.host, host) != 0))
+	if (r == 0 && info.is_held &&
+	    (info.is_here || !is_named(cmd, info.host)))
 		return 1;
-	if (r < 0 || cmd->is_dry_run)
+	if (r < 0 || (cmd->is_dry_run && info.is_held))
 		return r;
+	opt.is_dry_run = cmd->is_dry_run;
 	r = cfs_session_open(pool, &opt, &s, &cmd->err);
-	return r < 0 ? r : cfs_session_close(s, &cmd->err);
+	/* This opens all containers. */
+	r2 = r < 0 ? r : cfs_session_pool_info(s, &pool_info, &cmd->err);
+	r = r < 0 ? r : cfs_session_close(s, &cmd->err);
+	if (r < 0 || r2 < 0)
+		return r < 0 ? r : r2;
+	return !info.is_held && !pool_info.is_shared;
+}
+
+/* Several are hosts. */
+static int gone_hosts(struct cfs_cmd *cmd, const char *pool)
+{
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf names = CFS_BUF_INIT;
+	struct target t = { .lease = 0 };
+	int r = 0;
+
+	for (unsigned int i = 1; r == 0 && i < cmd->operand_count; i++)
+		r = cfs_buf_printf(&names, "%s%s", i > 1 ? " " : "",
+				   cmd->operands[i]);
+	if (r < 0)
+		return cfs_err_set(&cmd->err, r, "out of memory");
+	t.host = cfs_buf_text(&names);
+	r = free_pool(cmd, pool, t.host);
+	if (r == 1)
+		r = cfs_err_set(
+			&cmd->err, -EBUSY,
+			"another one holds it: name that host too if it "
+			"is dead, else close it there");
+	if (r < 0)
+		return cfs_cmd_wrap(cmd, pool, r);
+	say(cmd, &t, t.host, "taken for dead");
+	return 0;
 }
 
 static int run_gone(struct cfs_cmd *cmd)
@@ -103,6 +145,8 @@ static int run_gone(struct cfs_cmd *cmd)
 
 	if (r == 0 && strlen(who) >= CFS_MSG_HOST_BYTES)
 		return cfs_cmd_usage(cmd, "'%s' is no client and no host", who);
+	if (r == 0 && cmd->operand_count > 2)
+		return gone_hosts(cmd, name.pool);
 	if (r == 0)
 		r = free_pool(cmd, name.pool, who);
 	if (r < 0)
@@ -154,14 +198,17 @@ const struct cfs_verb leasectl_revoke = {
 
 const struct cfs_verb leasectl_gone = {
 	.name = "gone",
-	.operands = "POOL CLIENT|HOST",
+	.operands = "POOL CLIENT|HOST...",
 	.help = "say that a client or a host is dead",
 	.more = "What it had on loan comes back at once. If it still runs "
-		"and writes, data is lost: be sure.",
+		"and writes, data is lost: be sure. Hosts that have held a "
+		"shared pool, and nobody answers, are named together, the "
+		"last one among them.",
 	.examples = "leasectl gone pool.img 200000001\n"
-		    "leasectl gone pool.img node7",
+		    "leasectl gone pool.img node7\n"
+		    "leasectl gone pool.img node5 node7",
 	.common = CFS_COMMON_WAIT | CFS_COMMON_SEARCH | CFS_COMMON_DRY_RUN,
 	.min_operands = 2,
-	.max_operands = 2,
+	.max_operands = CFS_OPERANDS_MANY,
 	.run = run_gone,
 };

@@ -84,6 +84,8 @@ void slicectl_out_pool(struct cfs_out *out, const struct cfs_pool_info *info)
 	cfs_out_u64(out, "free_bytes", info->free_bytes);
 	cfs_out_u64(out, "damaged_blocks", info->damaged_blocks);
 	cfs_out_u64(out, "containers", info->container_count);
+	if (info->is_shared)
+		cfs_out_u64(out, "takeovers_left", info->takeovers_left);
 	cfs_out_u64_str(out, "epoch", info->epoch);
 	cfs_out_u64(out, "lease_period_ns", info->lease_period_ns);
 	cfs_out_u64(out, "clock_drift_ppm", info->clock_drift_ppm);

@@ -3,6 +3,7 @@
 #include "slicectl/slicectl.h"
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/uuid.h"
 
 #include <stdio.h>
@@ -71,6 +72,11 @@ static void put_data(struct cfs_cmd *cmd, const struct cfs_pool_info *info)
 		      cfs_table_format_size(cmd, info->capacity_bytes, b),
 		      cfs_table_format_size(cmd, info->used_bytes, c),
 		      cfs_table_format_size(cmd, info->free_bytes, d));
+	if (info->is_shared)
+		cfs_cmd_print(
+			cmd, "can be taken over from %llu silent %s\n",
+			(unsigned long long)info->takeovers_left,
+			cfs_plural(info->takeovers_left, "host", "hosts"));
 }
 
 static int count(struct cfs_cmd *cmd, struct cfs_session *s)

@@ -88,6 +88,8 @@ static void put_pool(struct cfs_table *t, const struct cfs_pool_info *info)
 	put_size(t, "Free:", info->free_bytes);
 	put_u64(t, "Damaged blocks:", info->damaged_blocks);
 	put_u64(t, "Containers:", info->container_count);
+	if (info->is_shared)
+		put_u64(t, "Takeovers left:", info->takeovers_left);
 	put_u64(t, "Epoch:", info->epoch);
 	put_str(t, "Lease period:",
 		cfs_duration_format(info->lease_period_ns, text));

@@ -77,6 +77,20 @@ bool cfs_seat_is_of_host(const struct cfs_seat *seat,
 	return cfs_uuid_is_equal(seat->boot_id, self->boot_id);
 }
 
+bool cfs_host_is_named(const char *names, const char *host)
+{
+	const size_t bytes = strlen(host);
+
+	for (; names && *names && bytes; names += *names == ' ') {
+		const size_t word = strcspn(names, " ");
+
+		if (word == bytes && memcmp(names, host, bytes) == 0)
+			return true;
+		names += word;
+	}
+	return false;
+}
+
 bool cfs_seat_is_of_process(const struct cfs_seat *seat,
 			    const struct cfs_identity *self)
 {
@@ -114,7 +128,7 @@ static bool may_hold(const struct cfs_holder *h, const struct cfs_seat *seat)
 	if (seat->state != CFS_SEAT_OPEN ||
 	    cfs_uuid_is_null(seat->instance_uuid))
 		return true;
-	if (h->opt.gone_host && strcmp(h->opt.gone_host, seat->host) == 0)
+	if (cfs_host_is_named(h->opt.gone_host, seat->host))
 		return true;
 	if (!cfs_seat_is_of_host(seat, &h->self))
 		/* Under our name but of another boot: it has restarted. */

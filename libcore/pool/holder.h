@@ -70,11 +70,15 @@ struct cfs_holder_watch {
 	bool is_moving; /* it has changed: it lives */
 };
 
+/* Is @host one of those that an operator has named?  @names may be NULL. */
+bool cfs_host_is_named(const char *names, const char *host);
+
 struct cfs_holder_options {
 	unsigned int wait_seconds;
 	bool (*stop)(void *arg); /* may be NULL; while waiting */
 	void *arg;
-	/* An operator's word that this host is dead: it holds nothing. */
+	/* An operator's word that these hosts, with blanks between them, are
+	 * dead: they hold nothing. */
 	const char *gone_host;                      /* may be NULL */
 	const struct cfs_identity_source *identity; /* NULL: the host's */
 	struct cfs_clock *clock;                    /* NULL: the system's */

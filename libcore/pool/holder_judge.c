@@ -22,7 +22,7 @@ enum cfs_seat_judgement cfs_shared_judge(const struct cfs_holder *h,
 {
 	bool is_alive;
 
-	if (h->opt.gone_host && strcmp(h->opt.gone_host, seat->host) == 0)
+	if (cfs_host_is_named(h->opt.gone_host, seat->host))
 		return CFS_SEAT_IS_GONE;
 	if (!cfs_seat_is_of_host(seat, &h->self))
 		/* Under our name but of another boot: it has restarted. */

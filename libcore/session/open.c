@@ -190,6 +190,8 @@ static int open_held(struct cfs_session *s, bool was_clean, struct cfs_err *err)
 	/* Who is going to answer others lets them come back (serve.h). */
 	if (r == 0 && !s->opt.must_hold)
 		r = cfs_session_settle_clients(s, err);
+	if (r == 0)
+		cfs_session_warn_takeovers(s);
 	return r;
 }
 
@@ -325,8 +327,6 @@ static bool waits_for_grace(struct cfs_session *s, const char *pool)
 	struct cfs_devset *set = NULL;
 	bool does;
 
-	if (!s->grace_end_ns)
-		return false;
 	(void)look(s, pool, &set);
 	does = cfs_session_grace_is_on(s, set);
 	if (set != s->set)
@@ -348,7 +348,7 @@ static int open_steps(struct cfs_session *s, const char *pool,
 
 	s->steps_back = true;
 	for (;;) {
-		r = waits_for_grace(s, pool)
+		r = s->grace_end_ns && waits_for_grace(s, pool)
 			    ? cfs_session_still_in_grace(s->grace_end_ns, err)
 			    : try_open(s, pool, &is_held, err);
 		if (r != -EBUSY || (!is_held && !s->grace_end_ns))

@@ -73,6 +73,24 @@ int cfs_session_forget_former(struct cfs_session *s, struct cfs_err *err)
 	return cfs_session_store_seat(s, err);
 }
 
+#define FEW_TAKEOVERS 4u
+
+void cfs_session_warn_takeovers(const struct cfs_session *s)
+{
+	const unsigned int left = cfs_pool_takeovers_left(s->pool);
+	char line[CFS_ERR_BYTES];
+
+	if (!s->opt.warn || !cfs_devset_is_shared(s->set) ||
+	    left > FEW_TAKEOVERS)
+		return;
+	(void)snprintf(line, sizeof(line),
+		       "%s: it can be taken over from %u more silent %s: say "
+		       "with leasectl gone which are dead",
+		       cfs_devset_path(s->set, 0), left,
+		       left == 1 ? "host" : "hosts");
+	s->opt.warn(s->opt.arg, line);
+}
+
 void cfs_session_step_back(struct cfs_session *s)
 {
 	/* Beside it stands who they are. */

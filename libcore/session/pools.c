@@ -162,6 +162,8 @@ int cfs_local_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 			       slices.usable) *
 			      geo.data_count * CFS_BLOCK_BYTES;
 	ret->epoch = cfs_pool_epoch(s->pool);
+	ret->takeovers_left = s->secondary ? 0
+					   : cfs_pool_takeovers_left(s->pool);
 	ret->lease_period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	ret->clock_drift_ppm = rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	ret->cache_bytes = rec.config[CFS_POOL_CONFIG_CACHE_BYTES];

@@ -19,7 +19,7 @@ CFS_RPC_SHAPE(pool_info, T, CFS_RPC_F(T, name), CFS_RPC_F(T, uuid),
 	      CFS_RPC_F(T, damaged_blocks), CFS_RPC_F(T, container_count),
 	      CFS_RPC_F(T, epoch), CFS_RPC_F(T, lease_period_ns),
 	      CFS_RPC_F(T, clock_drift_ppm), CFS_RPC_F(T, cache_bytes),
-	      CFS_RPC_F(T, is_checked));
+	      CFS_RPC_F(T, is_checked), CFS_RPC_F(T, takeovers_left));
 #undef T
 
 #define T struct cfs_device_info

@@ -37,7 +37,7 @@ bool away_is_gone(struct cfs_session *s, const struct cfs_client_identity *who,
 {
 	struct cfs_identity self;
 
-	if (gone_host && strcmp(who->host, gone_host) == 0)
+	if (cfs_host_is_named(gone_host, who->host))
 		return true;
 	memset(&self, 0, sizeof(self));
 	cfs_identity_host.self(cfs_identity_host.arg, &self);

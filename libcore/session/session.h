@@ -62,8 +62,8 @@ struct cfs_session_options {
 	/* Bytes and files that somebody has leased are waited for so long, too
 	 * (-ETIMEDOUT); else for as long as it takes. */
 	bool gives_up;
-	const char *gone_host; /* an operator's word that this
-				* host is dead; or NULL */
+	const char *gone_host; /* an operator's word that these hosts, with
+				* blanks between them, are dead; or NULL */
 	/*
 	 * $CFS_LEASE: CLIENT-LEASE-SECRET, and behind an '@' the UUID of the
 	 * pool it is of (of another pool: ignored).  What is used of a pool
@@ -210,6 +210,9 @@ struct cfs_pool_info {
 	uint64_t lease_period_ns, clock_drift_ppm, cache_bytes;
 	/* Who syncs looks whether it was taken for dead before it says so. */
 	bool is_checked;
+	/* Shared pools: from so many silent hosts more it can be taken over,
+	 * before one has to be named as gone. */
+	uint64_t takeovers_left;
 };
 
 int cfs_session_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,

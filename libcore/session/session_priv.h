@@ -148,6 +148,8 @@ int cfs_session_forget_former(struct cfs_session *s, struct cfs_err *err);
 /* What @pool is waited for, since @begin_ns, is said once it takes a while. */
 void cfs_session_tell_grace(struct cfs_session *s, const char *pool,
 			    uint64_t begin_ns);
+/* A shared pool that cannot be taken over from many silent hosts more. */
+void cfs_session_warn_takeovers(const struct cfs_session *s);
 /* Let go of the pool as it was found. */
 void cfs_session_step_back(struct cfs_session *s);
 /* Is there any use in taking @set's pool again?  NULL: not known. */

@@ -248,6 +248,37 @@ int cfs_takeover_thaw(struct cfs_container *c, struct cfs_err *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* What cfs_takeover_thaw will free. */
+static bool has_thawed(struct cfs_container *c)
+{
+	const struct cfs_key key = { { cfs_table_word(CFS_TABLE_RETIRED, 0), 0,
+				       0 } };
+	struct cfs_retired_rec rec;
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, c->trees[CFS_TREE_TABLE - 1], &key, NULL);
+
+	for (; r == 0 && cur.key.w[0] == key.w[0];
+	     r = cfs_cursor_next(&cur, NULL)) {
+		r = cfs_retired_rec_unpack(cur.value, cur.value_bytes, &rec,
+					   NULL);
+		if (r == 0 && are_gone(c, (uint32_t)cur.key.w[1], rec.until))
+			return true;
+	}
+	return false;
+}
+
+bool cfs_container_has_gone(struct cfs_container *c)
+{
+	struct cfs_loan_rec loan;
+	uint64_t key = 0;
+
+	for (; next_loan(c, key, &key, &loan, NULL) == 0; key++)
+		if (loan.state == CFS_LOAN_FROZEN && !loan.holder &&
+		    are_gone(c, loan.epoch, loan.epoch))
+			return true;
+	return has_thawed(c);
+}
+
 struct slice_list {
 	uint64_t *slices;
 	size_t count, room;

@@ -67,6 +67,8 @@ struct cfs_container_move {
 int cfs_container_take_gone(struct cfs_container *c, bool *ret_is_any,
 			    struct cfs_err *err);
 
+/* In a takeover: is there anything that will come back so? */
+bool cfs_container_has_gone(struct cfs_container *c);
 /*
  * Slices in which somebody before us may still write: with frozen groups, or
  * with the root, log or gravestone of one that is not known to be gone.  *ret

@@ -64,6 +64,12 @@ void cfs_pool_drop(struct cfs_pool *pool);
 struct cfs_devset *cfs_pool_devset(struct cfs_pool *pool);
 struct cfs_container *cfs_pool_container0(struct cfs_pool *pool);
 uint32_t cfs_pool_epoch(const struct cfs_pool *pool);
+/*
+ * Of a shared pool: from how many hosts more, that are silent and not known to
+ * be gone, it can be taken over; what the root of the pool's own container can
+ * name sets the end.  Elsewhere 0.
+ */
+unsigned int cfs_pool_takeovers_left(struct cfs_pool *pool);
 int cfs_pool_rec_get(struct cfs_pool *pool, struct cfs_pool_rec *ret,
 		     struct cfs_err *err);
 int cfs_pool_rec_set(struct cfs_pool *pool, const struct cfs_pool_rec *rec,

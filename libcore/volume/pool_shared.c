@@ -9,8 +9,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define SLICES_WANTED 2u /* for root and log of a new epoch */
-#define MARGIN        2u /* blocks: placing nodes dirties some more */
+#define SLICES_WANTED   2u /* for root and log of a new epoch */
+/* That many of its own, while nobody before us is known to be gone. */
+#define SMAP_SILENT_MAX (CFS_ROOT_SMAP_MAX - 2 * SLICES_WANTED)
+#define MARGIN          2u /* blocks: placing nodes dirties some more */
 
 /* ---- the fence ----------------------------------------------------------- */
 
@@ -184,6 +186,20 @@ static unsigned int slices_for(const struct cfs_pool *pool,
 	return n;
 }
 
+unsigned int cfs_pool_takeovers_left(struct cfs_pool *pool)
+{
+	uint64_t count;
+
+	if (!cfs_devset_is_shared(pool->set))
+		return 0;
+	cfs_container_lock(pool->c0);
+	count = cfs_metavolume_slice_count(pool->c0_mv);
+	cfs_container_unlock(pool->c0);
+	return count < SMAP_SILENT_MAX
+		       ? (unsigned int)(SMAP_SILENT_MAX - count) / SLICES_WANTED
+		       : 0;
+}
+
 static int plan0(void *ctx, struct cfs_container *c, uint64_t blocks,
 		 uint64_t ret_lslices[CFS_ROOT_PLACES_MAX],
 		 unsigned int *ret_count, struct cfs_err *err)
@@ -201,7 +217,10 @@ static int plan0(void *ctx, struct cfs_container *c, uint64_t blocks,
 		r = cfs_pool_slices_load(pool, err);
 	if (r == 0)
 		want = slices_for(pool, geo, blocks);
-	if (r == 0 && cfs_metavolume_slice_count(mv) + want > CFS_ROOT_SMAP_MAX)
+	/* The last ones are for a takeover behind which there are more. */
+	if (r == 0 && cfs_metavolume_slice_count(mv) + want >
+			      (cfs_container_has_gone(c) ? CFS_ROOT_SMAP_MAX
+							 : SMAP_SILENT_MAX))
 		r = cfs_err_set(err, -ENOSPC,
 				"too many hosts that had the "
 				"pool may still write: say with leasectl gone "

@@ -85,3 +85,34 @@ now_ms()
 	[ "$status" -eq 4 ]
 	[[ $output = *"in use by host a since "* ]]
 }
+
+left()
+{
+	on b slicectl df --json "$P" | jq .takeovers_left
+}
+
+@test "it is said how many silent hosts more it can be taken over from" {
+	on b slicectl set -q "$P" lease_period=3s
+	first=$(left)
+	[ "$first" -ge 8 ]
+	for i in 1 2; do
+		rm -f ready
+		# shellcheck disable=SC2016
+		on a sh -c 'echo $$ >pid; exec cfsd --json-lines "$1"' - "$P" \
+			>ready 2>errors 3>&- &
+		for ((k = 0; k < 600; k++)); do
+			[ -s ready ] && break
+			sleep 0.05
+		done
+		kill -KILL "$(<pid)"
+		wait || true
+		on b mkcfs -q --wait 60 "$P:vm$i" --lun 1M
+	done
+	fewer=$(left)
+	[ "$fewer" -lt "$first" ]
+	says() { on b slicectl df "$P" | grep -q "can be taken over from [0-9]* silent hosts"; }
+	says
+	run -0 on b leasectl gone "$P" a other
+	[ "$output" = "a other: taken for dead" ]
+	run -0 on b cfsck-heal check "$P"
+}

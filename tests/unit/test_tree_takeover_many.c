@@ -11,7 +11,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "shared_fixture.h"
 
@@ -166,6 +169,84 @@ static void test_one_by_one(void **state)
 	takeovers(1, false, SMALL_BYTES, getenv("CFS_LONG") ? 200 : 50);
 }
 
+/* ---- hosts that stay silent ---------------------------------------------- */
+
+static int silent_next(struct shared_pool *p, struct manager *m, unsigned int i,
+		       const char *gone, struct cfs_err *err)
+{
+	char name[16];
+	int r;
+
+	(void)snprintf(name, sizeof(name), "h%u", i);
+	manager_init(p, m, name, (uint8_t)(1 + i), NO_DEVICE, NULL);
+	r = manager_hold(p, m, 30, gone, err);
+	if (r == 0)
+		r = manager_pool(m, false, err);
+	return r;
+}
+
+#define SILENT_MAX 40u
+
+/* Forget it here; it may live on for all that others know. */
+static void fall_silent(struct manager *m)
+{
+	const uint64_t pid = m->host.alive_pid;
+
+	manager_drop(m);
+	m->host.alive_pid = pid;
+}
+
+/*
+ * Host behind host falls silent, and none is known to be gone: it goes on for as
+ * long as is said, and then no further; until an operator names them.
+ */
+static void test_bound(void **state)
+{
+	static struct manager m[SILENT_MAX];
+	struct cfs_err err = CFS_ERR_INIT;
+	struct shared_pool p = shared_new_of(1, false, SMALL_BYTES);
+	unsigned int left, before = SILENT_MAX, i;
+	char names[16 * SILENT_MAX] = "";
+	int r = 0;
+
+	(void)state;
+	for (i = 0; i < SILENT_MAX; i++) {
+		r = silent_next(&p, &m[i], i, NULL, &err);
+		if (r < 0)
+			break;
+		left = cfs_pool_takeovers_left(m[i].pool);
+		assert_true(left <= before);
+		/* What is said is so, and it is said early. */
+		assert_true(i > 0 || left >= 8);
+		before = left;
+		if (i == 0)
+			HEAL_OK(cfs_container_sync(
+				manager_make_lun(&m[0])->container, &err_));
+		fall_silent(&m[i]);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_int_equal(before, 0);
+	assert_non_null(strstr(err.msg, "say with leasectl gone"));
+	print_message("# %u hosts\n", i);
+	fall_silent(&m[i]);
+	/* Those that are named, together, give back what they had. */
+	for (unsigned int k = 0; k < i; k++)
+		(void)snprintf(names + strlen(names),
+			       sizeof(names) - strlen(names), "%sh%u",
+			       k ? " " : "", k);
+	HEAL_OK(silent_next(&p, &m[i + 1], i + 1, names, &err));
+	(void)manager_lun(&m[i + 1]);
+	manager_check(&m[i + 1]);
+	left = cfs_pool_takeovers_left(m[i + 1].pool);
+	if (left < 5)
+		fail_msg("%u are left", left);
+	fall_silent(&m[i + 1]);
+	HEAL_OK(silent_next(&p, &m[i + 2], i + 2, NULL, &err));
+	manager_check(&m[i + 2]);
+	fall_silent(&m[i + 2]);
+	shared_free(&p);
+}
+
 static void test_mirror(void **state)
 {
 	(void)state;
@@ -280,6 +361,7 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_one_by_one),
 		cmocka_unit_test(test_mirror),
+		cmocka_unit_test(test_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
