@@ -5,6 +5,10 @@
  * there; a plain pool made a mirror.  Whatever the crash leaves opens, shows
  * all that was there and is sound; the same calls then come to their end, and
  * the pool opens without the device that left.
+ *
+ * And the same while a thread writes what stands there already over and over,
+ * to other blocks each time, and makes it durable: whatever of that a crash
+ * leaves, nothing is seen to have changed.
  */
 #include "crash_sequence.h"
 
@@ -14,11 +18,16 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#define K        UINT64_C(1024)
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define K             UINT64_C(1024)
+/* Crashes of a scene with a writer, about. */
+#define WRITES_JUDGED 60u
+#define COUNT(a)      (sizeof(a) / sizeof((a)[0]))
 
 static const struct crash_shape plain = {
 	.name = "plain",
@@ -58,6 +67,7 @@ struct scene {
 	const struct crash_shape *shape;
 	bool is_lost;      /* device 0 is gone before it begins */
 	bool makes_mirror; /* instead of taking device 0 out */
+	bool writes;       /* a thread does, meanwhile */
 	bool gathers;      /* first all goes to device 0: both roots,
 			    * all of the log */
 	/* Set by the run. */
@@ -91,6 +101,74 @@ static int act(const struct scene *sc, struct cfs_session *s,
 		r = cfs_session_remove_device(s, uuid, false, err);
 	/* It was taken out before the crash. */
 	return r == -ENOENT ? 0 : r;
+}
+
+#define REWRITTEN_BYTES (256 * K)
+
+struct writer {
+	struct cfs_session *s;
+	pthread_t thread;
+	atomic_bool ends;
+	atomic_uint count;
+	atomic_int code;
+	struct cfs_err err;
+};
+
+static int rewrite(struct writer *wr, struct cfs_io_volume *v)
+{
+	static uint8_t buf[REWRITTEN_BYTES];
+	int r = cfs_io_read(v, 0, buf, sizeof(buf), NULL, &wr->err);
+
+	/* In small pieces, which go to the log, and in a large one. */
+	while (r == 0 && !atomic_load(&wr->ends)) {
+		const unsigned int n = atomic_load(&wr->count);
+		const uint64_t at = n * 12 * K % (200 * K);
+
+		r = n % 4 ? cfs_io_write(v, at, buf + at, 8 * K, &wr->err)
+			  : cfs_io_write(v, 0, buf, sizeof(buf), &wr->err);
+		if (r == 0)
+			r = cfs_io_sync(v, &wr->err);
+		atomic_store(&wr->count, n + 1);
+	}
+	return r;
+}
+
+static void *run_writer(void *arg)
+{
+	struct writer *wr = arg;
+	struct cfs_io_volume *v = NULL;
+
+	int r = cfs_io_open(wr->s, "a", NULL, true, &v, &wr->err);
+
+	if (r == 0)
+		r = rewrite(wr, v);
+	atomic_store(&wr->code, r);
+	cfs_io_close(v);
+	return NULL;
+}
+
+/* What act does, beside the writer. */
+static int act_beside(const struct scene *sc, struct cfs_session *s,
+		      struct cfs_err *err)
+{
+	struct writer wr = { .s = s };
+	int r, created;
+
+	if (!sc->writes)
+		return act(sc, s, err);
+	created = pthread_create(&wr.thread, NULL, run_writer, &wr);
+	assert(created == 0);
+	(void)created;
+	while (atomic_load(&wr.count) < 2 && atomic_load(&wr.code) == 0)
+		sched_yield();
+	r = act(sc, s, err);
+	atomic_store(&wr.ends, true);
+	pthread_join(wr.thread, NULL);
+	if (r == 0 && wr.code < 0) {
+		*err = wr.err;
+		r = wr.code;
+	}
+	return r;
 }
 
 static int same_view(const struct scene *sc, struct cfs_session *s,
@@ -249,7 +327,7 @@ static int run(struct scene *sc, uint64_t seed, uint64_t one_in)
 		r = crash_world_open(&sc->w, &err);
 	begin = cfs_sim_event_count(sc->w.sim);
 	if (r == 0)
-		r = act(sc, sc->w.s, &err);
+		r = act_beside(sc, sc->w.s, &err);
 	if (r == 0)
 		r = look(sc, &sc->w, true, &err);
 	if (r == 0)
@@ -257,6 +335,9 @@ static int run(struct scene *sc, uint64_t seed, uint64_t one_in)
 	if (r < 0)
 		printf("# %s: %s\n", sc->name, err.msg);
 	end = cfs_sim_event_count(sc->w.sim);
+	/* There are as many as the writer has had time for. */
+	if (sc->writes)
+		one_in = CFS_MAX(one_in, (end - begin) / WRITES_JUDGED);
 	for (size_t i = begin; r == 0 && i <= end && bad < 3; i++)
 		if ((i + seed) % one_in == 0)
 			bad += judge_event(sc, i, seed) < 0;
@@ -276,6 +357,10 @@ int main(void)
 		{ .name = "evacuate-all", .shape = &plain, .gathers = true },
 		{ .name = "evacuate-mirror", .shape = &mirror },
 		{ .name = "replace-lost", .shape = &mirror, .is_lost = true },
+		{ .name = "evacuate-beside", .shape = &plain, .writes = true },
+		{ .name = "evacuate-mirror-beside",
+		  .shape = &mirror,
+		  .writes = true },
 		{ .name = "make-mirror",
 		  .shape = &crash_shape_two,
 		  .makes_mirror = true },
