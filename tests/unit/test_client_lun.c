@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "pool/metavolume.h"
+#include "tree/container_move.h"
 #include "client_fixture.h"
 #include "volume/pool_move.h"
 #include "heal/rebuild.h"
@@ -189,12 +191,30 @@ static void test_lost_answer(void **state)
 	heal_free(&h);
 }
 
-/* A container goes, and its slices move, only when nobody can write to it any
- * more. */
+/* How many slices of the container may move now. */
+static unsigned int count_movable(struct cfs_container *c)
+{
+	const uint64_t end = cfs_metavolume_end(cfs_container_metavolume(c));
+	unsigned int n = 0;
+
+	cfs_container_lock(c);
+	for (uint64_t l = 0; l < end; l++) {
+		int r = cfs_container_may_move(c, l, NULL);
+
+		assert_true(r == 0 || r == -EBUSY);
+		n += r == 0;
+	}
+	cfs_container_unlock(c);
+	return n;
+}
+
+/* A container goes only when nobody can write to it any more; its slices move
+ * when who can does hold, but for those that a sealed one had. */
 static void test_remove(void **state)
 {
 	struct heal_pool h = heal_new(false, LUN_BYTES);
 	struct client cl;
+	unsigned int all;
 
 	(void)state;
 	client_new(&cl, &h, h.lun);
@@ -202,15 +222,22 @@ static void test_remove(void **state)
 	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
 			 -EBUSY);
 	assert_int_equal(cfs_pool_move_allowed(h.pool, NULL), -EBUSY);
+	all = (unsigned int)cfs_metavolume_slice_count(
+		cfs_container_metavolume(h.lun->container));
+	assert_int_equal(count_movable(h.lun->container), 0);
+	HEAL_OK(cfs_container_hold(cl.c, &err_));
+	assert_int_equal(count_movable(h.lun->container), all);
 	HEAL_OK(cfs_container_client_seal(h.lun->container, cl.id, false, NULL,
 					  &err_));
 	assert_int_equal(cfs_pool_container_remove(h.pool, h.lun, NULL),
 			 -EBUSY);
 	assert_int_equal(cfs_pool_move_allowed(h.pool, NULL), -EBUSY);
+	assert_true(count_movable(h.lun->container) < all);
 	client_kill(&cl);
 	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
 					  &err_));
 	HEAL_OK(cfs_pool_move_allowed(h.pool, &err_));
+	assert_int_equal(count_movable(h.lun->container), all);
 	HEAL_OK(cfs_pool_container_remove(h.pool, h.lun, &err_));
 	heal_check_clean(&h);
 	heal_free(&h);
