@@ -62,11 +62,11 @@ judge() {
 }
 
 # Tests that go by the clock, that are benchmarks, or that try each character of
-# Unicode stay out.
+# Unicode, or each combination of share modes, stay out.
 groups() {
 	if [ -n "${CFS_LONG-}" ]; then
 		smbtorture --list | sed -n 's/^\(base\.[^.]*\)\..*/\1/p' |
-			sort -u | grep -vE 'delaywrite|bench|fdpass|iometer|casetable'
+			sort -u | grep -vE 'delaywrite|bench|fdpass|iometer|casetable|createx'
 		printf 'smb2.%s\n' create read rw lock dir delete-on-close-perms \
 			rename streams mkdir setinfo getinfo compound sharemode \
 			deny fileid timestamps twrp acls

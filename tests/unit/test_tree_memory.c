@@ -2,7 +2,8 @@
 /*
  * An operation that finds no memory leaves the tree as it was.  Nodes come
  * from posix_memalign, which is taken over here; with a cache whose chunks are
- * full each operation that needs a node asks for a new chunk.
+ * full each operation that needs a node asks for a new chunk.  And a cache at
+ * rest gives the pages of its free nodes back, each once.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,11 +12,15 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tree_store.h"
 
 static bool no_memory;
 static uint64_t refused;
+static uint64_t given; /* pages */
 
 int posix_memalign(void **ret, size_t alignment, size_t n)
 {
@@ -26,6 +31,24 @@ int posix_memalign(void **ret, size_t alignment, size_t n)
 	*ret = aligned_alloc(alignment,
 			     (n + alignment - 1) / alignment * alignment);
 	return *ret ? 0 : ENOMEM;
+}
+
+int madvise(void *at, size_t bytes, int how)
+{
+	if (how == MADV_DONTNEED && bytes == CFS_NODE_BYTES)
+		given++;
+	return (int)syscall(SYS_madvise, at, bytes, how);
+}
+
+static void rest(struct cfs_node_cache *cache)
+{
+	uint64_t before = given;
+
+	cfs_node_cache_rest(cache);
+	assert_true(given > before);
+	before = given;
+	cfs_node_cache_rest(cache);
+	assert_int_equal(given, before);
 }
 
 static void test_no_chunk(void **state)
@@ -75,6 +98,7 @@ static void test_no_chunk(void **state)
 		}
 		if (i % 2000 == 1999) {
 			tree_commit(store, tree);
+			rest(cache);
 			tree_sums(store, tree);
 		}
 	}
