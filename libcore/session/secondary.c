@@ -10,6 +10,7 @@
 #include "session/remote.h"
 #include "tree/lend.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +193,18 @@ static int identify(struct cfs_secondary *sec, struct cfs_err *err)
 	return 0;
 }
 
+static void tell_waits(const struct cfs_session_options *opt, const char *name,
+		       const struct cfs_err *why)
+{
+	char line[2 * CFS_ERR_BYTES];
+
+	if (!opt->warn || !why)
+		return;
+	(void)snprintf(line, sizeof(line), "%s: waiting for it: %s", name,
+		       why->msg);
+	opt->warn(opt->arg, line);
+}
+
 /* Those who use it now may end soon; so may whoever serves it. */
 static int take(struct cfs_secondary *sec, const char *name,
 		struct cfs_buf *reply, struct cfs_err *err)
@@ -201,12 +214,13 @@ static int take(struct cfs_secondary *sec, const char *name,
 	const uint64_t end_ns = cfs_deadline_add(
 		cfs_clock_elapsed_ns(clock), opt->wait_seconds * CFS_NS_PER_S);
 	struct cfs_delegate_request q = { .who = sec->who };
-	uint64_t now_ns;
+	uint64_t now_ns, tell_ns;
 	int r;
 
 	if (strlen(name) >= sizeof(q.name))
 		return cfs_err_set(err, -ENOENT, "no such volume");
 	strcpy(q.name, name);
+	tell_ns = cfs_deadline_add(cfs_clock_elapsed_ns(clock), CFS_NS_PER_S);
 	for (;;) {
 		reply->bytes = 0;
 		r = secondary_connect(sec, err);
@@ -220,6 +234,11 @@ static int take(struct cfs_secondary *sec, const char *name,
 			return cfs_err_set(err, -EINTR,
 					   "stopped while "
 					   "waiting for it");
+		/* Who is in the way may be so for long: it is said once. */
+		if (now_ns >= tell_ns) {
+			tell_ns = UINT64_MAX;
+			tell_waits(opt, name, err);
+		}
 		cfs_clock_sleep_until(clock, now_ns + POLL_NS);
 	}
 }

@@ -130,8 +130,10 @@ delegation() {
 	leasectl run "$P:vm0" -- sleep 20 3>&- &
 	PIDS+=($!)
 	until_true '[ "$(leasectl status --json "$P" | jq ".leases | length")" -gt 0 ]'
-	run -4 --separate-stderr cfsd --wait 1 "$P:vm0"
-	[[ $stderr == *"leased by"* ]]
+	run -4 --separate-stderr cfsd --wait 3 "$P:vm0"
+	# Once while it waits, and in the end.
+	[[ $stderr == *"vm0: waiting for it: leased by leasectl run, process "* ]]
+	[ "$(grep -c "leased by" <<<"$stderr")" = 2 ]
 }
 
 @test "leases are those of the process that serves it" {
