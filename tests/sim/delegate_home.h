@@ -101,6 +101,8 @@ static void come_home(struct server *b)
 				  owner_period_ns(world->period_ns), &why);
 	MUST(r == 0, "%s: no grace: %s", b->n.name, why.msg);
 	preload(b, world->container);
+	if (b->owner)
+		cfs_owner_is_home(b->owner, world->container);
 }
 
 /* What a manager does by itself. */
@@ -373,7 +375,8 @@ static int delegate_it(struct server *b, struct server *s)
 	if (r < 0 || b->is_over)
 		return r < 0 ? r : -ESTALE;
 	for (unsigned int i = 0; i < movers.count; i++)
-		(void)cfs_owner_moved(b->owner, movers.ids[i]);
+		(void)cfs_owner_moved(b->owner, movers.ids[i],
+				      world->container);
 	for (struct conn *c = conns; c; c = c->next)
 		if (c->server == b && c->lc != s->up)
 			conn_cut(c);
