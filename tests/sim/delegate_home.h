@@ -73,7 +73,7 @@ static bool take_over(void)
 static void come_home(struct server *b)
 {
 	const uint32_t epoch = b->away_epoch;
-	struct cfs_member *m;
+	struct cfs_member *m = NULL;
 	int r;
 
 	server_arm(b);
@@ -435,7 +435,7 @@ static void delegate_to_another(void)
 /* It closes the container, and says so. */
 static void second_return(struct server *s)
 {
-	struct server *b = world->boss;
+	struct server *b;
 	int r;
 
 	if (!can_run(&s->n) || s->is_over || s->job_count ||
