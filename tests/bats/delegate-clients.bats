@@ -29,14 +29,18 @@ setup() {
 
 # The tree src, into the directory $1, in steps of $2 seconds; $MAKER.
 maker() {
+	: >"steps.$1"
 	while dd bs=20K count=1 iflag=fullblock status=none >"chunk.$1" &&
 		[ -s "chunk.$1" ]; do
 		cat "chunk.$1"
+		echo >>"steps.$1"
 		sleep "${2:-0.1}"
 	done <src.tar | CFS_IO=direct cfscp -q --extract - "$P:t:/$1" \
 		2>"errors.$1" 3>&- &
 	MAKER=$!
 	PIDS+=("$MAKER")
+	# More than a pipe holds: it reads.
+	until_true "[ \"\$(wc -l <steps.$1)\" -gt 4 ]"
 }
 
 # What a maker made is whole, and none of it was lost on the way.
@@ -63,7 +67,6 @@ delegations() {
 	start "$P:t"
 	cfscp -q --mkdir "$P:t:/a"
 	maker a
-	sleep 1
 	kill -KILL "$PID"
 	made a
 	[ "$(delegations)" = "[]" ]
@@ -74,7 +77,6 @@ delegations() {
 	start "$P:t"
 	cfscp -q --mkdir "$P:t:/a"
 	maker a
-	sleep 1
 	kill -TERM "$PID"
 	wait "$PID"
 	kill -0 "$MAKER"
@@ -104,7 +106,6 @@ delegations() {
 	cfscp -q src "$P:t:/before"
 	cfscp -q --mkdir "$P:t:/a"
 	maker a
-	sleep 1
 	cfscp -q src "$P:t:/beside"
 	pkill -KILL -P "$MAKER" -x cfscp || kill -KILL "$MAKER"
 	kill -KILL "$PID"
@@ -162,7 +163,6 @@ delegations() {
 @test "a secondary that dies before it serves gives its clients back" {
 	cfscp -q --mkdir "$P:t:/a"
 	maker a
-	sleep 1
 	# It has the container when it looks for its socket's directory.
 	: >nodir
 	run ! env CFS_RUN="$PWD/nodir" cfsd "$P:t"
