@@ -3,8 +3,8 @@
  * leasectl run: COMMAND under a lease, as flock(1) does it with a lock.
  *
  * The lease is renewed by the connection's own thread.  If the manager goes
- * away we look for the next one, or start it, while our period runs; what we
- * hold is reclaimed there.
+ * away, or says nothing for half a period, we look for the next one, or start
+ * it, while our period runs; what we hold is reclaimed there.
  *
  * COMMAND ends before the lease does, as far as that can be said: it is told
  * to end when the lease is revoked, not when that has taken effect, and when
@@ -37,6 +37,7 @@ struct run {
 	atomic_bool is_gone; /* the connection */
 	uint64_t rejoin_ns;  /* when to try again */
 	uint64_t margin_ns;  /* of the period, kept back */
+	uint64_t half_ns;    /* of the period */
 	const char *why;
 };
 
@@ -130,7 +131,10 @@ static bool goes_on(void *arg)
 		run->why = "the lease was lost";
 		return false;
 	}
-	if (atomic_load(&run->is_gone))
+	/* One that stands still keeps the connection, and has perhaps been
+	 * taken over; who lives has answered twice by now. */
+	if (atomic_load(&run->is_gone) ||
+	    !cfs_leaser_may_start(run->held, run->half_ns))
 		rejoin(run);
 	return true;
 }
@@ -152,14 +156,15 @@ static int export_lease(struct run *run)
 	return 0;
 }
 
-/* A second of it; of a short period a quarter. */
-static uint64_t margin_of(struct cfs_leaser *leaser)
+/* A second of it is kept back; of a short period a quarter. */
+static void learn_period(struct run *run, struct cfs_leaser *leaser)
 {
 	struct cfs_lease_client *client = cfs_leaser_lock(leaser);
 	uint64_t period_ns = cfs_lease_client_welcome(client)->period_ns;
 
 	cfs_leaser_unlock(leaser);
-	return CFS_MIN(CFS_NS_PER_S, period_ns / 4);
+	run->margin_ns = CFS_MIN(CFS_NS_PER_S, period_ns / 4);
+	run->half_ns = period_ns / 2;
 }
 
 static int command(struct run *run, char *const *argv)
@@ -176,7 +181,7 @@ static int command(struct run *run, char *const *argv)
 
 	if (r < 0)
 		return r;
-	run->margin_ns = margin_of(run->join.leaser);
+	learn_period(run, run->join.leaser);
 	r = leasectl_command(run->cmd, &what, &was_ended);
 	/* In a shell the next command is not under it. */
 	if (outer)

@@ -71,8 +71,6 @@ struct cfs_owner_config { /* limits and times: 0 is the default */
 	uint32_t waiting_per_client_max; /* 256 */
 	uint32_t watchers_max;           /* 64 */
 	uint32_t deadlock_steps_max;     /* 4096 */
-	/* Clients that say CFS_HELLO_SECONDARY have cfs_period_short_ns. */
-	bool has_short_periods;
 	/* Nobody has anything but those who are told of by preload: the grace
 	 * ends with the last of them. */
 	bool knows_clients;

@@ -167,7 +167,7 @@ static struct owner_client *hello_new(struct cfs_owner *owner,
 		return NULL;
 	c->hello = *m;
 	c->grace = is_former ? grace : NULL;
-	if (m->flags & CFS_HELLO_SECONDARY && owner->config.has_short_periods)
+	if (m->flags & CFS_HELLO_SECONDARY)
 		client_set_short(owner, c);
 	c->may_reclaim = is_former;
 	if (is_former) {

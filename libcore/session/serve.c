@@ -397,7 +397,6 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	/* Elsewhere a dead one is known by its mark. */
 	config.knows_clients = s->secondary;
-	config.has_short_periods = cfs_devset_is_shared(s->set);
 	if (s->seat.has_clients)
 		config.grace_ns = grace_left_ns(
 			s,

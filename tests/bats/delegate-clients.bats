@@ -16,7 +16,7 @@ setup() {
 	make_pool "$P" 256M
 	mkcfs -q "$P:t" --tree
 	# Long beside what a busy machine may take for anything.
-	slicectl set -q "$P" lease_period=6s
+	slicectl set -q "$P" lease_period=9s
 	mkdir -p src/sub
 	for i in {1..150}; do
 		pattern 1 | head -c $((i * 20)) >"src/f$i"
@@ -99,6 +99,20 @@ delegations() {
 	run -0 leasectl run --wait 1 "$P:vm0" -- true
 	kill -0 "$HOLDER"
 	[ ! -s errors.holder ]
+}
+
+@test "a lease that asks for nothing outlives a frozen secondary" {
+	start "$P:t"
+	holder
+	# It renews, and then its owner stands still.
+	sleep 1
+	kill -STOP "$PID"
+	until_true '[ "$(delegations)" = "[\"frozen\"]" ]'
+	# Longer than the lease is without anybody.
+	sleep 10
+	kill -0 "$HOLDER"
+	[ ! -s errors.holder ]
+	run -4 leasectl run --wait 0 "$P:t" -- true
 }
 
 @test "the secondary and who works in it are killed: what was synced is there" {

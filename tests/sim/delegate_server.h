@@ -258,7 +258,6 @@ static void server_serve(struct server *s, bool has_former)
 		.period_ns = world->period_ns,
 		.drift_ppm = world->drift_ppm,
 		.grace_ns = has_former ? owner_period_ns(world->period_ns) : 0,
-		.has_short_periods = true,
 	};
 	const struct cfs_lease_client_config local = {
 		.hello = { .pid = 99, .name = "itself" },

@@ -296,7 +296,6 @@ static void test_short_period(void **state)
 	memset(&world, 0, sizeof(world));
 	world.last = &world.first;
 	cfs_clock_manual_init(&world.clock, 1000, CFS_NS_PER_S);
-	world.config.has_short_periods = true;
 	world_owner(2, 0);
 	world_client_new(0);
 	world_connect(0);
