@@ -121,9 +121,9 @@ void away_learn_patience(struct cfs_serve_delegate *sd)
 			    rec.config[CFS_POOL_CONFIG_LONGEST_NS]);
 	/* Those who came before it was made shorter have the longer one. */
 	raise_to(&sd->grace_ns, cfs_period_owner_ns(period_ns, drift_ppm));
-	raise_to(&sd->patience_ns,
-		 cfs_period_owner_ns(cfs_period_short_ns(period_ns),
-				     drift_ppm));
+	raise_to(
+		&sd->patience_ns,
+		cfs_period_owner_ns(cfs_period_short_ns(period_ns), drift_ppm));
 }
 
 /* ---- taking -------------------------------------------------------------- */
