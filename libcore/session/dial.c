@@ -149,6 +149,7 @@ int cfs_dial(const char *addresses, const struct cfs_session_options *opt,
 		.arg = arg,
 	};
 	struct cfs_err own = CFS_ERR_INIT, *why = err ? err : &own;
+	const struct cfs_err before = *why;
 	int r, r2;
 
 	cfs_err_set(why, -EBUSY, "nobody answers");
@@ -158,6 +159,8 @@ int cfs_dial(const char *addresses, const struct cfs_session_options *opt,
 		r = r2 == -ENOENT ? r : r2;
 	}
 	cfs_tls_free(d.tls);
+	if (r == 0)
+		*why = before;
 	if (is_final(r))
 		return r;
 	if (d.refusal.code) {

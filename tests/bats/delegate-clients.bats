@@ -35,7 +35,7 @@ maker() {
 		cat "chunk.$1"
 		echo >>"steps.$1"
 		sleep "${2:-0.1}"
-	done <src.tar | CFS_IO=direct cfscp -q --extract - "$P:t:/$1" \
+	done <src.tar | CFS_IO=direct cfscp -q --wait 30 --extract - "$P:t:/$1" \
 		2>"errors.$1" 3>&- &
 	MAKER=$!
 	PIDS+=("$MAKER")
