@@ -5,17 +5,18 @@
  */
 #include "nbdkit/plugin.h"
 
+#include "base/clock.h"
+#include "base/cond.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <time.h>
 
-#define LOOK_SECONDS 1
-#define QUIET_LOOKS  3u
+#define QUIET_LOOKS 3u /* a second apart */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t changed;
 static pthread_t thread;
 static bool is_running, is_ending;
 static atomic_uint_fast64_t calls;
@@ -23,14 +24,11 @@ static atomic_uint_fast64_t calls;
 /* False: it is to end. */
 static bool sleep_a_little(void)
 {
-	struct timespec at;
 	bool goes_on;
 
-	clock_gettime(CLOCK_REALTIME, &at);
-	at.tv_sec += LOOK_SECONDS;
 	pthread_mutex_lock(&lock);
 	if (!is_ending)
-		(void)pthread_cond_timedwait(&changed, &lock, &at);
+		(void)cfs_cond_wait_ns(&changed, &lock, CFS_NS_PER_S);
 	goes_on = !is_ending;
 	pthread_mutex_unlock(&lock);
 	return goes_on;
@@ -63,6 +61,7 @@ int rest_begin(void)
 	sigset_t all, before;
 	int code;
 
+	cfs_cond_init(&changed);
 	/* Signals are for nbdkit's own threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -81,5 +80,6 @@ void rest_end(void)
 	pthread_cond_signal(&changed);
 	pthread_mutex_unlock(&lock);
 	pthread_join(thread, NULL);
+	pthread_cond_destroy(&changed);
 	is_running = false;
 }

@@ -4,13 +4,14 @@
 #include "session/devices.h"
 #include "session/session_priv.h"
 
+#include "base/clock.h"
+#include "base/cond.h"
 #include "volume/pool_move.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define AGAIN_SECONDS 2
+#define AGAIN_NS (2 * CFS_NS_PER_S)
 
 struct cfs_mover {
 	struct cfs_session *s;
@@ -96,16 +97,12 @@ static int do_next(struct cfs_mover *m, struct cfs_err *err)
 
 static void wait_for_more(struct cfs_mover *m, bool is_busy)
 {
-	struct timespec at;
-
 	pthread_mutex_lock(&m->lock);
-	clock_gettime(CLOCK_REALTIME, &at);
-	at.tv_sec += AGAIN_SECONDS;
 	m->is_idle = !is_busy && !m->is_wanted;
 	while (!m->is_ending && !m->is_wanted) {
 		if (!is_busy)
 			pthread_cond_wait(&m->changed, &m->lock);
-		else if (pthread_cond_timedwait(&m->changed, &m->lock, &at))
+		else if (cfs_cond_wait_ns(&m->changed, &m->lock, AGAIN_NS) < 0)
 			break;
 	}
 	m->is_wanted = false;
@@ -154,7 +151,7 @@ int cfs_mover_new(struct cfs_session *s, const struct cfs_logger *logger,
 	m->logger = logger;
 	m->replaced = CFS_POOL_NO_DEVICE;
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_cond_init(&m->changed, NULL);
+	cfs_cond_init(&m->changed);
 	r = pthread_create(&m->thread, NULL, run, m);
 	if (r != 0) {
 		pthread_cond_destroy(&m->changed);

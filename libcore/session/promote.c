@@ -149,6 +149,16 @@ static void promote_done(struct promote *p)
 
 /* ---- what both have ------------------------------------------------------ */
 
+/* Both have this one: what follows goes on from it. */
+static void set_base(struct promote *p, uint64_t stamp,
+		     const struct cfs_snapshot_rec *rec)
+{
+	memcpy(p->base, rec->name, sizeof(p->base));
+	p->base_stamp = stamp;
+	p->base_branch = (uint16_t)rec->branch;
+	p->base_size_bytes = rec->size_bytes;
+}
+
 static int note_common(void *arg, uint64_t stamp,
 		       const struct cfs_snapshot_rec *rec, struct cfs_err *err)
 {
@@ -165,10 +175,7 @@ static int note_common(void *arg, uint64_t stamp,
 		return 0;
 	if (r < 0)
 		return r;
-	memcpy(p->base, rec->name, sizeof(p->base));
-	p->base_stamp = stamp;
-	p->base_branch = (uint16_t)rec->branch;
-	p->base_size_bytes = rec->size_bytes;
+	set_base(p, stamp, rec);
 	return 0;
 }
 
@@ -330,10 +337,7 @@ static int copy_missing(void *arg, uint64_t stamp,
 	r = copy_one(p, stamp, rec, err);
 	if (r < 0)
 		return r;
-	memcpy(p->base, rec->name, sizeof(p->base));
-	p->base_stamp = stamp;
-	p->base_branch = (uint16_t)rec->branch;
-	p->base_size_bytes = rec->size_bytes;
+	set_base(p, stamp, rec);
 	return 0;
 }
 

@@ -21,18 +21,6 @@ end_manager() {
 	CFSDS=()
 }
 
-# Until $1 succeeds, at most ten seconds.
-until_true() {
-	local i
-
-	for ((i = 0; i < 200; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in ten seconds: $1"
-	return 1
-}
-
 # ------------------------------------------------------------ the essence
 
 @test "volumes are made, shown, changed and removed" {

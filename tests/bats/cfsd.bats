@@ -21,18 +21,6 @@ teardown() {
 	done
 }
 
-# Until $1 succeeds, at most ten seconds.
-until_true() {
-	local i
-
-	for ((i = 0; i < 200; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in ten seconds: $1"
-	return 1
-}
-
 # cfsd with "$@"; its pid in $PID, ready (its document in the file ready).
 start() {
 	rm -f ready

@@ -212,17 +212,6 @@ write_on() {
 	done
 }
 
-until_true() {
-	local i
-
-	for ((i = 0; i < 600; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in thirty seconds: $1"
-	return 1
-}
-
 @test "evacuate, remove, replace and set mirror beside cfsd and writers" {
 	SIZE=192M make_devices a.img b.img c.img
 	truncate -s 192M d.img

@@ -136,3 +136,16 @@ need_root()
 {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 }
+
+# Until $1 succeeds.
+until_true()
+{
+	local i
+
+	for ((i = 0; i < 600; i++)); do
+		eval "$1" && return 0
+		sleep 0.05
+	done
+	echo "not in thirty seconds: $1"
+	return 1
+}

@@ -14,17 +14,6 @@ teardown() {
 	done
 }
 
-until_true() {
-	local i
-
-	for ((i = 0; i < 600; i++)); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "not in thirty seconds: $1"
-	return 1
-}
-
 # cfsd with "$@", ready; its pid in $PID.
 start() {
 	rm -f ready
