@@ -166,8 +166,8 @@ static int node_load(struct cfs_tree *tree, const struct cfs_node_ref *ref,
 	return 0;
 }
 
-static struct cfs_node_ref child_ref(const struct cfs_tnode *node,
-				     unsigned int slot)
+struct cfs_node_ref cfs_tnode_child_ref(const struct cfs_tnode *node,
+					unsigned int slot)
 {
 	struct cfs_node_ref_disk disk;
 	struct cfs_node_ref ref;
@@ -178,59 +178,31 @@ static struct cfs_node_ref child_ref(const struct cfs_tnode *node,
 	return ref;
 }
 
-/*
- * The leaf at @slot is about to be read.  Of one that goes through many from
- * left to right, those that follow are read with it, since a device serves
- * many at a time as fast as one.
- */
-static void look_ahead(struct cfs_tnode *node, unsigned int slot)
+int cfs_tnode_load_child(struct cfs_tnode *node, unsigned int slot,
+			 struct cfs_tnode **ret, struct cfs_err *err)
 {
-	struct cfs_tree *tree = node->tree;
-	const bool follows = tree->scan.parent == (uintptr_t)node
-				     ? slot == tree->scan.slot + 1
-				     : slot == 0 && tree->scan.run > 0;
-	struct cfs_node_ref refs[CFS_TREE_AHEAD_MAX];
-	unsigned int count = 0, at_once;
-
-	if (tree->scan.parent != (uintptr_t)node || !follows)
-		tree->scan.asked = 0;
-	tree->scan.run = follows ? tree->scan.run + 1 : 0;
-	tree->scan.parent = (uintptr_t)node;
-	tree->scan.slot = slot;
-	if (tree->scan.run < 2 || slot < tree->scan.asked)
-		return;
-	at_once = CFS_MIN(tree->scan.run * 2, CFS_TREE_AHEAD_MAX);
-	for (; slot < node->record_count && count < at_once; slot++)
-		if (!node->children[slot])
-			refs[count++] = child_ref(node, slot);
-	tree->scan.asked = slot;
-	if (count > 1)
-		tree->config.ops->ahead(tree->config.ctx, refs, count);
-}
-
-int cfs_tnode_child(struct cfs_tnode *node, unsigned int slot,
-		    struct cfs_tnode **ret, struct cfs_err *err)
-{
-	struct cfs_trange range;
-	struct cfs_node_ref ref;
+	const struct cfs_trange range = cfs_tnode_child_range(node, slot);
+	const struct cfs_node_ref ref = cfs_tnode_child_ref(node, slot);
 	struct cfs_tnode *child;
-	int r;
+	int r = node_load(node->tree, &ref, node->level - 1u, &range, false,
+			  &child, err);
 
-	if (node->children[slot]) {
-		*ret = node->children[slot];
-		return 0;
-	}
-	range = cfs_tnode_child_range(node, slot);
-	ref = child_ref(node, slot);
-	if (node->level == 1 && node->tree->config.ops->ahead)
-		look_ahead(node, slot);
-	r = node_load(node->tree, &ref, node->level - 1u, &range, false, &child,
-		      err);
 	if (r != 0)
 		return r;
 	cfs_tnode_link(node, slot, child);
 	*ret = child;
 	return 0;
+}
+
+int cfs_tnode_child(struct cfs_tnode *node, unsigned int slot,
+		    struct cfs_tnode **ret, struct cfs_err *err)
+{
+	if (node->children[slot]) {
+		*ret = node->children[slot];
+		return 0;
+	}
+	cfs_tnode_look_ahead(node, slot);
+	return cfs_tnode_load_child(node, slot, ret, err);
 }
 
 int cfs_tree_load_root(struct cfs_tree *tree, struct cfs_err *err)

@@ -130,6 +130,14 @@ int cfs_tree_get(struct cfs_tree *tree, const struct cfs_key *key, void *buf,
 		 size_t buf_bytes, size_t *ret_bytes, struct cfs_err *err);
 
 /*
+ * Records at or next to @keys, ascending, at most CFS_TREE_AHEAD_MAX, are going
+ * to be asked for, put or deleted: what leads there is read now, many nodes at
+ * a time.  A hint, which tells of no error.
+ */
+void cfs_tree_expect(struct cfs_tree *tree, const struct cfs_key *keys,
+		     unsigned int count);
+
+/*
  * Set the record with @key, new or not.  @value_bytes <= CFS_VALUE_BYTES_MAX;
  * @value may be that of a cursor.
  * @ret_old_bytes (may be NULL): length of the value that was replaced,

@@ -273,6 +273,12 @@ int cfs_tnode_read(const struct cfs_tree *tree, const struct cfs_node_ref *ref,
 /* The child at @slot, read if need be. */
 int cfs_tnode_child(struct cfs_tnode *node, unsigned int slot,
 		    struct cfs_tnode **ret, struct cfs_err *err);
+/* The same of one that is not in memory. */
+int cfs_tnode_load_child(struct cfs_tnode *node, unsigned int slot,
+			 struct cfs_tnode **ret, struct cfs_err *err);
+/* What the record at @slot says of its child. */
+struct cfs_node_ref cfs_tnode_child_ref(const struct cfs_tnode *node,
+					unsigned int slot);
 /* tree->root, read if need be; NULL if the tree is empty. */
 int cfs_tree_load_root(struct cfs_tree *tree, struct cfs_err *err);
 /*
@@ -282,6 +288,12 @@ int cfs_tree_load_root(struct cfs_tree *tree, struct cfs_err *err);
 int cfs_tree_descend(struct cfs_tree *tree, const struct cfs_key *key,
 		     struct cfs_tpath *path, struct cfs_tnode **ret_leaf,
 		     struct cfs_err *err);
+
+/* ahead.c */
+
+/* The child at @slot is about to be read: those behind it too, if this is
+ * one that goes from leaf to leaf. */
+void cfs_tnode_look_ahead(struct cfs_tnode *node, unsigned int slot);
 
 /* change.c: what put and del share */
 

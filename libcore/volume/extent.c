@@ -302,3 +302,51 @@ int cfs_extent_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		r = cfs_branch_count(v, b, (int64_t)e->count, 0, err);
 	return r;
 }
+
+/* ---- reading ahead ------------------------------------------------------- */
+
+static bool follows(const struct page *a, const struct page *b)
+{
+	return a->key.branch_ino == b->key.branch_ino &&
+	       a->key.offset + 1 == b->key.offset;
+}
+
+/* Level 0 is where a block that is overwritten alone goes. */
+static void expect_history(struct cfs_vols *v, struct cfs_key *keys,
+			   unsigned int count)
+{
+	bool is_pinned = false;
+
+	for (unsigned int i = 0; i < count && !is_pinned; i++) {
+		const struct branch *b = cfs_branch_find(
+			v, (uint16_t)(keys[i].w[0] >> 48));
+
+		is_pinned = b && cfs_branch_is_pinned(b, 0, UINT64_MAX);
+	}
+	if (is_pinned)
+		cfs_tree_expect(cfs_container_tree(v->c, CFS_TREE_HISTORY),
+				keys, count);
+}
+
+size_t cfs_extents_expect(struct cfs_vols *v, struct page *const *pages,
+			  size_t count)
+{
+	struct cfs_key keys[CFS_TREE_AHEAD_MAX];
+	unsigned int n = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (i > 0 && follows(pages[i - 1], pages[i]))
+			continue;
+		if (n == CFS_TREE_AHEAD_MAX)
+			break;
+		keys[n++] = (struct cfs_key){
+			{ pages[i]->key.branch_ino,
+			  cfs_map_word1(CFS_MAP_EXTENT, pages[i]->key.offset),
+			  0 }
+		};
+	}
+	cfs_tree_expect(live_tree(v), keys, n);
+	expect_history(v, keys, n);
+	return i;
+}

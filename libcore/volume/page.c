@@ -447,7 +447,7 @@ uint32_t cfs_page_run_length(struct page *const *list, size_t left)
 
 int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
 {
-	size_t count = 0;
+	size_t count = 0, expected = 0;
 	int r;
 
 	assert(!v->folding);
@@ -458,6 +458,9 @@ int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
 	for (size_t i = 0; r == 0 && i < count;) {
 		uint32_t n = cfs_page_run_length(v->folding + i, count - i);
 
+		if (i >= expected && !is_client_fold(v))
+			expected = i + cfs_extents_expect(v, v->folding + i,
+							  count - i);
 		r = run_home(v, v->folding + i, n, err);
 		i += n;
 	}

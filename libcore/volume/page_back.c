@@ -72,7 +72,7 @@ static int choose(struct cfs_vols *v, struct page ***ret, size_t *ret_count,
 static int find_homes(struct back *b, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) struct page **list = NULL;
-	size_t count = 0;
+	size_t count = 0, expected = 0;
 	int r = choose(b->v, &list, &count, err);
 
 	if (r == 0)
@@ -80,6 +80,9 @@ static int find_homes(struct back *b, struct cfs_err *err)
 	for (size_t i = 0; i < count && r == 0;) {
 		uint32_t n = cfs_page_run_length(list + i, count - i);
 
+		if (i >= expected)
+			expected = i + cfs_extents_expect(b->v, list + i,
+							  count - i);
 		r = cfs_page_run_home(b->v, list + i, n, note_home, b, err);
 		i += n;
 	}

@@ -184,6 +184,12 @@ struct extent {
  */
 int cfs_extent_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		   const struct extent *e, struct cfs_err *err);
+/*
+ * Blocks at @pages[0] and so on are going to be put, in this order.  Returns
+ * how many of the @count were looked at: at least 1, unless @count is 0.
+ */
+size_t cfs_extents_expect(struct cfs_vols *v, struct page *const *pages,
+			  size_t count);
 /* The seq that a version of this range born at @stamp must have. */
 int cfs_extent_next_seq(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			uint64_t offset, uint64_t count, uint64_t stamp,
