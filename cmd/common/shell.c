@@ -5,6 +5,8 @@
 #include "base/vec.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -212,10 +214,10 @@ static char *history_path(void)
 /* ---- lines --------------------------------------------------------------- */
 
 /* ^C at the prompt: an empty line. */
-static int on_signal(void)
+static void take_interrupt(void)
 {
-	if (!cfs_cmd_is_stopped(NULL))
-		return 0;
+	if (cfs_cmd_stop_signal() != SIGINT)
+		return;
 	cfs_cmd_clear_stop();
 	rl_free_line_state();
 	rl_callback_sigcleanup();
@@ -223,7 +225,43 @@ static int on_signal(void)
 	rl_crlf();
 	rl_on_new_line();
 	rl_redisplay();
-	return 0;
+}
+
+static int wait_for_key(int fd, const sigset_t *seen)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	if (rl_pending_signal() || cfs_cmd_is_stopped(NULL)) {
+		errno = EINTR;
+		return -1;
+	}
+	return ppoll(&pfd, 1, NULL, seen);
+}
+
+/*
+ * Called by readline.  Its own waits for a key with a signal that came just
+ * before, and what is typed then is put to a line that ^C has ended.
+ */
+static int get_key(FILE *stream)
+{
+	sigset_t all, before;
+	unsigned char key;
+	ssize_t n = -1;
+
+	sigfillset(&all);
+	while (n < 0) {
+		rl_check_signals();
+		take_interrupt();
+		if (cfs_cmd_is_stopped(NULL))
+			return EOF;
+		(void)sigprocmask(SIG_BLOCK, &all, &before);
+		if (wait_for_key(fileno(stream), &before) > 0)
+			n = read(fileno(stream), &key, 1);
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return EOF;
+	}
+	return n == 1 ? key : EOF;
 }
 
 static void help(void)
@@ -279,7 +317,7 @@ static void run_terminal(struct cfs_cmd *cmd)
 	rl_readline_name = "cfs";
 	rl_attempted_completion_function = complete;
 	rl_completer_word_break_characters = (char *)(uintptr_t) " \t";
-	rl_signal_event_hook = on_signal;
+	rl_getc_function = get_key;
 	using_history();
 	stifle_history(HISTORY_MAX);
 	if (path)
@@ -339,10 +377,13 @@ int cfs_shell_run(const struct cfs_shell *config, struct cfs_cmd *cmd,
 	shell.config = config;
 	shell.cmd = cmd;
 	shell.pool = pool;
-	if (isatty(STDIN_FILENO))
+	if (isatty(STDIN_FILENO)) {
 		run_terminal(cmd);
-	else
+		if (cfs_cmd_is_stopped(NULL))
+			r = cfs_err_set(&cmd->err, -EINTR, "stopped");
+	} else {
 		r = run_script(cmd);
+	}
 	drop_names();
 	return r;
 }

@@ -270,7 +270,8 @@ int leasectl_command(struct cfs_cmd *cmd, const struct leasectl_command *what,
 	if (isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp())
 		c.tty = STDIN_FILENO;
 	block_signals(&c);
-	r = start(&c, what->argv);
+	/* What came before they were ours to pass on was meant for it too. */
+	r = cfs_cmd_is_stopped(NULL) ? -EINTR : start(&c, what->argv);
 	if (r < 0) {
 		cfs_err_errno(&cmd->err, r, "%s", what->argv[0]);
 	} else {

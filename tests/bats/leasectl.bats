@@ -562,6 +562,8 @@ release vm0 exclusive" ]
 		printf '\004'
 		until_true has_leases 1
 		printf 'exit\n'
-	} | TERM=dumb script -fqec "leasectl shell $P" typed >/dev/null
+	# Without a shell between, which ^C would reach too.
+	} | TERM=dumb script -fqec "exec leasectl shell $P" typed >/dev/null
+	[ "${PIPESTATUS[*]}" = "0 0" ]
 	run ! grep -q "unknown verb" typed
 }
