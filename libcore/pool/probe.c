@@ -88,20 +88,25 @@ static int read_own(const char *path, struct cfs_device_probe *probe,
 	return r == -EIO || r == -ENOMEM ? r : 0;
 }
 
-/* Something but zeroes in the first MiB of a plain file. */
-/* Does the host say that the first MiB is a hole?  Then nobody need read it. */
-static bool begins_with_hole(const char *plain)
+/*
+ * Offset of the first byte of a plain file that the host keeps, UINT64_MAX if
+ * all of it is a hole; 0 if it does not say.  Holes need not be read.
+ */
+static uint64_t first_kept(const char *plain)
 {
 	CFS_CLEANUP(cfs_fdclosep)
 	int fd = open(plain, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	off_t data;
 
 	if (fd < 0)
-		return false;
+		return 0;
 	data = lseek(fd, 0, SEEK_DATA);
-	return data < 0 ? errno == ENXIO : (uint64_t)data >= DATA_BYTES;
+	if (data < 0)
+		return errno == ENXIO ? UINT64_MAX : 0;
+	return (uint64_t)data;
 }
 
+/* Something but zeroes in the first MiB of a plain file. */
 static int has_data(const char *path, bool *ret, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_dev_closep) struct cfs_dev *dev = NULL;
@@ -126,15 +131,16 @@ static int has_data(const char *path, bool *ret, struct cfs_err *err)
 static int look(const char *path, const char *plain,
 		struct cfs_device_probe *probe, struct cfs_err *err)
 {
+	const uint64_t kept = probe->is_block ? 0 : first_kept(plain);
 	bool is_data = false;
 	int r = read_own(path, probe, err);
 
 	if (r < 0)
 		return r;
-	if (!probe->type[0])
+	if (!probe->type[0] && kept != UINT64_MAX)
 		cfs_probe_signature(plain, probe->type, sizeof(probe->type),
 				    probe->label, sizeof(probe->label));
-	if (!probe->type[0] && !probe->is_block && !begins_with_hole(plain)) {
+	if (!probe->type[0] && !probe->is_block && kept < DATA_BYTES) {
 		r = has_data(path, &is_data, err);
 		if (r == 0 && is_data)
 			put(probe->type, sizeof(probe->type), "data");
