@@ -584,7 +584,7 @@ static void limit_space(struct mnt *m, const struct mnt_volume *v,
 	struct cfs_volume_info info;
 	uint64_t left;
 
-	if (!v || cfs_session_volume(m->s, v->name, &info, NULL) < 0 ||
+	if (!v || cfs_session_volume_brief(m->s, v->name, &info, NULL) < 0 ||
 	    !info.limit_bytes)
 		return;
 	left = info.limit_bytes > info.container_used_bytes

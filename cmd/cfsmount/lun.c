@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A LUN as a file.  Its size is the volume's, which others may change while it
- * is open: who asks for it is told what it is now.
+ * is open: who asks for it is told what it is now.  The blocks that it uses are
+ * nowhere written down, and to count them is to read its whole map, which no
+ * stat may cost: who asks is told those of its container, which are as many or
+ * more.
  */
 #include "cfsmount/cfsmount.h"
 
 #include <linux/falloc.h>
 #include <sys/stat.h>
 
+static uint64_t blocks_at_most(const struct cfs_volume_info *info,
+			       uint64_t size)
+{
+	return CFS_MIN(info->container_used_bytes, size) / 512;
+}
+
 /* False: it is gone, or somebody has it alone; then nothing has changed. */
 static bool look(struct mnt_volume *v, struct cfs_volume_info *ret)
 {
-	if (v->snap || cfs_session_volume(v->m->s, v->name, ret, NULL) < 0 ||
+	if (v->snap ||
+	    cfs_session_volume_brief(v->m->s, v->name, ret, NULL) < 0 ||
 	    ret->kind != CFS_VOLUME_LUN)
 		return false;
 	atomic_store(&v->lun_bytes, ret->size_bytes);
@@ -39,8 +49,8 @@ void mnt_lun_stat(struct mnt_volume *v, struct stat *ret)
 		.st_nlink = 1,
 		.st_size = (off_t)size,
 		.st_blksize = 4096,
-		.st_blocks = (blkcnt_t)((is_known ? info.used_bytes : size) /
-					512),
+		.st_blocks = (blkcnt_t)(is_known ? blocks_at_most(&info, size)
+						 : size / 512),
 		.st_atim = v->m->since,
 		.st_mtim = v->m->since,
 		.st_ctim = v->m->since,

@@ -57,7 +57,7 @@ int mnt_slot_take(struct mnt *m, struct mnt_volume *v, struct cfs_err *err)
 	int r = 0;
 
 	if (m->is_whole || m->slots[0]) {
-		r = cfs_session_volume(m->s, v->name, &info, err);
+		r = cfs_session_volume_brief(m->s, v->name, &info, err);
 		if (r == 0 && v->snap)
 			r = cfs_session_snapshot(m->s, v->name, v->snap, &snap,
 						 err);
@@ -126,9 +126,9 @@ static int search(struct mnt *m, struct search *s)
 	int r;
 
 	if (m->is_whole)
-		r = cfs_session_volumes(m->s, NULL, keep_volume, s, NULL);
+		r = cfs_session_volumes_brief(m->s, NULL, keep_volume, s, NULL);
 	else
-		r = cfs_session_volume(m->s, m->name.volume, &own, NULL);
+		r = cfs_session_volume_brief(m->s, m->name.volume, &own, NULL);
 	if (r == 0 && !m->is_whole)
 		r = keep_volume(s, &own);
 	for (size_t i = 0; r == 0 && i < s->volumes.count && !s->name[0]; i++)

@@ -263,7 +263,7 @@ static void find_roots(struct mnt *m, struct listing *l)
 
 static int list_volumes(struct mnt *m, struct listing *l)
 {
-	int r = cfs_session_volumes(m->s, l->below, add_volume, l, NULL);
+	int r = cfs_session_volumes_brief(m->s, l->below, add_volume, l, NULL);
 
 	if (r == 0)
 		find_roots(m, l);
@@ -288,7 +288,7 @@ static int list_snapshots(struct mnt *m, struct mnt_volume *v,
 			  struct listing *l)
 {
 	struct snapshot_listing s = { .l = l, .of = v };
-	int r = cfs_session_volume(m->s, v->name, &s.info, NULL);
+	int r = cfs_session_volume_brief(m->s, v->name, &s.info, NULL);
 
 	return r < 0 ? r
 		     : cfs_session_snapshots(m->s, v->name, false, add_snapshot,

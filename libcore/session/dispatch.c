@@ -158,19 +158,22 @@ int cfs_here_slices(struct cfs_session *s, const char *container,
 }
 
 int cfs_here_volumes(struct cfs_session *s, const char *container,
-		     cfs_volume_each_fn each, void *arg, struct cfs_err *err)
+		     bool with_space, cfs_volume_each_fn each, void *arg,
+		     struct cfs_err *err)
 {
 	if (s->remote)
-		return cfs_remote_volumes(s->remote, container, each, arg, err);
-	return cfs_local_volumes(s, container, each, arg, err);
+		return cfs_remote_volumes(s->remote, container, with_space,
+					  each, arg, err);
+	return cfs_local_volumes(s, container, with_space, each, arg, err);
 }
 
-int cfs_here_volume(struct cfs_session *s, const char *volume,
+int cfs_here_volume(struct cfs_session *s, const char *volume, bool with_space,
 		    struct cfs_volume_info *ret, struct cfs_err *err)
 {
 	if (s->remote)
-		return cfs_remote_volume(s->remote, volume, ret, err);
-	return cfs_local_volume(s, volume, ret, err);
+		return cfs_remote_volume(s->remote, volume, with_space, ret,
+					 err);
+	return cfs_local_volume(s, volume, with_space, ret, err);
 }
 
 int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,

@@ -26,8 +26,9 @@ int cfs_local_trim(struct cfs_session *s, const char *container,
 int cfs_local_slices(struct cfs_session *s, const char *container,
 		     cfs_slice_each_fn each, void *arg, struct cfs_err *err);
 int cfs_local_volumes(struct cfs_session *s, const char *container,
-		      cfs_volume_each_fn each, void *arg, struct cfs_err *err);
-int cfs_local_volume(struct cfs_session *s, const char *volume,
+		      bool with_space, cfs_volume_each_fn each, void *arg,
+		      struct cfs_err *err);
+int cfs_local_volume(struct cfs_session *s, const char *volume, bool with_space,
 		     struct cfs_volume_info *ret, struct cfs_err *err);
 int cfs_local_create(struct cfs_session *s, const char *name, uint32_t kind,
 		     uint64_t size_bytes, uint64_t limit_bytes,

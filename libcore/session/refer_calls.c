@@ -21,7 +21,13 @@
 int cfs_session_volume(struct cfs_session *s, const char *volume,
 		       struct cfs_volume_info *ret, struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_volume(at, volume, ret, err));
+	return REFER(volume, cfs_here_volume(at, volume, true, ret, err));
+}
+
+int cfs_session_volume_brief(struct cfs_session *s, const char *volume,
+			     struct cfs_volume_info *ret, struct cfs_err *err)
+{
+	return REFER(volume, cfs_here_volume(at, volume, false, ret, err));
 }
 
 int cfs_session_finish_volume(struct cfs_session *s, const char *name,
@@ -277,6 +283,7 @@ int cfs_session_trim(struct cfs_session *s, const char *container,
 }
 
 struct each_volume {
+	bool with_space;
 	cfs_volume_each_fn each;
 	void *arg;
 };
@@ -286,20 +293,36 @@ static int volumes_of(void *arg, struct cfs_session *at, const char *container,
 {
 	const struct each_volume *e = arg;
 
-	return cfs_here_volumes(at, container, e->each, e->arg, err);
+	return cfs_here_volumes(at, container, e->with_space, e->each, e->arg,
+				err);
+}
+
+static int all_volumes(struct cfs_session *s, const char *container,
+		       struct each_volume e, struct cfs_err *err)
+{
+	int r;
+
+	if (container)
+		return REFER(container,
+			     cfs_here_volumes(at, container, e.with_space,
+					      e.each, e.arg, err));
+	r = cfs_here_volumes(s, NULL, e.with_space, e.each, e.arg, err);
+	return r != 0 ? r : cfs_refer_each(s, volumes_of, &e, err);
 }
 
 int cfs_session_volumes(struct cfs_session *s, const char *container,
 			cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
-	struct each_volume e = { each, arg };
-	int r;
+	return all_volumes(s, container,
+			   (struct each_volume){ true, each, arg }, err);
+}
 
-	if (container)
-		return REFER(container,
-			     cfs_here_volumes(at, container, each, arg, err));
-	r = cfs_here_volumes(s, NULL, each, arg, err);
-	return r != 0 ? r : cfs_refer_each(s, volumes_of, &e, err);
+int cfs_session_volumes_brief(struct cfs_session *s, const char *container,
+			      cfs_volume_each_fn each, void *arg,
+			      struct cfs_err *err)
+{
+	return all_volumes(s, container,
+			   (struct each_volume){ false, each, arg }, err);
 }
 
 struct each_snapshot {
@@ -326,7 +349,7 @@ static int snapshots_of(void *arg, struct cfs_session *at,
 			const char *container, struct cfs_err *err)
 {
 	struct each_snapshot *e = arg;
-	int r = cfs_here_volumes(at, container, add_volume, e, err);
+	int r = cfs_here_volumes(at, container, false, add_volume, e, err);
 
 	for (size_t i = 0; i < e->volumes.count; i++) {
 		if (r == 0)

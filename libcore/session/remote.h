@@ -108,8 +108,9 @@ int cfs_remote_slices(struct cfs_remote *r, const char *container,
 		      cfs_slice_each_fn each, void *arg, struct cfs_err *err);
 
 int cfs_remote_volumes(struct cfs_remote *r, const char *container,
-		       cfs_volume_each_fn each, void *arg, struct cfs_err *err);
-int cfs_remote_volume(struct cfs_remote *r, const char *volume,
+		       bool with_space, cfs_volume_each_fn each, void *arg,
+		       struct cfs_err *err);
+int cfs_remote_volume(struct cfs_remote *r, const char *volume, bool with_space,
 		      struct cfs_volume_info *ret, struct cfs_err *err);
 int cfs_remote_create(struct cfs_remote *r, const char *name, uint32_t kind,
 		      uint64_t size_bytes, uint64_t limit_bytes,

@@ -219,12 +219,13 @@ int cfs_remote_slices(struct cfs_remote *r, const char *container,
 /* ---- volumes ------------------------------------------------------------- */
 
 int cfs_remote_volumes(struct cfs_remote *r, const char *container,
-		       cfs_volume_each_fn each, void *arg, struct cfs_err *err)
+		       bool with_space, cfs_volume_each_fn each, void *arg,
+		       struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = container };
 	struct to_volume to = { each, arg };
 	struct cfs_remote_call call = {
-		.type = CFS_RPC_VOLUMES,
+		.type = with_space ? CFS_RPC_VOLUMES : CFS_RPC_VOLUMES_BRIEF,
 		.args = &args,
 		.item = to_volume_item,
 		.item_arg = &to,
@@ -233,12 +234,14 @@ int cfs_remote_volumes(struct cfs_remote *r, const char *container,
 	return cfs_remote_call(r, &call, err);
 }
 
-int cfs_remote_volume(struct cfs_remote *r, const char *volume,
+int cfs_remote_volume(struct cfs_remote *r, const char *volume, bool with_space,
 		      struct cfs_volume_info *ret, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = volume };
 
-	return cfs_remote_ask(r, CFS_RPC_VOLUME, &args, ret, err);
+	return cfs_remote_ask(
+		r, with_space ? CFS_RPC_VOLUME : CFS_RPC_VOLUME_BRIEF, &args,
+		ret, err);
 }
 
 int cfs_remote_create(struct cfs_remote *r, const char *name, uint32_t kind,

@@ -307,6 +307,9 @@ static const struct cfs_rpc_row rows[] = {
 
 	{ CFS_RPC_PLACE_FIND, 0, "place", &a_place_find, &volume_place, NULL },
 	{ CFS_RPC_PLACE_NAME, 0, "name", &a_place_name, &place_name, NULL },
+	{ CFS_RPC_VOLUMES_BRIEF, 0, "volumes", &a_maybe_volume, NULL,
+	  &volume_info },
+	{ CFS_RPC_VOLUME_BRIEF, 0, "volume", &a_volume, &volume_info, NULL },
 
 	{ CFS_RPC_SNAPSHOTS, 0, "snapshots", &a_snapshots, NULL,
 	  &snapshot_info },

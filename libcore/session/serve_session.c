@@ -136,12 +136,26 @@ static int put_volume(void *arg, const struct cfs_volume_info *v)
 
 static int do_volumes(struct serve_call *c)
 {
-	return cfs_local_volumes(c->s, c->args.volume, put_volume, c, c->err);
+	return cfs_local_volumes(c->s, c->args.volume, true, put_volume, c,
+				 c->err);
+}
+
+static int do_volumes_brief(struct serve_call *c)
+{
+	return cfs_local_volumes(c->s, c->args.volume, false, put_volume, c,
+				 c->err);
 }
 
 static int do_volume(struct serve_call *c)
 {
-	return cfs_local_volume(c->s, c->args.volume, &c->ret.volume, c->err);
+	return cfs_local_volume(c->s, c->args.volume, true, &c->ret.volume,
+				c->err);
+}
+
+static int do_volume_brief(struct serve_call *c)
+{
+	return cfs_local_volume(c->s, c->args.volume, false, &c->ret.volume,
+				c->err);
 }
 
 /* One that is to be filled is the peer's until it is finished. */
@@ -348,6 +362,10 @@ serve_fn serve_session_fn(uint16_t type)
 		return do_volumes;
 	case CFS_RPC_VOLUME:
 		return do_volume;
+	case CFS_RPC_VOLUMES_BRIEF:
+		return do_volumes_brief;
+	case CFS_RPC_VOLUME_BRIEF:
+		return do_volume_brief;
 	case CFS_RPC_CREATE:
 		return do_create;
 	case CFS_RPC_FINISH_VOLUME:

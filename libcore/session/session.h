@@ -370,6 +370,13 @@ int cfs_session_volumes(struct cfs_session *s, const char *container,
 			struct cfs_err *err);
 int cfs_session_volume(struct cfs_session *s, const char *volume,
 		       struct cfs_volume_info *ret, struct cfs_err *err);
+/* The same without what is counted by reading a volume's whole map: used_bytes,
+ * shared_bytes and inode_count are 0, and so is a tree's size_bytes. */
+int cfs_session_volumes_brief(struct cfs_session *s, const char *container,
+			      cfs_volume_each_fn each, void *arg,
+			      struct cfs_err *err);
+int cfs_session_volume_brief(struct cfs_session *s, const char *volume,
+			     struct cfs_volume_info *ret, struct cfs_err *err);
 
 /* Make a container with its production volume.  -EEXIST, -ENOSPC, -EINVAL
  * (name, size).  @is_unfinished: it is removed by the next opener unless

@@ -27,6 +27,7 @@ struct info_state {
 	cfs_volume_each_fn each;
 	void *arg;
 	struct cfs_origins origins; /* of m */
+	bool with_space;
 };
 
 static int count_one(void *arg, uint64_t stamp,
@@ -64,14 +65,14 @@ static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 
 static int fill_info(struct cfs_member *m, uint64_t id,
 		     const struct cfs_volume_rec *rec,
-		     const struct cfs_origins *origins,
+		     const struct cfs_origins *origins, bool with_space,
 		     struct cfs_volume_info *v, struct cfs_err *err)
 {
 	struct cfs_space_counts counts;
-	struct cfs_volume_space space;
+	struct cfs_volume_space space = { .used_blocks = 0 };
 	struct cfs_receive_rec receiving;
 	bool is_receiving;
-	int r;
+	int r = 0;
 
 	memset(v, 0, sizeof(*v));
 	cfs_session_name(m, rec, v->name);
@@ -85,10 +86,12 @@ static int fill_info(struct cfs_member *m, uint64_t id,
 						    : 0;
 	v->limit_bytes = id == CFS_VOLUME_FIRST ? m->rec.limit_bytes
 						: rec->limit_bytes;
-	r = cfs_volume_space(m, id, &space, err);
-	if (r < 0)
-		return r;
-	free(space.snapshots);
+	if (with_space) {
+		r = cfs_volume_space(m, id, &space, err);
+		if (r < 0)
+			return r;
+		free(space.snapshots);
+	}
 	v->used_bytes = space.used_blocks * CFS_BLOCK_BYTES;
 	v->shared_bytes = space.shared_blocks * CFS_BLOCK_BYTES;
 	v->inode_count = space.inode_count;
@@ -119,7 +122,8 @@ static int each_volume(void *arg, uint64_t id, const struct cfs_volume_rec *rec,
 {
 	struct info_state *st = arg;
 	struct cfs_volume_info info;
-	int r = fill_info(st->m, id, rec, &st->origins, &info, err);
+	int r = fill_info(st->m, id, rec, &st->origins, st->with_space, &info,
+			  err);
 
 	return r < 0 ? r : st->each(st->arg, &info);
 }
@@ -162,10 +166,10 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->rec.name, y->rec.name);
 }
 
-static int each_of(struct cfs_session *s, struct cfs_member *m,
+static int each_of(struct cfs_session *s, struct cfs_member *m, bool with_space,
 		   cfs_volume_each_fn each, void *arg, struct cfs_err *err)
 {
-	struct info_state st = { s, m, each, arg, { NULL, 0 } };
+	struct info_state st = { s, m, each, arg, { NULL, 0 }, with_space };
 	struct clone_list l = { NULL, 0, 0 };
 	int r = cfs_origins_get(m, &st.origins, err);
 
@@ -194,23 +198,26 @@ static int each_container(void *arg, uint64_t id,
 	r = cfs_pool_member_by_id(st->s->pool, id, &m, err);
 	if (r == -EREMOTE) /* whoever serves it tells of it */
 		return 0;
-	return r < 0 ? r : each_of(st->s, m, st->each, st->arg, err);
+	return r < 0 ? r
+		     : each_of(st->s, m, st->with_space, st->each, st->arg,
+			       err);
 }
 
 int cfs_local_volumes(struct cfs_session *s, const char *container,
-		      cfs_volume_each_fn each, void *arg, struct cfs_err *err)
+		      bool with_space, cfs_volume_each_fn each, void *arg,
+		      struct cfs_err *err)
 {
-	struct info_state st = { s, NULL, each, arg, { NULL, 0 } };
+	struct info_state st = { s, NULL, each, arg, { NULL, 0 }, with_space };
 	struct cfs_member *m;
 	int r;
 
 	if (!container)
 		return cfs_pool_containers(s->pool, each_container, &st, err);
 	r = cfs_pool_member(s->pool, container, &m, err);
-	return r < 0 ? r : each_of(s, m, each, arg, err);
+	return r < 0 ? r : each_of(s, m, with_space, each, arg, err);
 }
 
-int cfs_local_volume(struct cfs_session *s, const char *volume,
+int cfs_local_volume(struct cfs_session *s, const char *volume, bool with_space,
 		     struct cfs_volume_info *ret, struct cfs_err *err)
 {
 	struct cfs_origins origins = { NULL, 0 };
@@ -220,7 +227,8 @@ int cfs_local_volume(struct cfs_session *s, const char *volume,
 	if (r == 0)
 		r = cfs_origins_get(v.member, &origins, err);
 	if (r == 0)
-		r = fill_info(v.member, v.id, &v.rec, &origins, ret, err);
+		r = fill_info(v.member, v.id, &v.rec, &origins, with_space, ret,
+			      err);
 	cfs_origins_done(&origins);
 	return r;
 }
