@@ -125,6 +125,8 @@ kept_off() {
 @test "for the dead nobody waits, not even the second one" {
 	volume
 	holder
+	# Or it would start the next manager.
+	kill -STOP "$HOLDER"
 	kill_manager
 	kill -KILL "$HOLDER" "$(<held)"
 	wait "$HOLDER" || true

@@ -35,7 +35,7 @@ need() {
 }
 
 @test "SQLite keeps its promises, in both journal modes, also when killed" {
-	local mode
+	local mode kept
 
 	need sqlite3
 	mount_setup
@@ -44,8 +44,11 @@ need() {
 		sqlite3 "m1/$mode.db" "PRAGMA journal_mode=$mode;
 			CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT);" >/dev/null
 		(
+			# A commit by deleting the journal is a promise for
+			# longer than the mount lives only with EXTRA.
 			for i in {1..200}; do
-				sqlite3 "m1/$mode.db" "INSERT INTO t(b)
+				sqlite3 "m1/$mode.db" "PRAGMA synchronous=EXTRA;
+					INSERT INTO t(b)
 					VALUES(hex(randomblob(500)));" || exit
 				echo "$i" >"$BATS_TEST_TMPDIR/$mode"
 			done
@@ -58,8 +61,9 @@ need() {
 	mount_at m1
 	for mode in delete wal; do
 		[ "$(sqlite3 "m1/$mode.db" 'PRAGMA integrity_check;')" = ok ]
-		[ "$(sqlite3 "m1/$mode.db" 'SELECT count(*) FROM t;')" -ge \
-			"$(cat "$mode")" ]
+		kept=$(sqlite3 "m1/$mode.db" 'SELECT count(*) FROM t;')
+		echo "$mode: $kept rows, $(cat "$mode") were promised"
+		[ "$kept" -ge "$(cat "$mode")" ]
 	done
 	unmount m1
 	check_pool
