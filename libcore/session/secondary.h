@@ -57,4 +57,6 @@ int cfs_secondary_store(struct cfs_secondary *sec, const struct cfs_seat *seat,
 int cfs_secondary_may_answer(struct cfs_secondary *sec, struct cfs_err *err);
 /* The pool is closed, cleanly or not; @set too, behind this.  Frees it. */
 void cfs_secondary_close(struct cfs_secondary *sec);
+/* cfs_serve_mark_wanted has something to say.  Any thread. */
+void cfs_secondary_wake(struct cfs_secondary *sec);
 uint64_t cfs_secondary_container(const struct cfs_secondary *sec);

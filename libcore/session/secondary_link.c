@@ -158,6 +158,32 @@ static int take_part(void *arg, const uint8_t *body, size_t bytes,
 		       : 0;
 }
 
+/* Who we are to the manager, and whether that lives. */
+static uint64_t living_client(struct cfs_secondary *sec)
+{
+	struct cfs_lease_client *client = cfs_leaser_lock(sec->leaser);
+	uint64_t id = cfs_lease_client_is_alive(client)
+			      ? cfs_lease_client_id(client)
+			      : 0;
+
+	cfs_leaser_unlock(sec->leaser);
+	return id;
+}
+
+static void link_is_down(struct cfs_secondary *sec)
+{
+	pthread_rwlock_wrlock(&sec->link);
+	sec->is_down = true;
+	pthread_rwlock_unlock(&sec->link);
+}
+
+/* A manager that has answered no renewal for a period of ours may stand still,
+ * with a connection that stays; there may be another one by now. */
+static bool is_given_up(void *arg)
+{
+	return !living_client(arg);
+}
+
 /* Over the connection as it is.  -ECONNRESET: there is none. */
 static int call_once(struct cfs_secondary *sec, uint16_t type,
 		     const struct cfs_delegate_request *q,
@@ -166,6 +192,10 @@ static int call_once(struct cfs_secondary *sec, uint16_t type,
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf parts = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
+	const struct cfs_conn_wait wait = {
+		.stop = is_given_up,
+		.arg = sec,
+	};
 	int r = cfs_delegate_request_pack(q, &body);
 
 	if (r < 0)
@@ -173,10 +203,14 @@ static int call_once(struct cfs_secondary *sec, uint16_t type,
 	pthread_rwlock_rdlock(&sec->link);
 	r = is_connected(sec)
 		    ? cfs_conn_stream(cfs_leaser_conn(sec->leaser), type,
-				      body.data, body.bytes, NULL, take_part,
+				      body.data, body.bytes, &wait, take_part,
 				      &parts, &last, err)
 		    : cfs_err_set(err, -ECONNRESET, "no connection");
 	pthread_rwlock_unlock(&sec->link);
+	if (r == -EINTR) {
+		link_is_down(sec);
+		return cfs_err_set(err, -ECONNRESET, "no answer");
+	}
 	if (r == 0 && reply &&
 	    (cfs_buf_append(reply, parts.data, parts.bytes) < 0 ||
 	     cfs_buf_append(reply, last.data, last.bytes) < 0))
@@ -190,13 +224,6 @@ static bool is_of_link(int r)
 {
 	return r == -ECONNRESET || r == -ESHUTDOWN || r == -EPIPE ||
 	       r == -ENOTCONN || r == -EAGAIN || r == -ESTALE;
-}
-
-static void link_is_down(struct cfs_secondary *sec)
-{
-	pthread_rwlock_wrlock(&sec->link);
-	sec->is_down = true;
-	pthread_rwlock_unlock(&sec->link);
 }
 
 static bool must_stop(struct cfs_secondary *sec)
@@ -241,18 +268,6 @@ int secondary_call(struct cfs_secondary *sec, uint16_t type,
 }
 
 /* ---- bound --------------------------------------------------------------- */
-
-/* Who we are to the manager, and whether that lives. */
-static uint64_t living_client(struct cfs_secondary *sec)
-{
-	struct cfs_lease_client *client = cfs_leaser_lock(sec->leaser);
-	uint64_t id = cfs_lease_client_is_alive(client)
-			      ? cfs_lease_client_id(client)
-			      : 0;
-
-	cfs_leaser_unlock(sec->leaser);
-	return id;
-}
 
 void secondary_bind(struct cfs_secondary *sec)
 {
@@ -338,20 +353,48 @@ int secondary_again(struct cfs_secondary *sec, uint64_t patience_ns,
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/* Whoever has the container next waits for our clients, if there are any. */
-static void forget_clients(struct cfs_secondary *sec)
+void cfs_secondary_wake(struct cfs_secondary *sec)
+{
+	pthread_mutex_lock(&sec->mutex);
+	sec->is_woken = true;
+	pthread_cond_broadcast(&sec->changed);
+	pthread_mutex_unlock(&sec->mutex);
+}
+
+/* -1: nothing.  What it is goes with all that the manager hears from now on. */
+static int mark_wanted(struct cfs_secondary *sec)
 {
 	struct cfs_session *s = sec->s;
-	bool has;
+	int wanted;
 
+	pthread_mutex_lock(&s->users_lock);
+	wanted = s->serve ? cfs_serve_mark_wanted(s->serve) : -1;
+	pthread_mutex_unlock(&s->users_lock);
+	if (wanted < 0)
+		return wanted;
 	pthread_mutex_lock(&sec->mutex);
-	has = sec->has_clients;
+	sec->has_clients = wanted;
 	pthread_mutex_unlock(&sec->mutex);
-	if (!has)
+	return wanted;
+}
+
+/*
+ * Whoever has the container next waits for our clients, if there are any: the
+ * manager knows it before the first one is welcome, and when the last one has
+ * gone.  Told by this thread, with no lock that others want meanwhile.
+ */
+static void see_to_mark(struct cfs_secondary *sec)
+{
+	struct cfs_session *s = sec->s;
+	const int wanted = mark_wanted(sec);
+	int r;
+
+	if (wanted < 0)
 		return;
+	r = again_once(sec, NULL);
 	pthread_mutex_lock(&s->users_lock);
 	if (s->serve)
-		cfs_serve_unmark_early(s->serve);
+		cfs_serve_mark_told(s->serve, wanted, r);
 	pthread_mutex_unlock(&s->users_lock);
 }
 
@@ -362,6 +405,7 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&sec->mutex);
 	while (!sec->is_ending && !sec->is_over) {
+		sec->is_woken = false;
 		pthread_mutex_unlock(&sec->mutex);
 		pause = CFS_NS_PER_S / 5;
 		if (!secondary_is_bound(sec) || !has_link(sec)) {
@@ -369,10 +413,10 @@ static void *run(void *arg)
 			if (secondary_connect(sec, NULL) == 0)
 				(void)again_once(sec, NULL);
 		} else {
-			forget_clients(sec);
+			see_to_mark(sec);
 		}
 		pthread_mutex_lock(&sec->mutex);
-		if (!sec->is_ending && !sec->is_over)
+		if (!sec->is_ending && !sec->is_over && !sec->is_woken)
 			(void)cfs_cond_wait_ns(&sec->changed, &sec->mutex,
 					       pause);
 	}

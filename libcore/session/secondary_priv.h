@@ -32,6 +32,7 @@ struct cfs_secondary {
 	bool is_over; /* it is ours no more */
 	bool is_told;
 	bool is_ending;
+	bool is_woken; /* the thread, and has not looked since */
 	pthread_t thread;
 	bool has_thread;
 };

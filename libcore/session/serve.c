@@ -137,67 +137,12 @@ void cfs_serve_set_hooks(struct cfs_serve *serve,
 	pthread_mutex_unlock(&serve->lock);
 }
 
-/* ---- the mark of clients ------------------------------------------------- */
-
-/* With the lock, or with nobody else left.  0 if it stands already. */
-static int mark_clients(struct cfs_serve *serve, bool has_clients,
-			struct cfs_err *err)
-{
-	struct cfs_session *s = serve->session;
-	const uint32_t before = s->seat.clients_epoch;
-	int r = 0;
-
-	pthread_mutex_lock(&s->seat_lock);
-	if (s->seat.has_clients != has_clients) {
-		s->seat.has_clients = has_clients;
-		s->seat.clients_epoch = has_clients && serve->former
-						? s->seat.epoch
-						: 0;
-		r = cfs_session_store_seat_locked(s, err);
-		if (r < 0) {
-			s->seat.has_clients = !has_clients;
-			s->seat.clients_epoch = before;
-		}
-	}
-	pthread_mutex_unlock(&s->seat_lock);
-	return r;
-}
-
-/* With the lock.  Clients of this process have nothing when it has gone. */
-static bool may_unmark(struct cfs_serve *serve, uint32_t locals)
-{
-	return cfs_owner_client_count(serve->owner) <= locals &&
-	       !cfs_owner_is_in_grace_of(serve->owner, 0) &&
-	       !cfs_serve_direct_has_clients(serve->direct) &&
-	       !cfs_serve_delegate_has_any(serve->delegate);
-}
-
-int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err)
-{
-	bool may;
-
-	pthread_mutex_lock(&serve->lock);
-	may = may_unmark(serve, 0);
-	pthread_mutex_unlock(&serve->lock);
-	return may ? mark_clients(serve, false, err) : 0;
-}
-
-void cfs_serve_unmark_early(struct cfs_serve *serve)
-{
-	uint32_t locals = 0;
-
-	/* Nobody is welcome meanwhile. */
-	pthread_mutex_lock(&serve->lock);
-	for (const struct cfs_local *l = serve->locals; l; l = l->next)
-		locals++;
-	if (may_unmark(serve, locals))
-		(void)mark_clients(serve, false, NULL);
-	pthread_mutex_unlock(&serve->lock);
-}
+/* ---- what peers say ------------------------------------------------------ */
 
 /*
  * Before the first client is welcome it is durable that there is one: a
  * holder that comes after us has to know.  An observer has no leases.
+ * -EINPROGRESS: it is not yet, and the message comes again.
  */
 static int prepare_hello(struct cfs_serve *serve, uint64_t peer,
 			 const void *msg, size_t bytes)
@@ -218,14 +163,12 @@ static int prepare_hello(struct cfs_serve *serve, uint64_t peer,
 		(void)cfs_server_peer_identity(serve->server, peer, &identity);
 		cfs_former_hello(serve->former, &identity, &hello);
 	}
-	r = mark_clients(serve, true, &err);
-	if (r < 0)
+	r = cfs_serve_mark(serve, peer, msg, bytes, &err);
+	if (r < 0 && r != -EINPROGRESS)
 		cfs_logger_printf(serve->logger, CFS_LOG_WARNING,
 				  "a client was turned away: %s", err.msg);
 	return r;
 }
-
-/* ---- what peers say ------------------------------------------------------ */
 
 static bool is_hello(const void *msg, size_t bytes)
 {
@@ -260,6 +203,11 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 		r = prepare_hello(serve, peer, msg, bytes);
 	if (r == 0)
 		r = cfs_owner_receive(serve->owner, peer, msg, bytes);
+	if (r == -EINPROGRESS) {
+		unlock_quietly(serve);
+		cfs_secondary_wake(serve->session->secondary);
+		return;
+	}
 	if (says_hello && serve->former)
 		cfs_former_welcome(
 			serve->former,
@@ -291,6 +239,7 @@ void cfs_serve_on_closed(void *arg, uint64_t peer)
 	struct cfs_serve *serve = arg;
 
 	pthread_mutex_lock(&serve->lock);
+	cfs_serve_unpark_peer(serve, peer);
 	cfs_owner_closed(serve->owner, peer);
 	unlock_quietly(serve);
 }
@@ -317,6 +266,7 @@ uint64_t cfs_serve_on_tick(void *arg, uint64_t now_ns)
 	struct cfs_local *l;
 	uint64_t next, own;
 
+	cfs_serve_unpark(serve);
 	pthread_mutex_lock(&serve->lock);
 	if (serve->former && now_ns >= serve->look_ns)
 		cfs_serve_look_for_former(serve);
@@ -435,6 +385,7 @@ int cfs_serve_new(struct cfs_session *session, const struct cfs_logger *logger,
 	serve->generation = (uint64_t)session->seat.epoch << 32;
 	serve->next_local = LOCAL_PEER;
 	serve->look_ns = UINT64_MAX;
+	serve->is_marked = session->seat.has_clients;
 	init_locks(serve);
 	cfs_lease_clock_init(&serve->clock);
 	r = make_owner(serve, err);
@@ -466,6 +417,8 @@ void cfs_serve_free(struct cfs_serve *serve)
 	cfs_tls_free(serve->tls);
 	cfs_owner_free(serve->owner);
 	cfs_former_close(serve->former);
+	while (serve->parked)
+		cfs_serve_unpark_peer(serve, serve->parked->peer);
 	pthread_cond_destroy(&serve->news);
 	pthread_mutex_destroy(&serve->lock);
 	free(serve);

@@ -100,9 +100,13 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 /* Stops it if it runs.  Local clients were freed before.  NULL is allowed. */
 void cfs_serve_free(struct cfs_serve *serve);
 
-/* Of a secondary: if no client is left, the record says so; for the next owner,
- * who then waits for nobody. */
-void cfs_serve_unmark_early(struct cfs_serve *serve);
+/*
+ * Of a secondary: what its manager is to know, for the next owner.  1: there
+ * are clients, who wait for that; 0: there are none, and whoever comes waits;
+ * -1: as it does.  The thread that tells it says when it has, or has failed.
+ */
+int cfs_serve_mark_wanted(struct cfs_serve *serve);
+void cfs_serve_mark_told(struct cfs_serve *serve, bool has_clients, int r);
 
 /* The lock table, locked (recursively): nobody else is in it until the unlock,
  * which also lets the service look at its deadlines. */

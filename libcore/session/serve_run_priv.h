@@ -11,6 +11,14 @@
 #include "session/serve_rpc.h"
 #include "session/session_priv.h"
 
+/* A hello that waits for the mark. */
+struct cfs_parked {
+	struct cfs_parked *next;
+	uint64_t peer;
+	size_t bytes;
+	uint8_t msg[];
+};
+
 struct cfs_local {
 	struct cfs_local *next;
 	struct cfs_serve *serve;
@@ -41,6 +49,10 @@ struct cfs_serve {
 	/* Who may be back; NULL: nobody knows. */
 	struct cfs_former *former;
 	uint64_t look_ns; /* for them; UINT64_MAX: not */
+	/* Of a secondary: its manager knows that there are clients; and who is
+	 * not welcome before it does. */
+	bool is_marked;
+	struct cfs_parked *parked;
 };
 
 /* ---- serve.c ------------------------------------------------------------- */
@@ -54,6 +66,20 @@ void cfs_serve_on_closed(void *serve, uint64_t peer);
 uint64_t cfs_serve_on_tick(void *serve, uint64_t now_ns);
 /* With the lock: the grace ends if nobody can come back any more. */
 void cfs_serve_look_for_former(struct cfs_serve *serve);
+
+/* ---- serve_mark.c -------------------------------------------------------- */
+
+/*
+ * With the lock: it is durable that there are clients, before @peer, whose
+ * hello @msg is, becomes one.  -EINPROGRESS: of a secondary; the message is
+ * kept, and cfs_secondary_wake is to be called.
+ */
+int cfs_serve_mark(struct cfs_serve *serve, uint64_t peer, const void *msg,
+		   size_t bytes, struct cfs_err *err);
+/* In the service thread: hear them again.  Without the lock. */
+void cfs_serve_unpark(struct cfs_serve *serve);
+/* It is gone.  With the lock. */
+void cfs_serve_unpark_peer(struct cfs_serve *serve, uint64_t peer);
 /* Nobody holds anything any more: say so in the record. */
 int cfs_serve_unmark(struct cfs_serve *serve, struct cfs_err *err);
 

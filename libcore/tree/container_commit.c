@@ -260,6 +260,7 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 			if (c->trees[i])
 				cfs_tree_committed(c->trees[i]);
 		c->root = root;
+		cfs_grave_note(c);
 		if (c->new_log_id)
 			cfs_log_rename(c->log, c->new_log_id);
 		c->new_log_id = 0;

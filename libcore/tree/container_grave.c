@@ -157,11 +157,11 @@ int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],
 				     why.msg);
 }
 
-static int look(struct cfs_container *c, uint64_t log_id, struct cfs_err *err)
+static int look(struct cfs_container *c, const uint64_t vaddr[2],
+		uint64_t log_id, uint64_t or_log_id, struct cfs_err *err)
 {
 	bool is_set = false;
-	int r = cfs_grave_is_set(c, c->root.grave_vaddr, c->root.log_id, log_id,
-				 &is_set, err);
+	int r = cfs_grave_is_set(c, vaddr, log_id, or_log_id, &is_set, err);
 
 	return r == 0 && is_set ? cfs_err_set(err, -ESTALE,
 					      "another host has taken the pool "
@@ -178,12 +178,46 @@ int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
 	if (!c->fence || c->takeover ||
 	    !(c->root.grave_vaddr[0] | c->root.grave_vaddr[1]))
 		return 0;
-	r = look(c, log_id, &why);
+	r = look(c, c->root.grave_vaddr, c->root.log_id, log_id, &why);
 	if (r < 0) {
 		cfs_container_poison(c, &why);
 		if (err)
 			*err = why;
 	}
+	return r;
+}
+
+void cfs_grave_note(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->grave_lock);
+	memcpy(c->grave_vaddr, c->root.grave_vaddr, sizeof(c->grave_vaddr));
+	c->grave_log_id = c->root.log_id;
+	pthread_mutex_unlock(&c->grave_lock);
+}
+
+int cfs_grave_look_beside(struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	uint64_t vaddr[2], log_id;
+	int r;
+
+	if (!c->fence)
+		return 0;
+	/* The log has its name for as long as we have the container: it gets
+	 * one when that is opened, before anybody else sees it. */
+	pthread_mutex_lock(&c->grave_lock);
+	memcpy(vaddr, c->grave_vaddr, sizeof(vaddr));
+	log_id = c->grave_log_id;
+	pthread_mutex_unlock(&c->grave_lock);
+	if (!(vaddr[0] | vaddr[1]))
+		return 0;
+	r = look(c, vaddr, log_id, 0, &why);
+	if (r < 0 && pthread_mutex_trylock(&c->lock) == 0) {
+		cfs_container_poison(c, &why);
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (r < 0 && err)
+		*err = why;
 	return r;
 }
 

@@ -32,6 +32,15 @@ int cfs_grave_set(struct cfs_container *c, const struct cfs_root *root,
  */
 int cfs_grave_look(struct cfs_container *c, uint64_t log_id,
 		   struct cfs_err *err);
+/* The root is another one: for who looks without the lock.  With it. */
+void cfs_grave_note(struct cfs_container *c);
+/*
+ * As cfs_grave_look, without the lock of the container, which is held for as
+ * long as somebody there waits for space.  By others than who changes it: one
+ * that is dead is closed for writing here only if nobody works in it; who does
+ * looks himself.
+ */
+int cfs_grave_look_beside(struct cfs_container *c, struct cfs_err *err);
 /* Does any copy of a gravestone, @vaddr each of its pages, name one of the
  * logs? 0: none.  -EIO: no copy can be read. */
 int cfs_grave_is_set(struct cfs_container *c, const uint64_t vaddr[2],

@@ -51,6 +51,7 @@ void cfs_container_drop(struct cfs_container *c)
 	pthread_cond_destroy(&c->landed);
 	pthread_cond_destroy(&c->synced);
 	pthread_mutex_destroy(&c->frame_lock);
+	pthread_mutex_destroy(&c->grave_lock);
 	pthread_cond_destroy(&c->frame_is_back);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -89,6 +90,7 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 	pthread_cond_init(&c->thawed, NULL);
 	pthread_cond_init(&c->landed, NULL);
 	pthread_cond_init(&c->synced, NULL);
+	pthread_mutex_init(&c->grave_lock, NULL);
 	pthread_mutex_init(&c->frame_lock, NULL);
 	pthread_cond_init(&c->frame_is_back, NULL);
 	c->mv = config->mv;

@@ -126,7 +126,10 @@ struct cfs_container {
 	pthread_cond_t frame_is_back;
 	bool frame_is_out;
 	int frame_result;
-	struct cfs_root root; /* as last made durable */
+	struct cfs_root root;       /* as last made durable */
+	pthread_mutex_t grave_lock; /* under all others; guards these */
+	uint64_t grave_vaddr[2];    /* of root */
+	uint64_t grave_log_id;
 	uint64_t root_seq;
 	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t stamp;

@@ -81,10 +81,5 @@ uint64_t cfs_container_free_blocks(struct cfs_container *c)
 
 int cfs_container_look(struct cfs_container *c, struct cfs_err *err)
 {
-	int r;
-
-	cfs_container_lock(c);
-	r = cfs_grave_look(c, 0, err);
-	cfs_container_unlock(c);
-	return r;
+	return cfs_grave_look_beside(c, err);
 }

@@ -15,6 +15,6 @@ int cfs_container_make_graves(struct cfs_container *c, struct cfs_err *err);
 /* Free blocks that are not set aside for anything; for how many slices more it
  * is to get. */
 uint64_t cfs_container_free_blocks(struct cfs_container *c);
-/* Is our log dead?  0: no; -ESTALE: yes, and the container is closed for
- * writing; -EIO.  One read; lock not held. */
+/* Is our log dead?  0: no; -ESTALE: yes; -EIO.  One read, beside whoever has
+ * the lock; if that is nobody, the container is closed for writing. */
 int cfs_container_look(struct cfs_container *c, struct cfs_err *err);

@@ -216,3 +216,34 @@ left() {
 	made a
 	run -0 cfsck-heal check --wait 60 "$P"
 }
+
+# It asks for space, holding what a look at the gravestone once needed, for
+# longer than its own period: from then on it looks before it answers.
+@test "a secondary that waits for slices renews its clients' leases" {
+	start "$P:t"
+	cfscp -q --mkdir "$P:t:/a"
+	cfscp -q src/f1 "$P:t:/f1"
+	leasectl run "$P:t:/f1" --shared -- sh -c ': >held; exec sleep 1000' \
+		2>errors.holder 3>&- &
+	HOLDER=$!
+	PIDS+=("$HOLDER")
+	until_true '[ -e held ]'
+	# More than it was given to begin with.
+	pattern 8000 >big
+	tar -cf big.tar big
+	# More than a pipe holds: it works there, and needs no manager.
+	{
+		head -c 200K
+		: >there
+		until [ -e go ]; do sleep 0.1; done
+		cat
+	} <big.tar | cfscp -q --extract - "$P:t:/a" 2>errors.big 3>&- &
+	PIDS+=("$!")
+	until_true '[ -e there ]'
+	kill -STOP "$MANAGER"
+	: >go
+	# Longer than the lease is without an answer.
+	sleep 11
+	kill -0 "$HOLDER"
+	[ ! -s errors.holder ]
+}
