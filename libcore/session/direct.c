@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUSY_TRIES 5u
+
 static struct cfs_leaser *get_leaser(void *arg)
 {
 	struct cfs_direct *d = arg;
@@ -99,6 +101,19 @@ static struct cfs_direct *find(struct cfs_session *s, const char *volume)
 	return d;
 }
 
+/*
+ * Who does not answer in time is only busy, and is asked again: what is open
+ * through the manager is slower for as long as it is open, and keeps its
+ * container from being given to another process.  One that goes on has no room
+ * for more clients, or the like.
+ */
+static void note_failure(struct cfs_session *s, int r)
+{
+	if (r == -EBUSY && ++s->busy_count < BUSY_TRIES)
+		return;
+	s->is_forwarded |= r < 0 && r != -EINTR;
+}
+
 static int get(struct cfs_session *s, const char *volume,
 	       struct cfs_direct **ret, struct cfs_err *err)
 {
@@ -109,7 +124,7 @@ static int get(struct cfs_session *s, const char *volume,
 		return cfs_err_set(err, -ESTALE, "the lease is lost");
 	if (!d) {
 		r = direct_new(s, volume, &d, err);
-		s->is_forwarded |= r < 0;
+		note_failure(s, r);
 		if (r < 0)
 			return r;
 		d->next = s->direct;

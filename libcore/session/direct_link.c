@@ -176,8 +176,12 @@ static int welcomed(struct cfs_direct *d, struct cfs_err *err)
 
 	d->lease_client = w->client_id;
 	cfs_leaser_unlock(d->leaser);
+	/* Behind it we may; meanwhile only through the manager. */
 	if (is_in_grace)
-		return cfs_err_set(err, -ENOTSUP,
+		return cfs_err_set(err,
+				   d->s->opt.io_mode == CFS_IO_MODE_DIRECT
+					   ? -EBUSY
+					   : -ENOTSUP,
 				   "the clients of a former "
 				   "manager may still come back");
 	return mark_set(d, 0, err);

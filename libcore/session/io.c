@@ -55,14 +55,15 @@ static int try_open(struct cfs_session *s, const char *volume, const char *snap,
 		    bool is_writable, uint64_t wait_ns,
 		    struct cfs_io_volume **ret, struct cfs_err *err)
 {
+	const bool is_only = s->opt.io_mode == CFS_IO_MODE_DIRECT;
 	int r;
 
-	if (s->opt.io_mode != CFS_IO_MODE_FORWARDED && !s->is_forwarded) {
+	if (is_only ||
+	    (s->opt.io_mode != CFS_IO_MODE_FORWARDED && !s->is_forwarded)) {
 		r = cfs_direct_io_open(s, volume, snap, is_writable, wait_ns,
 				       ret, err);
 		/* Somebody's lease is in the way, whichever way it is. */
-		if (r == 0 || r == -EBUSY || r == -EINTR ||
-		    s->opt.io_mode == CFS_IO_MODE_DIRECT)
+		if (r == 0 || r == -EBUSY || r == -EINTR || is_only)
 			return r;
 	}
 	return cfs_remote_io_open(s->remote, volume, snap, is_writable, wait_ns,

@@ -246,6 +246,8 @@ static int ask_holder(struct cfs_session *s, const char *pool, uint64_t left_ns,
 	struct cfs_seat seat;
 	int r = look(s, pool, &set);
 
+	/* It may be another one than the last time. */
+	*why = (struct cfs_err)CFS_ERR_INIT;
 	if (r < 0)
 		return 0;
 	r = cfs_seat_read(set, &seat, NULL);
@@ -275,13 +277,12 @@ static int ask_holder(struct cfs_session *s, const char *pool, uint64_t left_ns,
 	return 0;
 }
 
-/* Nobody answers, and the wait is over: over a network the reason may be on
- * the way there. */
+/* Nobody answers, and the wait is over: why not, if somebody should. */
 static int still_busy(int r, const struct cfs_err *why, struct cfs_err *err)
 {
 	char who[CFS_ERR_BYTES];
 
-	if (!err || !why->code || !strstr(why->msg, "tcp:"))
+	if (!err || !why->code)
 		return r;
 	memcpy(who, err->msg, sizeof(who));
 	return cfs_err_set(err, r, "%s: %s", who, why->msg);

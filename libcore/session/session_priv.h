@@ -68,8 +68,9 @@ struct cfs_session {
 	/* Where we do that beside the one who holds the pool; made when it is
 	 * wanted first. */
 	struct cfs_direct *direct;
-	bool is_forwarded; /* it was tried, and cannot be */
-	char *path;        /* of the pool, as it was opened */
+	bool is_forwarded;       /* it was tried, and cannot be */
+	unsigned int busy_count; /* nobody answered when it was */
+	char *path;              /* of the pool, as it was opened */
 	/* Of one container only, of a pool that another process manages. */
 	struct cfs_secondary *secondary;
 	/* Sessions of containers that others serve (refer.h); and of such a

@@ -268,7 +268,7 @@ end_manager() {
 	SECONDS=0
 	run -4 --separate-stderr slicectl ls --wait 2 "$P"
 	[ "$SECONDS" -ge 1 ] && [ "$SECONDS" -lt 6 ]
-	[[ $stderr == *"in use by process $CFSD on this host" ]]
+	[[ $stderr == *"in use by process $CFSD on this host: its holder: the manager does not answer" ]]
 	kill -CONT "$CFSD"
 	run -0 slicectl ls "$P"
 }

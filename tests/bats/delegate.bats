@@ -95,6 +95,25 @@ delegation() {
 	run -0 cfsck-heal check "$P"
 }
 
+@test "a secondary that stands still keeps nobody from the rest of the pool" {
+	pool_with_manager
+	# Nobody takes over from it meanwhile.
+	slicectl set -q "$P" lease_period=600s
+	start "$P:vm0"
+	kill -STOP "$PID"
+	cfscp -q --wait 30 data "$P:files:/x"
+	CFS_IO=direct cfscp -q --wait 30 "$P:files:/x" copy
+	cmp data copy
+	run -0 snapctl take -q --wait 30 "$P:files@s"
+	run -4 --separate-stderr cfscp -q --wait 1 "$P:vm0" copy
+	[[ $stderr == *"vm0 is served by process $PID on "*", which does not answer" ]]
+	# What is asked of all containers is asked of that one, too.
+	run -4 --separate-stderr slicectl show --wait 1 "$P"
+	[[ $stderr == *"vm0 is served by process $PID on "*", which does not answer" ]]
+	kill -CONT "$PID"
+	same_data
+}
+
 @test "what only the manager can do is refused with one line" {
 	pool_with_manager
 	start "$P:vm0"

@@ -279,12 +279,47 @@ static void test_nonsense(void **state)
 	stop_manager(&m);
 }
 
+/* It is not given up for a manager that stands still for longer than an answer
+ * takes, in whichever mode. */
+static void test_patience(void **state)
+{
+	static const uint32_t modes[] = { CFS_IO_MODE_DIRECT, CFS_IO_MODE_ANY };
+	struct process m, a;
+	struct answer r;
+
+	(void)state;
+	make_pool("10s");
+	m = start_manager();
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		a = start();
+		/* It has its session. */
+		MUST(&a, .op = OP_RESIZE, .count = BLOCKS, .mode = modes[i]);
+		kill(m.pid, SIGSTOP);
+		send_order(&a, &(struct order){ .op = OP_OPEN,
+						.name = "lun",
+						.is_writable = true });
+		usleep(2500000);
+		kill(m.pid, SIGCONT);
+		r = take_answer(&a);
+		if (r.code < 0)
+			fail_msg("%d: %s", r.code, r.text);
+		MUST(&a, .op = OP_STATS);
+		MUST(&a, .op = OP_WRITE, .first = 3, .count = 1, .version = 1);
+		stop_client(&a);
+	}
+	stop_manager(&m);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pass_on), cmocka_unit_test(test_ranges),
-		cmocka_unit_test(test_resize),  cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_liar),    cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_pass_on),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_liar),
+		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_patience),
 	};
 
 	if (argc > 1)
