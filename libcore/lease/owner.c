@@ -347,6 +347,14 @@ bool cfs_owner_is_in_grace(const struct cfs_owner *owner)
 	return owner->grace.is_on_hold;
 }
 
+bool cfs_owner_has_reclaimed(const struct cfs_owner *owner, uint64_t client)
+{
+	const struct owner_client *c = owner_client_find(owner, client);
+
+	return c && c->state == OWNER_CLIENT_ALIVE && !c->is_stopped &&
+	       !c->may_reclaim;
+}
+
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer)
 {
 	const struct owner_peer *p = owner_peer_find(owner, peer);

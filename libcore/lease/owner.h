@@ -249,6 +249,9 @@ bool cfs_owner_is_in_grace(const struct cfs_owner *owner);
 /* The same, or that of @container; 0: of any. */
 bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner,
 			      uint64_t container);
+/* Is @client here, and has said, if it is one of before, that it has reclaimed
+ * what it could? */
+bool cfs_owner_has_reclaimed(const struct cfs_owner *owner, uint64_t client);
 /* The id of the client behind @peer; 0: none. */
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer);
 

@@ -497,6 +497,8 @@ static int open_again(struct cfs_direct *d, struct cfs_err *err)
 		CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
 		struct cfs_direct_request *q = &list.items[i];
 
+		if (i + 1 == list.count)
+			q->flags |= CFS_DIRECT_IS_ALL;
 		q->data = who.data;
 		q->data_bytes = who.bytes;
 		r = cfs_direct_request_pack(q, &body);

@@ -56,6 +56,7 @@ enum cfs_direct_flags {
 					  * -ESTALE */
 	CFS_DIRECT_READS_ONLY = 1u << 2, /* it never writes: its log is as
 					  * small as can be */
+	CFS_DIRECT_IS_ALL = 1u << 3,     /* AGAIN: the last that is open */
 };
 
 #define CFS_DIRECT_VOLUME_BYTES 264u /* with the NUL */

@@ -244,6 +244,15 @@ void cfs_serve_on_closed(void *arg, uint64_t peer)
 	unlock_quietly(serve);
 }
 
+/* Its leases, and what it had open on the devices. */
+static bool has_all(void *arg, uint64_t client)
+{
+	struct cfs_serve *serve = arg;
+
+	return cfs_owner_has_reclaimed(serve->owner, client) &&
+	       cfs_serve_direct_is_back(serve->direct, client);
+}
+
 void cfs_serve_look_for_former(struct cfs_serve *serve)
 {
 	const uint64_t now_ns = cfs_clock_elapsed_ns(&serve->clock.clock);
@@ -251,7 +260,7 @@ void cfs_serve_look_for_former(struct cfs_serve *serve)
 	if (!cfs_owner_is_in_grace(serve->owner)) {
 		cfs_former_forget(serve->former);
 		serve->look_ns = UINT64_MAX;
-	} else if (cfs_former_are_gone(serve->former)) {
+	} else if (cfs_former_are_settled(serve->former, has_all, serve)) {
 		serve->look_ns = UINT64_MAX;
 		cfs_former_forget(serve->former);
 		cfs_owner_end_grace(serve->owner);

@@ -180,8 +180,14 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 	return 0;
 }
 
-/* Those of its clients that have not come back are sealed.  With the mutex,
- * which is let go meanwhile. */
+/*
+ * Those of its clients that have not come back are sealed.  With the mutex,
+ * which is let go meanwhile.
+ *
+ * The grace has its full time, whoever is back: those who came to the secondary
+ * by themselves and have only leases stand in no record that we could read, so
+ * that nobody knows whether they are all.
+ */
 static void settle(struct cfs_serve_delegate *sd, struct away *a)
 {
 	bool is_in_grace = false;

@@ -127,6 +127,20 @@ void beside_member_drop(struct cfs_serve_direct *sd, struct beside_client *c,
 	pthread_cond_broadcast(&sd->changed);
 }
 
+bool cfs_serve_direct_is_back(struct cfs_serve_direct *sd, uint64_t client)
+{
+	const struct beside_client *c;
+	bool is;
+
+	if (!sd)
+		return true;
+	pthread_mutex_lock(&sd->mutex);
+	c = beside_client_find(sd, client);
+	is = !c || !c->members || c->is_back;
+	pthread_mutex_unlock(&sd->mutex);
+	return is;
+}
+
 bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd)
 {
 	return sd && __atomic_load_n(&sd->active, __ATOMIC_SEQ_CST) > 0;
@@ -600,6 +614,11 @@ static int do_open(struct cfs_serve_direct *sd, struct beside_client *c,
 	if (r == 0 && cfs_direct_opened_pack(&op.o, reply) < 0) {
 		leave_use(sd, c, q->use);
 		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	if (r == 0 && q->flags & CFS_DIRECT_IS_ALL) {
+		pthread_mutex_lock(&sd->mutex);
+		c->is_back = true;
+		pthread_mutex_unlock(&sd->mutex);
 	}
 	return r;
 }

@@ -78,6 +78,11 @@ void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
 			       bool is_done, struct cfs_member *m);
 /* Some client may still write: the next manager has to look. */
 bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd);
+/*
+ * Of a client of a former manager: has all that it has open been opened again?
+ * Until then nothing keeps others from having that alone.
+ */
+bool cfs_serve_direct_is_back(struct cfs_serve_direct *sd, uint64_t client);
 
 /*
  * For a snapshot of these containers: every client folds what it has and begins

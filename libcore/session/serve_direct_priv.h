@@ -55,6 +55,7 @@ struct beside_client {
 	unsigned int users;      /* requests, jobs */
 	bool has_ended;          /* the lease table knows it no more */
 	bool is_lost;            /* its connection is; look for its mark */
+	bool is_back;            /* with all that it had open */
 	bool is_moving;          /* to another owner: see sd->moving */
 	uint64_t look_ns, look_step_ns;
 };

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC          0x46534643u /* "CFSF" in byte order */
+#define MAGIC          0x47534643u /* "CFSG" in byte order */
 #define LINES          4096u
 #define LINE_FREE      0u
 #define LINE_PROCESS   1u
@@ -25,8 +25,9 @@ struct line_disk {
 	le32 epoch; /* of who wrote it */
 	le64 pid;
 	le64 process_start;
+	le64 client; /* 0: not welcome yet */
 };
-CFS_ASSERT_SIZE(struct line_disk, 24);
+CFS_ASSERT_SIZE(struct line_disk, 32);
 
 struct head_disk {
 	le32 magic;
@@ -41,9 +42,10 @@ CFS_ASSERT_SIZE(struct head_disk, 64);
 
 struct line {
 	uint32_t state;
-	uint64_t client; /* 0: one of before, or not yet */
+	uint64_t client; /* 0: not yet, or nobody knows */
 	uint64_t pid, process_start;
-	bool is_former;
+	bool is_former;   /* of before, and not back */
+	bool is_claiming; /* back, and has not said that it has all */
 };
 
 struct cfs_former {
@@ -89,6 +91,7 @@ static void put_line(struct cfs_former *f, uint32_t i)
 		.epoch = f->head.epoch,
 		.pid = le64_put(l->pid),
 		.process_start = le64_put(l->process_start),
+		.client = le64_put(l->client),
 	};
 
 	if (!put(f, &disk, sizeof(disk), sizeof(f->head) + i * sizeof(disk)))
@@ -123,6 +126,7 @@ static bool get_lines(struct cfs_former *f)
 			.state = le32_get(all[i].state),
 			.pid = le64_get(all[i].pid),
 			.process_start = le64_get(all[i].process_start),
+			.client = le64_get(all[i].client),
 			.is_former = true,
 		};
 	}
@@ -240,13 +244,24 @@ static bool lives(const struct line *l)
 					  l->process_start);
 }
 
-bool cfs_former_are_gone(const struct cfs_former *f)
+/* Need he be waited for? */
+static bool is_awaited(const struct line *l, cfs_former_has_all_fn has_all,
+		       void *arg)
+{
+	if (l->state == LINE_FREE || (!l->is_former && !l->is_claiming))
+		return false;
+	if (l->is_claiming && has_all && has_all(arg, l->client))
+		return false;
+	return lives(l);
+}
+
+bool cfs_former_are_settled(const struct cfs_former *f,
+			    cfs_former_has_all_fn has_all, void *arg)
 {
 	if (f->is_unknown)
 		return false;
 	for (uint32_t i = 0; i < f->end; i++)
-		if (f->lines[i].state != LINE_FREE && f->lines[i].is_former &&
-		    lives(&f->lines[i]))
+		if (is_awaited(&f->lines[i], has_all, arg))
 			return false;
 	return true;
 }
@@ -276,6 +291,7 @@ bool cfs_former_may_live(const char *addresses, const uint8_t pool_uuid[16],
 void cfs_former_forget(struct cfs_former *f)
 {
 	for (uint32_t i = 0; i < f->end; i++) {
+		f->lines[i].is_claiming = false;
 		if (f->lines[i].state == LINE_FREE || !f->lines[i].is_former)
 			continue;
 		f->lines[i].state = LINE_FREE;
@@ -345,9 +361,17 @@ void cfs_former_welcome(struct cfs_former *f, uint64_t client)
 		free_line(f, asked);
 		return;
 	}
-	/* Over another connection: the same one. */
+	/* Over another connection, or of before: the same one. */
+	for (uint32_t i = 0; i < f->end; i++) {
+		struct line *l = &f->lines[i];
+
+		if (l->state != LINE_FREE && l->client == client)
+			f->lines[asked].is_claiming |= l->is_former ||
+						       l->is_claiming;
+	}
 	cfs_former_ended(f, client);
 	f->lines[asked].client = client;
+	put_line(f, asked);
 }
 
 void cfs_former_ended(struct cfs_former *f, uint64_t client)

@@ -5,7 +5,8 @@
  *
  * A manager that was killed says nothing; the one behind it grants nothing new
  * until whoever held leases is back, or his period is over (grace).  Where all
- * of them were processes of this host and none lives any more, nobody comes.
+ * of them were processes of this host, and each is dead or back, nobody else
+ * comes.
  * They stand in a file beside the manager's socket, a line of fixed length for
  * each, written before he is welcome; as the file goes with the host's memory,
  * it is never flushed.
@@ -51,8 +52,14 @@ void cfs_former_close(struct cfs_former *f);
 bool cfs_former_may_live(const char *addresses, const uint8_t pool_uuid[16],
 			 uint32_t before);
 
-/* Is it known of all that were there before that they are dead? */
-bool cfs_former_are_gone(const struct cfs_former *f);
+/* Has @client, who has come back, all that he had, as far as he will? */
+typedef bool (*cfs_former_has_all_fn)(void *arg, uint64_t client);
+/*
+ * Is it known of each that was there before that he is dead, or has come back
+ * as the client that he was and @has_all?  NULL: nobody has.
+ */
+bool cfs_former_are_settled(const struct cfs_former *f,
+			    cfs_former_has_all_fn has_all, void *arg);
 /* They are nobody's concern any more. */
 void cfs_former_forget(struct cfs_former *f);
 

@@ -156,3 +156,67 @@ kept_off() {
 	run -0 slicectl rm -r --yes --wait 0 "$P:vm0"
 	cfscp -q data "$P:vm1"
 }
+
+# Nobody is waited for any more, long before a period of ten minutes is over.
+grace_ends() {
+	until_true '[ "$(leasectl status --wait 30 --json "$P" | jq .manager.grace_ns)" = 0 ]'
+}
+
+@test "the grace ends when who has a lease is back with it" {
+	volume 600s
+	holder
+	kill_manager
+	# Whoever of both is the manager then.
+	until_true '[ "$(leasectl status --json "$P" | jq "[.leases[] | select(.mode == \"exclusive\")] | length")" = 1 ]'
+	grace_ends
+	run -0 mkcfs -q --wait 30 "$P:vm1" --lun 1M
+	run -4 slicectl rm -r --yes --wait 0 "$P:vm0"
+	touch go
+	wait "$HOLDER"
+	[ ! -s errors.holder ]
+}
+
+# What comes through the pipe $1, into a directory of that name; $TOOL.
+extract() {
+	cfscp -q --wait 30 --mkdir "$P:t:/$1"
+	mkfifo "$1"
+	CFS_IO=direct cfscp -q --wait 60 --extract - "$P:t:/$1" <"$1" \
+		2>"errors.$1" 3>&- &
+	TOOL=$!
+	PIDS+=("$TOOL")
+}
+
+@test "the grace ends when each is back or dead" {
+	volume 600s
+	mkcfs -q "$P:t" --tree
+	mkdir src
+	pattern 200 3 >src/one
+	tar -C src -cf src.tar .
+	extract a
+	exec 7>a
+	A=$TOOL
+	extract b
+	exec 8>b
+	# More than a pipe holds: they have it open.
+	head -c 400000 src.tar >&7
+	head -c 400000 src.tar >&8
+	kill_manager
+	kill -KILL "$TOOL"
+	wait "$TOOL" || true
+	exec 8>&-
+	# One is dead, and one stands still.
+	kill -STOP "$A"
+	start "$P"
+	[ "$(leasectl status --json "$P" | jq .manager.grace_ns)" != 0 ]
+	run -4 cfscp -q --wait 1 data "$P:vm0"
+	kill -CONT "$A"
+	grace_ends
+	cfscp -q --wait 30 data "$P:vm0"
+	tail -c +400001 src.tar >&7
+	exec 7>&-
+	wait "$A"
+	[ ! -s errors.a ]
+	cfscp -q "$P:t:/a/one" one
+	cmp src/one one
+	run -0 cfsck-heal check "$P"
+}

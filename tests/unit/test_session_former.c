@@ -33,6 +33,10 @@ static struct cfs_former *open_as(bool has_clients, uint32_t before,
 	return f;
 }
 
+/* Who said hello last, to say it again. */
+static struct cfs_link_peer last_peer;
+static struct cfs_msg_hello last_hello;
+
 /* A child says hello; it lives until *ret_pid is killed. */
 static void join(struct cfs_former *f, uint64_t client, uint32_t flags,
 		 bool is_local, pid_t *ret_pid)
@@ -65,6 +69,8 @@ static void join(struct cfs_former *f, uint64_t client, uint32_t flags,
 	hello.process_start = strtoull(p, NULL, 10);
 	cfs_former_hello(f, &peer, &hello);
 	cfs_former_welcome(f, client);
+	last_peer = peer;
+	last_hello = hello;
 	*ret_pid = pid;
 }
 
@@ -100,22 +106,72 @@ static void test_the_living_are_waited_for(void **state)
 
 	(void)state;
 	f = open_as(false, 0, 1);
-	assert_true(cfs_former_are_gone(f));
+	assert_true(cfs_former_are_settled(f, NULL, NULL));
 	join(f, 10, 0, true, &a);
 	join(f, 11, 0, true, &b);
 	cfs_former_close(f);
 	end(a);
 	f = open_as(true, 1, 2);
-	assert_false(cfs_former_are_gone(f));
+	assert_false(cfs_former_are_settled(f, NULL, NULL));
 	/* And by the one behind, who comes while it lives. */
 	cfs_former_close(f);
 	f = open_as(true, 2, 4);
-	assert_false(cfs_former_are_gone(f));
+	assert_false(cfs_former_are_settled(f, NULL, NULL));
 	end(b);
-	assert_true(cfs_former_are_gone(f));
+	assert_true(cfs_former_are_settled(f, NULL, NULL));
 	cfs_former_forget(f);
 	cfs_former_close(f);
 	assert_int_equal(access(path, F_OK), -1);
+}
+
+static bool has_all(void *arg, uint64_t client)
+{
+	const uint64_t *who = arg;
+
+	return client == *who;
+}
+
+/* And if he is, he is one of whom the next manager has to know. */
+static void test_who_is_back_is_not_waited_for(void **state)
+{
+	uint64_t one = 10, other = 11;
+	struct cfs_former *f;
+	pid_t a;
+
+	(void)state;
+	f = open_as(false, 0, 1);
+	join(f, one, 0, true, &a);
+	cfs_former_close(f);
+	for (uint32_t epoch = 2; epoch < 5; epoch++) {
+		f = open_as(true, epoch - 1, epoch);
+		/* Not because somebody says so of one who is not here. */
+		assert_false(cfs_former_are_settled(f, has_all, &one));
+		cfs_former_hello(f, &last_peer, &last_hello);
+		assert_false(cfs_former_are_settled(f, has_all, &one));
+		cfs_former_welcome(f, one);
+		/* He is back, and may have to reclaim what he had. */
+		assert_false(cfs_former_are_settled(f, NULL, NULL));
+		assert_false(cfs_former_are_settled(f, has_all, &other));
+		assert_true(cfs_former_are_settled(f, has_all, &one));
+		cfs_former_forget(f);
+		assert_true(cfs_former_are_settled(f, NULL, NULL));
+		cfs_former_close(f);
+	}
+	/* As somebody else he is not who was there. */
+	f = open_as(true, 4, 5);
+	cfs_former_hello(f, &last_peer, &last_hello);
+	cfs_former_welcome(f, other);
+	assert_false(cfs_former_are_settled(f, has_all, &other));
+	/* Over a second connection he is the same. */
+	cfs_former_hello(f, &last_peer, &last_hello);
+	cfs_former_welcome(f, one);
+	cfs_former_hello(f, &last_peer, &last_hello);
+	cfs_former_welcome(f, one);
+	assert_false(cfs_former_are_settled(f, has_all, &other));
+	assert_true(cfs_former_are_settled(f, has_all, &one));
+	cfs_former_close(f);
+	end(a);
+	(void)unlink(path);
 }
 
 static void test_who_has_left_is_forgotten(void **state)
@@ -130,7 +186,8 @@ static void test_who_has_left_is_forgotten(void **state)
 	cfs_former_close(f);
 	assert_int_equal(access(path, F_OK), -1);
 	f = open_as(true, 1, 2);
-	assert_false(cfs_former_are_gone(f)); /* no file: nobody knows */
+	assert_false(cfs_former_are_settled(f, NULL,
+					    NULL)); /* no file: nobody knows */
 	cfs_former_close(f);
 	end(a);
 	end(b);
@@ -160,7 +217,7 @@ static void test_a_tool_looks_at_it(void **state)
 	cfs_former_close(f);
 	/* But whoever manages the pool next lets it come back, */
 	f = open_as(true, 1, 2);
-	assert_false(cfs_former_are_gone(f));
+	assert_false(cfs_former_are_settled(f, NULL, NULL));
 	/* and those behind know what it is. */
 	assert_false(cfs_former_may_live(address, pool, 2));
 	cfs_former_add_unknown(f);
@@ -194,11 +251,11 @@ static void test_what_is_not_sure_is_not_known(void **state)
 		if (cases[i].is_torn)
 			assert_int_equal(truncate(path, 40), 0);
 		f = open_as(true, cases[i].before, 2);
-		assert_false(cfs_former_are_gone(f));
+		assert_false(cfs_former_are_settled(f, NULL, NULL));
 		cfs_former_close(f);
 		/* Nor by the next one. */
 		f = open_as(true, 2, 3);
-		assert_false(cfs_former_are_gone(f));
+		assert_false(cfs_former_are_settled(f, NULL, NULL));
 		cfs_former_close(f);
 		(void)unlink(path);
 	}
@@ -208,6 +265,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_living_are_waited_for),
+		cmocka_unit_test(test_who_is_back_is_not_waited_for),
 		cmocka_unit_test(test_who_has_left_is_forgotten),
 		cmocka_unit_test(test_a_tool_looks_at_it),
 		cmocka_unit_test(test_what_is_not_sure_is_not_known),
