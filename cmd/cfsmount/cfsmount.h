@@ -410,7 +410,8 @@ void mnt_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence,
 void mnt_statfs(fuse_req_t req, fuse_ino_t node);
 /* File capabilities go with what they were for. */
 void mnt_drop_caps(struct mnt_volume *v, uint64_t ino);
-/* All of the volumes durable. */
+/* What was written to a volume, or to all that are open, is durable. */
+int mnt_sync_volume(struct mnt_volume *v, struct cfs_err *err);
 int mnt_sync_all(struct mnt *m, struct cfs_err *err);
 
 /* ---- lun.c --------------------------------------------------------------- */

@@ -446,24 +446,16 @@ void mnt_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size,
 		fuse_reply_write(req, (size_t)n);
 }
 
-void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
-	       struct fuse_file_info *fi)
+static int sync_volume(struct mnt_volume *v, uint64_t ino, struct cfs_err *err)
 {
-	struct mnt_file *f = mnt_file_of(fi);
-	struct cfs_err err = CFS_ERR_INIT;
-	int r;
+	if (!v->is_writable)
+		return 0;
+	return v->fs ? cfs_fs_sync(v->fs, ino, err) : cfs_io_sync(v->io, err);
+}
 
-	(void)datasync;
-	if (mnt_is_virtual(mnt_of(req), node)) {
-		fuse_reply_err(req, 0);
-		return;
-	}
-	r = !f->v->is_writable ? 0
-	    : f->v->fs         ? cfs_fs_sync(f->v->fs, f->ino, &err)
-			       : cfs_io_sync(f->v->io, &err);
-	if (r < 0)
-		mnt_note(mnt_of(req), "fsync", &err);
-	mnt_reply_err(req, r);
+int mnt_sync_volume(struct mnt_volume *v, struct cfs_err *err)
+{
+	return sync_volume(v, v->root_ino, err);
 }
 
 int mnt_sync_all(struct mnt *m, struct cfs_err *err)
@@ -472,14 +464,30 @@ int mnt_sync_all(struct mnt *m, struct cfs_err *err)
 
 	pthread_mutex_lock(&m->slots_lock);
 	for (struct mnt_volume *v = m->open; v; v = v->next) {
-		if (!v->is_writable)
-			continue;
-		r2 = v->fs ? cfs_fs_sync(v->fs, v->root_ino, err)
-			   : cfs_io_sync(v->io, err);
+		r2 = mnt_sync_volume(v, err);
 		r = r < 0 ? r : r2;
 	}
 	pthread_mutex_unlock(&m->slots_lock);
 	return r;
+}
+
+/* The kernel has no syncfs(2) for us: that of a directory above the volumes is
+ * one of them all. */
+void mnt_fsync(fuse_req_t req, fuse_ino_t node, int datasync,
+	       struct fuse_file_info *fi)
+{
+	struct mnt_file *f = mnt_file_of(fi);
+	struct cfs_err err = CFS_ERR_INIT;
+	int r;
+
+	(void)datasync;
+	if (mnt_is_virtual(mnt_of(req), node))
+		r = mnt_sync_all(mnt_of(req), &err);
+	else
+		r = sync_volume(f->v, f->ino, &err);
+	if (r < 0)
+		mnt_note(mnt_of(req), "fsync", &err);
+	mnt_reply_err(req, r);
 }
 
 /* ---- space --------------------------------------------------------------- */

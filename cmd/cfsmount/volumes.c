@@ -265,10 +265,15 @@ static struct mnt_volume *take_unused(struct mnt *m)
 {
 	const uint64_t now = now_ns();
 	struct mnt_volume **at = &m->open, *v;
+	struct cfs_err err = CFS_ERR_INIT;
 
 	for (; (v = *at); at = &v->next) {
 		if (v->slot && !v->calls && !v->nodes &&
 		    (v->is_told || now - v->last_ns >= IDLE_NS)) {
+			/* Who syncs all of them does not see this one any
+			 * more. */
+			if (mnt_sync_volume(v, &err) < 0)
+				mnt_note(m, v->name, &err);
 			m->slots[v->slot] = NULL;
 			*at = v->next;
 			return v;

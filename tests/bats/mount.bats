@@ -41,6 +41,20 @@ unmount() {
 	return 1
 }
 
+# Its process is killed; what it has not made durable is lost.
+kill_mount() {
+	local pid
+
+	pid=$(getfattr --absolute-names -n trusted.cfs.pid --only-values m)
+	kill -KILL "$pid"
+	umount -l m
+	for _ in {1..600}; do
+		[[ $(ps -o stat= -p "$pid") == [!Z]* ]] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
 @test "it returns when the mount works, and says nothing" {
 	run --separate-stderr -0 timeout 10 cfsmount "$P:t" m
 	[ "$output$stderr" = "" ]
@@ -276,4 +290,28 @@ unmount() {
 	rss=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/$pid/status")
 	[ "$rss" -lt 100000 ]
 	unmount
+}
+
+# What was not synced is lost with its process: so what is there was durable.
+@test "what syncfs is not told of, a sync of the mount point does" {
+	mkcfs -q "$P:t0" --tree
+	mkcfs -q "$P:t1" --tree
+	make_lun disk 16M
+	cfsmount "$P" m
+	echo one >m/t0/a
+	echo two >m/t1/b
+	printf lun | dd of=m/disk conv=notrunc status=none
+	sync m
+	kill_mount
+	[ "$(cfscp -q "$P:t0:/a" -)" = one ]
+	[ "$(cfscp -q "$P:t1:/b" -)" = two ]
+	[ "$(cfscp -q --length 3 "$P:disk" -)" = lun ]
+	cfsmount "$P:t0" m
+	mkdir m/d
+	echo three >m/d/c
+	echo four >m/a
+	sync m/d
+	kill_mount
+	[ "$(cfscp -q "$P:t0:/d/c" -)" = three ]
+	[ "$(cfscp -q "$P:t0:/a" -)" = four ]
 }
