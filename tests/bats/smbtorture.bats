@@ -86,8 +86,10 @@ groups() {
 	done
 	grep -c PASSED ours.txt
 	grep FAILED ours.txt || :
-	# What passes there passes here, and it is not little.
-	grep PASSED theirs.txt | sort >there
+	# What passes there passes here, and it is not little.  Times behind 2262
+	# are more than an inode holds.
+	grep PASSED theirs.txt | grep -vE 'timestamps time_t_1[0-9]{10}$' |
+		sort >there
 	grep PASSED ours.txt | sort >here
 	[ "$(wc -l <here)" -ge 10 ]
 	run comm -23 there here
