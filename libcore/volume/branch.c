@@ -3,9 +3,17 @@
  * Branches in memory, and their pins: the stamps at which a snapshot, or a
  * child branch, looks at them.  Kept in step with the small tables by the
  * table_changed hook, so that an abort and a replay take the same way.
+ *
+ * There may be a hundred thousand snapshots, and who opens a container to take
+ * one more looks at none of them.  So they are not read with the branches.
+ * What dies now is pinned or not by the newest one alone, which is looked up
+ * and kept; other ranges are looked up in the table, where a branch's
+ * snapshots stand by their stamps.  Who asks for each of many versions loads
+ * them all.
  */
 #include "volume/vols_priv.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -81,14 +89,95 @@ static bool stamps_has(const struct stamps *s, uint64_t lo, uint64_t hi)
 	return i < s->count && s->list[i] < hi;
 }
 
-bool cfs_branch_is_pinned(const struct branch *b, uint64_t lo, uint64_t hi)
+static struct cfs_key snapshot_key(const struct branch *b, uint64_t stamp)
 {
-	return stamps_has(&b->snaps, lo, hi) || stamps_has(&b->forks, lo, hi);
+	return (struct cfs_key){ { cfs_table_word(CFS_TABLE_SNAPSHOT, b->id),
+				   stamp, 0 } };
 }
 
-bool cfs_branch_has_snapshot(const struct branch *b, uint64_t stamp)
+static int find_newest(struct cfs_vols *v, struct branch *b,
+		       struct cfs_err *err)
 {
-	return stamps_has(&b->snaps, stamp, stamp + 1);
+	const struct cfs_key last = snapshot_key(b, UINT64_MAX);
+	struct cfs_cursor cur;
+	int r;
+
+	if (b->has_newest)
+		return 0;
+	r = cfs_cursor_le(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE), &last,
+			  err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	b->newest = r == 0 && cur.key.w[0] == last.w[0] ? cur.key.w[1] : 0;
+	b->has_newest = true;
+	return 0;
+}
+
+/* Is there a snapshot s with lo <= s < hi?  As cfs_branch_is_pinned. */
+static int has_snap(struct cfs_vols *v, struct branch *b, uint64_t lo,
+		    uint64_t hi, struct cfs_err *err)
+{
+	const struct cfs_key from = snapshot_key(b, lo);
+	struct cfs_cursor cur;
+	int r;
+
+	if (b->has_snaps)
+		return stamps_has(&b->snaps, lo, hi);
+	r = find_newest(v, b, err);
+	if (r < 0)
+		return r;
+	if (b->newest < lo || b->newest < hi)
+		return b->newest >= lo && b->newest;
+	r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE), &from,
+			  err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return cur.key.w[0] == from.w[0] && cur.key.w[1] < hi;
+}
+
+int cfs_branch_is_pinned(struct cfs_vols *v, struct branch *b, uint64_t lo,
+			 uint64_t hi, struct cfs_err *err)
+{
+	if (lo >= hi)
+		return 0;
+	return stamps_has(&b->forks, lo, hi) ? 1 : has_snap(v, b, lo, hi, err);
+}
+
+int cfs_branch_has_snapshot(struct cfs_vols *v, struct branch *b,
+			    uint64_t stamp, struct cfs_err *err)
+{
+	return has_snap(v, b, stamp, stamp + 1, err);
+}
+
+int cfs_branch_load(struct cfs_vols *v, struct branch *b, struct cfs_err *err)
+{
+	const struct cfs_key from = snapshot_key(b, 0);
+	struct stamps snaps = { .list = NULL };
+	struct cfs_cursor cur;
+	int r;
+
+	if (b->has_snaps)
+		return 0;
+	r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE), &from,
+			  err);
+	while (r == 0 && cur.key.w[0] == from.w[0]) {
+		r = stamps_add(&snaps, cur.key.w[1], err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	if (r < 0 && r != -ENOENT) {
+		stamps_done(&snaps);
+		return r;
+	}
+	b->snaps = snaps;
+	b->has_snaps = true;
+	return 0;
+}
+
+bool cfs_branch_pins_have(const struct branch *b, uint64_t lo, uint64_t hi)
+{
+	assert(b->has_snaps);
+	return stamps_has(&b->snaps, lo, hi) || stamps_has(&b->forks, lo, hi);
 }
 
 struct branch *cfs_branch_find(struct cfs_vols *v, uint16_t id)
@@ -140,8 +229,8 @@ static void branch_free(struct cfs_vols *v, struct branch *b)
 }
 
 /*
- * An entry whose record is not there (any more) may be kept for its pins: the
- * records of a branch and its snapshots come in any order.
+ * An entry whose record is not there (any more) may be kept for its forks: the
+ * records of a branch and its children come in any order.
  */
 static bool is_known(const struct branch *b)
 {
@@ -150,7 +239,7 @@ static bool is_known(const struct branch *b)
 
 static void release_if_empty(struct cfs_vols *v, struct branch *b)
 {
-	if (!is_known(b) && b->snaps.count == 0 && b->forks.count == 0)
+	if (!is_known(b) && b->forks.count == 0)
 		branch_free(v, b);
 }
 
@@ -191,15 +280,23 @@ static int branch_record(struct cfs_vols *v, uint16_t id, const void *value,
 static int snapshot_record(struct cfs_vols *v, uint16_t id, uint64_t stamp,
 			   bool is_there, struct cfs_err *err)
 {
-	struct branch *b = branch_make(v, id, err);
+	struct branch *b = cfs_branch_find(v, id);
 
 	if (!b)
-		return -ENOMEM;
-	if (is_there && !stamps_has(&b->snaps, stamp, stamp + 1))
-		return stamps_add(&b->snaps, stamp, err);
+		return 0;
+	if (is_there && stamp > b->newest)
+		b->newest = stamp;
+	/* Which one it is now is looked up when somebody asks. */
+	else if (!is_there && stamp == b->newest)
+		b->has_newest = false;
+	if (!b->has_newest)
+		b->newest = 0;
+	if (!b->has_snaps)
+		return 0;
 	if (!is_there)
 		stamps_remove(&b->snaps, stamp);
-	release_if_empty(v, b);
+	else if (!stamps_has(&b->snaps, stamp, stamp + 1))
+		return stamps_add(&b->snaps, stamp, err);
 	return 0;
 }
 

@@ -63,14 +63,17 @@ static bool may(const struct cfs_fold_rules *rules, uint16_t branch,
 }
 
 /* Born behind the branch's beginning and its last pin. */
-static int check_birth(const struct branch *b, uint64_t ino, uint64_t stamp,
-		       struct cfs_err *err)
+static int check_birth(struct cfs_vols *v, struct branch *b, uint64_t ino,
+		       uint64_t stamp, struct cfs_err *err)
 {
+	int r;
+
 	if (stamp <= b->rec.created_stamp)
 		return lie(err, ino, "it is older than its branch");
-	if (cfs_branch_is_pinned(b, stamp, UINT64_MAX))
+	r = cfs_branch_is_pinned(v, b, stamp, UINT64_MAX, err);
+	if (r > 0)
 		return lie(err, ino, "a snapshot would see it");
-	return 0;
+	return r;
 }
 
 /* ---- metadata ------------------------------------------------------------ */
@@ -256,7 +259,7 @@ static int check_tombstone(struct cfs_vols *v, const struct cfs_rec *rec,
 		return lie(err, ino, "no tombstone");
 	if (!may(rules, b->id, ino, offset, tombstone.count))
 		return lie(err, ino, "it may not change that");
-	return check_birth(b, ino, tombstone.stamp, err);
+	return check_birth(v, b, ino, tombstone.stamp, err);
 }
 
 static int check_table(struct cfs_vols *v, const struct cfs_rec *rec,
@@ -310,7 +313,7 @@ int cfs_client_rec_check(struct cfs_vols *v, const struct cfs_rec *rec,
 		r = lie(err, rec->ino, "it may not change that");
 	assert(r != 0 || b);
 	if (r == 0)
-		r = check_birth(b, rec->ino, rec->stamp, err);
+		r = check_birth(v, b, rec->ino, rec->stamp, err);
 	if (r != 0)
 		return r;
 	return is_meta ? check_meta(v, rec, &vol, err)

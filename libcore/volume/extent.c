@@ -166,9 +166,11 @@ static int die(struct cfs_vols *v, struct branch *b, uint64_t ino,
 	       const struct extent *dead, uint64_t death, struct cfs_err *err)
 {
 	int64_t blocks = dead->vaddr ? (int64_t)dead->count : 0;
-	bool is_kept = cfs_branch_is_pinned(b, dead->stamp, death);
+	int is_kept = cfs_branch_is_pinned(v, b, dead->stamp, death, err);
 	int r;
 
+	if (is_kept < 0)
+		return is_kept;
 	if (is_kept)
 		r = history_add(v, b, ino, dead, death, err);
 	else
@@ -318,10 +320,12 @@ static void expect_history(struct cfs_vols *v, struct cfs_key *keys,
 	bool is_pinned = false;
 
 	for (unsigned int i = 0; i < count && !is_pinned; i++) {
-		const struct branch *b = cfs_branch_find(
+		struct branch *b = cfs_branch_find(
 			v, (uint16_t)(keys[i].w[0] >> 48));
 
-		is_pinned = b && cfs_branch_is_pinned(b, 0, UINT64_MAX);
+		/* Only a hint: who needs to know it is told what is wrong. */
+		is_pinned = b &&
+			    cfs_branch_is_pinned(v, b, 0, UINT64_MAX, NULL) > 0;
 	}
 	if (is_pinned)
 		cfs_tree_expect(cfs_container_tree(v->c, CFS_TREE_HISTORY),

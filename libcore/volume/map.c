@@ -253,16 +253,17 @@ int cfs_map_next_inode(const struct cfs_view *view, uint64_t *ino,
 /* ---- changing ------------------------------------------------------------ */
 
 /* The version in @old dies at @death: kept if a pin sees it. */
-static int retire(struct cfs_vols *v, const struct branch *b,
+static int retire(struct cfs_vols *v, struct branch *b,
 		  const struct cfs_key *key, struct meta *old, uint64_t death,
 		  struct cfs_err *err)
 {
 	struct cfs_key to = { { key->w[0], key->w[1],
 				cfs_map_version_word(old->version.stamp,
 						     old->version.seq) } };
+	int r = cfs_branch_is_pinned(v, b, old->version.stamp, death, err);
 
-	if (!cfs_branch_is_pinned(b, old->version.stamp, death))
-		return 0;
+	if (r <= 0)
+		return r;
 	old->version.death = death;
 	cfs_version_pack(&old->version, (void *)old->bytes);
 	return cfs_container_tree_set(v->c, CFS_TREE_HISTORY, &to, old->bytes,

@@ -2,7 +2,9 @@
 /*
  * Snapshots by name, so that the hundred thousandth is found as fast as the
  * first: a table from hashes of names to where their records are, made when a
- * name is first looked for, and kept in step by the table_changed hook.
+ * name is looked for the second time, and kept in step by the table_changed
+ * hook.  The first time the records themselves are looked through, since many
+ * a command asks for one name and ends.
  *
  * It is only a hint, and may have too much: what was removed or renamed stays
  * in it until it is made anew.  Whoever looks compares with the record.  It
@@ -49,23 +51,36 @@ static int grow(struct snap_names *n)
 	return 0;
 }
 
+/* The name in a record, without a NUL; a damaged one has none that could be
+ * asked for: NULL. */
+static const uint8_t *name_in(const uint8_t *value, size_t value_bytes,
+			      size_t *ret_bytes)
+{
+	struct cfs_snapshot_rec_disk disk;
+
+	if (value_bytes < sizeof(disk))
+		return NULL;
+	memcpy(&disk, value, sizeof(disk));
+	if (disk.name_bytes > value_bytes - sizeof(disk))
+		return NULL;
+	*ret_bytes = disk.name_bytes;
+	return value + sizeof(disk);
+}
+
 static int add(struct snap_names *n, uint16_t branch, uint64_t stamp,
 	       const void *value, size_t value_bytes)
 {
 	const uint64_t place = place_of(branch, stamp);
-	struct cfs_snapshot_rec_disk disk;
+	size_t name_bytes = 0;
+	const uint8_t *name = name_in(value, value_bytes, &name_bytes);
 	uint64_t hash;
 	size_t i;
 
-	/* A damaged record has no name that could be asked for. */
-	if (value_bytes < sizeof(disk))
-		return 0;
-	memcpy(&disk, value, sizeof(disk));
-	if (disk.name_bytes > value_bytes - sizeof(disk))
+	if (!name)
 		return 0;
 	if (2 * n->count >= n->room && grow(n) < 0)
 		return -ENOMEM;
-	hash = cfs_xxh3((const uint8_t *)value + sizeof(disk), disk.name_bytes);
+	hash = cfs_xxh3(name, name_bytes);
 	i = slot_of(n, hash, place);
 	n->count += n->list[i].place == 0;
 	n->list[i].hash = hash;
@@ -113,9 +128,33 @@ static int make(struct cfs_vols *v, struct cfs_err *err)
 		return r;
 	}
 	n.made_of = n.count;
+	n.was_asked = true;
 	free(v->names.list);
 	v->names = n;
 	return 0;
+}
+
+/* Without the table: all records are looked at. */
+static int look_through(struct cfs_vols *v, const char *name,
+			cfs_names_match_fn fn, void *arg, struct cfs_err *err)
+{
+	struct cfs_key from = { { cfs_table_word(CFS_TABLE_SNAPSHOT, 0), 0,
+				  0 } };
+	const size_t bytes = strlen(name);
+	struct cfs_cursor cur;
+	int r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE),
+			      &from, err);
+
+	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SNAPSHOT) {
+		size_t n = 0;
+		const uint8_t *at = name_in(cur.value, cur.value_bytes, &n);
+
+		if (at && n == bytes && memcmp(at, name, n) == 0)
+			r = fn(arg, (uint16_t)cur.key.w[0], cur.key.w[1], err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
+	}
+	return r == -ENOENT ? 0 : r;
 }
 
 int cfs_names_find(struct cfs_vols *v, const char *name, cfs_names_match_fn fn,
@@ -125,6 +164,10 @@ int cfs_names_find(struct cfs_vols *v, const char *name, cfs_names_match_fn fn,
 	struct snap_names *n = &v->names;
 	int r = 0;
 
+	if (!n->list && !n->was_asked) {
+		n->was_asked = true;
+		return look_through(v, name, fn, arg, err);
+	}
 	/* Half of it may be of what is not there any more. */
 	if (!n->list || n->count > 2 * n->made_of + 4096)
 		r = make(v, err);

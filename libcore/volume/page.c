@@ -195,16 +195,18 @@ static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
 }
 
 /* Does a snapshot see the page as it is, and not what is born at @stamp? */
-static bool is_pinned(struct cfs_vols *v, const struct page *p, uint64_t stamp)
+static int is_pinned(struct cfs_vols *v, const struct page *p, uint64_t stamp,
+		     struct cfs_err *err)
 {
-	const struct branch *b = cfs_branch_find(v, key_branch(p));
+	struct branch *b = cfs_branch_find(v, key_branch(p));
 
-	return b && cfs_branch_is_pinned(b, p->stamp, stamp);
+	return b ? cfs_branch_is_pinned(v, b, p->stamp, stamp, err) : 0;
 }
 
-bool cfs_page_is_pinned(struct cfs_vols *v, const struct page *p)
+int cfs_page_is_pinned(struct cfs_vols *v, const struct page *p,
+		       struct cfs_err *err)
 {
-	return is_pinned(v, p, UINT64_MAX);
+	return is_pinned(v, p, UINT64_MAX, err);
 }
 
 uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p)
@@ -246,10 +248,10 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 {
 	const struct page_key key = { cfs_map_word0(branch, ino), offset };
 	struct page *p = cfs_page_find(v, branch, ino, offset);
-	int r = 0;
+	int r = p ? is_pinned(v, p, stamp, err) : 0;
 
 	*ret_is_new = false;
-	if (p && is_pinned(v, p, stamp))
+	if (r > 0)
 		r = settle(v, p, err);
 	if (r == 0 && p)
 		r = cfs_page_park_content(v, p, err);
@@ -331,10 +333,10 @@ static int each_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 
 static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 {
-	int r;
+	int r = is_pinned(v, p, UINT64_MAX, err);
 
-	if (!is_pinned(v, p, UINT64_MAX))
-		return 0;
+	if (r <= 0)
+		return r;
 	r = settle(v, p, err);
 	if (r == 0)
 		page_remove(v, p); /* its content is home, and logged so */

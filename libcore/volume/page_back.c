@@ -60,9 +60,15 @@ static int choose(struct cfs_vols *v, struct page ***ret, size_t *ret_count,
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < all && n < BACK_PAGES; i++)
-		if (!cfs_page_is_pinned(v, list[i]))
+	for (size_t i = 0; i < all && n < BACK_PAGES; i++) {
+		r = cfs_page_is_pinned(v, list[i], err);
+		if (r < 0) {
+			free(list);
+			return r;
+		}
+		if (r == 0)
 			list[n++] = list[i];
+	}
 	*ret = list;
 	*ret_count = n;
 	return 0;

@@ -25,11 +25,13 @@ static bool is_newest(struct cfs_member *m, uint64_t vaddr,
 		  (uint64_t)CFS_MAP_EXTENT << CFS_MAP_OFF_BITS | tag->offset,
 		  0 }
 	};
-	const struct branch *b = cfs_branch_find(m->vols, tag->branch);
+	struct branch *b = cfs_branch_find(m->vols, tag->branch);
 	struct cfs_extent_rec rec;
 	struct cfs_cursor cur;
 
-	return b && !cfs_branch_is_pinned(b, tag->stamp, UINT64_MAX) &&
+	return b &&
+	       cfs_branch_is_pinned(m->vols, b, tag->stamp, UINT64_MAX, NULL) ==
+		       0 &&
 	       cfs_cursor_le(&cur,
 			     cfs_container_tree(m->container, CFS_TREE_LIVE),
 			     &key, NULL) == 0 &&

@@ -41,10 +41,17 @@ static int find_all(struct cfs_vols *v, uint64_t volume, struct found **ret,
 	struct branch *b, *tmp;
 	struct found *list;
 	size_t room = 1, n = 0;
+	bool is_sorted = true;
+	int r;
 
-	HASH_ITER(hh, v->branches, b, tmp)
-		if (b->rec.volume == volume)
-			room += b->snaps.count;
+	HASH_ITER(hh, v->branches, b, tmp) {
+		if (b->rec.volume != volume)
+			continue;
+		r = cfs_branch_load(v, b, err);
+		if (r < 0)
+			return r;
+		room += b->snaps.count;
+	}
 	list = calloc(room, sizeof(*list));
 	if (!list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -54,7 +61,10 @@ static int find_all(struct cfs_vols *v, uint64_t volume, struct found **ret,
 		for (size_t i = 0; i < b->snaps.count; i++)
 			list[n++] = (struct found){ b->snaps.list[i], b->id };
 	}
-	qsort(list, n, sizeof(*list), by_stamp);
+	for (size_t i = 1; i < n && is_sorted; i++)
+		is_sorted = list[i - 1].stamp <= list[i].stamp;
+	if (!is_sorted)
+		qsort(list, n, sizeof(*list), by_stamp);
 	*ret = list;
 	*ret_count = n;
 	return 0;
@@ -133,13 +143,15 @@ static int match_name(void *arg, uint16_t branch, uint64_t stamp,
 		      struct cfs_err *err)
 {
 	const struct by_name *by = arg;
-	const struct branch *b = cfs_branch_find(by->m->vols, branch);
+	struct branch *b = cfs_branch_find(by->m->vols, branch);
 	const struct found at = { stamp, branch };
 	int r;
 
-	if (!b || b->rec.volume != by->volume ||
-	    !cfs_branch_has_snapshot(b, stamp))
+	if (!b || b->rec.volume != by->volume)
 		return 0;
+	r = cfs_branch_has_snapshot(by->m->vols, b, stamp, err);
+	if (r <= 0)
+		return r;
 	r = get_locked(by->m->container, &at, by->rec, err);
 	if (r == 0 && strcmp(by->rec->name, by->name) == 0) {
 		*by->at = at;
@@ -189,15 +201,19 @@ int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
 {
 	struct branch *b, *tmp;
 	struct found at = { stamp, 0 };
-	int r = -ENOENT;
+	int r = 0;
 
 	cfs_container_lock(m->container);
-	HASH_ITER(hh, m->vols->branches, b, tmp)
-		if (b->rec.volume == volume &&
-		    cfs_branch_has_snapshot(b, stamp))
+	HASH_ITER(hh, m->vols->branches, b, tmp) {
+		if (r < 0 || b->rec.volume != volume)
+			continue;
+		r = cfs_branch_has_snapshot(m->vols, b, stamp, err);
+		if (r > 0)
 			at.branch = b->id;
-	if (at.branch)
-		r = get_locked(m->container, &at, ret, err);
+	}
+	if (r >= 0)
+		r = at.branch ? get_locked(m->container, &at, ret, err)
+			      : -ENOENT;
 	cfs_container_unlock(m->container);
 	return r;
 }

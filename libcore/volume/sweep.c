@@ -35,14 +35,14 @@ static bool has_ended(const struct branch *b)
 	return b->rec.end_stamp || b->rec.state == CFS_OBJECT_DELETING;
 }
 
-/* Is this record of the branch seen by anybody? */
+/* Is this record of the branch, which was loaded, seen by anybody? */
 static bool is_seen(const struct branch *b, const struct cfs_version *version,
 		    bool is_history)
 {
 	if (is_history)
-		return cfs_branch_is_pinned(b, version->stamp, version->death);
+		return cfs_branch_pins_have(b, version->stamp, version->death);
 	return !has_ended(b) ||
-	       cfs_branch_is_pinned(b, version->stamp, UINT64_MAX);
+	       cfs_branch_pins_have(b, version->stamp, UINT64_MAX);
 }
 
 struct gains {
@@ -112,6 +112,8 @@ static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 	struct branch *b;
 	int r = cfs_branch_get(v, branch, &b, err);
 
+	if (r == 0)
+		r = cfs_branch_load(v, b, err);
 	if (r == 0)
 		r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, tree_id), at,
 				  err);
@@ -199,20 +201,21 @@ static int sweep_done(struct cfs_member *m, uint16_t branch,
 	uint16_t parent = 0;
 	bool is_gone = false;
 	struct branch *b;
-	int r;
+	int r = 0;
 
 	cfs_container_lock(m->container);
 	b = cfs_branch_find(m->vols, branch);
-	if (b && has_ended(b) && b->snaps.count == 0 && b->forks.count == 0) {
+	if (b && has_ended(b))
+		r = cfs_branch_is_pinned(m->vols, b, 0, UINT64_MAX, err);
+	if (b && has_ended(b) && r == 0) {
 		is_gone = true;
 		parent = (uint16_t)b->rec.parent;
 	}
 	cfs_container_unlock(m->container);
-	if (is_gone) {
+	if (is_gone)
 		r = drop_tombstones(m, branch, err);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
 	if (r < 0)
 		return r;
@@ -276,6 +279,8 @@ static int drop_snapshots(struct cfs_member *m, uint16_t branch,
 	struct branch *b;
 	int r = cfs_branch_get(m->vols, branch, &b, err);
 
+	if (r == 0)
+		r = cfs_branch_load(m->vols, b, err);
 	for (unsigned int n = 0; r == 0 && b->snaps.count > 0; n++) {
 		struct cfs_key key = { {
 			cfs_table_word(CFS_TABLE_SNAPSHOT, branch),

@@ -45,11 +45,15 @@ static int make_room(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 					     err);
 		if (r < 0)
 			return r;
-		if (old.count <= rec->count &&
-		    !cfs_branch_is_pinned(b, old.stamp, rec->stamp))
+		r = old.count > rec->count
+			    ? 1
+			    : cfs_branch_is_pinned(v, b, old.stamp, rec->stamp,
+						   err);
+		if (r == 0)
 			r = cfs_container_del(v->c, &key, err);
-		else if (cfs_tombstone_index(key.w[2]) == index)
+		else if (r > 0 && cfs_tombstone_index(key.w[2]) == index)
 			index++;
+		r = CFS_MIN(r, 0);
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
 	}

@@ -28,30 +28,30 @@ struct walk {
 	uint64_t live, live_shared, inodes;
 };
 
-static int by_stamp(const void *a, const void *b)
+static int pins_of(struct cfs_vols *v, struct branch *b, struct pin **ret,
+		   size_t *ret_count, struct cfs_err *err)
 {
-	const struct pin *x = a, *y = b;
+	size_t n = 0, s = 0, f = 0;
+	struct pin *list;
+	int r = cfs_branch_load(v, b, err);
 
-	return (x->stamp > y->stamp) - (x->stamp < y->stamp);
-}
-
-static int pins_of(const struct branch *b, struct pin **ret, size_t *ret_count,
-		   struct cfs_err *err)
-{
-	size_t n = 0;
-	struct pin *list = calloc(b->snaps.count + b->forks.count + 1,
-				  sizeof(*list));
-
+	if (r < 0)
+		return r;
+	list = calloc(b->snaps.count + b->forks.count + 1, sizeof(*list));
 	if (!list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < b->snaps.count; i++)
-		list[n++] = (struct pin){ .stamp = b->snaps.list[i],
-					  .branch = b->id,
-					  .is_snapshot = true };
-	for (size_t i = 0; i < b->forks.count; i++)
-		list[n++] = (struct pin){ .stamp = b->forks.list[i],
-					  .branch = b->id };
-	qsort(list, n, sizeof(*list), by_stamp);
+	while (s < b->snaps.count || f < b->forks.count) {
+		const bool is_snapshot = f == b->forks.count ||
+					 (s < b->snaps.count &&
+					  b->snaps.list[s] <= b->forks.list[f]);
+
+		list[n++] = (struct pin){
+			.stamp = is_snapshot ? b->snaps.list[s++]
+					     : b->forks.list[f++],
+			.branch = b->id,
+			.is_snapshot = is_snapshot,
+		};
+	}
 	*ret = list;
 	*ret_count = n;
 	return 0;
@@ -140,7 +140,7 @@ static int parents_blocks(struct cfs_vols *v, uint16_t branch, uint64_t *ret,
 
 		if (!parent)
 			break;
-		r = pins_of(parent, &w.pins, &w.count, err);
+		r = pins_of(v, parent, &w.pins, &w.count, err);
 		if (r == 0)
 			r = walk_tree(&w, CFS_TREE_LIVE, err);
 		if (r == 0)
@@ -197,12 +197,20 @@ static int by_snapshot_stamp(const void *a, const void *b)
 	return (x->stamp > y->stamp) - (x->stamp < y->stamp);
 }
 
+static bool is_in_order(const struct cfs_volume_space *space)
+{
+	for (size_t i = 1; i < space->snapshot_count; i++)
+		if (space->snapshots[i - 1].stamp > space->snapshots[i].stamp)
+			return false;
+	return true;
+}
+
 static int space_of_branch(struct cfs_vols *v, struct branch *b, bool is_head,
 			   struct cfs_volume_space *ret, struct cfs_err *err)
 {
 	struct walk w = { .v = v, .b = b, .is_head = is_head };
 	uint64_t inherited = 0;
-	int r = pins_of(b, &w.pins, &w.count, err);
+	int r = pins_of(v, b, &w.pins, &w.count, err);
 
 	if (r == 0)
 		r = walk_tree(&w, CFS_TREE_LIVE, err);
@@ -242,7 +250,8 @@ int cfs_volume_space(struct cfs_member *m, uint64_t volume,
 			r = space_of_branch(m->vols, b,
 					    b->id == rec.head_branch, ret, err);
 	cfs_container_unlock(m->container);
-	if (r == 0 && ret->snapshot_count > 1)
+	/* A branch alone brings them in order. */
+	if (r == 0 && !is_in_order(ret))
 		qsort(ret->snapshots, ret->snapshot_count,
 		      sizeof(*ret->snapshots), by_snapshot_stamp);
 	if (r < 0) {

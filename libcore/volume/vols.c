@@ -9,15 +9,14 @@
 
 #include <stdlib.h>
 
-static int load_class(struct cfs_vols *v, enum cfs_table_class class,
-		      struct cfs_err *err)
+static int load_branches(struct cfs_vols *v, struct cfs_err *err)
 {
-	struct cfs_key from = { { cfs_table_word(class, 0), 0, 0 } };
+	struct cfs_key from = { { cfs_table_word(CFS_TABLE_BRANCH, 0), 0, 0 } };
 	struct cfs_cursor cur;
 	int r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, CFS_TREE_TABLE),
 			      &from, err);
 
-	while (r == 0 && cur.key.w[0] >> 56 == class) {
+	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_BRANCH) {
 		r = cfs_branch_changed(v, &cur.key, cur.value, cur.value_bytes,
 				       err);
 		if (r == 0)
@@ -29,16 +28,12 @@ static int load_class(struct cfs_vols *v, enum cfs_table_class class,
 static int vols_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_vols *v = ctx;
-	int r;
 
 	v->c = c;
 	/* A client is opened anew with each view. */
 	cfs_branches_done(v);
 	cfs_names_forget(v);
-	r = load_class(v, CFS_TABLE_BRANCH, err);
-	if (r == 0)
-		r = load_class(v, CFS_TABLE_SNAPSHOT, err);
-	return r;
+	return load_branches(v, err);
 }
 
 static int vols_replay(void *ctx, const struct cfs_rec *rec,

@@ -25,10 +25,13 @@ struct stamps {
 struct branch {
 	uint16_t id;
 	struct cfs_branch_rec rec;
-	struct stamps snaps; /* of its snapshots */
 	struct stamps forks; /* of its child branches */
-	bool is_changed;     /* counters or levels: into the next
-			      * commit */
+	struct stamps snaps; /* of its snapshots, if has_snaps */
+	uint64_t newest;     /* of its snapshots, if has_newest; 0: none */
+	bool has_snaps;
+	bool has_newest;
+	bool is_changed; /* counters or levels: into the next
+			  * commit */
 	UT_hash_handle hh;
 };
 
@@ -56,6 +59,7 @@ struct snap_names {
 	} * list;
 	size_t room, count;
 	size_t made_of; /* how many there were when it was made */
+	bool was_asked; /* for a name, with the list or without */
 };
 
 struct cfs_vols {
@@ -79,9 +83,18 @@ struct cfs_vols *cfs_vols_of(struct cfs_container *c);
 struct branch *cfs_branch_find(struct cfs_vols *v, uint16_t id);
 int cfs_branch_get(struct cfs_vols *v, uint16_t id, struct branch **ret,
 		   struct cfs_err *err);
-/* Is there a pin p with lo <= p < hi? */
-bool cfs_branch_is_pinned(const struct branch *b, uint64_t lo, uint64_t hi);
-bool cfs_branch_has_snapshot(const struct branch *b, uint64_t stamp);
+/*
+ * Is there a pin p with lo <= p < hi?  1, 0, or what makes a read of the small
+ * tables fail: a cursor's value does not outlive this.
+ */
+int cfs_branch_is_pinned(struct cfs_vols *v, struct branch *b, uint64_t lo,
+			 uint64_t hi, struct cfs_err *err);
+int cfs_branch_has_snapshot(struct cfs_vols *v, struct branch *b,
+			    uint64_t stamp, struct cfs_err *err);
+/* All its snapshots into b->snaps, where they stay. */
+int cfs_branch_load(struct cfs_vols *v, struct branch *b, struct cfs_err *err);
+/* As is_pinned, of a branch that was loaded: nothing is read. */
+bool cfs_branch_pins_have(const struct branch *b, uint64_t lo, uint64_t hi);
 int cfs_branch_changed(struct cfs_vols *v, const struct cfs_key *key,
 		       const void *value, size_t value_bytes,
 		       struct cfs_err *err);
@@ -143,8 +156,9 @@ int cfs_pages_sorted(struct cfs_vols *v, bool only_unlogged, struct page ***ret,
 		     size_t *ret_count, struct cfs_err *err);
 /* How many from @list on are adjacent and of one birth. */
 uint32_t cfs_page_run_length(struct page *const *list, size_t left);
-/* Is its content seen by a snapshot? */
-bool cfs_page_is_pinned(struct cfs_vols *v, const struct page *p);
+/* Is its content seen by a snapshot?  As cfs_branch_is_pinned. */
+int cfs_page_is_pinned(struct cfs_vols *v, const struct page *p,
+		       struct cfs_err *err);
 /* Where each page of a run goes; @arg of that. */
 typedef void (*cfs_page_home_fn)(void *arg, struct page *p, uint64_t vaddr);
 /* Places and records for a run; the content is for @home to write. */

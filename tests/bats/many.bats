@@ -82,3 +82,52 @@ count() {
 	run -0 snapctl rm -q -y "$P:vm0@a-4500..a-5000"
 	[ "$(count vm0)" = 0 ]
 }
+
+@test "each form of the list shows the same of thousands" {
+	take_many vm0 a 700
+	snapctl take -q --note 'behind the first' "$P:vm0@noted"
+	snapctl hold -q "$P:vm0@a-9"
+	snapctl clone -q "$P:vm0@a-11" k
+	take_many vm0/k b 5
+	snapctl rollback -q -y "$P:vm0@a-13"
+	dd if=/dev/urandom bs=64K count=1 status=none | cfscp -q - "$P:vm0"
+	take_many vm0 c 600
+	snapctl ls --json "$P" | jq -c '.snapshots[]' >doc
+	[ "$(wc -l <doc)" = 1306 ]
+	[ "$(jq -s '[.[] | select(.branch_of != null)] | length' doc)" = 600 ]
+	snapctl ls --json-lines "$P" | jq -c . | cmp - doc
+	snapctl ls --bytes "$P" | awk 'NR > 1 { print $1, $3, $4, $5, $6 }' >rows
+	jq -r '"\(.volume)@\(.name) \(.exclusive_bytes) \(.shared_bytes) " +
+		"\(if .is_held then "held" else "-" end) \(.clones)"' doc |
+		cmp - rows
+	[ "$(snapctl ls "$P" | sed -n 1p | tr -s ' ')" = \
+		"SNAPSHOT CREATED EXCLUSIVE SHARED HELD CLONES NOTE" ]
+	[ "$(snapctl ls "$P:vm0" | grep -c '^vm0@noted .* behind the first$')" \
+		= 1 ]
+	[ "$(snapctl ls "$P" | cut -c1-10 | grep -c '^vm0')" = 1306 ]
+}
+
+@test "what dies is kept for the newest snapshot, and for older ones" {
+	local i
+
+	for i in 1 2 3; do
+		head -c 1M /dev/zero | tr '\0' "$i" >"d$i"
+	done
+	cfscp -q d1 "$P:vm0"
+	take_many vm0 a 40
+	cfscp -q d2 "$P:vm0"
+	snapctl take -q "$P:vm0@b"
+	snapctl take -q "$P:vm0@c"
+	# The newest goes, in a process that has seen it as the newest.
+	snapctl rm -q -y "$P:vm0@c"
+	cfscp -q d3 "$P:vm0"
+	cfscp -q "$P:vm0@b" - | cmp - d2
+	cfscp -q "$P:vm0@a-40" - | cmp - d1
+	snapctl rm -q -y "$P:vm0@b"
+	cfscp -q d2 "$P:vm0"
+	run -0 snapctl ls --json "$P:vm0"
+	[ "$(jq_output '[.snapshots[].exclusive_bytes] | add')" = 0 ]
+	[ "$(jq_output '.snapshots[39].shared_bytes')" = 1048576 ]
+	cfscp -q "$P:vm0@a-1" - | cmp - d1
+	run -0 cfsck-heal check "$P"
+}
