@@ -42,7 +42,16 @@ void cfs_table_time(struct cfs_table *table, uint64_t realtime_ns);
 void cfs_table_color(struct cfs_table *table, enum cfs_color color);
 
 /* To cmd->text.  Returns 0 or -ENOMEM with cmd->err set. */
-int cfs_table_print(const struct cfs_table *table, struct cfs_cmd *cmd);
+int cfs_table_print(struct cfs_table *table, struct cfs_cmd *cmd);
+
+/*
+ * A long table, whose cells are not kept; without colours.  After measure cells
+ * count for the widths alone.  flow prints the header (as print does); from
+ * then on the same cells are added again, and each row is printed when it is
+ * whole.
+ */
+void cfs_table_measure(struct cfs_table *table);
+int cfs_table_flow(struct cfs_table *table, struct cfs_cmd *cmd);
 
 /*
  * "Key: value" lines of one object, the values in a column.  A table with

@@ -81,11 +81,32 @@ static size_t hex_escape(char *dst, const uint8_t *b, size_t n)
 	return 4 * n;
 }
 
+/* How much stands for itself: printable ASCII without the backslash. */
+static size_t plain_bytes(const uint8_t *b, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && b[i] >= 0x20 && b[i] < 0x7f && b[i] != '\\')
+		i++;
+	return i;
+}
+
 size_t cfs_text_escape(char *dst, size_t dst_bytes, const void *src, size_t n)
 {
 	const uint8_t *b = src;
-	size_t total = 0, used = 0;
+	size_t total = plain_bytes(b, n), used = 0;
 	bool is_full = dst_bytes == 0;
+
+	/* Mostly that is all of it. */
+	if (total < dst_bytes) {
+		if (total)
+			memcpy(dst, b, total);
+		used = total;
+		b += total;
+		n -= total;
+	} else {
+		total = 0;
+	}
 
 	while (n) {
 		char piece[16];

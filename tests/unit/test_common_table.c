@@ -55,6 +55,47 @@ static void test_align(void **state)
 	       "a-longer-name      0 B  -\n");
 }
 
+static void add_rows(struct cfs_table *table)
+{
+	char wide[400];
+
+	memset(wide, 'w', sizeof(wide) - 1);
+	wide[sizeof(wide) - 1] = '\0';
+	cfs_table_str(table, "a\tb");
+	cfs_table_u64(table, 12345);
+	cfs_table_str(table, NULL);
+	cfs_table_str(table, wide);
+	cfs_table_u64(table, 7);
+	cfs_table_str(table, "\xc3\xa4");
+}
+
+/* A long one looks like one whose cells were kept. */
+static void test_flow(void **state)
+{
+	struct cfs_table *kept = cfs_table_new(&cmd, "NAME|>N|NOTE");
+	struct cfs_table *flown = cfs_table_new(&cmd, "NAME|>N|NOTE");
+	char *text;
+
+	(void)state;
+	add_rows(kept);
+	assert_int_equal(cfs_table_print(kept, &cmd), 0);
+	fflush(cmd.text);
+	text = strdup(cmd.text_buf);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "a\\x09b  "));
+	rewind(cmd.text);
+	cfs_table_measure(flown);
+	add_rows(flown);
+	fflush(cmd.text);
+	assert_int_equal(cmd.text_bytes, 0);
+	assert_int_equal(cfs_table_flow(flown, &cmd), 0);
+	add_rows(flown);
+	expect(text);
+	free(text);
+	cfs_table_free(kept);
+	cfs_table_free(flown);
+}
+
 static void test_bytes_and_empty(void **state)
 {
 	struct cfs_table *table = cfs_table_new(&cmd, "A|>B");
@@ -153,13 +194,10 @@ static void test_tree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_align),
-		CASE(test_bytes_and_empty),
-		CASE(test_escapes_and_width),
-		CASE(test_color),
-		CASE(test_facts_and_time),
-		CASE(test_no_memory),
-		CASE(test_tree),
+		CASE(test_align),           CASE(test_flow),
+		CASE(test_bytes_and_empty), CASE(test_escapes_and_width),
+		CASE(test_color),           CASE(test_facts_and_time),
+		CASE(test_no_memory),       CASE(test_tree),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
