@@ -441,6 +441,30 @@ static unsigned int root_copies_wanted(const struct cfs_container *c)
 	return n;
 }
 
+/*
+ * What was replayed, or promised by who wrote it, may want more room than the
+ * container has: it is made before the commit. What is wanted is an upper
+ * bound, so that the commit alone says whether there was too little.
+ */
+static int commit_replayed(struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_err why = CFS_ERR_INIT;
+	int grown = 0, r;
+
+	if (c->id != 0 && cfs_space_left(c) < 0)
+		grown = cfs_space_ensure(c, 0, CFS_OP_FREEING, &why);
+	c->forces_commit = true;
+	r = cfs_container_commit_locked(c, err);
+	if (r == -ENOSPC && grown < 0)
+		return cfs_err_set(
+			err, r,
+			"no room for what its log holds: %s; it "
+			"opens when other volumes have given slices "
+			"back, or with another device (slicectl add)",
+			why.msg);
+	return r;
+}
+
 static int recover(struct cfs_container *c, bool was_clean,
 		   unsigned int root_copies, struct cfs_err *err)
 {
@@ -471,8 +495,7 @@ static int recover(struct cfs_container *c, bool was_clean,
 		return r;
 	/* The writer died.  Its last stamp may not have reached the log. */
 	c->stamp += 2;
-	c->forces_commit = true;
-	return cfs_container_commit_locked(c, err);
+	return commit_replayed(c, err);
 }
 
 int cfs_container_open_bare(const struct cfs_container_config *config,
@@ -505,14 +528,17 @@ int cfs_container_open(const struct cfs_container_config *config,
 	unsigned int root_copies = 0;
 	int r = cfs_container_object_new(config, &c, err);
 
-	if (r == 0 && config->move) {
-		r = cfs_takeover_open(c, config, err);
-		if (r == 0)
-			*ret = CFS_STEAL(c);
-		return r;
-	}
 	if (r < 0)
 		return r;
+	c->is_opening = true;
+	if (config->move) {
+		r = cfs_takeover_open(c, config, err);
+		if (r < 0)
+			return r;
+		c->is_opening = false;
+		*ret = CFS_STEAL(c);
+		return 0;
+	}
 	r = cfs_container_read_root(c->mv, c->id, c->root_vaddr, &c->root,
 				    &c->root_seq, NULL, &root_copies, err);
 	if (r < 0)
@@ -536,6 +562,7 @@ int cfs_container_open(const struct cfs_container_config *config,
 		r = recover(c, config->was_clean, root_copies, err);
 	if (r < 0)
 		return r;
+	c->is_opening = false;
 	*ret = CFS_STEAL(c);
 	return 0;
 }

@@ -177,6 +177,7 @@ struct cfs_container {
 	CFS_VEC(uint64_t) unfit;
 	uint64_t next_loan;
 	bool is_freeing;     /* wants slices for a deletion */
+	bool is_opening;     /* nobody else has it yet */
 	uint32_t data_batch; /* groups to lend next, for data */
 	bool lacks_runs;     /* a long write has found none */
 	bool grows_for_runs; /* and what is held brings none */

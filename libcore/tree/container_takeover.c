@@ -26,6 +26,11 @@ bool cfs_container_is_freeing(const struct cfs_container *c)
 	return c->is_freeing;
 }
 
+bool cfs_container_is_opening(const struct cfs_container *c)
+{
+	return c->is_opening;
+}
+
 int cfs_takeover_log_id(uint64_t *ret, struct cfs_err *err)
 {
 	struct cfs_rng rng;

@@ -81,6 +81,8 @@ int cfs_container_anothers_slices(struct cfs_container *c, uint64_t **ret,
  */
 bool cfs_container_is_taking(const struct cfs_container *c);
 bool cfs_container_is_freeing(const struct cfs_container *c);
+/* Or it is on its way to be open: no other container may be opened for it. */
+bool cfs_container_is_opening(const struct cfs_container *c);
 
 /* ---- within this folder -------------------------------------------------- */
 

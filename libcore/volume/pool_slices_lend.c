@@ -269,8 +269,9 @@ static int source_more(void *ctx, struct cfs_container *c, unsigned int count,
 	if (pool->lender)
 		return cfs_pool_delegated_more(pool, c, count, err);
 	r = lend_some(pool, c, count, &got, err);
+	/* Who opens a container holds what opening another one takes. */
 	if (r == -ENOSPC && got == 0 && c != pool->c0 &&
-	    reclaim_others(pool, c))
+	    !cfs_container_is_opening(c) && reclaim_others(pool, c))
 		r = lend_some(pool, c, count, &got, err);
 	return got > 0 && r == -ENOSPC ? 0 : r;
 }

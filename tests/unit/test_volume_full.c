@@ -2,6 +2,7 @@
 /*
  * Deletions in a pool that is full: holes and ends that lie within a block need
  * a block for its zeroes, from a part of the reserve that they cannot exceed.
+ * And what was logged by who had promised too little room for it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "heal_fixture.h"
+#include "tree/hooks.h"
 #include "tree/space.h"
 
 #define FILLER_BLOCKS 256u
@@ -196,6 +198,82 @@ static void test_truncate_bounded(void **state)
 	full_done(&f);
 }
 
+/*
+ * As versions did that took thousands of snapshots on a promise of room for
+ * one: all are durable in the log, and their leaves are more than the container
+ * has room for.
+ */
+static void overcommit(struct cfs_member *m, unsigned int from,
+		       unsigned int count)
+{
+	struct cfs_container *c = m->container;
+	const uint64_t seq = cfs_container_root_seq(c);
+	struct cfs_snapshot_rec rec = { .size_bytes = 1 << 20 };
+	uint8_t value[CFS_SNAPSHOT_REC_BYTES_MAX];
+
+	memset(rec.note, 'n', sizeof(rec.note) - 1);
+	HEAL_OK(cfs_op_begin(c, CFS_OP_FREEING, &err_));
+	for (unsigned int i = from; i < from + count; i++) {
+		const struct cfs_key key = { { cfs_table_word(
+						       CFS_TABLE_SNAPSHOT, 1),
+					       cfs_container_stamp(c), 0 } };
+
+		snprintf(rec.name, sizeof(rec.name), "s%05u", i);
+		HEAL_OK(cfs_container_put(c, &key, value,
+					  cfs_snapshot_rec_pack(&rec, value),
+					  &err_));
+		HEAL_OK(cfs_container_raise_stamp(c, &err_));
+	}
+	cfs_op_end(c);
+	HEAL_OK(cfs_container_sync(c, &err_));
+	assert_int_equal(cfs_container_root_seq(c), seq);
+}
+
+/* All data of the tree but "old". */
+static void empty_tree(struct full *f)
+{
+	struct cfs_volume_rec rec = heal_volume(f->h.tree);
+	struct cfs_view view;
+	uint64_t slices = 0;
+
+	cfs_volume_view(f->h.tree, &rec, &view);
+	HEAL_OK(cfs_fs_open(&view, rec.ino, rec.hash_seed, &f->fs, &err_));
+	HEAL_OK(cfs_fs_unlink(f->fs, f->root, "filler", 6, &err_));
+	HEAL_OK(cfs_fs_unlink(f->fs, f->root, "loose", 5, &err_));
+	cfs_fs_close(f->fs);
+	HEAL_OK(cfs_pool_reclaim(f->h.pool, f->h.tree, &slices, &err_));
+	assert_true(slices > 0);
+}
+
+/*
+ * A container that must grow for what it replays does so when it is opened. In
+ * a full pool it says what it lacks, and opens as soon as it is there.
+ */
+static void test_replay_grows(void **state)
+{
+	struct full f = full_pool();
+	struct cfs_err err = CFS_ERR_INIT;
+
+	(void)state;
+	cfs_fs_close(f.fs);
+	HEAL_OK(cfs_container_commit(f.h.tree->container, &err_));
+	overcommit(f.h.lun, 0, 500);
+	HEAL_OK(cfs_container_commit(f.h.lun->container, &err_));
+	overcommit(f.h.lun, 500, 900);
+	cfs_pool_drop(f.h.pool);
+	heal_open(&f.h, false);
+	assert_int_equal(cfs_pool_member(f.h.pool, "lun", &f.h.lun, &err),
+			 -ENOSPC);
+	assert_non_null(strstr(err.msg, "slicectl add"));
+	HEAL_OK(cfs_pool_member(f.h.pool, "tree", &f.h.tree, &err_));
+	empty_tree(&f);
+	heal_members(&f.h);
+	assert_true(heal_has_snapshot(f.h.lun, "s00000"));
+	assert_true(heal_has_snapshot(f.h.lun, "s01399"));
+	heal_check_clean(&f.h);
+	heal_free(&f.h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_truncate),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_truncate_bounded),
+		cmocka_unit_test(test_replay_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
