@@ -93,6 +93,22 @@ struct cfs_owner_ops {
 	 * cfs_owner_closed then, or from here, or later).
 	 */
 	int (*send)(void *arg, uint64_t peer, const void *msg, size_t bytes);
+	/*
+	 * Asked behind what was decided, before it is said: may this owner
+	 * still have been the only one by then?  It may have stood still for
+	 * so long that it was taken over.  Who was silent here has by now
+	 * perhaps reclaimed there what its end lets us grant to another, whose
+	 * own period runs, and who would believe us: those who have a log are
+	 * kept apart by that, which is sealed before it passes on; those
+	 * without by nothing else.  False: @peer is lost, as by send.  NULL:
+	 * always.  Must not call the owner.
+	 *
+	 * That is enough.  If it was ours when we asked, the takeover came
+	 * later, and so later than the end of all periods that we had taken
+	 * for over: none of those can be reclaimed.  And whoever hears it,
+	 * however late, asked before, so that he is waited for.
+	 */
+	bool (*may_say)(void *arg, uint64_t peer);
 	/* Something happened.  Must not call the owner. */
 	void (*event)(void *arg, const struct cfs_lease_event *event);
 	/*

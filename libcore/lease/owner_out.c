@@ -7,13 +7,19 @@
 
 /* ---- the queue ----------------------------------------------------------- */
 
+static bool may_say(const struct cfs_owner *owner, uint64_t peer)
+{
+	return !owner->ops.may_say || owner->ops.may_say(owner->arg, peer);
+}
+
 static void out_send(struct cfs_owner *owner, const struct owner_out *out)
 {
 	struct owner_peer *peer = owner_peer_find(owner, out->peer);
 
 	if (!peer || peer->is_broken)
 		return;
-	if (owner->ops.send(owner->arg, out->peer, out->data, out->bytes) < 0) {
+	if (!may_say(owner, out->peer) ||
+	    owner->ops.send(owner->arg, out->peer, out->data, out->bytes) < 0) {
 		/* It may have been closed from in there. */
 		peer = owner_peer_find(owner, out->peer);
 		if (peer)

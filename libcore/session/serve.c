@@ -47,6 +47,20 @@ void cfs_serve_unlock_unchanged(struct cfs_serve *serve)
 	pthread_mutex_unlock(&serve->lock);
 }
 
+bool cfs_serve_may_answer(const struct cfs_session *s)
+{
+	return !s->holder || !cfs_holder_is_shared(s->holder) ||
+	       cfs_holder_may_ack(s->holder);
+}
+
+/* Not if another may have the pool by now, or the container. */
+static bool may_say(const struct cfs_session *s)
+{
+	return cfs_serve_may_answer(s) &&
+	       (!s->secondary ||
+		cfs_secondary_may_answer(s->secondary, NULL) == 0);
+}
+
 /* ---- what the owner wants ------------------------------------------------ */
 
 static struct cfs_local *find_local(struct cfs_serve *serve, uint64_t peer)
@@ -70,6 +84,17 @@ static int on_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 		return -ENOTCONN;
 	cfs_leaser_receive(l->leaser, msg, bytes);
 	return 0;
+}
+
+/* Behind what a timer or somebody's end let us decide, as behind a message. */
+static bool on_may_say(void *arg, uint64_t peer)
+{
+	struct cfs_serve *serve = arg;
+
+	if (peer & LOCAL_PEER || may_say(serve->session))
+		return true;
+	cfs_server_drop_peer(serve->server, peer, false);
+	return false;
 }
 
 static void on_event(void *arg, const struct cfs_lease_event *event)
@@ -178,12 +203,6 @@ static bool is_hello(const void *msg, size_t bytes)
 	       head.type == CFS_MSG_HELLO;
 }
 
-bool cfs_serve_may_answer(const struct cfs_session *s)
-{
-	return !s->holder || !cfs_holder_is_shared(s->holder) ||
-	       cfs_holder_may_ack(s->holder);
-}
-
 void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 {
 	struct cfs_serve *serve = arg;
@@ -192,9 +211,7 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 	int r = 0;
 
 	/* Whoever is told that it has a lease believes it for a period. */
-	if (!cfs_serve_may_answer(serve->session) ||
-	    (serve->session->secondary &&
-	     cfs_secondary_may_answer(serve->session->secondary, NULL) < 0)) {
+	if (!may_say(serve->session)) {
 		cfs_server_drop_peer(serve->server, peer, false);
 		return;
 	}
@@ -338,6 +355,7 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 {
 	const struct cfs_owner_ops ops = {
 		.send = on_send,
+		.may_say = on_may_say,
 		.event = on_event,
 		.seal = on_seal,
 		.ended = on_lost,

@@ -366,6 +366,9 @@ int main(void)
 			[COUNT_CUT] = { "connections cut", true },
 			[COUNT_PAUSE] = { "paused", true },
 			[COUNT_FAILED] = { "failures", true },
+			[COUNT_LATE_GRANT] = { "granted by who was taken over",
+					       true },
+			[COUNT_PLAIN] = { "leases for nothing else", true },
 		},
 	};
 

@@ -29,7 +29,7 @@ static struct server *asked(struct writer *wr)
 static int answered(struct server *s, int r, struct cfs_err *err)
 {
 	s->n.is_busy = false;
-	if (!s->owner || s->is_over || !server_may_answer(s))
+	if (!s->owner || s->is_over || !server_has_it(s))
 		return cfs_err_set(err, -ESTALE, "another has the container");
 	return r;
 }
@@ -163,10 +163,11 @@ static void writer_new(unsigned int index)
 	};
 	struct writer *wr = calloc(1, sizeof(*wr));
 	const unsigned int n = world->writer_count++;
+	const bool is_plain = one_in(4);
 	const struct cfs_lease_client_config config = {
 		.hello = { .pid = n + 1,
 			   .process_start = 1,
-			   .flags = CFS_HELLO_DURABLE,
+			   .flags = is_plain ? 0 : CFS_HELLO_DURABLE,
 			   .host = "c" },
 		.is_ordered = true,
 	};
@@ -175,7 +176,8 @@ static void writer_new(unsigned int index)
 	MUST(n < WRITERS_MAX, "too many clients");
 	world->writers[n] = world->now[index] = wr;
 	wr->index = index;
-	wr->is_reader = one_in(4);
+	wr->is_plain = is_plain;
+	wr->is_reader = is_plain || one_in(4);
 	node_init(&wr->n, "c", n);
 	wr->a.node = &wr->n;
 	wr->set = node_devices(&wr->n, wr->gates);
@@ -222,8 +224,8 @@ static void writer_connect(struct writer *wr)
 	/* An old address, now and then. */
 	if (!world->is_quiet && one_in(5))
 		s = &world->servers[below(world->server_count)];
-	if (!s || !s->owner || !can_hear(&wr->n, &s->n) ||
-	    !server_may_answer(s) || (s->is_boss && !s->lun))
+	if (!s || !s->owner || !can_hear(&wr->n, &s->n) || !server_has_it(s) ||
+	    (s->is_boss && !s->lun))
 		return;
 	wr->server = s;
 	wr->peer = conn_new(s, &wr->n, wr->a.lc)->peer;
@@ -231,11 +233,23 @@ static void writer_connect(struct writer *wr)
 	cfs_lease_client_connected(wr->a.lc);
 }
 
+/* As leasectl run: one that says nothing for half a period may never again,
+ * whether its connection stays or not. */
+static void look_for_another(struct writer *wr)
+{
+	const uint64_t now = sim_clock_now(&wr->n.clock);
+
+	if (wr->is_plain && wr->server && cfs_lease_client_is_alive(wr->a.lc) &&
+	    cfs_lease_client_ends_ns(wr->a.lc) < now + world->period_ns / 2)
+		conn_cut(conn_of(wr->a.lc));
+}
+
 static void writer_tick(struct writer *wr)
 {
 	if (!is_awake(&wr->n))
 		return;
 	hear_what_waits(NULL, wr->a.lc);
+	look_for_another(wr);
 	for (struct conn *c = conns; c; c = c->next)
 		if (c->lc == wr->a.lc && c->is_cut) {
 			c->lc = NULL;
@@ -404,12 +418,31 @@ static int writer_access(struct writer *wr, unsigned int part)
 	return r;
 }
 
+/* It is sure of what it has, and does nothing there. */
+static int plain_do(struct writer *wr)
+{
+	struct actor *a = &wr->a;
+	const unsigned int part = choose_part(a);
+
+	if (is_recalled(a) && one_in(3))
+		yield(a);
+	else if (!a->tokens[part].lease && one_in(3))
+		ask_for(a, part, false);
+	else if (token_mode(a, part) != CFS_LOCK_NONE)
+		count(COUNT_PLAIN);
+	if (one_in(20))
+		actor_release(a, part);
+	return 0;
+}
+
 static int writer_do(struct writer *wr)
 {
 	struct actor *a = &wr->a;
 	const unsigned int part = choose_part(a);
 	int r = 0;
 
+	if (wr->is_plain)
+		return plain_do(wr);
 	if (!wr->is_open)
 		return writer_open(wr);
 	if (wr->must_reconcile)
@@ -453,6 +486,9 @@ static void writer_step(struct writer *wr)
 	if (!wr->server)
 		writer_connect(wr);
 	if (!wr->server || !cfs_lease_client_is_welcome(wr->a.lc))
+		return;
+	/* It waits for an answer, and for a lease. */
+	if (!is_awake(&wr->server->n) && !one_in(10))
 		return;
 	arm(&wr->n);
 	wr->n.is_busy = true;

@@ -28,7 +28,8 @@ struct conn {
 
 static struct conn *conns; /* of this seed */
 
-static bool server_may_answer(struct server *s);
+static bool server_has_it(struct server *s);
+static bool has_container(const struct server *s);
 
 static struct conn *conn_new(struct server *s, struct node *end,
 			     struct cfs_lease_client *lc)
@@ -120,7 +121,7 @@ static void conn_free(struct conn *c)
 static int receive_at_server(struct conn *c, const void *msg, size_t bytes)
 {
 	/* Whoever is told that it has a lease believes it for a period. */
-	if (!c->server->owner || !server_may_answer(c->server)) {
+	if (!c->server->owner || !server_has_it(c->server)) {
 		conn_cut(c);
 		return -ENOTCONN;
 	}
@@ -182,6 +183,11 @@ static int owner_send(void *arg, uint64_t peer, const void *msg, size_t bytes)
 	return cfs_lease_client_receive(c->lc, msg, bytes);
 }
 
+static bool owner_may_say(void *arg, uint64_t peer)
+{
+	return peer == LOCAL_PEER || server_has_it(arg);
+}
+
 static void job_add(struct server *s, const struct job *job)
 {
 	MUST(s->job_count < JOBS_MAX, "%s has too much to do", s->n.name);
@@ -209,6 +215,8 @@ static void owner_event(void *arg, const struct cfs_lease_event *e)
 
 	if (e->kind == CFS_EVENT_GRANT)
 		count(COUNT_GRANT);
+	if (e->kind == CFS_EVENT_GRANT && !s->is_boss && !has_container(s))
+		count(COUNT_LATE_GRANT);
 	if (e->kind == CFS_EVENT_RENEW)
 		count(COUNT_RECLAIM);
 	say("%s: %s %llx lease %llx %s at %llu", s->n.name,
@@ -243,6 +251,7 @@ static void server_serve(struct server *s, bool has_former)
 {
 	static const struct cfs_owner_ops ops = {
 		.send = owner_send,
+		.may_say = owner_may_say,
 		.event = owner_event,
 		.seal = owner_seal,
 		.ended = owner_ended,
@@ -307,15 +316,6 @@ static bool server_has_it(struct server *s)
 	if (r < 0)
 		server_is_over(s, why.msg);
 	return r == 0;
-}
-
-/* The same between two things: one in the middle of something has a lock that
- * the look takes, too. */
-static bool server_may_answer(struct server *s)
-{
-	if (!s->is_boss && !s->is_over && !is_bound(s) && s->n.is_busy)
-		return false;
-	return server_has_it(s);
 }
 
 /* Does the manager think that it has the container? */

@@ -35,10 +35,27 @@ static void judge_beliefs(void)
 	}
 }
 
+static void pause_second(void)
+{
+	struct node *n = world->second ? &world->second->n : NULL;
+
+	if (!world->pause_at_ns || world->sim->now_ns < world->pause_at_ns)
+		return;
+	world->pause_at_ns = 0;
+	if (!n || !can_run(n))
+		return;
+	say("%s is paused for a while", n->name);
+	n->paused_until_ns = world->sim->now_ns + world->period_ns / 3 +
+			     below(world->period_ns);
+	count(COUNT_PAUSE);
+}
+
 static void pass(uint64_t ns)
 {
 	world->sim->now_ns += ns;
 	world->sim->steps++;
+	if (!world->is_quiet)
+		pause_second();
 	for (unsigned int i = 0; i < world->server_count; i++)
 		server_tick(&world->servers[i]);
 	for (unsigned int i = 0; i < world->writer_count; i++)
@@ -80,13 +97,36 @@ static void crash(void)
 		n->w.has_stopped = true;
 }
 
+/*
+ * One hears nothing of the secondary for a while, and before its period there
+ * is over that stands still: for longer than it has the container, and not as
+ * long as the others have their leases.
+ */
+static void part_and_pause(void)
+{
+	struct writer *wr = world->now[below(WRITERS)];
+	const uint64_t third_ns = world->period_ns / 3;
+
+	if (!world->second || !can_run(&world->second->n) || world->pause_at_ns)
+		return;
+	if (wr->is_plain) {
+		say("%s is cut off", wr->n.name);
+		wr->n.out_until_ns = world->sim->now_ns + 2 * third_ns;
+	}
+	world->pause_at_ns = world->sim->now_ns + below(third_ns);
+}
+
 static void trouble(void)
 {
 	const uint64_t for_ns = sim_skewed(world->sim, 0, 3 * world->period_ns);
 	struct node *n = somebody();
 	const int64_t r = world->drift_ppm;
 
-	switch (below(8)) {
+	switch (below(10)) {
+	case 8:
+	case 9:
+		part_and_pause();
+		break;
 	case 0:
 	case 1:
 		/* A manager that pauses so long is another's. */
@@ -214,7 +254,7 @@ static void server_step(struct server *s)
 		s->a.is_lost = false;
 	}
 	server_join_itself(s);
-	if (!server_may_answer(s) || !cfs_lease_client_is_welcome(s->a.lc))
+	if (!server_has_it(s) || !cfs_lease_client_is_welcome(s->a.lc))
 		return;
 	server_arm(s);
 	s->n.is_busy = true;

@@ -58,6 +58,8 @@ enum counter {
 	COUNT_CUT,
 	COUNT_PAUSE,
 	COUNT_FAILED,
+	COUNT_PLAIN,
+	COUNT_LATE_GRANT,
 };
 
 /* What may stand in a block: seeds of contents, 0 is zeroes. */
@@ -134,7 +136,9 @@ struct writer {           /* a client */
 	struct cfs_dev *gates[SHARED_DEVICES_MAX];
 	struct server *server; /* the connection; NULL: none */
 	uint64_t peer;
-	bool is_reader, is_open, must_reconcile;
+	bool is_reader; /* it has no record: nobody waits for it by name */
+	bool is_plain;  /* nor does it read: leases alone, as leasectl run */
+	bool is_open, must_reconcile;
 	unsigned int index;
 };
 
@@ -151,6 +155,7 @@ struct delegate_world {
 	struct writer *writers[WRITERS_MAX];
 	unsigned int writer_count;
 	struct writer *now[WRITERS];
+	uint64_t pause_at_ns; /* of the secondary; 0: none is to come */
 	struct cell cells[BLOCKS];
 	uint64_t next;
 	unsigned int depth;

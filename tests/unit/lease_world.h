@@ -57,6 +57,7 @@ struct world {
 	struct world_message *first, **last;
 	uint64_t next_peer;
 	bool is_direct;
+	bool is_over; /* another has what the owner had */
 	bool seals_later;
 	bool is_unordered;   /* releases are answered */
 	uint32_t flags;      /* of the HELLO of those to come */
@@ -254,8 +255,16 @@ static void owner_ended(void *arg, uint64_t client, enum cfs_owner_end end)
 	world.ended_count++;
 }
 
+static bool owner_may_say(void *arg, uint64_t peer)
+{
+	(void)arg;
+	(void)peer;
+	return !world.is_over;
+}
+
 static const struct cfs_owner_ops world_owner_ops = {
 	.send = owner_send,
+	.may_say = owner_may_say,
 	.event = owner_on_event,
 	.seal = owner_seal,
 	.ended = owner_ended,

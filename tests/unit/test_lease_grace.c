@@ -457,6 +457,57 @@ static void test_all_are_known(void **state)
 	world_done();
 }
 
+/*
+ * Client 0, which has no record, loses the secondary, and that stands still for
+ * longer than it has the container.  The client reclaims what it has at the
+ * manager; to the secondary, which wakes up late, its period is over, and that
+ * of client 1 is not, which has waited there.
+ */
+static void wakes_late(bool looks)
+{
+	struct cfs_owner *secondary;
+	struct cfs_lease *a, *b;
+
+	secondary_init(2);
+	secondary = world.owner;
+	a = world_file(0, 5, X, 0);
+	b = world_file(1, 5, X, 0);
+	assert_true(is_held(a));
+	assert_false(is_held(b));
+	world.clients[0].is_cut = true;
+	world_pass(T_NS / 2);
+	world_disconnect(0);
+	/* From here on it stands still. */
+	cfs_clock_manual_advance(&world.clock, T_NS * 35 / 100);
+	world.owner = manager;
+	assert_int_equal(begin_grace(), 0);
+	world.clients[0].is_cut = false;
+	world_connect(0);
+	assert_true(is_held(a));
+	cfs_clock_manual_advance(&world.clock, T_NS * 20 / 100);
+	assert_true(cfs_lease_client_still_holds(a));
+	assert_true(cfs_lease_client_is_alive(world.clients[1].client));
+	world.owner = secondary;
+	world.is_over = looks;
+	(void)cfs_owner_tick(secondary);
+	world_run();
+	assert_true(cfs_lease_client_still_holds(a));
+	/* Only the look keeps them apart. */
+	assert_int_equal(is_held(b), !looks);
+	world.is_over = false;
+	world_disconnect(1);
+	cfs_owner_free(secondary);
+	world.owner = manager;
+	world_done();
+}
+
+static void test_wakes_late(void **state)
+{
+	(void)state;
+	wakes_late(true);
+	wakes_late(false);
+}
+
 #define TEST(fn) cmocka_unit_test(fn)
 
 int main(void)
@@ -467,7 +518,7 @@ int main(void)
 		TEST(test_preloaded_returns), TEST(test_from_owner_to_owner),
 		TEST(test_short_period),      TEST(test_two_graces),
 		TEST(test_given_and_back),    TEST(test_all_are_known),
-		TEST(test_given_to_nobody),
+		TEST(test_given_to_nobody),   TEST(test_wakes_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
