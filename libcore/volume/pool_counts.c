@@ -53,28 +53,43 @@ static int count_slice(void *arg, uint32_t device, uint64_t slice,
 	return 0;
 }
 
-/* Container 0's lock is taken last: these are asked before. */
+static int find_frozen_of(const struct cfs_member *m, struct count_state *st,
+			  struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) uint64_t *list = NULL;
+	size_t count = 0;
+	int r = cfs_container_frozen_slices(m->container, &list, &count, err);
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		if (cfs_vec_push(&st->frozen,
+				 (struct frozen_slice){ m->id, list[i] }) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	return r;
+}
+
+/*
+ * Container 0's lock is taken last: these are asked before.  Without that of
+ * the list of them: who has a container's and needs space looks others up.
+ */
 static int find_frozen(struct cfs_pool *pool, struct count_state *st,
 		       struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_freep) struct cfs_member **list = NULL;
 	struct member_entry *m, *tmp;
+	size_t count = 0;
 	int r = 0;
 
 	pthread_mutex_lock(&pool->lock);
-	HASH_ITER(hh, pool->members, m, tmp) {
-		CFS_CLEANUP(cfs_freep) uint64_t *list = NULL;
-		size_t count = 0;
-
-		if (r == 0)
-			r = cfs_container_frozen_slices(m->m.container, &list,
-							&count, err);
-		for (size_t i = 0; i < count && r == 0; i++)
-			if (cfs_vec_push(&st->frozen,
-					 (struct frozen_slice){ m->m.id,
-								list[i] }) < 0)
-				r = cfs_err_set(err, -ENOMEM, "out of memory");
-	}
+	list = calloc(HASH_COUNT(pool->members) + 1,
+		      sizeof(struct cfs_member *));
+	HASH_ITER(hh, pool->members, m, tmp)
+		if (list)
+			list[count++] = &m->m;
 	pthread_mutex_unlock(&pool->lock);
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = find_frozen_of(list[i], st, err);
 	return r;
 }
 
