@@ -29,8 +29,9 @@
 #define CFS_LOG_LOAN_RESERVE  48u
 /* Less room than this, and an operation begins with a commit. */
 #define CFS_LOG_OP_RESERVE    32u
-/* Data blocks that wait in memory, at most about (16 MiB). */
-#define CFS_DIRTY_BLOCKS_MAX  4096u
+/* Data blocks that wait in memory, at most about (32 MiB): of twice as many the
+ * commit takes a fourth longer, since more of them share a leaf. */
+#define CFS_DIRTY_BLOCKS_MAX  8192u
 /* Pending records beyond this are better committed than logged. */
 #define CFS_PENDING_BYTES_MAX (1u << 20)
 

@@ -77,7 +77,7 @@ struct cfs_tree_ops {
 	void (*ahead)(void *ctx, const struct cfs_node_ref *refs,
 		      unsigned int count);
 };
-#define CFS_TREE_AHEAD_MAX 64u
+#define CFS_TREE_AHEAD_MAX 256u
 
 /*
  * @clean_bytes_max: cap for clean nodes of all trees of the cache.

@@ -14,7 +14,7 @@
 
 #include "tree_store.h"
 
-#define RECORDS     6000u
+#define RECORDS     12000u
 #define VALUE_BYTES 120u
 #define STEP        (RECORDS / CFS_TREE_AHEAD_MAX)
 
