@@ -95,6 +95,9 @@ void cfs_session_step_back(struct cfs_session *s)
 {
 	/* Beside it stands who they are. */
 	memcpy(s->seat.address, s->former_address, sizeof(s->seat.address));
+	/* We live, but have it no more: who needs a manager must not take us
+	 * for one that does not answer. */
+	s->seat.pid = 0;
 	(void)cfs_session_store_seat(s, NULL);
 	cfs_pool_drop(s->pool);
 	s->pool = NULL;

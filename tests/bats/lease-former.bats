@@ -99,6 +99,25 @@ kept_off() {
 	cmp -n 65536 data copy
 }
 
+@test "a tool that was there first does not keep the next manager away" {
+	volume
+	holder
+	kill -STOP "$HOLDER"
+	kill_manager
+	cfscp --wait 60 data "$P:vm0" >out.tool 2>errors.tool 3>&- &
+	TOOL=$!
+	PIDS+=("$TOOL")
+	# It has looked, and let go.
+	until_true 'grep -q "in grace for" errors.tool'
+	kill -CONT "$HOLDER"
+	until_true '[ "$(leasectl status --json "$P" | jq ".leases | length")" -ge 1 ]'
+	kill -0 "$TOOL"
+	touch go
+	wait "$HOLDER"
+	wait "$TOOL"
+	[ ! -s errors.holder ]
+}
+
 @test "on a shared pool the next tool goes on with the wait of the last" {
 	rm -f "$P"
 	mkcfs -q --shared --size 128M "$P"
