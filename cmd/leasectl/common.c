@@ -2,6 +2,7 @@
 /* Finding the manager, becoming its client, and leaving. */
 #include "leasectl/leasectl.h"
 
+#include "base/bits.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -11,6 +12,8 @@
 
 #define PAUSE_NS      (50 * CFS_NS_PER_MS)
 #define ANSWER_MS_MIN 1000u
+/* Who does not answer in this has perhaps been followed by another. */
+#define TRY_MS_MAX    5000u
 /* A manager that nobody needs ends within this. */
 #define ENDS_MS       3000
 
@@ -141,7 +144,14 @@ int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
 
 /* ---- as a client --------------------------------------------------------- */
 
-/* One try.  -EBUSY: again a little later. */
+static unsigned int try_ms(const struct leasectl_join *j)
+{
+	return CFS_MIN(leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
+		       TRY_MS_MAX);
+}
+
+/* One try.  -EBUSY: again a little later, and perhaps with somebody else: a
+ * host that stands still takes connections and says nothing. */
 static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 {
 	const struct cfs_session_options opt = leasectl_options(cmd);
@@ -160,16 +170,12 @@ static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 	if (!j->info.is_held || !j->info.address[0])
 		return silent(cmd, j->pool, &j->info);
 	if (j->volume)
-		r = cfs_manager_refer(
-			&j->info, j->volume, 0, &opt,
-			leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
-			&cmd->err);
-	if (r < 0)
-		return cfs_cmd_wrap(cmd, j->pool, r);
-	r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks, &opt,
-			     leasectl_left_ms(j->deadline_ns, ANSWER_MS_MIN),
-			     &j->leaser, &cmd->err);
-	return cfs_cmd_wrap(cmd, j->pool, r);
+		r = cfs_manager_refer(&j->info, j->volume, 0, &opt, try_ms(j),
+				      &cmd->err);
+	if (r == 0)
+		r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks,
+				     &opt, try_ms(j), &j->leaser, &cmd->err);
+	return cfs_cmd_wrap(cmd, j->pool, r == -ETIMEDOUT ? -EBUSY : r);
 }
 
 int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
