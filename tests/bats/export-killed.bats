@@ -23,9 +23,13 @@ setup() {
 
 teardown() {
 	kill_servers
+	# It was skipped, or broke off, before there was a place of its own.
+	[[ ${CFS_RUN-} == /tmp/cfs-ek.* ]] || return 0
 	# Those that have lost their cfsd, and mounts that nobody would end.
 	for _ in {1..100}; do
-		pkill -KILL -f "$CFS_RUN/" || break
+		mapfile -t pids < <(pgrep -f "$CFS_RUN/")
+		[ ${#pids[@]} -gt 0 ] || break
+		kill -KILL "${pids[@]}" 2>/dev/null || true
 		sleep 0.1
 	done
 	for mount in "$CFS_RUN"/export-*/mnt/files; do
