@@ -345,6 +345,35 @@ make_fs()
 	later umount "$MNT"
 }
 
+# fill_fs xfs|btrfs SUBJECT MB: such a file system of MB and some, and in it as
+# `data` what is in $WORK/raw.
+fill_fs()
+{
+	need_root "$2" && need "$2" "mkfs.$1" || return
+	make_fs "$1" $(($3 * 3 / 2 + 1024)) &&
+	quietly dd if="$WORK/raw" of="$MNT/data" bs=1M iflag=direct \
+		oflag=direct conv=fsync || {
+		failed "$2"
+		return 1
+	}
+}
+
+# serve_qcow2 SUBJECT: $WORK/raw as qcow2, by qemu-nbd at $WORK/nbd.
+serve_qcow2()
+{
+	need "$1" qemu-img qemu-nbd fio || return
+	quietly qemu-img convert -q -f raw -O qcow2 -t none -T none \
+		"$WORK/raw" "$WORK/qcow2" || {
+		failed "$1"
+		return 1
+	}
+	qemu-nbd --persistent --shared=0 -f qcow2 --cache=none --aio=threads \
+		-k "$WORK/nbd" "$WORK/qcow2" 2>"$WORK/err" &
+	SERVER_PID=$!
+	later stop_server
+	wait_until 5 "test -S ${WORK@Q}/nbd" || failed "$1"
+}
+
 # make_data FILE MB: written in full, and nothing that compresses.
 make_data()
 {

@@ -131,36 +131,6 @@ load_prepare_cfs()
 	functions+=(load_of_cfs)
 }
 
-load_prepare_kernel()
-{
-	need_root "$2" && need "$2" "mkfs.$1" || return
-	make_fs "$1" $((LOAD_MB * 3 / 2 + 1024)) &&
-	quietly dd if="$WORK/raw" of="$MNT/data" bs=1M iflag=direct \
-		oflag=direct conv=fsync || {
-		failed "$2"
-		return
-	}
-	functions+=("load_$1")
-}
-
-load_prepare_qcow2()
-{
-	local subject='qcow2 (qemu-nbd, cache=none)'
-
-	need "$subject" qemu-img qemu-nbd || return
-	quietly qemu-img convert -q -f raw -O qcow2 -t none -T none \
-		"$WORK/raw" "$WORK/qcow2" || {
-		failed "$subject"
-		return
-	}
-	qemu-nbd --persistent --shared=0 -f qcow2 --cache=none --aio=threads \
-		-k "$WORK/nbd" "$WORK/qcow2" 2>"$WORK/err" &
-	SERVER_PID=$!
-	later stop_server
-	wait_until 5 "test -S ${WORK@Q}/nbd"
-	functions+=(load_qcow2)
-}
-
 run_case()
 {
 	local functions=(load_raw)
@@ -187,9 +157,12 @@ run_case()
 	LOAD_DEV=$(mountpoint -d "$(findmnt -n -o TARGET -T "$WORK")")
 	make_data "$WORK/raw" "$LOAD_MB" || return
 	load_prepare_cfs
-	load_prepare_kernel xfs 'xfs on a loop device'
-	load_prepare_kernel btrfs 'btrfs on a loop device'
-	load_prepare_qcow2
+	! fill_fs xfs 'xfs on a loop device' "$LOAD_MB" ||
+		functions+=(load_xfs)
+	! fill_fs btrfs 'btrfs on a loop device' "$LOAD_MB" ||
+		functions+=(load_btrfs)
+	! serve_qcow2 'qcow2 (qemu-nbd, cache=none)' ||
+		functions+=(load_qcow2)
 	drop_caches
 	rounds "$LOAD_ROUNDS" "${functions[@]}"
 }

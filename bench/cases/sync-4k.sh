@@ -129,40 +129,6 @@ prepare_pools()
 	fi
 }
 
-# prepare_kernel xfs|btrfs SUBJECT: a full file in such a file system.
-prepare_kernel()
-{
-	need_root "$2" && need "$2" "mkfs.$1" || return
-	make_fs "$1" $((SYNC_MB * 3 / 2 + 1024)) &&
-	quietly dd if="$WORK/raw" of="$MNT/data" bs=1M iflag=direct \
-		oflag=direct conv=fsync || {
-		failed "$2"
-		return 1
-	}
-	functions+=("sync_$1")
-}
-
-prepare_qcow2()
-{
-	local subject='qcow2 (qemu-nbd, cache=none)' tries
-
-	need "$subject" qemu-img qemu-nbd fio || return
-	quietly qemu-img convert -q -f raw -O qcow2 -t none -T none \
-		"$WORK/raw" "$WORK/qcow2" || {
-		failed "$subject"
-		return 1
-	}
-	qemu-nbd --persistent --shared=0 -f qcow2 --cache=none --aio=threads \
-		-k "$WORK/nbd" "$WORK/qcow2" 2>"$WORK/err" &
-	SERVER_PID=$!
-	later stop_server
-	for ((tries = 0; tries < 50; tries++)); do
-		[ ! -S "$WORK/nbd" ] || break
-		sleep 0.1
-	done
-	functions+=(sync_qcow2)
-}
-
 run_case()
 {
 	local functions=(sync_raw)
@@ -184,9 +150,12 @@ run_case()
 			failed 'loop device on raw'
 		fi
 	fi
-	prepare_kernel xfs 'xfs on a loop device'
-	prepare_kernel btrfs 'btrfs on a loop device'
-	prepare_qcow2
+	! fill_fs xfs 'xfs on a loop device' "$SYNC_MB" ||
+		functions+=(sync_xfs)
+	! fill_fs btrfs 'btrfs on a loop device' "$SYNC_MB" ||
+		functions+=(sync_btrfs)
+	! serve_qcow2 'qcow2 (qemu-nbd, cache=none)' ||
+		functions+=(sync_qcow2)
 	drop_caches
 	rounds "$SYNC_ROUNDS" "${functions[@]}"
 }
