@@ -19,6 +19,9 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <sys/platform/x86.h>
+#endif
 
 /* Shorter ones go through no vectors. */
 #define WIDE_BYTES 512u
@@ -31,7 +34,7 @@ _Static_assert(alignof(XXH3_state_t) <= alignof(struct cfs_xxh3_stream),
 static bool is_wide(size_t n)
 {
 #ifdef __x86_64__
-	return n >= WIDE_BYTES && __builtin_cpu_supports("avx2");
+	return n >= WIDE_BYTES && CPU_FEATURE_ACTIVE(AVX2);
 #else
 	(void)n;
 	return false;
