@@ -2,33 +2,48 @@
 /*
  * Overlay devices.
  *
+ * What was written lies in whole blocks, found by a hash of their numbers.
+ * They are aligned for direct transfers, so that a write-back hands them to
+ * the base as they are: formatting a pool is short enough for the pages of a
+ * second copy to show.
+ *
  * What must stay true:
- *  - nothing here writes to, discards on, resizes or flushes the base;
- *  - a block whose bit is set in @present is wholly in @blocks, any other
- *    block is the base's (zeroes behind @base_end);
+ *  - nothing here writes to, discards on, resizes or flushes the base but a
+ *    write-back;
+ *  - a block in @kept is wholly there, and stays at its address until the
+ *    overlay is closed; any other block is the base's (zeroes behind
+ *    @base_end);
  *  - reads of the base are done without the mutex: most of what is read
  *    through an overlay was never written, and must stay parallel.
  */
 #include "device/overlay.h"
 
 #include "device/device_priv.h"
-#include "device/sparse.h"
 
 #include "base/bits.h"
+#include "base/hash.h"
 #include "base/vec.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define CHUNK_BLOCKS 16u /* allocated at once */
+
+struct kept {
+	uint64_t block;
+	uint8_t *bytes;
+	UT_hash_handle hh;
+};
+
 struct overlay_dev {
 	struct cfs_dev dev;
 	struct cfs_dev *base;
 	pthread_mutex_t mutex;
-	struct cfs_sparse blocks;       /* contents, by offset */
-	struct cfs_sparse present;      /* one bit a block */
-	CFS_VEC(uint64_t) present_list; /* the same blocks, as they came */
-	uint64_t base_end;              /* bytes of the base still seen */
+	struct kept *kept;         /* by block */
+	CFS_VEC(uint8_t *) chunks; /* what the blocks lie in */
+	unsigned int chunk_used;   /* blocks of the last one */
+	uint64_t base_end;         /* bytes of the base still seen */
 };
 
 static struct overlay_dev *overlay_of(struct cfs_dev *dev)
@@ -36,29 +51,53 @@ static struct overlay_dev *overlay_of(struct cfs_dev *dev)
 	return (struct overlay_dev *)dev;
 }
 
-static bool is_present(const struct overlay_dev *o, uint64_t block)
+/* What was written of a block, or NULL. */
+static uint8_t *find_kept(const struct overlay_dev *o, uint64_t block)
 {
-	uint8_t bits;
+	struct kept *k;
 
-	cfs_sparse_read(&o->present, block / 8, &bits, 1);
-	return bits >> (block % 8) & 1;
+	HASH_FIND(hh, o->kept, &block, sizeof(block), k);
+	return k ? k->bytes : NULL;
 }
 
-static int set_present(struct overlay_dev *o, uint64_t block)
+static bool is_present(const struct overlay_dev *o, uint64_t block)
 {
-	uint8_t bits;
-	int r;
+	return find_kept(o, block);
+}
 
-	cfs_sparse_read(&o->present, block / 8, &bits, 1);
-	if (bits >> (block % 8) & 1)
+/* Room for one more block at the end of the last chunk. */
+static int chunk_grow(struct overlay_dev *o)
+{
+	uint8_t *chunk;
+
+	if (o->chunks.count && o->chunk_used < CHUNK_BLOCKS)
 		return 0;
-	bits = (uint8_t)(bits | 1u << (block % 8));
-	if (cfs_vec_reserve(&o->present_list, 1) < 0)
+	chunk = cfs_dev_buf_alloc_unset((size_t)CHUNK_BLOCKS * CFS_BLOCK_BYTES);
+	if (!chunk || cfs_vec_push(&o->chunks, chunk) < 0) {
+		free(chunk);
 		return -ENOMEM;
-	r = cfs_sparse_write(&o->present, block / 8, &bits, 1);
-	if (r == 0)
-		(void)cfs_vec_push(&o->present_list, block);
-	return r;
+	}
+	o->chunk_used = 0;
+	return 0;
+}
+
+/* A place for a block that is not kept yet; the caller fills all of it. */
+static int keep_block(struct overlay_dev *o, uint64_t block, uint8_t **ret)
+{
+	struct kept *k = chunk_grow(o) < 0 ? NULL : calloc(1, sizeof(*k));
+
+	if (!k)
+		return -ENOMEM;
+	k->block = block;
+	k->bytes = o->chunks.items[o->chunks.count - 1] +
+		   (size_t)o->chunk_used * CFS_BLOCK_BYTES;
+	if (CFS_HASH_ADD(o->kept, block, k) < 0) {
+		free(k);
+		return -ENOMEM;
+	}
+	o->chunk_used++;
+	*ret = k->bytes;
+	return 0;
 }
 
 static bool any_present(const struct overlay_dev *o, uint64_t offset_bytes,
@@ -67,7 +106,7 @@ static bool any_present(const struct overlay_dev *o, uint64_t offset_bytes,
 	uint64_t block = offset_bytes >> CFS_BLOCK_SHIFT;
 	uint64_t end = (offset_bytes + length_bytes - 1) >> CFS_BLOCK_SHIFT;
 
-	if (!o->present_list.count)
+	if (!o->kept)
 		return false;
 	for (; block <= end; block++)
 		if (is_present(o, block))
@@ -88,6 +127,22 @@ static int read_base(struct overlay_dev *o, uint64_t base_end,
 	return n ? cfs_dev_read(o->base, offset_bytes, buf, n, NULL) : 0;
 }
 
+/* Out of blocks that are all kept. */
+static void copy_kept(const struct overlay_dev *o, uint64_t offset_bytes,
+		      uint8_t *to, size_t length_bytes)
+{
+	while (length_bytes) {
+		size_t at = (size_t)(offset_bytes % CFS_BLOCK_BYTES);
+		size_t n = CFS_MIN(length_bytes, CFS_BLOCK_BYTES - at);
+
+		memcpy(to, find_kept(o, offset_bytes >> CFS_BLOCK_SHIFT) + at,
+		       n);
+		to += n;
+		offset_bytes += n;
+		length_bytes -= n;
+	}
+}
+
 /*
  * How far from @offset_bytes on all blocks are alike, written here or not;
  * what was written is copied at once, under the mutex.
@@ -103,14 +158,14 @@ static size_t next_run(struct overlay_dev *o, uint64_t offset_bytes, void *buf,
 
 	pthread_mutex_lock(&o->mutex);
 	*ret_base_end = o->base_end;
-	*ret_is_present = o->present_list.count && is_present(o, block);
-	at = o->present_list.count ? (block + 1) << CFS_BLOCK_SHIFT : end;
+	*ret_is_present = o->kept && is_present(o, block);
+	at = o->kept ? (block + 1) << CFS_BLOCK_SHIFT : end;
 	while (at < end &&
 	       is_present(o, at >> CFS_BLOCK_SHIFT) == *ret_is_present)
 		at += CFS_BLOCK_BYTES;
 	n = (size_t)(CFS_MIN(at, end) - offset_bytes);
 	if (*ret_is_present)
-		cfs_sparse_read(&o->blocks, offset_bytes, buf, n);
+		copy_kept(o, offset_bytes, buf, n);
 	pthread_mutex_unlock(&o->mutex);
 	return n;
 }
@@ -135,42 +190,50 @@ static int overlay_read(struct overlay_dev *o, uint64_t offset_bytes, char *buf,
 	return r;
 }
 
-/* Take a block of which only a part will be written over from the base. */
-static int pull_block(struct overlay_dev *o, uint64_t block)
+/*
+ * Write within one block.  One that is not kept yet and is written in part is
+ * taken over from the base first.
+ */
+static int write_block(struct overlay_dev *o, uint64_t offset_bytes,
+		       const uint8_t *from, size_t length_bytes)
 {
-	uint64_t offset_bytes = block << CFS_BLOCK_SHIFT;
-	uint8_t bytes[CFS_BLOCK_BYTES];
-	int r;
+	uint64_t block = offset_bytes >> CFS_BLOCK_SHIFT;
+	size_t at = (size_t)(offset_bytes % CFS_BLOCK_BYTES);
+	uint8_t *bytes = find_kept(o, block);
+	int r = 0;
 
-	if (is_present(o, block))
-		return 0;
-	r = read_base(o, o->base_end, offset_bytes, bytes, sizeof(bytes));
+	if (!bytes && length_bytes < CFS_BLOCK_BYTES) {
+		uint8_t old[CFS_BLOCK_BYTES];
+
+		r = read_base(o, o->base_end, block << CFS_BLOCK_SHIFT, old,
+			      sizeof(old));
+		if (r == 0)
+			r = keep_block(o, block, &bytes);
+		if (r == 0)
+			memcpy(bytes, old, sizeof(old));
+	} else if (!bytes) {
+		r = keep_block(o, block, &bytes);
+	}
 	if (r == 0)
-		r = cfs_sparse_write(&o->blocks, offset_bytes, bytes,
-				     sizeof(bytes));
+		memcpy(bytes + at, from, length_bytes);
 	return r;
 }
 
 static int overlay_write(struct overlay_dev *o, uint64_t offset_bytes,
-			 const void *buf, size_t length_bytes)
+			 const uint8_t *from, size_t length_bytes)
 {
-	uint64_t end = offset_bytes + length_bytes;
-	uint64_t first = offset_bytes >> CFS_BLOCK_SHIFT;
-	uint64_t last = (end - 1) >> CFS_BLOCK_SHIFT;
-	uint64_t block;
 	int r = 0;
 
 	pthread_mutex_lock(&o->mutex);
-	if (offset_bytes % CFS_BLOCK_BYTES)
-		r = pull_block(o, first);
-	if (r == 0 && end % CFS_BLOCK_BYTES &&
-	    !(offset_bytes % CFS_BLOCK_BYTES && first == last))
-		r = pull_block(o, last);
-	if (r == 0)
-		r = cfs_sparse_write(&o->blocks, offset_bytes, buf,
-				     length_bytes);
-	for (block = first; r == 0 && block <= last; block++)
-		r = set_present(o, block);
+	while (r == 0 && length_bytes) {
+		size_t at = (size_t)(offset_bytes % CFS_BLOCK_BYTES);
+		size_t n = CFS_MIN(length_bytes, CFS_BLOCK_BYTES - at);
+
+		r = write_block(o, offset_bytes, from, n);
+		from += n;
+		offset_bytes += n;
+		length_bytes -= n;
+	}
 	pthread_mutex_unlock(&o->mutex);
 	return r;
 }
@@ -234,34 +297,37 @@ static int overlay_discard(struct cfs_dev *dev, uint64_t offset_bytes,
 	uint64_t start = cfs_align_up(offset_bytes, CFS_BLOCK_BYTES);
 	uint64_t end = cfs_align_down(offset_bytes + length_bytes,
 				      CFS_BLOCK_BYTES);
-	uint64_t at;
-	int r = 0;
 
 	/* What was never written may as well go on showing the base. */
 	pthread_mutex_lock(&o->mutex);
-	for (at = start; o->present_list.count && r == 0 && at < end;
-	     at += CFS_BLOCK_BYTES)
-		if (is_present(o, at >> CFS_BLOCK_SHIFT))
-			r = cfs_sparse_zero(&o->blocks, at, CFS_BLOCK_BYTES);
+	for (uint64_t at = start; o->kept && at < end; at += CFS_BLOCK_BYTES) {
+		uint8_t *bytes = find_kept(o, at >> CFS_BLOCK_SHIFT);
+
+		if (bytes)
+			memset(bytes, 0, CFS_BLOCK_BYTES);
+	}
 	pthread_mutex_unlock(&o->mutex);
-	return r;
+	return 0;
 }
 
 static int overlay_resize(struct cfs_dev *dev, uint64_t size_bytes)
 {
 	struct overlay_dev *o = overlay_of(dev);
-	uint64_t now_bytes = cfs_dev_size_bytes(dev);
-	int r = 0;
+	uint64_t block = size_bytes >> CFS_BLOCK_SHIFT;
 
 	/* What was cut off reads as zeroes if it ever comes back. */
 	pthread_mutex_lock(&o->mutex);
-	if (size_bytes < now_bytes)
-		r = cfs_sparse_zero(&o->blocks, size_bytes,
-				    now_bytes - size_bytes);
-	if (r == 0)
-		o->base_end = CFS_MIN(o->base_end, size_bytes);
+	for (struct kept *k = o->kept; k; k = k->hh.next) {
+		size_t at = k->block == block
+				    ? (size_t)(size_bytes % CFS_BLOCK_BYTES)
+				    : 0;
+
+		if (k->block >= block)
+			memset(k->bytes + at, 0, CFS_BLOCK_BYTES - at);
+	}
+	o->base_end = CFS_MIN(o->base_end, size_bytes);
 	pthread_mutex_unlock(&o->mutex);
-	return r;
+	return 0;
 }
 
 static int overlay_lock(struct cfs_dev *dev, bool exclusive)
@@ -298,11 +364,16 @@ static bool overlay_is_direct(const struct cfs_dev *dev)
 static void overlay_close(struct cfs_dev *dev)
 {
 	struct overlay_dev *o = overlay_of(dev);
+	struct kept *k, *next;
 
 	cfs_dev_close(o->base);
-	cfs_sparse_done(&o->blocks);
-	cfs_sparse_done(&o->present);
-	cfs_vec_done(&o->present_list);
+	HASH_ITER(hh, o->kept, k, next) {
+		HASH_DEL(o->kept, k);
+		free(k);
+	}
+	for (size_t i = 0; i < o->chunks.count; i++)
+		free(o->chunks.items[i]);
+	cfs_vec_done(&o->chunks);
 	pthread_mutex_destroy(&o->mutex);
 	free(o);
 }
@@ -344,70 +415,62 @@ int cfs_dev_overlay_new(struct cfs_dev *base, struct cfs_dev **ret,
 	return 0;
 }
 
-static int by_number(const void *a, const void *b)
+static int by_offset(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	uint64_t x = ((const struct cfs_io *)a)->offset_bytes;
+	uint64_t y = ((const struct cfs_io *)b)->offset_bytes;
 
 	return (x > y) - (x < y);
 }
 
-/* The blocks of the range, in order, as transfers; buffers are the caller's
- * to free, all of them by freeing *@ret_bytes. */
+/* The blocks of the range, in order, as transfers out of where they lie. */
 static int plan_write_back(struct overlay_dev *o, uint64_t from_bytes,
 			   uint64_t to_bytes, struct cfs_io **ret_ios,
-			   size_t *ret_count, uint8_t **ret_bytes)
+			   size_t *ret_count)
 {
-	size_t n = 0, room = o->present_list.count + 1;
-	struct cfs_io *ios = calloc(room, sizeof(*ios));
-	uint8_t *bytes = cfs_dev_buf_alloc(room * CFS_BLOCK_BYTES);
+	struct cfs_io *ios = calloc(HASH_COUNT(o->kept) + 1, sizeof(*ios));
+	size_t n = 0;
 
-	if (!ios || !bytes) {
-		free(ios);
-		free(bytes);
+	if (!ios)
 		return -ENOMEM;
-	}
-	qsort(o->present_list.items, o->present_list.count,
-	      sizeof(*o->present_list.items), by_number);
-	for (size_t i = 0; i < o->present_list.count; i++) {
-		uint64_t at = o->present_list.items[i] << CFS_BLOCK_SHIFT;
+	for (const struct kept *k = o->kept; k; k = k->hh.next) {
+		uint64_t at = k->block << CFS_BLOCK_SHIFT;
 
-		if (at < from_bytes || at >= to_bytes)
-			continue;
-		ios[n] = (struct cfs_io){
-			.op = CFS_IO_WRITE,
-			.offset_bytes = at,
-			.buf = bytes + n * CFS_BLOCK_BYTES,
-			.length_bytes = CFS_BLOCK_BYTES,
-		};
-		cfs_sparse_read(&o->blocks, at, ios[n].buf, CFS_BLOCK_BYTES);
-		n++;
+		if (at >= from_bytes && at < to_bytes)
+			ios[n++] = (struct cfs_io){
+				.op = CFS_IO_WRITE,
+				.offset_bytes = at,
+				.buf = k->bytes,
+				.length_bytes = CFS_BLOCK_BYTES,
+			};
 	}
+	qsort(ios, n, sizeof(*ios), by_offset);
 	*ret_ios = ios;
 	*ret_count = n;
-	*ret_bytes = bytes;
 	return 0;
 }
 
+/* The base reads out of the kept blocks themselves: the mutex stays taken, so
+ * that nobody changes one under it. */
 int cfs_dev_overlay_write_back(struct cfs_dev *dev, uint64_t from_bytes,
 			       uint64_t to_bytes, struct cfs_err *err)
 {
 	struct overlay_dev *o = overlay_of(dev);
 	struct cfs_io *ios = NULL;
-	uint8_t *bytes = NULL;
 	size_t count = 0;
 	int r;
 
 	assert(dev->kind == CFS_DEV_OVERLAY);
 	pthread_mutex_lock(&o->mutex);
-	r = plan_write_back(o, from_bytes, to_bytes, &ios, &count, &bytes);
-	pthread_mutex_unlock(&o->mutex);
+	r = plan_write_back(o, from_bytes, to_bytes, &ios, &count);
 	if (r < 0)
-		return cfs_err_errno(err, r, "%s", cfs_dev_name(dev));
-	r = count ? cfs_dev_submit(o->base, ios, count, err) : 0;
+		(void)cfs_err_errno(err, r, "%s", cfs_dev_name(dev));
+	else if (count)
+		r = cfs_dev_submit(o->base, ios, count, err);
+	pthread_mutex_unlock(&o->mutex);
 	if (r == 0)
 		r = cfs_dev_flush(o->base, err);
 	free(ios);
-	free(bytes);
 	return r;
 }
 
@@ -418,7 +481,7 @@ uint64_t cfs_dev_overlay_written_bytes(const struct cfs_dev *dev)
 
 	assert(dev->kind == CFS_DEV_OVERLAY);
 	pthread_mutex_lock(&o->mutex);
-	bytes = o->present_list.count * CFS_BLOCK_BYTES;
+	bytes = (uint64_t)HASH_COUNT(o->kept) * CFS_BLOCK_BYTES;
 	pthread_mutex_unlock(&o->mutex);
 	return bytes;
 }
