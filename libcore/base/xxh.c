@@ -81,6 +81,10 @@ void cfs_xxh3_stream_update(struct cfs_xxh3_stream *s, const void *p, size_t n)
 
 	if (n == 0)
 		return;
+	if (is_wide(n)) {
+		cfs_xxh3_stream_update_avx2(s, p, n);
+		return;
+	}
 	r = XXH3_64bits_update((XXH3_state_t *)(void *)s->opaque, p, n);
 	assert(r == XXH_OK);
 	(void)r;
@@ -92,7 +96,7 @@ uint64_t cfs_xxh3_stream_end(const struct cfs_xxh3_stream *s)
 		(const XXH3_state_t *)(const void *)s->opaque);
 }
 
-/* The state of both widths is one and the same; only the end differs. */
+/* The state of both lengths is one and the same; only the end differs. */
 void cfs_xxh3_stream_end_128(const struct cfs_xxh3_stream *s, uint8_t ret[16])
 {
 	XXH128_canonical_t canonical;

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 
+#include <assert.h>
 #include <string.h>
 
 uint64_t cfs_xxh3_avx2(const void *p, size_t n)
@@ -28,4 +29,15 @@ void cfs_xxh3_128_avx2(const void *p, size_t n, uint8_t ret[16])
 
 	XXH128_canonicalFromHash(&canonical, XXH3_128bits(p, n));
 	memcpy(ret, canonical.digest, 16);
+}
+
+/* What a state holds does not depend on the width of registers. */
+void cfs_xxh3_stream_update_avx2(struct cfs_xxh3_stream *s, const void *p,
+				 size_t n)
+{
+	XXH_errorcode r = XXH3_64bits_update((XXH3_state_t *)(void *)s->opaque,
+					     p, n);
+
+	assert(r == XXH_OK);
+	(void)r;
 }
