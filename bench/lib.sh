@@ -296,6 +296,13 @@ serve_pool()
 	wait_until 10 "leasectl status ${1@Q}"
 }
 
+# End what serve_pool began, where nothing was put off since.
+unserve_pool()
+{
+	end_server "$SERVED_PID"
+	unset 'undo[-1]'
+} 2>/dev/null
+
 stop_server()
 {
 	[ -n "$SERVER_PID" ] || return 0

@@ -3,7 +3,9 @@
 #
 # A LUN that is written and read in order beside a cfsd, directly, against the
 # same by the process that holds the pool itself; what that costs the manager;
-# and many small files.
+# and many small files.  Both use the same volumes of the same pool, in turn, and
+# what is read was written once: where it lies on the disk makes a difference of
+# a third here.
 
 CASE_TITLE='Direct access beside a manager, and alone'
 DIRECT_MB=${DIRECT_MB:-512}
@@ -20,7 +22,7 @@ direct_alone()
 
 	! is_broken cfs || return 0
 	for way in write read; do
-		out=$(direct-bench stream "$WORK/alone" vm0 "$DIRECT_SECONDS" \
+		out=$(direct-bench stream "$WORK/pool" $way "$DIRECT_SECONDS" \
 			$way 0 2>"$WORK/err") || {
 			failed "$DIRECT_ALONE"
 			return
@@ -35,7 +37,7 @@ direct_beside()
 
 	! is_broken cfs || return 0
 	for way in write read; do
-		out=$(direct-bench stream "$WORK/served" vm0 "$DIRECT_SECONDS" \
+		out=$(direct-bench stream "$WORK/pool" $way "$DIRECT_SECONDS" \
 			$way "$SERVED_PID" 2>"$WORK/err") || {
 			failed cfs
 			return
@@ -49,7 +51,7 @@ direct_beside()
 
 received()
 {
-	direct-bench counters "$WORK/served" | field received_messages
+	direct-bench counters "$WORK/pool" | field received_messages
 }
 
 # copy_counted FROM TO: a directory into a new one; how many messages that took.
@@ -59,7 +61,7 @@ copy_counted()
 	local before
 
 	before=$(received)
-	CFS_IO=direct quietly cfscp -q "$1" "$WORK/served:home:$2" || return
+	CFS_IO=direct quietly cfscp -q "$1" "$WORK/pool:home:$2" || return
 	echo $(($(received) - before - 2))
 }
 
@@ -94,11 +96,11 @@ direct_recovery()
 	local watch
 
 	! is_broken 'cfs: recovery' || return 0
-	leasectl watch --json-lines "$WORK/served" >"$WORK/events" \
+	leasectl watch --json-lines "$WORK/pool" >"$WORK/events" \
 		2>/dev/null &
 	watch=$!
 	sleep 0.5
-	direct-bench die "$WORK/served" vm0 "$DIRECT_DIES_MB" \
+	direct-bench die "$WORK/pool" write "$DIRECT_DIES_MB" \
 		>/dev/null 2>"$WORK/err"
 	if wait_until 40 "grep -q '\"sealed\"' $WORK/events"; then
 		sample recovery 'cfs: recovery' "$1" "$(awk \
@@ -111,6 +113,18 @@ direct_recovery()
 	kill "$watch"
 	wait "$watch"
 } 2>/dev/null
+
+direct_served()
+{
+	serve_pool "$WORK/pool" || {
+		failed cfs
+		return
+	}
+	direct_beside "$1"
+	direct_files "$1"
+	direct_recovery "$1"
+	unserve_pool
+}
 
 run_case()
 {
@@ -134,24 +148,20 @@ run_case()
 		aim cpu "cfs: $i" '<' 2
 	done
 	aim files 'cfs: files' '<=' 1
+	export CFS_RUN=$WORK/run
 	need cfs mkcfs cfsd cfscp direct-bench || return 0
 	need_space '(all)' $((DIRECT_MB * 12)) || return 0
-	for i in alone served; do
-		quietly mkcfs -q --size "${DIRECT_POOL_MB}M" "$WORK/$i" &&
-		quietly mkcfs -q "$WORK/$i:vm0" --lun "${DIRECT_MB}M" || {
-			failed cfs
-			return
-		}
-	done
-	mkdir "$WORK/files" "$WORK/one" && echo 1 >"$WORK/one/f" &&
-	quietly mkcfs -q "$WORK/served:home" --tree || return
-	for ((i = 0; i < DIRECT_FILES; i++)); do
-		echo "$i" >"$WORK/files/f$i"
-	done
-	serve_pool "$WORK/served" || {
+	quietly mkcfs -q --size "${DIRECT_POOL_MB}M" "$WORK/pool" &&
+	quietly mkcfs -q "$WORK/pool:write" --lun "${DIRECT_MB}M" &&
+	quietly mkcfs -q "$WORK/pool:read" --lun "${DIRECT_MB}M" &&
+	quietly direct-bench stream "$WORK/pool" read 2 write 0 || {
 		failed cfs
 		return
 	}
-	rounds "$DIRECT_ROUNDS" direct_alone direct_beside direct_files \
-		direct_recovery
+	mkdir "$WORK/files" "$WORK/one" && echo 1 >"$WORK/one/f" &&
+	quietly mkcfs -q "$WORK/pool:home" --tree || return
+	for ((i = 0; i < DIRECT_FILES; i++)); do
+		echo "$i" >"$WORK/files/f$i"
+	done
+	rounds "$DIRECT_ROUNDS" direct_alone direct_served
 }
