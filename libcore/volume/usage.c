@@ -6,17 +6,29 @@
  * branch, sorted, those are a range, so adding up is two numbers a version
  * (where the range begins, where it ends) and one running sum at the end.  Of
  * a version that one pin alone sees, that pin has it exclusively.
+ *
+ * A branch with a parent sees besides what the parent shows where it forks, but
+ * for what it has put something of its own over: a number that begins at the
+ * birth of that and never ends (usage_cover.c).
  */
+#include "volume/usage_priv.h"
 #include "volume/volume_priv.h"
+
+#include "base/vec.h"
 
 #include <stdlib.h>
 
+struct count {
+	uint64_t blocks, inodes;
+};
+
 struct pin {
 	uint64_t stamp;
-	uint16_t branch;
-	bool is_snapshot;     /* else the fork of a child branch */
-	int64_t begins, ends; /* sums of blocks */
-	uint64_t exclusive;
+	bool is_snapshot; /* else the fork of a child branch */
+	/* Sums that wrap: what begins here, what ends here. */
+	struct count begins, ends;
+	struct count hides; /* of the parent, from here on */
+	uint64_t exclusive; /* blocks */
 };
 
 struct walk {
@@ -24,8 +36,10 @@ struct walk {
 	struct branch *b;
 	struct pin *pins; /* of this branch, sorted by stamp */
 	size_t count;
-	bool is_head;
-	uint64_t live, live_shared, inodes;
+	bool is_head;      /* of its volume: it sees what lives in it */
+	struct count live; /* its own */
+	uint64_t live_shared;
+	struct count hidden; /* of the parent, by now */
 };
 
 static int pins_of(struct cfs_vols *v, struct branch *b, struct pin **ret,
@@ -48,7 +62,6 @@ static int pins_of(struct cfs_vols *v, struct branch *b, struct pin **ret,
 		list[n++] = (struct pin){
 			.stamp = is_snapshot ? b->snaps.list[s++]
 					     : b->forks.list[f++],
-			.branch = b->id,
 			.is_snapshot = is_snapshot,
 		};
 	}
@@ -73,23 +86,67 @@ static size_t first_pin(const struct walk *w, uint64_t stamp)
 	return lo;
 }
 
-static void count_version(struct walk *w, const struct cfs_version *version,
-			  uint64_t death, int64_t blocks, bool is_live)
+static void add(struct count *to, const struct count *n)
 {
-	size_t from = first_pin(w, version->stamp);
-	size_t to = first_pin(w, death); /* one behind the last */
+	to->blocks += n->blocks;
+	to->inodes += n->inodes;
+}
 
-	if (is_live && w->is_head) {
-		w->live += (uint64_t)blocks;
+static void sub(struct count *from, const struct count *n)
+{
+	from->blocks -= n->blocks;
+	from->inodes -= n->inodes;
+}
+
+static void count_version(struct walk *w, const struct cfs_version *version,
+			  const struct count *n)
+{
+	const bool is_live = version->death == 0;
+	size_t from = first_pin(w, version->stamp);
+	/* One behind the last. */
+	size_t to = is_live ? w->count : first_pin(w, version->death);
+
+	if (is_live) {
+		add(&w->live, n);
 		if (from < to)
-			w->live_shared += (uint64_t)blocks;
+			w->live_shared += n->blocks;
 	}
-	if (from == to)
+	if (from >= to)
 		return;
-	w->pins[from].begins += blocks;
-	w->pins[to - 1].ends += blocks;
+	add(&w->pins[from].begins, n);
+	add(&w->pins[to - 1].ends, n);
 	if (to - from == 1 && !(is_live && w->is_head))
-		w->pins[from].exclusive += (uint64_t)blocks;
+		w->pins[from].exclusive += n->blocks;
+}
+
+static int count_record(struct walk *w, const struct cfs_cursor *cur,
+			struct cfs_err *err)
+{
+	const uint64_t class = cur->key.w[1] >> CFS_MAP_OFF_BITS;
+	struct count n = { 0 };
+	int r;
+
+	if (class == CFS_MAP_EXTENT) {
+		struct cfs_extent_rec rec;
+
+		r = cfs_extent_rec_unpack(cur->value, cur->value_bytes, &rec,
+					  err);
+		n.blocks = rec.count;
+		if (r == 0 && rec.vaddr)
+			count_version(w, &rec.version, &n);
+		return r;
+	}
+	if (class == CFS_MAP_INODE) {
+		struct cfs_version version;
+
+		r = cfs_version_unpack(cur->value, cur->value_bytes, &version,
+				       err);
+		n.inodes = 1;
+		if (r == 0 && !(version.flags & CFS_VERSION_WHITEOUT))
+			count_version(w, &version, &n);
+		return r;
+	}
+	return 0;
 }
 
 static int walk_tree(struct walk *w, unsigned int tree_id, struct cfs_err *err)
@@ -100,74 +157,96 @@ static int walk_tree(struct walk *w, unsigned int tree_id, struct cfs_err *err)
 			      err);
 
 	while (r == 0 && cur.key.w[0] >> 48 == w->b->id) {
-		uint64_t class = cur.key.w[1] >> CFS_MAP_OFF_BITS;
-		bool is_live = tree_id == CFS_TREE_LIVE;
-
-		if (class == CFS_MAP_EXTENT) {
-			struct cfs_extent_rec rec;
-
-			r = cfs_extent_rec_unpack(cur.value, cur.value_bytes,
-						  &rec, err);
-			if (r < 0)
-				return r;
-			if (rec.vaddr)
-				count_version(w, &rec.version,
-					      is_live ? UINT64_MAX
-						      : rec.version.death,
-					      rec.count, is_live);
-		} else if (class == CFS_MAP_INODE && is_live && w->is_head) {
-			w->inodes++;
-		}
-		r = cfs_cursor_next(&cur, err);
+		r = count_record(w, &cur, err);
+		if (r == 0)
+			r = cfs_cursor_next(&cur, err);
 	}
 	return r == -ENOENT ? 0 : r;
 }
 
-/* What @stamp of @branch sees in its parents. */
-static int parents_blocks(struct cfs_vols *v, uint16_t branch, uint64_t *ret,
-			  struct cfs_err *err)
+static int note_cover(void *arg, const struct cfs_usage_cover *c,
+		      struct cfs_err *err)
 {
-	struct branch *b = cfs_branch_find(v, branch);
+	const struct count n = { .blocks = c->blocks, .inodes = c->inodes };
+	struct walk *w = arg;
+	size_t from = first_pin(w, c->birth);
 
-	*ret = 0;
-	for (unsigned int depth = 0; b && b->rec.parent && depth < UINT16_MAX;
-	     depth++) {
-		struct branch *parent = cfs_branch_find(
-			v, (uint16_t)b->rec.parent);
-		struct walk w = { .v = v, .b = parent };
-		int64_t sum = 0;
-		int r;
-
-		if (!parent)
-			break;
-		r = pins_of(v, parent, &w.pins, &w.count, err);
-		if (r == 0)
-			r = walk_tree(&w, CFS_TREE_LIVE, err);
-		if (r == 0)
-			r = walk_tree(&w, CFS_TREE_HISTORY, err);
-		for (size_t i = 0; i < w.count; i++) {
-			sum += w.pins[i].begins;
-			if (w.pins[i].stamp == b->rec.fork_stamp) {
-				*ret += (uint64_t)sum;
-				break;
-			}
-			sum -= w.pins[i].ends;
-		}
-		free(w.pins);
-		if (r < 0)
-			return r;
-		b = parent;
-	}
+	(void)err;
+	add(&w->hidden, &n);
+	if (from < w->count)
+		add(&w->pins[from].hides, &n);
 	return 0;
 }
 
+/* All of one branch; w->pins is to be freed, whatever is returned. */
+static int walk_branch(struct walk *w, struct cfs_vols *v, struct branch *b,
+		       bool is_head, struct cfs_err *err)
+{
+	int r;
+
+	*w = (struct walk){ .v = v, .b = b, .is_head = is_head };
+	r = pins_of(v, b, &w->pins, &w->count, err);
+	if (r == 0)
+		r = walk_tree(w, CFS_TREE_LIVE, err);
+	if (r == 0)
+		r = walk_tree(w, CFS_TREE_HISTORY, err);
+	if (r == 0)
+		r = cfs_usage_covers(v, b, note_cover, w, err);
+	return r;
+}
+
+/* What the first pin at @stamp sees, where the parent shows @shown. */
+static struct count seen_at(const struct walk *w, const struct count *shown,
+			    uint64_t stamp)
+{
+	struct count sum = *shown;
+
+	for (size_t i = 0; i < w->count; i++) {
+		add(&sum, &w->pins[i].begins);
+		sub(&sum, &w->pins[i].hides);
+		if (w->pins[i].stamp == stamp)
+			return sum;
+		sub(&sum, &w->pins[i].ends);
+	}
+	return (struct count){ 0 }; /* no fork is noted there: damage */
+}
+
+/* What a branch's parent shows where it forks; nothing if it has none.  From
+ * the oldest ancestor on, as each needs what the one above shows. */
+static int shown_by_parent(struct cfs_vols *v, struct branch *b,
+			   struct count *ret, struct cfs_err *err)
+{
+	CFS_VEC(struct branch *) chain = CFS_VEC_INIT;
+	struct count shown = { 0 };
+	int r = 0;
+
+	for (; r == 0 && b && chain.count <= UINT16_MAX;
+	     b = b->rec.parent ? cfs_branch_find(v, (uint16_t)b->rec.parent)
+			       : NULL)
+		if (cfs_vec_push(&chain, b) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = chain.count; r == 0 && i-- > 1;) {
+		struct walk w;
+
+		r = walk_branch(&w, v, chain.items[i], false, err);
+		if (r == 0)
+			shown = seen_at(&w, &shown,
+					chain.items[i - 1]->rec.fork_stamp);
+		free(w.pins);
+	}
+	cfs_vec_done(&chain);
+	if (r == 0)
+		*ret = shown;
+	return r;
+}
+
 static int add_snapshots(struct cfs_volume_space *ret, const struct walk *w,
-			 uint64_t inherited, struct cfs_err *err)
+			 const struct count *shown, struct cfs_err *err)
 {
 	size_t room = ret->snapshot_count + w->count + 1;
 	struct cfs_snapshot_space *list = realloc(ret->snapshots,
 						  room * sizeof(*list));
-	int64_t sum = 0;
+	struct count sum = *shown;
 
 	if (!list)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -175,17 +254,17 @@ static int add_snapshots(struct cfs_volume_space *ret, const struct walk *w,
 	for (size_t i = 0; i < w->count; i++) {
 		const struct pin *p = &w->pins[i];
 
-		sum += p->begins;
+		add(&sum, &p->begins);
+		sub(&sum, &p->hides);
 		if (p->is_snapshot)
 			list[ret->snapshot_count++] =
 				(struct cfs_snapshot_space){
 					.stamp = p->stamp,
-					.branch = p->branch,
-					.seen_blocks = (uint64_t)sum +
-						       inherited,
+					.branch = w->b->id,
+					.seen_blocks = sum.blocks,
 					.exclusive_blocks = p->exclusive,
 				};
-		sum -= p->ends;
+		sub(&sum, &p->ends);
 	}
 	return 0;
 }
@@ -208,22 +287,19 @@ static bool is_in_order(const struct cfs_volume_space *space)
 static int space_of_branch(struct cfs_vols *v, struct branch *b, bool is_head,
 			   struct cfs_volume_space *ret, struct cfs_err *err)
 {
-	struct walk w = { .v = v, .b = b, .is_head = is_head };
-	uint64_t inherited = 0;
-	int r = pins_of(v, b, &w.pins, &w.count, err);
+	struct count shown = { 0 };
+	struct walk w;
+	int r = walk_branch(&w, v, b, is_head, err);
 
 	if (r == 0)
-		r = walk_tree(&w, CFS_TREE_LIVE, err);
+		r = shown_by_parent(v, b, &shown, err);
 	if (r == 0)
-		r = walk_tree(&w, CFS_TREE_HISTORY, err);
-	if (r == 0)
-		r = parents_blocks(v, b->id, &inherited, err);
-	if (r == 0)
-		r = add_snapshots(ret, &w, inherited, err);
+		r = add_snapshots(ret, &w, &shown, err);
 	if (r == 0 && is_head) {
-		ret->used_blocks = w.live + inherited;
-		ret->shared_blocks = w.live_shared + inherited;
-		ret->inode_count = w.inodes;
+		sub(&shown, &w.hidden);
+		ret->used_blocks = w.live.blocks + shown.blocks;
+		ret->shared_blocks = w.live_shared + shown.blocks;
+		ret->inode_count = w.live.inodes + shown.inodes;
 	}
 	free(w.pins);
 	return r;
