@@ -207,6 +207,26 @@ open_smb() {
 	within_a_minute "[ -s $(echo "$CFS_RUN"/export-*/mnt/files)/$1.part ]"
 }
 
+# A client's file flushed: what he is told of has been through the server's
+# fsync, and stays open.
+open_flushed() {
+	local hash
+
+	hash=$(pdbedit -L -w -s "$(echo "$CFS_RUN"/export-smb-*/smb.conf)" |
+		sed -n 's/^root:[^:]*:[^:]*:\([^:]*\):.*/\1/p')
+	rm -f in.flush
+	mkfifo in.flush
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/smb2-writer.py" "$PORT" files \
+		flushed root "$hash" <in.flush >told 2>writer 3>&- &
+	SERVERS+=("$!")
+	exec 5>in.flush
+	# Enough that some is in none of the server's own buffers.
+	seq -f 'line %.0f, and a rest that makes it long enough' 300 >lines
+	cat lines >&5
+	within_a_minute "cmp -s told lines || ! kill -0 $!"
+	cmp told lines || { cat writer; false; }
+}
+
 # The client's was lost with its server; he puts it again.
 assert_smb() {
 	local name
@@ -239,5 +259,22 @@ assert_smb() {
 	wait "$SERVER" || true
 	start_cfsd smb
 	assert_smb server mount all
+	assert_end
+}
+
+@test "what an SMB client has flushed is there when all is killed" {
+	need_programs smbd smbclient smbpasswd pdbedit
+	start_cfsd smb
+	printf 'secret\nsecret\n' |
+		smbpasswd -c "$CFS_RUN"/export-smb-*/smb.conf -s -a root
+	open_flushed
+	kill -KILL "$SERVER" "$(export_pid)" $(pids_of smbd) \
+		$(pids_of cfsmount)
+	wait "$SERVER" || true
+	exec 5>&-
+	start_cfsd smb
+	within_a_minute "smb 'get flushed back' >get.log 2>&1"
+	cmp back lines
+	assert_one
 	assert_end
 }
