@@ -27,7 +27,7 @@ copy_one()
 copy_measure()
 {
 	measure rate MB/s higher 'raw: dd, direct' 'rate until it is on disk'
-	aim rate 'cfs: cfscp' '>=' 0.7 'raw: dd, direct'
+	aim rate 'cfs: cfscp' '>=' 0.85 'raw: dd, direct'
 	need_space '(all)' $((SIZE_MB * 5)) || return
 	make_data "$WORK/image" "$SIZE_MB"
 }

@@ -347,6 +347,7 @@ make_fs()
 	case $1 in
 	xfs) quietly mkfs.xfs -f -q -m reflink=1 "$LOOP" ;;
 	btrfs) quietly mkfs.btrfs -f -q "$LOOP" ;;
+	ext4) quietly mkfs.ext4 -F -q "$LOOP" ;;
 	esac || return 1
 	quietly mount -o noatime "$LOOP" "$MNT" || return 1
 	later umount "$MNT"
