@@ -7,36 +7,11 @@
 # written in full (as a device is) and once in a sparse one, where the host's
 # file system allocates behind each sync.
 
+# shellcheck source=bench/sync.sh
+. bench/sync.sh
 CASE_TITLE='4 KiB random writes, each made durable, queue depth 1'
-SYNC_MB=${SYNC_MB:-4096}
-SYNC_ROUNDS=${SYNC_ROUNDS:-5}
-SYNC_SECONDS=${SYNC_SECONDS:-2}
 # The pool has room for the volume and for what is not yet reused.
 SYNC_POOL_MB=$((SYNC_MB * 5 / 2 + 512))
-
-sync_row()
-{
-	sample rate "$1" "$2" "$(field ops_per_s <<<"$3")"
-	sample p99 "$1" "$2" "$(field p99_us <<<"$3")"
-}
-
-# sync_peer SUBJECT ROUND FILE
-sync_peer()
-{
-	local out
-
-	! is_broken "$1" || return 0
-	out=$(peer-bench sync "$3" "$SYNC_SECONDS" "$2" 2>"$WORK/err") || {
-		failed "$1"
-		return
-	}
-	sync_row "$1" "$2" "$out"
-}
-
-sync_raw()
-{
-	sync_peer 'raw (O_DIRECT, fdatasync)' "$1" "$WORK/raw"
-}
 
 sync_loop()
 {
@@ -51,22 +26,6 @@ sync_xfs()
 sync_btrfs()
 {
 	sync_peer 'btrfs on a loop device' "$1" "$WORK/btrfs/data"
-}
-
-# sync_cfs_on SUBJECT ROUND POOL
-sync_cfs_on()
-{
-	local out
-
-	! is_broken "$1" || return 0
-	out=$(cfs-bench sync "$3" bench "$SYNC_SECONDS" "$2" \
-		2>"$WORK/err") || {
-		failed "$1"
-		return
-	}
-	sync_row "$1" "$2" "$out"
-	sample rate "$1, with the close" "$2" \
-		"$(field ops_per_s_with_close <<<"$out")"
 }
 
 sync_cfs()
@@ -99,16 +58,6 @@ sync_qcow2()
 		jq '.jobs[0].write.iops')"
 }
 
-# prepare_lun SUBJECT POOL: a volume in it, full of data.
-prepare_lun()
-{
-	quietly mkcfs -q "$2:bench" --lun "${SYNC_MB}M" &&
-	quietly cfscp -q "$WORK/raw" "$2:bench" || {
-		failed "$1"
-		return 1
-	}
-}
-
 prepare_pools()
 {
 	need cfs mkcfs cfscp cfs-bench || return
@@ -133,11 +82,8 @@ run_case()
 {
 	local functions=(sync_raw)
 
-	measure rate 'writes/s' higher 'raw (O_DIRECT, fdatasync)' \
-		'durable writes a second'
-	measure p99 us lower 'raw (O_DIRECT, fdatasync)' \
-		'latency, 99th percentile'
-	aim rate cfs '>=' 0.9 'raw (O_DIRECT, fdatasync)'
+	sync_measure
+	aim rate cfs '>=' 0.9 "$SYNC_RAW"
 	need_space '(all)' $((SYNC_MB * 4 + SYNC_POOL_MB + SYNC_MB)) ||
 		return 0
 	make_data "$WORK/raw" "$SYNC_MB" || return
