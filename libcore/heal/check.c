@@ -184,6 +184,7 @@ static void container_done(struct check *k)
 	cfs_vec_done(&k->branches);
 	cfs_vec_done(&k->volumes);
 	cfs_vec_done(&k->snapshots);
+	cfs_vec_done(&k->names);
 	cfs_vec_done(&k->runs);
 }
 

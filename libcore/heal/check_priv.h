@@ -34,7 +34,14 @@ struct check_snapshot {
 	uint16_t branch;
 	uint64_t stamp;
 	uint64_t name_hash;
-	uint64_t volume; /* filled in when branches are known */
+	uint64_t word1, word2; /* of the key of its name */
+	uint64_t volume;       /* filled in when branches are known */
+};
+
+struct check_name { /* a place of a NAME record */
+	uint64_t volume;
+	uint64_t word1, word2;
+	uint64_t place;
 };
 
 struct check_slice { /* a SLICE record, in order of keys */
@@ -83,6 +90,7 @@ struct check {
 	CFS_VEC(struct check_branch) branches; /* sorted by id */
 	CFS_VEC(struct check_volume) volumes;
 	CFS_VEC(struct check_snapshot) snapshots;
+	CFS_VEC(struct check_name) names;
 	struct {
 		uint64_t w0, w1, end, birth;
 		bool is_set;
@@ -132,6 +140,12 @@ int cfs_check_tables(struct check *k);
 struct check_branch *cfs_check_branch(struct check *k, uint16_t id);
 bool cfs_check_is_pinned(const struct check_branch *b, uint64_t lo,
 			 uint64_t hi);
+
+/* check_names.c */
+int cfs_check_name_record(struct check *k, const struct cfs_leaf_record *at,
+			  struct cfs_err *why);
+/* Behind the tables, whose snapshots know their volumes. */
+int cfs_check_names(struct check *k);
 
 /* check_map.c */
 int cfs_check_maps(struct check *k);

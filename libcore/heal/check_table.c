@@ -7,6 +7,7 @@
 
 #include "base/xxh.h"
 #include "ondisk/receive.h"
+#include "ondisk/snapname.h"
 #include "tree/lend.h"
 
 #include <inttypes.h>
@@ -91,6 +92,8 @@ static int snapshot_record(struct check *k, const struct cfs_leaf_record *at,
 	if (r < 0)
 		return r;
 	entry.name_hash = cfs_xxh3(rec.name, strlen(rec.name));
+	cfs_snapname_words(rec.name, strlen(rec.name), &entry.word1,
+			   &entry.word2);
 	if (entry.stamp > k->stamp)
 		cfs_check_say(k, "snapshot",
 			      "snapshot %s is newer than the "
@@ -228,6 +231,8 @@ static int table_record(struct check *k, const struct cfs_leaf_record *at)
 		r = client_record(k, at, &why);
 	else if (class == CFS_TABLE_ORPHAN)
 		r = orphan_record(k, at, &why);
+	else if (class == CFS_TABLE_NAME)
+		r = cfs_check_name_record(k, at, &why);
 	else
 		r = other_record(k, at, &why);
 	if (r == -ENOMEM)
@@ -402,5 +407,5 @@ int cfs_check_tables(struct check *k)
 		check_volume(k, &k->volumes.items[i]);
 	for (size_t i = 0; i < k->branches.count; i++)
 		check_one_branch(k, &k->branches.items[i]);
-	return 0;
+	return cfs_check_names(k);
 }

@@ -82,6 +82,7 @@ static int make_root(struct rebuild *b)
 	root->next_ino = CFS_MAX(CFS_MIN(next_ino, CFS_INO_MAX), 16);
 	memset(root->trees, 0, sizeof(root->trees));
 	memset(root->grave_vaddr, 0, sizeof(root->grave_vaddr));
+	root->names_of = 0;
 	for (size_t i = 0; i < b->nodes.count; i++) {
 		const struct cfs_tag *tag = &b->nodes.items[i].tag;
 		struct cfs_tree_root *t = &root->trees[tag->ino - 1];

@@ -84,13 +84,14 @@ static int clear_range(struct cfs_tree *tree, const void *node,
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Extents follow from the tags, and loans and clients are over: what stood in
- * their logs is lost with the others'. */
+/* Extents follow from the tags, names from the snapshots; and loans and clients
+ * are over: what stood in their logs is lost with the others'. */
 static bool is_wanted(unsigned int tree_id, const struct cfs_leaf_record *rec)
 {
 	if (tree_id == CFS_TREE_TABLE)
 		return rec->key.w[0] >> 56 != CFS_TABLE_LOAN &&
-		       rec->key.w[0] >> 56 != CFS_TABLE_CLIENT;
+		       rec->key.w[0] >> 56 != CFS_TABLE_CLIENT &&
+		       rec->key.w[0] >> 56 != CFS_TABLE_NAME;
 	return rec->key.w[1] >> CFS_MAP_OFF_BITS != CFS_MAP_EXTENT;
 }
 

@@ -93,6 +93,7 @@ void cfs_root_pack(const struct cfs_root *root, struct cfs_page_disk *disk)
 	}
 	p->grave_vaddr[0] = le64_put(root->grave_vaddr[0]);
 	p->grave_vaddr[1] = le64_put(root->grave_vaddr[1]);
+	p->names_of = le64_put(root->names_of);
 }
 
 static int trees_unpack(const struct cfs_root_payload_disk *p,
@@ -188,6 +189,7 @@ static void words_unpack(const struct cfs_root_payload_disk *p,
 		.smap_count = le32_get(p->smap_count),
 		.grave_vaddr = { le64_get(p->grave_vaddr[0]),
 				 le64_get(p->grave_vaddr[1]) },
+		.names_of = le64_get(p->names_of),
 	};
 	memcpy(root->container_uuid, p->container_uuid, 16);
 }

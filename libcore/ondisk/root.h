@@ -82,9 +82,12 @@ struct cfs_root_payload_disk {
 	struct cfs_log_extent_disk log_extents[CFS_LOG_EXTENTS_MAX];
 	struct cfs_smap_entry_disk smap[CFS_ROOT_SMAP_MAX];
 	le64 grave_vaddr[2]; /* the log's gravestone; 0: none */
-	uint8_t reserved[CFS_PAGE_PAYLOAD_BYTES - 112 - 512 - 1280 - 960 - 16];
+	le64 names_of;       /* ref.csum of the small tables of which the NAME
+			      * records are whole; 0: of none */
+	uint8_t reserved[CFS_PAGE_PAYLOAD_BYTES - 112 - 512 - 1280 - 960 - 24];
 };
 CFS_ASSERT_OFFSET(struct cfs_root_payload_disk, trees, 112);
+CFS_ASSERT_OFFSET(struct cfs_root_payload_disk, names_of, 2880);
 CFS_ASSERT_SIZE(struct cfs_root_payload_disk, CFS_PAGE_PAYLOAD_BYTES);
 
 struct cfs_node_ref {
@@ -136,6 +139,7 @@ struct cfs_root {
 	struct cfs_log_extent log_extents[CFS_LOG_EXTENTS_MAX];
 	struct cfs_smap_entry smap[CFS_ROOT_SMAP_MAX];
 	uint64_t grave_vaddr[2];
+	uint64_t names_of;
 };
 
 /* Fills the payload only; the page is sealed with cfs_page_pack. */

@@ -28,6 +28,7 @@
  *   RETIRED    0                           epoch               index
  *   DELEGATION container id                epoch               0
  *   RECEIVE    volume id                   0                   0
+ *   NAME       volume id                   hash of the name    its end
  *
  * Each value is one struct below; strings are UTF-8 or any bytes, filled with
  * zeroes.  A value may grow at its end: a longer one is read by its known
@@ -59,6 +60,7 @@ enum cfs_table_class {
 	CFS_TABLE_TOMBSTONE = 0x23,
 	CFS_TABLE_ORPHAN = 0x24,
 	CFS_TABLE_RECEIVE = 0x25, /* ondisk/receive.h */
+	CFS_TABLE_NAME = 0x26,    /* ondisk/snapname.h */
 };
 
 static inline uint64_t cfs_table_word(enum cfs_table_class c, uint64_t low)

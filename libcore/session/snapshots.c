@@ -87,8 +87,6 @@ static int each_snapshot(void *arg, uint64_t stamp,
 	};
 	int r;
 
-	if (st->only && strcmp(st->only, rec->name) != 0)
-		return 0;
 	memcpy(info.volume, st->volume_name, sizeof(info.volume));
 	memcpy(info.name, rec->name, sizeof(info.name));
 	memcpy(info.note, rec->note, sizeof(info.note));
@@ -112,6 +110,16 @@ static int each_snapshot(void *arg, uint64_t stamp,
 	return st->each(st->arg, &info);
 }
 
+static int only_snapshot(struct list_state *st, struct cfs_err *err)
+{
+	struct cfs_snapshot_rec rec;
+	uint64_t stamp;
+	int r = cfs_snapshot_find(st->m, st->volume, st->only, &stamp, &rec,
+				  err);
+
+	return r < 0 ? r : each_snapshot(st, stamp, &rec, err);
+}
+
 static int each_of_volume(void *arg, uint64_t id,
 			  const struct cfs_volume_rec *rec, struct cfs_err *err)
 {
@@ -125,7 +133,9 @@ static int each_of_volume(void *arg, uint64_t id,
 	if (st->with_space)
 		r = cfs_volume_space(st->m, id, &space, err);
 	st->space = st->with_space ? &space : NULL;
-	if (r == 0)
+	if (r == 0 && st->only)
+		r = only_snapshot(st, err);
+	else if (r == 0)
 		r = cfs_snapshot_each(st->m, id, each_snapshot, st, err);
 	free(space.snapshots);
 	st->space = NULL;
@@ -216,10 +226,7 @@ int cfs_local_snapshot(struct cfs_session *s, const char *volume,
 	if (r < 0)
 		return r;
 	memset(ret, 0, sizeof(*ret));
-	r = each_of_one(&st, &v, err);
-	if (r == 0 && !ret->name[0])
-		r = cfs_err_set(err, -ENOENT, "no such snapshot");
-	return r;
+	return each_of_one(&st, &v, err);
 }
 
 /*

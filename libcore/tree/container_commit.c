@@ -129,6 +129,9 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
 		if (c->trees[i])
 			cfs_tree_root(c->trees[i], &root->trees[i]);
+	root->names_of = c->names_are_whole
+				 ? root->trees[CFS_TREE_TABLE - 1].ref.csum
+				 : 0;
 	cfs_log_to_root(c->log, root);
 	if (c->new_log_id)
 		root->log_id = c->new_log_id;

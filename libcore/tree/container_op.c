@@ -322,6 +322,24 @@ int cfs_container_table_changed(struct cfs_container *c,
 	return r;
 }
 
+void cfs_container_table_changing(struct cfs_container *c,
+				  const struct cfs_key *key, const void *value,
+				  size_t value_bytes)
+{
+	if (c->hooks && c->hooks->table_changing)
+		c->hooks->table_changing(c->hooks_ctx, key, value, value_bytes);
+}
+
+bool cfs_container_names_are_whole(const struct cfs_container *c)
+{
+	return c->names_are_whole;
+}
+
+void cfs_container_set_names_whole(struct cfs_container *c, bool is_whole)
+{
+	c->names_are_whole = is_whole;
+}
+
 static int undo_tree(struct cfs_container *c, const struct undo_entry *u)
 {
 	struct cfs_tree *tree = c->trees[u->tree_id - 1];
@@ -490,9 +508,11 @@ int cfs_container_put(struct cfs_container *c, const struct cfs_key *key,
 		.value = value,
 		.value_bytes = (uint32_t)value_bytes,
 	};
-	int r = cfs_container_tree_put(c, CFS_TREE_TABLE, key, value,
-				       value_bytes, err);
+	int r;
 
+	cfs_container_table_changing(c, key, value, value_bytes);
+	r = cfs_container_tree_put(c, CFS_TREE_TABLE, key, value, value_bytes,
+				   err);
 	if (r == 0)
 		r = cfs_container_log(c, &rec, NULL, err);
 	if (r == 0)
@@ -509,8 +529,10 @@ int cfs_container_del(struct cfs_container *c, const struct cfs_key *key,
 		.tree_id = CFS_TREE_TABLE,
 		.key = { key->w[0], key->w[1], key->w[2] },
 	};
-	int r = cfs_container_tree_del(c, CFS_TREE_TABLE, key, err);
+	int r;
 
+	cfs_container_table_changing(c, key, NULL, 0);
+	r = cfs_container_tree_del(c, CFS_TREE_TABLE, key, err);
 	if (r == 0)
 		r = cfs_container_log(c, &rec, NULL, err);
 	if (r == 0)

@@ -291,6 +291,8 @@ static int replay_table(struct cfs_container *c, const struct cfs_rec *rec,
 	if (rec->tree_id != CFS_TREE_TABLE)
 		return cfs_err_set(err, -EUCLEAN, "a record for tree %" PRIu32,
 				   rec->tree_id);
+	cfs_container_table_changing(c, &key, is_set ? rec->value : NULL,
+				     is_set ? rec->value_bytes : 0);
 	if (is_set)
 		r = cfs_tree_put(c->trees[CFS_TREE_TABLE - 1], &key, rec->value,
 				 rec->value_bytes, NULL, err);

@@ -203,6 +203,7 @@ struct cfs_container {
 	uint64_t new_log_id;           /* that the next root gives the log */
 	struct lender *lender; /* there are or were clients; else NULL */
 	uint64_t map_change;   /* rises when a slice comes or goes */
+	bool names_are_whole;  /* hooks.h */
 
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
@@ -223,6 +224,10 @@ int cfs_container_undo_push(struct cfs_container *c, const struct undo_entry *e,
 int cfs_container_table_changed(struct cfs_container *c,
 				const struct cfs_key *key, const void *value,
 				size_t value_bytes, struct cfs_err *err);
+/* Before a change of the small tables that is not an undoing. */
+void cfs_container_table_changing(struct cfs_container *c,
+				  const struct cfs_key *key, const void *value,
+				  size_t value_bytes);
 /* Close for writing; @err says why, and is kept. */
 void cfs_container_poison(struct cfs_container *c, const struct cfs_err *err);
 

@@ -52,6 +52,14 @@ struct cfs_container_hooks {
 	/* A record of the small tables changed (@value NULL: is gone). */
 	void (*table_changed)(void *ctx, const struct cfs_key *key,
 			      const void *value, size_t value_bytes);
+	/*
+	 * Before an operation or a replay changes a record of the small tables
+	 * (@value NULL: it goes): what follows from it is changed with it, by
+	 * cfs_container_tree_set and _remove, which an abort undoes.  May be
+	 * NULL.
+	 */
+	void (*table_changing)(void *ctx, const struct cfs_key *key,
+			       const void *value, size_t value_bytes);
 };
 
 /* Where slices come from. */
@@ -91,12 +99,22 @@ bool cfs_container_in_op(const struct cfs_container *c);
 /* Nothing is acknowledged any more; @why is told to whoever asks. */
 void cfs_container_close_for_writing(struct cfs_container *c, const char *why);
 
-/* Trees other than the small tables: changed here, logged by META and so on. */
+/* Trees other than the small tables, and NAME records in those: changed here,
+ * logged by META and so on. */
 int cfs_container_tree_set(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, const void *value,
 			   size_t value_bytes, struct cfs_err *err);
 int cfs_container_tree_remove(struct cfs_container *c, unsigned int tree_id,
 			      const struct cfs_key *key, struct cfs_err *err);
+
+/*
+ * Do the NAME records tell of all snapshots, and of nothing else?  The root
+ * says so with the checksum of the small tables' root node, so that a writer
+ * that knows nothing of NAME takes it back with its first change of them.
+ * Locked.
+ */
+bool cfs_container_names_are_whole(const struct cfs_container *c);
+void cfs_container_set_names_whole(struct cfs_container *c, bool is_whole);
 
 /* Add a record to the pending ones; nothing happens in a replay or commit. */
 int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,

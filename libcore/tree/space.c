@@ -477,6 +477,11 @@ int64_t cfs_space_left(struct cfs_container *c)
 	       (int64_t)cfs_lend_claim(c) - (int64_t)commit_need(c);
 }
 
+bool cfs_space_has(struct cfs_container *c, uint64_t blocks)
+{
+	return cfs_space_left(c) >= (int64_t)blocks;
+}
+
 /*
  * While a quarter of the pool is free, a container keeps a quarter of itself
  * free, so that writes find groups with room: at 80 % full a group still takes

@@ -59,6 +59,9 @@ int cfs_space_promise_zeroing(struct cfs_container *c, uint64_t blocks,
 
 /* Blocks that an operation wants beyond those that it writes. */
 #define CFS_SPACE_OP_MARGIN 32u
+/* Can so many blocks still be promised, those of the reserve among them?
+ * Locked. */
+bool cfs_space_has(struct cfs_container *c, uint64_t blocks);
 /* What a container with so many blocks keeps for deletions. */
 uint64_t cfs_space_reserve_of(uint64_t total_blocks);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Snapshots by name, so that the hundred thousandth is found as fast as the
- * first: a table from hashes of names to where their records are, made when a
+ * Snapshots by name where the index on the device (name_index.c) cannot be
+ * used: a table from hashes of names to where their records are, made when a
  * name is looked for the second time, and kept in step by the table_changed
  * hook.  The first time the records themselves are looked through, since many
  * a command asks for one name and ends.
@@ -51,10 +51,8 @@ static int grow(struct snap_names *n)
 	return 0;
 }
 
-/* The name in a record, without a NUL; a damaged one has none that could be
- * asked for: NULL. */
-static const uint8_t *name_in(const uint8_t *value, size_t value_bytes,
-			      size_t *ret_bytes)
+const uint8_t *cfs_names_in(const uint8_t *value, size_t value_bytes,
+			    size_t *ret_bytes)
 {
 	struct cfs_snapshot_rec_disk disk;
 
@@ -72,7 +70,7 @@ static int add(struct snap_names *n, uint16_t branch, uint64_t stamp,
 {
 	const uint64_t place = place_of(branch, stamp);
 	size_t name_bytes = 0;
-	const uint8_t *name = name_in(value, value_bytes, &name_bytes);
+	const uint8_t *name = cfs_names_in(value, value_bytes, &name_bytes);
 	uint64_t hash;
 	size_t i;
 
@@ -147,7 +145,8 @@ static int look_through(struct cfs_vols *v, const char *name,
 
 	while (r == 0 && cur.key.w[0] >> 56 == CFS_TABLE_SNAPSHOT) {
 		size_t n = 0;
-		const uint8_t *at = name_in(cur.value, cur.value_bytes, &n);
+		const uint8_t *at = cfs_names_in(cur.value, cur.value_bytes,
+						 &n);
 
 		if (at && n == bytes && memcmp(at, name, n) == 0)
 			r = fn(arg, (uint16_t)cur.key.w[0], cur.key.w[1], err);

@@ -166,8 +166,11 @@ static int find_locked(struct cfs_member *m, uint64_t volume, const char *name,
 		       struct cfs_err *err)
 {
 	struct by_name by = { m, volume, name, ret, ret_rec };
-	int r = cfs_names_find(m->vols, name, match_name, &by, err);
+	int r = cfs_name_index_find(m->vols, volume, name, match_name, &by,
+				    err);
 
+	if (r == -ENODATA)
+		r = cfs_names_find(m->vols, name, match_name, &by, err);
 	return r < 0 ? r : r == 1 ? 0 : -ENOENT;
 }
 
@@ -218,6 +221,17 @@ int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
 	return r;
 }
 
+/* ---- beginning ----------------------------------------------------------- */
+
+/* An operation on so many records: leaves that they may stand in, twice, and
+ * those of their names, beside the usual. */
+static int begin_for(struct cfs_member *m, size_t count, struct cfs_err *err)
+{
+	return cfs_op_begin_for(
+		m->container, CFS_OP_FREEING,
+		32 + count / 2 + cfs_name_index_blocks(m->vols, count), err);
+}
+
 /* ---- taking -------------------------------------------------------------- */
 
 static int put(struct cfs_member *m, uint16_t branch, uint64_t stamp,
@@ -255,7 +269,7 @@ int cfs_snapshot_add_locked(struct cfs_member *m, uint64_t volume,
 			    const struct cfs_snapshot_rec *rec,
 			    struct cfs_err *err)
 {
-	struct cfs_volume_rec vol;
+	struct cfs_volume_rec vol = { .head_branch = 0 };
 	struct found at;
 	int r = cfs_container_may_pin(m->container, err);
 
@@ -288,7 +302,7 @@ static int take_locked(struct cfs_member *m, uint64_t volume, const char *name,
 	struct cfs_snapshot_rec rec = {
 		.created_ns = cfs_clock_realtime_ns(cfs_clock_system()),
 	};
-	struct cfs_volume_rec vol;
+	struct cfs_volume_rec vol = { .head_branch = 0 };
 	int r;
 
 	if (!cfs_name_is_valid(name))
@@ -331,12 +345,6 @@ static size_t distinct_members(const struct cfs_snapshot_name *names,
 	return n;
 }
 
-/* Leaves that so many records may stand in, twice, beside the usual. */
-static uint64_t blocks_for(size_t count)
-{
-	return 32 + count / 2;
-}
-
 /* Within operations on all containers: records in memory. */
 static int take_all_locked(const struct cfs_snapshot_name *names, size_t count,
 			   const char *note, struct cfs_snapset_mark *ret,
@@ -370,10 +378,11 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 	if (!members || !marks)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	n = distinct_members(names, count, members);
+	for (size_t i = 0; i < n; i++)
+		cfs_name_index_make(members[i]->vols);
 	/* All locks together: one moment. */
 	for (; begun < n; begun++) {
-		r = cfs_op_begin_for(members[begun]->container, CFS_OP_FREEING,
-				     blocks_for(count), err);
+		r = begin_for(members[begun], count, err);
 		if (r < 0)
 			break;
 	}
@@ -412,7 +421,7 @@ int cfs_snapshot_rename(struct cfs_member *m, uint64_t volume, const char *snap,
 
 	if (!cfs_name_is_valid(name))
 		return cfs_err_set(err, -EINVAL, "no valid name");
-	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	r = begin_for(m, 1, err);
 	if (r < 0)
 		return r;
 	r = must_find(m, volume, snap, &at, &rec, err);
@@ -581,8 +590,7 @@ int cfs_snapshot_remove_many(struct cfs_member *m, uint64_t volume,
 		r = cfs_err_set(err, -EBUSY, "it has %" PRIu64 " clones",
 				clones);
 	if (r == 0)
-		r = cfs_op_begin_for(m->container, CFS_OP_FREEING,
-				     blocks_for(count), err);
+		r = begin_for(m, count, err);
 	if (r < 0)
 		return r;
 	r = find_removals(m, volume, names, count, list, err);
@@ -690,7 +698,7 @@ int cfs_snapshot_rollback(struct cfs_member *m, uint64_t volume,
 	int r = cfs_container_commit(m->container, err);
 
 	if (r == 0)
-		r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+		r = begin_for(m, 1, err);
 	if (r < 0)
 		return r;
 	r = must_find(m, volume, snap, &at, &snap_rec, err);

@@ -511,7 +511,9 @@ int cfs_receiver_finish(struct cfs_receiver *r, struct cfs_err *err)
 	int ret = cfs_receive_flush(r, err);
 
 	if (ret == 0)
-		ret = cfs_op_begin(r->m->container, CFS_OP_FREEING, err);
+		ret = cfs_op_begin_for(
+			r->m->container, CFS_OP_FREEING,
+			32 + cfs_name_index_blocks(r->m->vols, 1), err);
 	if (ret < 0)
 		return ret;
 	ret = finish_locked(r, err);

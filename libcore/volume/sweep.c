@@ -10,6 +10,8 @@
 #include <inttypes.h>
 
 #define BATCH_RECORDS 1024u
+/* Of so few the pins are looked up; for more, those of the branch are loaded. */
+#define LOOKED_UP     16u
 
 static struct cfs_key orphan_key(uint16_t branch)
 {
@@ -35,14 +37,17 @@ static bool has_ended(const struct branch *b)
 	return b->rec.end_stamp || b->rec.state == CFS_OBJECT_DELETING;
 }
 
-/* Is this record of the branch, which was loaded, seen by anybody? */
-static bool is_seen(const struct branch *b, const struct cfs_version *version,
-		    bool is_history)
+/* Is this record of the branch seen by anybody?  As cfs_branch_is_pinned. */
+static int is_seen(struct cfs_vols *v, struct branch *b,
+		   const struct cfs_version *version, bool is_history,
+		   struct cfs_err *err)
 {
 	if (is_history)
-		return cfs_branch_pins_have(b, version->stamp, version->death);
-	return !has_ended(b) ||
-	       cfs_branch_pins_have(b, version->stamp, UINT64_MAX);
+		return cfs_branch_is_pinned(v, b, version->stamp,
+					    version->death, err);
+	return has_ended(b) ? cfs_branch_is_pinned(v, b, version->stamp,
+						   UINT64_MAX, err)
+			    : 1;
 }
 
 struct gains {
@@ -100,6 +105,35 @@ static int drop_record(struct cfs_vols *v, struct branch *b,
 	return r;
 }
 
+/* It goes if nobody sees it.  The cursor stays on it, or where it was. */
+static int sweep_record(struct cfs_vols *v, struct branch *b,
+			struct cfs_cursor *cur, const struct gains *gains,
+			struct cfs_err *err)
+{
+	const bool is_history = cur->tree ==
+				cfs_container_tree(v->c, CFS_TREE_HISTORY);
+	const struct cfs_key key = cur->key;
+	struct cfs_version version;
+	int r = cfs_version_unpack(cur->value, cur->value_bytes, &version, err);
+
+	if (r == 0)
+		r = is_seen(v, b, &version, is_history, err);
+	if (r < 0)
+		return r;
+	/* A look at the pins may have taken the leaf from under it. */
+	if (!b->has_snaps) {
+		int r2 = cfs_cursor_ge(cur, cur->tree, &key, err);
+
+		if (r2 < 0)
+			return r2;
+	}
+	return r > 0 ? 0
+		     : drop_record(v, b,
+				   is_history ? CFS_TREE_HISTORY
+					      : CFS_TREE_LIVE,
+				   cur, gains, err);
+}
+
 /*
  * One operation's worth of a tree from *at on.  Returns 1: there is more;
  * 0: the branch's records are through.
@@ -108,28 +142,26 @@ static int sweep_batch(struct cfs_vols *v, uint16_t branch,
 		       unsigned int tree_id, struct cfs_key *at,
 		       const struct gains *gains, struct cfs_err *err)
 {
+	struct cfs_tree *tree = cfs_container_tree(v->c, tree_id);
 	struct cfs_cursor cur;
 	struct branch *b;
 	int r = cfs_branch_get(v, branch, &b, err);
 
 	if (r == 0)
-		r = cfs_branch_load(v, b, err);
-	if (r == 0)
-		r = cfs_cursor_ge(&cur, cfs_container_tree(v->c, tree_id), at,
-				  err);
+		r = cfs_cursor_ge(&cur, tree, at, err);
 	for (unsigned int n = 0; r == 0; n++) {
-		struct cfs_version version;
-
 		if (cur.key.w[0] >> 48 != branch)
 			return 0;
 		*at = cur.key;
 		if (n == BATCH_RECORDS)
 			return 1;
-		r = cfs_version_unpack(cur.value, cur.value_bytes, &version,
-				       err);
-		if (r == 0 &&
-		    !is_seen(b, &version, tree_id == CFS_TREE_HISTORY))
-			r = drop_record(v, b, tree_id, &cur, gains, err);
+		if (n == LOOKED_UP && !b->has_snaps) {
+			r = cfs_branch_load(v, b, err);
+			if (r == 0)
+				r = cfs_cursor_ge(&cur, tree, at, err);
+		}
+		if (r == 0)
+			r = sweep_record(v, b, &cur, gains, err);
 		if (r == 0)
 			r = cfs_cursor_next(&cur, err);
 	}
@@ -309,8 +341,11 @@ static int end_branch(struct cfs_member *m, uint16_t branch,
 	int r;
 
 	do {
-		r = cfs_op_begin_for(m->container, CFS_OP_FREEING,
-				     32 + BATCH_RECORDS / 2, err);
+		r = cfs_op_begin_for(
+			m->container, CFS_OP_FREEING,
+			32 + BATCH_RECORDS / 2 +
+				cfs_name_index_blocks(m->vols, BATCH_RECORDS),
+			err);
 		if (r < 0)
 			return r;
 		r = drop_snapshots(m, branch, &b, err);

@@ -33,6 +33,7 @@ static int vols_opened(void *ctx, struct cfs_container *c, struct cfs_err *err)
 	/* A client is opened anew with each view. */
 	cfs_branches_done(v);
 	cfs_names_forget(v);
+	cfs_name_index_opened(c);
 	return load_branches(v, err);
 }
 
@@ -110,6 +111,12 @@ static void vols_table_changed(void *ctx, const struct cfs_key *key,
 		cfs_container_close_for_writing(v->c, "out of memory");
 }
 
+static void vols_table_changing(void *ctx, const struct cfs_key *key,
+				const void *value, size_t value_bytes)
+{
+	cfs_name_index_changing(ctx, key, value, value_bytes);
+}
+
 const struct cfs_container_hooks cfs_vols_hooks = {
 	.opened = vols_opened,
 	.replay = vols_replay,
@@ -121,6 +128,7 @@ const struct cfs_container_hooks cfs_vols_hooks = {
 	.gather = vols_gather,
 	.gathered = vols_gathered,
 	.table_changed = vols_table_changed,
+	.table_changing = vols_table_changing,
 };
 
 int cfs_vols_new(struct cfs_vols **ret, struct cfs_err *err)

@@ -66,6 +66,8 @@ struct cfs_vols {
 	struct cfs_container *c;
 	struct branch *branches;
 	struct snap_names names;
+	bool makes_index; /* of names; under way */
+	bool lacks_index; /* there was no room for it */
 	struct page *pages;
 	size_t page_count;
 	struct page *unlogged; /* a sync looks at these alone */
@@ -117,6 +119,29 @@ int cfs_names_find(struct cfs_vols *v, const char *name, cfs_names_match_fn fn,
 void cfs_names_changed(struct cfs_vols *v, uint16_t branch, uint64_t stamp,
 		       const void *value, size_t value_bytes);
 void cfs_names_forget(struct cfs_vols *v);
+/* The name in a SNAPSHOT record, without a NUL; a damaged one has none that
+ * could be asked for: NULL. */
+const uint8_t *cfs_names_in(const uint8_t *value, size_t value_bytes,
+			    size_t *ret_bytes);
+
+/* name_index.c */
+/* The trees of @c can be read now, and nothing is replayed yet. */
+void cfs_name_index_opened(struct cfs_container *c);
+/* A container without snapshots: the index is whole from here on. */
+void cfs_name_index_begin(struct cfs_vols *v);
+/*
+ * Make it, where it is not whole and there is room for it; in operations of
+ * its own.  No lock held.  What goes wrong is no error: it is not there then.
+ */
+void cfs_name_index_make(struct cfs_vols *v);
+/* Blocks that changes of so many names may take. */
+uint64_t cfs_name_index_blocks(struct cfs_vols *v, size_t count);
+/* As cfs_names_find, of @volume; -ENODATA without @err: it cannot tell. */
+int cfs_name_index_find(struct cfs_vols *v, uint64_t volume, const char *name,
+			cfs_names_match_fn fn, void *arg, struct cfs_err *err);
+/* The table_changing hook. */
+void cfs_name_index_changing(struct cfs_vols *v, const struct cfs_key *key,
+			     const void *value, size_t value_bytes);
 
 /* page.c */
 struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,

@@ -117,6 +117,7 @@ int cfs_volume_make_first(struct cfs_member *m, uint32_t kind,
 	rec.hash_seed = cfs_rng_u64(&rng);
 	branch.created_stamp = cfs_container_stamp(m->container);
 	r = cfs_container_raise_stamp(m->container, err);
+	cfs_name_index_begin(m->vols);
 	if (r == 0)
 		r = cfs_branch_put(m, 1, &branch, err);
 	if (r == 0 && kind == CFS_VOLUME_TREE)

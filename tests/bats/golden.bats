@@ -24,7 +24,8 @@ unpack() {
 	done
 }
 
-# The image $1 is as it was; it is sound, before and after changes.
+# The image $1 is as it was; it is sound, before and after changes.  @$2 is its
+# second snapshot that is neither held nor cloned.
 is_golden() {
 	run -0 cfsck-heal check "$1"
 	"$IMAGES/show" "$1" >now.txt
@@ -35,14 +36,22 @@ is_golden() {
 	snapctl take -q "$1:vm@later" "$1:files@later"
 	cfscp -q "$1:files@later:/src" back
 	cmp src back
-	snapctl rm -q -y "$1:vm@a..saved"
+	snapctl rm -q -y "$1:vm@a..$2"
+	run -3 snapctl rm -y "$1:vm@$2"
+	run -1 snapctl take "$1:vm@later"
+	snapctl take -q "$1:vm@$2"
 	run -0 cfsck-heal scrub "$1"
 	run -0 cfsck-heal check "$1"
 }
 
 @test "format 1: a plain pool whose holder was killed" {
 	unpack v1-plain
-	is_golden v1-plain
+	is_golden v1-plain saved
+}
+
+@test "format 1 with an index of names, of which some are in the log" {
+	unpack v1-names-plain
+	is_golden v1-names-plain kept
 }
 
 @test "format 1: a mirror, also with a device lost" {
@@ -51,5 +60,5 @@ is_golden() {
 	cp --sparse=always v1-twin1 alone/
 	(cd alone && "$IMAGES/show" v1-twin1 2>/dev/null) >now.txt
 	diff -u "$IMAGES/v1-twin1.txt" now.txt
-	is_golden v1-twin1
+	is_golden v1-twin1 saved
 }

@@ -4,6 +4,7 @@
  * whatever length.  What unpacks packs to what unpacks to the same.
  */
 #include "fuzz_input.h"
+#include "ondisk/snapname.h"
 #include "ondisk/table.h"
 
 typedef void (*judge_fn)(const uint8_t *value, size_t value_bytes);
@@ -60,11 +61,32 @@ static void snapshot_judge(const uint8_t *value, size_t value_bytes)
 	FUZZ_CHECK(n <= value_bytes && memcmp(buf, value, n) == 0);
 }
 
+/* And a list that fills the value. */
+static void snapname_judge(const uint8_t *value, size_t value_bytes)
+{
+	uint8_t buf[CFS_VALUE_BYTES_MAX];
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_snapname_rec rec;
+	uint64_t place;
+	int r = cfs_snapname_rec_unpack(value, value_bytes, &rec, &err);
+
+	fuzz_check_result(r);
+	if (r < 0)
+		return;
+	FUZZ_CHECK(cfs_snapname_rec_pack(&rec, buf) == value_bytes &&
+		   memcmp(buf, value, value_bytes) == 0);
+	place = rec.places[rec.count / 2];
+	FUZZ_CHECK(cfs_snapname_rec_remove(&rec, place));
+	FUZZ_CHECK(cfs_snapname_rec_add(&rec, place));
+	FUZZ_CHECK(cfs_snapname_rec_pack(&rec, buf) == value_bytes &&
+		   memcmp(buf, value, value_bytes) == 0);
+}
+
 static const judge_fn JUDGES[] = {
 	pool_judge,      device_judge,  slice_judge,    smap_judge,
 	container_judge, loan_judge,    bad_judge,      scrub_judge,
 	volume_judge,    branch_judge,  snapshot_judge, tombstone_judge,
-	orphan_judge,    snapset_judge, retired_judge,
+	orphan_judge,    snapset_judge, retired_judge,  snapname_judge,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

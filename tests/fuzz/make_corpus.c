@@ -20,6 +20,7 @@
 #include "ondisk/inode.h"
 #include "ondisk/label.h"
 #include "ondisk/receive.h"
+#include "ondisk/snapname.h"
 #include "ondisk/seat.h"
 #include "ondisk/slice_header.h"
 #include "ondisk/table.h"
@@ -339,7 +340,12 @@ static void tables(void)
 {
 	const struct cfs_snapshot_rec snapshot = { .name = "daily-1",
 						   .note = "before upgrade" };
-	uint8_t buf[CFS_SNAPSHOT_REC_BYTES_MAX];
+	const struct cfs_snapname_rec name = {
+		.count = 2,
+		.places = { cfs_snapname_place(1, 9),
+			    cfs_snapname_place(2, 7000) },
+	};
+	uint8_t buf[CFS_SNAPSHOT_REC_BYTES_MAX], value[CFS_VALUE_BYTES_MAX];
 
 	TABLE_SEED(0, pool, .name = "pool", .next_container = 2);
 	TABLE_SEED(1, device, .state = CFS_DEVICE_OK, .slice_count = 62,
@@ -364,6 +370,8 @@ static void tables(void)
 	TABLE_SEED(13, snapset, .begun_ns = 1, .count = 2);
 	TABLE_SEED(14, retired, .vaddr = UINT64_C(1) << 22 | 127, .count = 2,
 		   .type = 5, .until = 3);
+	seed_write("table", "name", 15, value,
+		   cfs_snapname_rec_pack(&name, value), false);
 }
 
 static void maps_and_inodes(void)

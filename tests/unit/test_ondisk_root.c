@@ -50,6 +50,7 @@ static const struct image_field FIELDS[] = {
 	{ 1968, 4, 0x88, NULL },
 	{ 2864, 8, 0x400005, NULL },
 	{ 2872, 8, 0x400006, NULL },
+	{ 2880, 8, 0x99aabbcc, NULL },
 };
 
 static void root_make(struct cfs_root *r)
@@ -90,6 +91,7 @@ static void root_make(struct cfs_root *r)
 	};
 	r->grave_vaddr[0] = 0x400005;
 	r->grave_vaddr[1] = 0x400006;
+	r->names_of = 0x99aabbcc;
 }
 
 static void test_bytes(void **state)

@@ -274,6 +274,60 @@ static void test_replay_grows(void **state)
 	heal_free(&f.h);
 }
 
+static bool is_whole(struct cfs_member *m)
+{
+	bool is;
+
+	cfs_container_lock(m->container);
+	is = cfs_container_names_are_whole(m->container);
+	cfs_container_unlock(m->container);
+	return is;
+}
+
+/*
+ * The index of names takes room too, here with names that stand far from each
+ * other.  Where there is none left for it, snapshots are found without it;
+ * nothing is closed for writing, and it comes back when there is room.
+ */
+static void test_names(void **state)
+{
+	struct full f = full_pool();
+	struct cfs_member *m = f.h.lun;
+	unsigned int taken = 0;
+	char name[64];
+	int r = 0;
+
+	(void)state;
+	while (r == 0 && taken < 6000) {
+		const struct cfs_snapshot_name snap = { m, CFS_VOLUME_FIRST,
+							name };
+
+		snprintf(name, sizeof(name), "%u-%.30s", taken * 2654435761u,
+			 "so-long-that-it-has-a-hash-too");
+		r = cfs_snapshot_take(&snap, 1, NULL, NULL);
+		taken += r == 0;
+	}
+	print_message("# %u were taken\n", taken);
+	assert_true(r == 0 || r == -ENOSPC);
+	assert_true(cfs_container_is_writable(m->container));
+	snprintf(name, sizeof(name), "%u-%.30s", 0u,
+		 "so-long-that-it-has-a-hash-too");
+	assert_true(taken == 0 || heal_has_snapshot(m, name));
+	assert_false(heal_has_snapshot(m, "no such name"));
+	heal_check_clean(&f.h);
+	assert_false(is_whole(m));
+	cfs_fs_close(f.fs);
+	empty_tree(&f);
+	heal_reopen(&f.h);
+	m = f.h.lun;
+	assert_true(taken == 0 || heal_has_snapshot(m, name));
+	assert_false(heal_has_snapshot(m, "no such name"));
+	heal_snapshot(m, "t");
+	assert_true(is_whole(m));
+	heal_check_clean(&f.h);
+	heal_free(&f.h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +336,7 @@ int main(void)
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_truncate_bounded),
 		cmocka_unit_test(test_replay_grows),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
