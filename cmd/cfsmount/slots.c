@@ -59,8 +59,8 @@ int mnt_slot_take(struct mnt *m, struct mnt_volume *v, struct cfs_err *err)
 	if (m->is_whole || m->slots[0]) {
 		r = cfs_session_volume_brief(m->s, v->name, &info, err);
 		if (r == 0 && v->snap)
-			r = cfs_session_snapshot(m->s, v->name, v->snap, &snap,
-						 err);
+			r = cfs_session_snapshot_brief(m->s, v->name, v->snap,
+						       &snap, err);
 		if (r < 0)
 			return r;
 		id = identify(&info, v->snap ? &snap : NULL);

@@ -41,7 +41,7 @@ static int look(struct removal *rm, const char *volume,
 		struct cfs_volume_info *ret)
 {
 	struct cfs_err *err = &rm->cmd->err;
-	int r = cfs_session_volume(rm->s, volume, ret, err);
+	int r = cfs_session_volume_brief(rm->s, volume, ret, err);
 
 	if (r < 0 || rm->is_recursive ||
 	    (!ret->snapshot_count && !ret->clone_count))

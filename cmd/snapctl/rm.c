@@ -68,7 +68,8 @@ static int resolve(struct snapctl_one *one, struct range *ret,
 	struct cfs_snapshot_info info;
 	int r;
 
-	r = cfs_session_snapshot(one->s, name->volume, name->snap, &info, err);
+	r = cfs_session_snapshot_brief(one->s, name->volume, name->snap, &info,
+				       err);
 	if (r == 0) {
 		*ret_is_range = false;
 		ret->first = 0;

@@ -19,7 +19,8 @@ static int ask(struct cfs_cmd *cmd, const struct cfs_name *name)
 	r = snapctl_open(cmd, name->pool, false, &s);
 	if (r < 0)
 		return r;
-	r = cfs_session_snapshot(s, name->volume, name->snap, &info, &cmd->err);
+	r = cfs_session_snapshot_brief(s, name->volume, name->snap, &info,
+				       &cmd->err);
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[0], r);
 	cfs_session_closep(&s);

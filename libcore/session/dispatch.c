@@ -266,12 +266,12 @@ int cfs_here_snapshots(struct cfs_session *s, const char *volume,
 }
 
 int cfs_here_snapshot(struct cfs_session *s, const char *volume,
-		      const char *snap, struct cfs_snapshot_info *ret,
-		      struct cfs_err *err)
+		      const char *snap, bool with_space,
+		      struct cfs_snapshot_info *ret, struct cfs_err *err)
 {
 	if (s->remote)
 		return cfs_remote_snapshot(s->remote, volume, snap, ret, err);
-	return cfs_local_snapshot(s, volume, snap, ret, err);
+	return cfs_local_snapshot(s, volume, snap, with_space, ret, err);
 }
 
 int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,

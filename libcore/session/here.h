@@ -43,8 +43,8 @@ int cfs_here_snapshots(struct cfs_session *s, const char *volume,
 		       bool with_space, cfs_snapshot_each_fn each, void *arg,
 		       struct cfs_err *err);
 int cfs_here_snapshot(struct cfs_session *s, const char *volume,
-		      const char *snap, struct cfs_snapshot_info *ret,
-		      struct cfs_err *err);
+		      const char *snap, bool with_space,
+		      struct cfs_snapshot_info *ret, struct cfs_err *err);
 int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,
 		       size_t count, const char *note, struct cfs_err *err);
 int cfs_here_snap_clone(struct cfs_session *s, const char *volume,

@@ -60,7 +60,16 @@ int cfs_session_snapshot(struct cfs_session *s, const char *volume,
 			 const char *snap, struct cfs_snapshot_info *ret,
 			 struct cfs_err *err)
 {
-	return REFER(volume, cfs_here_snapshot(at, volume, snap, ret, err));
+	return REFER(volume,
+		     cfs_here_snapshot(at, volume, snap, true, ret, err));
+}
+
+int cfs_session_snapshot_brief(struct cfs_session *s, const char *volume,
+			       const char *snap, struct cfs_snapshot_info *ret,
+			       struct cfs_err *err)
+{
+	return REFER(volume,
+		     cfs_here_snapshot(at, volume, snap, false, ret, err));
 }
 
 int cfs_session_snap_clone(struct cfs_session *s, const char *volume,

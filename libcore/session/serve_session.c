@@ -235,7 +235,7 @@ static int do_snapshots(struct serve_call *c)
 
 static int do_snapshot(struct serve_call *c)
 {
-	return cfs_local_snapshot(c->s, c->args.volume, c->args.snap,
+	return cfs_local_snapshot(c->s, c->args.volume, c->args.snap, true,
 				  &c->ret.snapshot, c->err);
 }
 

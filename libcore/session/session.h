@@ -446,6 +446,10 @@ int cfs_session_snapshots(struct cfs_session *s, const char *volume,
 int cfs_session_snapshot(struct cfs_session *s, const char *volume,
 			 const char *snap, struct cfs_snapshot_info *ret,
 			 struct cfs_err *err);
+/* The same, where exclusive_bytes and shared_bytes are not wanted. */
+int cfs_session_snapshot_brief(struct cfs_session *s, const char *volume,
+			       const char *snap, struct cfs_snapshot_info *ret,
+			       struct cfs_err *err);
 
 struct cfs_snap_name {
 	const char *volume;

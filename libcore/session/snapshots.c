@@ -210,12 +210,12 @@ static int keep_one(void *arg, const struct cfs_snapshot_info *info)
 }
 
 int cfs_local_snapshot(struct cfs_session *s, const char *volume,
-		       const char *snap, struct cfs_snapshot_info *ret,
-		       struct cfs_err *err)
+		       const char *snap, bool with_space,
+		       struct cfs_snapshot_info *ret, struct cfs_err *err)
 {
 	struct list_state st = {
 		.s = s,
-		.with_space = true,
+		.with_space = with_space,
 		.each = keep_one,
 		.arg = ret,
 		.only = snap,
