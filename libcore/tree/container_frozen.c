@@ -405,50 +405,51 @@ static int take_groups(struct cfs_container *c, struct gone *g,
 	return r;
 }
 
-static int take_gone(struct cfs_container *c, bool *ret_is_any,
-		     struct cfs_err *err)
+/* One frame of groups, or, behind the last ones, all that is retired. */
+static int take_some(struct cfs_container *c, struct gone *g, uint64_t *key,
+		     bool *ret_is_any, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct gone *g = calloc(1, sizeof(*g));
-	uint64_t key = 0;
-	int r = g ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
+	int r = c->is_readonly ? 0 : cfs_container_ready(c, err);
 
+	g->count = 0;
+	if (r < 0 || c->is_readonly)
+		return r;
 	/* None of these loans stays. */
 	c->is_sealing = true;
-	do {
-		if (r == 0)
-			r = cfs_container_ready(c, err);
-		if (r == 0)
-			r = find_gone(c, &key, g, err);
-		if (r == 0 && g->count > 0)
-			r = take_groups(c, g, err);
-		if (r == 0 && g->count == 0)
-			r = cfs_takeover_thaw(c, err);
-		/* Memory has changed, the devices have not. */
-		if (r < 0)
-			break;
+	r = find_gone(c, key, g, err);
+	if (r == 0 && g->count > 0)
+		r = take_groups(c, g, err);
+	if (r == 0 && g->count == 0)
+		r = cfs_takeover_thaw(c, err);
+	/* Else memory has changed, the devices have not. */
+	if (r == 0) {
 		*ret_is_any |= g->count > 0 || c->forces_commit;
 		c->forces_commit |= g->count > 0;
 		r = cfs_container_commit_locked(c, err);
-	} while (r == 0 && g->count > 0);
+	}
 	c->is_sealing = false;
 	return r;
 }
 
+/* Others get the lock between the frames. */
 int cfs_container_take_gone(struct cfs_container *c, bool *ret_is_any,
 			    struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_freep) struct gone *g = calloc(1, sizeof(*g));
 	struct cfs_err why = CFS_ERR_INIT;
-	int r = 0;
+	uint64_t key = 0;
+	int r = g ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
 
 	*ret_is_any = false;
-	if (!c->fence)
-		return 0;
-	cfs_container_lock_to_change(c);
-	if (!c->is_readonly)
-		r = take_gone(c, ret_is_any, &why);
-	if (r < 0 && r != -ENOSPC)
-		cfs_container_poison(c, &why);
-	pthread_mutex_unlock(&c->lock);
+	if (r < 0 || !c->fence)
+		return r;
+	do {
+		cfs_container_lock_to_change(c);
+		r = take_some(c, g, &key, ret_is_any, &why);
+		if (r < 0 && r != -ENOSPC)
+			cfs_container_poison(c, &why);
+		pthread_mutex_unlock(&c->lock);
+	} while (r == 0 && g->count > 0);
 	if (r < 0 && err)
 		*err = why;
 	return r;
