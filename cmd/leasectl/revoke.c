@@ -110,6 +110,29 @@ static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *hosts)
 	return !info.is_held && !pool_info.is_shared;
 }
 
+/* The manager, one by one. */
+static int tell_all(struct cfs_cmd *cmd, const char *pool)
+{
+	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
+	int r = reach(cmd, pool, 0, &m);
+
+	if (r < 0)
+		return cfs_err_set(
+			&cmd->err, -EBUSY,
+			"another one holds it: name that host too if it "
+			"is dead, else close it there");
+	for (unsigned int i = 1; r == 0 && i < cmd->operand_count; i++) {
+		const char *host = cmd->operands[i];
+
+		r = cmd->is_dry_run ? 0
+				    : cfs_manager_gone(m, 0, host, &cmd->err);
+		if (r == -ENOENT)
+			return cfs_err_set(&cmd->err, r, "%s: no such host",
+					   host);
+	}
+	return r;
+}
+
 /* Several are hosts. */
 static int gone_hosts(struct cfs_cmd *cmd, const char *pool)
 {
@@ -125,10 +148,7 @@ static int gone_hosts(struct cfs_cmd *cmd, const char *pool)
 	t.host = cfs_buf_text(&names);
 	r = free_pool(cmd, pool, t.host);
 	if (r == 1)
-		r = cfs_err_set(
-			&cmd->err, -EBUSY,
-			"another one holds it: name that host too if it "
-			"is dead, else close it there");
+		r = tell_all(cmd, pool);
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, pool, r);
 	say(cmd, &t, t.host, "taken for dead");
@@ -200,9 +220,10 @@ const struct cfs_verb leasectl_gone = {
 	.name = "gone",
 	.operands = "POOL CLIENT|HOST...",
 	.help = "say that a client or a host is dead",
-	.more = "What it had on loan comes back at once. If it still runs "
-		"and writes, data is lost: be sure. Hosts that have held a "
-		"shared pool, and nobody answers, are named together, the "
+	.more = "What it had on loan comes back at once, and so does what a "
+		"host kept that has held a shared pool. If it still runs "
+		"and writes, data is lost: be sure. Where nobody answers, "
+		"hosts that have held the pool are named together, the "
 		"last one among them.",
 	.examples = "leasectl gone pool.img 200000001\n"
 		    "leasectl gone pool.img node7\n"

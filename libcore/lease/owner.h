@@ -121,8 +121,12 @@ struct cfs_owner_ops {
 		     enum cfs_owner_end end);
 	/* The client's record is gone; with its name, for the last time. */
 	void (*ended)(void *arg, uint64_t client, enum cfs_owner_end end);
-	/* GONE for a client or a host that the owner does not know (any more):
-	 * @client 0: @host.  0, or -ENOENT: not known here either. */
+	/*
+	 * GONE for a client or a host that the owner does not know (any more):
+	 * @client 0: @host.  0, or -ENOENT: not known here either; 1: of a
+	 * host, it is seen to, and cfs_owner_host_is_gone ends the wait, not
+	 * from here; else why it cannot be.
+	 */
 	int (*gone)(void *arg, uint64_t client, const char *host);
 	/*
 	 * The generation of a grant: a number that rises when a resource
@@ -236,11 +240,18 @@ int cfs_owner_moved(struct cfs_owner *owner, uint64_t client,
  */
 void cfs_owner_is_home(struct cfs_owner *owner, uint64_t container);
 
-/* As the messages REVOKE and GONE.  0 or -ENOENT. */
+/* As the messages REVOKE and GONE.  0 or -ENOENT; of a host also what ops.gone
+ * says. */
 int cfs_owner_revoke_lease(struct cfs_owner *owner, uint64_t lease);
 int cfs_owner_revoke_client(struct cfs_owner *owner, uint64_t client);
 int cfs_owner_gone(struct cfs_owner *owner, uint64_t client);
 int cfs_owner_gone_host(struct cfs_owner *owner, const char *host);
+/*
+ * What ops.gone began is done for @host, and whoever ordered it is told; @why:
+ * why not, with its code; NULL: all well.
+ */
+void cfs_owner_host_is_gone(struct cfs_owner *owner, const char *host,
+			    const struct cfs_err *why);
 
 /*
  * Does @client hold, as the owner sees it now, a granted lease that covers

@@ -2,7 +2,8 @@
 /*
  * An operator's word that a client or a host is dead.  The answer says that
  * what it held is free, so it comes when the last of those clients is
- * sealed: that may read a log, and is done by others meanwhile.
+ * sealed, and when what a host kept that was the owner before is given back:
+ * that may read a log, and is done by others meanwhile.
  */
 #include "lease/owner_priv.h"
 
@@ -13,6 +14,7 @@ struct owner_gone_wait {
 	struct cfs_link_node link; /* owner->gone_waits */
 	uint64_t peer, message;
 	uint64_t client; /* 0: the host's */
+	bool is_held;    /* by ops.gone */
 	char host[CFS_MSG_HOST_BYTES];
 };
 
@@ -58,7 +60,7 @@ int cfs_owner_gone(struct cfs_owner *owner, uint64_t id)
 
 int cfs_owner_gone_host(struct cfs_owner *owner, const char *host)
 {
-	int r = -ENOENT;
+	int r = -ENOENT, r2 = -ENOENT;
 
 	owner_enter(owner);
 	CFS_LIST_EACH(l, &owner->client_list)
@@ -72,9 +74,31 @@ int cfs_owner_gone_host(struct cfs_owner *owner, const char *host)
 		}
 	}
 	owner_leave(owner);
-	if (owner->ops.gone && owner->ops.gone(owner->arg, 0, host) == 0)
-		r = 0;
-	return r;
+	if (owner->ops.gone)
+		r2 = owner->ops.gone(owner->arg, 0, host);
+	return r2 == -ENOENT ? r : r2;
+}
+
+void cfs_owner_host_is_gone(struct cfs_owner *owner, const char *host,
+			    const struct cfs_err *why)
+{
+	owner_enter(owner);
+	CFS_LIST_EACH(l, &owner->gone_waits)
+	{
+		struct owner_gone_wait *wait = CFS_CONTAINER_OF(
+			l, struct owner_gone_wait, link);
+
+		if (wait->client || strcmp(wait->host, host) != 0)
+			continue;
+		wait->is_held = false;
+		if (!why)
+			continue;
+		owner_reply_error(owner, wait->peer, CFS_MSG_GONE,
+				  wait->message, why->code, why);
+		wait_free(owner, wait);
+	}
+	owner_gone_settle(owner);
+	owner_leave(owner);
 }
 
 int owner_gone(struct owner_request *rq, struct cfs_err *err)
@@ -95,10 +119,13 @@ int owner_gone(struct owner_request *rq, struct cfs_err *err)
 		return cfs_err_set(err, -ENOMEM, "owner: no memory");
 	r = m.client_id ? cfs_owner_gone(owner, m.client_id)
 			: cfs_owner_gone_host(owner, m.host);
-	if (r != 0) {
+	if (r < 0) {
 		free(wait);
-		return cfs_err_set(err, r, "no such client or host");
+		return cfs_err_set(err, r, "%s",
+				   r == -ENOENT ? "no such client or host"
+						: strerror(-r));
 	}
+	wait->is_held = r == 1;
 	wait->peer = rq->peer->id;
 	wait->message = rq->head.id;
 	wait->client = m.client_id;
@@ -116,7 +143,8 @@ void owner_gone_settle(struct cfs_owner *owner)
 		struct owner_gone_wait *wait = CFS_CONTAINER_OF(
 			l, struct owner_gone_wait, link);
 
-		if (has_sealing(owner, wait->client, wait->host))
+		if (wait->is_held ||
+		    has_sealing(owner, wait->client, wait->host))
 			continue;
 		owner_reply_empty(owner, wait->peer, CFS_MSG_GONE,
 				  wait->message);

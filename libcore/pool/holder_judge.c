@@ -154,9 +154,10 @@ int cfs_shared_may_take(struct cfs_holder *h, uint32_t *ret_epoch,
 	return 0;
 }
 
-static int live_push(struct cfs_shared *s, const struct cfs_seat *seat,
-		     bool is_gone, struct cfs_err *err)
+static int live_push(struct cfs_shared *s, uint32_t index, bool is_gone,
+		     struct cfs_err *err)
 {
+	const struct cfs_seat *seat = &s->table->seats[index].seat;
 	struct cfs_live_epoch *list = realloc(s->live, (s->live_count + 1) *
 							       sizeof(*list));
 
@@ -165,8 +166,11 @@ static int live_push(struct cfs_shared *s, const struct cfs_seat *seat,
 	s->live = list;
 	list[s->live_count] = (struct cfs_live_epoch){
 		.epoch = seat->epoch,
+		.seat = index,
 		.is_gone = is_gone,
 	};
+	memcpy(list[s->live_count].host, seat->host, sizeof(seat->host));
+	memcpy(list[s->live_count].instance_uuid, seat->instance_uuid, 16);
 	if (seat->state == CFS_SEAT_TAKING)
 		memcpy(list[s->live_count].plan, seat->plan,
 		       sizeof(seat->plan));
@@ -175,10 +179,11 @@ static int live_push(struct cfs_shared *s, const struct cfs_seat *seat,
 }
 
 /* Who else holds the pool, as it thinks, or was about to. */
-static int learn_of(struct cfs_holder *h, const struct cfs_seat *seat,
-		    bool is_mine, struct cfs_err *err)
+static int learn_of(struct cfs_holder *h, uint32_t index, struct cfs_err *err)
 {
 	struct cfs_shared *s = h->shared;
+	const struct cfs_seat *seat = &s->table->seats[index].seat;
+	const bool is_mine = index == s->seat;
 	const bool is_taking = seat->state == CFS_SEAT_TAKING;
 	const bool is_gone = is_mine ||
 			     cfs_shared_judge(h, seat) == CFS_SEAT_IS_GONE;
@@ -189,7 +194,7 @@ static int learn_of(struct cfs_holder *h, const struct cfs_seat *seat,
 	if ((!is_gone && seat->epoch >= s->base_epoch) ||
 	    (is_taking && seat->epoch > s->base_epoch))
 		s->must_move = true;
-	return is_gone && !is_taking ? 0 : live_push(s, seat, is_gone, err);
+	return is_gone && !is_taking ? 0 : live_push(s, index, is_gone, err);
 }
 
 int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,
@@ -211,8 +216,7 @@ int cfs_shared_learn(struct cfs_holder *h, struct cfs_seat *ret_base,
 	s->live_count = 0;
 	for (uint32_t i = 0; r == 0 && i < s->table->count; i++)
 		if (s->table->seats[i].is_valid)
-			r = learn_of(h, &s->table->seats[i].seat, i == s->seat,
-				     err);
+			r = learn_of(h, i, err);
 	return r;
 }
 

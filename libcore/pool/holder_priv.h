@@ -12,7 +12,10 @@
 /* An epoch whose holder may still write. */
 struct cfs_live_epoch {
 	uint32_t epoch;
-	bool is_gone; /* it cannot: only its plan counts */
+	uint32_t seat; /* its index */
+	char host[CFS_SEAT_HOST_BYTES];
+	uint8_t instance_uuid[16];
+	bool is_gone; /* atomic: it cannot: only its plan counts */
 	struct cfs_place plan[CFS_ROOT_PLACES_MAX];
 };
 
@@ -113,5 +116,9 @@ int cfs_shared_sit_down(struct cfs_holder *h, struct cfs_err *err);
 /* Seats of this host, or of one that an operator called gone, that nobody
  * needs: free again. */
 void cfs_shared_tidy(struct cfs_holder *h);
+/* One of these, as the table has it.  -EBUSY: another instance has taken it up
+ * since. */
+int cfs_shared_free_seat(struct cfs_holder *h, uint32_t index,
+			 struct cfs_err *err);
 /* Write our seat; table and mine are locked by the caller. */
 int cfs_shared_store(struct cfs_holder *h, struct cfs_err *err);

@@ -143,13 +143,27 @@ int cfs_shared_sit_down(struct cfs_holder *h, struct cfs_err *err)
 					 cfs_devset_path(h->set, 0));
 }
 
+int cfs_shared_free_seat(struct cfs_holder *h, uint32_t index,
+			 struct cfs_err *err)
+{
+	struct cfs_seat_entry *e = &h->shared->table->seats[index];
+
+	e->seat.state = CFS_SEAT_FREE;
+	memset(e->seat.plan, 0, sizeof(e->seat.plan));
+	memset(e->seat.address, 0, sizeof(e->seat.address));
+	/* A host that an operator gave up may have none when it is back;
+	 * anybody may. */
+	if (strcmp(e->seat.host, h->self.host) != 0)
+		memset(e->seat.instance_uuid, 0, 16);
+	return cfs_seat_entry_store(h->set, index, e, err);
+}
+
 void cfs_shared_tidy(struct cfs_holder *h)
 {
 	struct cfs_shared *s = h->shared;
 
 	for (uint32_t i = 0; i < s->table->count; i++) {
-		struct cfs_seat_entry *e = &s->table->seats[i];
-		const bool is_host = strcmp(e->seat.host, h->self.host) == 0;
+		const struct cfs_seat_entry *e = &s->table->seats[i];
 
 		if (i == s->seat || !e->is_valid ||
 		    e->seat.state == CFS_SEAT_FREE ||
@@ -157,15 +171,8 @@ void cfs_shared_tidy(struct cfs_holder *h)
 		    cfs_uuid_is_null(e->seat.instance_uuid) ||
 		    cfs_shared_judge(h, &e->seat) != CFS_SEAT_IS_GONE)
 			continue;
-		e->seat.state = CFS_SEAT_FREE;
-		memset(e->seat.plan, 0, sizeof(e->seat.plan));
-		memset(e->seat.address, 0, sizeof(e->seat.address));
-		/* A host that an operator gave up may have none when it is
-		 * back; anybody may. */
-		if (!is_host)
-			memset(e->seat.instance_uuid, 0, 16);
 		/* Should it fail, the next one does it. */
-		(void)cfs_seat_entry_store(h->set, i, e, NULL);
+		(void)cfs_shared_free_seat(h, i, NULL);
 	}
 }
 

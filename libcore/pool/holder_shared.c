@@ -475,8 +475,8 @@ bool cfs_holder_are_gone(const struct cfs_holder *h, uint32_t first,
 	const struct cfs_shared *s = h->shared;
 
 	for (uint32_t i = 0; s && i < s->live_count; i++)
-		if (!s->live[i].is_gone && s->live[i].epoch >= first &&
-		    s->live[i].epoch <= last)
+		if (!__atomic_load_n(&s->live[i].is_gone, __ATOMIC_ACQUIRE) &&
+		    s->live[i].epoch >= first && s->live[i].epoch <= last)
 			return false;
 	return true;
 }
@@ -493,7 +493,7 @@ void cfs_holder_live_epoch(const struct cfs_holder *h, uint32_t index,
 	const struct cfs_live_epoch *l = &h->shared->live[index];
 
 	*ret_epoch = l->epoch;
-	*ret_is_gone = l->is_gone;
+	*ret_is_gone = __atomic_load_n(&l->is_gone, __ATOMIC_ACQUIRE);
 	memcpy(ret_plan, l->plan, sizeof(l->plan));
 }
 

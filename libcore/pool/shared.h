@@ -64,6 +64,17 @@ void cfs_holder_live_epoch(const struct cfs_holder *h, uint32_t index,
 			   struct cfs_place ret_plan[CFS_ROOT_PLACES_MAX]);
 
 /*
+ * An operator's word, while we hold the pool: @host, which had it before us, is
+ * dead.  Its seats are free, durably, so that whoever comes behind us counts it
+ * as gone too; and from then on so do we.  -ENOENT: no such host; -ESTALE:
+ * somebody else takes the pool; -EIO.  Again for the same host is allowed.
+ */
+int cfs_holder_host_gone(struct cfs_holder *h, const char *host,
+			 struct cfs_err *err);
+/* Is it one that could be said so of?  Any thread, no I/O. */
+bool cfs_holder_knows_host(const struct cfs_holder *h, const char *host);
+
+/*
  * While moving: where our first root, and all else before it, will be.  Durable
  * on return, and nobody who does not know of it can take the pool.
  * -ESTALE: somebody else takes it; -EIO, -EBUSY.

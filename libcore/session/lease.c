@@ -16,6 +16,8 @@
 
 /* An answer that costs the manager next to nothing. */
 #define ANSWER_NS (30 * CFS_NS_PER_S)
+/* Behind that logs are read, and what a host kept is given back. */
+#define GONE_NS   (600 * CFS_NS_PER_S)
 
 struct cfs_manager {
 	struct cfs_conn *conn;
@@ -305,7 +307,7 @@ static int ask(struct cfs_manager *m, uint16_t type,
 	       struct cfs_err *err)
 {
 	const struct cfs_conn_wait wait = {
-		.timeout_ns = ANSWER_NS,
+		.timeout_ns = type == CFS_MSG_GONE ? GONE_NS : ANSWER_NS,
 		.stop = m->opt.stop,
 		.arg = m->opt.arg,
 	};

@@ -133,12 +133,15 @@ static void on_lost(void *arg, uint64_t client, enum cfs_owner_end end)
 static int on_operator_gone(void *arg, uint64_t client, const char *host)
 {
 	struct cfs_serve *serve = arg;
-
 	int r = serve->hooks.gone
 			? serve->hooks.gone(serve->hooks.arg, client, host)
 			: -ENOENT;
 	int r2 = cfs_serve_delegate_gone(serve->delegate, client, host);
+	int r3 = client ? -ENOENT
+			: cfs_serve_gone_host(serve, &serve->gone, host);
 
+	if (r3 != -ENOENT)
+		return r3;
 	return r == -ENOENT ? r2 : r;
 }
 

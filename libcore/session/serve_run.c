@@ -383,7 +383,9 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 	int r = 0, r2;
 
 	cfs_server_stop(serve->server, grace_ms);
-	/* Behind the last request, which may have woken it. */
+	/* Behind the last request, which may have woken them. */
+	cfs_serve_gone_free(serve->gone);
+	serve->gone = NULL;
 	stop_mover(serve);
 	cfs_serve_stop_direct(serve);
 	cfs_serve_lease_stop(serve->session);

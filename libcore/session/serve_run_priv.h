@@ -8,6 +8,7 @@
 #include "session/serve_delegate.h"
 #include "session/serve_direct.h"
 #include "session/serve_former.h"
+#include "session/serve_gone.h"
 #include "session/serve_rpc.h"
 #include "session/session_priv.h"
 
@@ -35,6 +36,7 @@ struct cfs_serve {
 	struct cfs_serve_rpc *rpc;
 	struct cfs_serve_direct *direct;
 	struct cfs_serve_delegate *delegate; /* NULL: a secondary's */
+	struct cfs_serve_gone *gone;         /* made when it is needed */
 	struct cfs_tls *tls;
 	char address[CFS_SEAT_ADDRESS_BYTES];
 	bool is_running; /* the server's thread */

@@ -279,7 +279,10 @@ int cfs_pool_shared_moved0(struct cfs_pool *pool, struct cfs_err *err)
 	return cfs_holder_moved(pool->holder, roots, err);
 }
 
-/* The next frozen slice whose epoch is gone, from @from on.  -ENOENT. */
+/*
+ * The next frozen slice whose epoch is gone, from @from on.  -ENOENT.  What our
+ * own epoch froze is being lent, or returned, right now.
+ */
 static int next_thawed(struct cfs_pool *pool, struct cfs_key *from,
 		       struct cfs_slice_rec *ret, struct cfs_err *err)
 {
@@ -295,6 +298,7 @@ static int next_thawed(struct cfs_pool *pool, struct cfs_key *from,
 			return r;
 		*from = cur.key;
 		if (ret->use == CFS_SLICE_USE_FROZEN &&
+		    ret->lslice != pool->epoch &&
 		    is_gone(pool, (uint32_t)ret->lslice, (uint32_t)ret->lslice))
 			return 0;
 	}

@@ -17,6 +17,7 @@
 
 #include "shared_fixture.h"
 #include "tree/lend.h"
+#include "volume/pool_thaw.h"
 
 #define NO_DEVICE   UINT32_MAX
 #define BLOCKS      64u
@@ -36,6 +37,10 @@ struct cell {
 	 1u << GATE_GRAVE | 1u << GATE_LABEL | 1u << GATE_HEADER |             \
 	 1u << GATE_DISCARD)
 #define SUCCESSOR_KINDS (HOLDER_KINDS | 1u << GATE_SEAT)
+#define THAW_KINDS                                                             \
+	(1u << GATE_NODE | 1u << GATE_FRAME | 1u << GATE_TABLE |               \
+	 1u << GATE_TAGS | 1u << GATE_ROOT | 1u << GATE_SEAT |                 \
+	 1u << GATE_HEADER | 1u << GATE_DISCARD)
 
 static unsigned int landed[GATE_KINDS]; /* late, in all stories */
 static struct gate_plan *plan;          /* of the story that nobody stops */
@@ -48,6 +53,7 @@ struct story {
 	struct cell cells[BLOCKS];
 	bool is_double; /* C takes over from B, too */
 	bool is_taken;  /* from A */
+	bool is_told;   /* to A, that Z is gone */
 	bool has_lun;
 	uint64_t next;   /* number */
 	const char *who; /* is at work */
@@ -261,7 +267,8 @@ static void gone(struct story *s, const char *name)
 	HEAL_OK(cfs_pool_slice_counts(d.pool, UINT32_MAX, &counts, &err_));
 	cfs_container_lent_counts(lun->container, &lent);
 	manager_close(&d);
-	if (name && strcmp(name, "z") == 0) {
+	/* The last one that anybody need say it of. */
+	if (name && strcmp(name, s->is_told ? "c" : "z") == 0) {
 		assert_int_equal(lent.frozen_groups, 0);
 		assert_int_equal(counts.frozen, 0);
 	}
@@ -336,7 +343,7 @@ static unsigned int holder_sleeps(unsigned int stop_at, bool wakes_up,
 
 /* In front of each kind of write that there is, and of each in the long run. */
 static void sweep(unsigned int (*fn)(unsigned int, bool, bool, bool),
-		  bool is_mirror, unsigned int kinds)
+		  bool is_mirror, unsigned int each, unsigned int kinds)
 {
 	const bool is_long = getenv("CFS_LONG") != NULL;
 	unsigned int n;
@@ -345,7 +352,7 @@ static void sweep(unsigned int (*fn)(unsigned int, bool, bool, bool),
 	assert_non_null(plan);
 	n = fn(0, false, false, is_mirror);
 	assert_true(n > 20);
-	gate_choose(plan, n, is_long ? UINT_MAX : is_mirror ? 1 : 2);
+	gate_choose(plan, n, is_long ? UINT_MAX : each);
 	memset(landed, 0, sizeof(landed));
 	for (unsigned int at = 1; at <= n; at++)
 		for (unsigned int how = 0; plan->is_chosen[at] && how < 4;
@@ -360,13 +367,13 @@ static void sweep(unsigned int (*fn)(unsigned int, bool, bool, bool),
 static void test_holder_sleeps(void **state)
 {
 	(void)state;
-	sweep(holder_sleeps, false, HOLDER_KINDS);
+	sweep(holder_sleeps, false, 2, HOLDER_KINDS);
 }
 
 static void test_holder_of_mirror_sleeps(void **state)
 {
 	(void)state;
-	sweep(holder_sleeps, true, HOLDER_KINDS);
+	sweep(holder_sleeps, true, 1, HOLDER_KINDS);
 }
 
 /* ---- A takes over from Z, and sleeps ------------------------------------- */
@@ -419,7 +426,111 @@ static unsigned int successor_sleeps(unsigned int stop_at, bool wakes_up,
 static void test_successor_sleeps(void **state)
 {
 	(void)state;
-	sweep(successor_sleeps, false, SUCCESSOR_KINDS);
+	sweep(successor_sleeps, false, 2, SUCCESSOR_KINDS);
+}
+
+/* ---- A gives back what Z kept, in service, and sleeps -------------------- */
+
+/* What slices and loans of the LUN are frozen. */
+static uint64_t frozen(struct manager *m)
+{
+	struct cfs_slice_counts counts;
+	struct cfs_lent_counts lent;
+
+	HEAL_OK(cfs_pool_slice_counts(m->pool, UINT32_MAX, &counts, &err_));
+	cfs_container_lent_counts(manager_lun(m)->container, &lent);
+	return counts.frozen + lent.frozen_groups;
+}
+
+static void make(struct manager *m, const char *name)
+{
+	struct cfs_member *x;
+
+	HEAL_OK(cfs_pool_container_make(m->pool, name, CFS_VOLUME_LUN, 0,
+					CFS_OBJECT_LIVE, &x, &err_));
+	HEAL_OK(cfs_volume_make_first(x, CFS_VOLUME_LUN, 1 << 20, &err_));
+	assert_int_equal(lun_write(x, 0, 200, 7), 0);
+	HEAL_OK(cfs_container_sync(x->container, &err_));
+}
+
+static int thaw_one(void *arg, uint64_t id, const struct cfs_container_rec *rec,
+		    struct cfs_err *err)
+{
+	return rec->state == CFS_OBJECT_DELETING
+		       ? 0
+		       : cfs_pool_thaw_container(arg, id, err);
+}
+
+static int thaw(struct manager *m, const char *host)
+{
+	int r = cfs_holder_host_gone(m->holder, host, NULL);
+
+	if (r == 0)
+		r = cfs_pool_thaw(m->pool, NULL);
+	if (r == 0)
+		r = cfs_pool_containers(m->pool, thaw_one, m->pool, NULL);
+	return r < 0 ? r : cfs_pool_thaw_removed(m->pool, NULL);
+}
+
+static void take_from_z(struct story *s)
+{
+	struct cfs_member *lun, *away;
+
+	manager_init(&s->p, &s->z, "z", 9, NO_DEVICE, NULL);
+	manager_open(&s->p, &s->z, NULL);
+	lun = manager_make_lun(&s->z);
+	s->has_lun = true;
+	(void)write_numbers(s, lun, 0, BLOCKS);
+	HEAL_OK(cfs_container_commit(lun->container, &err_));
+	make(&s->z, "removed");
+	make(&s->z, "unopened");
+	manager_init(&s->p, &s->a, "a", 1, NO_DEVICE, &s->w);
+	manager_open(&s->p, &s->a, NULL);
+	s->lun = manager_lun(&s->a);
+	look(s, s->lun);
+	use(s, s->lun);
+	HEAL_OK(cfs_pool_member(s->a.pool, "removed", &away, &err_));
+	HEAL_OK(cfs_pool_container_remove(s->a.pool, away, &err_));
+	assert_true(frozen(&s->a) > 2);
+}
+
+static unsigned int thaw_sleeps(unsigned int stop_at, bool wakes_up,
+				bool is_double, bool is_mirror)
+{
+	struct story *s = story_new(stop_at, wakes_up, is_double, is_mirror);
+	unsigned int n;
+	int r;
+
+	s->w.plan = NULL;
+	take_from_z(s);
+	assert_int_equal(cfs_holder_host_gone(s->a.holder, "y", NULL), -ENOENT);
+	s->is_told = true;
+	s->w.flushes = 0;
+	s->w.stop_at = stop_at;
+	s->w.is_holding = stop_at == 1;
+	s->w.plan = stop_at ? NULL : plan;
+	r = thaw(&s->a, "z");
+	n = s->w.flushes;
+	if (stop_at == 0) {
+		assert_int_equal(r, 0);
+		assert_int_equal(frozen(&s->a), 0);
+		manager_check(&s->a);
+		/* There is nothing more. */
+		assert_int_equal(thaw(&s->a, "z"), 0);
+		assert_int_equal(frozen(&s->a), 0);
+		s->w.plan = NULL;
+	}
+	live(s);
+	end(s);
+	gate_add(landed, s->w.landed);
+	free(s);
+	return n;
+}
+
+static void test_thaw_sleeps(void **state)
+{
+	(void)state;
+	sweep(thaw_sleeps, false, 1, THAW_KINDS);
 }
 
 int main(void)
@@ -428,6 +539,7 @@ int main(void)
 		cmocka_unit_test(test_holder_sleeps),
 		cmocka_unit_test(test_holder_of_mirror_sleeps),
 		cmocka_unit_test(test_successor_sleeps),
+		cmocka_unit_test(test_thaw_sleeps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
