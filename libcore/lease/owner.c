@@ -152,6 +152,10 @@ static int handle_renew(struct owner_request *rq, struct cfs_err *err)
 		if (m.client_id) {
 			c = owner_client_by_word(rq->owner, m.client_id,
 						 m.secret);
+			if (!c &&
+			    owner_moved_is(rq->owner, m.client_id, m.secret))
+				return cfs_err_set(err, -EREMOTE,
+						   "another owner has it");
 			if (!c || c->is_stopped)
 				return cfs_err_set(err, -ESTALE,
 						   "that lease has ended");
@@ -353,6 +357,11 @@ bool cfs_owner_has_reclaimed(const struct cfs_owner *owner, uint64_t client)
 
 	return c && c->state == OWNER_CLIENT_ALIVE && !c->is_stopped &&
 	       !c->may_reclaim;
+}
+
+bool cfs_owner_has_client(const struct cfs_owner *owner, uint64_t client)
+{
+	return owner_client_find(owner, client) != NULL;
 }
 
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer)

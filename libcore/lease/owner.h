@@ -196,6 +196,12 @@ int cfs_owner_preload(struct cfs_owner *owner,
  */
 void cfs_owner_end_grace(struct cfs_owner *owner);
 
+/* The same for the grace of @container, if there is one. */
+void cfs_owner_end_grace_of(struct cfs_owner *owner, uint64_t container);
+/* config.knows_clients: all have been told of.  If none of them is awaited the
+ * grace ends. */
+void cfs_owner_settle_grace(struct cfs_owner *owner);
+
 /*
  * A whole message of @peer, a number that the caller gives each connection and
  * never uses again, not 0.  Only lease messages (types up to 0x00ff).
@@ -276,9 +282,14 @@ bool cfs_owner_is_in_grace(const struct cfs_owner *owner);
 /* The same, or that of @container; 0: of any. */
 bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner,
 			      uint64_t container);
+/* In the grace of @container: is somebody who was told of by preload not back
+ * yet, or being sealed? */
+bool cfs_owner_is_awaiting(struct cfs_owner *owner, uint64_t container);
 /* Is @client here, and has said, if it is one of before, that it has reclaimed
  * what it could? */
 bool cfs_owner_has_reclaimed(const struct cfs_owner *owner, uint64_t client);
+/* Is it here at all, and not ended? */
+bool cfs_owner_has_client(const struct cfs_owner *owner, uint64_t client);
 /* The id of the client behind @peer; 0: none. */
 uint64_t cfs_owner_peer_client(const struct cfs_owner *owner, uint64_t peer);
 

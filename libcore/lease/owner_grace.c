@@ -88,6 +88,38 @@ bool owner_grace_takes(const struct cfs_owner *owner,
 			    : is_before(owner, m->lease_id >> 32);
 }
 
+static bool has_lease_of(const struct owner_client *c, uint64_t container)
+{
+	CFS_LIST_EACH(l, &((struct owner_client *)c)->leases)
+	{
+		const struct owner_lease *lease = CFS_CONTAINER_OF(
+			l, struct owner_lease, link);
+
+		if (!lease->is_waiting &&
+		    cfs_lock_resource_of(lease->lock)->container == container)
+			return true;
+	}
+	return false;
+}
+
+bool owner_grace_is_crowded(const struct cfs_owner *owner,
+			    const struct owner_client *c)
+{
+	const struct owner_grace *g = c->grace;
+
+	if (!g || !g->container)
+		return false;
+	CFS_LIST_EACH(l, &((struct cfs_owner *)owner)->client_list)
+	{
+		const struct owner_client *other = CFS_CONTAINER_OF(
+			l, struct owner_client, link);
+
+		if (other->grace != g && has_lease_of(other, g->container))
+			return true;
+	}
+	return false;
+}
+
 bool cfs_owner_is_in_grace_of(const struct cfs_owner *owner, uint64_t container)
 {
 	bool is = owner->grace.is_on_hold;
@@ -215,6 +247,31 @@ void cfs_owner_end_grace(struct cfs_owner *owner)
 {
 	owner_enter(owner);
 	end_grace(owner, &owner->grace);
+	owner_leave(owner);
+}
+
+void cfs_owner_end_grace_of(struct cfs_owner *owner, uint64_t container)
+{
+	struct owner_grace *g;
+
+	owner_enter(owner);
+	g = owner_grace_of(owner, container);
+	if (g)
+		end_grace(owner, g);
+	owner_leave(owner);
+}
+
+bool cfs_owner_is_awaiting(struct cfs_owner *owner, uint64_t container)
+{
+	const struct owner_grace *g = owner_grace_of(owner, container);
+
+	return g && g->preloaded_count > 0;
+}
+
+void cfs_owner_settle_grace(struct cfs_owner *owner)
+{
+	owner_enter(owner);
+	owner_grace_settle(owner, &owner->grace);
 	owner_leave(owner);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Leases of the owner: asked for, granted, changed, given back. */
+#include "lease/hand.h"
 #include "lease/owner_priv.h"
 
 #include <assert.h>
@@ -392,6 +393,10 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 			       err);
 		if (r != 0) {
 			owner_lease_end(owner, lease);
+			if (r == -EBUSY && owner_grace_is_crowded(owner, c))
+				return cfs_err_set(err, -EAGAIN,
+						   "the container is just "
+						   "being opened");
 			return r == -EBUSY
 				       ? cfs_err_set(
 						 err, -ESTALE,
@@ -411,6 +416,43 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err)
 	return 0;
 }
 
+/* An id of ours that we have not given yet we shall give. */
+static bool may_install(const struct cfs_owner *owner, uint64_t id)
+{
+	return !owner_lease_find(owner, id) &&
+	       (id >> 32 != owner->config.epoch ||
+		id < (owner->config.epoch << 32 | owner->next_id));
+}
+
+int owner_lease_install(struct cfs_owner *owner, struct owner_client *c,
+			const struct cfs_handed_lease *from,
+			struct cfs_err *err)
+{
+	const struct cfs_msg_lock m = {
+		.resource = from->resource,
+		.mode = from->mode,
+		.flags = from->is_recallable ? CFS_MSG_LOCK_RECALLABLE : 0,
+		.key = from->key,
+	};
+	struct owner_lease *lease;
+	int r = may_install(owner, from->lease_id)
+			? lease_new(owner, c, from->lease_id, &lease, err)
+			: cfs_err_set(err, -EINVAL, "no lease of another");
+
+	if (r != 0)
+		return r;
+	r = lease_lock(owner, lease, &m, CFS_LOCK_REQ_RECLAIM, err);
+	if (r != 0) {
+		owner_lease_end(owner, lease);
+		return r;
+	}
+	lease->generation = from->generation;
+	owner->next_generation = CFS_MAX(owner->next_generation,
+					 from->generation + 1);
+	owner_event(owner, CFS_EVENT_GRANT, c, lease);
+	return 0;
+}
+
 /* ---- UNLOCK, CHANGE, CANCEL ---------------------------------------------- */
 
 int owner_unlock(struct owner_request *rq, struct cfs_err *err)
@@ -426,6 +468,8 @@ int owner_unlock(struct owner_request *rq, struct cfs_err *err)
 	if (m.client_id)
 		c = owner_client_by_word(owner, m.client_id, m.secret);
 	lease = owner_lease_find(owner, m.lease_id);
+	if (!c && owner_moved_is(owner, m.client_id, m.secret))
+		return cfs_err_set(err, -EREMOTE, "another owner has it");
 	if (!c || !lease || lease->client != c)
 		return cfs_err_set(err, -ENOENT, "no such lease");
 	if (rq->head.id)

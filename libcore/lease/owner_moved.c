@@ -78,6 +78,17 @@ uint64_t owner_moved_with(const struct cfs_owner *owner,
 		       : 0;
 }
 
+bool owner_moved_is(const struct cfs_owner *owner, uint64_t client,
+		    const uint8_t *secret)
+{
+	static const uint8_t none[CFS_LEASE_SECRET_BYTES];
+	const struct owner_moved *moved = find(owner, client);
+
+	return moved &&
+	       (memcmp(none, secret, sizeof(none)) == 0 ||
+		memcmp(moved->secret, secret, sizeof(moved->secret)) == 0);
+}
+
 void owner_moved_forget(struct cfs_owner *owner, uint64_t container)
 {
 	CFS_LIST_EACH(l, &owner->moved)

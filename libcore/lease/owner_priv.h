@@ -23,6 +23,8 @@ enum owner_timer_kind {
 	OWNER_TIMER_GRACE,
 };
 
+struct cfs_handed_lease;
+
 struct owner_timer {
 	uint64_t at_ns; /* due when now is behind it */
 	size_t place;   /* in the heap, from 1; 0: not there */
@@ -49,6 +51,7 @@ struct owner_client {
 	bool is_preloaded;         /* and grants wait for it */
 	bool has_claimed;          /* since it is known here */
 	bool is_stopped;           /* revoked: not extended any more */
+	bool is_seen;              /* by the kernel, as that process */
 	uint64_t deadline_ns;
 	uint64_t period_ns, owner_period_ns; /* T and M, as it was told */
 	uint64_t peer;                       /* 0: not connected */
@@ -251,6 +254,10 @@ bool owner_grace_is_to_come(struct cfs_owner *owner,
 bool owner_grace_takes(const struct cfs_owner *owner,
 		       const struct owner_client *c,
 		       const struct cfs_msg_reclaim *m);
+/* Of @c, in the grace of a container: does somebody have a lease of that who
+ * has not come back in it?  Whoever opens the container has, for a moment. */
+bool owner_grace_is_crowded(const struct cfs_owner *owner,
+			    const struct owner_client *c);
 void owner_grace_start(struct cfs_owner *owner, uint64_t grace_ns);
 void owner_grace_due(struct cfs_owner *owner, struct owner_grace *g);
 /* Take the hold off, and free it, if nothing is waited for. */
@@ -262,6 +269,9 @@ void owner_graces_free(struct cfs_owner *owner);
 /* The container with which who says this was handed over; 0: it was not. */
 uint64_t owner_moved_with(const struct cfs_owner *owner,
 			  const struct cfs_msg_hello *m);
+/* Was it handed over?  With its word, as in owner_client_by_word. */
+bool owner_moved_is(const struct cfs_owner *owner, uint64_t client,
+		    const uint8_t *secret);
 /* Those of @container; 0: all. */
 void owner_moved_forget(struct cfs_owner *owner, uint64_t container);
 /* It has reclaimed all that it could. */
@@ -276,6 +286,10 @@ int owner_reclaim(struct owner_request *rq, struct cfs_err *err);
 int owner_unlock(struct owner_request *rq, struct cfs_err *err);
 int owner_change(struct owner_request *rq, struct cfs_err *err);
 int owner_cancel(struct owner_request *rq, struct cfs_err *err);
+/* One that was granted by another owner, as if it were reclaimed. */
+int owner_lease_install(struct cfs_owner *owner, struct owner_client *client,
+			const struct cfs_handed_lease *from,
+			struct cfs_err *err);
 void owner_lease_granted(void *arg, struct cfs_lock *lock);
 /* Take its lock off and free it. */
 void owner_lease_end(struct cfs_owner *owner, struct owner_lease *lease);
