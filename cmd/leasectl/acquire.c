@@ -94,27 +94,30 @@ static int run_acquire(struct cfs_cmd *cmd)
 
 /* ---- by their ids -------------------------------------------------------- */
 
-typedef int (*lease_fn)(struct cfs_manager *m,
-			const struct cfs_lease_name *name, struct cfs_err *err);
+/* Nothing is done for a dry run. */
+static int look(void *arg, struct cfs_manager *m, struct cfs_err *err)
+{
+	(void)arg;
+	(void)m;
+	(void)err;
+	return 0;
+}
 
-static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
+static int change(struct cfs_cmd *cmd, leasectl_ask_fn fn, int none,
+		  const char *done)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
-	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
 	struct cfs_lease_name lease = { .client_id = 0 };
 	char id[LEASECTL_ID_BYTES];
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
 	if (r == 0)
 		r = leasectl_id_parse(cmd, cmd->operands[1], &lease);
-	if (r == 0)
-		r = leasectl_connect_of(cmd, name.pool, leasectl_deadline(cmd),
-					lease.client_id, &m);
 	if (r < 0)
 		return r;
+	r = leasectl_ask(cmd, name.pool, cmd->is_dry_run ? look : fn, &lease,
+			 none);
 	leasectl_id(lease.client_id, lease.lease_id, id);
-	if (r == 0 && !cmd->is_dry_run)
-		r = fn(m, &lease, &cmd->err);
 	if (r == 1 || r == none)
 		return cfs_err_set(&cmd->err, none, "%s: %s", id,
 				   none == -ESTALE ? "the lease is lost"
@@ -130,9 +133,14 @@ static int change(struct cfs_cmd *cmd, lease_fn fn, int none, const char *done)
 	return 0;
 }
 
+static int renew(void *arg, struct cfs_manager *m, struct cfs_err *err)
+{
+	return cfs_manager_renew(m, arg, err);
+}
+
 static int run_renew(struct cfs_cmd *cmd)
 {
-	return change(cmd, cfs_manager_renew, -ESTALE, "renewed");
+	return change(cmd, renew, -ESTALE, "renewed");
 }
 
 struct rest {
@@ -152,9 +160,9 @@ static int find_rest(void *arg, const struct cfs_lease_record *record)
 }
 
 /* With that on a file goes what it needed of the tree. */
-static int release(struct cfs_manager *m, const struct cfs_lease_name *name,
-		   struct cfs_err *err)
+static int release(void *arg, struct cfs_manager *m, struct cfs_err *err)
 {
+	const struct cfs_lease_name *name = arg;
 	struct rest rest = { .client = name->client_id };
 	struct cfs_lease_name also = *name;
 	struct cfs_msg_status_head head;

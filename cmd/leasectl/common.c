@@ -115,31 +115,79 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 	}
 }
 
-int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
-			uint64_t deadline_ns, uint64_t client,
-			struct cfs_manager **ret)
-{
-	const struct cfs_session_options opt = leasectl_options(cmd);
-	struct cfs_manager_info info = { .pid = 0 }, owner;
-	struct cfs_manager *m = NULL;
-	int r = leasectl_connect(cmd, pool, deadline_ns, &info, &m);
+struct asking {
+	struct cfs_cmd *cmd;
+	leasectl_ask_fn fn;
+	void *arg;
+	int none;
+	bool is_unsure; /* it may be on its way */
+};
 
-	if (r != 0)
-		return r;
-	owner = info;
-	r = cfs_manager_refer(&owner, NULL, client, &opt, ANSWER_MS_MIN,
-			      &cmd->err);
-	if (r == 0 && strcmp(owner.address, info.address) != 0) {
-		cfs_manager_close(m);
-		m = NULL;
-		r = cfs_manager_connect(&owner, "leasectl", &opt, ANSWER_MS_MIN,
-					&m, &cmd->err);
-	}
+static int ask_owner(struct asking *a, const struct cfs_manager_info *info)
+{
+	const struct cfs_session_options opt = leasectl_options(a->cmd);
+	struct cfs_manager *m = NULL;
+	int r = -EBUSY;
+
+	if (info->address[0])
+		r = cfs_manager_connect(info, "leasectl", &opt, ANSWER_MS_MIN,
+					&m, &a->cmd->err);
 	if (r == 0)
-		*ret = m;
-	else
+		r = a->fn(a->arg, m, &a->cmd->err);
+	cfs_manager_close(m);
+	if (r != -EBUSY && r != -ECONNRESET && r != -ESHUTDOWN)
+		return r;
+	a->is_unsure = true;
+	return a->none;
+}
+
+/* The manager has the last word, too: what comes home it has before it says
+ * that nobody else has it. */
+static int ask_all(struct asking *a, struct cfs_manager *m,
+		   const struct cfs_manager_info *info)
+{
+	struct cfs_manager_infos owners = { CFS_VEC_INIT };
+	int r = a->fn(a->arg, m, &a->cmd->err);
+
+	if (r != a->none && r != -EREMOTE)
+		return r;
+	r = cfs_manager_owners(m, info, &owners, &a->cmd->err);
+	if (r == 0)
+		r = a->none;
+	for (size_t i = 0; i < owners.v.count && r == a->none; i++)
+		r = ask_owner(a, &owners.v.items[i]);
+	if (r == a->none) {
+		r = a->fn(a->arg, m, &a->cmd->err);
+		a->is_unsure |= r == -EREMOTE && owners.v.count == 0;
+		r = r == -EREMOTE ? a->none : r;
+	}
+	cfs_vec_done(&owners.v);
+	return r;
+}
+
+int leasectl_ask(struct cfs_cmd *cmd, const char *pool, leasectl_ask_fn fn,
+		 void *arg, int none)
+{
+	const uint64_t deadline_ns = leasectl_deadline(cmd);
+	struct asking a = { .cmd = cmd, .fn = fn, .arg = arg, .none = none };
+	int r;
+
+	for (;;) {
+		struct cfs_manager_info info = { .pid = 0 };
+		struct cfs_manager *m = NULL;
+
+		a.is_unsure = false;
+		r = leasectl_connect(cmd, pool, deadline_ns, &info, &m);
+		if (r != 0)
+			return r;
+		r = ask_all(&a, m, &info);
 		cfs_manager_close(m);
-	return cfs_cmd_wrap(cmd, pool, r);
+		if (r != none || !a.is_unsure)
+			return r;
+		r = leasectl_pause(cmd, deadline_ns);
+		if (r < 0)
+			return r == -ETIMEDOUT ? none : r;
+	}
 }
 
 /* ---- as a client --------------------------------------------------------- */
@@ -173,17 +221,19 @@ static int try_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 		r = cfs_manager_refer(&j->info, j->volume, 0, &opt, try_ms(j),
 				      &cmd->err);
 	if (r == 0)
-		r = cfs_manager_join(&j->info, j->name, j->flags, j->hooks,
-				     &opt, try_ms(j), &j->leaser, &cmd->err);
+		r = j->leaser ? cfs_manager_rejoin(j->leaser, &j->info, &opt,
+						   try_ms(j), &cmd->err)
+			      : cfs_manager_join(&j->info, j->name, j->flags,
+						 j->hooks, &opt, try_ms(j),
+						 &j->leaser, &cmd->err);
 	return cfs_cmd_wrap(cmd, j->pool, r == -ETIMEDOUT ? -EBUSY : r);
 }
 
-int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
+static int join(struct cfs_cmd *cmd, struct leasectl_join *j)
 {
 	struct cfs_err why;
 	int r;
 
-	j->manager_fd = -1;
 	while ((r = try_join(cmd, j)) == -EBUSY) {
 		why = cmd->err;
 		r = leasectl_pause(cmd, j->deadline_ns);
@@ -195,6 +245,23 @@ int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
 			break;
 	}
 	return cfs_cmd_wrap(cmd, j->pool, r);
+}
+
+int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j)
+{
+	j->manager_fd = -1;
+	return join(cmd, j);
+}
+
+int leasectl_join_again(struct cfs_cmd *cmd, struct leasectl_join *j)
+{
+	int r = join(cmd, j);
+
+	if (r == 0 && j->tree && !cfs_leaser_still_holds(j->tree)) {
+		cfs_leaser_release(j->tree);
+		j->tree = NULL;
+	}
+	return r;
 }
 
 struct others {

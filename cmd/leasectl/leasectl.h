@@ -50,10 +50,17 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 		     uint64_t deadline_ns, struct cfs_manager_info *ret_info,
 		     struct cfs_manager **ret);
 
-/* The same, to whoever serves the volumes that the lease of @client is on. */
-int leasectl_connect_of(struct cfs_cmd *cmd, const char *pool,
-			uint64_t deadline_ns, uint64_t client,
-			struct cfs_manager **ret);
+/*
+ * Ask whoever has what is asked about, the manager or one who has a container
+ * in its place.  @fn returns @none if it is not there.  A lease may be on its
+ * way from one to the other: that is tried again until the deadline.
+ * What @fn returned, in the end @none; 1: nobody holds the pool.  @fn says why
+ * in cmd->err.
+ */
+typedef int (*leasectl_ask_fn)(void *arg, struct cfs_manager *m,
+			       struct cfs_err *err);
+int leasectl_ask(struct cfs_cmd *cmd, const char *pool, leasectl_ask_fn fn,
+		 void *arg, int none);
 
 /* Become a client, of a manager that is started if there is none; or of the
  * process that serves the container of the volume in its place. */
@@ -70,6 +77,8 @@ struct leasectl_join {
 	int manager_fd;        /* that was started; -1: none */
 };
 int leasectl_join(struct cfs_cmd *cmd, struct leasectl_join *j);
+/* The connection has broken: as who we were, if that is still anybody. */
+int leasectl_join_again(struct cfs_cmd *cmd, struct leasectl_join *j);
 /*
  * Say goodbye; and if the manager was started for us and nobody else is there,
  * wait until it has let go of the pool.

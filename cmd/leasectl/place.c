@@ -170,8 +170,8 @@ static int take_tree(struct cfs_cmd *cmd, const struct leasectl_want *want,
 	return cfs_leaser_acquire(j->leaser, &req, &wait, &j->tree, &cmd->err);
 }
 
-int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
-		       struct leasectl_join *j, struct cfs_held **ret)
+static int take_once(struct cfs_cmd *cmd, struct leasectl_want *want,
+		     struct leasectl_join *j, struct cfs_held **ret)
 {
 	const uint64_t deadline_ns = j->deadline_ns;
 	const struct cfs_lease_request req = {
@@ -188,13 +188,30 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 		.stop = cfs_cmd_is_stopped,
 		.arg = cmd,
 	};
-	int r = take_tree(cmd, want, j, &req);
+	int r = j->tree ? 0 : take_tree(cmd, want, j, &req);
 
 	if (r == 0)
 		r = cfs_leaser_acquire(j->leaser, &req, &wait, ret, &cmd->err);
 	if (r == -ETIMEDOUT || r == -EBUSY)
 		return name_holder(cmd, j, &req, r);
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);
+}
+
+int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
+		       struct leasectl_join *j, struct cfs_held **ret)
+{
+	int r = take_once(cmd, want, j, ret);
+
+	/* Whoever waits may be sent to another owner meanwhile. */
+	while (j->deadline_ns && (r == -ECONNRESET || r == -ESHUTDOWN ||
+				  r == -EPIPE || r == -ENOTCONN)) {
+		if (leasectl_pause(cmd, j->deadline_ns) < 0)
+			break;
+		r = leasectl_join_again(cmd, j);
+		if (r == 0)
+			r = take_once(cmd, want, j, ret);
+	}
+	return r;
 }
 
 void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want)

@@ -28,25 +28,42 @@ static void say(struct cfs_cmd *cmd, const struct target *t, const char *what,
 	cfs_out_bool(cmd->out, "is_dry_run", cmd->is_dry_run);
 }
 
-/* 0; -ENOENT: nobody holds the pool, so there is nothing. */
-static int reach(struct cfs_cmd *cmd, const char *pool, uint64_t client,
-		 struct cfs_manager **ret)
-{
-	int r = leasectl_connect_of(cmd, pool, leasectl_deadline(cmd), client,
-				    ret);
+struct revoking {
+	const struct cfs_cmd *cmd;
+	struct target *t;
+};
 
-	if (r == 1)
-		return cfs_err_set(&cmd->err, -ENOENT,
-				   "%s: nobody manages "
-				   "the pool",
+static int do_revoke(void *arg, struct cfs_manager *m, struct cfs_err *err)
+{
+	const struct revoking *v = arg;
+
+	if (v->cmd->is_dry_run)
+		return 0;
+	return cfs_manager_revoke(m, v->t->lease,
+				  v->t->lease ? 0 : v->t->client, err);
+}
+
+static int nobody(struct cfs_cmd *cmd)
+{
+	return cfs_err_set(&cmd->err, -ENOENT, "%s: nobody manages the pool",
+			   cmd->operands[1]);
+}
+
+/* -ENOENT: it is nowhere, or nobody holds the pool, so there is nothing. */
+static int revoke_it(struct cfs_cmd *cmd, const char *pool, struct target *t)
+{
+	struct revoking v = { cmd, t };
+	int r = leasectl_ask(cmd, pool, do_revoke, &v, -ENOENT);
+
+	if (r == -ENOENT)
+		return cfs_err_set(&cmd->err, r, "%s: no such lease or client",
 				   cmd->operands[1]);
-	return r;
+	return r == 1 ? nobody(cmd) : r;
 }
 
 static int run_revoke(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
-	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
 	struct cfs_lease_name lease = { .client_id = 0 };
 	struct target t = { .lease = 0 };
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
@@ -56,14 +73,9 @@ static int run_revoke(struct cfs_cmd *cmd)
 		t.lease = lease.lease_id;
 	}
 	if (r == 0)
-		r = reach(cmd, name.pool, t.lease ? lease.client_id : t.client,
-			  &m);
-	if (r == 0 && !cmd->is_dry_run)
-		r = cfs_manager_revoke(m, t.lease, t.lease ? 0 : t.client,
-				       &cmd->err);
-	if (r == -ENOENT && m)
-		return cfs_err_set(&cmd->err, r, "%s: no such lease or client",
-				   cmd->operands[1]);
+		r = revoke_it(cmd, name.pool, &t);
+	if (r == -ENOENT)
+		return r;
 	if (r < 0)
 		return cfs_cmd_wrap(cmd, cmd->operands[1], r);
 	say(cmd, &t, cmd->operands[1], "revoked");
@@ -155,11 +167,33 @@ static int gone_hosts(struct cfs_cmd *cmd, const char *pool)
 	return 0;
 }
 
+/* Digits may be a host too. */
+static int do_gone(void *arg, struct cfs_manager *m, struct cfs_err *err)
+{
+	const struct revoking *v = arg;
+	const char *who = v->cmd->operands[1];
+	struct target *t = v->t;
+	int r;
+
+	*t = (struct target){ .lease = 0 };
+	r = leasectl_client_parse(who, &t->client);
+	if (r == 0)
+		r = v->cmd->is_dry_run
+			    ? 0
+			    : cfs_manager_gone(m, t->client, NULL, err);
+	if (r == -ENOENT || r == -EINVAL) {
+		t->client = 0;
+		t->host = who;
+		r = v->cmd->is_dry_run ? 0 : cfs_manager_gone(m, 0, who, err);
+	}
+	return r;
+}
+
 static int run_gone(struct cfs_cmd *cmd)
 {
 	CFS_CLEANUP(cfs_name_done) struct cfs_name name = CFS_NAME_INIT;
-	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
 	struct target t = { .lease = 0 };
+	struct revoking v = { cmd, &t };
 	const char *who = cmd->operands[1];
 	int r = cfs_cmd_name(cmd, 0, 0, 0, &name);
 
@@ -176,23 +210,9 @@ static int run_gone(struct cfs_cmd *cmd)
 		say(cmd, &t, who, "taken for dead");
 		return 0;
 	}
-	/* Digits may be a host too. */
-	(void)leasectl_client_parse(who, &t.client);
-	r = reach(cmd, name.pool, t.client, &m);
-	if (r < 0)
-		return r;
-	t.client = 0;
-	r = leasectl_client_parse(who, &t.client);
-	if (r == 0)
-		r = cmd->is_dry_run
-			    ? 0
-			    : cfs_manager_gone(m, t.client, NULL, &cmd->err);
-	if (r == -ENOENT || r == -EINVAL) {
-		t.client = 0;
-		t.host = who;
-		r = cmd->is_dry_run ? 0
-				    : cfs_manager_gone(m, 0, who, &cmd->err);
-	}
+	r = leasectl_ask(cmd, name.pool, do_gone, &v, -ENOENT);
+	if (r == 1)
+		return nobody(cmd);
 	if (r == -ENOENT)
 		return cfs_err_set(&cmd->err, r, "%s: no such client or host",
 				   who);

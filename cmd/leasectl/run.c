@@ -205,6 +205,8 @@ static int take_and_run(struct run *run, char *const *argv)
 		r = leasectl_want_find(cmd, &run->want);
 	if (r == 0)
 		r = leasectl_want_take(cmd, &run->want, &run->join, &run->held);
+	/* The connection that broke while we waited was another one. */
+	atomic_store(&run->is_gone, false);
 	if (r == 0)
 		r = command(run, argv);
 	cfs_leaser_release(run->held);

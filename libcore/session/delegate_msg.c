@@ -64,6 +64,7 @@ int cfs_delegate_request_pack(const struct cfs_delegate_request *q,
 			      struct cfs_buf *buf)
 {
 	struct request_disk d;
+	int r;
 
 	memset(&d, 0, sizeof(d));
 	d.container = le64_put(q->container);
@@ -77,7 +78,10 @@ int cfs_delegate_request_pack(const struct cfs_delegate_request *q,
 	d.process_start = le64_put(q->who.process_start);
 	text_put(d.name, sizeof(d.name), q->name);
 	text_put(d.address, sizeof(d.address), q->address);
-	return cfs_buf_append(buf, &d, sizeof(d));
+	r = cfs_buf_append(buf, &d, sizeof(d));
+	return r == 0 && q->data_bytes
+		       ? cfs_buf_append(buf, q->data, q->data_bytes)
+		       : r;
 }
 
 int cfs_delegate_request_unpack(const void *body, size_t bytes,
@@ -87,10 +91,12 @@ int cfs_delegate_request_unpack(const void *body, size_t bytes,
 	struct cfs_delegate_request q;
 	struct request_disk d;
 
-	if (bytes != sizeof(d))
+	if (bytes < sizeof(d))
 		return bad(err);
 	memcpy(&d, body, sizeof(d));
 	memset(&q, 0, sizeof(q));
+	q.data = (const uint8_t *)body + sizeof(d);
+	q.data_bytes = bytes - sizeof(d);
 	q.container = le64_get(d.container);
 	q.epoch = le32_get(d.epoch);
 	q.flags = le32_get(d.flags);

@@ -8,6 +8,7 @@
  *   TAKE	who has it already, by its instance, gets the same answer again
  *   LEND	a lost answer leaves slices with the container that the secondary
  *		does not know of; they come home with it
+ *   LEFT	comes in pieces; one that is there already is no other matter
  *   others	change nothing the second time
  *
  * -EREMCHG: the container is not delegated to who asks, any more.  (-ESTALE is
@@ -29,6 +30,12 @@ enum cfs_delegate_type {
 				       * at least nothing is written any
 				       * more */
 	CFS_DELEGATE_LIST = 0x0245,   /* -> entries; of anybody */
+	/* container, epoch -> who was handed over with it (lease/hand.h); of
+	 * a manager that has followed that one: a list that is not all */
+	CFS_DELEGATE_CLIENTS = 0x0246,
+	/* container, epoch, value: offset, flags, data: before RETURN, such a
+	 * list of all clients that it had */
+	CFS_DELEGATE_LEFT = 0x0247,
 	/* a notice of the manager: container, le64 epoch: return it */
 	CFS_DELEGATE_WANTED = 0x0260,
 };
@@ -38,6 +45,7 @@ enum cfs_delegate_type {
 enum cfs_delegate_flags {
 	CFS_DELEGATE_HAS_CLIENTS = 1u << 0,
 	CFS_DELEGATE_IS_WANTED = 1u << 1, /* of an answer: return it */
+	CFS_DELEGATE_IS_LAST = 1u << 2,   /* LEFT: the last piece */
 };
 
 struct cfs_delegate_request {
@@ -48,6 +56,9 @@ struct cfs_delegate_request {
 	struct cfs_client_identity who;
 	char name[CFS_NAME_BYTES];
 	char address[CFS_SEAT_ADDRESS_BYTES];
+	/* LEFT; behind the rest, and of the body it was unpacked from. */
+	const uint8_t *data;
+	size_t data_bytes;
 };
 
 /* Appends.  -ENOMEM. */

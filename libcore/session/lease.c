@@ -10,6 +10,7 @@
 #include "session/dial.h"
 #include "session/remote.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,21 +201,70 @@ static bool is_meant(const struct cfs_delegate_entry *e, const char *volume,
 {
 	const size_t n = strlen(e->name);
 
-	if (e->state != CFS_DELEGATION_HELD || !e->address[0])
+	if (e->state != CFS_DELEGATION_HELD)
 		return false;
 	return volume ? strncmp(volume, e->name, n) == 0 &&
 				(volume[n] == '\0' || volume[n] == '/')
 		      : e->epoch == client >> 32;
 }
 
+/* An older manager, or one that delegates nothing, has none. */
+static int list_entries(struct cfs_manager *m, struct cfs_delegate_entries *ret,
+			struct cfs_err *err)
+{
+	const struct cfs_delegate_request q = { .container = 0 };
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
+	int r;
+
+	if (cfs_delegate_request_pack(&q, &body) < 0)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_delegate_list(m->conn, &body, &reply, err);
+	if (r == 0)
+		r = cfs_delegate_entries_unpack(reply.data, reply.bytes, ret,
+						err);
+	return r == -ENOTSUP ? 0 : r;
+}
+
+static void info_of(const struct cfs_delegate_entry *e,
+		    struct cfs_manager_info *info)
+{
+	info->epoch = e->epoch;
+	info->pid = e->pid;
+	strcpy(info->host, e->host);
+	strcpy(info->address, e->address);
+	info->is_here = strncmp(e->address, "unix:", 5) == 0;
+}
+
+int cfs_manager_owners(struct cfs_manager *m, const struct cfs_manager_info *of,
+		       struct cfs_manager_infos *ret, struct cfs_err *err)
+{
+	struct cfs_delegate_entries entries = { CFS_VEC_INIT };
+	struct cfs_manager_infos got = { CFS_VEC_INIT };
+	int r = list_entries(m, &entries, err);
+
+	for (size_t i = 0; i < entries.v.count && r == 0; i++) {
+		struct cfs_manager_info info = *of;
+
+		if (entries.v.items[i].state != CFS_DELEGATION_HELD)
+			continue;
+		info_of(&entries.v.items[i], &info);
+		if (cfs_vec_push(&got.v, info) < 0)
+			r = cfs_err_set(err, -ENOMEM, "out of memory");
+	}
+	cfs_vec_done(&entries.v);
+	if (r < 0)
+		cfs_vec_done(&got.v);
+	else
+		*ret = got;
+	return r;
+}
+
 int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
 		      uint64_t client, const struct cfs_session_options *opt,
 		      unsigned int timeout_ms, struct cfs_err *err)
 {
-	const struct cfs_delegate_request q = { .container = 0 };
 	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
-	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
-	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	struct cfs_delegate_entries entries = { CFS_VEC_INIT };
 	int r;
 
@@ -222,26 +272,22 @@ int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
 	if (!volume && !cfs_epoch_is_delegated((uint32_t)(client >> 32)))
 		return 0;
 	r = cfs_manager_connect(info, "refer", opt, timeout_ms, &m, err);
-	if (r == 0 && cfs_delegate_request_pack(&q, &body) < 0)
-		r = cfs_err_set(err, -ENOMEM, "out of memory");
 	if (r == 0)
-		r = cfs_delegate_list(m->conn, &body, &reply, err);
-	if (r == 0)
-		r = cfs_delegate_entries_unpack(reply.data, reply.bytes,
-						&entries, err);
-	for (size_t i = 0; i < entries.v.count; i++) {
+		r = list_entries(m, &entries, err);
+	for (size_t i = 0; i < entries.v.count && r == 0; i++) {
 		const struct cfs_delegate_entry *e = &entries.v.items[i];
 
 		if (!is_meant(e, volume, client))
 			continue;
-		info->epoch = e->epoch;
-		info->pid = e->pid;
-		strcpy(info->host, e->host);
-		strcpy(info->address, e->address);
-		info->is_here = strncmp(e->address, "unix:", 5) == 0;
+		info_of(e, info);
+		if (!e->address[0])
+			r = cfs_err_set(err, -EBUSY,
+					"%s is on its way to process %" PRIu64
+					" on %s",
+					e->name, e->pid, e->host);
 	}
 	cfs_vec_done(&entries.v);
-	return r == -ENOTSUP ? 0 : r;
+	return r;
 }
 
 static int hello_client(struct attempt *a, struct cfs_link *link,

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/vec.h"
 #include "lease/conn_lease.h"
 #include "session/session.h"
 
@@ -52,7 +53,7 @@ bool cfs_lease_is_intent(const struct cfs_lock_resource *res, uint32_t mode);
  * What @info says of the manager becomes what there is to say of the process
  * that serves the container of @volume in its place, or (NULL) that gave
  * @client its number, if there is one.  The manager answers.  Errors as of
- * cfs_manager_connect.
+ * cfs_manager_connect; -EBUSY: it is on its way there, too.
  */
 int cfs_manager_refer(struct cfs_manager_info *info, const char *volume,
 		      uint64_t client, const struct cfs_session_options *opt,
@@ -75,6 +76,17 @@ void cfs_manager_close(struct cfs_manager *m); /* NULL is allowed */
 void cfs_manager_closep(struct cfs_manager **m);
 
 /*
+ * Those who serve a container in the place of the manager that @of is about: to
+ * be freed with cfs_vec_done(&ret->v).  One that has no address is not there
+ * yet, or not any more.
+ */
+struct cfs_manager_infos {
+	CFS_VEC(struct cfs_manager_info) v;
+};
+int cfs_manager_owners(struct cfs_manager *m, const struct cfs_manager_info *of,
+		       struct cfs_manager_infos *ret, struct cfs_err *err);
+
+/*
  * What is held: one call a client, each followed by its leases.  @ret: the
  * numbers of the first page.  A value of @each that is not 0 ends it.
  * -ECONNRESET: the manager is gone.
@@ -95,7 +107,8 @@ typedef int (*cfs_lease_event_fn)(void *arg,
 int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each, void *arg,
 		      struct cfs_err *err);
 
-/* For whoever knows the secret.  -ESTALE: it is lost. */
+/* For whoever knows the secret.  -ESTALE: it is lost; -EREMOTE, as of the two
+ * that follow: it was handed over with its container. */
 int cfs_manager_renew(struct cfs_manager *m, const struct cfs_lease_name *name,
 		      struct cfs_err *err);
 /* -ENOENT: there is no such lease (any more). */

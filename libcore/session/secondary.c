@@ -276,9 +276,12 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 		r = cfs_pool_member_by_id(s->pool, sec->container, &m, err);
 	if (r < 0)
 		return r;
+	secondary_ask_given(sec);
 	/* They were handed over with it, and are all that there are. */
 	cfs_container_lent_counts(m->container, &lent);
-	s->seat.has_clients = sec->has_clients = lent.clients > 0;
+	s->seat.has_clients = sec->has_clients = lent.clients > 0 ||
+						 sec->given.v.count > 0 ||
+						 !sec->given.is_all;
 	return 0;
 }
 

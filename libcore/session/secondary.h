@@ -55,6 +55,16 @@ int cfs_secondary_store(struct cfs_secondary *sec, const struct cfs_seat *seat,
 /* Behind what was done for others, before they are told.  0; -ESTALE: somebody
  * else has the container. */
 int cfs_secondary_may_answer(struct cfs_secondary *sec, struct cfs_err *err);
+/* Who was handed over with the container is known: nobody else comes back. */
+bool cfs_secondary_knows_clients(const struct cfs_secondary *sec);
+/* They are clients of @owner, our new one, or awaited there. */
+struct cfs_owner;
+void cfs_secondary_expect(struct cfs_secondary *sec, struct cfs_owner *owner);
+/* Nobody is answered any more: @list is who has leases, and comes back where
+ * the container is next. */
+struct cfs_handed_list;
+void cfs_secondary_leave(struct cfs_secondary *sec,
+			 const struct cfs_handed_list *list);
 /* The pool is closed, cleanly or not; @set too, behind this.  Frees it. */
 void cfs_secondary_close(struct cfs_secondary *sec);
 /* cfs_serve_mark_wanted has something to say.  Any thread. */

@@ -459,6 +459,8 @@ static void give_back(struct cfs_secondary *sec)
 	const struct cfs_delegate_request about = about_us(sec);
 
 	if (sec->container && !must_stop(sec))
+		secondary_tell_left(sec);
+	if (sec->container && !must_stop(sec))
 		(void)secondary_call(sec, CFS_DELEGATE_RETURN, &about,
 				     GOODBYE_NS, NULL, NULL);
 }
@@ -477,6 +479,8 @@ void cfs_secondary_close(struct cfs_secondary *sec)
 	/* No goodbye: what the manager has not heard by now it learns from our
 	 * mark, or when our period is over. */
 	cfs_leaser_free(sec->leaser, sec->leaser && is_connected(sec));
+	cfs_handed_list_donep(&sec->given);
+	cfs_buf_donep(&sec->left);
 	pthread_cond_destroy(&sec->changed);
 	pthread_mutex_destroy(&sec->mutex);
 	pthread_rwlock_destroy(&sec->link);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lease/conn_lease.h"
+#include "lease/hand.h"
 #include "session/delegate_msg.h"
 #include "session/secondary.h"
 #include "session/serve_delegate_priv.h"
@@ -15,6 +16,8 @@ struct cfs_secondary {
 	struct cfs_client_identity who;
 	uint64_t container;
 	uint32_t epoch;
+	struct cfs_handed_list given; /* with the container */
+	struct cfs_buf left;          /* such a list, as bytes */
 	/*
 	 * The connection: read-locked by who uses it, written by who makes it
 	 * anew.  The leaser is made with the first one, and stays.
@@ -36,6 +39,13 @@ struct cfs_secondary {
 	pthread_t thread;
 	bool has_thread;
 };
+
+/* ---- secondary_hand.c ---------------------------------------------------- */
+
+/* Who was handed over with the container, in sec->given. */
+void secondary_ask_given(struct cfs_secondary *sec);
+/* Before the container is returned. */
+void secondary_tell_left(struct cfs_secondary *sec);
 
 /* ---- secondary_link.c ---------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 
 #include "lease/period.h"
 #include "pool/holder.h"
+#include "lease/hand.h"
 #include "session/secondary.h"
 
 #include <stdlib.h>
@@ -206,6 +207,15 @@ static bool is_hello(const void *msg, size_t bytes)
 	       head.type == CFS_MSG_HELLO;
 }
 
+/* A process of ours that says who it is can be looked for when it is silent. */
+static void see(struct cfs_serve *serve, uint64_t peer)
+{
+	struct cfs_link_peer identity = { .is_local = false };
+
+	(void)cfs_server_peer_identity(serve->server, peer, &identity);
+	cfs_owner_see(serve->owner, peer, identity.is_local ? identity.pid : 0);
+}
+
 void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 {
 	struct cfs_serve *serve = arg;
@@ -234,6 +244,8 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 			r < 0 ? 0 : cfs_owner_peer_client(serve->owner, peer));
 	if (r == 0 && says_hello)
 		is_accepted = cfs_owner_touch(serve->owner, peer, &client) == 0;
+	if (is_accepted)
+		see(serve, peer);
 	unlock_quietly(serve);
 	if (is_accepted)
 		cfs_server_accept_peer(serve->server, peer);
@@ -376,7 +388,8 @@ static int make_owner(struct cfs_serve *serve, struct cfs_err *err)
 	config.period_ns = rec.config[CFS_POOL_CONFIG_LEASE_NS];
 	config.drift_ppm = (uint32_t)rec.config[CFS_POOL_CONFIG_DRIFT_PPM];
 	/* Elsewhere a dead one is known by its mark. */
-	config.knows_clients = s->secondary;
+	config.knows_clients = s->secondary &&
+			       cfs_secondary_knows_clients(s->secondary);
 	if (s->seat.has_clients)
 		config.grace_ns = grace_left_ns(
 			s,
@@ -425,6 +438,8 @@ int cfs_serve_new(struct cfs_session *session, const struct cfs_logger *logger,
 		r = cfs_serve_make_direct(serve, err);
 	if (r == 0 && !session->secondary)
 		r = cfs_serve_make_delegate(serve, err);
+	else if (r == 0 && session->seat.has_clients)
+		cfs_secondary_expect(session->secondary, serve->owner);
 	if (r < 0) {
 		cfs_serve_free(serve);
 		return r;

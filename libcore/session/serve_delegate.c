@@ -67,7 +67,7 @@ void away_put(struct cfs_serve_delegate *sd, struct away *a)
 {
 	(void)sd;
 	if (--a->users == 0 && a->is_dropped)
-		free(a);
+		away_free(a);
 }
 
 void away_drop(struct cfs_serve_delegate *sd, struct away *a)
@@ -231,6 +231,8 @@ static int note_away(struct cfs_serve_delegate *sd,
 	a = away_add(sd, d);
 	if (a)
 		bind_to(a, request);
+	if (a)
+		a->is_going = true;
 	pthread_mutex_unlock(&sd->mutex);
 	return a ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
 }
@@ -241,6 +243,8 @@ static int hand_over(struct cfs_serve_delegate *sd,
 		     const struct cfs_server_request *request,
 		     struct cfs_delegation *ret, struct cfs_err *err)
 {
+	CFS_CLEANUP(cfs_handed_list_donep)
+	struct cfs_handed_list handed = { .is_all = true };
 	struct cfs_serve_direct *beside = sd->s->beside_us;
 	struct cfs_member *m, *again = NULL;
 	uint64_t container = 0;
@@ -264,8 +268,10 @@ static int hand_over(struct cfs_serve_delegate *sd,
 		r = delegate(sd, q, container, ret, &again, err);
 	if (r == 0)
 		r = note_away(sd, ret, request, err);
-	cfs_serve_direct_move_end(beside, has_hold, r == 0, again);
+	cfs_serve_direct_move_end(beside, has_hold, r == 0, again, &handed);
 	pthread_rwlock_unlock(sd->structure);
+	if (r == 0)
+		away_give(sd, ret->container, ret->epoch, &handed);
 	return r;
 }
 
@@ -409,6 +415,10 @@ static int serve_his(struct cfs_serve_delegate *sd,
 	else if (request->type == CFS_DELEGATE_GIVE)
 		r = cfs_pool_delegation_take(sd->s->pool, q->container,
 					     q->epoch, q->value, err);
+	else if (request->type == CFS_DELEGATE_CLIENTS)
+		r = away_clients(sd, a, request, reply, err);
+	else if (request->type == CFS_DELEGATE_LEFT)
+		r = away_left(sd, a, q, err);
 	else if (request->type == CFS_DELEGATE_RETURN)
 		r = do_return(sd, a, q);
 	else
@@ -630,7 +640,7 @@ void cfs_serve_delegate_free(struct cfs_serve_delegate *sd)
 	cfs_serve_delegate_stop(sd);
 	while ((a = sd->list)) {
 		sd->list = a->next;
-		free(a);
+		away_free(a);
 	}
 	pthread_cond_destroy(&sd->changed);
 	pthread_mutex_destroy(&sd->mutex);

@@ -42,6 +42,8 @@ void cfs_serve_delegate_free(struct cfs_serve_delegate *sd); /* or NULL */
 /* Worker for CFS_DELEGATE_TYPE_FIRST to _LAST; @arg: a cfs_serve_delegate. */
 int cfs_serve_delegate_request(void *arg, struct cfs_server_request *request,
 			       struct cfs_buf *reply, struct cfs_err *err);
+/* The space of process numbers that we are in; 0: not known. */
+uint64_t cfs_handed_space(void);
 /* Some are away: the next manager has to look. */
 bool cfs_serve_delegate_has_any(struct cfs_serve_delegate *sd);
 

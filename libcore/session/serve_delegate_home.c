@@ -170,6 +170,9 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 	cfs_serve_volume_leave(sd->s, use);
 	if (r < 0)
 		return r;
+	/* Nothing of ours is in the way of what they have. */
+	if (a->has_grace)
+		away_expect(sd, a);
 	cfs_logger_printf(sd->logger, CFS_LOG_DEBUG, "%s: %s", a->d.name,
 			  is_gone ? "it is at home" : "taken over");
 	pthread_mutex_lock(&sd->mutex);
@@ -184,9 +187,9 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
  * Those of its clients that have not come back are sealed.  With the mutex,
  * which is let go meanwhile.
  *
- * The grace has its full time, whoever is back: those who came to the secondary
- * by themselves and have only leases stand in no record that we could read, so
- * that nobody knows whether they are all.
+ * The grace ends when all are back whom the secondary has told of.  Where it
+ * has not it has its full time, whoever is back: those who came there by
+ * themselves and have only leases stand in no record that we could read.
  */
 static void settle(struct cfs_serve_delegate *sd, struct away *a)
 {
@@ -194,9 +197,13 @@ static void settle(struct cfs_serve_delegate *sd, struct away *a)
 
 	pthread_mutex_unlock(&sd->mutex);
 	if (a->has_grace) {
-		is_in_grace = cfs_owner_is_in_grace_of(
-			cfs_serve_lock(sd->serve), a->d.container);
-		cfs_serve_unlock_unchanged(sd->serve);
+		const bool are_back = away_are_settled(sd, a);
+		struct cfs_owner *owner = cfs_serve_lock(sd->serve);
+
+		if (are_back)
+			cfs_owner_end_grace_of(owner, a->d.container);
+		is_in_grace = cfs_owner_is_in_grace_of(owner, a->d.container);
+		cfs_serve_unlock(sd->serve);
 	}
 	pthread_mutex_lock(&sd->mutex);
 	if (is_in_grace) {

@@ -66,6 +66,34 @@ int cfs_session_delegations(struct cfs_session *session,
 	return r;
 }
 
+/* With the mutex: one that is not away any more, and not at home yet. */
+static int add_coming(const struct away *a,
+		      struct cfs_delegate_entries *entries)
+{
+	struct cfs_delegate_entry e;
+
+	for (size_t i = 0; i < entries->v.count; i++)
+		if (entries->v.items[i].container == a->d.container)
+			return 0;
+	fill_entry(&a->d, &e);
+	e.state = CFS_DELEGATION_HELD;
+	return cfs_vec_push(&entries->v, e);
+}
+
+static int add_all_coming(struct cfs_serve_delegate *sd,
+			  struct cfs_delegate_entries *entries,
+			  struct cfs_err *err)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&sd->mutex);
+	for (const struct away *a = sd->list; a && r == 0; a = a->next)
+		if (a->step == AWAY_COMING)
+			r = add_coming(a, entries);
+	pthread_mutex_unlock(&sd->mutex);
+	return r < 0 ? cfs_err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
 int away_list(struct cfs_serve_delegate *sd, struct cfs_server_request *request,
 	      struct cfs_buf *reply, struct cfs_err *err)
 {
@@ -73,6 +101,8 @@ int away_list(struct cfs_serve_delegate *sd, struct cfs_server_request *request,
 	struct cfs_delegate_entries entries = { CFS_VEC_INIT };
 	int r = cfs_session_delegations(sd->s, &entries, err);
 
+	if (r == 0)
+		r = add_all_coming(sd, &entries, err);
 	for (size_t i = 0; i < entries.v.count && r == 0; i++) {
 		struct cfs_delegate_entry *e = &entries.v.items[i];
 		struct away *a;

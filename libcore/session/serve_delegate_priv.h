@@ -2,6 +2,7 @@
 /* What the files of serve_delegate share. */
 #pragma once
 
+#include "lease/hand.h"
 #include "session/delegate_msg.h"
 #include "session/serve_delegate.h"
 #include "session/serve_use.h"
@@ -25,9 +26,18 @@ struct away {
 					 * here on */
 	uint64_t look_ns, look_step_ns; /* for its mark */
 	bool is_wanted;
-	bool is_gone;       /* it is known to be */
-	bool is_home;       /* SETTLING: and has nothing on loan */
-	bool has_grace;     /* of its clients; of the thread */
+	bool is_gone;   /* it is known to be */
+	bool is_home;   /* SETTLING: and has nothing on loan */
+	bool has_grace; /* of its clients; of the thread */
+	/* It is on its way there: who goes with it is not known yet; then
+	 * they are in @given, as bytes of a list. */
+	bool is_going;
+	struct cfs_buf given;
+	/* What it has said that it leaves, and that this is all of it. */
+	struct cfs_buf left;
+	bool has_left;
+	/* Whom the grace waits for; of the thread. */
+	struct cfs_handed_list awaited;
 	unsigned int users; /* requests, the thread */
 	bool is_dropped;
 };
@@ -64,6 +74,24 @@ uint64_t away_now(void);
 uint64_t away_grace(struct cfs_serve_delegate *sd);
 uint64_t away_patience(struct cfs_serve_delegate *sd);
 void away_learn_patience(struct cfs_serve_delegate *sd);
+
+/* ---- serve_delegate_hand.c ----------------------------------------------- */
+
+/* Those who went with it, from @list. */
+void away_give(struct cfs_serve_delegate *sd, uint64_t container,
+	       uint32_t epoch, const struct cfs_handed_list *list);
+/* CLIENTS, LEFT. */
+int away_clients(struct cfs_serve_delegate *sd, struct away *a,
+		 struct cfs_server_request *request, struct cfs_buf *reply,
+		 struct cfs_err *err);
+int away_left(struct cfs_serve_delegate *sd, struct away *a,
+	      const struct cfs_delegate_request *q, struct cfs_err *err);
+/* In the grace of its container, which has begun: who comes back, as far as
+ * that is known, and what comes by itself.  By the thread. */
+void away_expect(struct cfs_serve_delegate *sd, struct away *a);
+/* All of them are back, dead or gone.  By the thread. */
+bool away_are_settled(struct cfs_serve_delegate *sd, struct away *a);
+void away_free(struct away *a);
 
 /* ---- serve_delegate_list.c ----------------------------------------------- */
 

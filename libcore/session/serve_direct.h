@@ -73,9 +73,11 @@ int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
 /* How many go with it. */
 uint64_t cfs_serve_direct_move_count(struct cfs_serve_direct *sd);
 /* @has_hold: check was done; @m: it was closed and opened again, and stays; may
- * be NULL. */
+ * be NULL.  @ret_handed: those of whom only the lease table knows are added. */
+struct cfs_handed_list;
 void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
-			       bool is_done, struct cfs_member *m);
+			       bool is_done, struct cfs_member *m,
+			       struct cfs_handed_list *ret_handed);
 /* Some client may still write: the next manager has to look. */
 bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd);
 /*
@@ -83,6 +85,8 @@ bool cfs_serve_direct_has_clients(struct cfs_serve_direct *sd);
  * Until then nothing keeps others from having that alone.
  */
 bool cfs_serve_direct_is_back(struct cfs_serve_direct *sd, uint64_t client);
+/* The same of all that work, or worked, in @container and have not ended. */
+bool cfs_serve_direct_are_back(struct cfs_serve_direct *sd, uint64_t container);
 
 /*
  * For a snapshot of these containers: every client folds what it has and begins

@@ -278,6 +278,21 @@ int cfs_serve_direct_adopt(struct cfs_serve_direct *sd, struct cfs_member *m,
 	return r;
 }
 
+bool cfs_serve_direct_are_back(struct cfs_serve_direct *sd, uint64_t container)
+{
+	bool are = true;
+
+	if (!sd)
+		return true;
+	pthread_mutex_lock(&sd->mutex);
+	for (struct beside_client *c = sd->clients; c; c = c->next)
+		for (struct beside_member *dm = c->members; dm; dm = dm->next)
+			are &= c->has_ended || c->is_back || dm->is_sealed ||
+			       dm->m->id != container;
+	pthread_mutex_unlock(&sd->mutex);
+	return are;
+}
+
 bool cfs_serve_direct_has_member(struct cfs_serve_direct *sd,
 				 uint64_t container)
 {

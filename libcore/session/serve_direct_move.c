@@ -5,8 +5,8 @@
  *
  *	begin	what they ask is refused (they ask again) until the end; what
  *		is under way is waited for, for a while
- *	check	nobody else uses the container or has a lease in it, and the
- *		lock table grants nothing more in it
+ *	check	nobody else uses the container, whoever has a lease in it can
+ *		go too, and the lock table grants nothing more in it
  *	done	it is the other one's, durably: they are told to go there by
  *		the end of their connections, and nothing of them is known here
  *	end	or nothing has happened
@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/vec.h"
+#include "lease/hand.h"
 #include "session/serve_run_priv.h"
 
 #include <inttypes.h>
@@ -77,7 +78,7 @@ static void unmark_them(struct cfs_serve_direct *sd)
 {
 	for (struct beside_client *c = sd->clients; c; c = c->next)
 		c->is_moving = false;
-	sd->moving = 0;
+	sd->moving = sd->moving_leased = 0;
 	pthread_cond_broadcast(&sd->changed);
 }
 
@@ -135,14 +136,6 @@ static bool is_ours(void *arg, const void *actor)
 	return false;
 }
 
-struct look {
-	struct cfs_serve_direct *sd;
-	struct cfs_lease_record client; /* of the records that follow */
-	bool goes, is_local;
-	int code;
-	struct cfs_err *err;
-};
-
 static bool is_local(struct cfs_serve *serve, uint64_t client)
 {
 	bool is = false;
@@ -157,16 +150,38 @@ static bool is_local(struct cfs_serve *serve, uint64_t client)
 }
 
 /* Leases of this process are of uses, which are looked at by themselves. */
+static bool stays(void *arg, uint64_t client)
+{
+	struct cfs_serve_direct *sd = arg;
+
+	return is_local(sd->serve, client);
+}
+
+/* Or goes, as one who works in it. */
+static bool has_own_way(void *arg, uint64_t client)
+{
+	struct cfs_serve_direct *sd = arg;
+	const struct beside_client *c = beside_client_find(sd, client);
+
+	return (c && c->is_moving) || stays(arg, client);
+}
+
+struct look {
+	struct cfs_serve_direct *sd;
+	bool goes; /* of whom the records that follow are */
+	int code;
+	struct cfs_err *err;
+};
+
+/* Of those who work in it nothing is to be on its way to somebody else. */
 static bool look_at(void *arg, const struct cfs_lease_record *rec)
 {
 	struct look *l = arg;
 	const struct beside_client *c;
 
 	if (rec->kind == CFS_RECORD_CLIENT) {
-		l->client = *rec;
 		c = beside_client_find(l->sd, rec->client_id);
 		l->goes = c && c->is_moving;
-		l->is_local = is_local(l->sd->serve, rec->client_id);
 		if (l->goes && rec->flags & CFS_CLIENT_SEALING)
 			l->code = cfs_err_set(l->err, -EBUSY,
 					      "the log of a "
@@ -177,13 +192,6 @@ static bool look_at(void *arg, const struct cfs_lease_record *rec)
 		l->code = cfs_err_set(l->err, -EBUSY,
 				      "a lease in it is being "
 				      "taken back");
-	else if (rec->u.lease.resource.container == l->sd->moving && !l->goes &&
-		 !l->is_local)
-		l->code = cfs_err_set(l->err, -EBUSY,
-				      "leased by %s, process %" PRIu64 " on %s",
-				      l->client.u.client.name,
-				      l->client.u.client.pid,
-				      l->client.u.client.host);
 	return l->code == 0;
 }
 
@@ -207,6 +215,9 @@ int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
 	if (r == 0) {
 		cfs_owner_each(owner, 0, 0, look_at, &l);
 		r = l.code;
+		if (r == 0)
+			r = cfs_owner_may_hand(owner, sd->moving, has_own_way,
+					       sd, &sd->moving_leased, err);
 		if (r < 0)
 			cfs_owner_unhold(owner, sd->moving);
 	}
@@ -216,7 +227,7 @@ int cfs_serve_direct_move_check(struct cfs_serve_direct *sd,
 
 uint64_t cfs_serve_direct_move_count(struct cfs_serve_direct *sd)
 {
-	uint64_t count = 0;
+	uint64_t count = sd->moving_leased;
 
 	pthread_mutex_lock(&sd->mutex);
 	for (const struct beside_client *c = sd->clients; c; c = c->next)
@@ -291,8 +302,21 @@ static void follow_member(struct cfs_serve_direct *sd, struct cfs_member *m)
 	pthread_mutex_unlock(&sd->mutex);
 }
 
+/* Those who have nothing but leases in it, or wait for one. */
+static void hand_leased(struct cfs_serve_direct *sd,
+			struct cfs_handed_list *list)
+{
+	cfs_owner_hand(cfs_serve_lock(sd->serve), sd->moving, stays, sd, list);
+	cfs_serve_unlock(sd->serve);
+	list->space = cfs_handed_space();
+	for (size_t i = 0; i < list->peers.count; i++)
+		cfs_server_drop_peer(cfs_serve_server(sd->serve),
+				     list->peers.items[i], false);
+}
+
 void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
-			       bool is_done, struct cfs_member *m)
+			       bool is_done, struct cfs_member *m,
+			       struct cfs_handed_list *ret_handed)
 {
 	struct beside_use *uses = NULL;
 	uint64_t id, peer = 0;
@@ -315,6 +339,8 @@ void cfs_serve_direct_move_end(struct cfs_serve_direct *sd, bool has_hold,
 			cfs_server_drop_peer(cfs_serve_server(sd->serve), peer,
 					     false);
 	}
+	if (is_done)
+		hand_leased(sd, ret_handed);
 	if (has_hold) {
 		cfs_owner_unhold(cfs_serve_lock(sd->serve), sd->moving);
 		cfs_serve_unlock(sd->serve);

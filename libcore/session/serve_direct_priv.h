@@ -87,9 +87,10 @@ struct cfs_serve_direct {
 	pthread_t thread;
 	bool has_thread;
 
-	uint64_t moving;      /* a container that goes; 0: none */
-	unsigned int opening; /* of whom it is not known where */
-	bool is_holding;      /* a snapshot is being taken */
+	uint64_t moving;        /* a container that goes; 0: none */
+	uint64_t moving_leased; /* clients that have only leases in it */
+	unsigned int opening;   /* of whom it is not known where */
+	bool is_holding;        /* a snapshot is being taken */
 	uint64_t hold_serial;
 	struct cfs_member *const *hold_members;
 	size_t hold_count;

@@ -10,7 +10,9 @@
 #include "session/serve_lease.h"
 #include "session/serve_run_priv.h"
 
+#include "base/cleanup.h"
 #include "base/uuid.h"
+#include "lease/hand.h"
 #include "session/delegate_msg.h"
 #include "session/direct_msg.h"
 #include "session/io_local.h"
@@ -377,6 +379,37 @@ bool cfs_serve_is_moving(struct cfs_serve *serve)
 	return m && !cfs_mover_is_idle(m);
 }
 
+static bool is_ours(void *arg, uint64_t client)
+{
+	const struct cfs_serve *serve = arg;
+	bool is = false;
+
+	for (const struct cfs_local *l = serve->locals; l && !is; l = l->next) {
+		if (!l->leaser)
+			continue;
+		is = cfs_lease_client_id(cfs_leaser_lock(l->leaser)) == client;
+		cfs_leaser_unlock(l->leaser);
+	}
+	return is;
+}
+
+/* Of a secondary: who has leases here, for whoever has the container next. */
+static void say_who_is_left(struct cfs_serve *serve)
+{
+	CFS_CLEANUP(cfs_handed_list_donep)
+	struct cfs_handed_list list = {
+		.is_all = true,
+		.space = cfs_handed_space(),
+	};
+
+	if (!serve->session->secondary)
+		return;
+	pthread_mutex_lock(&serve->lock);
+	cfs_owner_hand_all(serve->owner, is_ours, serve, &list);
+	pthread_mutex_unlock(&serve->lock);
+	cfs_secondary_leave(serve->session->secondary, &list);
+}
+
 int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 		   struct cfs_err *err)
 {
@@ -389,6 +422,7 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 	stop_mover(serve);
 	cfs_serve_stop_direct(serve);
 	cfs_serve_lease_stop(serve->session);
+	say_who_is_left(serve);
 	serve->is_running = false;
 	if (serve->address[0]) {
 		serve->address[0] = '\0';

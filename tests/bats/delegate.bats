@@ -145,14 +145,29 @@ delegation() {
 	make_lun vm0 16M
 	run -4 --separate-stderr cfsd --wait 0 "$P:vm0"
 	[[ $stderr == *"nobody manages the pool"* ]]
+	mkcfs -q "$P:t" --tree
 	start "$P"
-	leasectl run "$P:vm0" -- sleep 20 3>&- &
-	PIDS+=($!)
-	until_true '[ "$(leasectl status --json "$P" | jq ".leases | length")" -gt 0 ]'
-	run -4 --separate-stderr cfsd --wait 3 "$P:vm0"
+	# Who works by way of the manager stays there.
+	mkdir src
+	pattern 400 3 >src/one
+	tar -C src -cf src.tar .
+	mkfifo pipe
+	CFS_IO=forwarded cfscp -q --extract - "$P:t:/" <pipe 3>&- &
+	TOOL=$!
+	PIDS+=("$TOOL")
+	exec 7>pipe
+	# More than a pipe holds: it has it open.
+	head -c 400000 src.tar >&7
+	run -4 --separate-stderr cfsd --wait 3 "$P:t"
 	# Once while it waits, and in the end.
-	[[ $stderr == *"vm0: waiting for it: leased by leasectl run, process "* ]]
-	[ "$(grep -c "leased by" <<<"$stderr")" = 2 ]
+	[[ $stderr == *"t: waiting for it: in use by process $TOOL on this host"* ]]
+	[ "$(grep -c "in use by" <<<"$stderr")" = 2 ]
+	tail -c +400001 src.tar >&7
+	exec 7>&-
+	wait "$TOOL"
+	start "$P:t"
+	cfscp -q "$P:t:/one" one
+	cmp src/one one
 }
 
 @test "leases are those of the process that serves it" {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What secondaries say, and what is said about them.  The first byte says what
- * the rest is.
+ * What secondaries say, what is said about them, and who goes there.  The first
+ * byte says what the rest is.
  */
 #include "fuzz_input.h"
+#include "lease/hand.h"
 #include "session/delegate_msg.h"
+
+#include <string.h>
 
 static void request_judge(const uint8_t *data, size_t bytes)
 {
@@ -41,11 +44,31 @@ static void entries_judge(const uint8_t *data, size_t bytes)
 	cfs_buf_donep(&buf);
 }
 
+static void handed_judge(const uint8_t *data, size_t bytes)
+{
+	struct cfs_handed_list list = { .v = CFS_VEC_INIT };
+	struct cfs_err err = CFS_ERR_INIT;
+	struct cfs_buf buf = CFS_BUF_INIT;
+	int r = cfs_handed_list_unpack(data, bytes, &list, &err);
+
+	FUZZ_CHECK(r == 0 || r == -EPROTO || r == -ENOMEM);
+	if (r < 0)
+		return;
+	for (size_t i = 0; i < list.v.count; i++)
+		FUZZ_CHECK(list.v.items[i].known.client_id != 0);
+	FUZZ_CHECK(cfs_handed_list_pack(&list, &buf) == 0);
+	FUZZ_CHECK(buf.bytes == bytes && memcmp(buf.data, data, bytes) == 0);
+	cfs_handed_list_donep(&list);
+	cfs_buf_donep(&buf);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
-	if (data[0] & 1)
+	if (data[0] & 2)
+		handed_judge(data + 1, size - 1);
+	else if (data[0] & 1)
 		entries_judge(data + 1, size - 1);
 	else
 		request_judge(data + 1, size - 1);

@@ -15,7 +15,9 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "lease/hand.h"
 #include "lease/msg.h"
+#include "lease/period.h"
 #include "ondisk/frame.h"
 #include "ondisk/inode.h"
 #include "ondisk/label.h"
@@ -643,6 +645,32 @@ static void streams(void)
 	seed_write("stream", "begin", 0, buf.data, buf.bytes, false);
 }
 
+static void handed(void)
+{
+	const struct cfs_handed_lease lease = {
+		.lease_id = UINT64_C(2) << 32 | 5,
+		.mode = CFS_LOCK_X,
+		.resource = { .container = 3,
+			      .volume = 1,
+			      .length_bytes = CFS_LOCK_LENGTH_WHOLE },
+	};
+	struct cfs_handed_list list = { .v = CFS_VEC_INIT, .is_all = true };
+	struct cfs_handed one = {
+		.known = { .client_id = UINT64_C(2) << 32 | 4, .host = "host" },
+		.name = "leasectl acquire",
+		.hello_flags = CFS_HELLO_STANDING,
+		.period_ns = CFS_PERIOD_NS_DEFAULT,
+	};
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
+
+	if (cfs_vec_push(&one.leases, lease) < 0 ||
+	    cfs_vec_push(&list.v, one) < 0 ||
+	    cfs_handed_list_pack(&list, &buf) < 0)
+		fail("handed");
+	seed_write("delegate_msg", "handed", 2, buf.data, buf.bytes, false);
+	cfs_handed_list_donep(&list);
+}
+
 static void delegations(void)
 {
 	const struct cfs_delegation_rec rec = {
@@ -699,6 +727,7 @@ static void delegations(void)
 	if (cfs_delegate_entry_pack(&e, &buf) < 0)
 		fail("entry");
 	seed_write("delegate_msg", "entry", 1, buf.data, buf.bytes, false);
+	handed();
 }
 
 static void directs(void)
