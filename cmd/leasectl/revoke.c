@@ -126,9 +126,9 @@ static int free_pool(struct cfs_cmd *cmd, const char *pool, const char *hosts)
 static int tell_all(struct cfs_cmd *cmd, const char *pool)
 {
 	CFS_CLEANUP(cfs_manager_closep) struct cfs_manager *m = NULL;
-	int r = reach(cmd, pool, 0, &m);
+	int r = leasectl_connect(cmd, pool, leasectl_deadline(cmd), NULL, &m);
 
-	if (r < 0)
+	if (r != 0)
 		return cfs_err_set(
 			&cmd->err, -EBUSY,
 			"another one holds it: name that host too if it "
