@@ -248,20 +248,23 @@ static void hand_begin(uint16_t type, uint64_t id)
 	cfs_msg_begin(&put, type, id);
 }
 
-/* The status of the last answer, its body in @body. */
-static int hand_end(uint64_t peer, struct cfs_wire_get *body)
+static int last_answer(struct cfs_wire_get *body)
 {
 	struct cfs_msg_head head;
 
+	assert_int_equal(cfs_msg_open(answer, answer_bytes, &head, body, NULL),
+			 0);
+	return cfs_msg_reply_status(&head, body->data, body->bytes, NULL);
+}
+
+/* The status of the last answer, its body in @body. */
+static int hand_end(uint64_t peer, struct cfs_wire_get *body)
+{
 	assert_int_equal(cfs_msg_end(&put), 0);
 	answer_bytes = 0;
 	if (cfs_owner_receive(world.owner, peer, sent, put.bytes) < 0)
 		return -EPROTO;
-	if (!answer_bytes)
-		return 0;
-	assert_int_equal(cfs_msg_open(answer, answer_bytes, &head, body, NULL),
-			 0);
-	return cfs_msg_reply_status(&head, body->data, body->bytes, NULL);
+	return answer_bytes ? last_answer(body) : 0;
 }
 
 static struct cfs_msg_welcome hand_hello(uint64_t peer, uint32_t flags,
@@ -606,6 +609,51 @@ static void test_gone_is_answered_late(void **state)
 	}
 }
 
+static int begin_giving_back(void *arg, uint64_t client, const char *host)
+{
+	(void)arg;
+	return !client && strcmp(host, "former") == 0 ? 1 : -ENOENT;
+}
+
+/* Of a host that was the owner before, when what it kept is given back, or why
+ * it cannot be. */
+static void test_gone_host_is_answered_late(void **state)
+{
+	static const struct cfs_owner_ops ops = { .send = hand_send,
+						  .event = owner_on_event,
+						  .gone = begin_giving_back };
+	const struct cfs_err why = { .code = -EIO, .msg = "a bad block" };
+	struct cfs_wire_get body;
+
+	(void)state;
+	for (int fails = 0; fails < 2; fails++) {
+		struct cfs_msg_end end = { .host = "former" };
+
+		hand_init();
+		cfs_owner_free(world.owner);
+		assert_int_equal(cfs_owner_new(&world.config, &ops, NULL,
+					       &world.clock.clock, &world.owner,
+					       NULL),
+				 0);
+		hand_hello(2, CFS_HELLO_OBSERVER, NULL);
+		hand_begin(CFS_MSG_GONE, 70);
+		cfs_msg_end_pack(&end, &put);
+		assert_int_equal(hand_end(2, &body), 0);
+		assert_int_equal(answer_bytes, 0);
+		/* What has happened to another one does not count. */
+		cfs_owner_host_is_gone(world.owner, "forme", NULL);
+		assert_int_equal(answer_bytes, 0);
+		cfs_owner_host_is_gone(world.owner, "former",
+				       fails ? &why : NULL);
+		assert_int_equal(last_answer(&body), fails ? -EIO : 0);
+		/* Once. */
+		answer_count = 0;
+		cfs_owner_host_is_gone(world.owner, "former", NULL);
+		assert_int_equal(answer_count, 0);
+		world_done();
+	}
+}
+
 #define TEST(fn) cmocka_unit_test(fn)
 
 int main(void)
@@ -625,6 +673,7 @@ int main(void)
 		TEST(test_status_pages),
 		TEST(test_watch),
 		TEST(test_gone_is_answered_late),
+		TEST(test_gone_host_is_answered_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
