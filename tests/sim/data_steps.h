@@ -235,7 +235,8 @@ static void pass_part(void)
 	struct writer *wr;
 	int r;
 
-	if (from == to || (from != OWNER && !is_usable(from)) ||
+	if (from == to || from == NOBODY ||
+	    (from != OWNER && !is_usable(from)) ||
 	    (to != OWNER && !is_usable(to)))
 		return;
 	if (from == OWNER) {
@@ -257,12 +258,15 @@ static void pass_part(void)
 		acked(from);
 	}
 	count(COUNT_PASS);
+	/* Should that one stand still: who had it has given it back. */
+	world->holder[part] = NOBODY;
 	if (to != OWNER) {
 		wr = world->clients[to];
 		wr->is_busy = true;
 		r = cfs_container_refresh(wr->cl.c, &why);
 		wr->is_busy = false;
 		if (r < 0) {
+			world->holder[part] = OWNER;
 			client_failed(to, wr, r);
 			return;
 		}

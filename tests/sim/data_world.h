@@ -19,7 +19,8 @@
 #define PART_BLOCKS 40u
 #define BLOCKS      (PARTS * PART_BLOCKS)
 #define CLIENTS     3u
-#define OWNER       CLIENTS /* as the holder of a part */
+#define OWNER       CLIENTS        /* as the holder of a part */
+#define NOBODY      (CLIENTS + 1u) /* it is being passed */
 #define PENDING_MAX 64u
 #define MANAGERS    4u
 #define ZOMBIES     24u

@@ -435,6 +435,9 @@ static void boss_run(void *arg)
 		boss_failed(b, r, "take the pool");
 		return;
 	}
+	/* Or its seat would speak for it when it does nothing any more. */
+	if (!b->owner)
+		boss_retire(b, "its period was over too early");
 	if (b->owner) {
 		say(w, "m%u has the pool, epoch %u", b->index,
 		    b->mgr.seat.epoch);
