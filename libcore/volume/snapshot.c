@@ -223,13 +223,32 @@ int cfs_snapshot_at(struct cfs_member *m, uint64_t volume, uint64_t stamp,
 
 /* ---- beginning ----------------------------------------------------------- */
 
-/* An operation on so many records: leaves that they may stand in, twice, and
- * those of their names, beside the usual. */
+/* Leaves that so many records may stand in, twice, and those of their names,
+ * beside the usual. */
+static uint64_t blocks_for(struct cfs_member *m, size_t count)
+{
+	return 32 + count / 2 + cfs_name_index_blocks(m->vols, count);
+}
+
 static int begin_for(struct cfs_member *m, size_t count, struct cfs_err *err)
 {
-	return cfs_op_begin_for(
-		m->container, CFS_OP_FREEING,
-		32 + count / 2 + cfs_name_index_blocks(m->vols, count), err);
+	return cfs_op_begin_for(m->container, CFS_OP_FREEING,
+				blocks_for(m, count), err);
+}
+
+/* What adds snapshots leaves the reserve alone: it is for removing them. */
+static int begin_to_add(struct cfs_member *m, size_t count, struct cfs_err *err)
+{
+	const uint64_t blocks = blocks_for(m, count);
+	int r = cfs_op_begin_for(m->container, CFS_OP_NORMAL, blocks, err);
+
+	if (r < 0)
+		return r;
+	/* It may have begun with less. */
+	r = cfs_space_promise(m->container, blocks, err);
+	if (r < 0)
+		cfs_op_end(m->container);
+	return r;
 }
 
 /* ---- taking -------------------------------------------------------------- */
@@ -382,7 +401,7 @@ int cfs_snapshot_take(const struct cfs_snapshot_name *names, size_t count,
 		cfs_name_index_make(members[i]->vols);
 	/* All locks together: one moment. */
 	for (; begun < n; begun++) {
-		r = begin_for(members[begun], count, err);
+		r = begin_to_add(members[begun], count, err);
 		if (r < 0)
 			break;
 	}
@@ -653,7 +672,7 @@ int cfs_snapshot_clone(struct cfs_member *m, uint64_t volume, const char *snap,
 
 	if (!cfs_name_is_valid(clone))
 		return cfs_err_set(err, -EINVAL, "no valid name");
-	r = cfs_op_begin(m->container, CFS_OP_FREEING, err);
+	r = begin_to_add(m, 1, err);
 	if (r < 0)
 		return r;
 	r = cfs_volume_get_locked(m, volume, &origin, err);

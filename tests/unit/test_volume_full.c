@@ -285,47 +285,103 @@ static bool is_whole(struct cfs_member *m)
 }
 
 /*
- * The index of names takes room too, here with names that stand far from each
- * other.  Where there is none left for it, snapshots are found without it;
- * nothing is closed for writing, and it comes back when there is room.
+ * The index of names takes room too.  Where there is none left for it, which
+ * renaming may find, snapshots are found without it; nothing is closed for
+ * writing, and it comes back when there is room.
  */
 static void test_names(void **state)
 {
 	struct full f = full_pool();
 	struct cfs_member *m = f.h.lun;
-	unsigned int taken = 0;
-	char name[64];
+	char name[64], last[64] = "s00000";
 	int r = 0;
 
 	(void)state;
-	while (r == 0 && taken < 6000) {
-		const struct cfs_snapshot_name snap = { m, CFS_VOLUME_FIRST,
-							name };
-
-		snprintf(name, sizeof(name), "%u-%.30s", taken * 2654435761u,
+	overcommit(m, 0, 200);
+	for (unsigned int i = 0; r == 0 && is_whole(m) && i < 2000; i++) {
+		snprintf(name, sizeof(name), "%u-%.30s", i * 2654435761u,
 			 "so-long-that-it-has-a-hash-too");
-		r = cfs_snapshot_take(&snap, 1, NULL, NULL);
-		taken += r == 0;
+		r = cfs_snapshot_rename(m, CFS_VOLUME_FIRST, last, name, NULL);
+		if (r == 0)
+			memcpy(last, name, sizeof(last));
 	}
-	print_message("# %u were taken\n", taken);
 	assert_true(r == 0 || r == -ENOSPC);
+	print_message("# the index is %s\n", is_whole(m) ? "whole" : "off");
 	assert_true(cfs_container_is_writable(m->container));
-	snprintf(name, sizeof(name), "%u-%.30s", 0u,
-		 "so-long-that-it-has-a-hash-too");
-	assert_true(taken == 0 || heal_has_snapshot(m, name));
+	assert_true(heal_has_snapshot(m, last));
+	assert_true(heal_has_snapshot(m, "s00199"));
 	assert_false(heal_has_snapshot(m, "no such name"));
-	heal_check_clean(&f.h);
-	assert_false(is_whole(m));
 	cfs_fs_close(f.fs);
 	empty_tree(&f);
 	heal_reopen(&f.h);
 	m = f.h.lun;
-	assert_true(taken == 0 || heal_has_snapshot(m, name));
+	assert_true(heal_has_snapshot(m, last));
 	assert_false(heal_has_snapshot(m, "no such name"));
 	heal_snapshot(m, "t");
 	assert_true(is_whole(m));
 	heal_check_clean(&f.h);
 	heal_free(&f.h);
+}
+
+/* As many snapshots and clones as there is room for, in a full pool: they can
+ * be removed, and then more can be taken. */
+static void test_remove(void **state)
+{
+	struct full f = full_pool();
+	struct cfs_member *m = f.h.tree;
+	struct cfs_snapshot_name snap = { m, CFS_VOLUME_FIRST, "t" };
+	unsigned int taken = 0;
+	char name[32];
+	int r = 0;
+
+	(void)state;
+	while (r == 0) {
+		assert_true(taken < 100000);
+		snprintf(name, sizeof(name), "c%u", taken);
+		r = cfs_snapshot_clone(m, CFS_VOLUME_FIRST, "s", name, NULL);
+		taken += r == 0;
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_int_equal(cfs_snapshot_take(&snap, 1, NULL, NULL), -ENOSPC);
+	for (unsigned int i = 0; i < taken; i++) {
+		struct cfs_volume_rec rec;
+		uint64_t id;
+
+		snprintf(name, sizeof(name), "c%u", i);
+		HEAL_OK(cfs_volume_find(m, name, &id, &rec, &err_));
+		HEAL_OK(cfs_volume_remove(m, id, false, &err_));
+	}
+	HEAL_OK(cfs_snapshot_remove(m, CFS_VOLUME_FIRST, "s", NULL, &err_));
+	HEAL_OK(cfs_fs_unlink(f.fs, f.root, "filler", 6, &err_));
+	HEAL_OK(cfs_snapshot_take(&snap, 1, NULL, &err_));
+	full_done(&f);
+}
+
+/* The same with snapshots alone, thousands at once. */
+static void test_remove_many(void **state)
+{
+	struct full f = full_pool();
+	struct cfs_member *m = f.h.tree;
+	enum { AT_ONCE = 500 };
+	static char names[AT_ONCE][16];
+	struct cfs_snapshot_name snaps[AT_ONCE];
+	unsigned int lap = 0;
+	int r = 0;
+
+	(void)state;
+	for (size_t n = AT_ONCE; n > 0; n = r == 0 ? n : n / 2, lap++) {
+		assert_true(lap < 1000);
+		for (size_t i = 0; i < n; i++) {
+			snprintf(names[i], sizeof(names[i]), "n%ux%zu", lap, i);
+			snaps[i] = (struct cfs_snapshot_name){ m,
+							       CFS_VOLUME_FIRST,
+							       names[i] };
+		}
+		r = cfs_snapshot_take(snaps, n, NULL, NULL);
+		assert_true(r == 0 || r == -ENOSPC);
+	}
+	HEAL_OK(cfs_snapshot_remove(m, CFS_VOLUME_FIRST, "s", NULL, &err_));
+	full_done(&f);
 }
 
 int main(void)
@@ -337,6 +393,8 @@ int main(void)
 		cmocka_unit_test(test_truncate_bounded),
 		cmocka_unit_test(test_replay_grows),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_remove_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
