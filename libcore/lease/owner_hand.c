@@ -9,10 +9,10 @@
 #include "lease/hand.h"
 #include "lease/owner_priv.h"
 
+#include "base/bits.h"
+
 #include <inttypes.h>
 #include <string.h>
-
-#include "base/bits.h"
 
 static struct owner_client *client_of(struct cfs_link_node *l)
 {

@@ -10,9 +10,9 @@
 
 #include "base/cond.h"
 
+#include "lease/hand.h"
 #include "lease/period.h"
 #include "pool/holder.h"
-#include "lease/hand.h"
 #include "session/secondary.h"
 
 #include <stdlib.h>

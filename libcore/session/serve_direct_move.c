@@ -136,25 +136,12 @@ static bool is_ours(void *arg, const void *actor)
 	return false;
 }
 
-static bool is_local(struct cfs_serve *serve, uint64_t client)
-{
-	bool is = false;
-
-	for (const struct cfs_local *l = serve->locals; l && !is; l = l->next) {
-		if (!l->leaser)
-			continue;
-		is = cfs_lease_client_id(cfs_leaser_lock(l->leaser)) == client;
-		cfs_leaser_unlock(l->leaser);
-	}
-	return is;
-}
-
 /* Leases of this process are of uses, which are looked at by themselves. */
 static bool stays(void *arg, uint64_t client)
 {
 	struct cfs_serve_direct *sd = arg;
 
-	return is_local(sd->serve, client);
+	return cfs_serve_is_local(sd->serve, client);
 }
 
 /* Or goes, as one who works in it. */

@@ -186,3 +186,16 @@ void cfs_serve_drop_client(struct cfs_serve *serve, struct cfs_leaser *leaser)
 	cfs_leaser_free(leaser, false);
 	drop_local(l);
 }
+
+bool cfs_serve_is_local(struct cfs_serve *serve, uint64_t client)
+{
+	bool is = false;
+
+	for (const struct cfs_local *l = serve->locals; l && !is; l = l->next) {
+		if (!l->leaser)
+			continue;
+		is = cfs_lease_client_id(cfs_leaser_lock(l->leaser)) == client;
+		cfs_leaser_unlock(l->leaser);
+	}
+	return is;
+}

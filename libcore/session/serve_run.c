@@ -381,16 +381,7 @@ bool cfs_serve_is_moving(struct cfs_serve *serve)
 
 static bool is_ours(void *arg, uint64_t client)
 {
-	const struct cfs_serve *serve = arg;
-	bool is = false;
-
-	for (const struct cfs_local *l = serve->locals; l && !is; l = l->next) {
-		if (!l->leaser)
-			continue;
-		is = cfs_lease_client_id(cfs_leaser_lock(l->leaser)) == client;
-		cfs_leaser_unlock(l->leaser);
-	}
-	return is;
+	return cfs_serve_is_local(arg, client);
 }
 
 /* Of a secondary: who has leases here, for whoever has the container next. */

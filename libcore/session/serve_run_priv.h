@@ -95,3 +95,8 @@ void cfs_serve_stop_direct(struct cfs_serve *serve);
 int cfs_serve_make_delegate(struct cfs_serve *serve, struct cfs_err *err);
 /* The server's thread, if it does not run yet. */
 int cfs_serve_run(struct cfs_serve *serve, struct cfs_err *err);
+
+/* ---- serve_local.c ------------------------------------------------------- */
+
+/* Is @client one of this process?  With the lock. */
+bool cfs_serve_is_local(struct cfs_serve *serve, uint64_t client);

@@ -14,6 +14,7 @@
 #include "heal/scrub.h"
 #include "heal/trace.h"
 #include "pool_fixture.h"
+#include "tree/hooks.h"
 #include "tree/repair.h"
 #include "volume/data.h"
 #include "volume/fs_open.h"
@@ -203,6 +204,17 @@ static inline bool heal_has_snapshot(struct cfs_member *m, const char *name)
 
 	return cfs_snapshot_find(m, CFS_VOLUME_FIRST, name, &stamp, &rec,
 				 NULL) == 0;
+}
+
+/* Is the index of snapshots' names what they are looked for in? */
+static inline bool heal_names_are_whole(struct cfs_member *m)
+{
+	bool is;
+
+	cfs_container_lock(m->container);
+	is = cfs_container_names_are_whole(m->container);
+	cfs_container_unlock(m->container);
+	return is;
 }
 
 /* ---- what check and scrub say ------------------------------------------- */

@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "heal_fixture.h"
-#include "tree/hooks.h"
 #include "tree/space.h"
 
 #define FILLER_BLOCKS 256u
@@ -274,20 +273,10 @@ static void test_replay_grows(void **state)
 	heal_free(&f.h);
 }
 
-static bool is_whole(struct cfs_member *m)
-{
-	bool is;
-
-	cfs_container_lock(m->container);
-	is = cfs_container_names_are_whole(m->container);
-	cfs_container_unlock(m->container);
-	return is;
-}
-
 /*
- * The index of names takes room too.  Where there is none left for it, which
- * renaming may find, snapshots are found without it; nothing is closed for
- * writing, and it comes back when there is room.
+ * The index of names takes room too, which renaming may use up: whether it is
+ * whole then or not, snapshots are found, nothing is closed for writing, and
+ * it is whole when there is room.
  */
 static void test_names(void **state)
 {
@@ -298,7 +287,8 @@ static void test_names(void **state)
 
 	(void)state;
 	overcommit(m, 0, 200);
-	for (unsigned int i = 0; r == 0 && is_whole(m) && i < 2000; i++) {
+	for (unsigned int i = 0; r == 0 && heal_names_are_whole(m) && i < 2000;
+	     i++) {
 		snprintf(name, sizeof(name), "%u-%.30s", i * 2654435761u,
 			 "so-long-that-it-has-a-hash-too");
 		r = cfs_snapshot_rename(m, CFS_VOLUME_FIRST, last, name, NULL);
@@ -306,7 +296,8 @@ static void test_names(void **state)
 			memcpy(last, name, sizeof(last));
 	}
 	assert_true(r == 0 || r == -ENOSPC);
-	print_message("# the index is %s\n", is_whole(m) ? "whole" : "off");
+	print_message("# the index is %s\n",
+		      heal_names_are_whole(m) ? "whole" : "off");
 	assert_true(cfs_container_is_writable(m->container));
 	assert_true(heal_has_snapshot(m, last));
 	assert_true(heal_has_snapshot(m, "s00199"));
@@ -318,7 +309,7 @@ static void test_names(void **state)
 	assert_true(heal_has_snapshot(m, last));
 	assert_false(heal_has_snapshot(m, "no such name"));
 	heal_snapshot(m, "t");
-	assert_true(is_whole(m));
+	assert_true(heal_names_are_whole(m));
 	heal_check_clean(&f.h);
 	heal_free(&f.h);
 }

@@ -15,16 +15,6 @@
 #include "ondisk/snapname.h"
 #include "tree/hooks.h"
 
-static bool is_whole(struct cfs_member *m)
-{
-	bool is;
-
-	cfs_container_lock(m->container);
-	is = cfs_container_names_are_whole(m->container);
-	cfs_container_unlock(m->container);
-	return is;
-}
-
 /* A record of the small tables, past all that would keep them right; NULL: it
  * goes. */
 static void put(struct cfs_member *m, const struct cfs_key *key,
@@ -104,7 +94,7 @@ static void forget_index(struct heal_pool *h)
 	cfs_container_unlock(h->lun->container);
 	put_place(h->lun, "left over", 99 << 16 | 1);
 	heal_reopen(h);
-	assert_false(is_whole(h->lun));
+	assert_false(heal_names_are_whole(h->lun));
 }
 
 static void crash(struct heal_pool *h)
@@ -116,7 +106,7 @@ static void crash(struct heal_pool *h)
 
 static void end(struct heal_pool *h)
 {
-	assert_true(is_whole(h->lun));
+	assert_true(heal_names_are_whole(h->lun));
 	heal_check_clean(h);
 	heal_free(h);
 }
@@ -167,11 +157,11 @@ static void test_used(void **state)
 	struct heal_pool h = heal_new(false, UINT64_C(1) << 20);
 
 	(void)state;
-	assert_true(is_whole(h.lun));
+	assert_true(heal_names_are_whole(h.lun));
 	use(&h);
 	assert_used(h.lun);
 	heal_reopen(&h);
-	assert_true(is_whole(h.lun));
+	assert_true(heal_names_are_whole(h.lun));
 	assert_used(h.lun);
 	HEAL_OK(cfs_volume_remove(h.lun, 2, true, &err_));
 	heal_check_clean(&h);
@@ -188,7 +178,7 @@ static void test_replayed(void **state)
 	HEAL_OK(cfs_container_commit(h.lun->container, &err_));
 	use(&h);
 	crash(&h);
-	assert_true(is_whole(h.lun));
+	assert_true(heal_names_are_whole(h.lun));
 	assert_used(h.lun);
 	end(&h);
 }
@@ -275,14 +265,14 @@ static void test_damaged(void **state)
 	heal_snapshot(h.lun, "b");
 	put(h.lun, &key, "odd", 3);
 	assert_true(heal_has_snapshot(h.lun, "a"));
-	assert_false(is_whole(h.lun));
+	assert_false(heal_names_are_whole(h.lun));
 	heal_snapshot(h.lun, "c");
-	assert_true(is_whole(h.lun));
+	assert_true(heal_names_are_whole(h.lun));
 	heal_check_clean(&h);
 	key = name_key(CFS_VOLUME_FIRST, "b");
 	put(h.lun, &key, NULL, 0);
 	HEAL_OK(cfs_volume_remove_whole(h.lun, CFS_VOLUME_FIRST, &err_));
-	assert_false(is_whole(h.lun));
+	assert_false(heal_names_are_whole(h.lun));
 	heal_free(&h);
 }
 
@@ -302,7 +292,7 @@ static void test_made(void **state)
 				    &err_));
 	HEAL_OK(cfs_snapshot_rename(h.lun, CFS_VOLUME_FIRST, "saved", "save",
 				    &err_));
-	assert_false(is_whole(h.lun));
+	assert_false(heal_names_are_whole(h.lun));
 	/* In several batches. */
 	from = raise_stamps(h.lun, 2200);
 	for (unsigned int i = 0; i < 2200; i++) {
@@ -310,9 +300,9 @@ static void test_made(void **state)
 		put_unnamed(h.lun, from + i, name);
 	}
 	crash(&h);
-	assert_false(is_whole(h.lun));
+	assert_false(heal_names_are_whole(h.lun));
 	heal_snapshot(h.lun, "next");
-	assert_true(is_whole(h.lun));
+	assert_true(heal_names_are_whole(h.lun));
 	assert_used(h.lun);
 	assert_true(heal_has_snapshot(h.lun, "many-0"));
 	assert_true(heal_has_snapshot(h.lun, name));
@@ -333,7 +323,7 @@ static void test_made_again(void **state)
 	forget_index(&h);
 	heal_snapshot(h.lun, "next");
 	crash(&h);
-	assert_false(is_whole(h.lun));
+	assert_false(heal_names_are_whole(h.lun));
 	assert_used(h.lun);
 	assert_true(heal_has_snapshot(h.lun, "next"));
 	heal_check_clean(&h);
