@@ -201,12 +201,15 @@ int leasectl_want_take(struct cfs_cmd *cmd, struct leasectl_want *want,
 		       struct leasectl_join *j, struct cfs_held **ret)
 {
 	int r = take_once(cmd, want, j, ret);
+	bool is_first = true;
 
-	/* Whoever waits may be sent to another owner meanwhile. */
-	while (j->deadline_ns && (r == -ECONNRESET || r == -ESHUTDOWN ||
-				  r == -EPIPE || r == -ENOTCONN)) {
-		if (leasectl_pause(cmd, j->deadline_ns) < 0)
+	/* Whoever waits may be sent to another owner meanwhile; and whoever
+	 * does not, by the first answer: it has not been refused by that. */
+	while (r == -ECONNRESET || r == -ESHUTDOWN || r == -EPIPE ||
+	       r == -ENOTCONN) {
+		if (!is_first && leasectl_pause(cmd, j->deadline_ns) < 0)
 			break;
+		is_first = false;
 		r = leasectl_join_again(cmd, j);
 		if (r == 0)
 			r = take_once(cmd, want, j, ret);

@@ -199,6 +199,32 @@ static int prepare_hello(struct cfs_serve *serve, uint64_t peer,
 	return r;
 }
 
+/*
+ * Locks of a container that is away are its secondary's to grant.  Who asks us
+ * for one learned of the container before it went, and has nothing in it that
+ * went with it: by the end of its connection it is told to look for the owner
+ * again, as are those who do.  Asked under the lock, with which they are handed
+ * over: whoever is let through is handed over, too.
+ */
+static bool asks_elsewhere(struct cfs_serve *serve, const void *msg,
+			   size_t bytes)
+{
+	struct cfs_msg_reclaim m = { .lease_id = 0 };
+	struct cfs_wire_get body;
+	struct cfs_msg_head head;
+
+	if (!cfs_serve_delegate_has_any(serve->delegate) ||
+	    cfs_msg_open(msg, bytes, &head, &body, NULL) < 0 || head.is_reply)
+		return false;
+	if (head.type == CFS_MSG_LOCK
+		    ? cfs_msg_lock_unpack(&body, &m.lock, NULL) < 0
+		    : head.type != CFS_MSG_RECLAIM ||
+			      cfs_msg_reclaim_unpack(&body, &m, NULL) < 0)
+		return false;
+	return cfs_serve_delegate_is_away(serve->delegate,
+					  m.lock.resource.container);
+}
+
 static bool is_hello(const void *msg, size_t bytes)
 {
 	struct cfs_msg_head head;
@@ -231,6 +257,8 @@ void cfs_serve_on_lease(void *arg, uint64_t peer, const void *msg, size_t bytes)
 	pthread_mutex_lock(&serve->lock);
 	if (says_hello)
 		r = prepare_hello(serve, peer, msg, bytes);
+	else if (asks_elsewhere(serve, msg, bytes))
+		r = -EREMOTE;
 	if (r == 0)
 		r = cfs_owner_receive(serve->owner, peer, msg, bytes);
 	if (r == -EINPROGRESS) {

@@ -46,6 +46,10 @@ int cfs_serve_delegate_request(void *arg, struct cfs_server_request *request,
 uint64_t cfs_handed_space(void);
 /* Some are away: the next manager has to look. */
 bool cfs_serve_delegate_has_any(struct cfs_serve_delegate *sd);
+/* Another has the locks of @container, or may have; @sd NULL: no.  May be asked
+ * with the lock of cfs_serve_lock. */
+bool cfs_serve_delegate_is_away(struct cfs_serve_delegate *sd,
+				uint64_t container);
 
 /* Hooks; @sd NULL: nothing.  Of the lease table: a client has ended, or an
  * operator says that it, or a host, is gone (-ENOENT: not known here). */

@@ -8,6 +8,21 @@
 
 #define PART_BYTES (32u * 1024)
 
+bool cfs_serve_delegate_is_away(struct cfs_serve_delegate *sd,
+				uint64_t container)
+{
+	bool is = false;
+
+	if (!cfs_serve_delegate_has_any(sd))
+		return false;
+	pthread_mutex_lock(&sd->mutex);
+	for (const struct away *a = sd->list; a && !is; a = a->next)
+		is = a->d.container == container &&
+		     (a->step == AWAY_OUT || a->step == AWAY_COMING);
+	pthread_mutex_unlock(&sd->mutex);
+	return is;
+}
+
 int away_answer_parts(struct cfs_server_request *request, struct cfs_buf *buf,
 		      struct cfs_buf *reply, struct cfs_err *err)
 {

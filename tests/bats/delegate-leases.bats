@@ -170,3 +170,30 @@ kept_out() {
 	kill -0 "$HOLDER"
 	run ! grep -q . errors.b
 }
+
+# It has found what it asks for, and stands still before it does.
+late() {
+	gdb -q -batch -ex "break leasectl_want_take" -ex run \
+		-ex "shell : >late; until [ -e go ]; do sleep 0.1; done" \
+		-ex continue --args "$(command -v leasectl)" "$@" >"out.late" 2>&1 \
+		3>&- &
+	LATE=$!
+	PIDS+=("$LATE")
+	until_true "[ -e late ] || ! kill -0 $LATE 2>/dev/null"
+	[ -e late ] || skip "gdb does not stop a program here"
+}
+
+@test "who asks late, and at the manager, is sent to who has it" {
+	command -v gdb >/dev/null || skip "without gdb"
+	late run --wait 0 "$P:t:/a" -- \
+		sh -c ': >held.a; until [ -e done ]; do sleep 0.1; done; : >then'
+	start "$P:t"
+	: >go
+	until_true '[ -e held.a ]'
+	kept_out a run
+	: >done
+	wait "$LATE"
+	[ -e then ]
+	grep -q "exited normally" out.late
+	run -0 leasectl run --wait 30 "$P:t:/a" -- true
+}
