@@ -15,11 +15,6 @@
 
 #define CACHE_GROUPS_MAX 16384u /* 16 MiB: 8 GiB of blocks */
 
-static uint64_t group_key(uint64_t lslice, uint32_t index)
-{
-	return cfs_vaddr(lslice, index);
-}
-
 int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 		   struct cfs_blocks **ret, struct cfs_err *err)
 {
@@ -88,12 +83,12 @@ int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 
 	if (!o)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	o->key = group_key(g->lslice, g->index);
+	o->key = cfs_group_key(g->lslice, g->index);
 	o->group = g;
 	pthread_mutex_lock(&b->lock);
 	r = CFS_HASH_ADD(b->open, key, o);
 	if (r == 0) {
-		b->changes++;
+		++*cfs_blocks_changes(b, o->key);
 		cache_drop(b, o->key);
 	}
 	pthread_mutex_unlock(&b->lock);
@@ -105,11 +100,11 @@ int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 
 void cfs_blocks_unregister(struct cfs_blocks *b, struct cfs_group *g)
 {
-	uint64_t key = group_key(g->lslice, g->index);
+	uint64_t key = cfs_group_key(g->lslice, g->index);
 	struct open_entry *o;
 
 	pthread_mutex_lock(&b->lock);
-	b->changes++;
+	++*cfs_blocks_changes(b, key);
 	HASH_FIND(hh, b->open, &key, sizeof(key), o);
 	if (o) {
 		HASH_DEL(b->open, o);
@@ -134,7 +129,8 @@ void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 	struct csum_entry *e, *tmp;
 
 	pthread_mutex_lock(&b->lock);
-	b->changes++;
+	for (unsigned int i = 0; i < CHANGE_BUCKETS; i++)
+		b->changes[i]++;
 	HASH_ITER(hh, b->cache, e, tmp) {
 		if (cfs_vaddr_lslice(e->key) == lslice) {
 			HASH_DEL(b->cache, e);
@@ -147,16 +143,18 @@ void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 void cfs_blocks_forget_group(struct cfs_blocks *b, uint64_t lslice,
 			     uint32_t index)
 {
+	const uint64_t key = cfs_group_key(lslice, index);
+
 	pthread_mutex_lock(&b->lock);
-	b->changes++;
-	cache_drop(b, group_key(lslice, index));
+	++*cfs_blocks_changes(b, key);
+	cache_drop(b, key);
 	pthread_mutex_unlock(&b->lock);
 }
 
-/* @changes: as many as there were before the group was loaded. */
-static void cache_add(struct cfs_blocks *b, uint64_t key,
-		      const struct cfs_group *g, uint64_t changes)
+void cfs_blocks_cache(struct cfs_blocks *b, const struct cfs_group *g,
+		      uint64_t changes)
 {
+	const uint64_t key = cfs_group_key(g->lslice, g->index);
 	struct csum_entry *e, *old;
 
 	e = malloc(sizeof(*e));
@@ -166,7 +164,7 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
 		e->csums[i] = le64_get(g->tags[i].csum);
 	pthread_mutex_lock(&b->lock);
-	if (b->changes != changes) {
+	if (*cfs_blocks_changes(b, key) != changes) {
 		pthread_mutex_unlock(&b->lock);
 		free(e);
 		return;
@@ -186,6 +184,24 @@ static void cache_add(struct cfs_blocks *b, uint64_t key,
 	pthread_mutex_unlock(&b->lock);
 }
 
+bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
+		      uint32_t count, uint64_t *ret)
+{
+	struct open_entry *o;
+	struct csum_entry *e;
+
+	HASH_FIND(hh, b->open, &key, sizeof(key), o);
+	if (o) {
+		for (uint32_t i = 0; ret && i < count; i++)
+			ret[i] = le64_get(o->group->tags[first + i].csum);
+		return true;
+	}
+	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
+	if (e && ret)
+		memcpy(ret, e->csums + first, count * sizeof(*ret));
+	return e;
+}
+
 /*
  * The checksums of blocks first..first+count-1 of one group.
  * -ENOENT: the group has no tags.
@@ -194,23 +210,17 @@ int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		     uint32_t first, uint32_t count, uint64_t *ret,
 		     struct cfs_err *err)
 {
-	uint64_t key = group_key(lslice, index), changes;
-	struct open_entry *o;
-	struct csum_entry *e;
+	const uint64_t key = cfs_group_key(lslice, index);
 	CFS_CLEANUP(cfs_freep) struct cfs_group *g = NULL;
+	uint64_t changes;
+	bool is_known;
 	int r;
 
 	pthread_mutex_lock(&b->lock);
-	changes = b->changes;
-	HASH_FIND(hh, b->open, &key, sizeof(key), o);
-	if (o)
-		for (uint32_t i = 0; i < count; i++)
-			ret[i] = le64_get(o->group->tags[first + i].csum);
-	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
-	if (!o && e)
-		memcpy(ret, e->csums + first, count * sizeof(*ret));
+	changes = *cfs_blocks_changes(b, key);
+	is_known = cfs_blocks_known(b, key, first, count, ret);
 	pthread_mutex_unlock(&b->lock);
-	if (o || e)
+	if (is_known)
 		return 0;
 
 	g = malloc(sizeof(*g));
@@ -221,7 +231,7 @@ int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		return r;
 	for (uint32_t i = 0; i < count; i++)
 		ret[i] = le64_get(g->tags[first + i].csum);
-	cache_add(b, key, g, changes);
+	cfs_blocks_cache(b, g, changes);
 	return 0;
 }
 
@@ -241,7 +251,7 @@ int cfs_block_tag(struct cfs_blocks *b, uint64_t vaddr, struct cfs_tag *ret,
 		return cfs_err_set(err, -EUCLEAN,
 				   "address %#" PRIx64 " is no data block",
 				   vaddr);
-	key = group_key(lslice, cfs_geometry_group(geo, block));
+	key = cfs_group_key(lslice, cfs_geometry_group(geo, block));
 	i = cfs_geometry_index(geo, block);
 	pthread_mutex_lock(&b->lock);
 	HASH_FIND(hh, b->open, &key, sizeof(key), o);

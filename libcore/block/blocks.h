@@ -8,7 +8,8 @@
  * counts.  The page names container, logical slice and group, and the
  * slice's generation, so a page of an earlier life of the slice is void.
  *
- * Checksums that were read from tag pages are cached at 8 bytes a block.  Of
+ * Checksums that were read from tag pages are cached at 8 bytes a block; pages
+ * that a read misses are read beside its data, and some ahead of a row.  Of
  * groups that are open for writing the newest tags are in memory; they are
  * registered here so that reads see them (struct cfs_group).
  *

@@ -21,22 +21,87 @@ struct open_entry {
 
 struct cfs_ahead;
 
+/* A row of tag pages that are read one behind the other. */
+struct tag_track {
+	uint64_t next; /* key of the first group that was not asked for */
+	uint32_t length;
+};
+
+#define TAG_TRACKS     4u
+#define CHANGE_BUCKETS 64u
+
 struct cfs_blocks {
 	struct cfs_metavolume *mv;
 	struct cfs_ahead *ahead;
 	uint64_t seed;
 	uint32_t epoch;
 	pthread_mutex_t lock; /* guards what follows */
-	/* Counts what makes cached entries void: what was loaded before may
-	 * be old, and is not cached. */
-	uint64_t changes;
+	/* Count what makes cached entries void, by cfs_group_bucket of the
+	 * key: what was loaded before may be old, and is not cached. */
+	uint64_t changes[CHANGE_BUCKETS];
+	struct tag_track tracks[TAG_TRACKS];
+	unsigned int track_next;
 	struct csum_entry *cache;
 	struct open_entry *open;
 };
 
+static inline uint64_t cfs_group_key(uint64_t lslice, uint32_t index)
+{
+	return cfs_vaddr(lslice, index);
+}
+
+static inline uint64_t *cfs_blocks_changes(struct cfs_blocks *b, uint64_t key)
+{
+	return &b->changes[key % CHANGE_BUCKETS];
+}
+
 int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		     uint32_t first, uint32_t count, uint64_t *ret,
 		     struct cfs_err *err);
+/* The same of what is in memory, with b->lock; false: it is not, and @ret may
+ * be NULL if that is all that is asked. */
+bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
+		      uint32_t count, uint64_t *ret);
+/* Keep a group's checksums.  @changes: as many as there were before the group
+ * was loaded. */
+void cfs_blocks_cache(struct cfs_blocks *b, const struct cfs_group *g,
+		      uint64_t changes);
+
+/*
+ * group.c: what cfs_groups_load does, around the reads, which the caller does
+ * (together with others of its own).  make sets @groups to nothing and plans
+ * their reads, end looks at what these have brought: each has its result then.
+ * A plan may be used again.
+ */
+#define CFS_GROUPS_AT_ONCE 64u
+struct cfs_groups_plan;
+int cfs_groups_plan_new(struct cfs_groups_plan **ret, struct cfs_err *err);
+void cfs_groups_plan_free(struct cfs_groups_plan *plan); /* or NULL */
+void cfs_groups_plan_freep(struct cfs_groups_plan **plan);
+int cfs_groups_plan_make(const struct cfs_blocks *b,
+			 struct cfs_group *const *groups, size_t count,
+			 struct cfs_groups_plan *plan, struct cfs_err *err);
+struct cfs_mv_read *cfs_groups_plan_reads(struct cfs_groups_plan *plan,
+					  size_t *ret_count);
+int cfs_groups_plan_end(struct cfs_blocks *b, struct cfs_group *const *groups,
+			size_t count, struct cfs_groups_plan *plan,
+			int *results, struct cfs_err *err);
+
+/*
+ * fetch.c: tag pages that are read beside the data that they verify.  NULL:
+ * all that @reads need is in memory, and @csums (as many as they have blocks)
+ * is set, or there is no memory.  What is not known is 0 in @csums at a read's
+ * first block.
+ */
+struct cfs_fetch;
+struct cfs_fetch *cfs_fetch_new(struct cfs_blocks *b,
+				const struct cfs_block_read *reads,
+				size_t count, uint64_t *csums);
+struct cfs_mv_read *cfs_fetch_reads(struct cfs_fetch *f, size_t *ret_count);
+/* The reads have ended: what they brought is in the cache. */
+void cfs_fetch_end(struct cfs_blocks *b, struct cfs_fetch *f);
+void cfs_fetch_free(struct cfs_fetch *f); /* NULL is allowed */
+void cfs_fetch_freep(struct cfs_fetch **f);
 
 /* ahead.c: the bytes of @rd, not verified; false: read them from the device. */
 struct cfs_ahead *cfs_ahead_new(void);

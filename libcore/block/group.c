@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -126,8 +127,6 @@ static void compare(const struct load_state *st, struct cfs_group *g)
 	}
 }
 
-#define LOAD_AT_ONCE 64u
-
 /* One slot, on one piece, of groups that follow each other in a slice. */
 struct load_run {
 	size_t first;
@@ -136,11 +135,11 @@ struct load_run {
 };
 
 /* The reads of many groups' copies, and whose each is. */
-struct load_plan {
-	struct cfs_mv_read reads[LOAD_AT_ONCE * COPIES_MAX];
-	struct load_run runs[LOAD_AT_ONCE * COPIES_MAX];
+struct cfs_groups_plan {
+	struct cfs_mv_read reads[CFS_GROUPS_AT_ONCE * COPIES_MAX];
+	struct load_run runs[CFS_GROUPS_AT_ONCE * COPIES_MAX];
 	size_t count;
-	struct load_state states[LOAD_AT_ONCE];
+	struct load_state states[CFS_GROUPS_AT_ONCE];
 	uint8_t *pages; /* as many as all have copies */
 };
 
@@ -157,7 +156,7 @@ static uint32_t run_length(struct cfs_group *const *groups, size_t count)
 /* Pages of neighbours lie side by side: one read, if they come in order. */
 static void plan_reads(const struct cfs_blocks *b,
 		       struct cfs_group *const *groups, size_t count,
-		       struct load_plan *plan)
+		       struct cfs_groups_plan *plan)
 {
 	uint8_t *at = plan->pages;
 	uint32_t n;
@@ -200,7 +199,7 @@ static void see_page(const struct cfs_blocks *b, struct cfs_group *g,
 /* One read's pages; where several failed together, each for itself. */
 static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
 		   const struct cfs_mv_read *rd, const struct load_run *run,
-		   struct load_plan *plan, struct cfs_err *err)
+		   struct cfs_groups_plan *plan, struct cfs_err *err)
 {
 	for (uint32_t i = 0; i < run->count; i++) {
 		struct cfs_page_disk *page = (struct cfs_page_disk *)rd->buf +
@@ -225,12 +224,40 @@ static int see_run(struct cfs_blocks *b, struct cfs_group *const *groups,
 	return 0;
 }
 
-static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
-		     size_t count, int *results, struct load_plan *plan,
-		     struct cfs_err *err)
+int cfs_groups_plan_new(struct cfs_groups_plan **ret, struct cfs_err *err)
 {
-	int r;
+	struct cfs_groups_plan *plan = malloc(sizeof(*plan));
 
+	if (!plan)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	plan->pages = NULL;
+	*ret = plan;
+	return 0;
+}
+
+void cfs_groups_plan_free(struct cfs_groups_plan *plan)
+{
+	if (!plan)
+		return;
+	free(plan->pages);
+	free(plan);
+}
+
+void cfs_groups_plan_freep(struct cfs_groups_plan **plan)
+{
+	cfs_groups_plan_free(*plan);
+}
+
+int cfs_groups_plan_make(const struct cfs_blocks *b,
+			 struct cfs_group *const *groups, size_t count,
+			 struct cfs_groups_plan *plan, struct cfs_err *err)
+{
+	assert(count <= CFS_GROUPS_AT_ONCE);
+	free(plan->pages);
+	plan->pages = cfs_dev_buf_alloc_unset(count * COPIES_MAX *
+					      CFS_PAGE_BYTES);
+	if (!plan->pages)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < count; i++) {
 		plan->states[i] = (struct load_state){ .copies = 0 };
 		groups[i]->seq = 0;
@@ -239,7 +266,22 @@ static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
 		memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
 	}
 	plan_reads(b, groups, count, plan);
-	r = cfs_metavolume_read_batch(b->mv, plan->reads, plan->count, err);
+	return 0;
+}
+
+struct cfs_mv_read *cfs_groups_plan_reads(struct cfs_groups_plan *plan,
+					  size_t *ret_count)
+{
+	*ret_count = plan->count;
+	return plan->reads;
+}
+
+int cfs_groups_plan_end(struct cfs_blocks *b, struct cfs_group *const *groups,
+			size_t count, struct cfs_groups_plan *plan,
+			int *results, struct cfs_err *err)
+{
+	int r = 0;
+
 	for (size_t i = 0; r == 0 && i < plan->count; i++)
 		r = see_run(b, groups, &plan->reads[i], &plan->runs[i], plan,
 			    err);
@@ -256,19 +298,20 @@ static int load_some(struct cfs_blocks *b, struct cfs_group *const *groups,
 int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
 		    size_t count, int *results, struct cfs_err *err)
 {
-	size_t at_once = CFS_MIN(count, LOAD_AT_ONCE);
-	CFS_CLEANUP(cfs_freep)
-	uint8_t *pages = cfs_dev_buf_alloc_unset(
-		at_once * COPIES_MAX * CFS_PAGE_BYTES + 1);
-	CFS_CLEANUP(cfs_freep) struct load_plan *plan = malloc(sizeof(*plan));
-	int r = 0;
+	CFS_CLEANUP(cfs_groups_plan_freep) struct cfs_groups_plan *plan = NULL;
+	int r = cfs_groups_plan_new(&plan, err);
 
-	if (!pages || !plan)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	plan->pages = pages;
-	for (size_t i = 0; i < count && r == 0; i += at_once)
-		r = load_some(b, groups + i, CFS_MIN(at_once, count - i),
-			      results + i, plan, err);
+	for (size_t i = 0; i < count && r == 0; i += CFS_GROUPS_AT_ONCE) {
+		const size_t n = CFS_MIN(count - i, (size_t)CFS_GROUPS_AT_ONCE);
+
+		r = cfs_groups_plan_make(b, groups + i, n, plan, err);
+		if (r == 0)
+			r = cfs_metavolume_read_batch(b->mv, plan->reads,
+						      plan->count, err);
+		if (r == 0)
+			r = cfs_groups_plan_end(b, groups + i, n, plan,
+						results + i, err);
+	}
 	return r;
 }
 

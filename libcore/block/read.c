@@ -138,52 +138,6 @@ static bool all_match(const struct cfs_blocks *b,
 	return true;
 }
 
-int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
-		   uint32_t *ret_healed, struct cfs_err *err)
-{
-	uint64_t few[64];
-	CFS_CLEANUP(cfs_freep) uint64_t *many = NULL;
-	uint64_t *csums = few;
-	uint32_t healed = 0;
-	unsigned int piece = 0;
-	int r;
-
-	rd->bad_index = 0;
-	if (rd->count > CFS_ARRAY_COUNT(few)) {
-		many = calloc(rd->count, sizeof(*many));
-		if (!many)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		csums = many;
-	}
-	r = gather_csums(b, rd, csums, err);
-	if (r < 0)
-		return r;
-	if (cfs_ahead_read(b, rd) && all_match(b, rd, csums))
-		return 0;
-	r = cfs_metavolume_read_any(b->mv, rd->vaddr, rd->count, rd->buf,
-				    &piece, err);
-	if (r < 0) {
-		if (rd->count == 1)
-			return r;
-		r = read_singly(b, rd, csums, heals, &healed, err);
-	} else {
-		for (uint32_t i = 0; i < rd->count && r == 0; i++) {
-			const uint8_t *at = (const uint8_t *)rd->buf +
-					    (size_t)i * CFS_BLOCK_BYTES;
-
-			if (block_matches(b, rd, i, csums[i], at))
-				continue;
-			r = recover_block(b, rd, i, csums[i], piece, heals,
-					  &healed, err);
-			if (r < 0)
-				rd->bad_index = i;
-		}
-	}
-	if (ret_healed)
-		*ret_healed += healed;
-	return r;
-}
-
 /* The first piece of each read's slice that can be read now. */
 static unsigned int first_piece(const struct cfs_blocks *b, uint64_t vaddr)
 {
@@ -193,43 +147,112 @@ static unsigned int first_piece(const struct cfs_blocks *b, uint64_t vaddr)
 	return mask ? (unsigned int)__builtin_ctz(mask) : 0;
 }
 
-/* Does all of it verify?  False for whatever needs the careful way. */
-static bool verify_read(struct cfs_blocks *b, const struct cfs_block_read *rd)
+static struct cfs_mv_read raw_of(const struct cfs_blocks *b,
+				 const struct cfs_block_read *rd)
 {
-	uint64_t few[64];
-
-	for (uint32_t i = 0; i < rd->count;) {
-		struct cfs_block_read part = *rd;
-
-		part.vaddr += i;
-		part.count = CFS_MIN(rd->count - i,
-				     (uint32_t)CFS_ARRAY_COUNT(few));
-		part.first = identity_of(rd, i);
-		if (gather_csums(b, &part, few, NULL) < 0)
-			return false;
-		for (uint32_t k = 0; k < part.count; k++)
-			if (!block_matches(b, &part, k, few[k],
-					   (const uint8_t *)rd->buf +
-						   (size_t)(i + k) *
-							   CFS_BLOCK_BYTES))
-				return false;
-		i += part.count;
-	}
-	return true;
+	return (struct cfs_mv_read){
+		.vaddr = rd->vaddr,
+		.count = rd->count,
+		.piece = first_piece(b, rd->vaddr),
+		.buf = rd->buf,
+	};
 }
 
-/* Read all of them as they stand, each with its result; not verified. */
-static int read_raw(struct cfs_blocks *b, const struct cfs_block_read *reads,
-		    struct cfs_mv_read *raw, size_t count, struct cfs_err *err)
+/*
+ * Read @count of @raw as they stand, each with its result, and the tag pages of
+ * @f (may be NULL) with them.  Nothing of it is verified.
+ */
+static int read_raw(struct cfs_blocks *b, struct cfs_mv_read *raw, size_t count,
+		    struct cfs_fetch *f, struct cfs_err *err)
 {
-	for (size_t i = 0; i < count; i++)
-		raw[i] = (struct cfs_mv_read){
-			.vaddr = reads[i].vaddr,
-			.count = reads[i].count,
-			.piece = first_piece(b, reads[i].vaddr),
-			.buf = reads[i].buf,
-		};
-	return cfs_metavolume_read_batch(b->mv, raw, count, err);
+	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *both = NULL;
+	struct cfs_mv_read *pages;
+	size_t page_count;
+	int r;
+
+	if (!f)
+		return count ? cfs_metavolume_read_batch(b->mv, raw, count, err)
+			     : 0;
+	pages = cfs_fetch_reads(f, &page_count);
+	both = malloc((count + page_count) * sizeof(*both));
+	if (!both)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	if (count)
+		memcpy(both, raw, count * sizeof(*both));
+	memcpy(both + count, pages, page_count * sizeof(*both));
+	r = cfs_metavolume_read_batch(b->mv, both, count + page_count, err);
+	if (r < 0)
+		return r;
+	if (count)
+		memcpy(raw, both, count * sizeof(*both));
+	memcpy(pages, both + count, page_count * sizeof(*both));
+	cfs_fetch_end(b, f);
+	return 0;
+}
+
+/* Read from any piece, and look in the others for what is bad. */
+static int read_carefully(struct cfs_blocks *b, struct cfs_block_read *rd,
+			  const uint64_t *csums, bool heals, uint32_t *healed,
+			  struct cfs_err *err)
+{
+	unsigned int piece = 0;
+	int r = cfs_metavolume_read_any(b->mv, rd->vaddr, rd->count, rd->buf,
+					&piece, err);
+
+	if (r < 0)
+		return rd->count == 1
+			       ? r
+			       : read_singly(b, rd, csums, heals, healed, err);
+	for (uint32_t i = 0; i < rd->count && r == 0; i++) {
+		const uint8_t *at = (const uint8_t *)rd->buf +
+				    (size_t)i * CFS_BLOCK_BYTES;
+
+		if (block_matches(b, rd, i, csums[i], at))
+			continue;
+		r = recover_block(b, rd, i, csums[i], piece, heals, healed,
+				  err);
+		if (r < 0)
+			rd->bad_index = i;
+	}
+	return r;
+}
+
+int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
+		   uint32_t *ret_healed, struct cfs_err *err)
+{
+	uint64_t few[64];
+	CFS_CLEANUP(cfs_freep) uint64_t *many = NULL;
+	CFS_CLEANUP(cfs_fetch_freep) struct cfs_fetch *f = NULL;
+	uint64_t *csums = few;
+	uint32_t healed = 0;
+	bool is_read;
+	int r = 0;
+
+	rd->bad_index = 0;
+	if (rd->count > CFS_ARRAY_COUNT(few)) {
+		many = calloc(rd->count, sizeof(*many));
+		if (!many)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		csums = many;
+	}
+	f = cfs_fetch_new(b, rd, 1, csums);
+	is_read = cfs_ahead_read(b, rd);
+	if (f) {
+		struct cfs_mv_read raw = raw_of(b, rd);
+
+		r = read_raw(b, &raw, !is_read, f, err);
+		is_read = is_read || (r == 0 && raw.result == 0);
+	}
+	if (r == 0 && csums[0] == 0)
+		r = gather_csums(b, rd, csums, err);
+	if (r < 0)
+		return r;
+	if (is_read && all_match(b, rd, csums))
+		return 0;
+	r = read_carefully(b, rd, csums, heals, &healed, err);
+	if (ret_healed)
+		*ret_healed += healed;
+	return r;
 }
 
 /* Neighbours on the device and in memory are one request. */
@@ -249,66 +272,115 @@ static size_t merge_reads(const struct cfs_blocks *b,
 			last->count += reads[i].count;
 			continue;
 		}
-		ret[n++] = (struct cfs_mv_read){
-			.vaddr = reads[i].vaddr,
-			.count = reads[i].count,
-			.piece = first_piece(b, reads[i].vaddr),
-			.buf = reads[i].buf,
-		};
+		ret[n++] = raw_of(b, &reads[i]);
 	}
 	return n;
+}
+
+/* Many reads, what they are compared with, and what the device is asked. */
+struct many {
+	uint64_t *csums; /* of all blocks; 0 at a read's first: not known */
+	struct cfs_mv_read *raw;
+	uint64_t few_csums[64];
+	struct cfs_mv_read few_raw[16];
+};
+
+static void many_donep(struct many *m)
+{
+	if (m->csums != m->few_csums)
+		free(m->csums);
+	if (m->raw != m->few_raw)
+		free(m->raw);
+}
+
+/* -ENOMEM, without @err. */
+static int many_init(struct many *m, const struct cfs_block_read *reads,
+		     size_t count)
+{
+	size_t blocks = 0;
+
+	for (size_t i = 0; i < count; i++)
+		blocks += reads[i].count;
+	m->csums = m->few_csums;
+	m->raw = m->few_raw;
+	if (blocks > CFS_ARRAY_COUNT(m->few_csums))
+		m->csums = malloc(blocks * sizeof(*m->csums));
+	if (count > CFS_ARRAY_COUNT(m->few_raw))
+		m->raw = malloc(count * sizeof(*m->raw));
+	return m->csums && m->raw ? 0 : -ENOMEM;
+}
+
+/* Does all of it verify?  False for whatever needs the careful way. */
+static bool verify_read(struct cfs_blocks *b, const struct cfs_block_read *rd,
+			uint64_t *csums)
+{
+	return (csums[0] || gather_csums(b, rd, csums, NULL) == 0) &&
+	       all_match(b, rd, csums);
+}
+
+static bool verify_all(struct cfs_blocks *b, const struct cfs_block_read *reads,
+		       size_t count, uint64_t *csums)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!verify_read(b, &reads[i], csums))
+			return false;
+		csums += reads[i].count;
+	}
+	return true;
 }
 
 int cfs_block_read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 			  size_t count)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *many = NULL;
-	struct cfs_mv_read few[16], *raw = few;
-	unsigned int piece;
+	CFS_CLEANUP(many_donep) struct many m;
+	CFS_CLEANUP(cfs_fetch_freep) struct cfs_fetch *f = NULL;
+	bool is_there;
 	size_t n;
 	int r;
 
-	if (count > CFS_ARRAY_COUNT(few)) {
-		many = calloc(count, sizeof(*many));
-		if (!many)
-			return -EAGAIN;
-		raw = many;
-	}
-	if (count == 1 && cfs_ahead_read(b, reads) && verify_read(b, reads))
+	if (many_init(&m, reads, count) < 0)
+		return -EAGAIN;
+	f = cfs_fetch_new(b, reads, count, m.csums);
+	is_there = count == 1 && cfs_ahead_read(b, reads);
+	if (is_there && read_raw(b, NULL, 0, f, NULL) == 0 &&
+	    verify_all(b, reads, count, m.csums))
 		return 0;
-	n = merge_reads(b, reads, count, raw);
-	if (n == 1)
-		r = cfs_metavolume_read_any(b->mv, raw->vaddr, raw->count,
-					    raw->buf, &piece, NULL);
+	n = merge_reads(b, reads, count, m.raw);
+	if (n == 1 && (!f || is_there))
+		r = cfs_metavolume_read_any(b->mv, m.raw->vaddr, m.raw->count,
+					    m.raw->buf, NULL, NULL);
 	else
-		r = cfs_metavolume_read_batch(b->mv, raw, n, NULL);
-	for (size_t i = 0; i < n && n > 1 && r == 0; i++)
-		r = raw[i].result;
-	for (size_t i = 0; i < count && r == 0; i++)
-		if (!verify_read(b, &reads[i]))
-			r = -EAGAIN;
-	return r == 0 ? 0 : -EAGAIN;
+		r = read_raw(b, m.raw, n, f, NULL);
+	for (size_t i = 0; i < n && (n > 1 || (f && !is_there)) && r == 0; i++)
+		r = m.raw[i].result;
+	return r == 0 && verify_all(b, reads, count, m.csums) ? 0 : -EAGAIN;
 }
 
 int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
 			size_t count, bool heals, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct cfs_mv_read *raw = NULL;
+	CFS_CLEANUP(many_donep) struct many m;
+	CFS_CLEANUP(cfs_fetch_freep) struct cfs_fetch *f = NULL;
+	uint64_t *csums;
 	int first = 0;
 
+	if (many_init(&m, reads, count) < 0)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
 	if (count > 1) {
-		raw = calloc(count, sizeof(*raw));
-		if (!raw)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		first = read_raw(b, reads, raw, count, err);
+		f = cfs_fetch_new(b, reads, count, m.csums);
+		for (size_t i = 0; i < count; i++)
+			m.raw[i] = raw_of(b, &reads[i]);
+		first = read_raw(b, m.raw, count, f, err);
 		if (first < 0)
 			return first;
 	}
-	for (size_t i = 0; i < count; i++) {
+	csums = m.csums;
+	for (size_t i = 0; i < count; csums += reads[i++].count) {
 		struct cfs_err why = CFS_ERR_INIT;
 
 		reads[i].result = 0;
-		if (raw && raw[i].result == 0 && verify_read(b, &reads[i]))
+		if (count > 1 && m.raw[i].result == 0 &&
+		    verify_read(b, &reads[i], csums))
 			continue;
 		/* Alone, or not good: one by one, with all copies. */
 		reads[i].result = cfs_block_read(b, &reads[i], heals, NULL,
