@@ -150,24 +150,60 @@ static int name_holder(struct cfs_cmd *cmd, const struct leasectl_join *j,
 					 : "others wait for it too");
 }
 
+/* ---- asking -------------------------------------------------------------- */
+
+/* A wait for an owner that may stand still, or may have been taken over. */
+struct patience {
+	struct leasectl_join *j;
+	bool is_over;
+};
+
+static bool is_silent(void *arg)
+{
+	struct patience *p = arg;
+	struct cfs_lease_client *client;
+
+	if (cfs_cmd_is_stopped(NULL))
+		return true;
+	client = cfs_leaser_lock(p->j->leaser);
+	p->is_over = cfs_lease_client_is_unanswered(client);
+	cfs_leaser_unlock(p->j->leaser);
+	return p->is_over;
+}
+
+/* As of cfs_leaser_acquire, for at most @timeout_ms; -ECONNRESET also: it says
+ * nothing, and there may be another one. */
+static int ask(struct cfs_cmd *cmd, struct leasectl_join *j,
+	       const struct cfs_lease_request *req, unsigned int timeout_ms,
+	       struct cfs_held **ret)
+{
+	struct patience patience = { .j = j };
+	const struct cfs_conn_wait wait = {
+		.timeout_ns = timeout_ms * CFS_NS_PER_MS,
+		.stop = is_silent,
+		.arg = &patience,
+	};
+	int r = cfs_leaser_acquire(j->leaser, req, &wait, ret, &cmd->err);
+
+	if (r == -EINTR && patience.is_over)
+		return cfs_err_set(&cmd->err, -ECONNRESET,
+				   "the process that has it does not answer");
+	return r;
+}
+
 /* Whoever has the whole tree gives that back in a moment. */
 static int take_tree(struct cfs_cmd *cmd, const struct leasectl_want *want,
 		     struct leasectl_join *j,
 		     const struct cfs_lease_request *of)
 {
-	const struct cfs_conn_wait wait = {
-		.timeout_ns = leasectl_left_ms(j->deadline_ns, 5000) *
-			      CFS_NS_PER_MS,
-		.stop = cfs_cmd_is_stopped,
-		.arg = cmd,
-	};
 	struct cfs_lease_request req = *of;
 
 	req.flags |= CFS_MSG_LOCK_WAIT;
 	if (!cfs_lease_whole_tree(&of->resource, want->place.path, of->mode,
 				  &req.resource, &req.mode))
 		return 0;
-	return cfs_leaser_acquire(j->leaser, &req, &wait, &j->tree, &cmd->err);
+	return ask(cmd, j, &req, leasectl_left_ms(j->deadline_ns, 5000),
+		   &j->tree);
 }
 
 static int take_once(struct cfs_cmd *cmd, struct leasectl_want *want,
@@ -180,18 +216,12 @@ static int take_once(struct cfs_cmd *cmd, struct leasectl_want *want,
 		.flags = deadline_ns ? CFS_MSG_LOCK_WAIT : 0,
 		.key = 1,
 	};
-	const struct cfs_conn_wait wait = {
-		/* Without waiting the answer has to come all the same. */
-		.timeout_ns = leasectl_left_ms(deadline_ns,
-					       deadline_ns ? 1 : 5000) *
-			      CFS_NS_PER_MS,
-		.stop = cfs_cmd_is_stopped,
-		.arg = cmd,
-	};
 	int r = j->tree ? 0 : take_tree(cmd, want, j, &req);
 
-	if (r == 0)
-		r = cfs_leaser_acquire(j->leaser, &req, &wait, ret, &cmd->err);
+	if (r == 0) /* Without waiting the answer has to come all the same. */
+		r = ask(cmd, j, &req,
+			leasectl_left_ms(deadline_ns, deadline_ns ? 1 : 5000),
+			ret);
 	if (r == -ETIMEDOUT || r == -EBUSY)
 		return name_holder(cmd, j, &req, r);
 	return cfs_cmd_wrap(cmd, cmd->operands[0], r);

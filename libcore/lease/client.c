@@ -450,6 +450,13 @@ bool cfs_lease_client_is_alive(struct cfs_lease_client *client)
 	return cfs_period_still_runs(client->period.end_ns, client_now(client));
 }
 
+bool cfs_lease_client_is_unanswered(struct cfs_lease_client *client)
+{
+	return client->period.end_ns <=
+	       cfs_deadline_add(client_now(client),
+				client->period.period_ns / 2);
+}
+
 bool cfs_lease_client_is_welcome(const struct cfs_lease_client *client)
 {
 	return client->is_welcome;

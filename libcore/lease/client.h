@@ -190,6 +190,9 @@ bool cfs_lease_client_may_start(struct cfs_lease *lease, uint64_t duration_ns);
 bool cfs_lease_client_still_holds(struct cfs_lease *lease);
 /* The same of the client's period as a whole. */
 bool cfs_lease_client_is_alive(struct cfs_lease_client *client);
+/* The owner, who answers a renewal in less, has said nothing for half a period:
+ * it stands still, or is cut off, and there may be another one. */
+bool cfs_lease_client_is_unanswered(struct cfs_lease_client *client);
 
 /* ---- looking ---- */
 

@@ -148,6 +148,12 @@ void cfs_conn_free(struct cfs_conn *conn)
 	conn_done(conn);
 }
 
+void cfs_conn_break(struct cfs_conn *conn)
+{
+	/* Whoever reads next sees the end, and tells it. */
+	(void)shutdown(cfs_link_fd(conn->link), SHUT_RDWR);
+}
+
 bool cfs_conn_is_gone(const struct cfs_conn *conn)
 {
 	return conn->is_gone;
@@ -218,8 +224,7 @@ int cfs_conn_send(struct cfs_conn *conn, const void *msg, size_t bytes,
 	pthread_mutex_unlock(&conn->send_lock);
 	if (r == 0)
 		return 0;
-	/* Whoever reads next sees the end, and tells it. */
-	(void)shutdown(cfs_link_fd(conn->link), SHUT_RDWR);
+	cfs_conn_break(conn);
 	return gone_error(conn, err);
 }
 

@@ -123,5 +123,7 @@ void cfs_conn_expect_end(struct cfs_conn *conn);
 /* Call tick soon. */
 void cfs_conn_kick(struct cfs_conn *conn);
 bool cfs_conn_is_gone(const struct cfs_conn *conn);
+/* It has broken, says the caller, who knows it from elsewhere. */
+void cfs_conn_break(struct cfs_conn *conn);
 const struct cfs_link_peer *cfs_conn_peer(const struct cfs_conn *conn);
 void cfs_conn_stats(struct cfs_conn *conn, struct cfs_link_stats *ret);

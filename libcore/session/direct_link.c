@@ -11,6 +11,7 @@
 #include "pool/seat_table.h"
 #include "session/dial.h"
 #include "session/remote.h"
+#include "session/silence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -277,47 +278,12 @@ static bool is_alive(struct cfs_direct *d)
 	return is && !__atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST);
 }
 
-/* ---- silence ---------------------------------------------------------------
- */
-
-#define SILENT_NS (500 * CFS_NS_PER_MS) /* then we look who has it */
-
-/*
- * One that stands still keeps its connections: others tell when another one has
- * come.
- */
-struct silence {
-	struct cfs_direct *d;
-	const struct cfs_conn_wait *of; /* whose wait it is; may be NULL */
-	uint64_t look_ns;
-	bool is_over;
-};
-
-static bool silence_ends(void *arg)
-{
-	struct silence *s = arg;
-	const uint64_t now_ns = cfs_clock_elapsed_ns(cfs_clock_system());
-
-	if (s->of && s->of->stop && s->of->stop(s->of->arg))
-		return true;
-	if (now_ns < s->look_ns)
-		return false;
-	s->look_ns = now_ns + SILENT_NS;
-	s->is_over = direct_place_is_old(s->d);
-	return s->is_over;
-}
-
-static struct cfs_conn_wait silence_wait(struct silence *s)
-{
-	s->look_ns = cfs_clock_elapsed_ns(cfs_clock_system()) + SILENT_NS;
-	return (struct cfs_conn_wait){
-		.timeout_ns = s->of ? s->of->timeout_ns : 0,
-		.stop = silence_ends,
-		.arg = s,
-	};
-}
-
 /* ---- calls --------------------------------------------------------------- */
+
+static bool is_old(void *arg)
+{
+	return direct_place_is_old(arg);
+}
 
 static int take_part(void *arg, const uint8_t *body, size_t bytes,
 		     struct cfs_err *err)
@@ -338,8 +304,8 @@ static int call_once(struct cfs_direct *d, uint16_t type,
 	struct cfs_conn *conn = cfs_leaser_conn(d->leaser);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf parts = CFS_BUF_INIT;
-	struct silence silence = { .d = d, .of = wait };
-	const struct cfs_conn_wait own = silence_wait(&silence);
+	struct cfs_silence silence = { is_old, d, wait, 0, false };
+	const struct cfs_conn_wait own = cfs_silence_wait(&silence);
 	int r;
 
 	if (!conn || cfs_conn_is_gone(conn))
@@ -411,8 +377,8 @@ int direct_acquire(void *arg, const struct cfs_lease_request *req,
 	int r;
 
 	for (;;) {
-		struct silence silence = { .d = d, .of = wait };
-		const struct cfs_conn_wait own = silence_wait(&silence);
+		struct cfs_silence silence = { is_old, d, wait, 0, false };
+		const struct cfs_conn_wait own = cfs_silence_wait(&silence);
 
 		pthread_rwlock_rdlock(&d->link);
 		r = d->is_down ? -ECONNRESET

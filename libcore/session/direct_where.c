@@ -43,8 +43,8 @@ static int ask(struct cfs_direct *d, const char *address,
 		r = cfs_remote_connect(address, d->pool_uuid, &opt, ANSWER_MS,
 				       &remote, err);
 	if (r == 0)
-		r = cfs_remote_raw(remote, CFS_DELEGATE_LIST, &body, &reply,
-				   err);
+		r = cfs_remote_raw(remote, CFS_DELEGATE_LIST, &body, ANSWER_MS,
+				   &reply, err);
 	if (r == 0)
 		r = cfs_delegate_entries_unpack(reply.data, reply.bytes,
 						&entries, err);

@@ -20,6 +20,7 @@
  * anything.
  */
 #include "session/session_priv.h"
+#include "session/silence.h"
 
 #include "base/clock.h"
 #include "device/overlay.h"
@@ -258,6 +259,8 @@ static int ask_holder(struct cfs_session *s, const char *pool, uint64_t left_ns,
 			&s->remote, why);
 	else
 		r = -EBUSY;
+	if (r == 0)
+		cfs_session_watch_manager(s, set, &seat);
 	if (set != s->set)
 		cfs_devset_close(set);
 	if (r == -EBUSY)

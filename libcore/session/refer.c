@@ -19,15 +19,15 @@ struct cfs_refer {
 	uint64_t container;
 	uint32_t epoch;
 	char name[CFS_NAME_BYTES];
-	struct cfs_session *s;
+	struct cfs_session *s, *of; /* there, and ours */
 	/* The container went elsewhere: kept for what is open there. */
 	bool is_old;
 };
 
 /* ---- who ----------------------------------------------------------------- */
 
-int cfs_refer_list(struct cfs_session *s, struct cfs_delegate_entries *ret,
-		   struct cfs_err *err)
+static int list(struct cfs_session *s, unsigned int timeout_ms,
+		struct cfs_delegate_entries *ret, struct cfs_err *err)
 {
 	const struct cfs_delegate_request q = { .container = 0 };
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf body = CFS_BUF_INIT;
@@ -41,13 +41,20 @@ int cfs_refer_list(struct cfs_session *s, struct cfs_delegate_entries *ret,
 		return cfs_session_delegations(s, ret, err);
 	if (cfs_delegate_request_pack(&q, &body) < 0)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = cfs_remote_raw(s->remote, CFS_DELEGATE_LIST, &body, &reply, err);
+	r = cfs_remote_raw(s->remote, CFS_DELEGATE_LIST, &body, timeout_ms,
+			   &reply, err);
 	/* An older manager, or one that delegates nothing. */
 	if (r == -ENOTSUP)
 		return 0;
 	return r < 0 ? r
 		     : cfs_delegate_entries_unpack(reply.data, reply.bytes, ret,
 						   err);
+}
+
+int cfs_refer_list(struct cfs_session *s, struct cfs_delegate_entries *ret,
+		   struct cfs_err *err)
+{
+	return list(s, 0, ret, err);
 }
 
 static bool is_of(const char *volume, const char *name)
@@ -108,6 +115,24 @@ static int connect_to(struct cfs_session *s, const struct cfs_delegate_entry *e,
 	return r;
 }
 
+/* Does the manager say that it has the container no more?  A manager that says
+ * nothing lets it go on. */
+static bool is_followed(void *arg)
+{
+	const struct cfs_refer *f = arg;
+	struct cfs_delegate_entries entries;
+	bool is = list(f->of, ANSWER_MS, &entries, NULL) == 0;
+
+	for (size_t i = 0; i < entries.v.count && is; i++) {
+		const struct cfs_delegate_entry *e = &entries.v.items[i];
+
+		is = e->state != CFS_DELEGATION_HELD ||
+		     e->container != f->container || e->epoch != f->epoch;
+	}
+	cfs_vec_done(&entries.v);
+	return is;
+}
+
 /* The one for that entry, made if there is none; with the lock. */
 static int session_of(struct cfs_session *s, const struct cfs_delegate_entry *e,
 		      struct cfs_session **ret, struct cfs_err *err)
@@ -136,6 +161,8 @@ static int session_of(struct cfs_session *s, const struct cfs_delegate_entry *e,
 	f->container = e->container;
 	f->epoch = e->epoch;
 	strcpy(f->name, e->name);
+	f->of = s;
+	cfs_remote_watch(f->s->remote, is_followed, f, true);
 	f->next = s->refers;
 	s->refers = f;
 	*ret = f->s;

@@ -10,6 +10,7 @@
 #include "lease/msg.h"
 #include "pool/holder.h"
 #include "session/dial.h"
+#include "session/silence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,11 @@ struct cfs_remote {
 	struct cfs_session_options opt;
 	uint64_t next_token; /* atomic */
 	uint8_t pool_uuid[16];
+	uint64_t answer_ns;        /* a request has so long; 0: no limit */
+	bool (*is_old)(void *arg); /* may be NULL */
+	void *is_old_arg;
+	bool is_referred;
+	bool is_followed; /* by another; atomic */
 };
 
 /* ---- hello --------------------------------------------------------------- */
@@ -110,13 +116,15 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 
 /* Tell under which lease we work, if it is one of this pool. */
 static int work_under(struct cfs_remote *r, const char *lease,
-		      const uint8_t pool_uuid[16], struct cfs_err *err)
+		      const uint8_t pool_uuid[16], unsigned int timeout_ms,
+		      struct cfs_err *err)
 {
 	const char *at = strchr(lease, '@');
 	char name[CFS_LEASE_NAME_BYTES];
 	const struct cfs_rpc_args args = { .text = name };
 	struct cfs_lease_name parsed;
 	uint8_t uuid[16];
+	int code;
 
 	if (at && cfs_uuid_parse(at + 1, uuid) == 0 &&
 	    !cfs_uuid_is_equal(uuid, pool_uuid))
@@ -127,7 +135,10 @@ static int work_under(struct cfs_remote *r, const char *lease,
 		return cfs_err_set(err, -EINVAL,
 				   "CFS_LEASE: not a lease: "
 				   "only leasectl run sets it");
-	return cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
+	r->answer_ns = timeout_ms * CFS_NS_PER_MS;
+	code = cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
+	r->answer_ns = 0;
+	return code == -ETIMEDOUT ? -EBUSY : code;
 }
 
 int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
@@ -149,12 +160,20 @@ int cfs_remote_connect(const char *addresses, const uint8_t pool_uuid[16],
 	if (r == 0)
 		memcpy(remote->pool_uuid, pool_uuid, 16);
 	if (r == 0 && opt->lease)
-		r = work_under(remote, opt->lease, pool_uuid, err);
+		r = work_under(remote, opt->lease, pool_uuid, timeout_ms, err);
 	if (r < 0)
 		cfs_remote_close(remote);
 	else
 		*ret = remote;
 	return r;
+}
+
+void cfs_remote_watch(struct cfs_remote *r, bool (*is_old)(void *arg),
+		      void *arg, bool is_referred)
+{
+	r->is_old = is_old;
+	r->is_old_arg = arg;
+	r->is_referred = is_referred;
 }
 
 void cfs_remote_close(struct cfs_remote *r)
@@ -175,6 +194,7 @@ struct running {
 	uint64_t token;
 	bool is_cancelled;
 	uint64_t give_up_ns;
+	bool has_items; /* some were given out */
 	bool has_end;
 	int code; /* of the end */
 	struct cfs_err err;
@@ -246,6 +266,7 @@ static int take_item(struct running *run, const uint8_t *body, size_t bytes,
 	if (!item)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = cfs_rpc_unpack(run->row->item, body, bytes, item, &arena, err);
+	run->has_items = true;
 	if (r == 0)
 		r = run->item_code = run->call->item(run->call->item_arg, item);
 	return r;
@@ -404,14 +425,25 @@ static int stage(struct cfs_remote *r, const struct cfs_buf *whole,
 	return ret;
 }
 
+static void set_followed(struct cfs_remote *r)
+{
+	__atomic_store_n(&r->is_followed, true, __ATOMIC_RELAXED);
+	cfs_conn_break(r->conn);
+}
+
 /* What the connection says, in the words of the request. */
 static int lost(const struct running *run, int code, struct cfs_err *err)
 {
 	const char *unknown = run->row->flags & CFS_RPC_CHANGES
 				      ? ": whether it was done is not known"
 				      : "";
+	const bool is_gone = code == -ECONNRESET || cfs_remote_is_gone(run->r);
 
-	if (cfs_conn_is_gone(run->r->conn))
+	if (is_gone && run->r->is_referred &&
+	    (run->row->flags & CFS_RPC_AGAIN) && !run->has_items)
+		return cfs_err_set(err, -EREMOTE,
+				   "the process that served it is gone");
+	if (is_gone)
 		return cfs_err_set(err, -ECONNRESET,
 				   "the process that held "
 				   "the pool is gone%s",
@@ -429,11 +461,23 @@ static int lost(const struct running *run, int code, struct cfs_err *err)
 static int send_and_wait(struct running *run, const struct cfs_buf *body,
 			 struct cfs_err *err)
 {
-	const struct cfs_conn_wait wait = { .stop = has_stopped, .arg = run };
+	const struct cfs_conn_wait own = {
+		.timeout_ns = run->r->answer_ns,
+		.stop = has_stopped,
+		.arg = run,
+	};
+	struct cfs_silence silence = {
+		.is_old = run->r->is_old,
+		.arg = run->r->is_old_arg,
+		.of = &own,
+	};
+	const struct cfs_conn_wait wait = cfs_silence_wait(&silence);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int r = cfs_conn_stream(run->r->conn, run->call->type, body->data,
 				body->bytes, &wait, take_part, run, &last, err);
 
+	if (silence.is_over)
+		set_followed(run->r);
 	if (r == 0)
 		r = take_part(run, last.data, last.bytes, err);
 	if (run->item_code)
@@ -504,17 +548,30 @@ static int take_raw(void *arg, const uint8_t *body, size_t bytes,
 }
 
 int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
-		   const struct cfs_buf *body, struct cfs_buf *reply,
-		   struct cfs_err *err)
+		   const struct cfs_buf *body, unsigned int timeout_ms,
+		   struct cfs_buf *reply, struct cfs_err *err)
 {
-	const struct cfs_conn_wait wait = {
+	const struct cfs_conn_wait own = {
+		.timeout_ns = timeout_ms * CFS_NS_PER_MS,
 		.stop = r->opt.stop,
 		.arg = r->opt.arg,
 	};
+	struct cfs_silence silence = {
+		.is_old = r->is_old,
+		.arg = r->is_old_arg,
+		.of = &own,
+	};
+	const struct cfs_conn_wait wait = cfs_silence_wait(&silence);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int code = cfs_conn_stream(r->conn, type, body->data, body->bytes,
 				   &wait, take_raw, reply, &last, err);
 
+	if (silence.is_over)
+		set_followed(r);
+	if (code == -ETIMEDOUT)
+		code = cfs_err_set(err, -EBUSY,
+				   "the process that holds the "
+				   "pool does not answer");
 	if (code == 0 && cfs_buf_append(reply, last.data, last.bytes) < 0)
 		code = cfs_err_set(err, -ENOMEM, "out of memory");
 	return code;
@@ -522,7 +579,8 @@ int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
 
 bool cfs_remote_is_gone(const struct cfs_remote *r)
 {
-	return cfs_conn_is_gone(r->conn);
+	return __atomic_load_n(&r->is_followed, __ATOMIC_RELAXED) ||
+	       cfs_conn_is_gone(r->conn);
 }
 
 const uint8_t *cfs_remote_pool_uuid(const struct cfs_remote *r)

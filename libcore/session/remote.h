@@ -36,6 +36,15 @@ int cfs_remote_on(struct cfs_conn *conn, const struct cfs_session_options *opt,
 struct cfs_msg_hello;
 void cfs_remote_hello_fill(const uint8_t pool_uuid[16],
 			   struct cfs_msg_hello *ret);
+/*
+ * While a request waits, @is_old(@arg) is asked at times whether another one
+ * has come in its place (silence.h); then the connection counts as broken.
+ * @is_referred: of a secondary; a request that changes nothing and stands by
+ * itself (CFS_RPC_AGAIN) ends with -EREMOTE, behind which the next one is asked.
+ * Before the first request.
+ */
+void cfs_remote_watch(struct cfs_remote *r, bool (*is_old)(void *arg),
+		      void *arg, bool is_referred);
 /* NULL is allowed.  What was left open there is closed by the holder. */
 void cfs_remote_close(struct cfs_remote *r);
 
@@ -63,11 +72,12 @@ struct cfs_remote_call {
  */
 int cfs_remote_call(struct cfs_remote *r, struct cfs_remote_call *call,
 		    struct cfs_err *err);
-/* A request that is in no table, with an answer that may come in parts. */
+/* A request that is in no table, with an answer that may come in parts, within
+ * @timeout_ms (0: no limit): -EBUSY. */
 struct cfs_buf;
 int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
-		   const struct cfs_buf *body, struct cfs_buf *reply,
-		   struct cfs_err *err);
+		   const struct cfs_buf *body, unsigned int timeout_ms,
+		   struct cfs_buf *reply, struct cfs_err *err);
 /* The connection has broken. */
 bool cfs_remote_is_gone(const struct cfs_remote *r);
 /* Of the pool that it was connected for; NULL: not known (cfs_remote_on). */

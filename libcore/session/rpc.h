@@ -230,6 +230,7 @@ union cfs_rpc_ret {
 #define CFS_RPC_ALONE           0x2u /* structure: nothing else runs meanwhile */
 #define CFS_RPC_LONG            0x4u /* has a token; may take hours */
 #define CFS_RPC_FREE            0x8u /* with LONG: sees to the structure by itself */
+#define CFS_RPC_AGAIN           0x10u /* may be asked again, of another owner */
 
 /* Flags of requests that move slices. */
 #define CFS_RPC_MOVE_FORCED     0x1u

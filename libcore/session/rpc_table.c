@@ -275,6 +275,7 @@ CFS_RPC_SHAPE(a_file_write, A, F(handle), F(ino), F(offset_bytes), DATA);
 #define CHANGES CFS_RPC_CHANGES
 #define ALONE   (CFS_RPC_CHANGES | CFS_RPC_ALONE)
 #define LONG    CFS_RPC_LONG
+#define AGAIN   CFS_RPC_AGAIN
 #define MOVES   (CFS_RPC_CHANGES | CFS_RPC_LONG | CFS_RPC_FREE)
 
 /* By type. */
@@ -289,7 +290,7 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_ADD_DEVICE, ALONE, "add", &a_add_device, &ret_values, NULL },
 	{ CFS_RPC_RESIZE_DEVICE, ALONE, "resize", &a_name, &ret_values, NULL },
 	{ CFS_RPC_TRIM, CHANGES, "trim", &a_maybe_volume, &trim_result, NULL },
-	{ CFS_RPC_SLICES, 0, "slices", &a_maybe_volume, NULL, &slice_info },
+	{ CFS_RPC_SLICES, AGAIN, "slices", &a_maybe_volume, NULL, &slice_info },
 	{ CFS_RPC_EVACUATE, MOVES, "evacuate", &a_evacuate, &move_result,
 	  NULL },
 	{ CFS_RPC_REMOVE_DEVICE, MOVES, "remove", &a_evacuate, NULL, NULL },
@@ -297,23 +298,26 @@ static const struct cfs_rpc_row rows[] = {
 	  NULL },
 	{ CFS_RPC_MAKE_MIRROR, MOVES, "mirror", &a_token, &move_result, NULL },
 
-	{ CFS_RPC_VOLUMES, 0, "volumes", &a_maybe_volume, NULL, &volume_info },
-	{ CFS_RPC_VOLUME, 0, "volume", &a_volume, &volume_info, NULL },
+	{ CFS_RPC_VOLUMES, AGAIN, "volumes", &a_maybe_volume, NULL,
+	  &volume_info },
+	{ CFS_RPC_VOLUME, AGAIN, "volume", &a_volume, &volume_info, NULL },
 	{ CFS_RPC_CREATE, ALONE, "create", &a_create, NULL, NULL },
 	{ CFS_RPC_FINISH_VOLUME, ALONE, "finish", &a_name, NULL, NULL },
 	{ CFS_RPC_REMOVE_VOLUME, ALONE, "remove", &a_volume_set, NULL, NULL },
 	{ CFS_RPC_RENAME_VOLUME, ALONE, "rename", &a_volume_name, NULL, NULL },
 	{ CFS_RPC_RESIZE_VOLUME, ALONE, "resize", &a_volume_size, NULL, NULL },
 
-	{ CFS_RPC_PLACE_FIND, 0, "place", &a_place_find, &volume_place, NULL },
-	{ CFS_RPC_PLACE_NAME, 0, "name", &a_place_name, &place_name, NULL },
-	{ CFS_RPC_VOLUMES_BRIEF, 0, "volumes", &a_maybe_volume, NULL,
+	{ CFS_RPC_PLACE_FIND, AGAIN, "place", &a_place_find, &volume_place,
+	  NULL },
+	{ CFS_RPC_PLACE_NAME, AGAIN, "name", &a_place_name, &place_name, NULL },
+	{ CFS_RPC_VOLUMES_BRIEF, AGAIN, "volumes", &a_maybe_volume, NULL,
 	  &volume_info },
-	{ CFS_RPC_VOLUME_BRIEF, 0, "volume", &a_volume, &volume_info, NULL },
+	{ CFS_RPC_VOLUME_BRIEF, AGAIN, "volume", &a_volume, &volume_info,
+	  NULL },
 
-	{ CFS_RPC_SNAPSHOTS, 0, "snapshots", &a_snapshots, NULL,
+	{ CFS_RPC_SNAPSHOTS, AGAIN, "snapshots", &a_snapshots, NULL,
 	  &snapshot_info },
-	{ CFS_RPC_SNAPSHOT, 0, "snapshot", &a_snap, &snapshot_info, NULL },
+	{ CFS_RPC_SNAPSHOT, AGAIN, "snapshot", &a_snap, &snapshot_info, NULL },
 	{ CFS_RPC_SNAP_TAKE, CHANGES, "take", &a_snap_take, NULL, NULL },
 	{ CFS_RPC_SNAP_CLONE, CHANGES, "clone", &a_snap_name, NULL, NULL },
 	{ CFS_RPC_SNAP_ROLLBACK, ALONE, "rollback", &a_snap_text, NULL, NULL },
@@ -322,7 +326,8 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_SNAP_HOLD, CHANGES, "hold", &a_snap_set, NULL, NULL },
 	{ CFS_RPC_SEND, LONG, "send", &a_send, &ret_values, &ret_bytes },
 	{ CFS_RPC_RECV, CHANGES, "recv", &a_recv, &ret_opened, NULL },
-	{ CFS_RPC_RECV_TOKEN, 0, "recv --token", &a_volume, &ret_token, NULL },
+	{ CFS_RPC_RECV_TOKEN, AGAIN, "recv --token", &a_volume, &ret_token,
+	  NULL },
 	{ CFS_RPC_DIFF, LONG, "diff", &a_diff, NULL, &diff_item },
 	{ CFS_RPC_PROMOTE, CFS_RPC_CHANGES | LONG, "promote", &a_promote,
 	  &ret_values, NULL },
@@ -338,7 +343,7 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_TRACE_BAD, LONG, "trace", &a_token, NULL, &damage },
 	{ CFS_RPC_HOLD, 0, "hold", &a_none, NULL, NULL },
 
-	{ CFS_RPC_IO_OPEN, 0, "open", &a_io_open, &ret_opened, NULL },
+	{ CFS_RPC_IO_OPEN, AGAIN, "open", &a_io_open, &ret_opened, NULL },
 	{ CFS_RPC_IO_CLOSE, 0, "close", &a_handle, NULL, NULL },
 	{ CFS_RPC_IO_READ, 0, "read", &a_io_range, &ret_values, NULL },
 	{ CFS_RPC_IO_WRITE, CHANGES, "write", &a_io_write, NULL, NULL },

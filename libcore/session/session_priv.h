@@ -71,6 +71,7 @@ struct cfs_session {
 	bool is_forwarded;       /* it was tried, and cannot be */
 	unsigned int busy_count; /* nobody answered when it was */
 	char *path;              /* of the pool, as it was opened */
+	uint64_t asked_epoch;    /* of the manager that is asked (silence.h) */
 	/* Of one container only, of a pool that another process manages. */
 	struct cfs_secondary *secondary;
 	/* Sessions of containers that others serve (refer.h); and of such a

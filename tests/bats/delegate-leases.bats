@@ -197,3 +197,23 @@ late() {
 	grep -q "exited normally" out.late
 	run -0 leasectl run --wait 30 "$P:t:/a" -- true
 }
+
+@test "who waits for a lease at a secondary that freezes gets it of who follows" {
+	ends "$MANAGER"
+	slicectl set -q "$P" lease_period=2s
+	start "$P"
+	holder a
+	until_true '[ -e held.a ]'
+	leasectl run --wait 300 "$P:t:/a" -- sh -c ': >then' 2>errors.then 3>&- &
+	THEN=$!
+	PIDS+=("$THEN")
+	until_true '[ "$(leasectl status --json "$P" | jq "[.leases[] | select(.is_waiting)] | length")" -gt 0 ]'
+	start "$P:t"
+	SECOND=$PID
+	run -0 leasectl run --wait 30 "$P:t:/b" -- true
+	kill -STOP "$SECOND"
+	kill -TERM "$HOLDER"
+	until_true '[ -e then ]'
+	wait "$THEN"
+	run ! grep -q . errors.then
+}
