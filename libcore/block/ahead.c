@@ -43,7 +43,7 @@ struct cfs_ahead *cfs_ahead_new(void)
 	struct cfs_ahead *a = calloc(1, sizeof(*a));
 
 	if (a)
-		pthread_mutex_init(&a->lock, NULL);
+		cfs_blocks_lock_init(&a->lock);
 	return a;
 }
 

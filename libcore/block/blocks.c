@@ -15,6 +15,16 @@
 
 #define CACHE_GROUPS_MAX 16384u /* 16 MiB: 8 GiB of blocks */
 
+void cfs_blocks_lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 		   struct cfs_blocks **ret, struct cfs_err *err)
 {
@@ -28,23 +38,20 @@ int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	b->mv = mv;
+	b->cache.count_max = CACHE_GROUPS_MAX;
 	b->seed = cfs_tag_container_seed(container_uuid);
-	pthread_mutex_init(&b->lock, NULL);
+	cfs_blocks_lock_init(&b->lock);
 	*ret = b;
 	return 0;
 }
 
 void cfs_blocks_free(struct cfs_blocks *b)
 {
-	struct csum_entry *e, *tmp;
 	struct open_entry *o, *otmp;
 
 	if (!b)
 		return;
-	HASH_ITER(hh, b->cache, e, tmp) {
-		HASH_DEL(b->cache, e);
-		free(e);
-	}
+	cfs_csum_cache_done(&b->cache);
 	HASH_ITER(hh, b->open, o, otmp) {
 		HASH_DEL(b->open, o);
 		free(o);
@@ -64,17 +71,6 @@ void cfs_blocks_set_epoch(struct cfs_blocks *b, uint32_t epoch)
 	b->epoch = epoch;
 }
 
-static void cache_drop(struct cfs_blocks *b, uint64_t key)
-{
-	struct csum_entry *e;
-
-	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
-	if (e) {
-		HASH_DEL(b->cache, e);
-		free(e);
-	}
-}
-
 int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 			struct cfs_err *err)
 {
@@ -89,7 +85,7 @@ int cfs_blocks_register(struct cfs_blocks *b, struct cfs_group *g,
 	r = CFS_HASH_ADD(b->open, key, o);
 	if (r == 0) {
 		++*cfs_blocks_changes(b, o->key);
-		cache_drop(b, o->key);
+		cfs_csum_cache_drop(&b->cache, o->key);
 	}
 	pthread_mutex_unlock(&b->lock);
 	if (r == 0)
@@ -126,17 +122,10 @@ void cfs_blocks_set_tag(struct cfs_blocks *b, struct cfs_group *g,
 
 void cfs_blocks_forget(struct cfs_blocks *b, uint64_t lslice)
 {
-	struct csum_entry *e, *tmp;
-
 	pthread_mutex_lock(&b->lock);
 	for (unsigned int i = 0; i < CHANGE_BUCKETS; i++)
 		b->changes[i]++;
-	HASH_ITER(hh, b->cache, e, tmp) {
-		if (cfs_vaddr_lslice(e->key) == lslice) {
-			HASH_DEL(b->cache, e);
-			free(e);
-		}
-	}
+	cfs_csum_cache_drop_slice(&b->cache, lslice);
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -147,7 +136,7 @@ void cfs_blocks_forget_group(struct cfs_blocks *b, uint64_t lslice,
 
 	pthread_mutex_lock(&b->lock);
 	++*cfs_blocks_changes(b, key);
-	cache_drop(b, key);
+	cfs_csum_cache_drop(&b->cache, key);
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -155,32 +144,14 @@ void cfs_blocks_cache(struct cfs_blocks *b, const struct cfs_group *g,
 		      uint64_t changes)
 {
 	const uint64_t key = cfs_group_key(g->lslice, g->index);
-	struct csum_entry *e, *old;
+	uint64_t *csums;
 
-	e = malloc(sizeof(*e));
-	if (!e)
-		return; /* it is only a cache */
-	e->key = key;
-	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
-		e->csums[i] = le64_get(g->tags[i].csum);
 	pthread_mutex_lock(&b->lock);
-	if (*cfs_blocks_changes(b, key) != changes) {
-		pthread_mutex_unlock(&b->lock);
-		free(e);
-		return;
-	}
-	HASH_FIND(hh, b->cache, &key, sizeof(key), old);
-	if (old) {
-		HASH_DEL(b->cache, old);
-		free(old);
-	}
-	if (CFS_HASH_ADD(b->cache, key, e) < 0)
-		free(e);
-	if (HASH_CNT(hh, b->cache) > CACHE_GROUPS_MAX) {
-		old = b->cache; /* in the order of insertion */
-		HASH_DEL(b->cache, old);
-		free(old);
-	}
+	csums = *cfs_blocks_changes(b, key) == changes
+			? cfs_csum_cache_add(&b->cache, key)
+			: NULL; /* it is only a cache */
+	for (unsigned int i = 0; csums && i < CFS_TAGS_PER_PAGE; i++)
+		csums[i] = le64_get(g->tags[i].csum);
 	pthread_mutex_unlock(&b->lock);
 }
 
@@ -188,7 +159,7 @@ bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
 		      uint32_t count, uint64_t *ret)
 {
 	struct open_entry *o;
-	struct csum_entry *e;
+	const uint64_t *csums;
 
 	HASH_FIND(hh, b->open, &key, sizeof(key), o);
 	if (o) {
@@ -196,10 +167,10 @@ bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
 			ret[i] = le64_get(o->group->tags[first + i].csum);
 		return true;
 	}
-	HASH_FIND(hh, b->cache, &key, sizeof(key), e);
-	if (e && ret)
-		memcpy(ret, e->csums + first, count * sizeof(*ret));
-	return e;
+	csums = cfs_csum_cache_find(&b->cache, key);
+	if (csums && ret)
+		memcpy(ret, csums + first, count * sizeof(*ret));
+	return csums;
 }
 
 /*

@@ -4,14 +4,9 @@
 
 #include "base/hash.h"
 #include "block/blocks.h"
+#include "block/csum_cache.h"
 
 #include <pthread.h>
-
-struct csum_entry {
-	uint64_t key; /* lslice << 22 | group */
-	uint64_t csums[CFS_TAGS_PER_PAGE];
-	UT_hash_handle hh;
-};
 
 struct open_entry {
 	uint64_t key;
@@ -41,9 +36,12 @@ struct cfs_blocks {
 	uint64_t changes[CHANGE_BUCKETS];
 	struct tag_track tracks[TAG_TRACKS];
 	unsigned int track_next;
-	struct csum_entry *cache;
+	struct cfs_csum_cache cache;
 	struct open_entry *open;
 };
+
+/* Each read takes it for less time than it takes to sleep. */
+void cfs_blocks_lock_init(pthread_mutex_t *lock);
 
 static inline uint64_t cfs_group_key(uint64_t lslice, uint32_t index)
 {
