@@ -162,6 +162,21 @@ static int refuse(const struct cfs_container *c, struct cfs_err *err)
 	return cfs_err_set(err, -EROFS, "opened to read only");
 }
 
+/* Who syncs commits what does not fit a frame, so nothing waits for longer. */
+static bool has_much_pending(const struct cfs_container *c)
+{
+	size_t nodes = 0;
+
+	if (c->pending.bytes <= CFS_PENDING_BYTES_MAX)
+		return false;
+	if (c->client || c->pending.bytes > CFS_PENDING_BYTES_FEW)
+		return true;
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			nodes += cfs_tree_dirty_count(c->trees[i]);
+	return nodes > CFS_DIRTY_NODES_FEW;
+}
+
 /* Much is pending, or in memory only, or the log has little room left. */
 static bool wants_commit(struct cfs_container *c)
 {
@@ -174,8 +189,7 @@ static bool wants_commit(struct cfs_container *c)
 	if (c->fence && c->source && c->source->copy_blocks &&
 	    c->direct_blocks + blocks > c->source->copy_blocks(c->source_ctx))
 		return true;
-	return (c->client && cfs_client_wants_fold(c)) ||
-	       c->pending.bytes > CFS_PENDING_BYTES_MAX ||
+	return (c->client && cfs_client_wants_fold(c)) || has_much_pending(c) ||
 	       blocks >= CFS_DIRTY_BLOCKS_MAX ||
 	       !cfs_log_fits(c->log, 1, CFS_LOG_OP_RESERVE);
 }

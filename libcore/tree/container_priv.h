@@ -32,8 +32,11 @@
 /* Data blocks that wait in memory, at most about (32 MiB): of twice as many the
  * commit takes a fourth longer, since more of them share a leaf. */
 #define CFS_DIRTY_BLOCKS_MAX  8192u
-/* Pending records beyond this are better committed than logged. */
+/* Pending records beyond this are better committed than logged; while the nodes
+ * that a commit has to write are few, it is as well to gather more for it. */
 #define CFS_PENDING_BYTES_MAX (1u << 20)
+#define CFS_PENDING_BYTES_FEW (4u << 20)
+#define CFS_DIRTY_NODES_FEW   20480u /* 80 MiB */
 
 /* A group on loan to ourselves, with its tags in memory. */
 struct open_group {
