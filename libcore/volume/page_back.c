@@ -4,6 +4,10 @@
  * takes some, more are accepted.  Those that a sync has logged stay: they are
  * durable, and may be changed again at no cost.
  *
+ * They go a few at a time: places are found under the container's lock, and
+ * while the disk takes the content others have it, so that writers never wait
+ * for long.
+ *
  * Such a write is as one of whole blocks whose data is on its way
  * (tree/container_land.c): the pages are gone from memory, extents name places
  * whose content is not there yet, and whoever would act on that waits.  Pages
@@ -18,7 +22,8 @@
 
 #include <stdlib.h>
 
-#define BACK_PAGES 1024u /* at once: 4 MiB */
+#define BACK_PAGES 1024u /* as many as are worth a look: 4 MiB */
+#define BACK_CHUNK 256u  /* under one lock */
 
 struct back_page {
 	struct page *page; /* until it has gone */
@@ -29,8 +34,10 @@ struct back_page {
 
 struct back {
 	struct cfs_vols *v;
-	size_t count;
-	struct back_page pages[BACK_PAGES];
+	struct page_key keys[BACK_PAGES]; /* to go, in order of place */
+	size_t key_count, next;
+	size_t count; /* of those on their way */
+	struct back_page pages[BACK_CHUNK];
 };
 
 bool cfs_pages_want_back(const struct cfs_vols *v)
@@ -50,26 +57,44 @@ static void note_home(void *arg, struct page *p, uint64_t vaddr)
 	};
 }
 
-/* The first of them that no snapshot sees, in order of place. */
-static int choose(struct cfs_vols *v, struct page ***ret, size_t *ret_count,
-		  struct cfs_err *err)
+/* Those that go; false: none. */
+static bool choose(struct back *b)
 {
-	size_t all, n = 0;
-	struct page **list;
-	int r = cfs_pages_sorted(v, true, &list, &all, err);
+	CFS_CLEANUP(cfs_freep) struct page **list = NULL;
+	struct cfs_container *c = b->v->c;
+	size_t count = 0;
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < all && n < BACK_PAGES; i++) {
-		r = cfs_page_is_pinned(v, list[i], err);
-		if (r < 0) {
-			free(list);
-			return r;
-		}
-		if (r == 0)
-			list[n++] = list[i];
+	cfs_container_lock_beside(c);
+	if (cfs_pages_want_back(b->v) &&
+	    cfs_pages_sorted(b->v, true, &list, &count, NULL) == 0) {
+		b->key_count = CFS_MIN(count, (size_t)BACK_PAGES);
+		for (size_t i = 0; i < b->key_count; i++)
+			b->keys[i] = list[i]->key;
+		b->v->is_going_back = b->key_count > 0;
 	}
-	*ret = list;
+	cfs_container_unlock(c);
+	return b->key_count > 0;
+}
+
+/* The next of them that are there still, and that no snapshot sees. */
+static int next_pages(struct back *b, struct page **list, size_t *ret_count,
+		      struct cfs_err *err)
+{
+	size_t n = 0;
+
+	while (b->next < b->key_count && n < BACK_CHUNK) {
+		const struct page_key *key = &b->keys[b->next++];
+		struct page *p = cfs_page_find(
+			b->v, (uint16_t)(key->branch_ino >> 48),
+			key->branch_ino & CFS_INO_MAX, key->offset);
+		int r = p && !p->is_logged ? cfs_page_is_pinned(b->v, p, err)
+					   : 1;
+
+		if (r < 0)
+			return r;
+		if (r == 0)
+			list[n++] = p;
+	}
 	*ret_count = n;
 	return 0;
 }
@@ -77,9 +102,9 @@ static int choose(struct cfs_vols *v, struct page ***ret, size_t *ret_count,
 /* Within the operation: places and records. */
 static int find_homes(struct back *b, struct cfs_err *err)
 {
-	CFS_CLEANUP(cfs_freep) struct page **list = NULL;
+	struct page *list[BACK_CHUNK];
 	size_t count = 0, expected = 0;
-	int r = choose(b->v, &list, &count, err);
+	int r = next_pages(b, list, &count, err);
 
 	if (r == 0)
 		r = cfs_space_promise(b->v->c, count + count / 16 + 8, err);
@@ -97,21 +122,16 @@ static int find_homes(struct back *b, struct cfs_err *err)
 
 static int write_home(const struct back *b, struct cfs_err *err)
 {
-	struct cfs_mv_write *writes = calloc(b->count, sizeof(*writes));
-	int r;
+	struct cfs_mv_write writes[BACK_CHUNK];
 
-	if (!writes)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < b->count; i++)
 		writes[i] = (struct cfs_mv_write){
 			.vaddr = b->pages[i].vaddr,
 			.count = 1,
 			.buf = b->pages[i].data,
 		};
-	r = cfs_metavolume_write(cfs_container_metavolume(b->v->c), writes,
-				 b->count, err);
-	free(writes);
-	return r;
+	return cfs_metavolume_write(cfs_container_metavolume(b->v->c), writes,
+				    b->count, err);
 }
 
 static int is_segment_at(void *arg, const struct segment *s,
@@ -173,41 +193,49 @@ static void land(struct back *b)
 
 	if (write_home(b, &why) < 0)
 		(void)take_all_back(b, &why); /* or it is closed */
-	cfs_container_lock_beside(c);
-	b->v->is_going_back = false;
-	cfs_container_unlock(c);
 	cfs_container_land(c);
 	for (size_t i = 0; i < b->count; i++)
 		free(b->pages[i].data);
+	b->count = 0;
+}
+
+static int chunk_goes(struct back *b, struct cfs_err *err)
+{
+	struct cfs_container *c = b->v->c;
+	int r = cfs_op_begin_beside(c, BACK_CHUNK * 17 / 16 + 64, err);
+
+	if (r < 0)
+		return r;
+	r = find_homes(b, err);
+	if (r < 0) {
+		cfs_op_abort(c); /* they stay, for the next commit */
+		return r;
+	}
+	for (size_t i = 0; i < b->count; i++)
+		(void)cfs_page_take(b->v, b->pages[i].page);
+	if (b->count)
+		cfs_container_depart(c);
+	cfs_op_end(c);
+	if (b->count)
+		land(b);
+	return 0;
 }
 
 void cfs_data_write_back(struct cfs_container *c)
 {
 	struct back *b = malloc(sizeof(*b));
 	struct cfs_err err = CFS_ERR_INIT;
-	bool departs = false;
-	int r;
 
 	if (!b)
 		return;
 	b->v = cfs_vols_of(c);
-	b->count = 0;
-	if (cfs_op_begin_beside(c, BACK_PAGES * 17 / 16 + 64, &err) < 0) {
-		free(b);
-		return;
+	b->count = b->next = b->key_count = 0;
+	if (choose(b)) {
+		while (b->next < b->key_count && chunk_goes(b, &err) == 0)
+			;
+		cfs_container_lock_beside(c);
+		b->v->is_going_back = false;
+		cfs_container_unlock(c);
 	}
-	r = cfs_pages_want_back(b->v) ? find_homes(b, &err) : 0;
-	if (r == 0 && b->count) {
-		for (size_t i = 0; i < b->count; i++)
-			(void)cfs_page_take(b->v, b->pages[i].page);
-		b->v->is_going_back = departs = true;
-		cfs_container_depart(c);
-	}
-	if (r < 0)
-		cfs_op_abort(c); /* they stay, for the next commit */
-	else
-		cfs_op_end(c);
-	if (departs)
-		land(b);
 	free(b);
 }

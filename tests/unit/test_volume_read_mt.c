@@ -17,6 +17,7 @@
 #include "heal_fixture.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #define LUN_BLOCKS 2048u
@@ -410,6 +411,20 @@ static void test_write_fails(void **state)
 	heal_free(&l.h);
 }
 
+static void lun_write_beside(struct lun *l, uint64_t block, const uint8_t *buf,
+			     size_t count)
+{
+	struct cfs_container *c = l->view.container;
+	struct cfs_data_flight flight;
+
+	HEAL_OK(cfs_op_begin_beside(c, count, &err_));
+	HEAL_OK(cfs_data_write_start(c, l->view.branch, l->rec.ino,
+				     block * HEAL_BLOCK, buf,
+				     count * HEAL_BLOCK, NULL, &flight, &err_));
+	cfs_op_end(c);
+	HEAL_OK(cfs_data_write_finish(&flight, &err_));
+}
+
 #define SMALL_BLOCKS 1500u
 
 /* Every other block of the LUN, each in a write of its own. */
@@ -501,6 +516,80 @@ static void test_write_back_fails(void **state)
 	write_back(true);
 }
 
+/* What goes home goes in pieces, and between two of them others may change or
+ * forget what is still to go: it is as they left it. */
+static struct {
+	struct lun *l;
+	uint8_t *model;
+	atomic_uint calls;
+} between;
+
+/* In the last piece; the first; and all of some in between. */
+static void *write_between(void *arg)
+{
+	static const struct {
+		uint64_t block, count;
+	} writes[] = { { LUN_BLOCKS - 1, 1 },
+		       { 0, 1 },
+		       { LUN_BLOCKS / 2, 64 } };
+
+	for (size_t i = 0; i < CFS_ARRAY_COUNT(writes); i++) {
+		uint8_t *at = between.model + writes[i].block * HEAL_BLOCK;
+
+		heal_fill(at, writes[i].count * HEAL_BLOCK, 101 + i);
+		lun_write_beside(between.l, writes[i].block, at,
+				 writes[i].count);
+	}
+	return arg;
+}
+
+static int between_transfer(struct cfs_dev *dev, enum cfs_io_op op,
+			    uint64_t offset_bytes, void *buf,
+			    size_t length_bytes)
+{
+	pthread_t thread;
+
+	/* Frames and pages of ours are written with the lock. */
+	if (op == CFS_IO_WRITE && memcmp(buf, "CF", 2) != 0 &&
+	    between.calls++ == 0 &&
+	    pthread_create(&thread, NULL, write_between, NULL) == 0)
+		pthread_join(thread, NULL);
+	return well_ops->transfer(dev, op, offset_bytes, buf, length_bytes);
+}
+
+static void test_write_back_between(void **state)
+{
+	struct lun l = lun_new(false);
+	struct cfs_dev *dev = cfs_devset_dev(l.h.set, 0);
+	uint8_t *model = calloc(1, LUN_BYTES);
+
+	(void)state;
+	assert_non_null(model);
+	assert_true(write_small(&l, model, 9));
+	well_ops = dev->ops;
+	lame_ops = *well_ops;
+	lame_ops.transfer = between_transfer;
+	lame_ops.start = NULL;
+	dev->ops = &lame_ops;
+	between.l = &l;
+	between.model = model;
+	between.calls = 0;
+	cfs_data_write_back(l.view.container);
+	assert_true(between.calls > 1);
+	dev->ops = well_ops;
+	assert_model(&l, model);
+	HEAL_OK(cfs_container_sync(l.view.container, &err_));
+	assert_model(&l, model);
+	heal_reopen(&l.h);
+	l.rec = heal_volume(l.h.lun);
+	cfs_volume_view(l.h.lun, &l.rec, &l.view);
+	assert_model(&l, model);
+	heal_check_clean(&l.h);
+	heal_scrub_clean(&l.h);
+	free(model);
+	heal_free(&l.h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,6 +602,7 @@ int main(void)
 		cmocka_unit_test(test_write_fails),
 		cmocka_unit_test(test_write_back),
 		cmocka_unit_test(test_write_back_fails),
+		cmocka_unit_test(test_write_back_between),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
