@@ -29,6 +29,18 @@ int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
 			 uint64_t offset_bytes, void *buf, size_t length_bytes,
 			 size_t *ret_good_bytes, struct cfs_err *err);
 
+/*
+ * The same of something that ends: @clip is asked, with the lock held, before
+ * each of the ways, and may make *length_bytes less or fail, which ends the
+ * read.
+ */
+typedef int (*cfs_data_clip_fn)(void *arg, size_t *length_bytes,
+				struct cfs_err *err);
+int cfs_data_read_clipped(const struct cfs_view *view, uint64_t ino,
+			  uint64_t offset_bytes, void *buf, size_t length_bytes,
+			  cfs_data_clip_fn clip, void *arg,
+			  size_t *ret_good_bytes, struct cfs_err *err);
+
 /* Write bytes at a branch's head; within an operation. */
 int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 		   uint64_t offset_bytes, const void *buf, size_t length_bytes,

@@ -305,42 +305,97 @@ static int read_found(struct found *f)
 	return r;
 }
 
-static int read_beside(const struct read_state *st, struct cfs_err *err)
+/* What is to be read, by the ways that there are. */
+struct reading {
+	const struct cfs_view *view;
+	uint64_t ino, offset_bytes;
+	void *buf;
+	size_t length_bytes;
+	cfs_data_clip_fn clip; /* may be NULL */
+	void *arg;
+	size_t *good; /* result */
+};
+
+/* Finds with the lock, reads without.  *ret_is_final: what is returned is the
+ * outcome; else the other way has to be gone. */
+static int read_beside(struct reading *rd, bool *ret_is_final,
+		       struct cfs_err *err)
 {
-	CFS_CLEANUP(found_donep) struct found f = { .st = st };
-	const uint64_t first = st->from / CFS_BLOCK_BYTES;
+	struct cfs_container *c = rd->view->container;
+	const uint64_t first = rd->offset_bytes / CFS_BLOCK_BYTES;
+	struct read_state st = {
+		.view = rd->view,
+		.ino = rd->ino,
+		.from = rd->offset_bytes,
+		.buf = rd->buf,
+	};
+	CFS_CLEANUP(found_donep) struct found f = { .st = &st };
+	size_t length = rd->length_bytes;
 	int r;
 
 	f.count = f.part_count = 0;
-	cfs_container_lock_beside(st->view->container);
-	r = cfs_segments(st->view, st->ino, first,
-			 cfs_div_up(st->to, CFS_BLOCK_BYTES) - first,
-			 find_segment, &f, err);
-	cfs_container_unlock(st->view->container);
-	return r == 0 ? read_found(&f) : r;
+	cfs_container_lock_beside(c);
+	r = rd->clip ? rd->clip(rd->arg, &length, err) : 0;
+	*ret_is_final = r < 0;
+	st.to = st.from + length;
+	if (r == 0 && length > 0)
+		r = cfs_segments(rd->view, rd->ino, first,
+				 cfs_div_up(st.to, CFS_BLOCK_BYTES) - first,
+				 find_segment, &f, NULL);
+	cfs_container_unlock(c);
+	if (r == 0)
+		r = read_found(&f);
+	if (r == 0) {
+		*ret_is_final = true;
+		*rd->good = length;
+	}
+	return r;
+}
+
+static int read_locked(struct reading *rd, struct cfs_err *err)
+{
+	struct cfs_container *c = rd->view->container;
+	size_t length = rd->length_bytes;
+	int r = 0;
+
+	cfs_container_lock(c);
+	if (rd->clip)
+		r = rd->clip(rd->arg, &length, err);
+	if (r == 0)
+		r = cfs_data_read(rd->view, rd->ino, rd->offset_bytes, rd->buf,
+				  length, rd->good, err);
+	cfs_container_unlock(c);
+	return r;
+}
+
+int cfs_data_read_clipped(const struct cfs_view *view, uint64_t ino,
+			  uint64_t offset_bytes, void *buf, size_t length_bytes,
+			  cfs_data_clip_fn clip, void *arg,
+			  size_t *ret_good_bytes, struct cfs_err *err)
+{
+	size_t good = 0;
+	struct reading rd = {
+		.view = view,
+		.ino = ino,
+		.offset_bytes = offset_bytes,
+		.buf = buf,
+		.length_bytes = length_bytes,
+		.clip = clip,
+		.arg = arg,
+		.good = ret_good_bytes ? ret_good_bytes : &good,
+	};
+	bool is_final = true;
+	int r;
+
+	*rd.good = 0;
+	r = length_bytes || clip ? read_beside(&rd, &is_final, err) : 0;
+	return is_final ? r : read_locked(&rd, err);
 }
 
 int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
 			 uint64_t offset_bytes, void *buf, size_t length_bytes,
 			 size_t *ret_good_bytes, struct cfs_err *err)
 {
-	const struct read_state st = {
-		.view = view,
-		.ino = ino,
-		.from = offset_bytes,
-		.to = offset_bytes + length_bytes,
-		.buf = buf,
-	};
-	int r = length_bytes ? read_beside(&st, NULL) : 0;
-
-	if (r == 0) {
-		if (ret_good_bytes)
-			*ret_good_bytes = length_bytes;
-		return 0;
-	}
-	cfs_container_lock(view->container);
-	r = cfs_data_read(view, ino, offset_bytes, buf, length_bytes,
-			  ret_good_bytes, err);
-	cfs_container_unlock(view->container);
-	return r;
+	return cfs_data_read_clipped(view, ino, offset_bytes, buf, length_bytes,
+				     NULL, NULL, ret_good_bytes, err);
 }

@@ -19,42 +19,40 @@ static int too_big(uint64_t ino, struct cfs_err *err)
 
 /* ------------------------------------------------------------------- read */
 
-static int read_locked(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
-		       void *buf, size_t length_bytes, size_t *ret_bytes,
-		       struct cfs_err *err)
-{
-	struct cfs_inode inode;
-	size_t good = 0;
-	int r;
+struct file_read {
+	struct cfs_fs *fs;
+	uint64_t ino, offset_bytes;
+};
 
-	r = cfs_fs_file_load(fs, ino, &inode, err);
+/* With the lock: what there is of the file now. */
+static int clip_to_size(void *arg, size_t *length_bytes, struct cfs_err *err)
+{
+	const struct file_read *rd = arg;
+	struct cfs_inode inode;
+	int r = cfs_fs_file_load(rd->fs, rd->ino, &inode, err);
+
 	if (r < 0)
 		return r;
-	if (offset_bytes >= inode.size_bytes || length_bytes == 0)
-		return 0; /* *ret_bytes is 0 */
-	if (length_bytes > inode.size_bytes - offset_bytes)
-		length_bytes = (size_t)(inode.size_bytes - offset_bytes);
-	r = cfs_data_read(&fs->view, ino, offset_bytes, buf, length_bytes,
-			  &good, err);
-	*ret_bytes = r == 0 ? length_bytes : good;
-	return r;
+	if (rd->offset_bytes >= inode.size_bytes)
+		*length_bytes = 0;
+	else
+		*length_bytes = (size_t)CFS_MIN(
+			*length_bytes, inode.size_bytes - rd->offset_bytes);
+	return 0;
 }
 
 int cfs_fs_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		void *buf, size_t length_bytes, size_t *ret_bytes,
 		struct cfs_err *err)
 {
-	int r;
+	struct file_read rd = { fs, ino, offset_bytes };
 
 	if (fs->ops)
 		return fs->ops->read(fs->ops_arg, ino, offset_bytes, buf,
 				     length_bytes, ret_bytes, err);
-	*ret_bytes = 0;
-	cfs_fs_lock(fs);
-	r = read_locked(fs, ino, offset_bytes, buf, length_bytes, ret_bytes,
-			err);
-	cfs_fs_unlock(fs);
-	return r;
+	return cfs_data_read_clipped(&fs->view, ino, offset_bytes, buf,
+				     length_bytes, clip_to_size, &rd, ret_bytes,
+				     err);
 }
 
 static int seek_locked(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,

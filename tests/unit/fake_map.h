@@ -477,6 +477,23 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 	return 0;
 }
 
+int cfs_data_read_clipped(const struct cfs_view *view, uint64_t ino,
+			  uint64_t offset_bytes, void *buf, size_t length_bytes,
+			  cfs_data_clip_fn clip, void *arg,
+			  size_t *ret_good_bytes, struct cfs_err *err)
+{
+	int r;
+
+	*ret_good_bytes = 0;
+	cfs_container_lock(view->container);
+	r = clip(arg, &length_bytes, err);
+	if (r == 0)
+		r = cfs_data_read(view, ino, offset_bytes, buf, length_bytes,
+				  ret_good_bytes, err);
+	cfs_container_unlock(view->container);
+	return r;
+}
+
 /* Not by cfs_map_put, which refuses what no node could hold. */
 static int fake_extent_put(struct cfs_container *c, uint16_t branch,
 			   uint64_t ino, uint64_t block, const void *bytes,
