@@ -270,7 +270,8 @@ int cfs_here_snapshot(struct cfs_session *s, const char *volume,
 		      struct cfs_snapshot_info *ret, struct cfs_err *err)
 {
 	if (s->remote)
-		return cfs_remote_snapshot(s->remote, volume, snap, ret, err);
+		return cfs_remote_snapshot(s->remote, volume, snap, with_space,
+					   ret, err);
 	return cfs_local_snapshot(s, volume, snap, with_space, ret, err);
 }
 

@@ -145,8 +145,8 @@ int cfs_remote_snapshots(struct cfs_remote *r, const char *volume,
 			 bool with_space, cfs_snapshot_each_fn each, void *arg,
 			 struct cfs_err *err);
 int cfs_remote_snapshot(struct cfs_remote *r, const char *volume,
-			const char *snap, struct cfs_snapshot_info *ret,
-			struct cfs_err *err);
+			const char *snap, bool with_space,
+			struct cfs_snapshot_info *ret, struct cfs_err *err);
 int cfs_remote_snap_take(struct cfs_remote *r,
 			 const struct cfs_snap_name *names, size_t count,
 			 const char *note, struct cfs_err *err);

@@ -36,12 +36,14 @@ int cfs_remote_snapshots(struct cfs_remote *r, const char *volume,
 }
 
 int cfs_remote_snapshot(struct cfs_remote *r, const char *volume,
-			const char *snap, struct cfs_snapshot_info *ret,
-			struct cfs_err *err)
+			const char *snap, bool with_space,
+			struct cfs_snapshot_info *ret, struct cfs_err *err)
 {
 	const struct cfs_rpc_args args = { .volume = volume, .snap = snap };
 
-	return cfs_remote_ask(r, CFS_RPC_SNAPSHOT, &args, ret, err);
+	return cfs_remote_ask(
+		r, with_space ? CFS_RPC_SNAPSHOT : CFS_RPC_SNAPSHOT_BRIEF,
+		&args, ret, err);
 }
 
 int cfs_remote_snap_take(struct cfs_remote *r,

@@ -342,6 +342,8 @@ static const struct cfs_rpc_row rows[] = {
 	{ CFS_RPC_TRACE_AT, LONG, "trace", &a_trace_at, NULL, &damage },
 	{ CFS_RPC_TRACE_BAD, LONG, "trace", &a_token, NULL, &damage },
 	{ CFS_RPC_HOLD, 0, "hold", &a_none, NULL, NULL },
+	{ CFS_RPC_SNAPSHOT_BRIEF, AGAIN, "snapshot", &a_snap, &snapshot_info,
+	  NULL },
 
 	{ CFS_RPC_IO_OPEN, AGAIN, "open", &a_io_open, &ret_opened, NULL },
 	{ CFS_RPC_IO_CLOSE, 0, "close", &a_handle, NULL, NULL },

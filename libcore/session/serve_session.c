@@ -239,6 +239,12 @@ static int do_snapshot(struct serve_call *c)
 				  &c->ret.snapshot, c->err);
 }
 
+static int do_snapshot_brief(struct serve_call *c)
+{
+	return cfs_local_snapshot(c->s, c->args.volume, c->args.snap, false,
+				  &c->ret.snapshot, c->err);
+}
+
 static int do_snap_take(struct serve_call *c)
 {
 	const struct cfs_session_options calls = {
@@ -384,6 +390,8 @@ serve_fn serve_session_fn(uint16_t type)
 		return do_snapshots;
 	case CFS_RPC_SNAPSHOT:
 		return do_snapshot;
+	case CFS_RPC_SNAPSHOT_BRIEF:
+		return do_snapshot_brief;
 	case CFS_RPC_SNAP_TAKE:
 		return do_snap_take;
 	case CFS_RPC_SNAP_CLONE:

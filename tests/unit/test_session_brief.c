@@ -69,6 +69,7 @@ static void compare(struct cfs_session *s, const char *name)
 
 static void looks(struct cfs_session *s)
 {
+	struct cfs_snapshot_info snapshot;
 	struct cfs_io_volume *io;
 	unsigned int before, snapshot_count = 0;
 	uint64_t sum = 0;
@@ -86,10 +87,14 @@ static void looks(struct cfs_session *s)
 	assert_int_equal(snapshot_count, 1);
 	OK(cfs_session_snapshots(s, NULL, false, count_one, &snapshot_count,
 				 E));
+	OK(cfs_session_snapshot_brief(s, "vm0", "a", &snapshot, E));
+	assert_string_equal(snapshot.name, "a");
 	assert_int_equal(walk_count, before);
 	assert_int_equal(sum, 2 * 8 * MIB);
 	OK(cfs_session_volumes(s, NULL, add_size, &sum, E));
 	assert_int_equal(walk_count, before + 3);
+	OK(cfs_session_snapshot(s, "vm0", "a", &snapshot, E));
+	assert_int_equal(walk_count, before + 4);
 }
 
 static void maps_are_not_read(void **state)
