@@ -95,8 +95,10 @@ static void answer(struct mnt *m, uint64_t unique, int error, const void *body,
 		{ &head, sizeof(head) },
 		{ (void *)(uintptr_t)body, error ? 0 : bytes },
 	};
-	ssize_t n = writev(m->fd, iov, error || !bytes ? 1 : 2);
+	ssize_t n;
 
+	mnt_crew_answers(m);
+	n = writev(m->fd, iov, error || !bytes ? 1 : 2);
 	(void)n; /* an interrupted request has nobody who waits */
 }
 

@@ -9,7 +9,6 @@
  */
 #include "cfsmount/cfsmount.h"
 
-#include "base/cond.h"
 
 #include "base/cleanup.h"
 #include "common/run.h"
@@ -134,8 +133,7 @@ static void locks_init(struct mnt *m)
 	pthread_mutex_init(&m->slots_lock, NULL);
 	pthread_mutex_init(&m->files_lock, NULL);
 	pthread_mutex_init(&m->ghosts_lock, NULL);
-	pthread_mutex_init(&m->loop_lock, NULL);
-	cfs_cond_init(&m->loop_changed);
+	mnt_crew_init(&m->crew);
 }
 
 static void files_free(struct mnt *m)
