@@ -24,8 +24,11 @@ uint64_t cfs_pool_lo(const uint8_t pool_uuid[16])
 
 bool cfs_label_is_removed(const struct cfs_label *label, uint32_t index)
 {
+	/* One may be taken out while others look. */
 	return index < CFS_LABEL_REMOVED_MAX &&
-	       label->removed[index / 8] >> index % 8 & 1;
+	       __atomic_load_n(&label->removed[index / 8], __ATOMIC_RELAXED) >>
+			       index % 8 &
+		       1;
 }
 
 uint32_t cfs_label_removed_count(const struct cfs_label *label)

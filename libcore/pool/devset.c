@@ -36,7 +36,8 @@ static struct cfs_devset_slot *slot_of(const struct cfs_devset *set,
 
 struct cfs_dev *cfs_devset_dev(const struct cfs_devset *set, uint32_t index)
 {
-	return slot_of(set, index)->dev;
+	/* It may be taken out meanwhile (devset_exclude.h). */
+	return __atomic_load_n(&slot_of(set, index)->dev, __ATOMIC_ACQUIRE);
 }
 
 const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,

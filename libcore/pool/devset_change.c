@@ -45,6 +45,14 @@ static void hints_put(const struct cfs_devset *set, struct cfs_label *label)
 	}
 }
 
+/* What has changed; the rest is read by others meanwhile. */
+static void label_now(struct cfs_label *label, const struct cfs_label *stored)
+{
+	label->seq = stored->seq;
+	label->device_count = stored->device_count;
+	memcpy(label->hints, stored->hints, sizeof(label->hints));
+}
+
 int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err)
 {
 	uint64_t seq = set->label_seq + 1;
@@ -65,7 +73,7 @@ int cfs_devset_write_labels(struct cfs_devset *set, struct cfs_err *err)
 		set->label_seq = seq;
 		code = cfs_label_store(slot->dev, &label, &why);
 		if (code == 0)
-			slot->label = label;
+			label_now(&slot->label, &label);
 		else if (r == 0 && err)
 			*err = why;
 		/* The others all the same: the more know, the better. */
@@ -154,7 +162,8 @@ int cfs_devset_set_removed(struct cfs_devset *set, uint32_t index,
 		struct cfs_label *label = &set->slots[i]->label;
 
 		label->features_incompat |= CFS_FEATURE_REMOVED;
-		label->removed[index / 8] |= (uint8_t)(1u << index % 8);
+		__atomic_or_fetch(&label->removed[index / 8],
+				  (uint8_t)(1u << index % 8), __ATOMIC_RELAXED);
 	}
 	return 0;
 }
