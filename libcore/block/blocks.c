@@ -41,6 +41,7 @@ int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 	b->cache.count_max = CACHE_GROUPS_MAX;
 	b->seed = cfs_tag_container_seed(container_uuid);
 	cfs_blocks_lock_init(&b->lock);
+	cfs_row_init(&b->row);
 	*ret = b;
 	return 0;
 }
@@ -57,6 +58,7 @@ void cfs_blocks_free(struct cfs_blocks *b)
 		free(o);
 	}
 	cfs_ahead_free(b->ahead);
+	cfs_row_done(&b->row);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }

@@ -7,6 +7,7 @@
 #include "block/csum_cache.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct open_entry {
 	uint64_t key;
@@ -25,9 +26,22 @@ struct tag_track {
 #define TAG_TRACKS     4u
 #define CHANGE_BUCKETS 64u
 
+/* What was read behind the last of a row of long reads. */
+struct cfs_row {
+	pthread_mutex_t lock;
+	uint64_t end; /* where the last read ended */
+	unsigned int run;
+	uint64_t vaddr; /* of what is kept */
+	uint32_t count;
+	uint32_t skip; /* blocks of buf that were handed out */
+	uint8_t *buf;
+};
+
 struct cfs_blocks {
 	struct cfs_metavolume *mv;
 	struct cfs_ahead *ahead;
+	struct cfs_row row;
+	atomic_uint readers; /* beside others, just now */
 	uint64_t seed;
 	uint32_t epoch;
 	pthread_mutex_t lock; /* guards what follows */
@@ -105,3 +119,19 @@ void cfs_fetch_freep(struct cfs_fetch **f);
 struct cfs_ahead *cfs_ahead_new(void);
 void cfs_ahead_free(struct cfs_ahead *a);
 bool cfs_ahead_read(struct cfs_blocks *b, const struct cfs_block_read *rd);
+
+/*
+ * row.c: TAKEN: @rd has its bytes, not verified; MORE: @ret_more is to be read
+ * with @rd, and to be given to keep with its result, however it went.
+ */
+enum cfs_row_answer {
+	CFS_ROW_NOTHING,
+	CFS_ROW_TAKEN,
+	CFS_ROW_MORE,
+};
+void cfs_row_init(struct cfs_row *row);
+void cfs_row_done(struct cfs_row *row);
+enum cfs_row_answer cfs_row_ask(struct cfs_blocks *b,
+				const struct cfs_mv_read *rd, bool is_alone,
+				struct cfs_mv_read *ret_more);
+void cfs_row_keep(struct cfs_blocks *b, const struct cfs_mv_read *more);

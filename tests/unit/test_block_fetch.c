@@ -5,6 +5,8 @@
  * comes of the two being read side by side is seen too: a page that is torn, or
  * data that are not what stands there, are asked for again; damage stays
  * damage; and what became void meanwhile is not kept.
+ *
+ * Likewise of what is read behind a row of long reads, before it is asked for.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,14 +14,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "device/device_priv.h"
 #include "heal_fixture.h"
 
-#define PIECE_BLOCKS 32u
-#define PIECE_BYTES  ((size_t)PIECE_BLOCKS * HEAL_BLOCK)
-#define PIECES       40u
+#define PIECE_BLOCKS 72u /* longer than what is read behind */
+#define PIECES       18u
 #define BLOCKS       (PIECES * PIECE_BLOCKS)
+#define ROW_BLOCKS   12u
+#define ROW_PIECES   (BLOCKS / ROW_BLOCKS)
 
 static struct cfs_dev_ops counting;
 static const struct cfs_dev_ops *plain;
@@ -38,6 +42,21 @@ static struct cfs_blocks *forgetful;
 static uint64_t forget_lslice;
 static struct cfs_slice_geometry geo;
 static uint64_t slices_at;
+
+/* Somebody else's read, within one. */
+static void *(*meanwhile)(void *);
+
+static void look_round(void)
+{
+	void *(*fn)(void *) = meanwhile;
+	pthread_t thread;
+
+	meanwhile = NULL;
+	if (!fn)
+		return;
+	assert_int_equal(pthread_create(&thread, NULL, fn, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
 
 static bool is_data(uint64_t offset_bytes)
 {
@@ -72,8 +91,10 @@ static int one_transfer(struct cfs_dev *dev, enum cfs_io_op op,
 	};
 	int r = plain->transfer(dev, op, offset_bytes, buf, length_bytes);
 
-	if (op == CFS_IO_READ)
+	if (op == CFS_IO_READ) {
 		look_at(&io, true);
+		look_round();
+	}
 	return r;
 }
 
@@ -98,6 +119,7 @@ static int many_start(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 	if (forgetful)
 		cfs_blocks_forget(forgetful, forget_lslice);
 	forgetful = NULL;
+	look_round();
 	*ret_batch = dev;
 	return 0;
 }
@@ -305,6 +327,119 @@ static void test_void_meanwhile(void **state)
 	lun_free(l);
 }
 
+/* ---- behind a row -------------------------------------------------------- */
+
+static uint64_t data_reads(void)
+{
+	return seen.blocks - seen.page_reads;
+}
+
+static void read_row(struct lun *l, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++)
+		assert_int_equal(lun_read(l, i * ROW_BLOCKS, ROW_BLOCKS, true),
+				 0);
+}
+
+/* Fewer and longer requests, and most blocks are asked for once. */
+static void test_row(void **state)
+{
+	struct lun *l = lun_new(false);
+
+	(void)state;
+	for (unsigned int pass = 0; pass < 2; pass++) {
+		memset(&seen, 0, sizeof(seen));
+		read_row(l, 0, ROW_PIECES);
+		assert_in_range(seen.waits, 1, ROW_PIECES / 2);
+		/* In slices this small a row ends often, and what was read
+		 * behind its end is for nobody. */
+		assert_in_range(data_reads(), BLOCKS - 128,
+				BLOCKS + BLOCKS / 4);
+	}
+	/* Backwards there is no row. */
+	memset(&seen, 0, sizeof(seen));
+	for (uint32_t i = ROW_PIECES - 5; i > 0; i--)
+		read_row(l, i - 1, i);
+	assert_int_equal(data_reads(), (ROW_PIECES - 5) * ROW_BLOCKS);
+	lun_free(l);
+}
+
+static struct lun *other_lun;
+
+static void *read_other(void *arg)
+{
+	static uint8_t buf[ROW_BLOCKS * HEAL_BLOCK];
+	struct lun *l = other_lun;
+
+	HEAL_OK(cfs_data_read_beside(&l->view, l->rec.ino,
+				     (BLOCKS - ROW_BLOCKS) * HEAL_BLOCK, buf,
+				     sizeof(buf), NULL, &err_));
+	return arg;
+}
+
+/* Who reads at the same time as others gets what it asked for. */
+static void test_row_of_many(void **state)
+{
+	struct lun *l = lun_new(false);
+
+	(void)state;
+	other_lun = l;
+	read_row(l, ROW_PIECES - 1, ROW_PIECES);
+	read_row(l, 0, 1);
+	memset(&seen, 0, sizeof(seen));
+	for (uint32_t i = 1; i < 20; i++) {
+		meanwhile = read_other;
+		read_row(l, i, i + 1);
+		assert_null(meanwhile);
+	}
+	assert_int_equal(data_reads(), 2 * 19 * ROW_BLOCKS);
+	lun_free(l);
+}
+
+/* What is written when it has been read already is seen. */
+static void test_row_written(void **state)
+{
+	struct lun *l = lun_new(false);
+
+	(void)state;
+	for (uint32_t at = 0; at + 7 < ROW_PIECES; at += 7) {
+		const uint64_t block = (at + 5) * ROW_BLOCKS + 3;
+
+		read_row(l, at, at + 5);
+		heal_fill(l->model + block * HEAL_BLOCK, 40 * HEAL_BLOCK, at);
+		heal_write(l->h.lun, block, 40, at);
+		read_row(l, at + 5, at + 7);
+	}
+	heal_check_clean(&l->h);
+	lun_free(l);
+}
+
+/* It is handed out once, and damage is damage wherever it was read. */
+static void test_row_damage(void **state)
+{
+	struct lun *l = lun_new(false);
+	struct cfs_container *c = l->view.container;
+	struct cfs_tag tag = { 0 };
+	uint64_t vaddr = 0;
+
+	(void)state;
+	for (unsigned int n = 0; tag.offset != 5 * ROW_BLOCKS + 1; n++)
+		vaddr = heal_block(c, CFS_TAG_DATA, l->rec.ino, n, &tag);
+	read_row(l, 0, 5);
+	heal_hurt(&l->h, c, vaddr, 0);
+	/* The good bytes of before, or what is there; no others. */
+	(void)lun_read(l, 5 * ROW_BLOCKS, ROW_BLOCKS, true);
+	assert_int_equal(lun_read(l, 5 * ROW_BLOCKS, ROW_BLOCKS, true),
+			 -EUCLEAN);
+	read_row(l, 6, 8);
+	/* Read behind others when it was damaged already. */
+	read_row(l, 0, 5);
+	assert_int_equal(lun_read(l, 5 * ROW_BLOCKS, ROW_BLOCKS, true),
+			 -EUCLEAN);
+	read_row(l, 6, 12);
+	lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +448,10 @@ int main(void)
 		cmocka_unit_test(test_passing),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_void_meanwhile),
+		cmocka_unit_test(test_row),
+		cmocka_unit_test(test_row_of_many),
+		cmocka_unit_test(test_row_written),
+		cmocka_unit_test(test_row_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
