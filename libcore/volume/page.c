@@ -66,6 +66,7 @@ static void set_logged(struct cfs_vols *v, struct page *p, bool is_logged)
 static void page_remove(struct cfs_vols *v, struct page *p)
 {
 	set_logged(v, p, true); /* out of that list */
+	cfs_page_file_remove(v, p);
 	HASH_DEL(v->pages, p);
 	v->page_count--;
 	page_free(p);
@@ -82,7 +83,12 @@ static struct page *page_new(struct cfs_vols *v, const struct page_key *key,
 	p->key = *key;
 	p->data = data;
 	p->is_logged = true;
+	if (cfs_page_file_add(v, p) < 0) {
+		free(p);
+		return NULL;
+	}
 	if (CFS_HASH_ADD(v->pages, key, p) < 0) {
+		cfs_page_file_remove(v, p);
 		free(p);
 		return NULL;
 	}
@@ -303,34 +309,6 @@ void cfs_page_touch(struct cfs_vols *v, struct page *p)
 	set_logged(v, p, false);
 }
 
-/* Calls @fn for each page of the range; it may remove the page. */
-static int each_page(struct cfs_vols *v, uint16_t branch, uint64_t ino,
-		     uint64_t offset, uint64_t count,
-		     int (*fn)(struct cfs_vols *v, struct page *p,
-			       struct cfs_err *err),
-		     struct cfs_err *err)
-{
-	struct page *p, *tmp;
-	int r;
-
-	if (v->page_count == 0)
-		return 0;
-	if (count <= v->page_count) {
-		for (uint64_t i = 0; i < count; i++) {
-			p = cfs_page_find(v, branch, ino, offset + i);
-			if (p && (r = fn(v, p, err)) < 0)
-				return r;
-		}
-		return 0;
-	}
-	HASH_ITER(hh, v->pages, p, tmp) {
-		if (p->key.branch_ino == cfs_map_word0(branch, ino) &&
-		    p->key.offset - offset < count && (r = fn(v, p, err)) < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 {
 	int r = is_pinned(v, p, UINT64_MAX, err);
@@ -346,7 +324,7 @@ static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 int cfs_pages_settle(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		     uint64_t offset, uint64_t count, struct cfs_err *err)
 {
-	return each_page(v, branch, ino, offset, count, settle_one, err);
+	return cfs_pages_each(v, branch, ino, offset, count, settle_one, err);
 }
 
 static int drop_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
@@ -360,7 +338,7 @@ static int drop_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		    uint64_t offset, uint64_t count)
 {
-	(void)each_page(v, branch, ino, offset, count, drop_one, NULL);
+	(void)cfs_pages_each(v, branch, ino, offset, count, drop_one, NULL);
 }
 
 void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch)
@@ -370,31 +348,6 @@ void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch)
 	HASH_ITER(hh, v->pages, p, tmp)
 		if (key_branch(p) == branch)
 			page_remove(v, p);
-}
-
-bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
-		    uint64_t offset, uint64_t end, uint64_t *ret_offset)
-{
-	uint64_t best = UINT64_MAX;
-	struct page *p, *tmp;
-
-	if (v->page_count == 0)
-		return false;
-	if (end - offset <= v->page_count) {
-		for (uint64_t i = offset; i < end; i++) {
-			if (cfs_page_find(v, branch, ino, i)) {
-				*ret_offset = i;
-				return true;
-			}
-		}
-		return false;
-	}
-	HASH_ITER(hh, v->pages, p, tmp)
-		if (p->key.branch_ino == cfs_map_word0(branch, ino) &&
-		    p->key.offset >= offset && p->key.offset < end)
-			best = CFS_MIN(best, p->key.offset);
-	*ret_offset = best;
-	return best != UINT64_MAX;
 }
 
 /* ---- order --------------------------------------------------------------- */

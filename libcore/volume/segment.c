@@ -300,7 +300,6 @@ static int branch_end(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 				  0 } };
 	struct cfs_extent_rec rec;
 	struct cfs_cursor cur;
-	struct page *p, *tmp;
 	int r = cfs_cursor_le(&cur, cfs_container_tree(v->c, CFS_TREE_LIVE),
 			      &last, err);
 
@@ -326,9 +325,7 @@ static int branch_end(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
-	HASH_ITER(hh, v->pages, p, tmp)
-		if (p->key.branch_ino == cfs_map_word0(branch, ino))
-			*ret = CFS_MAX(*ret, p->key.offset + 1);
+	*ret = CFS_MAX(*ret, cfs_pages_end(v, branch, ino));
 	return 0;
 }
 

@@ -48,6 +48,16 @@ struct page {
 	bool is_logged;           /* this content is durable in the log */
 	bool is_gathered;         /* in the frame being made */
 	struct page *prev, *next; /* in the list of those not logged */
+	struct page_file *file;
+	struct page *file_prev, *file_next; /* in its list */
+	UT_hash_handle hh;
+};
+
+/* What is dirty of a file, or of a LUN. */
+struct page_file {
+	uint64_t branch_ino;
+	struct page *pages;
+	uint64_t count; /* at least one */
 	UT_hash_handle hh;
 };
 
@@ -70,7 +80,8 @@ struct cfs_vols {
 	bool lacks_index; /* there was no room for it */
 	struct page *pages;
 	size_t page_count;
-	struct page *unlogged; /* a sync looks at these alone */
+	struct page_file *files; /* whose they are */
+	struct page *unlogged;   /* a sync looks at these alone */
 	size_t unlogged_count;
 	bool is_going_back;    /* page_back.c: some are on their way */
 	struct parked *parked; /* for an abort; the newest first */
@@ -143,6 +154,22 @@ int cfs_name_index_find(struct cfs_vols *v, uint64_t volume, const char *name,
 void cfs_name_index_changing(struct cfs_vols *v, const struct cfs_key *key,
 			     const void *value, size_t value_bytes);
 
+/* page_file.c */
+/* A page comes (-ENOMEM) or goes; its key is set. */
+int cfs_page_file_add(struct cfs_vols *v, struct page *p);
+void cfs_page_file_remove(struct cfs_vols *v, struct page *p);
+typedef int (*cfs_page_fn)(struct cfs_vols *v, struct page *p,
+			   struct cfs_err *err);
+/* @fn for each page of the range; it may remove the page. */
+int cfs_pages_each(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		   uint64_t offset, uint64_t count, cfs_page_fn fn,
+		   struct cfs_err *err);
+/* The first page of the branch at or behind @offset, and before @end. */
+bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
+		    uint64_t offset, uint64_t end, uint64_t *ret_offset);
+/* One behind the last page of the branch; 0: there is none. */
+uint64_t cfs_pages_end(struct cfs_vols *v, uint16_t branch, uint64_t ino);
+
 /* page.c */
 struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			   uint64_t offset);
@@ -159,9 +186,6 @@ int cfs_pages_settle(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		     uint64_t offset, uint64_t count, struct cfs_err *err);
 void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		    uint64_t offset, uint64_t count);
-/* The first page of the branch at or behind @offset, and before @end. */
-bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
-		    uint64_t offset, uint64_t end, uint64_t *ret_offset);
 /* Make a page be as it was; @data (NULL: there was none) becomes its own, on
  * success.  -ENOMEM. */
 int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
