@@ -9,7 +9,6 @@
  */
 #include "cfsmount/cfsmount.h"
 
-
 #include "base/cleanup.h"
 #include "common/run.h"
 
