@@ -8,6 +8,7 @@
 #include "lease/wire.h"
 #include "pool/devset_exclude.h"
 #include "session/remote.h"
+#include "tree/container_rest.h"
 #include "tree/lend.h"
 
 #include <stdio.h>
@@ -69,7 +70,9 @@ int cfs_secondary_may_answer(struct cfs_secondary *sec, struct cfs_err *err)
 
 	if (secondary_is_bound(sec))
 		return 0;
-	r = cfs_pool_delegated_look(sec->s->pool, err);
+	/* Not by its id: whoever has that lock may wait for a container, and
+	 * we have that of the leases. */
+	r = cfs_container_look(sec->member->container, err);
 	if (r == -ESTALE)
 		secondary_over(sec, "another process has taken the container "
 				    "over");
@@ -261,7 +264,6 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 	};
 	struct cfs_lent_counts lent;
 	struct cfs_pool_grant grant;
-	struct cfs_member *m;
 	int r = cfs_pool_grant_unpack(said->data, said->bytes, &grant, err);
 
 	if (r < 0)
@@ -273,12 +275,13 @@ static int open_pool(struct cfs_secondary *sec, const struct cfs_buf *said,
 				    err);
 	cfs_pool_grant_donep(&grant);
 	if (r == 0)
-		r = cfs_pool_member_by_id(s->pool, sec->container, &m, err);
+		r = cfs_pool_member_by_id(s->pool, sec->container, &sec->member,
+					  err);
 	if (r < 0)
 		return r;
 	secondary_ask_given(sec);
 	/* They were handed over with it, and are all that there are. */
-	cfs_container_lent_counts(m->container, &lent);
+	cfs_container_lent_counts(sec->member->container, &lent);
 	s->seat.has_clients = sec->has_clients = lent.clients > 0 ||
 						 sec->given.v.count > 0 ||
 						 !sec->given.is_all;

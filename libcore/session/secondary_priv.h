@@ -15,6 +15,7 @@ struct cfs_secondary {
 	struct cfs_devset *set; /* the session's, too */
 	struct cfs_client_identity who;
 	uint64_t container;
+	struct cfs_member *member; /* of it, as long as the pool is open */
 	uint32_t epoch;
 	struct cfs_handed_list given; /* with the container */
 	struct cfs_buf left;          /* such a list, as bytes */

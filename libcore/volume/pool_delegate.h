@@ -146,5 +146,3 @@ int cfs_pool_open_delegated(struct cfs_devset *set,
 			    struct cfs_pool **ret, struct cfs_err *err);
 /* Of such a pool: its container; 0: it is another. */
 uint64_t cfs_pool_delegated_id(const struct cfs_pool *pool);
-/* Has somebody taken the container over?  One read.  0: no; -ESTALE. */
-int cfs_pool_delegated_look(struct cfs_pool *pool, struct cfs_err *err);

@@ -12,7 +12,6 @@
 #include "base/cleanup.h"
 #include "base/uuid.h"
 #include "pool/metavolume.h"
-#include "tree/container_rest.h"
 #include "tree/tree.h"
 
 #include <assert.h>
@@ -312,14 +311,6 @@ int cfs_pool_open_delegated(struct cfs_devset *set,
 uint64_t cfs_pool_delegated_id(const struct cfs_pool *pool)
 {
 	return pool->delegated_id;
-}
-
-int cfs_pool_delegated_look(struct cfs_pool *pool, struct cfs_err *err)
-{
-	struct cfs_member *m;
-	int r = cfs_pool_member_by_id(pool, pool->delegated_id, &m, err);
-
-	return r < 0 ? r : cfs_container_look(m->container, err);
 }
 
 int cfs_pool_delegated_refuse(const struct cfs_pool *pool, struct cfs_err *err)
