@@ -10,8 +10,6 @@
  */
 #include "volume/vols_priv.h"
 
-#include "device/device.h"
-
 #include <assert.h>
 #include <stdlib.h>
 
@@ -45,7 +43,7 @@ struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 
 static void page_free(struct page *p)
 {
-	free(p->data);
+	cfs_page_data_free(p->data);
 	free(p);
 }
 
@@ -262,11 +260,11 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	if (r == 0 && p)
 		r = cfs_page_park_content(v, p, err);
 	if (r == 0 && !p) {
-		uint8_t *data = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+		uint8_t *data = cfs_page_data_alloc();
 
 		p = data ? page_new(v, &key, data) : NULL;
 		if (!p) {
-			free(data);
+			cfs_page_data_free(data);
 			return cfs_err_set(err, -ENOMEM, "out of memory");
 		}
 		r = cfs_page_park_absent(v, &key, err);
@@ -291,7 +289,7 @@ int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
 		return 0;
 	}
 	if (p) {
-		free(p->data);
+		cfs_page_data_free(p->data);
 		p->data = data;
 	} else {
 		p = page_new(v, key, data);

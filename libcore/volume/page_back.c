@@ -195,7 +195,7 @@ static void land(struct back *b)
 		(void)take_all_back(b, &why); /* or it is closed */
 	cfs_container_land(c);
 	for (size_t i = 0; i < b->count; i++)
-		free(b->pages[i].data);
+		cfs_page_data_free(b->pages[i].data);
 	b->count = 0;
 }
 

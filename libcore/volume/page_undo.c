@@ -7,8 +7,6 @@
  */
 #include "volume/vols_priv.h"
 
-#include "device/device.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +20,7 @@ struct parked {
 
 static void parked_free(struct parked *old)
 {
-	free(old->data);
+	cfs_page_data_free(old->data);
 	free(old);
 }
 
@@ -85,13 +83,13 @@ int cfs_page_park_content(struct cfs_vols *v, struct page *p,
 
 	if (!cfs_container_in_op(v->c))
 		return 0;
-	copy = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
+	copy = cfs_page_data_alloc();
 	if (!copy)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	memcpy(copy, p->data, CFS_BLOCK_BYTES);
 	r = park(v, &p->key, p->data, p->stamp, p->is_logged, err);
 	if (r < 0)
-		free(copy);
+		cfs_page_data_free(copy);
 	else
 		p->data = copy;
 	return r;

@@ -6,6 +6,7 @@
 #include "base/uuid.h"
 #include "ondisk/slice_header.h"
 #include "pool/metavolume.h"
+#include "volume/vols_priv.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -466,6 +467,7 @@ void cfs_pool_rest(struct cfs_pool *pool)
 	cfs_container_lock(pool->c0);
 	cfs_container_rest_locked(pool->c0);
 	cfs_container_unlock(pool->c0);
+	cfs_page_data_rest();
 }
 
 int cfs_pool_close(struct cfs_pool *pool, struct cfs_err *err)

@@ -170,10 +170,19 @@ bool cfs_pages_next(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 /* One behind the last page of the branch; 0: there is none. */
 uint64_t cfs_pages_end(struct cfs_vols *v, uint16_t branch, uint64_t ino);
 
+/* page_mem.c: what a page's content is in, with any content; NULL: no memory. */
+uint8_t *cfs_page_data_alloc(void);
+/* @data may be NULL. */
+void cfs_page_data_free(uint8_t *data);
+/* Give back the memory of those that nobody has. */
+void cfs_page_data_rest(void);
+/* How many there are, of all containers, in use and kept. */
+size_t cfs_page_data_count(void);
+
 /* page.c */
 struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			   uint64_t offset);
-/* The page, made if need be (zeroed), ready for a content that is born at
+/* The page, made if need be (with any content), ready for a content that is born at
  * @stamp: an older one that a snapshot sees went home first.  @ret_is_new. */
 int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		   uint64_t offset, uint64_t stamp, struct page **ret,
