@@ -13,7 +13,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CACHE_GROUPS_MAX 16384u /* 16 MiB: 8 GiB of blocks */
+/* What one batch brings stays until it has been looked at. */
+#define CACHE_GROUPS_MIN CFS_GROUPS_AT_ONCE
 
 void cfs_blocks_lock_init(pthread_mutex_t *lock)
 {
@@ -26,7 +27,8 @@ void cfs_blocks_lock_init(pthread_mutex_t *lock)
 }
 
 int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
-		   struct cfs_blocks **ret, struct cfs_err *err)
+		   uint64_t cache_bytes, struct cfs_blocks **ret,
+		   struct cfs_err *err)
 {
 	struct cfs_blocks *b = calloc(1, sizeof(*b));
 
@@ -38,7 +40,8 @@ int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	b->mv = mv;
-	b->cache.count_max = CACHE_GROUPS_MAX;
+	b->cache.count_max = (size_t)CFS_MAX(cache_bytes / CFS_CSUM_GROUP_BYTES,
+					     (uint64_t)CACHE_GROUPS_MIN);
 	b->seed = cfs_tag_container_seed(container_uuid);
 	cfs_blocks_lock_init(&b->lock);
 	cfs_row_init(&b->row);

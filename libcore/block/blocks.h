@@ -35,8 +35,10 @@ struct cfs_group {
 	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
 };
 
+/* @cache_bytes: for checksums that were read; at least a few groups are kept. */
 int cfs_blocks_new(struct cfs_metavolume *mv, const uint8_t container_uuid[16],
-		   struct cfs_blocks **ret, struct cfs_err *err);
+		   uint64_t cache_bytes, struct cfs_blocks **ret,
+		   struct cfs_err *err);
 void cfs_blocks_free(struct cfs_blocks *b); /* NULL is allowed */
 uint64_t cfs_blocks_seed(const struct cfs_blocks *b);
 /* Writers and pages carry this epoch. */

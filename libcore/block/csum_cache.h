@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* An entry, its slots, and what malloc adds. */
+#define CFS_CSUM_GROUP_BYTES (CFS_TAGS_PER_PAGE * 8u + 80u)
+
 struct cfs_csum_entry;
 
 struct cfs_csum_slot {

@@ -110,7 +110,8 @@ int cfs_container_object_new(const struct cfs_container_config *config,
 					       (size_t)CFS_BLOCK_BYTES);
 	if (!c->frame_buf)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	r = cfs_blocks_new(c->mv, c->uuid, &c->blocks, err);
+	r = cfs_blocks_new(c->mv, c->uuid, config->cache_bytes / 3, &c->blocks,
+			   err);
 	if (r == 0)
 		r = cfs_node_cache_new(config->cache_bytes, &c->cache, err);
 	if (r < 0)

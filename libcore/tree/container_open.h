@@ -23,7 +23,8 @@ struct cfs_container_config {
 	unsigned int copies; /* of nodes: 2; 1 on mirrors */
 	uint64_t root_vaddr[CFS_ROOT_PLACES_MAX];
 	uint64_t limit_blocks;
-	uint64_t cache_bytes; /* for clean nodes */
+	uint64_t cache_bytes; /* for clean nodes; and a third as much for
+			       * checksums */
 	bool fills_log;       /* create: write it once ahead of use */
 	bool was_clean;       /* the last writer closed the pool */
 	/* Pools that hosts share (tree/container_takeover.h). */

@@ -129,6 +129,9 @@ static void many_wait(struct cfs_dev *dev, void *batch)
 	assert_ptr_equal(dev, batch);
 }
 
+/* More than the smallest cache holds checksums of. */
+#define LARGE_BLOCKS (80u * CFS_TAGS_PER_PAGE)
+
 struct lun {
 	struct heal_pool h;
 	struct cfs_volume_rec rec;
@@ -156,7 +159,7 @@ static struct lun *lun_new(bool is_mirror)
 	uint64_t vaddr, at;
 
 	assert_non_null(l);
-	l->h = heal_new(is_mirror, sizeof(l->model));
+	l->h = heal_new(is_mirror, (uint64_t)2 * LARGE_BLOCKS * HEAL_BLOCK);
 	heal_write(l->h.lun, 0, BLOCKS, 1);
 	heal_fill(l->model, sizeof(l->model), 1);
 	heal_reopen(&l->h);
@@ -327,6 +330,44 @@ static void test_void_meanwhile(void **state)
 	lun_free(l);
 }
 
+/* Both passes over a LUN of which the cache holds @cache_bytes. */
+static uint64_t pages_again(uint64_t cache_bytes)
+{
+	const struct cfs_pool_options opt = {
+		.was_clean = true,
+		.cache_bytes = cache_bytes,
+	};
+	struct lun *l = lun_new(false);
+	uint64_t ret;
+
+	for (uint32_t i = 0; i < LARGE_BLOCKS / BLOCKS; i++)
+		heal_write(l->h.lun, (i + 1) * BLOCKS, BLOCKS, i + 2);
+	heal_close(&l->h);
+	HEAL_OK(cfs_pool_open(l->h.set, ++l->h.epoch, l->h.roots, &opt,
+			      &l->h.pool, &err_));
+	heal_members(&l->h);
+	cfs_volume_view(l->h.lun, &l->rec, &l->view);
+	for (unsigned int pass = 0; pass < 2; pass++) {
+		memset(&seen, 0, sizeof(seen));
+		for (uint32_t i = 0; i <= LARGE_BLOCKS / BLOCKS; i++)
+			HEAL_OK(cfs_data_read_beside(
+				&l->view, l->rec.ino,
+				(uint64_t)i * sizeof(l->buf), l->buf,
+				sizeof(l->buf), NULL, &err_));
+	}
+	ret = seen.page_reads;
+	lun_free(l);
+	return ret;
+}
+
+/* Checksums stay from one pass to the next, as many as may. */
+static void test_cap(void **state)
+{
+	(void)state;
+	assert_int_equal(pages_again(0), 0);
+	assert_in_range(pages_again(UINT64_C(128) << 10), 2 * 16, UINT64_MAX);
+}
+
 /* ---- behind a row -------------------------------------------------------- */
 
 static uint64_t data_reads(void)
@@ -448,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_passing),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_void_meanwhile),
+		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_row),
 		cmocka_unit_test(test_row_of_many),
 		cmocka_unit_test(test_row_written),
