@@ -87,6 +87,9 @@ struct mnt_file {
 	atomic_bool has_caps;    /* file capabilities, which a write
 			       * takes away */
 	atomic_bool reads_atime; /* not looked at yet */
+	/* append.c: where the kernel thinks that the last piece ended, and how
+	 * large the file was behind it. */
+	uint64_t append_to, append_size;
 	/* Directory. */
 	pthread_mutex_t lock;
 	struct cfs_fs_entry *entries;
@@ -445,6 +448,23 @@ void mnt_drop_caps(struct mnt_volume *v, uint64_t ino);
 /* What was written to a volume, or to all that are open, is durable. */
 int mnt_sync_volume(struct mnt_volume *v, struct cfs_err *err);
 int mnt_sync_all(struct mnt *m, struct cfs_err *err);
+
+/* ---- append.c ------------------------------------------------------------ */
+
+/* A piece of what is appended with direct I/O. */
+struct mnt_append {
+	struct mnt_append *next;
+	struct mnt_file *f;
+	uint64_t offset; /* the kernel's */
+	bool is_void;
+};
+/*
+ * Wait until it is the next one.  -EIO: one before it could not be written.
+ * Ends with mnt_append_end, in any case.
+ */
+int mnt_append_begin(struct mnt_append *a, struct mnt_file *f, uint64_t offset);
+/* @is_whole: all of it was written, up to @end in the kernel's view. */
+void mnt_append_end(struct mnt_append *a, bool is_whole, uint64_t end);
 
 /* ---- lun.c --------------------------------------------------------------- */
 

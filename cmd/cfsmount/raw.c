@@ -107,6 +107,25 @@ static int errno_of(ssize_t r)
 	return r == -ENOENT ? ESTALE : r < 0 ? mnt_errno((int)r) : 0;
 }
 
+/* Where the file ends is not for the kernel to say: others append, too.  But
+ * pages of its cache go where they belong. */
+static ssize_t append(struct mnt *m, const struct fuse_write_in *w)
+{
+	struct mnt_file *f = (struct mnt_file *)(uintptr_t)w->fh;
+	const bool kills = w->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	struct mnt_append piece;
+	ssize_t n;
+
+	if (!(w->flags & O_DIRECT) || !f->v->fs)
+		return mnt_write_bytes(m, f, w + 1, w->size, CFS_FS_APPEND,
+				       kills);
+	n = mnt_append_begin(&piece, f, w->offset);
+	if (n == 0)
+		n = mnt_write_bytes(m, f, w + 1, w->size, CFS_FS_APPEND, kills);
+	mnt_append_end(&piece, n == (ssize_t)w->size, w->offset + w->size);
+	return n;
+}
+
 static void do_write(struct mnt *m, const struct fuse_in_header *in,
 		     size_t bytes)
 {
@@ -119,14 +138,12 @@ static void do_write(struct mnt *m, const struct fuse_in_header *in,
 		answer(m, in->unique, EIO, NULL, 0);
 		return;
 	}
-	/* Where the file ends is not for the kernel to say: others append,
-	 * too.  But pages of its cache go where they belong. */
-	n = mnt_write_bytes(
-		m, (struct mnt_file *)(uintptr_t)w->fh, w + 1, w->size,
-		w->flags & O_APPEND && !(w->write_flags & FUSE_WRITE_CACHE)
-			? CFS_FS_APPEND
-			: w->offset,
-		w->write_flags & FUSE_WRITE_KILL_SUIDGID);
+	if (w->flags & O_APPEND && !(w->write_flags & FUSE_WRITE_CACHE))
+		n = append(m, w);
+	else
+		n = mnt_write_bytes(m, (struct mnt_file *)(uintptr_t)w->fh,
+				    w + 1, w->size, w->offset,
+				    w->write_flags & FUSE_WRITE_KILL_SUIDGID);
 	if (n >= 0)
 		out.size = (uint32_t)n;
 	answer(m, in->unique, errno_of(n), &out, sizeof(out));
