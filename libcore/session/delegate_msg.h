@@ -46,6 +46,9 @@ enum cfs_delegate_flags {
 	CFS_DELEGATE_HAS_CLIENTS = 1u << 0,
 	CFS_DELEGATE_IS_WANTED = 1u << 1, /* of an answer: return it */
 	CFS_DELEGATE_IS_LAST = 1u << 2,   /* LEFT: the last piece */
+	/* AGAIN: it is about to be returned; behind the answer nobody is at
+	 * work there on behalf of the manager. */
+	CFS_DELEGATE_IS_LEAVING = 1u << 3,
 };
 
 struct cfs_delegate_request {

@@ -573,6 +573,28 @@ static const struct cfs_io_ops local_ops = {
 	.may_keep = io_may_keep,
 };
 
+/* ---- going elsewhere ----------------------------------------------------- */
+
+bool cfs_local_io_is(struct cfs_io_volume *io, struct cfs_use_of *ret)
+{
+	struct local_volume *v = of(io);
+
+	if (io->ops != &local_ops)
+		return false;
+	*ret = (struct cfs_use_of){
+		.container = v->m->id,
+		.volume = v->id,
+		.stamp = v->is_snapshot ? v->view.stamp : 0,
+		.mode = v->is_writable ? CFS_USE_WRITE : CFS_USE_READ,
+	};
+	return true;
+}
+
+void cfs_local_io_set_moving(struct cfs_io_volume *io, bool is_moving)
+{
+	cfs_serve_volume_set_moving(of(io)->s, of(io)->use, is_moving);
+}
+
 /* ---- opening ------------------------------------------------------------- */
 
 static int see_snapshot(struct local_volume *v, const char *snap,

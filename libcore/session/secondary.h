@@ -60,6 +60,8 @@ bool cfs_secondary_knows_clients(const struct cfs_secondary *sec);
 /* They are clients of @owner, our new one, or awaited there. */
 struct cfs_owner;
 void cfs_secondary_expect(struct cfs_secondary *sec, struct cfs_owner *owner);
+/* Before that: who is there on behalf of the manager goes back to it. */
+void cfs_secondary_retire(struct cfs_secondary *sec);
 /* Nobody is answered any more: @list is who has leases, and comes back where
  * the container is next. */
 struct cfs_handed_list;

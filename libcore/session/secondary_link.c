@@ -454,6 +454,15 @@ struct cfs_secondary *secondary_new(struct cfs_session *s,
 	return sec;
 }
 
+void cfs_secondary_retire(struct cfs_secondary *sec)
+{
+	struct cfs_delegate_request q = about_us(sec);
+
+	q.flags |= CFS_DELEGATE_IS_LEAVING;
+	if (sec->container && secondary_is_bound(sec))
+		(void)call_once(sec, CFS_DELEGATE_AGAIN, &q, NULL, NULL);
+}
+
 static void give_back(struct cfs_secondary *sec)
 {
 	const struct cfs_delegate_request about = about_us(sec);

@@ -8,6 +8,7 @@
 #include "base/uuid.h"
 #include "lease/period.h"
 #include "session/serve_direct.h"
+#include "session/serve_onward.h"
 #include "session/serve_priv.h"
 #include "session/serve_run_priv.h"
 
@@ -15,8 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SPARE_SLICES 4u /* lent with the container */
 
 uint64_t away_now(void)
 {
@@ -126,172 +125,6 @@ void away_learn_patience(struct cfs_serve_delegate *sd)
 		cfs_period_owner_ns(cfs_period_short_ns(period_ns), drift_ppm));
 }
 
-/* ---- taking -------------------------------------------------------------- */
-
-static int answer_grant(struct cfs_serve_delegate *sd, uint64_t container,
-			uint32_t epoch, struct cfs_server_request *request,
-			struct cfs_buf *reply, struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf buf = CFS_BUF_INIT;
-	struct cfs_pool_grant grant;
-	int r = cfs_pool_delegation_grant(sd->s->pool, container, epoch, &grant,
-					  err);
-
-	if (r < 0)
-		return r;
-	r = cfs_pool_grant_pack(&grant, &buf);
-	cfs_pool_grant_donep(&grant);
-	return r < 0 ? cfs_err_set(err, r, "out of memory")
-		     : away_answer_parts(request, &buf, reply, err);
-}
-
-static void bind_to(struct away *a, const struct cfs_server_request *request)
-{
-	a->client = request->client;
-	a->peer = request->peer;
-	a->look_ns = UINT64_MAX;
-	if (!a->is_wanted)
-		a->until_ns = UINT64_MAX;
-}
-
-/* By its name; *ret_is_same: this very one has it already. */
-static int find_away(struct cfs_serve_delegate *sd, const char *name,
-		     const struct cfs_delegate_request *q,
-		     const struct cfs_server_request *request,
-		     uint64_t *ret_container, uint32_t *ret_epoch)
-{
-	struct away *a;
-	int r = -ENOENT;
-
-	pthread_mutex_lock(&sd->mutex);
-	for (a = sd->list; a; a = a->next)
-		if (a->step != AWAY_FROZEN && strcmp(a->d.name, name) == 0)
-			break;
-	if (a && a->step == AWAY_OUT &&
-	    memcmp(a->d.rec.who.instance, q->who.instance, 16) == 0) {
-		*ret_container = a->d.container;
-		*ret_epoch = a->d.epoch;
-		bind_to(a, request);
-		r = 0;
-	} else if (a) {
-		r = -EBUSY;
-	}
-	pthread_mutex_unlock(&sd->mutex);
-	return r;
-}
-
-static int find_member(struct cfs_serve_delegate *sd, const char *name,
-		       struct cfs_member **ret, struct cfs_err *err)
-{
-	int r = cfs_pool_member(sd->s->pool, name, ret, err);
-
-	if (r == 0 && !cfs_session_may_see(sd->s, *ret))
-		r = cfs_err_set(err, -ENOENT, "no such volume");
-	return r;
-}
-
-/*
- * Nobody uses it but those who go with it, and no request looks at it: the
- * structure is ours.  *ret_again: it stays, but is another object now.
- */
-static int delegate(struct cfs_serve_delegate *sd,
-		    const struct cfs_delegate_request *q, uint64_t container,
-		    struct cfs_delegation *ret, struct cfs_member **ret_again,
-		    struct cfs_err *err)
-{
-	struct cfs_delegation d = { .rec = { .who = q->who } };
-	struct cfs_member *m = NULL;
-	int r = find_member(sd, q->name, &m, err);
-
-	if (r == 0 && m->id != container)
-		r = cfs_err_set(err, -EBUSY, "it is being renamed");
-	if (r < 0)
-		return r;
-	d.container = m->id;
-	d.rec.since_ns = (uint64_t)cfs_clock_realtime_ns(cfs_clock_system());
-	d.rec.has_clients = cfs_serve_direct_move_count(sd->s->beside_us) > 0;
-	r = cfs_pool_delegate(sd->s->pool, m, &d.rec, SPARE_SLICES, &d.epoch,
-			      err);
-	if (r < 0 &&
-	    cfs_pool_member_by_id(sd->s->pool, d.container, &m, NULL) == 0)
-		*ret_again = m;
-	return r < 0 ? r
-		     : cfs_pool_delegation_find(sd->s->pool, d.container, ret,
-						err);
-}
-
-static int note_away(struct cfs_serve_delegate *sd,
-		     const struct cfs_delegation *d,
-		     const struct cfs_server_request *request,
-		     struct cfs_err *err)
-{
-	struct away *a;
-
-	pthread_mutex_lock(&sd->mutex);
-	a = away_add(sd, d);
-	if (a)
-		bind_to(a, request);
-	if (a)
-		a->is_going = true;
-	pthread_mutex_unlock(&sd->mutex);
-	return a ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
-}
-
-/* Those who work in it go with it (serve_direct.h). */
-static int hand_over(struct cfs_serve_delegate *sd,
-		     const struct cfs_delegate_request *q,
-		     const struct cfs_server_request *request,
-		     struct cfs_delegation *ret, struct cfs_err *err)
-{
-	CFS_CLEANUP(cfs_handed_list_donep)
-	struct cfs_handed_list handed = { .is_all = true };
-	struct cfs_serve_direct *beside = sd->s->beside_us;
-	struct cfs_member *m, *again = NULL;
-	uint64_t container = 0;
-	bool has_hold;
-	int r;
-
-	pthread_rwlock_rdlock(sd->structure);
-	r = find_member(sd, q->name, &m, err);
-	if (r == 0)
-		container = m->id;
-	pthread_rwlock_unlock(sd->structure);
-	if (r == 0)
-		r = cfs_serve_direct_move_begin(beside, container, err);
-	if (r < 0)
-		return r;
-	pthread_rwlock_wrlock(sd->structure);
-	away_learn_patience(sd);
-	r = cfs_serve_direct_move_check(beside, err);
-	has_hold = r == 0;
-	if (r == 0)
-		r = delegate(sd, q, container, ret, &again, err);
-	if (r == 0)
-		r = note_away(sd, ret, request, err);
-	cfs_serve_direct_move_end(beside, has_hold, r == 0, again, &handed);
-	pthread_rwlock_unlock(sd->structure);
-	if (r == 0)
-		away_give(sd, ret->container, ret->epoch, &handed);
-	return r;
-}
-
-static int do_take(struct cfs_serve_delegate *sd,
-		   const struct cfs_delegate_request *q,
-		   struct cfs_server_request *request, struct cfs_buf *reply,
-		   struct cfs_err *err)
-{
-	struct cfs_delegation d = { .container = 0 };
-	int r = find_away(sd, q->name, q, request, &d.container, &d.epoch);
-
-	if (r == -EBUSY)
-		return cfs_err_set(err, r, "another process serves it");
-	if (r == -ENOENT)
-		r = hand_over(sd, q, request, &d, err);
-	return r < 0 ? r
-		     : answer_grant(sd, d.container, d.epoch, request, reply,
-				    err);
-}
-
 /* ---- what it asks -------------------------------------------------------- */
 
 /* Of who asks, with a user more; or -EREMCHG. */
@@ -312,7 +145,7 @@ static int get_away(struct cfs_serve_delegate *sd,
 	if (is_his)
 		a->users++;
 	if (is_his && binds)
-		bind_to(a, request);
+		away_bind(a, request);
 	pthread_mutex_unlock(&sd->mutex);
 	if (!is_his)
 		return cfs_err_set(err, -EREMCHG,
@@ -327,6 +160,17 @@ static void put_away(struct cfs_serve_delegate *sd, struct away *a)
 	pthread_mutex_lock(&sd->mutex);
 	away_put(sd, a);
 	pthread_mutex_unlock(&sd->mutex);
+}
+
+/* What we serve of it comes back before it does. */
+static void leave_it(struct cfs_serve_delegate *sd, struct away *a)
+{
+	pthread_mutex_lock(&sd->mutex);
+	a->is_joining = false;
+	while (a->joins)
+		pthread_cond_wait(&sd->changed, &sd->mutex);
+	pthread_mutex_unlock(&sd->mutex);
+	cfs_onward_drain(sd->serve->rpc, a->d.container, a->d.epoch);
 }
 
 static int do_again(struct cfs_serve_delegate *sd, struct away *a,
@@ -353,7 +197,10 @@ static int do_again(struct cfs_serve_delegate *sd, struct away *a,
 		return r;
 	pthread_mutex_lock(&sd->mutex);
 	a->d.rec = rec;
+	pthread_cond_broadcast(&sd->changed);
 	pthread_mutex_unlock(&sd->mutex);
+	if (q->flags & CFS_DELEGATE_IS_LEAVING)
+		leave_it(sd, a);
 	return cfs_buf_append(reply, &flags, sizeof(flags)) < 0
 		       ? cfs_err_set(err, -ENOMEM, "out of memory")
 		       : 0;
@@ -403,7 +250,7 @@ static int serve_his(struct cfs_serve_delegate *sd,
 	if (request->client == 0)
 		return cfs_err_set(err, -EPERM, "only for clients");
 	if (request->type == CFS_DELEGATE_TAKE)
-		return do_take(sd, q, request, reply, err);
+		return away_take(sd, q, request, reply, err);
 	r = get_away(sd, q, request, request->type == CFS_DELEGATE_AGAIN, &a,
 		     err);
 	if (r < 0)

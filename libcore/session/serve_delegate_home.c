@@ -11,6 +11,7 @@
 #include "base/uuid.h"
 #include "session/serve_direct.h"
 #include "session/serve_direct_priv.h"
+#include "session/serve_onward.h"
 #include "session/serve_run_priv.h"
 
 #include <inttypes.h>
@@ -21,6 +22,7 @@
 #define LOOK_NS_MAX (500 * CFS_NS_PER_MS)
 #define RETRY_NS    CFS_NS_PER_S
 #define SETTLE_NS   (50 * CFS_NS_PER_MS)
+#define JOIN_NS     (10 * CFS_NS_PER_S)
 
 /* ---- gone? --------------------------------------------------------------- */
 
@@ -167,9 +169,15 @@ static int come(struct cfs_serve_delegate *sd, struct away *a,
 	if (r < 0)
 		return r;
 	r = take_back(sd, a, is_gone, err);
+	if (r == 0)
+		cfs_onward_keep(sd->serve->rpc, a->d.container, a->d.epoch);
 	cfs_serve_volume_leave(sd->s, use);
 	if (r < 0)
 		return r;
+	/* Before anybody can ask us for a lease that is in its way. */
+	if (!a->has_grace)
+		(void)cfs_onward_return(sd->serve->rpc, a->d.container,
+					a->d.epoch);
 	/* Nothing of ours is in the way of what they have. */
 	if (a->has_grace)
 		away_expect(sd, a);
@@ -205,6 +213,10 @@ static void settle(struct cfs_serve_delegate *sd, struct away *a)
 		is_in_grace = cfs_owner_is_in_grace_of(owner, a->d.container);
 		cfs_serve_unlock(sd->serve);
 	}
+	/* Leases of others are in the way: they are waited for. */
+	if (!is_in_grace)
+		is_in_grace = cfs_onward_return(sd->serve->rpc, a->d.container,
+						a->d.epoch) < 0;
 	pthread_mutex_lock(&sd->mutex);
 	if (is_in_grace) {
 		a->until_ns = away_now() + SETTLE_NS;
@@ -254,7 +266,13 @@ static int thaw(struct cfs_serve_delegate *sd, struct away *a,
 
 /* ---- the thread ---------------------------------------------------------- */
 
-enum work { WORK_NONE, WORK_COME, WORK_SETTLE, WORK_LOOK };
+enum work { WORK_NONE, WORK_COME, WORK_SETTLE, WORK_LOOK, WORK_JOIN };
+
+/* It can be found, by us. */
+static bool may_join(const struct away *a)
+{
+	return a->step == AWAY_OUT && a->is_joining && a->d.rec.address[0];
+}
 
 static enum work work_of(const struct away *a, uint64_t now)
 {
@@ -262,6 +280,7 @@ static enum work work_of(const struct away *a, uint64_t now)
 	case AWAY_OUT:
 		return now >= a->until_ns  ? WORK_COME
 		       : now >= a->look_ns ? WORK_LOOK
+		       : may_join(a)       ? WORK_JOIN
 					   : WORK_NONE;
 	case AWAY_COMING:
 		return now >= a->look_ns || a->look_ns == UINT64_MAX
@@ -309,6 +328,37 @@ static void look(struct cfs_serve_delegate *sd, struct away *a)
 	}
 }
 
+/* What we serve of it is opened where it is.  With the mutex, as look. */
+static void join(struct cfs_serve_delegate *sd, struct away *a)
+{
+	char address[sizeof(a->d.rec.address)];
+	struct cfs_err err = CFS_ERR_INIT;
+	bool is_late;
+	int r;
+
+	if (!a->join_end_ns)
+		a->join_end_ns = away_now() + JOIN_NS;
+	strcpy(address, a->d.rec.address);
+	a->joins = true;
+	pthread_mutex_unlock(&sd->mutex);
+	r = cfs_onward_join(sd->serve->rpc, a->d.container, a->d.epoch, address,
+			    &err);
+	is_late = r < 0 && away_now() >= a->join_end_ns;
+	if (is_late)
+		cfs_onward_lose(sd->serve->rpc, a->d.container, a->d.epoch);
+	pthread_mutex_lock(&sd->mutex);
+	a->joins = false;
+	if (r == 0 || is_late)
+		a->is_joining = false;
+	pthread_cond_broadcast(&sd->changed);
+	if (is_late)
+		cfs_logger_printf(sd->logger, CFS_LOG_WARNING,
+				  "%s: what is open in it is lost: %s",
+				  a->d.name, err.msg);
+	else if (r < 0)
+		(void)cfs_cond_wait_ns(&sd->changed, &sd->mutex, LOOK_NS_MIN);
+}
+
 static void do_work(struct cfs_serve_delegate *sd, struct away *a,
 		    enum work work)
 {
@@ -321,6 +371,10 @@ static void do_work(struct cfs_serve_delegate *sd, struct away *a,
 	}
 	if (work == WORK_SETTLE) {
 		settle(sd, a);
+		return;
+	}
+	if (work == WORK_JOIN) {
+		join(sd, a);
 		return;
 	}
 	if (a->step == AWAY_OUT) {

@@ -126,6 +126,8 @@ int away_list(struct cfs_serve_delegate *sd, struct cfs_server_request *request,
 		a = away_find(sd, e->container, e->epoch);
 		e->client_id = a ? a->client : 0;
 		e->is_wanted = a && a->is_wanted;
+		if (a && a->is_joining)
+			e->address[0] = '\0';
 		pthread_mutex_unlock(&sd->mutex);
 		r = cfs_delegate_entry_pack(e, &buf);
 		if (r < 0)

@@ -32,6 +32,11 @@ struct away {
 	/* It is on its way there: who goes with it is not known yet; then
 	 * they are in @given, as bytes of a list. */
 	bool is_going;
+	/* What peers have open in it is opened there (serve_onward.h), before
+	 * anybody else is told where that is: until @join_end_ns; 0: it has
+	 * not begun.  @joins: right now. */
+	bool is_joining, joins;
+	uint64_t join_end_ns;
 	struct cfs_buf given;
 	/* What it has said that it leaves, and that this is all of it. */
 	struct cfs_buf left;
@@ -74,6 +79,16 @@ uint64_t away_now(void);
 uint64_t away_grace(struct cfs_serve_delegate *sd);
 uint64_t away_patience(struct cfs_serve_delegate *sd);
 void away_learn_patience(struct cfs_serve_delegate *sd);
+
+/* ---- serve_delegate_take.c ----------------------------------------------- */
+
+/* Who asks is he who has it, over this connection.  With the mutex. */
+void away_bind(struct away *a, const struct cfs_server_request *request);
+/* TAKE. */
+int away_take(struct cfs_serve_delegate *sd,
+	      const struct cfs_delegate_request *q,
+	      struct cfs_server_request *request, struct cfs_buf *reply,
+	      struct cfs_err *err);
 
 /* ---- serve_delegate_hand.c ----------------------------------------------- */
 

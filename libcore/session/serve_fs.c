@@ -52,7 +52,8 @@ static int fs_statfs(struct serve_call *c, struct serve_handle *h,
 {
 	int r;
 
-	(void)h;
+	if (h->onward.remote)
+		return cfs_fs_statfs(fs, &c->ret.space, c->err);
 	/* It looks at all containers. */
 	pthread_rwlock_rdlock(&c->rpc->structure);
 	r = cfs_fs_statfs(fs, &c->ret.space, c->err);

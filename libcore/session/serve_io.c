@@ -39,26 +39,24 @@ static int do_open(struct serve_call *c)
 	struct cfs_io_volume *v;
 	int r = cfs_serve_patiently(c->s, &wait, try_open, &op, c->err);
 
-	v = op.v;
-	if (r == 0) {
-		r = serve_handle_add(c->peer, v, c->args.is_set, &o->handle,
-				     c->err);
-		if (r < 0)
-			cfs_io_close(v);
-	}
 	if (r < 0)
 		return r;
-	if (serve_handle_get(c->peer, o->handle, &h, NULL) == 0) {
-		h->patience_ns = c->args.patience_ns;
-		serve_handle_put(c->peer, h);
-	}
+	v = op.v;
 	o->kind = cfs_io_kind(v);
 	o->size_bytes = cfs_io_size_bytes(v);
 	if (cfs_io_fs(v)) {
 		o->root_ino = cfs_fs_root_ino(cfs_io_fs(v));
 		o->is_writable = !c->args.snap;
 	}
-	return 0;
+	/* From here on it may go elsewhere (serve_onward.h). */
+	r = serve_handle_add(c->peer, v, c->args.is_set, &o->handle, c->err);
+	if (r < 0)
+		cfs_io_close(v);
+	else if (serve_handle_get(c->peer, o->handle, &h, NULL) == 0) {
+		h->patience_ns = c->args.patience_ns;
+		serve_handle_put(c->peer, h);
+	}
+	return r;
 }
 
 static int do_close(struct serve_call *c)

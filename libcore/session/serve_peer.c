@@ -3,6 +3,8 @@
 #include "session/serve_priv.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
+#include "session/remote.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 
 #define HOLD_WAIT_NS (5 * CFS_NS_PER_S) /* for no commit to run */
+#define LOOK_NS      (50 * CFS_NS_PER_MS)
 
 /* ---- peers --------------------------------------------------------------- */
 
@@ -46,7 +49,9 @@ struct serve_peer *serve_peer_get(struct cfs_serve_rpc *rpc,
 					 request->identity->is_local;
 			name_peer(peer, request->identity);
 			pthread_mutex_init(&peer->lock, NULL);
+			cfs_cond_init(&peer->changed);
 			if (CFS_HASH_ADD(rpc->peers, id, peer) < 0) {
+				pthread_cond_destroy(&peer->changed);
 				pthread_mutex_destroy(&peer->lock);
 				free(peer);
 				peer = NULL;
@@ -57,18 +62,23 @@ struct serve_peer *serve_peer_get(struct cfs_serve_rpc *rpc,
 	return peer;
 }
 
-static void handle_free(struct serve_handle *h)
+static void handle_free(struct serve_peer *peer, struct serve_handle *h)
 {
-	struct cfs_fs *fs = cfs_io_fs(h->v);
+	/* A secondary closes what the end of a connection leaves. */
+	struct cfs_fs *fs = h->v && !h->onward.remote ? cfs_io_fs(h->v) : NULL;
 	struct serve_inode *i, *next;
 
 	HASH_ITER(hh, h->inodes, i, next) {
 		HASH_DEL(h->inodes, i);
-		for (; i->count > 0; i->count--)
+		for (; fs && i->count > 0; i->count--)
 			(void)cfs_fs_close_ino(fs, i->ino, NULL);
 		free(i);
 	}
+	/* One that stands still is not waited for. */
+	__atomic_store_n(&h->onward.is_over, true, __ATOMIC_RELAXED);
 	cfs_io_close(h->v);
+	cfs_remote_close(h->onward.remote);
+	cfs_serve_volume_leave(peer->rpc->s, h->onward.kept);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
@@ -179,7 +189,7 @@ void serve_peer_free(struct serve_peer *peer)
 
 	HASH_ITER(hh, peer->handles, h, next) {
 		HASH_DEL(peer->handles, h);
-		handle_free(h);
+		handle_free(peer, h);
 	}
 	remove_all(peer->rpc, peer->unfinished);
 	peer->unfinished = NULL;
@@ -187,6 +197,7 @@ void serve_peer_free(struct serve_peer *peer)
 		peer->stages = stage->next;
 		serve_stage_free(stage);
 	}
+	pthread_cond_destroy(&peer->changed);
 	pthread_mutex_destroy(&peer->lock);
 	free(peer);
 }
@@ -222,18 +233,51 @@ int serve_handle_add(struct serve_peer *peer, struct cfs_io_volume *v,
 	return cfs_err_set(err, -ENFILE, "too many open volumes");
 }
 
+/* Its container is between two owners; with the lock, which is let go. */
+static struct serve_handle *find_handle(struct serve_peer *peer, uint64_t id)
+{
+	struct serve_handle *h;
+	bool has_told = false;
+
+	for (;;) {
+		HASH_FIND(hh, peer->handles, &id, sizeof(id), h);
+		if (!h || (h->step != SERVE_STOPPED && h->step != SERVE_AWAY) ||
+		    cfs_serve_is_cancelled())
+			return h;
+		if (!has_told) {
+			has_told = true;
+			pthread_mutex_unlock(&peer->lock);
+			(void)cfs_serve_will_wait();
+			pthread_mutex_lock(&peer->lock);
+			continue;
+		}
+		(void)cfs_cond_wait_ns(&peer->changed, &peer->lock, LOOK_NS);
+	}
+}
+
 int serve_handle_get(struct serve_peer *peer, uint64_t id,
 		     struct serve_handle **ret, struct cfs_err *err)
 {
 	struct serve_handle *h;
+	enum serve_step step = SERVE_HERE;
 
 	pthread_mutex_lock(&peer->lock);
-	HASH_FIND(hh, peer->handles, &id, sizeof(id), h);
+	h = find_handle(peer, id);
 	if (h)
+		step = h->step;
+	if (h && (step == SERVE_HERE || step == SERVE_THERE))
 		h->users++;
 	pthread_mutex_unlock(&peer->lock);
 	if (!h)
 		return cfs_err_set(err, -EBADF, "no such open volume");
+	if (step == SERVE_LOST)
+		return cfs_err_set(err, -ECONNRESET,
+				   "the process that served it is gone, and "
+				   "with it perhaps what was not synced");
+	if (step == SERVE_STOPPED || step == SERVE_AWAY)
+		return cfs_err_set(err, -EINTR, "stopped");
+	if (step == SERVE_THERE)
+		(void)cfs_serve_will_wait();
 	/* Until it is put. */
 	cfs_serve_set_patience(h->patience_ns);
 	*ret = h;
@@ -246,29 +290,49 @@ void serve_handle_put(struct serve_peer *peer, struct serve_handle *h)
 	bool is_last;
 
 	pthread_mutex_lock(&peer->lock);
-	is_last = --h->users == 0 && h->is_closing;
+	h->users--;
+	is_last = h->users == 0 && h->holds == 0 && h->is_closing;
+	pthread_cond_broadcast(&peer->changed);
 	pthread_mutex_unlock(&peer->lock);
 	if (is_last)
-		handle_free(h);
+		handle_free(peer, h);
+}
+
+void serve_handle_hold(struct serve_handle *h)
+{
+	h->holds++;
+}
+
+void serve_handle_let_go(struct serve_peer *peer, struct serve_handle *h)
+{
+	bool is_last;
+
+	pthread_mutex_lock(&peer->lock);
+	h->holds--;
+	is_last = h->users == 0 && h->holds == 0 && h->is_closing;
+	pthread_mutex_unlock(&peer->lock);
+	if (is_last)
+		handle_free(peer, h);
 }
 
 int serve_handle_close(struct serve_peer *peer, uint64_t id,
 		       struct cfs_err *err)
 {
 	struct serve_handle *h;
-	int r = serve_handle_get(peer, id, &h, err);
-	bool is_first;
+	bool is_last;
 
-	if (r < 0)
-		return r;
+	/* It can be closed wherever it is. */
 	pthread_mutex_lock(&peer->lock);
-	is_first = !h->is_closing;
-	h->is_closing = true;
-	if (is_first)
+	HASH_FIND(hh, peer->handles, &id, sizeof(id), h);
+	if (h) {
+		h->is_closing = true;
 		HASH_DEL(peer->handles, h);
+	}
+	is_last = h && h->users == 0 && h->holds == 0;
 	pthread_mutex_unlock(&peer->lock);
-	serve_handle_put(peer, h);
-	return is_first ? 0 : cfs_err_set(err, -EBADF, "no such open volume");
+	if (is_last)
+		handle_free(peer, h);
+	return h ? 0 : cfs_err_set(err, -EBADF, "no such open volume");
 }
 
 int serve_inode_add(struct serve_handle *h, uint64_t ino, struct cfs_err *err)

@@ -26,10 +26,35 @@ struct serve_inode {
 	UT_hash_handle hh;
 };
 
+/* See serve_onward.h. */
+enum serve_step {
+	SERVE_HERE,
+	SERVE_STOPPED,
+	SERVE_AWAY,
+	SERVE_THERE,
+	SERVE_LOST,
+};
+
+/* Of a container that goes from owner to owner: what is open, by its names at
+ * that moment. */
+struct serve_onward {
+	uint64_t container;
+	uint32_t epoch; /* under which it is away */
+	struct cfs_use_of of;
+	char volume[260]; /* cfs_session_name */
+	char snap[CFS_NAME_BYTES];
+	struct cfs_remote *remote; /* THERE */
+	bool is_over;              /* atomic: nobody waits for that */
+	struct cfs_use *kept;      /* a user, with no volume */
+};
+
 /* An open volume of a peer. */
 struct serve_handle {
 	uint64_t id;
-	struct cfs_io_volume *v;
+	struct cfs_io_volume *v; /* AWAY, LOST: NULL */
+	enum serve_step step;
+	struct serve_onward onward;
+	unsigned int holds; /* of serve_onward.c: it stays */
 	bool is_writable;
 	uint64_t patience_ns; /* for leases of others; 0: no limit */
 	unsigned int users;   /* requests at work on it */
@@ -62,7 +87,9 @@ struct serve_peer {
 	struct cfs_serve_rpc *rpc;
 	struct cfs_use_actor actor;
 	bool is_local;
-	pthread_mutex_t lock; /* of what follows */
+	unsigned int holds;     /* rpc->lock; of serve_onward.c: it stays */
+	pthread_cond_t changed; /* with the lock: steps of handles */
+	pthread_mutex_t lock;   /* of what follows */
 	uint64_t next_handle;
 	struct serve_handle *handles;
 	struct serve_stage *stages;
@@ -78,7 +105,8 @@ struct serve_peer {
 
 struct cfs_serve_rpc {
 	struct cfs_session *s;
-	pthread_mutex_t lock; /* of the peers */
+	pthread_mutex_t lock;  /* of the peers */
+	pthread_cond_t let_go; /* of one that was held */
 	struct serve_peer *peers;
 	pthread_rwlock_t structure;
 	struct serve_unfinished *orphans; /* under structure */
@@ -128,10 +156,14 @@ void serve_peer_free(struct serve_peer *peer);
 /* Takes @v.  -ENFILE: it has too many. */
 int serve_handle_add(struct serve_peer *peer, struct cfs_io_volume *v,
 		     bool is_writable, uint64_t *ret, struct cfs_err *err);
-/* -EBADF.  To be put when the request is done. */
+/* -EBADF; -ECONNRESET: it is lost.  Waits for its container.  To be put when
+ * the request is done. */
 int serve_handle_get(struct serve_peer *peer, uint64_t id,
 		     struct serve_handle **ret, struct cfs_err *err);
 void serve_handle_put(struct serve_peer *peer, struct serve_handle *h);
+/* It stays until it is let go, whatever ends; with the peer's lock. */
+void serve_handle_hold(struct serve_handle *h);
+void serve_handle_let_go(struct serve_peer *peer, struct serve_handle *h);
 /* No more requests; closed when the last of them has put it. */
 int serve_handle_close(struct serve_peer *peer, uint64_t id,
 		       struct cfs_err *err);

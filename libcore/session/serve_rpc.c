@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/le.h"
 #include "lease/msg.h"
 
@@ -26,6 +27,7 @@ int cfs_serve_rpc_new(struct cfs_session *session, struct cfs_serve_rpc **ret,
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	rpc->s = session;
 	pthread_mutex_init(&rpc->lock, NULL);
+	cfs_cond_init(&rpc->let_go);
 	pthread_rwlock_init(&rpc->structure, NULL);
 	session->structure = &rpc->structure;
 	*ret = rpc;
@@ -50,6 +52,7 @@ void cfs_serve_rpc_free(struct cfs_serve_rpc *rpc)
 	}
 	rpc->s->structure = NULL;
 	pthread_rwlock_destroy(&rpc->structure);
+	pthread_cond_destroy(&rpc->let_go);
 	pthread_mutex_destroy(&rpc->lock);
 	free(rpc);
 }
@@ -62,6 +65,8 @@ void cfs_serve_rpc_ended(struct cfs_serve_rpc *rpc, uint64_t peer_id)
 	HASH_FIND(hh, rpc->peers, &peer_id, sizeof(peer_id), peer);
 	if (peer)
 		HASH_DEL(rpc->peers, peer);
+	while (peer && peer->holds > 0)
+		pthread_cond_wait(&rpc->let_go, &rpc->lock);
 	pthread_mutex_unlock(&rpc->lock);
 	if (peer)
 		serve_peer_free(peer);

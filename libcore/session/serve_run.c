@@ -406,6 +406,8 @@ int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 {
 	int r = 0, r2;
 
+	if (serve->session->secondary && serve->is_running)
+		cfs_secondary_retire(serve->session->secondary);
 	cfs_server_stop(serve->server, grace_ms);
 	/* Behind the last request, which may have woken them. */
 	cfs_serve_gone_free(serve->gone);

@@ -16,6 +16,7 @@ struct cfs_use {
 	struct cfs_use_of of;
 	const void *id;        /* of the actor; NULL: this process */
 	struct cfs_held *held; /* its lease, or NULL */
+	bool is_moving;        /* it goes elsewhere with its container */
 	char who[CFS_USE_WHO_BYTES];
 };
 
@@ -106,10 +107,18 @@ int cfs_serve_volume_is_free(struct cfs_session *s, uint64_t container,
 
 	pthread_mutex_lock(&s->lock);
 	for (const struct cfs_use *u = s->uses; u && r == 0; u = u->next)
-		if (conflict(&use, u) && !is_mine(arg, u->id))
+		if (conflict(&use, u) && !u->is_moving && !is_mine(arg, u->id))
 			r = cfs_err_set(err, -EBUSY, "in use by %s", u->who);
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+void cfs_serve_volume_set_moving(struct cfs_session *s, struct cfs_use *use,
+				 bool is_moving)
+{
+	pthread_mutex_lock(&s->lock);
+	use->is_moving = is_moving;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static int enter(struct cfs_session *s, struct cfs_use *use,
@@ -169,6 +178,24 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 	else
 		*ret = use;
 	return r;
+}
+
+int cfs_serve_volume_keep(struct cfs_session *s, const struct cfs_use_of *of,
+			  const struct cfs_use_actor *a, struct cfs_use **ret)
+{
+	struct cfs_use *use = calloc(1, sizeof(*use));
+
+	if (!use)
+		return -ENOMEM;
+	use->of = *of;
+	use->id = a->id;
+	memcpy(use->who, a->who, sizeof(use->who));
+	pthread_mutex_lock(&s->lock);
+	use->next = s->uses;
+	s->uses = use;
+	pthread_mutex_unlock(&s->lock);
+	*ret = use;
+	return 0;
 }
 
 void cfs_serve_volume_lend(struct cfs_session *s, struct cfs_use *use,

@@ -81,6 +81,13 @@ int cfs_serve_volume_enter(struct cfs_session *s, const struct cfs_use_of *of,
 int cfs_serve_volume_is_free(struct cfs_session *s, uint64_t container,
 			     bool (*is_mine)(void *arg, const void *actor),
 			     void *arg, struct cfs_err *err);
+/* It goes elsewhere with its container: it does not count for that. */
+void cfs_serve_volume_set_moving(struct cfs_session *s, struct cfs_use *use,
+				 bool is_moving);
+/* For whoever has the volume alone: when he leaves @a uses it, without a lease,
+ * until he leaves it, too.  -ENOMEM. */
+int cfs_serve_volume_keep(struct cfs_session *s, const struct cfs_use_of *of,
+			  const struct cfs_use_actor *a, struct cfs_use **ret);
 /* It was entered for this client of the lock table (cfs_owner_lend). */
 void cfs_serve_volume_lend(struct cfs_session *s, struct cfs_use *use,
 			   uint64_t client);
