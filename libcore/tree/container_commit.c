@@ -296,8 +296,8 @@ void cfs_container_rest_locked(struct cfs_container *c)
 		if (c->trees[i])
 			dirty += cfs_tree_dirty_count(c->trees[i]);
 	/* A failure is told to whoever changes something next. */
-	if (dirty > REST_NODES && !c->client && !c->is_readonly &&
-	    !c->is_frozen)
+	if ((dirty > REST_NODES || c->pending.bytes > CFS_PENDING_BYTES_MAX) &&
+	    !c->client && !c->is_readonly && !c->is_frozen)
 		(void)cfs_container_commit_locked(c, NULL);
 	cfs_node_cache_rest(c->cache);
 }

@@ -74,6 +74,28 @@ static void test_few_nodes(void **state)
 	heal_free(&h);
 }
 
+/* Much is not kept in memory while nobody is at work; a little is. */
+static void test_rest(void **state)
+{
+	struct heal_pool h = heal_new(false, LUN_BYTES);
+	struct cfs_container *c = h.lun->container;
+	uint64_t seq;
+
+	(void)state;
+	HEAL_OK(cfs_container_commit(c, &err_));
+	seq = cfs_container_root_seq(c);
+	change(c, 512, 1);
+	cfs_pool_rest(h.pool);
+	assert_int_equal(cfs_container_root_seq(c), seq);
+	change(c, 2 * 1024, 2);
+	cfs_pool_rest(h.pool);
+	assert_int_equal(cfs_container_root_seq(c), seq + 1);
+	assert_value(c, 2);
+	forget(c);
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
 /* What a crash leaves is what was synced. */
 static void test_sync_of_many(void **state)
 {
@@ -108,6 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_few_nodes),
+		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_sync_of_many),
 	};
 
