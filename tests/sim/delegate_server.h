@@ -312,7 +312,7 @@ static bool server_has_it(struct server *s)
 	if (s->is_boss || s->is_over || is_bound(s))
 		return !s->is_over;
 	count(COUNT_UNBOUND);
-	r = cfs_pool_delegated_look(s->pool, &why);
+	r = cfs_container_look(s->lun->container, &why);
 	if (r < 0)
 		server_is_over(s, why.msg);
 	return r == 0;

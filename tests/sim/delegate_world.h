@@ -21,6 +21,7 @@
 #include "lease/owner.h"
 #include "lease/period.h"
 #include "sim_engine.h"
+#include "tree/container_rest.h"
 
 #define PARTS       4u
 #define PART_BLOCKS 24u

@@ -221,7 +221,7 @@ static void silence(bool is_shared, unsigned int devices)
 	sync_lun(s.lun);
 	assert_int_equal(lun_write(s.lun, 216, 16, 4), 0);
 	s.has_lease = false;
-	HEAL_OK(cfs_pool_delegated_look(s.pool, &err_));
+	HEAL_OK(cfs_container_look(s.lun->container, &err_));
 	HEAL_OK(cfs_pool_delegation_seal(a.pool, s.container, s.epoch, &err_));
 	assert_int_equal(heal_read(manager_lun(&a), 0, 200, 2), 0);
 	assert_int_equal(heal_read(manager_lun(&a), 200, 16, 3), 0);
@@ -231,7 +231,7 @@ static void silence(bool is_shared, unsigned int devices)
 	manager_check(&a);
 	/* The sleeper. */
 	assert_int_equal(cfs_container_sync(s.lun->container, &err), -ESTALE);
-	assert_int_equal(cfs_pool_delegated_look(s.pool, &err), -ESTALE);
+	assert_int_equal(cfs_container_look(s.lun->container, &err), -ESTALE);
 	assert_int_equal(cfs_pool_delegation_lend(
 				 a.pool, s.container, s.epoch, 1,
 				 &(struct cfs_lent_slices){ .free_slices = 0 },
