@@ -116,25 +116,6 @@ struct mnt_keep {
 	bool may;
 };
 
-/* Threads that answer the kernel; under the lock, where not atomic. */
-struct mnt_crew {
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* a thread ended, or all is to end */
-	pthread_cond_t wanted;  /* who rests listens, or is guard */
-	pthread_t threads[64];
-	bool is_running[64];
-	unsigned int thread_count;
-	unsigned int listening;   /* or told to */
-	unsigned int resting;     /* who neither listens nor answers */
-	unsigned int called;      /* of these: told to listen */
-	unsigned int met;         /* how much calls met each other lately */
-	unsigned int guard_turns; /* until nobody needs to be guard */
-	bool has_guard;
-	atomic_bool is_wide;
-	atomic_uint answering; /* calls that somebody waits for */
-	uint64_t begun;        /* calls, so far */
-};
-
 struct mnt {
 	struct cfs_cmd *cmd;
 	struct mnt_options opt;
@@ -166,7 +147,12 @@ struct mnt {
 	struct mnt_cache *cache;
 	struct mnt_locks *locks;
 
-	struct mnt_crew crew;
+	/* loop.c */
+	pthread_mutex_t loop_lock;
+	pthread_cond_t loop_changed;
+	pthread_t threads[64];
+	bool is_running[64];
+	unsigned int thread_count, idle_count;
 	atomic_bool is_ending;
 	atomic_uint_fast64_t calls; /* of the kernel, so far */
 	uint64_t init_unique;
@@ -236,30 +222,12 @@ int mnt_umount_helper(int argc, char **argv);
 void *mnt_read_buffer(size_t bytes);
 /* For fuse_session_custom_io. */
 extern const struct fuse_custom_io mnt_io;
-/* What a thread does until it is not needed; true: it still listened. */
-bool mnt_loop_answer(struct mnt *m);
 /* Begin to answer. */
 int mnt_loop_begin(struct mnt *m, struct cfs_err *err);
 /* Until it is unmounted, or a signal asks to stop. */
 void mnt_loop_wait(struct mnt *m);
 /* No thread answers any more. */
 void mnt_loop_end(struct mnt *m);
-
-/* ---- crew.c -------------------------------------------------------------- */
-
-void mnt_crew_init(struct mnt_crew *c);
-/* The first thread. */
-int mnt_crew_begin(struct mnt *m, struct cfs_err *err);
-/* Who listened answers a call.  @is_waited_for: its caller does not go on
- * before. */
-void mnt_crew_call_begins(struct mnt *m, bool is_waited_for);
-/* The answer is about to be sent. */
-void mnt_crew_answers(struct mnt *m);
-/* True: it listens again, perhaps behind a rest. */
-bool mnt_crew_call_ends(struct mnt *m, bool was_waited_for);
-/* All are to end; and have ended. */
-void mnt_crew_end(struct mnt *m);
-void mnt_crew_join(struct mnt *m);
 
 /* ---- raw.c: requests that this libfuse does not know --------------------- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * How the kernel's calls come and are answered, by the threads of crew.c; and
- * what is done behind them.
+ * Threads that answer the kernel.  A call may wait for others' leases, so there
+ * is always one more that listens, up to a bound; those that have nothing to
+ * do end again.
  */
 #include "cfsmount/cfsmount.h"
 
@@ -10,14 +11,19 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
-#define TIDY_MS       500
-#define SYNC_TURNS    10u /* of those */
-#define REST_TURNS    6u  /* without calls */
+#define IDLE_MAX   4u
+#define TIDY_MS    500
+#define SYNC_TURNS 10u /* of those */
+#define REST_TURNS 6u  /* without calls */
+#define THREADS_MAX                                                            \
+	(sizeof(((struct mnt *)0)->threads) /                                  \
+	 sizeof(((struct mnt *)0)->threads[0]))
 
 #define PAGE_BYTES    4096u
 /* What libfuse keeps for the head of a call, and what a write has of it. */
@@ -30,7 +36,6 @@
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *user)
 {
 	mnt_raw_answer(user, iov, count);
-	mnt_crew_answers(user);
 	return writev(fd, iov, count);
 }
 
@@ -69,30 +74,71 @@ void *mnt_read_buffer(size_t bytes)
 	return bytes <= MNT_IO_BYTES_MAX ? read_buffer : NULL;
 }
 
-/* ---- calls --------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
-/* False: whoever caused it went on without an answer. */
-static bool is_waited_for(const struct fuse_buf *buf)
+struct worker {
+	struct mnt *m;
+	unsigned int index;
+};
+
+static void *work(void *arg);
+
+/* With the lock.  A failure leaves one fewer. */
+static void add_worker(struct mnt *m)
 {
-	const struct fuse_in_header *in = buf->mem;
+	struct worker *w;
+	unsigned int i;
 
-	switch (buf->size < sizeof(*in) ? 0 : in->opcode) {
-	case FUSE_FORGET:
-	case FUSE_BATCH_FORGET:
-	case FUSE_RELEASE:
-	case FUSE_RELEASEDIR:
-	case FUSE_INTERRUPT:
-		return false;
-	default:
-		return true;
+	for (i = 0; i < THREADS_MAX && m->is_running[i]; i++)
+		;
+	if (i == THREADS_MAX || atomic_load(&m->is_ending))
+		return;
+	w = malloc(sizeof(*w));
+	if (!w)
+		return;
+	*w = (struct worker){ .m = m, .index = i };
+	if (pthread_create(&m->threads[i], NULL, work, w) != 0) {
+		free(w);
+		return;
 	}
+	m->is_running[i] = true;
+	m->thread_count++;
+	m->idle_count++;
 }
 
-/* Until it is not needed, or all is over; true: it is still one of those who
- * listen. */
+/* Before the work: is there still somebody who listens? */
+static void work_begins(struct mnt *m)
+{
+	pthread_mutex_lock(&m->loop_lock);
+	if (--m->idle_count == 0)
+		add_worker(m);
+	pthread_mutex_unlock(&m->loop_lock);
+}
+
+/* True: there are enough others. */
+static bool work_ends(struct mnt *m)
+{
+	bool is;
+
+	pthread_mutex_lock(&m->loop_lock);
+	is = ++m->idle_count > IDLE_MAX;
+	if (is)
+		m->idle_count--;
+	pthread_mutex_unlock(&m->loop_lock);
+	return is;
+}
+
+static void end_loop(struct mnt *m)
+{
+	pthread_mutex_lock(&m->loop_lock);
+	atomic_store(&m->is_ending, true);
+	pthread_cond_broadcast(&m->loop_changed);
+	pthread_mutex_unlock(&m->loop_lock);
+}
+
+/* Until it is not needed, or all is over; true: it is still one of the idle. */
 static bool answer_calls(struct mnt *m, struct fuse_buf *buf)
 {
-	bool is_waited;
 	int n;
 
 	while (!atomic_load(&m->is_ending)) {
@@ -100,30 +146,43 @@ static bool answer_calls(struct mnt *m, struct fuse_buf *buf)
 		if (n == -EINTR || n == -EAGAIN || n == -ENOENT)
 			continue;
 		if (n <= 0 || fuse_session_exited(m->se)) {
-			mnt_crew_end(m); /* unmounted */
+			end_loop(m); /* unmounted */
 			break;
 		}
-		is_waited = is_waited_for(buf);
-		mnt_crew_call_begins(m, is_waited);
+		work_begins(m);
 		atomic_fetch_add_explicit(&m->calls, 1, memory_order_relaxed);
 		if (!mnt_raw(m, buf->mem, buf->size))
 			fuse_session_process_buf(m->se, buf);
-		if (!mnt_crew_call_ends(m, is_waited))
+		if (work_ends(m))
 			return false;
 	}
 	return true;
 }
 
-bool mnt_loop_answer(struct mnt *m)
+static void *work(void *arg)
 {
 	struct fuse_buf buf = { .mem = NULL };
+	struct worker w = *(struct worker *)arg;
+	struct mnt *m = w.m;
 	void *base = receive_buffer_new(&buf); /* else libfuse has one */
-	bool is_listening = answer_calls(m, &buf);
+	bool is_idle;
 
+	free(arg);
+	is_idle = answer_calls(m, &buf);
 	free(base ? base : buf.mem);
 	free(read_buffer);
 	read_buffer = NULL;
-	return is_listening;
+	pthread_mutex_lock(&m->loop_lock);
+	m->idle_count -= is_idle;
+	m->thread_count--;
+	/* Whoever waits for all of them joins them. */
+	if (!atomic_load(&m->is_ending)) {
+		m->is_running[w.index] = false;
+		pthread_detach(pthread_self());
+	}
+	pthread_cond_broadcast(&m->loop_changed);
+	pthread_mutex_unlock(&m->loop_lock);
+	return NULL;
 }
 
 static void on_wake(int signal)
@@ -135,29 +194,49 @@ static void on_wake(int signal)
  * come before the read. */
 void mnt_loop_end(struct mnt *m)
 {
-	mnt_crew_join(m);
+	end_loop(m);
+	pthread_mutex_lock(&m->loop_lock);
+	while (m->thread_count) {
+		for (unsigned int i = 0; i < THREADS_MAX; i++)
+			if (m->is_running[i])
+				pthread_kill(m->threads[i], SIGUSR2);
+		(void)cfs_cond_wait_ns(&m->loop_changed, &m->loop_lock,
+				       10 * CFS_NS_PER_MS);
+	}
+	pthread_mutex_unlock(&m->loop_lock);
+	for (unsigned int i = 0; i < THREADS_MAX; i++) {
+		if (m->is_running[i])
+			pthread_join(m->threads[i], NULL);
+		m->is_running[i] = false;
+	}
 }
 
 /* ---- the loop ------------------------------------------------------------ */
 
 static void sleep_a_little(struct mnt *m)
 {
-	pthread_mutex_lock(&m->crew.lock);
+	pthread_mutex_lock(&m->loop_lock);
 	if (!atomic_load(&m->is_ending))
-		(void)cfs_cond_wait_ns(&m->crew.changed, &m->crew.lock,
+		(void)cfs_cond_wait_ns(&m->loop_changed, &m->loop_lock,
 				       TIDY_MS * CFS_NS_PER_MS);
-	pthread_mutex_unlock(&m->crew.lock);
+	pthread_mutex_unlock(&m->loop_lock);
 }
 
 int mnt_loop_begin(struct mnt *m, struct cfs_err *err)
 {
 	struct sigaction act;
+	int r = 0;
 
 	memset(&act, 0, sizeof(act));
 	act.sa_handler = on_wake;
 	sigemptyset(&act.sa_mask);
 	(void)sigaction(SIGUSR2, &act, NULL);
-	return mnt_crew_begin(m, err);
+	pthread_mutex_lock(&m->loop_lock);
+	add_worker(m);
+	if (!m->thread_count)
+		r = cfs_err_set(err, -EAGAIN, "no thread could be started");
+	pthread_mutex_unlock(&m->loop_lock);
+	return r;
 }
 
 /* What was written is durable soon after, also if nobody asks for it: at the

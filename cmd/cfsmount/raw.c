@@ -95,10 +95,8 @@ static void answer(struct mnt *m, uint64_t unique, int error, const void *body,
 		{ &head, sizeof(head) },
 		{ (void *)(uintptr_t)body, error ? 0 : bytes },
 	};
-	ssize_t n;
+	ssize_t n = writev(m->fd, iov, error || !bytes ? 1 : 2);
 
-	mnt_crew_answers(m);
-	n = writev(m->fd, iov, error || !bytes ? 1 : 2);
 	(void)n; /* an interrupted request has nobody who waits */
 }
 

@@ -10,6 +10,7 @@
 #include "cfsmount/cfsmount.h"
 
 #include "base/cleanup.h"
+#include "base/cond.h"
 #include "common/run.h"
 
 #include <errno.h>
@@ -132,7 +133,8 @@ static void locks_init(struct mnt *m)
 	pthread_mutex_init(&m->slots_lock, NULL);
 	pthread_mutex_init(&m->files_lock, NULL);
 	pthread_mutex_init(&m->ghosts_lock, NULL);
-	mnt_crew_init(&m->crew);
+	pthread_mutex_init(&m->loop_lock, NULL);
+	cfs_cond_init(&m->loop_changed);
 }
 
 static void files_free(struct mnt *m)
