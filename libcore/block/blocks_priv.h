@@ -45,8 +45,9 @@ struct cfs_blocks {
 	uint64_t seed;
 	uint32_t epoch;
 	pthread_mutex_t lock; /* guards what follows */
-	/* Count what makes cached entries void, by cfs_group_bucket of the
-	 * key: what was loaded before may be old, and is not cached. */
+	/* Count what makes cached entries void, by the key
+	 * (cfs_blocks_changes): what was loaded before may be old, and is not
+	 * cached. */
 	uint64_t changes[CHANGE_BUCKETS];
 	struct tag_track tracks[TAG_TRACKS];
 	unsigned int track_next;
@@ -70,8 +71,8 @@ static inline uint64_t *cfs_blocks_changes(struct cfs_blocks *b, uint64_t key)
 int cfs_blocks_csums(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 		     uint32_t first, uint32_t count, uint64_t *ret,
 		     struct cfs_err *err);
-/* The same of what is in memory, with b->lock; false: it is not, and @ret may
- * be NULL if that is all that is asked. */
+/* The checksums of @count blocks of a group, if they are in memory, with
+ * b->lock; false: they are not.  @ret may be NULL if that is all that is asked. */
 bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
 		      uint32_t count, uint64_t *ret);
 /* Keep a group's checksums.  @changes: as many as there were before the group

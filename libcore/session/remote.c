@@ -425,6 +425,17 @@ static int stage(struct cfs_remote *r, const struct cfs_buf *whole,
 	return ret;
 }
 
+/* Of a wait of ours. */
+static struct cfs_silence silence_of(const struct cfs_remote *r,
+				     const struct cfs_conn_wait *of)
+{
+	return (struct cfs_silence){
+		.is_old = r->is_old,
+		.arg = r->is_old_arg,
+		.of = of,
+	};
+}
+
 static void set_followed(struct cfs_remote *r)
 {
 	__atomic_store_n(&r->is_followed, true, __ATOMIC_RELAXED);
@@ -466,11 +477,7 @@ static int send_and_wait(struct running *run, const struct cfs_buf *body,
 		.stop = has_stopped,
 		.arg = run,
 	};
-	struct cfs_silence silence = {
-		.is_old = run->r->is_old,
-		.arg = run->r->is_old_arg,
-		.of = &own,
-	};
+	struct cfs_silence silence = silence_of(run->r, &own);
 	const struct cfs_conn_wait wait = cfs_silence_wait(&silence);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int r = cfs_conn_stream(run->r->conn, run->call->type, body->data,
@@ -556,11 +563,7 @@ int cfs_remote_raw(struct cfs_remote *r, uint16_t type,
 		.stop = r->opt.stop,
 		.arg = r->opt.arg,
 	};
-	struct cfs_silence silence = {
-		.is_old = r->is_old,
-		.arg = r->is_old_arg,
-		.of = &own,
-	};
+	struct cfs_silence silence = silence_of(r, &own);
 	const struct cfs_conn_wait wait = cfs_silence_wait(&silence);
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf last = CFS_BUF_INIT;
 	int code = cfs_conn_stream(r->conn, type, body->data, body->bytes,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "session/silence.h"
 
-#include "base/cleanup.h"
+#include "base/clock.h"
 #include "session/lease.h"
 #include "session/remote.h"
 #include "session/session_priv.h"
