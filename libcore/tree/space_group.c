@@ -222,6 +222,38 @@ bool cfs_space_goes_on(const struct cfs_container *c,
 	return next && !next->is_assigned && (next->allowed[0] & 1);
 }
 
+/* May @stream take blocks of an open group? */
+static bool is_fit(const struct cfs_container *c, unsigned int stream,
+		   const struct open_group *g, bool is_strict, bool is_shared)
+{
+	return (!g->is_assigned || is_shared) &&
+	       (g->allowed[0] | g->allowed[1]) &&
+	       cfs_space_slice_suits(c, stream, g->g.lslice, is_strict);
+}
+
+/*
+ * The open group behind the one that the stream writes to, if its run goes on
+ * there; else NULL.  A long write asks for each group that it fills, while all
+ * that it has filled since the last commit are in the table.
+ */
+static struct open_group *group_behind(const struct cfs_container *c,
+				       unsigned int stream, bool is_strict,
+				       bool is_shared)
+{
+	const struct open_group *last = c->current[stream];
+	uint64_t key;
+	struct open_group *g;
+
+	if (!last)
+		return NULL;
+	key = last->key + 1;
+	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
+	return g && (g->allowed[0] & 1) &&
+			       is_fit(c, stream, g, is_strict, is_shared)
+		       ? g
+		       : NULL;
+}
+
 /*
  * The stream goes on in an open group that nobody writes to, or if @is_shared
  * in any; NULL: none.  If @run is not 0, in one that has a run of so many
@@ -231,20 +263,17 @@ static struct open_group *idle_group(struct cfs_container *c,
 				     unsigned int stream, bool is_strict,
 				     bool is_shared, uint32_t run)
 {
-	const struct open_group *last = c->current[stream];
-	struct open_group *g, *tmp, *best = NULL;
+	struct open_group *g, *tmp;
+	struct open_group *best = group_behind(c, stream, is_strict, is_shared);
 	uint32_t most = run ? CFS_MIN(run, CFS_SPACE_RUN_MIN) : 1;
 
+	if (best)
+		return best;
 	HASH_ITER(hh, c->groups, g, tmp) {
 		uint32_t n = 1;
 
-		if ((g->is_assigned && !is_shared) ||
-		    !(g->allowed[0] | g->allowed[1]) ||
-		    !cfs_space_slice_suits(c, stream, g->g.lslice, is_strict))
+		if (!is_fit(c, stream, g, is_strict, is_shared))
 			continue;
-		/* What is behind the last one: its run goes on. */
-		if (last && g->key == last->key + 1 && (g->allowed[0] & 1))
-			return g;
 		if (run)
 			n = CFS_MIN(cfs_space_longest_run(g->allowed), run);
 		/* In the order of addresses, so that runs go on. */
