@@ -16,37 +16,34 @@ DIRECT_FILES=${DIRECT_FILES:-4000}
 DIRECT_DIES_MB=${DIRECT_DIES_MB:-128}
 DIRECT_ALONE='raw: cfs, by the process that holds the pool'
 
+# direct_alone WAY ROUND
 direct_alone()
 {
-	local way out
+	local out
 
 	! is_broken cfs || return 0
-	for way in write read; do
-		out=$(direct-bench stream "$WORK/pool" $way "$DIRECT_SECONDS" \
-			$way 0 2>"$WORK/err") || {
-			failed "$DIRECT_ALONE"
-			return
-		}
-		sample $way "$DIRECT_ALONE" "$1" "$(field mb_per_s <<<"$out")"
-	done
+	out=$(direct-bench stream "$WORK/pool" "$1" "$DIRECT_SECONDS" "$1" 0 \
+		2>"$WORK/err") || {
+		failed "$DIRECT_ALONE"
+		return
+	}
+	sample "$1" "$DIRECT_ALONE" "$2" "$(field mb_per_s <<<"$out")"
 }
 
+# direct_beside WAY ROUND
 direct_beside()
 {
-	local way out
+	local out
 
 	! is_broken cfs || return 0
-	for way in write read; do
-		out=$(direct-bench stream "$WORK/pool" $way "$DIRECT_SECONDS" \
-			$way "$SERVED_PID" 2>"$WORK/err") || {
-			failed cfs
-			return
-		}
-		sample $way cfs "$1" "$(field mb_per_s <<<"$out")"
-		sample messages "cfs: $way" "$1" \
-			"$(field messages_per_64mb <<<"$out")"
-		sample cpu "cfs: $way" "$1" "$(field cpu_percent <<<"$out")"
-	done
+	out=$(direct-bench stream "$WORK/pool" "$1" "$DIRECT_SECONDS" "$1" \
+		"$SERVED_PID" 2>"$WORK/err") || {
+		failed cfs
+		return
+	}
+	sample "$1" cfs "$2" "$(field mb_per_s <<<"$out")"
+	sample messages "cfs: $1" "$2" "$(field messages_per_64mb <<<"$out")"
+	sample cpu "cfs: $1" "$2" "$(field cpu_percent <<<"$out")"
 }
 
 received()
@@ -114,16 +111,42 @@ direct_recovery()
 	wait "$watch"
 } 2>/dev/null
 
+# direct_served ROUND STEP...: each is called with the round behind it.
 direct_served()
 {
+	local round=$1 step
+
+	shift
 	serve_pool "$WORK/pool" || {
 		failed cfs
 		return
 	}
-	direct_beside "$1"
-	direct_files "$1"
-	direct_recovery "$1"
+	for step; do
+		# A step and its argument, which have no blanks in them.
+		# shellcheck disable=SC2086
+		$step "$round"
+	done
 	unserve_pool
+}
+
+read_alone()
+{
+	direct_alone read "$1"
+}
+
+read_beside()
+{
+	direct_served "$1" 'direct_beside read'
+}
+
+write_alone()
+{
+	direct_alone write "$1"
+}
+
+write_beside()
+{
+	direct_served "$1" 'direct_beside write' direct_files direct_recovery
 }
 
 run_case()
@@ -163,5 +186,8 @@ run_case()
 	for ((i = 0; i < DIRECT_FILES; i++)); do
 		echo "$i" >"$WORK/files/f$i"
 	done
-	rounds "$DIRECT_ROUNDS" direct_alone direct_served
+	# All reads come first: for some seconds the disk still works on what
+	# was written, and the faster of the writers left it more of that.
+	rounds "$DIRECT_ROUNDS" read_alone read_beside
+	rounds "$DIRECT_ROUNDS" write_alone write_beside
 }
