@@ -7,6 +7,8 @@
  *   cfs-bench sync POOL VOLUME SECONDS SEED   random blocks of a LUN, each
  *                                             made durable
  *   cfs-bench fragment POOL VOLUME COUNT      scatter COUNT blocks over a LUN
+ *   cfs-bench fill POOL VOLUME FROM_MB COUNT_MB zeros|random
+ *	write so many MiB in order, durable in the end
  *   cfs-bench snapshot POOL VOLUME RAW ROUNDS SEED
  *	one line a round: three durable writes of a block to the file RAW, and
  *	a durable snapshot of the volume, which a write to it has just changed
@@ -31,6 +33,7 @@
 
 /* Blocks between two syncs while a volume is being scattered. */
 #define FRAGMENT_BATCH 1024u
+#define FILL_BYTES     (UINT64_C(1) << 20)
 
 struct target {
 	struct cfs_session *session;
@@ -159,6 +162,34 @@ static int verb_fragment(char **args)
 			return die(&t);
 	}
 	free(order);
+	return target_close(&t) ? die(&t) : 0;
+}
+
+static int verb_fill(char **args)
+{
+	struct target t = { 0 };
+	const uint64_t from = parse_count(args[2]);
+	const uint64_t end = from + parse_count(args[3]);
+	const bool is_random = strcmp(args[4], "random") == 0;
+	uint64_t seed = from + 1;
+	void *piece = calloc(1, FILL_BYTES);
+
+	if (!piece) {
+		cfs_err_set(&t.err, -ENOMEM, "no memory");
+		return die(&t);
+	}
+	if (target_open(&t, args[0], args[1]))
+		return die(&t);
+	for (uint64_t i = from; i < end; i++) {
+		if (is_random)
+			fill_random(piece, FILL_BYTES, &seed);
+		if (cfs_io_write(t.volume, i * FILL_BYTES, piece, FILL_BYTES,
+				 &t.err))
+			return die(&t);
+	}
+	free(piece);
+	if (cfs_io_sync(t.volume, &t.err))
+		return die(&t);
 	return target_close(&t) ? die(&t) : 0;
 }
 
@@ -327,7 +358,7 @@ static const struct {
 } verbs[] = {
 	{ "sync", 4, verb_sync },         { "fragment", 3, verb_fragment },
 	{ "snapshot", 5, verb_snapshot }, { "many", 4, verb_many },
-	{ "format", 2, verb_format },
+	{ "format", 2, verb_format },     { "fill", 5, verb_fill },
 };
 
 int main(int argc, char **argv)

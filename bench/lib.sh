@@ -92,7 +92,8 @@ build_helpers()
 		"$cc" "${flags[@]}" -o "$OUT/bin/$program" \
 			"bench/$program.c" || return 1
 	done
-	for program in cfs-bench load-bench lease-bench direct-bench; do
+	for program in cfs-bench load-bench lease-bench direct-bench \
+		tree-bench; do
 		"$cc" "${flags[@]}" -pthread -o "$OUT/bin/$program" \
 			"bench/$program.c" build/libcfs.a -Wl,--as-needed \
 			-luring -lblkid -ljansson -ldl -lm \

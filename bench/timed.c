@@ -5,11 +5,12 @@
  *
  *   timed [-f PATH | -F PATH] COMMAND [ARGUMENT...]
  *
- * Prints {"wall_ms", "durable_ms", "written_bytes"}: from before the start of
- * the process to its end; the same and an fsync of PATH (-f: of the file,
- * -F: of the whole file system that PATH is in); and what the command and its
- * children gave to block devices, as the kernel counted it (preallocated
- * ranges are not in it, dirty pages of a file are).  The command's output is
+ * Prints {"wall_ms", "durable_ms", "written_bytes", "memory_mb"}: from before
+ * the start of the process to its end; the same and an fsync of PATH (-f: of
+ * the file, -F: of the whole file system that PATH is in); what the command and
+ * its children gave to block devices, as the kernel counted it (preallocated
+ * ranges are not in it, dirty pages of a file are); and the most memory that
+ * was resident.  The command's output is
  * thrown away, its errors go to standard error, and its status is ours.
  */
 #include "measure.h"
@@ -99,8 +100,8 @@ int main(int argc, char **argv)
 		return die(path);
 	durable = now_ns();
 	printf("{\"wall_ms\": %.4f, \"durable_ms\": %.4f, "
-	       "\"written_bytes\": %ld}\n",
+	       "\"written_bytes\": %ld, \"memory_mb\": %.1f}\n",
 	       (double)(end - begin) / 1e6, (double)(durable - begin) / 1e6,
-	       usage.ru_oublock * 512);
+	       usage.ru_oublock * 512, (double)usage.ru_maxrss / 1024);
 	return 0;
 }
