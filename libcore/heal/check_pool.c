@@ -145,7 +145,7 @@ static int device_record(struct check *k, const struct cfs_leaf_record *at,
 	else if (cfs_devset_dev(set, index) &&
 		 (memcmp(cfs_devset_label(set, index)->device_uuid, rec.uuid,
 			 16) != 0 ||
-		  cfs_devset_label(set, index)->slice_count < rec.slice_count))
+		  cfs_devset_slice_count(set, index) < rec.slice_count))
 		cfs_check_say(k, "device",
 			      "device %" PRIu32 ": label and "
 			      "table do not say the same",
@@ -418,7 +418,7 @@ int cfs_check_slices(struct check *k)
 			return r;
 		if (s->device >= cfs_devset_count(set) ||
 		    (cfs_devset_dev(set, s->device) &&
-		     s->slice >= cfs_devset_label(set, s->device)->slice_count))
+		     s->slice >= cfs_devset_slice_count(set, s->device)))
 			cfs_check_say(k, "slice",
 				      "slice %" PRIu64 " of device "
 				      "%" PRIu32 " lies outside the pool",

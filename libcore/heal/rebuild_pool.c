@@ -64,7 +64,7 @@ static int by_owner(const void *a, const void *b)
 static int find_headers(struct found *f, struct cfs_err *err)
 {
 	for (uint32_t d = 0; d < cfs_devset_count(f->set); d++) {
-		uint64_t count = cfs_devset_label(f->set, d)->slice_count;
+		uint64_t count = cfs_devset_slice_count(f->set, d);
 
 		if (!cfs_devset_dev(f->set, d))
 			continue;

@@ -144,7 +144,8 @@ int cfs_pool_trace_at(struct cfs_pool *pool, uint32_t device_index,
 	in = offset_bytes - label->slices_offset_bytes;
 	slice = in / label->slice_bytes;
 	if (offset_bytes >= label->slices_offset_bytes &&
-	    slice < label->slice_count) {
+	    slice < cfs_devset_slice_count(cfs_pool_devset(pool),
+					   device_index)) {
 		r = slice_record(pool, device_index, slice, &rec, err);
 		p.kind = "free";
 		if (r == 0 && (rec.use == CFS_SLICE_USE_OWNED ||

@@ -46,6 +46,18 @@ const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
 	return &slot_of(set, index)->label;
 }
 
+uint64_t cfs_devset_size_bytes(const struct cfs_devset *set, uint32_t index)
+{
+	return __atomic_load_n(&slot_of(set, index)->label.size_bytes,
+			       __ATOMIC_RELAXED);
+}
+
+uint64_t cfs_devset_slice_count(const struct cfs_devset *set, uint32_t index)
+{
+	return __atomic_load_n(&slot_of(set, index)->label.slice_count,
+			       __ATOMIC_RELAXED);
+}
+
 const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index)
 {
 	return slot_of(set, index)->path;

@@ -72,9 +72,14 @@ uint32_t cfs_devset_count(const struct cfs_devset *set); /* with missing */
 /* The device with that index of the pool, or NULL if it is missing. */
 struct cfs_dev *cfs_devset_dev(const struct cfs_devset *set, uint32_t index);
 /* The label as read from it; for a missing one what is known: its UUID if the
- * hints have it, what all devices share, and no sizes and slices (0). */
+ * hints have it, what all devices share, and no sizes and slices (0).  What
+ * changes while others look has functions of its own, below. */
 const struct cfs_label *cfs_devset_label(const struct cfs_devset *set,
 					 uint32_t index);
+/* Of its label.  A device may grow at any time (cfs_devset_set_size); one may
+ * be new and the other not yet. */
+uint64_t cfs_devset_size_bytes(const struct cfs_devset *set, uint32_t index);
+uint64_t cfs_devset_slice_count(const struct cfs_devset *set, uint32_t index);
 /* Where it was opened (absolute path), or its last known path. */
 const char *cfs_devset_path(const struct cfs_devset *set, uint32_t index);
 /* It was taken out of the pool: its index is nobody's, for ever, and it is

@@ -178,8 +178,9 @@ void cfs_devset_set_size(struct cfs_devset *set, uint32_t index,
 {
 	struct cfs_devset_slot *slot = set->slots[index];
 
-	slot->label.size_bytes = size_bytes;
-	slot->label.slice_count = slice_count;
+	__atomic_store_n(&slot->label.size_bytes, size_bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->label.slice_count, slice_count,
+			 __ATOMIC_RELAXED);
 }
 
 int cfs_devset_follow(struct cfs_devset *set, struct cfs_devset *newer,
@@ -194,7 +195,7 @@ int cfs_devset_follow(struct cfs_devset *set, struct cfs_devset *newer,
 	for (uint32_t i = 0; i < old && i < newer->count; i++) {
 		const struct cfs_label *label = &newer->slots[i]->label;
 
-		if (label->slice_count > set->slots[i]->label.slice_count)
+		if (label->slice_count > cfs_devset_slice_count(set, i))
 			cfs_devset_set_size(set, i, label->size_bytes,
 					    label->slice_count);
 	}

@@ -115,7 +115,7 @@ static uint64_t lslice_end(const struct cfs_devset *set)
 
 	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
 		if (cfs_devset_dev(set, i))
-			count += cfs_devset_label(set, i)->slice_count;
+			count += cfs_devset_slice_count(set, i);
 	return CFS_MIN(CFS_LSLICE_MAX + 1, (count + LSLICES_GROW) * 64);
 }
 
@@ -134,8 +134,8 @@ int cfs_pieces_check(const struct cfs_devset *set, uint64_t lslice,
 		/* Of a missing device no geometry is known. */
 		if (p->device_index >= cfs_devset_count(set) ||
 		    (cfs_devset_dev(set, p->device_index) &&
-		     p->slice_index >= cfs_devset_label(set, p->device_index)
-					       ->slice_count))
+		     p->slice_index >=
+			     cfs_devset_slice_count(set, p->device_index)))
 			return cfs_err_set(err, -EUCLEAN,
 					   "slice map: slice %" PRIu64
 					   " lies outside the pool",

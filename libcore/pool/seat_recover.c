@@ -119,12 +119,12 @@ static void look_at(struct search *s, uint32_t device, uint64_t slice,
 static void look_everywhere(struct search *s)
 {
 	for (uint32_t d = 0; d < cfs_devset_count(s->set); d++) {
-		const struct cfs_label *label = cfs_devset_label(s->set, d);
+		uint64_t count = cfs_devset_slice_count(s->set, d);
 		uint64_t lslice;
 
 		if (!cfs_devset_dev(s->set, d))
 			continue;
-		for (uint64_t i = 0; i < label->slice_count; i++)
+		for (uint64_t i = 0; i < count; i++)
 			if (is_of_c0(s, d, i, &lslice))
 				look_at(s, d, i, lslice);
 	}

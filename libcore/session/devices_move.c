@@ -413,7 +413,7 @@ static int forget_absent(struct cfs_session *s, uint32_t index,
 static int wipe(struct cfs_session *s, uint32_t index, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_freep) void *zeroes = cfs_dev_buf_alloc(CFS_PAGE_BYTES);
-	const uint64_t size = cfs_devset_label(s->set, index)->size_bytes;
+	const uint64_t size = cfs_devset_size_bytes(s->set, index);
 	struct cfs_dev *dev = cfs_devset_dev(s->set, index);
 	int r = 0;
 

@@ -53,8 +53,8 @@ static bool is_beyond(const struct cfs_devset *set,
 
 		if (p->flags & CFS_PIECE_USED &&
 		    (p->device_index >= cfs_devset_count(set) ||
-		     p->slice_index >= cfs_devset_label(set, p->device_index)
-					       ->slice_count))
+		     p->slice_index >=
+			     cfs_devset_slice_count(set, p->device_index)))
 			return true;
 	}
 	return false;

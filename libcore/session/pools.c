@@ -120,7 +120,7 @@ static void fill_devices(struct cfs_session *s, struct cfs_pool_info *ret)
 		if (!cfs_devset_dev(s->set, i))
 			continue;
 		ret->devices_present++;
-		ret->size_bytes += cfs_devset_label(s->set, i)->size_bytes;
+		ret->size_bytes += cfs_devset_size_bytes(s->set, i);
 	}
 }
 

@@ -162,7 +162,7 @@ static uint64_t log_cap(const struct cfs_container *c)
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < cfs_devset_count(set); i++)
-		bytes += cfs_devset_label(set, i)->size_bytes;
+		bytes += cfs_devset_size_bytes(set, i);
 	bytes = CFS_MIN(CFS_MAX(bytes / 32, UINT64_C(1) << 20), UINT64_C(64)
 									<< 20);
 	return bytes / CFS_BLOCK_BYTES;

@@ -195,8 +195,8 @@ static int first_records(struct cfs_pool *pool, const char *name,
 		const struct cfs_label *label = cfs_devset_label(pool->set, i);
 		struct cfs_device_rec dev = {
 			.state = CFS_DEVICE_OK,
-			.size_bytes = label->size_bytes,
-			.slice_count = label->slice_count,
+			.size_bytes = cfs_devset_size_bytes(pool->set, i),
+			.slice_count = cfs_devset_slice_count(pool->set, i),
 		};
 
 		memcpy(dev.uuid, label->device_uuid, 16);

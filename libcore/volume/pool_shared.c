@@ -110,7 +110,7 @@ static int exclude(struct cfs_pool *pool, struct cfs_container *c,
 		return 0;
 	slice = (p->slot_bytes[0] - label->slices_offset_bytes) /
 		label->slice_bytes;
-	if (slice >= cfs_devset_label(pool->set, p->device_index)->slice_count)
+	if (slice >= cfs_devset_slice_count(pool->set, p->device_index))
 		return 0;
 	key = slice_key(p->device_index, slice);
 	r = get_slice(c, &key, &rec, err);

@@ -90,8 +90,7 @@ int cfs_pool_slices_load(struct cfs_pool *pool, struct cfs_err *err)
 	for (uint32_t i = 0; i < count; i++) {
 		struct cfs_device_rec rec;
 
-		list[i].slice_count =
-			cfs_devset_label(pool->set, i)->slice_count;
+		list[i].slice_count = cfs_devset_slice_count(pool->set, i);
 		if (pool->c0 &&
 		    cfs_pool_device_rec_locked(pool, i, &rec, NULL) == 0) {
 			list[i].slice_count = rec.slice_count;
