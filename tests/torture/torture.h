@@ -96,7 +96,7 @@ struct torture {
 	atomic_uint full;   /* -ENOSPC */
 	atomic_uint kinds;  /* a bit each: what was tried */
 	atomic_bool has_failed;
-	char failure[512];
+	char failure[800];
 };
 
 /* The first one counts. */
