@@ -174,6 +174,11 @@ kill_mount() {
 	[ "$(cfscp "$P:disk" - | head -c 7)" = changed ]
 }
 
+lun_used() {
+	slicectl ls --json "$P" | jq '.volumes[] |
+		select(.name == "disk").used_bytes'
+}
+
 @test "a loop device on a LUN takes a file system, and discards" {
 	make_lun disk 64M
 	cfsmount "$P" m
@@ -183,17 +188,14 @@ kill_mount() {
 	mount "$LOOP" ext
 	head -c 20M /dev/urandom >ext/f
 	sync ext/f
-	used=$(slicectl ls --json "$P" | jq '.volumes[] |
-		select(.name == "disk").used_bytes')
-	[ "$used" -gt 20000000 ]
+	# A client says at its next commit what it has taken.
+	until_true '[ "$(lun_used)" -gt 20000000 ]'
 	rm ext/f
 	sync -f ext
 	fstrim ext
 	umount ext
 	blockdev --flushbufs "$LOOP"
-	used=$(slicectl ls --json "$P" | jq '.volumes[] |
-		select(.name == "disk").used_bytes')
-	[ "$used" -lt 15000000 ]
+	until_true '[ "$(lun_used)" -lt 15000000 ]'
 	e2fsck -fn "$LOOP"
 	losetup -d "$LOOP"
 	LOOP=

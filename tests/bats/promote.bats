@@ -100,6 +100,7 @@ remove that first" ]
 }
 
 @test "beside cfsd, in use: refused at the end, and then only the rest" {
+	not_beside "it starts one itself"
 	local writer
 
 	make_clone
@@ -123,6 +124,7 @@ remove that first" ]
 }
 
 @test "what broke off goes on, also behind a kill, or is given up" {
+	not_beside "it starts one itself"
 	make_clone
 	start "$P"
 	mkfifo in
