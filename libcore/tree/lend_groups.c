@@ -145,7 +145,11 @@ void cfs_lend_released(struct cfs_container *c, uint64_t key,
 
 /* ---- choosing ------------------------------------------------------------ */
 
-/* The first of these that some groups satisfy counts. */
+/*
+ * From the best to the least.  Lesser ones are lent beside too few of the
+ * better: who gets one group of many comes back for the next at once, and each
+ * time that is a message, and a frame with a flush.
+ */
 static const struct wish {
 	unsigned int run_min, free_min; /* blocks */
 } wishes[] = {
@@ -153,57 +157,100 @@ static const struct wish {
 	{ 1, 32 },
 	{ 1, 1 },
 };
+#define WISHES CFS_ARRAY_COUNT(wishes)
 
 struct chosen {
 	struct cfs_candidate *list;
 	size_t count, room;
+	uint64_t blocks;     /* in these */
 	int64_t blocks_left; /* of what may be lent at all */
+
+	/* What satisfies lesser wishes, met on the way: room for each. */
+	struct cfs_candidate *lesser[WISHES];
+	size_t lesser_count[WISHES];
 };
 
-/*
- * May this one be lent?  Whether its tag page is sound the client finds out,
- * who must read it: it gives the group back unused, and then we look.
- */
-static int look_at(struct cfs_container *c, uint64_t key, const struct wish *w,
-		   struct chosen *ch, struct cfs_err *err)
+static int chosen_init(struct chosen *ch, uint32_t count, struct cfs_err *err)
 {
-	struct cfs_candidate *cand = &ch->list[ch->count];
+	const size_t room = (size_t)count + 1;
+
+	*ch = (struct chosen){ .room = count };
+	ch->list = calloc(WISHES * room, sizeof(*ch->list));
+	if (!ch->list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 1; i < WISHES; i++)
+		ch->lesser[i] = ch->list + i * room;
+	return 0;
+}
+
+static void chosen_done(struct chosen *ch)
+{
+	free(ch->list);
+}
+
+/* Half of what was asked for: less is not worth the message. */
+static bool is_good_part(const struct chosen *ch)
+{
+	return ch->blocks >= (uint64_t)ch->room * CFS_TAGS_PER_PAGE / 2;
+}
+
+static void take(struct chosen *ch, const struct cfs_candidate *cand)
+{
+	const unsigned int n = bits_count(cand->allowed);
+	const int64_t claim = n + n / RECORDS_PER_BLOCK;
+
+	if (ch->count == ch->room || claim > ch->blocks_left)
+		return;
+	ch->list[ch->count++] = *cand;
+	ch->blocks += n;
+	ch->blocks_left -= claim;
+}
+
+/*
+ * May this one be lent, and how gladly?  Whether its tag page is sound the
+ * client finds out, who must read it: it gives the group back unused, and then
+ * we look.
+ */
+static int look_at(struct cfs_container *c, uint64_t key, struct chosen *ch,
+		   struct cfs_err *err)
+{
+	struct cfs_candidate cand = { .key = key };
 	struct open_group *g;
-	unsigned int n;
+	unsigned int n, run;
+	size_t i;
 	int r;
 
 	HASH_FIND(hh, c->groups, &key, sizeof(key), g);
 	if (g || cfs_space_is_unfit(c, key) || cfs_lend_has_group(c, key))
 		return 0;
-	r = cfs_space_allowed_bits(c, key, cand->allowed, &cand->was_used, err);
+	r = cfs_space_allowed_bits(c, key, cand.allowed, &cand.was_used, err);
 	if (r < 0)
 		return r;
-	n = bits_count(cand->allowed);
-	if (n < w->free_min ||
-	    cfs_space_longest_run(cand->allowed) < w->run_min ||
-	    n + n / RECORDS_PER_BLOCK > ch->blocks_left)
+	n = bits_count(cand.allowed);
+	if (n == 0 || n + n / RECORDS_PER_BLOCK > ch->blocks_left)
 		return 0;
-	cand->key = key;
-	ch->count++;
-	ch->blocks_left -= n + n / RECORDS_PER_BLOCK;
+	run = cfs_space_longest_run(cand.allowed);
+	for (i = 0; n < wishes[i].free_min || run < wishes[i].run_min; i++)
+		;
+	if (i == 0)
+		take(ch, &cand);
+	else if (ch->lesser_count[i] < ch->room)
+		ch->lesser[i][ch->lesser_count[i]++] = cand;
 	return 0;
 }
 
 /* May one of its groups be lent, by what is known of all of it? */
-static bool may_have(const struct cfs_container *c, uint64_t lslice,
-		     const struct wish *w)
+static bool may_have(const struct cfs_container *c, uint64_t lslice)
 {
 	const struct slice_state *s = &c->slices[lslice];
 
 	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
-	       s->run_most >= w->run_min && s->free_most >= w->free_min &&
-	       s->used_blocks + w->free_min <=
-		       cfs_metavolume_geometry(c->mv)->data_count;
+	       s->run_most && s->free_most &&
+	       s->used_blocks < cfs_metavolume_geometry(c->mv)->data_count;
 }
 
 /* One lap over all groups, from where the last one ended. */
-static int scan(struct cfs_container *c, const struct wish *w,
-		struct chosen *ch, struct cfs_err *err)
+static int scan(struct cfs_container *c, struct chosen *ch, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	const uint64_t end = cfs_metavolume_end(c->mv);
@@ -215,9 +262,9 @@ static int scan(struct cfs_container *c, const struct wish *w,
 	for (uint64_t i = 0; i < groups && ch->count < ch->room; i++) {
 		int r = 0;
 
-		if (may_have(c, l->scan_lslice, w))
+		if (may_have(c, l->scan_lslice))
 			r = look_at(c, cfs_vaddr(l->scan_lslice, l->scan_group),
-				    w, ch, err);
+				    ch, err);
 		if (r < 0)
 			return r;
 		if (++l->scan_group < geo->group_count)
@@ -231,8 +278,10 @@ static int scan(struct cfs_container *c, const struct wish *w,
 /* ---- lending ------------------------------------------------------------- */
 
 /*
- * How many groups at once: free / (8 x writers), at least one; while the pool
- * has plenty a container may grow for it, by no more than an eighth of that.
+ * How many groups at once: free / (8 x writers), at least one.  What the pool
+ * has to spare is free, too, for the container may grow for it: else one that
+ * is nearly full lends single groups beside hundreds of empty slices.  While
+ * the pool has plenty it may grow by an eighth of what it is.
  */
 static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 {
@@ -248,7 +297,7 @@ static uint32_t fair_count(struct cfs_container *c, uint32_t count)
 	most = left > 0 ? (uint64_t)left : 0;
 	if (has_plenty)
 		most = CFS_MAX(most, c->total_blocks);
-	if (has_plenty && c->source->spare_blocks)
+	if (c->source && c->source->spare_blocks)
 		most = CFS_MAX(most, c->source->spare_blocks(c->source_ctx));
 	most /= 8 * CFS_MAX(writers, 1) * CFS_TAGS_PER_PAGE;
 	return (uint32_t)CFS_MIN(count, CFS_MAX(most, has_plenty ? 4 : 1));
@@ -266,12 +315,14 @@ static void make_room(struct cfs_container *c, uint32_t count)
 static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 		  struct cfs_err *err)
 {
-	int r = 0;
+	int r;
 
 	count = fair_count(c, count);
 	make_room(c, count);
 	ch->room = fair_count(c, count);
 	ch->count = 0;
+	ch->blocks = 0;
+	memset(ch->lesser_count, 0, sizeof(ch->lesser_count));
 	ch->blocks_left = cfs_space_left(c) - (int64_t)cfs_space_reserve(c) -
 			  (int64_t)cfs_space_lack(c);
 	if (c->limit_blocks)
@@ -279,9 +330,10 @@ static int choose(struct cfs_container *c, uint32_t count, struct chosen *ch,
 					  (int64_t)c->limit_blocks -
 						  (int64_t)c->used_blocks -
 						  (int64_t)cfs_lend_claim(c));
-	for (size_t i = 0;
-	     i < CFS_ARRAY_COUNT(wishes) && r == 0 && ch->count == 0; i++)
-		r = scan(c, &wishes[i], ch, err);
+	r = scan(c, ch, err);
+	for (size_t i = 1; i < WISHES && r == 0 && !is_good_part(ch); i++)
+		for (size_t k = 0; k < ch->lesser_count[i]; k++)
+			take(ch, &ch->lesser[i][k]);
 	return r;
 }
 
@@ -393,12 +445,11 @@ int cfs_lend_more(struct cfs_container *c, struct client_entry *e,
 		  struct cfs_err *err)
 {
 	const uint32_t count = CFS_MIN(group_count, CFS_LOANS_MAX);
-	CFS_CLEANUP(cfs_freep)
-	struct cfs_candidate *list = calloc(count + 1, sizeof(*list));
-	struct chosen ch = { .list = list };
-	int r = list ? cfs_container_ready(c, err)
-		     : cfs_err_set(err, -ENOMEM, "out of memory");
+	CFS_CLEANUP(chosen_done) struct chosen ch;
+	int r = chosen_init(&ch, count, err);
 
+	if (r == 0)
+		r = cfs_container_ready(c, err);
 	if (r == 0)
 		r = choose(c, count, &ch, err);
 	return r < 0 || ch.count == 0 ? r : lend_chosen(c, e, &ch, loans, err);
@@ -409,14 +460,12 @@ int cfs_container_lend(struct cfs_container *c, uint64_t client_id,
 		       struct cfs_err *err)
 {
 	const uint32_t count = CFS_MIN(CFS_MAX(group_count, 1), CFS_LOANS_MAX);
-	CFS_CLEANUP(cfs_freep)
-	struct cfs_candidate *list = calloc(count + 1, sizeof(*list));
-	struct chosen ch = { .list = list };
+	CFS_CLEANUP(chosen_done) struct chosen ch;
 	struct client_entry *e;
-	int r;
+	int r = chosen_init(&ch, count, err);
 
-	if (!list)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
 	cfs_container_lock_to_change(c);
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)

@@ -67,13 +67,15 @@ static inline void heal_reopen(struct heal_pool *h)
 }
 
 /* Pool and containers; nothing is written yet. */
-static inline struct heal_pool heal_new(bool is_mirror, uint64_t lun_bytes)
+static inline struct heal_pool heal_new_of(bool is_mirror,
+					   uint64_t device_bytes,
+					   uint64_t lun_bytes)
 {
 	const struct cfs_pool_options opt = { .name = "heal" };
 	struct heal_pool h = { .epoch = 0 };
 	struct cfs_err err = CFS_ERR_INIT;
 
-	h.set = pool_fixture_mem(is_mirror ? 2 : 1, POOL_FIXTURE_BYTES,
+	h.set = pool_fixture_mem(is_mirror ? 2 : 1, device_bytes,
 				 is_mirror ? CFS_POOL_FLAG_MIRROR : 0, &err);
 	if (!h.set)
 		fail_msg("%s", err.msg);
@@ -86,6 +88,11 @@ static inline struct heal_pool heal_new(bool is_mirror, uint64_t lun_bytes)
 					CFS_OBJECT_LIVE, &h.tree, &err_));
 	HEAL_OK(cfs_volume_make_first(h.tree, CFS_VOLUME_TREE, 0, &err_));
 	return h;
+}
+
+static inline struct heal_pool heal_new(bool is_mirror, uint64_t lun_bytes)
+{
+	return heal_new_of(is_mirror, POOL_FIXTURE_BYTES, lun_bytes);
 }
 
 static inline void heal_free(struct heal_pool *h)

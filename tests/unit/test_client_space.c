@@ -12,7 +12,8 @@
 
 #include "client_fixture.h"
 
-#define CHUNK (256u << 10)
+#define CHUNK     (256u << 10)
+#define LONG_EACH 12u /* chunks */
 
 static uint8_t big[CHUNK];
 
@@ -521,6 +522,112 @@ static void test_log_in_fragments(void **state)
 	heal_free(&h);
 }
 
+/* Every other block goes, and here and there a long run. */
+static void make_fragments(struct cfs_container *c, uint64_t ino, uint64_t end)
+{
+	HEAL_OK(cfs_container_commit(c, &err_));
+	for (uint64_t at = 0; at < end; at += 2 * HEAL_BLOCK) {
+		const bool is_long = at / CHUNK % LONG_EACH == 0;
+
+		HEAL_OK(client_punch(c, ino, at, (1 + is_long) * HEAL_BLOCK,
+				     &err_));
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		HEAL_OK(cfs_container_commit_idle(c, &err_));
+}
+
+static void must_be_distinct(const struct cfs_loans *loans)
+{
+	for (size_t i = 0; i < loans->count; i++)
+		for (size_t k = 0; k < i; k++)
+			assert_true(loans->items[i].key != loans->items[k].key);
+}
+
+/*
+ * Groups with a long run come first; where too few of them are left others come
+ * beside them: nobody is lent less than he would be if he asked again.
+ */
+static void test_lend_fragments(void **state)
+{
+	struct heal_pool h = heal_new(false, UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct cfs_loans loans = { .count = 0 };
+	size_t before = CFS_LOANS_MAX, had = 0;
+	struct client cl;
+	uint64_t end;
+
+	(void)state;
+	end = fill(h.lun->container, ino, 0, UINT64_C(128) << 20);
+	make_fragments(h.lun->container, ino, end);
+	client_make(&cl, h.lun, 32);
+	client_open_on(&cl, h.set, h.lun, false);
+	for (unsigned int i = 0; i < 8; i++) {
+		HEAL_OK(cfs_container_lend(h.lun->container, cl.id, 8, &loans,
+					   &err_));
+		print_message("# %zu groups\n", loans.count - had);
+		assert_in_range(loans.count - had, 1, before);
+		before = loans.count - had;
+		had = loans.count;
+	}
+	must_be_distinct(&loans);
+	cfs_loans_donep(&loans);
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h.lun->container, cl.id, NULL,
+					  &err_));
+	heal_check_clean(&h);
+	heal_free(&h);
+}
+
+/* Single blocks, each far from the one before. */
+static void write_singles(struct client *cl, uint64_t ino, unsigned int from,
+			  unsigned int count)
+{
+	for (unsigned int i = from; i < from + count; i++) {
+		heal_fill(big, HEAL_BLOCK, i);
+		HEAL_OK(client_write(cl->c, ino, (uint64_t)2 * i * HEAL_BLOCK,
+				     big, HEAL_BLOCK, &err_));
+	}
+}
+
+static void die_with_singles(struct heal_pool *h, uint64_t ino,
+			     unsigned int from, unsigned int count)
+{
+	struct client cl;
+
+	client_new(&cl, h, h->lun);
+	write_singles(&cl, ino, from, count);
+	HEAL_OK(cfs_container_sync(cl.c, &err_));
+	client_kill(&cl);
+	HEAL_OK(cfs_container_client_gone(h->lun->container, cl.id, NULL,
+					  &err_));
+}
+
+/*
+ * A container with little left in a pool that has not plenty, but some: one
+ * client after the other dies in it, and the next asks no more often for it.
+ */
+static void test_lends_after_deaths(void **state)
+{
+	struct heal_pool h = heal_new_of(false, UINT64_C(512) << 20,
+					 UINT64_C(128) << 20);
+	const uint64_t ino = lun_of(&h);
+	struct client cl;
+
+	(void)state;
+	HEAL_OK(cfs_pool_provision(h.pool, h.tree, UINT64_C(390) << 20, &err_));
+	for (unsigned int i = 0; i < 5; i++)
+		die_with_singles(&h, ino, 200 * i, 200);
+	client_new(&cl, &h, h.lun);
+	write_singles(&cl, ino, 1000, 1500);
+	HEAL_OK(cfs_container_fold(cl.c, &err_));
+	print_message("# %u lends, %u folds\n", cl.lends, cl.folds);
+	assert_true(cl.lends + cl.folds <= 8);
+	client_close(&cl);
+	heal_check_clean(&h);
+	heal_scrub_clean(&h);
+	heal_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +636,8 @@ int main(void)
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_rewrite_full),
 		cmocka_unit_test(test_fair),
+		cmocka_unit_test(test_lend_fragments),
+		cmocka_unit_test(test_lends_after_deaths),
 		cmocka_unit_test(test_give_back),
 		cmocka_unit_test(test_slice_elsewhere),
 		cmocka_unit_test(test_old_view),
