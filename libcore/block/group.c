@@ -263,7 +263,6 @@ int cfs_groups_plan_make(const struct cfs_blocks *b,
 		groups[i]->seq = 0;
 		groups[i]->stale_pieces = 0;
 		groups[i]->is_uneven = false;
-		memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
 	}
 	plan_reads(b, groups, count, plan);
 	return 0;
@@ -291,6 +290,8 @@ int cfs_groups_plan_end(struct cfs_blocks *b, struct cfs_group *const *groups,
 		results[i] = judge(&plan->states[i], groups[i], err);
 		if (results[i] == 0)
 			compare(&plan->states[i], groups[i]);
+		else
+			memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
 	}
 	return r;
 }

@@ -6,6 +6,7 @@
 #include "ondisk/tag.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/xxh.h"
 #include "ondisk/field_priv.h"
@@ -53,6 +54,34 @@ bool cfs_tag_is_free(const struct cfs_tag *tag)
 {
 	return !(tag->csum | tag->ino | tag->offset | tag->stamp | tag->seq |
 		 tag->branch | tag->type | tag->flags);
+}
+
+bool cfs_tags_are_run(const struct cfs_tag_disk *tags, uint32_t count,
+		      const struct cfs_tag *first, const void *csums)
+{
+	const uint8_t *csum = csums;
+	uint64_t ino_seq, off_type, stamp_branch, wrong = 0;
+
+	/* Also what comes from others, so nothing of it is asserted. */
+	if (first->ino > CFS_INO_MAX || first->stamp > CFS_STAMP_MAX ||
+	    first->offset > CFS_OFF_MAX ||
+	    count > CFS_OFF_MAX + 1 - first->offset ||
+	    first->type > TYPE_MASK || first->flags > FLAGS_MASK)
+		return false;
+	ino_seq = first->ino << 16 | first->seq;
+	off_type = first->offset << 16 | type_flags(first);
+	stamp_branch = first->stamp << 16 | first->branch;
+	for (uint32_t i = 0; i < count; i++) {
+		le64 c;
+
+		memcpy(&c, csum + 8 * (size_t)i, sizeof(c));
+		wrong |= le64_get(tags[i].csum) ^ le64_get(c);
+		wrong |= le64_get(tags[i].ino_seq) ^ ino_seq;
+		wrong |= le64_get(tags[i].off_type) ^
+			 (off_type + ((uint64_t)i << 16));
+		wrong |= le64_get(tags[i].stamp_branch) ^ stamp_branch;
+	}
+	return !wrong;
 }
 
 uint64_t cfs_tag_container_seed(const uint8_t container_uuid[16])

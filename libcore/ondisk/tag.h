@@ -65,6 +65,13 @@ void cfs_tag_pack(const struct cfs_tag *tag, struct cfs_tag_disk *disk);
 /* Any bits unpack; the type may be one that this version does not know. */
 void cfs_tag_unpack(const struct cfs_tag_disk *disk, struct cfs_tag *ret);
 bool cfs_tag_is_free(const struct cfs_tag *tag);
+/*
+ * Are these the tags of @count blocks in a row, of which @first is the first
+ * but for the csum?  Those are at @csums, le64.  As cfs_tag_unpack and a look
+ * at each field; what no tag can hold is no tag's.
+ */
+bool cfs_tags_are_run(const struct cfs_tag_disk *tags, uint32_t count,
+		      const struct cfs_tag *first, const void *csums);
 
 /* The container's part of the identity. */
 uint64_t cfs_tag_container_seed(const uint8_t container_uuid[16]);

@@ -157,9 +157,10 @@ static int expect_group(const struct cfs_container *c, struct expected *ex,
 {
 	if (!g || g->tags || !c->lender->reads_tags)
 		return 0;
-	g->tags = calloc(1, sizeof(*g->tags));
+	g->tags = malloc(sizeof(*g->tags));
 	if (!g->tags)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	/* The rest of it is set where it is read. */
 	g->tags->lslice = cfs_vaddr_lslice(g->key);
 	g->tags->index = cfs_vaddr_block(g->key);
 	if (cfs_vec_push(&ex->groups, g) < 0) {
@@ -238,27 +239,17 @@ int cfs_lend_expect(struct cfs_container *c, const void *buf,
 static bool has_tags(const struct lent_group *g, const struct cfs_rec *rec,
 		     uint32_t index, uint64_t first, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		struct cfs_tag tag;
-		le64 csum;
+	const struct cfs_tag tag = {
+		.type = CFS_TAG_DATA,
+		.ino = rec->ino,
+		.offset = rec->offset + first,
+		.stamp = rec->stamp,
+		.seq = rec->seq,
+		.branch = rec->branch,
+	};
 
-		memcpy(&csum, rec->csums + 8 * (first + i), sizeof(csum));
-		cfs_tag_unpack(&g->tags->tags[index + i], &tag);
-		if (tag.type != CFS_TAG_DATA || tag.ino != rec->ino ||
-		    tag.offset != rec->offset + first + i ||
-		    tag.stamp != rec->stamp || tag.seq != rec->seq ||
-		    tag.branch != rec->branch || tag.flags ||
-		    tag.csum != le64_get(csum))
-			return false;
-	}
-	return true;
-}
-
-static void range_mask(uint32_t first, uint32_t count, uint64_t mask[2])
-{
-	mask[0] = mask[1] = 0;
-	for (uint32_t i = first; i < first + count; i++)
-		mask[i / 64] |= UINT64_C(1) << (i % 64);
+	return cfs_tags_are_run(&g->tags->tags[index], count, &tag,
+				rec->csums + 8 * first);
 }
 
 /* They are in use from now on, and not lent any more. */
@@ -278,7 +269,7 @@ static int check_part(const struct lent_group *g, uint64_t vaddr,
 {
 	if (!g)
 		return bad_place(err, vaddr, "it is not on loan");
-	range_mask(index, count, ret_mask);
+	cfs_space_bits_range(ret_mask, index, count);
 	for (unsigned int i = 0; i < 2; i++)
 		if (ret_mask[i] & ~(g->allowed[i] & ~g->taken[i]))
 			return bad_place(err, vaddr, "it may not be written");
@@ -364,7 +355,7 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		int r;
 
 		assert(g); /* check_place found it */
-		range_mask(index, n, mask);
+		cfs_space_bits_range(mask, index, n);
 		r = cfs_space_mark_used(c, g->key, mask, err);
 		if (r < 0)
 			return r;

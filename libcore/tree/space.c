@@ -23,13 +23,6 @@ static unsigned int bits_count(const uint64_t bits[2])
 	       (unsigned int)__builtin_popcountll(bits[1]);
 }
 
-static void bits_range(uint64_t bits[2], uint32_t first, uint32_t count)
-{
-	bits[0] = bits[1] = 0;
-	for (uint32_t i = first; i < first + count; i++)
-		bits[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
 static struct cfs_key group_record_key(uint64_t key)
 {
 	return (struct cfs_key){ { SPACE_GROUP | cfs_vaddr_lslice(key),
@@ -186,7 +179,7 @@ int cfs_space_alloc_stream(struct cfs_container *c, unsigned int stream,
 	}
 	n = cfs_space_find_run(g->allowed, count, is_long, &first);
 	assert(n > 0);
-	bits_range(mask, first, n);
+	cfs_space_bits_range(mask, first, n);
 	/* The owner keeps the books on what it lends. */
 	if (c->client)
 		c->client->allowed_blocks -= n;
@@ -325,7 +318,7 @@ int cfs_space_free(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 		uint64_t mask[2];
 		int r;
 
-		bits_range(mask, first, n);
+		cfs_space_bits_range(mask, first, n);
 		r = free_in_group(c, key_of(c, vaddr), mask, err);
 		if (r < 0)
 			return r;
@@ -408,7 +401,7 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 
 		if (r < 0)
 			return r;
-		bits_range(mask, index_of(c, vaddr + i), 1);
+		cfs_space_bits_range(mask, index_of(c, vaddr + i), 1);
 		r = bits_change(c, g->key, mask, true, err);
 		if (r < 0)
 			return r;

@@ -11,6 +11,21 @@ struct cfs_candidate {
 	bool was_used;
 };
 
+/* Of a group's blocks these, @first + @count of at most 128. */
+static inline void cfs_space_bits_range(uint64_t bits[2], uint32_t first,
+					uint32_t count)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		const uint32_t from = CFS_MIN(CFS_MAX(first, 64 * i) - 64 * i,
+					      64);
+		const uint32_t end = CFS_MIN(
+			CFS_MAX(first + count, 64 * i) - 64 * i, 64);
+
+		bits[i] = end > from ? UINT64_MAX >> (64 - (end - from)) << from
+				     : 0;
+	}
+}
+
 /* Groups that were chosen so far, and when it is enough. */
 struct cfs_choice {
 	struct cfs_candidate *list;

@@ -96,6 +96,83 @@ static void test_limits(void **state)
 	assert_true(tag.ino == CFS_INO_MAX && tag.type == 63);
 }
 
+#define RUN 5u
+
+static struct cfs_tag run_tag(uint64_t offset)
+{
+	struct cfs_tag tag = TAG;
+
+	tag.offset = offset;
+	return tag;
+}
+
+static void run_pack(struct cfs_tag_disk tags[RUN], le64 csums[RUN])
+{
+	for (uint32_t i = 0; i < RUN; i++) {
+		struct cfs_tag tag = run_tag(1000 + i);
+
+		tag.csum = 77 * (i + 1);
+		cfs_tag_pack(&tag, &tags[i]);
+		csums[i] = le64_put(tag.csum);
+	}
+}
+
+/* Whatever one bit of one tag, or of what is asked, says else: it is none. */
+static void test_run(void **state)
+{
+	struct cfs_tag_disk tags[RUN];
+	struct cfs_tag first = run_tag(1000);
+	le64 csums[RUN];
+	uint8_t *bytes = (uint8_t *)tags;
+
+	(void)state;
+	run_pack(tags, csums);
+	assert_true(cfs_tags_are_run(tags, RUN, &first, csums));
+	assert_true(cfs_tags_are_run(tags, 0, &first, csums));
+	for (unsigned int bit = 0; bit < 8 * sizeof(tags); bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+		assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+		bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+	}
+	csums[RUN - 1] = le64_put(1);
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	assert_true(cfs_tags_are_run(tags, RUN - 1, &first, csums));
+}
+
+/* What has more bits than a tag holds is not cut to what stands there. */
+static void test_run_limits(void **state)
+{
+	struct cfs_tag_disk tags[RUN];
+	struct cfs_tag first = run_tag(1000);
+	le64 csums[RUN];
+
+	(void)state;
+	run_pack(tags, csums);
+	first.offset = CFS_OFF_MAX + 1 + 1000;
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	first = run_tag(1000);
+	first.ino += CFS_INO_MAX + 1;
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	first = run_tag(1000);
+	first.stamp += CFS_STAMP_MAX + 1;
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	first = run_tag(1000);
+	first.type += 64;
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	first = run_tag(1000);
+	first.flags = (uint16_t)(first.flags + 0x400);
+	assert_false(cfs_tags_are_run(tags, RUN, &first, csums));
+	/* A run that goes on behind the last block there can be. */
+	first = run_tag(CFS_OFF_MAX);
+	cfs_tag_pack(&first, &tags[0]);
+	first = run_tag(0);
+	cfs_tag_pack(&first, &tags[1]);
+	first = run_tag(CFS_OFF_MAX);
+	csums[0] = csums[1] = le64_put(TAG.csum);
+	assert_true(cfs_tags_are_run(tags, 1, &first, csums));
+	assert_false(cfs_tags_are_run(tags, 2, &first, csums));
+}
+
 static void test_is_free(void **state)
 {
 	struct cfs_tag_disk disk;
@@ -166,6 +243,8 @@ static const struct CMUnitTest TESTS[] = {
 	cmocka_unit_test(test_bytes),
 	cmocka_unit_test(test_limits),
 	cmocka_unit_test(test_is_free),
+	cmocka_unit_test(test_run),
+	cmocka_unit_test(test_run_limits),
 	cmocka_unit_test(test_csum_definition),
 	cmocka_unit_test(test_csum_depends),
 };
