@@ -401,12 +401,23 @@ static void say_who_is_left(struct cfs_serve *serve)
 	cfs_secondary_leave(serve->session->secondary, &list);
 }
 
+/* Asked beside requests, which may need it started, too. */
+static bool is_running(struct cfs_serve *serve)
+{
+	bool is;
+
+	pthread_mutex_lock(&serve->lock);
+	is = serve->is_running;
+	pthread_mutex_unlock(&serve->lock);
+	return is;
+}
+
 int cfs_serve_stop(struct cfs_serve *serve, unsigned int grace_ms,
 		   struct cfs_err *err)
 {
 	int r = 0, r2;
 
-	if (serve->session->secondary && serve->is_running)
+	if (serve->session->secondary && is_running(serve))
 		cfs_secondary_retire(serve->session->secondary);
 	cfs_server_stop(serve->server, grace_ms);
 	/* Behind the last request, which may have woken them. */
