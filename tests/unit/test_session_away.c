@@ -82,6 +82,49 @@ static void test_no_queue_where_it_is_away(void **state)
 	refused(CFS_MSG_LOCK_WAIT);
 }
 
+/*
+ * Its lease went with the container, and it does not know: to the next manager
+ * it is one of those who come back.  What it reclaims it has of whoever has the
+ * container, and not of both.
+ */
+static void test_no_reclaim_where_it_is_away(void **state)
+{
+	struct cfs_leaser *late = join(&manager), *stays = join(&manager);
+	struct cfs_held *held = NULL, *kept = NULL, *more = NULL;
+	struct party secondary;
+
+	(void)state;
+	OK(ask(late, away, 0, &held));
+	OK(ask(stays, home, 0, &kept));
+	secondary = delegate("away");
+	end(&manager);
+	OK(cfs_session_open(pool_path, &options, &manager.s, &err));
+	manager.serve = serve_on(manager.s);
+	/* It is one who comes back, */
+	OK(cfs_leaser_reconnect(stays, link_to(&manager), &patient, &err));
+	OK(cfs_leaser_reconnect(late, link_to(&manager), &patient, &err));
+	/* Behind what it reclaims. */
+	assert_int_equal(ask(late, home, 0, &more), -ECONNRESET);
+	assert_int_equal(leases_of(&manager), 0);
+	/* and has all that it had. */
+	OK(cfs_leaser_reconnect(late, link_to(&secondary), &patient, &err));
+	UNTIL(leases_of(&secondary) == 1);
+	cfs_leaser_release(kept);
+	cfs_leaser_free(stays, true);
+	stays = join(&secondary);
+	assert_int_equal(ask(stays, away, 0, &more), -EBUSY);
+	cfs_leaser_release(held);
+	OK(ask(stays, away, CFS_MSG_LOCK_WAIT, &more));
+	cfs_leaser_release(more);
+	cfs_leaser_free(stays, true);
+	cfs_leaser_free(late, true);
+	/* Or it comes home behind that. */
+	cfs_owner_end_grace(cfs_serve_lock(manager.serve));
+	cfs_serve_unlock(manager.serve);
+	end(&secondary);
+	end(&manager);
+}
+
 /* Of others the manager is the owner, and of this one when it is home. */
 static void test_others_and_behind_it(void **state)
 {
@@ -105,6 +148,8 @@ int main(void)
 		cmocka_unit_test_setup(test_no_lease_where_it_is_away,
 				       make_pool),
 		cmocka_unit_test_setup(test_no_queue_where_it_is_away,
+				       make_pool),
+		cmocka_unit_test_setup(test_no_reclaim_where_it_is_away,
 				       make_pool),
 		cmocka_unit_test_setup(test_others_and_behind_it, make_pool),
 	};
