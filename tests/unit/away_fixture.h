@@ -164,20 +164,24 @@ struct child {
 	int fd;
 };
 
-static inline void child_run(const char *name, int fd)
+static inline void child_run(const char *name, const char *period, int fd)
 {
 	struct party p = { .s = NULL };
 	char order;
 
 	/* When it is told to, serve; and go on until it is killed. */
-	if (read(fd, &order, 1) == 1 && try_delegate(name, 60, &p) == 0 &&
-	    write(fd, &order, 1) == 1)
+	if (read(fd, &order, 1) != 1)
+		_exit(1);
+	if (period)
+		make_shared_manager(period);
+	else if (try_delegate(name, 60, &p) < 0)
+		_exit(1);
+	if (write(fd, &order, 1) == 1)
 		(void)!read(fd, &order, 1);
 	_exit(1);
 }
 
-/* Before there is a manager. */
-static inline struct child child_new(const char *name)
+static inline struct child child_fork(const char *name, const char *period)
 {
 	struct child c;
 	int fds[2];
@@ -191,11 +195,23 @@ static inline struct child child_new(const char *name)
 	if (c.pid == 0) {
 		close(fds[0]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		child_run(name, fds[1]);
+		child_run(name, period, fds[1]);
 	}
 	close(fds[1]);
 	c.fd = fds[0];
 	return c;
+}
+
+/* A secondary; made before there is a manager. */
+static inline struct child child_new(const char *name)
+{
+	return child_fork(name, NULL);
+}
+
+/* A manager, of a new pool that many hosts may share. */
+static inline struct child child_manager(const char *period)
+{
+	return child_fork(NULL, period);
 }
 
 /* It serves what it is for. */
