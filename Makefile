@@ -100,6 +100,9 @@ LIBS_cfsmount := -lfuse3
 LIBS_test_session_memory := $(addprefix -Wl$(comma)--wrap=,malloc calloc \
 	realloc reallocarray aligned_alloc posix_memalign strdup strndup)
 
+# And one whose clock jumps.
+LIBS_test_session_nameless := -Wl,--wrap=cfs_clock_system
+
 # ----------------------------------------------------------------- sources
 
 # SKIP='libcore/tree/%' leaves out what does not compile at the moment.
