@@ -167,7 +167,8 @@ struct child {
 	int fd;
 };
 
-static inline void child_run(const char *name, const char *period, int fd)
+static inline void child_run(const char *name, const char *period,
+			     bool is_shared, int fd)
 {
 	struct party p = { .s = NULL };
 	char order;
@@ -175,16 +176,19 @@ static inline void child_run(const char *name, const char *period, int fd)
 	/* When it is told to, serve; and go on until it is killed. */
 	if (read(fd, &order, 1) != 1)
 		_exit(1);
-	if (period)
-		make_shared_manager(period);
-	else if (try_delegate(name, 60, &p) < 0)
+	if (period) {
+		make_manager_on(period, is_shared);
+		(void)make_volume("lun", CFS_VOLUME_LUN);
+	} else if (try_delegate(name, 60, &p) < 0) {
 		_exit(1);
+	}
 	if (write(fd, &order, 1) == 1)
 		(void)!read(fd, &order, 1);
 	_exit(1);
 }
 
-static inline struct child child_fork(const char *name, const char *period)
+static inline struct child child_fork(const char *name, const char *period,
+				      bool is_shared)
 {
 	struct child c;
 	int fds[2];
@@ -198,7 +202,7 @@ static inline struct child child_fork(const char *name, const char *period)
 	if (c.pid == 0) {
 		close(fds[0]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		child_run(name, period, fds[1]);
+		child_run(name, period, is_shared, fds[1]);
 	}
 	close(fds[1]);
 	c.fd = fds[0];
@@ -208,13 +212,13 @@ static inline struct child child_fork(const char *name, const char *period)
 /* A secondary; made before there is a manager. */
 static inline struct child child_new(const char *name)
 {
-	return child_fork(name, NULL);
+	return child_fork(name, NULL, false);
 }
 
-/* A manager, of a new pool that many hosts may share. */
-static inline struct child child_manager(const char *period)
+/* A manager, of a new pool with a LUN, "lun". */
+static inline struct child child_manager(const char *period, bool is_shared)
 {
-	return child_fork(NULL, period);
+	return child_fork(NULL, period, is_shared);
 }
 
 /* It serves what it is for. */
@@ -245,17 +249,22 @@ static inline struct cfs_link *link_to(const struct party *p)
 	return link;
 }
 
-static inline struct cfs_leaser *join_over(struct cfs_link *link)
+static inline struct cfs_leaser *join_pool(const uint8_t pool_uuid[16],
+					   struct cfs_link *link)
 {
 	struct cfs_lease_client_config config = {
 		.hello = { .host = "host", .name = "test", .pid = 1 },
 	};
 	struct cfs_leaser *leaser = NULL;
 
-	memcpy(config.hello.pool_uuid,
-	       cfs_devset_label(manager.s->set, 0)->pool_uuid, 16);
+	memcpy(config.hello.pool_uuid, pool_uuid, 16);
 	OK(cfs_leaser_connect(link, &config, NULL, &patient, &leaser, &err));
 	return leaser;
+}
+
+static inline struct cfs_leaser *join_over(struct cfs_link *link)
+{
+	return join_pool(cfs_devset_label(manager.s->set, 0)->pool_uuid, link);
 }
 
 static inline struct cfs_leaser *join(const struct party *p)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "away_fixture.h"
+#include "session/lease.h"
 #include "session/serve_delegate_priv.h"
 
 /* Longer than the manager looks and settles things several times. */
@@ -129,6 +130,68 @@ static void test_leases_of_one_that_died(void **state)
 	end(&manager);
 }
 
+/* Where the one secondary says that it is. */
+static struct cfs_link *link_told(void)
+{
+	struct cfs_manager_infos owners = { CFS_VEC_INIT };
+	struct cfs_manager_info info;
+	struct cfs_address address;
+	struct cfs_manager *m;
+	struct cfs_link *link;
+
+	OK(cfs_manager_find(pool_path, &options, &info, &err));
+	OK(cfs_manager_connect(&info, "test", &options, 30000, &m, &err));
+	OK(cfs_manager_owners(m, &info, &owners, &err));
+	cfs_manager_close(m);
+	assert_int_equal(owners.v.count, 1);
+	OK(cfs_address_parse(owners.v.items[0].address, &address, &err));
+	cfs_vec_done(&owners.v);
+	OK(cfs_link_connect(&address, NULL, 30000, &link, &err));
+	return link;
+}
+
+/* The container's id, and the pool's. */
+static uint64_t look_at_lun(uint8_t ret_pool[16])
+{
+	const struct cfs_session_options asks = { .wait_seconds = 60 };
+	struct cfs_volume_place place = { .container = 0 };
+	struct cfs_session *s;
+
+	OK(cfs_session_open(pool_path, &asks, &s, &err));
+	OK(cfs_session_place_find(s, "lun", NULL, &place, &err));
+	memcpy(ret_pool, cfs_remote_pool_uuid(s->remote), 16);
+	OK(cfs_session_close(s, &err));
+	return place.container;
+}
+
+/* That it had clients stands in the record alone. */
+static void test_leases_when_both_died(void **state)
+{
+	struct child first = child_manager("600s", false);
+	struct child secondary = child_new("lun");
+	struct cfs_held *held = NULL;
+	struct cfs_leaser *late, *other;
+	uint8_t pool[16];
+	uint64_t id;
+
+	(void)state;
+	child_serve(&first);
+	child_serve(&secondary);
+	id = look_at_lun(pool);
+	late = join_pool(pool, link_told());
+	OK(ask(late, id, 0, &held));
+	child_kill(&first);
+	child_kill(&secondary);
+	OK(cfs_session_open(pool_path, &options, &manager.s, &err));
+	manager.serve = serve_on(manager.s);
+	UNTIL(!cfs_serve_delegate_is_away(manager.serve->delegate, id));
+	other = join(&manager);
+	kept_from(other, id);
+	cfs_leaser_free(late, false);
+	cfs_leaser_free(other, true);
+	end(&manager);
+}
+
 /* ---- who may still write ------------------------------------------------- */
 
 /* One that stands still has to be followed, and is not gone by that. */
@@ -213,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_who_is_gone_where_many_are),
 		cmocka_unit_test(test_leases_of_one_that_returned),
 		cmocka_unit_test(test_leases_of_one_that_died),
+		cmocka_unit_test(test_leases_when_both_died),
 		cmocka_unit_test(test_silent_is_not_gone),
 	};
 

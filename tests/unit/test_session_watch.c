@@ -51,7 +51,7 @@ static void begin(struct question *q, struct cfs_session *s)
 /* It may take long, and is what was asked for. */
 static void test_slow_is_not_old(void **state)
 {
-	struct child first = child_manager("60s");
+	struct child first = child_manager("60s", true);
 	struct cfs_session *s;
 	struct question q;
 
@@ -71,7 +71,7 @@ static void test_slow_is_not_old(void **state)
 
 static void test_until_another_has_it(void **state)
 {
-	struct child first = child_manager("3s");
+	struct child first = child_manager("3s", true);
 	struct cfs_session *s;
 	struct question q;
 
