@@ -121,6 +121,7 @@ obj_of = $(patsubst %.c,$(OBJ)/%.o,$(1))
 tool_src = $(wildcard cmd/$(1)/*.c cmd/$(1)/*/*.c)
 
 # A test that needs sources of a tool names them: SRC_<test> := cmd/x/y.c
+SRC_test_tgt_fit := cmd/tgt/fit.c
 
 tool_bins := $(addprefix $(BIN)/,$(tools))
 unit_bins := $(addprefix $(V)/,$(unit))
@@ -267,7 +268,18 @@ $(BIN)/nbdkit-cfs-plugin.so: LDFLAGS_CFS += -shared
 $(BIN)/nbdkit-cfs-plugin.so: $(call obj_of,$(plugin_src)) $(COMMON) $(LIB)
 	$(call link,$(LIBS_nbdkit))
 
-# A script that finds the plugin beside it, and is found beside cfsd.
+# A backing store for tgtd, which has no header; it finds tgtd's functions when
+# it is loaded, and shows it only the two names that it looks for.
+store_src := $(wildcard cmd/tgt/*.c)
+ifeq ($(SAN)$(FUZZ),)
+all: $(BIN)/bs_cfs.so
+endif
+$(BIN)/bs_cfs.so: LDFLAGS_CFS += -shared \
+	-Wl,--version-script=cmd/tgt/bs_cfs.map
+$(BIN)/bs_cfs.so: $(call obj_of,$(store_src)) $(LIB) cmd/tgt/bs_cfs.map
+	$(call link,)
+
+# A script that finds both beside it, and is found beside cfsd.
 all: $(BIN)/cfs-export
 $(BIN)/cfs-export: contrib/cfs-export
 	@mkdir -p $(@D)
