@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# A LUN over iSCSI: tgt over a cfsmount, as cfs-export runs it, against the same
-# tgt on a raw file; qemu-img is the initiator.
+# A LUN over iSCSI: tgt with our backing store, as cfs-export runs it, against the
+# same tgt on a raw file; qemu-img is the initiator.  CFS_ISCSI_STORE=mount
+# measures it over a cfsmount.
 
 CASE_TITLE='A LUN over iSCSI'
 ISCSI_MB=${ISCSI_MB:-1024}

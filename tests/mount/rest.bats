@@ -114,15 +114,14 @@ rests() {
 	done
 	cat errors
 	[ -s out ]
-	MOUNTED+=("$(echo "$CFS_RUN"/export-iscsi-*/mnt)")
 	url=iscsi://127.0.0.1:$port/$(cfs-export iscsi --list "$P" | cut -f1)/1
 	commands=()
 	for i in {1..2000}; do
 		commands+=(-c "aio_write -q $((i * 37 % 2000 * 500))M 4k")
 	done
-	timeout 100 qemu-io -f raw -t none "${commands[@]}" -c flush "$url"
 	tgtd=$(pgrep -P "$EXPORT" tgtd)
-	[ "$(pss "$tgtd")" -lt 50000 ]
-	[ "$(pss "$(pid_of "${MOUNTED[0]}")")" -lt 50000 ]
+	timeout 100 qemu-io -f raw -t none "${commands[@]}" -c flush "$url"
+	used=$(pss "$tgtd")
+	rests "$tgtd" "$used"
 	end_export
 }
