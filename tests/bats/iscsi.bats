@@ -119,6 +119,23 @@ killed() {
 	run -0 cfsck-heal check "$P"
 }
 
+@test "when LUNs cannot be listed for a while, they stay" {
+	mkcfs -q "$P:vm0" --lun 16M
+	mkdir bin
+	printf '#!/bin/sh\n[ ! -e %s ] || { echo >>%s; exit 1; }\nexec %s "$@"\n' \
+		"$PWD/fail" "$PWD/fail" "$(command -v slicectl)" >bin/slicectl
+	chmod 755 bin/slicectl
+	PATH=$PWD/bin:$PATH start_iscsi
+	: >fail
+	# The third time the second one is over.
+	until_true '[ "$(wc -l <fail)" -ge 1 ]'
+	until_true '[ "$(wc -l <fail)" -ge 2 ]'
+	until_true '[ "$(wc -l <fail)" -ge 3 ]'
+	run -0 qemu-io -f raw -c 'write -P 1 0 1M' -c flush "$(url vm0)"
+	rm fail
+	end_iscsi
+}
+
 @test "a new size is seen by who logs in when nobody else is" {
 	mkcfs -q "$P:vm0" --lun 32M
 	start_iscsi
