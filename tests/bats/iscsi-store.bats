@@ -164,6 +164,22 @@ log() {
 	end_iscsi
 }
 
+@test "an export whose tgtd stands still ends all the same" {
+	[ -n "${CFS_LONG-}" ] || skip "takes a minute"
+	mkcfs -q "$P:vm0" --lun 16M
+	start_iscsi
+	run -0 qemu-io -f raw -c 'write -P 1 0 1M' -c flush "$(url vm0)"
+	kill -STOP "$(pgrep -P "$SERVER" tgtd)"
+	kill -TERM "$SERVER"
+	for _ in {1..12}; do
+		! until_true '! kill -0 $SERVER 2>/dev/null' || break
+	done
+	status=0
+	wait "$SERVER" || status=$?
+	[ "$status" = 0 ]
+	cfscp -q --wait 30 --length 1M "$P:vm0" - | tr -d '\1' | cmp - /dev/null
+}
+
 @test "a store by hand: what it is not, it says" {
 	mkcfs -q "$P:vm0" --lun 16M
 	mkcfs -q "$P:files" --tree
