@@ -12,13 +12,16 @@ ISCSI_PORT=${ISCSI_PORT:-23270}
 ISCSI_RAW='raw: tgt on a file'
 
 # What is measured: ID OPTIONS COUNT BYTES DEPTH STEP UNIT TITLE; a step of many
-# blocks goes around the volume, and is as good as chance.
+# blocks goes around the volume, and is as good as chance.  In order twice: what
+# was written in order, and what then was written at random.
 iscsi_measures=(
+	'sr - 8000 131072 8 131072 MB/s 128 KiB reads in order, 8 at a time'
+	'sw -w 8000 131072 8 131072 MB/s 128 KiB writes in order, 8 at a time, flushed in the end'
 	'rr1 - 8000 4096 1 33591296 IOPS 4 KiB scattered reads, one at a time'
 	'rr32 - 40000 4096 32 33591296 IOPS 4 KiB scattered reads, 32 at a time'
 	'rw32 -w 40000 4096 32 33591296 IOPS 4 KiB scattered writes, 32 at a time, flushed in the end'
-	'sr - 8000 131072 8 131072 MB/s 128 KiB reads in order, 8 at a time'
-	'sw -w 8000 131072 8 131072 MB/s 128 KiB writes in order, 8 at a time, flushed in the end'
+	'ar - 8000 131072 8 131072 MB/s 128 KiB reads in order of what was written at random, 8 at a time'
+	'aw -w 8000 131072 8 131072 MB/s 128 KiB writes in order to what was written at random, 8 at a time, flushed in the end'
 )
 
 # iscsi_run SUBJECT ROUND TARGET
