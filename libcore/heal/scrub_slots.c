@@ -53,11 +53,30 @@ struct bad_slot {
 };
 
 /*
+ * The page that whoever has this piece alone would go by, where the one of
+ * @slot is behind: of the newest, the one before it in the other slot.
+ */
+static const struct cfs_page_disk *what_counts(const struct tag_area *area,
+					       uint32_t group,
+					       unsigned int piece,
+					       unsigned int slot)
+{
+	const struct tag_group *g = &area->groups[group];
+	const struct tag_slot *other = &g->slots[piece][!slot];
+
+	if (slot_seq(g->head.seq, slot) == g->head.seq &&
+	    other->state == TAG_SLOT_GOOD && other->seq + 1 == g->head.seq)
+		slot = !slot;
+	return cfs_tag_area_page(area, piece, slot, group);
+}
+
+/*
  * A page that is a write behind: of two pieces one was written.  What recovery
- * takes over it makes the same on both.  What is on loan to somebody else is
- * written while we look, or as its holder left it when it died, until it comes
- * back.  Anything else is no damage if it lacks no tag that anything in use
- * needs, and is brought up to the other.
+ * takes over it makes the same on both; but who clears tags of what is free has
+ * no loan, and may have died between the two.  What is on loan to somebody else
+ * is written while we look, or as its holder left it when it died, until it
+ * comes back.  Anything else is no damage if the piece lacks no tag that
+ * anything in use needs, and is brought up to the other.
  */
 static bool is_behind(struct scrub *s, const struct tag_area *area,
 		      uint32_t group, unsigned int piece, unsigned int slot)
@@ -84,8 +103,7 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 		return true;
 	if (ts->state == TAG_SLOT_NONE)
 		return false;
-	old = (const void *)cfs_tag_area_page(area, piece, slot, group)
-		      ->payload;
+	old = (const void *)what_counts(area, group, piece, slot)->payload;
 	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
 		if (kept[i / 64] >> i % 64 & 1 &&
 		    memcmp(&old->tags[i], &best->tags[i],

@@ -358,6 +358,8 @@ static int add_chosen(struct cfs_container *c, struct cfs_choice *ch,
 	int r = 0;
 
 	for (size_t i = 0; i < ch->count && r == 0; i++) {
+		/* It was nobody's; but a scrub may have died at its page. */
+		group_even_out(c, ch->groups[i]);
 		r = group_add(c, ch->groups[i], err);
 		ch->groups[i] = NULL;
 	}
