@@ -52,22 +52,33 @@ struct bad_slot {
 	bool is_away;
 };
 
-/*
- * The page that whoever has this piece alone would go by, where the one of
- * @slot is behind: of the newest, the one before it in the other slot.
- */
-static const struct cfs_page_disk *what_counts(const struct tag_area *area,
-					       uint32_t group,
-					       unsigned int piece,
-					       unsigned int slot)
+/* Does the page of a slot have all the tags of these blocks? */
+static bool has_tags(const struct tag_area *area, uint32_t group,
+		     unsigned int piece, unsigned int slot,
+		     const uint64_t kept[2])
 {
 	const struct tag_group *g = &area->groups[group];
+	const struct cfs_tags_payload_disk *page, *best;
+
+	page = (const void *)cfs_tag_area_page(area, piece, slot, group)
+		       ->payload;
+	best = (const void *)g->best->payload;
+	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
+		if (kept[i / 64] >> i % 64 & 1 &&
+		    memcmp(&page->tags[i], &best->tags[i],
+			   sizeof(page->tags[i])) != 0)
+			return false;
+	return true;
+}
+
+/* Is the page before the newest there, in the other slot of the piece? */
+static bool has_one_before(const struct tag_group *g, unsigned int piece,
+			   unsigned int slot)
+{
 	const struct tag_slot *other = &g->slots[piece][!slot];
 
-	if (slot_seq(g->head.seq, slot) == g->head.seq &&
-	    other->state == TAG_SLOT_GOOD && other->seq + 1 == g->head.seq)
-		slot = !slot;
-	return cfs_tag_area_page(area, piece, slot, group);
+	return slot_seq(g->head.seq, slot) == g->head.seq &&
+	       other->state == TAG_SLOT_GOOD && other->seq + 1 == g->head.seq;
 }
 
 /*
@@ -83,8 +94,6 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 {
 	const struct tag_group *g = &area->groups[group];
 	const struct tag_slot *ts = &g->slots[piece][slot];
-	const struct cfs_tags_payload_disk *old,
-		*best = (const void *)g->best->payload;
 	uint64_t kept[2] = { 0, 0 };
 	bool is_known = false;
 
@@ -103,13 +112,9 @@ static bool is_behind(struct scrub *s, const struct tag_area *area,
 		return true;
 	if (ts->state == TAG_SLOT_NONE)
 		return false;
-	old = (const void *)what_counts(area, group, piece, slot)->payload;
-	for (unsigned int i = 0; i < CFS_TAGS_PER_PAGE; i++)
-		if (kept[i / 64] >> i % 64 & 1 &&
-		    memcmp(&old->tags[i], &best->tags[i],
-			   sizeof(old->tags[i])) != 0)
-			return false;
-	return true;
+	return has_tags(area, group, piece, slot, kept) ||
+	       (has_one_before(g, piece, slot) &&
+		has_tags(area, group, piece, !slot, kept));
 }
 
 /*

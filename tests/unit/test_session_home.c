@@ -187,6 +187,7 @@ static void test_leases_when_both_died(void **state)
 	UNTIL(!cfs_serve_delegate_is_away(manager.serve->delegate, id));
 	other = join(&manager);
 	kept_from(other, id);
+	cfs_leaser_release(held);
 	cfs_leaser_free(late, false);
 	cfs_leaser_free(other, true);
 	end(&manager);
