@@ -280,6 +280,10 @@ static int snap_remove(struct boss *b)
 	/* From here on nobody knows whether it is there. */
 	w->snaps[i] = w->snaps[--w->snap_count];
 	r = cfs_snapshot_remove(b->a.lun, CFS_VOLUME_FIRST, s.name, NULL, &why);
+	if (r == -EBUSY) { /* who made a clone of it died before it went */
+		w->snaps[w->snap_count++] = s;
+		return 0;
+	}
 	if (r == 0)
 		r = cfs_snapshot_remove(b->a.tree, CFS_VOLUME_FIRST, s.name,
 					NULL, &why);
