@@ -49,6 +49,7 @@ void cfs_seat_table_free(struct cfs_seat_table *table)
 {
 	if (!table)
 		return;
+	free(table->pages);
 	free(table->seats);
 	free(table);
 }
@@ -101,18 +102,19 @@ int cfs_seat_table_read(const struct cfs_devset *set, uint32_t device_index,
 {
 	const struct cfs_label *label = cfs_devset_label(set, device_index);
 	const size_t bytes = (size_t)table->count * 2 * CFS_PAGE_BYTES;
-	CFS_CLEANUP(cfs_freep) struct cfs_page_disk *pages = NULL;
 	struct cfs_dev *dev;
 	int r = device_of(set, device_index, &dev, err);
 
 	if (r < 0)
 		return r;
-	pages = cfs_dev_buf_alloc_unset(bytes);
-	if (!pages)
+	if (!table->pages)
+		table->pages = cfs_dev_buf_alloc_unset(bytes);
+	if (!table->pages)
 		return cfs_err_errno(err, -ENOMEM, "%s", cfs_dev_name(dev));
-	r = cfs_dev_read(dev, cfs_seat_offset_bytes(0, 0), pages, bytes, err);
+	r = cfs_dev_read(dev, cfs_seat_offset_bytes(0, 0), table->pages, bytes,
+			 err);
 	for (uint32_t i = 0; r == 0 && i < 2 * table->count; i++)
-		r = take_page(label, i / 2, i & 1, &pages[i],
+		r = take_page(label, i / 2, i & 1, &table->pages[i],
 			      &table->seats[i / 2], err);
 	return r;
 }

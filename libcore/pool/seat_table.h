@@ -29,6 +29,9 @@ struct cfs_seat_entry {
 struct cfs_seat_table {
 	uint32_t count;
 	struct cfs_seat_entry *seats;
+	/* Of one device, while it is read: kept, since who waits for a holder
+	 * reads them again and again, and they are a MiB. */
+	struct cfs_page_disk *pages;
 };
 
 bool cfs_devset_is_shared(const struct cfs_devset *set);
