@@ -130,13 +130,15 @@ int cfs_pool_trace_at(struct cfs_pool *pool, uint32_t device_index,
 						      CFS_BLOCK_BYTES),
 		.length_bytes = CFS_BLOCK_BYTES,
 	};
+	const uint64_t size = cfs_devset_size_bytes(cfs_pool_devset(pool),
+						    device_index);
 	struct cfs_slice_rec rec;
 	uint64_t in, slice;
 	int r;
 
-	if (offset_bytes >= label->size_bytes)
+	if (offset_bytes >= size)
 		return cfs_err_set(err, -EINVAL, "the device ends at %" PRIu64,
-				   label->size_bytes);
+				   size);
 	p.kind = kind_outside(label, offset_bytes);
 	r = cfs_tracer_new(pool, each, arg, &t, err);
 	if (r < 0)

@@ -336,9 +336,9 @@ int cfs_fs_read(struct cfs_fs *fs, uint64_t ino, uint64_t offset_bytes,
 		struct cfs_err *err);
 /*
  * Write, and make the file longer where needed.  Each CFS_FS_WRITE_BYTES_MAX
- * are an operation (of a tree that another process holds, and that is not
- * written directly, CFS_RPC_DATA_BYTES_MAX); @ret_bytes (may be NULL) is always
- * set: what was written.
+ * are an operation, or each smaller piece in which what is below the seam
+ * (volume/fs_ops.h) hands it on; @ret_bytes (may be NULL) is always set: what
+ * was written.
  * At CFS_FS_APPEND each operation goes behind the end as it is then.
  * -EFBIG: beyond CFS_FS_FILE_BYTES_MAX; nothing was written.
  */
