@@ -168,6 +168,9 @@ void cfs_tnode_free(struct cfs_tnode *node)
 	struct cfs_node_cache *cache = node->tree->cache;
 
 	assert(!node->list);
+	for (unsigned int i = 0; i < CFS_TREE_FINGERS; i++)
+		if (node->tree->fingers[i] == node)
+			node->tree->fingers[i] = NULL;
 	free(node->children);
 	node->children = NULL;
 	node->tree = NULL;

@@ -238,11 +238,11 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 	r = cfs_tree_enter_change(tree, err);
 	if (r < 0)
 		return r;
-	r = cfs_tree_descend(tree, &k, &path, &leaf, err);
+	r = cfs_tree_descend(tree, &k, &leaf, err);
 	if (r == -ENOENT && !tree->root) {
 		r = plant(tree, err);
 		if (r == 0)
-			r = cfs_tree_descend(tree, &k, &path, &leaf, err);
+			r = cfs_tree_descend(tree, &k, &leaf, err);
 	}
 	if (r < 0)
 		return r;
@@ -253,6 +253,7 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 		room += cfs_tnode_record_bytes(leaf, slot) + CFS_SLOT_BYTES;
 	}
 	if (n + CFS_SLOT_BYTES > room) {
+		cfs_tnode_path(leaf, &path);
 		r = put_split(tree, &path, slot, is_replace, rec, n, err);
 		if (r < 0)
 			return r;
@@ -302,6 +303,15 @@ static int sibling_find(struct cfs_tnode *parent, unsigned int slot,
 	if (r == 0)
 		*ret_is_left = is_left;
 	return r;
+}
+
+/* Does the leaf have to do with its siblings when it loses that record? */
+static bool becomes_empty(const struct cfs_tnode *leaf, unsigned int slot)
+{
+	return leaf->parent &&
+	       cfs_tnode_used_bytes(leaf) - cfs_tnode_record_bytes(leaf, slot) -
+			       CFS_SLOT_BYTES <
+		       CFS_TNODE_USED_MIN;
 }
 
 /*
@@ -401,13 +411,16 @@ int cfs_tree_del(struct cfs_tree *tree, const struct cfs_key *key,
 	r = cfs_tree_enter_change(tree, err);
 	if (r < 0)
 		return r;
-	r = cfs_tree_descend(tree, &k, &path, &leaf, err);
+	r = cfs_tree_descend(tree, &k, &leaf, err);
 	if (r < 0)
 		return r;
 	slot = cfs_tnode_search(leaf, &k, &is_found);
 	if (!is_found)
 		return -ENOENT;
-	r = fixes_plan(tree, &path, slot, fixes, &fix_count, err);
+	if (becomes_empty(leaf, slot)) {
+		cfs_tnode_path(leaf, &path);
+		r = fixes_plan(tree, &path, slot, fixes, &fix_count, err);
+	}
 	if (r < 0)
 		return r;
 	cfs_tnode_dirty(leaf);

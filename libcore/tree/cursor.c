@@ -32,7 +32,7 @@ int cfs_cursor_ge(struct cfs_cursor *cur, struct cfs_tree *tree,
 	cfs_tree_enter(tree);
 	/* Ends: the keys rise, and leaves but the root have records. */
 	for (;;) {
-		r = cfs_tree_descend(tree, &k, NULL, &leaf, err);
+		r = cfs_tree_descend(tree, &k, &leaf, err);
 		if (r < 0)
 			return r;
 		slot = cfs_tnode_search(leaf, &k, &is_equal);
@@ -56,7 +56,7 @@ int cfs_cursor_le(struct cfs_cursor *cur, struct cfs_tree *tree,
 
 	cfs_tree_enter(tree);
 	for (;;) {
-		r = cfs_tree_descend(tree, &k, NULL, &leaf, err);
+		r = cfs_tree_descend(tree, &k, &leaf, err);
 		if (r < 0)
 			return r;
 		slot = cfs_tnode_search(leaf, &k, &is_equal);

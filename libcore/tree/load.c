@@ -215,9 +215,32 @@ int cfs_tree_load_root(struct cfs_tree *tree, struct cfs_err *err)
 			 &tree->root, err);
 }
 
-int cfs_tree_descend(struct cfs_tree *tree, const struct cfs_key *key,
-		     struct cfs_tpath *path, struct cfs_tnode **ret_leaf,
-		     struct cfs_err *err)
+/* ---- the way down -------------------------------------------------------- */
+
+static bool covers(const struct cfs_tnode *leaf, const struct cfs_key *key)
+{
+	return leaf && cfs_key_cmp(&leaf->range.low, key) <= 0 &&
+	       (leaf->range.is_open || cfs_key_cmp(key, &leaf->range.high) < 0);
+}
+
+static struct cfs_tnode *finger_find(const struct cfs_tree *tree,
+				     const struct cfs_key *key)
+{
+	for (unsigned int i = 0; i < CFS_TREE_FINGERS; i++)
+		if (covers(tree->fingers[i], key))
+			return tree->fingers[i];
+	return NULL;
+}
+
+static void finger_put(struct cfs_tree *tree, struct cfs_tnode *leaf)
+{
+	memmove(tree->fingers + 1, tree->fingers,
+		(CFS_TREE_FINGERS - 1) * sizeof(tree->fingers[0]));
+	tree->fingers[0] = leaf;
+}
+
+static int descend(struct cfs_tree *tree, const struct cfs_key *key,
+		   struct cfs_tnode **ret_leaf, struct cfs_err *err)
 {
 	struct cfs_tnode *node = tree->root;
 	int r;
@@ -231,19 +254,35 @@ int cfs_tree_descend(struct cfs_tree *tree, const struct cfs_key *key,
 			return -ENOENT;
 	}
 	while (node->level > 0) {
-		unsigned int slot = cfs_tnode_child_slot(node, key);
-
-		if (path) {
-			path->nodes[node->level] = node;
-			path->slots[node->level] = slot;
-		}
-		r = cfs_tnode_child(node, slot, &node, err);
+		r = cfs_tnode_child(node, cfs_tnode_child_slot(node, key),
+				    &node, err);
 		if (r < 0)
 			return r;
 	}
-	if (path)
-		path->nodes[0] = node;
-	cfs_tnode_touch(node);
+	finger_put(tree, node);
 	*ret_leaf = node;
 	return 0;
+}
+
+int cfs_tree_descend(struct cfs_tree *tree, const struct cfs_key *key,
+		     struct cfs_tnode **ret_leaf, struct cfs_err *err)
+{
+	struct cfs_tnode *leaf = finger_find(tree, key);
+	int r = leaf ? 0 : descend(tree, key, &leaf, err);
+
+	if (r < 0)
+		return r;
+	cfs_tnode_touch(leaf);
+	*ret_leaf = leaf;
+	return 0;
+}
+
+void cfs_tnode_path(struct cfs_tnode *leaf, struct cfs_tpath *ret)
+{
+	ret->nodes[0] = leaf;
+	for (struct cfs_tnode *up = leaf->parent; up; up = up->parent) {
+		ret->nodes[up->level] = up;
+		ret->slots[up->level] = cfs_tnode_child_slot(up,
+							     &leaf->range.low);
+	}
 }

@@ -74,7 +74,7 @@ int cfs_tree_get(struct cfs_tree *tree, const struct cfs_key *key, void *buf,
 	int r;
 
 	cfs_tree_enter(tree);
-	r = cfs_tree_descend(tree, &k, NULL, &leaf, err);
+	r = cfs_tree_descend(tree, &k, &leaf, err);
 	if (r < 0)
 		return r;
 	slot = cfs_tnode_search(leaf, &k, &is_found);

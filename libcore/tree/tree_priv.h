@@ -45,6 +45,9 @@
 /* The blocks one operation can give up: path, siblings, twice. */
 #define CFS_GIVEN_UP_PER_OP    (4 * CFS_TREE_HEIGHT_MAX + 4)
 
+/* One for what is given out in order, one for what is given back anywhere. */
+#define CFS_TREE_FINGERS       2u
+
 #define CFS_TNODE_NO_SLOT      UINT16_MAX
 
 struct cfs_tnode;
@@ -107,6 +110,8 @@ struct cfs_tree {
 	uint64_t change;           /* of records or of what is in memory */
 	uint64_t edits;            /* of records alone */
 	struct cfs_tnode *placing; /* for which ops->alloc runs */
+	/* Leaves that were asked for last; in memory, or NULL. */
+	struct cfs_tnode *fingers[CFS_TREE_FINGERS];
 	/* Leaves that are read from left to right: whose the last one was (a
 	 * number, never followed), and how many in a row. */
 	struct {
@@ -283,11 +288,12 @@ struct cfs_node_ref cfs_tnode_child_ref(const struct cfs_tnode *node,
 int cfs_tree_load_root(struct cfs_tree *tree, struct cfs_err *err);
 /*
  * Leaf whose range @key is in.  Returns 0, -ENOENT without @err if there is
- * no root, or an error.  @path may be NULL.
+ * no root, or an error.
  */
 int cfs_tree_descend(struct cfs_tree *tree, const struct cfs_key *key,
-		     struct cfs_tpath *path, struct cfs_tnode **ret_leaf,
-		     struct cfs_err *err);
+		     struct cfs_tnode **ret_leaf, struct cfs_err *err);
+/* The way from the root to it. */
+void cfs_tnode_path(struct cfs_tnode *leaf, struct cfs_tpath *ret);
 
 /* ahead.c */
 
