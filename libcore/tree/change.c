@@ -220,10 +220,19 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 		 const void *value, size_t value_bytes, size_t *ret_old_bytes,
 		 struct cfs_err *err)
 {
+	return cfs_tree_swap(tree, key, value, value_bytes, NULL, ret_old_bytes,
+			     err);
+}
+
+int cfs_tree_swap(struct cfs_tree *tree, const struct cfs_key *key,
+		  const void *value, size_t value_bytes, void *old,
+		  size_t *ret_old_bytes, struct cfs_err *err)
+{
 	/* Packed first: @value may be in a node that is evicted or moved. */
 	uint8_t rec[CFS_TREC_BYTES_MAX];
 	struct cfs_key k = *key;
 	size_t old_bytes = SIZE_MAX;
+	const uint8_t *old_value;
 	struct cfs_tpath path;
 	struct cfs_tnode *leaf;
 	unsigned int n, slot, room;
@@ -249,7 +258,10 @@ int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 	slot = cfs_tnode_search(leaf, &k, &is_replace);
 	room = cfs_tnode_free_bytes(leaf);
 	if (is_replace) {
-		cfs_tnode_value(leaf, slot, &old_bytes);
+		old_value = cfs_tnode_value(leaf, slot, &old_bytes);
+		/* Nothing that was read is longer than what may be put. */
+		if (old && old_bytes > 0)
+			memcpy(old, old_value, old_bytes);
 		room += cfs_tnode_record_bytes(leaf, slot) + CFS_SLOT_BYTES;
 	}
 	if (n + CFS_SLOT_BYTES > room) {

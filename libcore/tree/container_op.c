@@ -415,23 +415,32 @@ void cfs_op_abort(struct cfs_container *c)
 	op_done(c);
 }
 
+static int undo_reserve(struct cfs_container *c, struct cfs_err *err)
+{
+	const size_t room = c->undo_room ? 2 * c->undo_room : 64;
+	struct undo_entry *list;
+
+	if (c->undo_count < c->undo_room)
+		return 0;
+	list = realloc(c->undo, room * sizeof(*list));
+	if (!list)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	c->undo = list;
+	c->undo_room = room;
+	return 0;
+}
+
 int cfs_container_undo_push(struct cfs_container *c, const struct undo_entry *e,
 			    struct cfs_err *err)
 {
+	int r;
+
 	if (!c->in_op)
 		return 0;
-	if (c->undo_count == c->undo_room) {
-		size_t room = c->undo_room ? 2 * c->undo_room : 64;
-		struct undo_entry *list = realloc(c->undo,
-						  room * sizeof(*list));
-
-		if (!list)
-			return cfs_err_set(err, -ENOMEM, "out of memory");
-		c->undo = list;
-		c->undo_room = room;
-	}
-	c->undo[c->undo_count++] = *e;
-	return 0;
+	r = undo_reserve(c, err);
+	if (r == 0)
+		c->undo[c->undo_count++] = *e;
+	return r;
 }
 
 int cfs_op_on_abort(struct cfs_container *c, cfs_op_undo_fn fn, void *arg,
@@ -476,16 +485,43 @@ static int note_old(struct cfs_container *c, unsigned int tree_id,
 	return cfs_container_undo_push(c, &e, err);
 }
 
+/* As note_old, by the one look that the tree takes anyway. */
+static int put_noted(struct cfs_container *c, unsigned int tree_id,
+		     const struct cfs_key *key, const void *value,
+		     size_t value_bytes, struct cfs_err *err)
+{
+	struct cfs_buf *values = &c->undo_values;
+	size_t old_bytes;
+	int r = undo_reserve(c, err);
+
+	if (r == 0 && cfs_buf_reserve(values, CFS_VALUE_BYTES_MAX) < 0)
+		r = cfs_err_set(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = cfs_tree_swap(c->trees[tree_id - 1], key, value,
+				  value_bytes, values->data + values->bytes,
+				  &old_bytes, err);
+	if (r < 0)
+		return r;
+	c->undo[c->undo_count++] = (struct undo_entry){
+		.kind = UNDO_TREE,
+		.tree_id = (uint8_t)tree_id,
+		.key = *key,
+		.value_at = values->bytes,
+		.was_there = old_bytes != SIZE_MAX,
+		.value_bytes = old_bytes != SIZE_MAX ? (uint32_t)old_bytes : 0,
+	};
+	if (old_bytes != SIZE_MAX)
+		values->bytes += old_bytes;
+	return 0;
+}
+
 int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, const void *value,
 			   size_t value_bytes, struct cfs_err *err)
 {
-	int r = note_old(c, tree_id, key, err);
-
-	if (r == 0)
-		r = cfs_tree_put(c->trees[tree_id - 1], key, value, value_bytes,
-				 NULL, err);
-	return r;
+	return c->in_op ? put_noted(c, tree_id, key, value, value_bytes, err)
+			: cfs_tree_put(c->trees[tree_id - 1], key, value,
+				       value_bytes, NULL, err);
 }
 
 int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,

@@ -148,6 +148,10 @@ void cfs_tree_expect(struct cfs_tree *tree, const struct cfs_key *keys,
 int cfs_tree_put(struct cfs_tree *tree, const struct cfs_key *key,
 		 const void *value, size_t value_bytes, size_t *ret_old_bytes,
 		 struct cfs_err *err);
+/* The same; what stood there is copied into @old, of CFS_VALUE_BYTES_MAX. */
+int cfs_tree_swap(struct cfs_tree *tree, const struct cfs_key *key,
+		  const void *value, size_t value_bytes, void *old,
+		  size_t *ret_old_bytes, struct cfs_err *err);
 
 /*
  * Remove the record with @key.  -ENOENT (no @err) if there is none.  A
