@@ -249,15 +249,18 @@ static size_t judge(struct cfs_dev *dev, struct cfs_io *ios, size_t count)
 	return pending;
 }
 
-/* Begin a batch; the kind's part of it, or NULL when all is done already. */
-static void *begin(struct cfs_dev *dev, struct cfs_io *ios, size_t count)
+/*
+ * Begin a batch; the kind's part of it, or NULL when all is done already.  One
+ * io alone is fastest by a plain call, if that @may_wait, and needs no memory.
+ */
+static void *begin(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
+		   bool may_wait)
 {
 	size_t pending = judge(dev, ios, count);
 	void *batch;
 	size_t i;
 
-	/* One alone is fastest by a plain call, and needs no memory. */
-	if (pending > 1 && dev->ops->start &&
+	if (pending > (may_wait ? 1 : 0) && dev->ops->start &&
 	    dev->ops->start(dev, ios, count, &batch) == 0)
 		return batch;
 	for (i = 0; i < count && pending; i++) {
@@ -297,7 +300,7 @@ int cfs_dev_submit(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 		.count = count,
 	};
 
-	ticket.batch = begin(dev, ios, count);
+	ticket.batch = begin(dev, ios, count, true);
 	return finish(&ticket, err);
 }
 
@@ -313,7 +316,7 @@ int cfs_dev_start(struct cfs_dev *dev, struct cfs_io *ios, size_t count,
 		.ios = ios,
 		.count = count,
 	};
-	ticket->batch = begin(dev, ios, count);
+	ticket->batch = begin(dev, ios, count, false);
 	*ret_ticket = ticket;
 	return 0;
 }

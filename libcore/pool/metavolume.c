@@ -62,6 +62,7 @@ int cfs_metavolume_new(struct cfs_devset *set, uint64_t container_id,
 		atomic_init(&mv->written[i], cfs_devset_is_writable(set));
 	pthread_rwlock_init(&mv->map_lock, NULL);
 	pthread_mutex_init(&mv->flush_lock, NULL);
+	pthread_mutex_init(&mv->flights_lock, NULL);
 	pthread_mutex_init(&mv->watch_lock, NULL);
 	atomic_init(&mv->watch, NULL);
 	init_io_lock(&mv->io_lock);
@@ -73,6 +74,8 @@ void cfs_metavolume_free(struct cfs_metavolume *mv)
 {
 	if (!mv)
 		return;
+	assert(!mv->flights);
+	pthread_mutex_destroy(&mv->flights_lock);
 	pthread_rwlock_destroy(&mv->map_lock);
 	pthread_rwlock_destroy(&mv->io_lock);
 	cfs_metavolume_watch_end(mv);

@@ -110,6 +110,24 @@ struct cfs_mv_write {
 int cfs_metavolume_write(struct cfs_metavolume *mv,
 			 const struct cfs_mv_write *writes, size_t write_count,
 			 struct cfs_err *err);
+
+/*
+ * Reading, or writing, in two halves: it goes on behind start, and the buffers
+ * are in use until end, which waits for it, returns its result, and frees
+ * @ret.  End may be called by another thread.  A start that fails leaves
+ * nothing under way: -EUCLEAN, -ENODEV, -EIO, -ENOMEM.
+ */
+struct cfs_mv_flight;
+int cfs_metavolume_read_start(struct cfs_metavolume *mv,
+			      const struct cfs_mv_read *rd,
+			      struct cfs_mv_flight **ret, struct cfs_err *err);
+int cfs_metavolume_write_start(struct cfs_metavolume *mv,
+			       const struct cfs_mv_write *writes,
+			       size_t write_count, struct cfs_mv_flight **ret,
+			       struct cfs_err *err);
+int cfs_metavolume_flight_end(struct cfs_mv_flight *flight,
+			      struct cfs_err *err);
+
 /* One piece only: healing, by the holder of the group. */
 int cfs_metavolume_write_piece(struct cfs_metavolume *mv, uint64_t vaddr,
 			       uint32_t count, unsigned int piece,

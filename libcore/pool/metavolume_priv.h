@@ -4,6 +4,7 @@
 
 #include "pool/metavolume.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,10 +34,37 @@ struct cfs_metavolume {
 	pthread_mutex_t watch_lock; /* of what the watch has noted */
 	_Atomic(struct mv_watch *) watch;
 
+	pthread_mutex_t flights_lock;
+	struct cfs_mv_flight *flights; /* none without its owner */
+
 	pthread_mutex_t flush_lock;
 	uint32_t device_room; /* length of written */
 	atomic_bool *written;
 };
+
+/*
+ * metavolume_io.c: from the look at the map to the end of what is read or
+ * written there no slice moves.
+ */
+void cfs_metavolume_io_begin(struct cfs_metavolume *mv);
+void cfs_metavolume_io_end(struct cfs_metavolume *mv);
+/* The pieces of an address whose @count blocks lie inside its slice.
+ * -EUCLEAN. */
+int cfs_metavolume_resolve(const struct cfs_metavolume *mv, uint64_t vaddr,
+			   uint32_t count,
+			   struct cfs_piece pieces[CFS_PIECES_MAX],
+			   struct cfs_err *err);
+
+/* Behind writes, however they went: for who moves their slice, and for the next
+ * flush. */
+void cfs_metavolume_note_writes(struct cfs_metavolume *mv,
+				const struct cfs_mv_write *writes,
+				size_t write_count);
+void cfs_metavolume_mark_written(struct cfs_metavolume *mv, uint32_t device);
+
+/* metavolume_flight.c: until all that are in the air have come down.  With the
+ * I/O lock, to write: no other takes off. */
+void cfs_metavolume_land(struct cfs_metavolume *mv);
 
 static inline bool piece_is_usable(const struct cfs_metavolume *mv,
 				   const struct cfs_piece *p)

@@ -106,6 +106,7 @@ void cfs_metavolume_touch(struct cfs_metavolume *mv, uint64_t vaddr,
 void cfs_metavolume_stop(struct cfs_metavolume *mv)
 {
 	pthread_rwlock_wrlock(&mv->io_lock);
+	cfs_metavolume_land(mv);
 }
 
 void cfs_metavolume_go_on(struct cfs_metavolume *mv)
