@@ -26,15 +26,23 @@ struct tag_track {
 #define TAG_TRACKS     4u
 #define CHANGE_BUCKETS 64u
 
-/* What was read behind the last of a row of long reads. */
+/* A piece that is read behind a row of long reads, or was. */
+struct cfs_row_piece {
+	uint64_t vaddr; /* of what was not handed out yet */
+	uint32_t count; /* 0: nothing */
+	uint32_t skip;  /* blocks of buf that were handed out */
+	uint8_t *buf;
+	struct cfs_mv_flight *flight; /* NULL: it has been read */
+	bool is_awaited; /* by who takes some of it: he alone touches it */
+};
+
+#define CFS_ROW_PIECES 2u
+
 struct cfs_row {
 	pthread_mutex_t lock;
 	uint64_t end; /* where the last read ended */
 	unsigned int run;
-	uint64_t vaddr; /* of what is kept */
-	uint32_t count;
-	uint32_t skip; /* blocks of buf that were handed out */
-	uint8_t *buf;
+	struct cfs_row_piece pieces[CFS_ROW_PIECES];
 };
 
 struct cfs_blocks {
@@ -122,17 +130,10 @@ void cfs_ahead_free(struct cfs_ahead *a);
 bool cfs_ahead_read(struct cfs_blocks *b, const struct cfs_block_read *rd);
 
 /*
- * row.c: TAKEN: @rd has its bytes, not verified; MORE: @ret_more is to be read
- * with @rd, and to be given to keep with its result, however it went.
+ * row.c: true: @rd has its bytes, not verified.  Whatever it is, what lies
+ * behind @rd may be on its way when it returns.
  */
-enum cfs_row_answer {
-	CFS_ROW_NOTHING,
-	CFS_ROW_TAKEN,
-	CFS_ROW_MORE,
-};
 void cfs_row_init(struct cfs_row *row);
 void cfs_row_done(struct cfs_row *row);
-enum cfs_row_answer cfs_row_ask(struct cfs_blocks *b,
-				const struct cfs_mv_read *rd, bool is_alone,
-				struct cfs_mv_read *ret_more);
-void cfs_row_keep(struct cfs_blocks *b, const struct cfs_mv_read *more);
+bool cfs_row_read(struct cfs_blocks *b, const struct cfs_mv_read *rd,
+		  bool is_alone);

@@ -280,7 +280,7 @@ static size_t merge_reads(const struct cfs_blocks *b,
 /* Many reads, what they are compared with, and what the device is asked. */
 struct many {
 	uint64_t *csums; /* of all blocks; 0 at a read's first: not known */
-	struct cfs_mv_read *raw; /* room for one more than reads */
+	struct cfs_mv_read *raw;
 	uint64_t few_csums[64];
 	struct cfs_mv_read few_raw[16];
 };
@@ -305,8 +305,8 @@ static int many_init(struct many *m, const struct cfs_block_read *reads,
 	m->raw = m->few_raw;
 	if (blocks > CFS_ARRAY_COUNT(m->few_csums))
 		m->csums = malloc(blocks * sizeof(*m->csums));
-	if (count >= CFS_ARRAY_COUNT(m->few_raw))
-		m->raw = malloc((count + 1) * sizeof(*m->raw));
+	if (count > CFS_ARRAY_COUNT(m->few_raw))
+		m->raw = malloc(count * sizeof(*m->raw));
 	return m->csums && m->raw ? 0 : -ENOMEM;
 }
 
@@ -329,23 +329,15 @@ static bool verify_all(struct cfs_blocks *b, const struct cfs_block_read *reads,
 	return true;
 }
 
-/* @more: NULL, or what is kept for the next read; behind the others in @raw. */
 static int read_device(struct cfs_blocks *b, struct cfs_mv_read *raw,
-		       size_t count, const struct cfs_mv_read *more,
-		       struct cfs_fetch *f)
+		       size_t count, struct cfs_fetch *f)
 {
 	int r;
 
-	if (count == 1 && !more && !f)
+	if (count == 1 && !f)
 		return cfs_metavolume_read_any(b->mv, raw->vaddr, raw->count,
 					       raw->buf, NULL, NULL);
-	if (more)
-		raw[count] = *more;
-	r = read_raw(b, raw, count + (more != NULL), f, NULL);
-	if (more) {
-		raw[count].result = r < 0 ? r : raw[count].result;
-		cfs_row_keep(b, &raw[count]);
-	}
+	r = read_raw(b, raw, count, f, NULL);
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = raw[i].result;
 	return r;
@@ -356,8 +348,7 @@ static int read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 {
 	CFS_CLEANUP(many_donep) struct many m;
 	CFS_CLEANUP(cfs_fetch_freep) struct cfs_fetch *f = NULL;
-	enum cfs_row_answer answer = CFS_ROW_NOTHING;
-	struct cfs_mv_read more;
+	bool is_there;
 	size_t n;
 	int r;
 
@@ -365,19 +356,16 @@ static int read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 		return -EAGAIN;
 	f = cfs_fetch_new(b, reads, count, m.csums);
 	n = merge_reads(b, reads, count, m.raw);
-	if (count == 1 && cfs_ahead_read(b, reads))
-		answer = CFS_ROW_TAKEN;
-	else if (n == 1 && reads->may_ahead)
-		answer = cfs_row_ask(b, m.raw, is_alone, &more);
-	if (answer == CFS_ROW_TAKEN) {
+	is_there = (count == 1 && cfs_ahead_read(b, reads)) ||
+		   (n == 1 && reads->may_ahead &&
+		    cfs_row_read(b, m.raw, is_alone));
+	if (is_there) {
 		if (read_raw(b, NULL, 0, f, NULL) == 0 &&
 		    verify_all(b, reads, count, m.csums))
 			return 0;
-		r = read_device(b, m.raw, n, NULL, NULL);
-	} else {
-		r = read_device(b, m.raw, n,
-				answer == CFS_ROW_MORE ? &more : NULL, f);
+		cfs_fetch_free(CFS_STEAL(f));
 	}
+	r = read_device(b, m.raw, n, f);
 	return r == 0 && verify_all(b, reads, count, m.csums) ? 0 : -EAGAIN;
 }
 
