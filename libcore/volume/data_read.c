@@ -49,8 +49,9 @@ static struct cfs_block_read read_of(const struct read_state *st,
 		},
 		.csum = s->csum,
 		.buf = buf,
-		/* Of a client's view, the device has to tell that it is old. */
-		.may_ahead = !cfs_container_is_client(st->view->container),
+		/* A client too: while it has the lease nobody else changes
+		 * what its view names, and behind a new one that is new. */
+		.may_ahead = true,
 	};
 }
 
