@@ -14,10 +14,80 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define INO_AHEAD    1024u
-#define STAMPS_AHEAD (UINT64_C(1) << 20)
+#define INO_AHEAD         1024u
+#define STAMPS_AHEAD      (UINT64_C(1) << 20)
+/* Writes that are begun while more are gathered: 2 MiB. */
+#define WRITES_BEHIND_MIN 512u
 /* Dirty ones that may stay when nobody is at work. */
-#define REST_NODES   1024u
+#define REST_NODES        1024u
+
+static int by_vaddr(const void *a, const void *b)
+{
+	const struct cfs_mv_write *x = a, *y = b;
+
+	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
+}
+
+static int behind_end_first(struct cfs_container *c, struct cfs_err *err)
+{
+	struct cfs_mv_flight *first = c->behind[0];
+
+	c->behind_count--;
+	memmove(c->behind, c->behind + 1,
+		c->behind_count * sizeof(c->behind[0]));
+	return cfs_metavolume_flight_end(first, err);
+}
+
+static int behind_end(struct cfs_container *c, struct cfs_err *err)
+{
+	int first = 0;
+
+	while (c->behind_count > 0) {
+		const int r = behind_end_first(c, first < 0 ? NULL : err);
+
+		first = first < 0 ? first : r;
+	}
+	return first;
+}
+
+/* What was gathered and not begun, in the order of addresses, so that
+ * neighbours become one request. */
+static struct cfs_mv_write *writes_left(struct cfs_container *c,
+					size_t *ret_count)
+{
+	struct cfs_mv_write *from;
+
+	*ret_count = c->write_count - c->writes_begun;
+	if (*ret_count == 0)
+		return NULL;
+	from = c->writes + c->writes_begun;
+	qsort(from, *ret_count, sizeof(*from), by_vaddr);
+	return from;
+}
+
+/*
+ * The device works on what is there while the commit goes on: nothing that is
+ * gathered changes before its end.  Where it cannot be begun it is left, and
+ * who writes all of it finds out why.
+ */
+static int write_behind(struct cfs_container *c, struct cfs_err *err)
+{
+	size_t count;
+	const struct cfs_mv_write *from;
+	int r = 0;
+
+	if (c->behind_count == CFS_WRITES_BEHIND)
+		r = behind_end_first(c, err);
+	if (r < 0)
+		return r;
+	from = writes_left(c, &count);
+	if (cfs_metavolume_write_start(c->mv, from, count,
+				       &c->behind[c->behind_count], NULL) < 0)
+		return 0;
+	c->behind_count++;
+	c->writes_begun = c->write_count;
+	return 0;
+}
 
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
@@ -38,7 +108,10 @@ int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 		.count = count,
 		.buf = buf,
 	};
-	return 0;
+	return c->is_committing && c->write_count - c->writes_begun >=
+					   WRITES_BEHIND_MIN
+		       ? write_behind(c, err)
+		       : 0;
 }
 
 int cfs_container_home_write(struct cfs_container *c, uint64_t vaddr,
@@ -94,25 +167,17 @@ static int write_nodes(struct cfs_container *c, struct cfs_err *err)
 	return 0;
 }
 
-static int by_vaddr(const void *a, const void *b)
-{
-	const struct cfs_mv_write *x = a, *y = b;
-
-	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
-}
-
 int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err)
 {
-	int r = 0;
+	size_t count;
+	const struct cfs_mv_write *from = writes_left(c, &count);
+	int r = count ? cfs_metavolume_write(c->mv, from, count, err) : 0;
+	int r2 = behind_end(c, r < 0 ? NULL : err);
 
-	/* In the order of addresses, so that neighbours become one request. */
-	if (c->write_count > 0) {
-		qsort(c->writes, c->write_count, sizeof(*c->writes), by_vaddr);
-		r = cfs_metavolume_write(c->mv, c->writes, c->write_count, err);
-	}
+	c->writes_begun = c->write_count;
 	if (r == 0)
-		r = cfs_metavolume_flush(c->mv, err);
-	return r;
+		r = r2;
+	return r < 0 ? r : cfs_metavolume_flush(c->mv, err);
 }
 
 /* The root as it will stand: everything but the slice map of container 0. */
@@ -187,6 +252,8 @@ void cfs_container_drop_writes(struct cfs_container *c)
 {
 	void **pages = (void **)(void *)c->page_bufs.data;
 
+	(void)behind_end(c, NULL);
+	c->writes_begun = 0;
 	for (size_t i = 0; i < c->page_bufs.bytes / sizeof(*pages); i++)
 		free(pages[i]);
 	c->page_bufs.bytes = 0;

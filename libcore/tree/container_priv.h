@@ -96,6 +96,9 @@ struct client_mode;
 struct lender;
 struct takeover;
 
+/* Parts of a commit's writes that may be under way at a time. */
+#define CFS_WRITES_BEHIND 8u
+
 struct cfs_container {
 	uint64_t id;
 	uint8_t uuid[16];
@@ -212,6 +215,10 @@ struct cfs_container {
 	struct cfs_mv_write *writes;
 	size_t write_count, write_room;
 	struct cfs_buf page_bufs; /* array of void *, freed behind it */
+	/* As many of them are under way, or have ended; the oldest first. */
+	size_t writes_begun;
+	struct cfs_mv_flight *behind[CFS_WRITES_BEHIND];
+	unsigned int behind_count;
 };
 
 /* container_op.c */
