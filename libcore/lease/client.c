@@ -168,7 +168,8 @@ static void welcome_take(struct cfs_lease_client *client,
 		       (m->flags & (CFS_WELCOME_KNOWN | CFS_WELCOME_RECLAIM));
 
 	if (!is_ours && had_id)
-		client_lose_all(client);
+		client_lose_all(client,
+				"the manager does not know us any more");
 	if (is_ours && (m->flags & CFS_WELCOME_RECLAIM) &&
 	    (m->epoch != client->hello.epoch || m->flags & CFS_WELCOME_ANEW))
 		reclaim_all(client);
@@ -260,7 +261,7 @@ static void grants_forget(struct cfs_lease_client *client,
 	}
 }
 
-void client_lose_all(struct cfs_lease_client *client)
+void client_lose_all(struct cfs_lease_client *client, const char *why)
 {
 	struct cfs_link_node deferred;
 
@@ -274,6 +275,7 @@ void client_lose_all(struct cfs_lease_client *client)
 	client->hello.client_id = 0;
 	client->hello.epoch = 0;
 	memset(client->hello.secret, 0, sizeof(client->hello.secret));
+	client->why_lost = why;
 	/* First of all they are told; nothing new leaves before. */
 	if (client->ops.lost)
 		client->ops.lost(client->arg, NULL);
@@ -291,7 +293,7 @@ static void start_anew(struct cfs_lease_client *client, const char *why)
 {
 	struct cfs_err err = CFS_ERR_INIT;
 
-	client_lose_all(client);
+	client_lose_all(client, why);
 	cfs_err_set(&err, -ESTALE, "%s", why);
 	if (client->ops.changed)
 		client->ops.changed(client->arg, -ESTALE, &err);
@@ -305,7 +307,7 @@ bool client_check_period(struct cfs_lease_client *client)
 	    cfs_period_still_runs(client->period.end_ns, client_now(client)))
 		return false;
 	client->hello_id = 0; /* a WELCOME to the old id is no use now */
-	start_anew(client, "the period of the leases is over");
+	start_anew(client, "its period ended before the manager answered");
 	return true;
 }
 
@@ -327,7 +329,8 @@ static int notice(struct cfs_lease_client *client, uint16_t type,
 	if (type == CFS_MSG_RECALL)
 		client_grant_recalled(client, grant, &m);
 	else
-		client_grant_lose(client, grant);
+		client_grant_lose(client, grant,
+				  "the manager has taken it away");
 	return 0;
 }
 
@@ -465,6 +468,11 @@ bool cfs_lease_client_is_welcome(const struct cfs_lease_client *client)
 uint64_t cfs_lease_client_id(const struct cfs_lease_client *client)
 {
 	return client->hello.client_id;
+}
+
+const char *cfs_lease_client_why_lost(const struct cfs_lease_client *client)
+{
+	return client->why_lost ? client->why_lost : "nothing is";
 }
 
 const struct cfs_msg_welcome *cfs_lease_client_welcome(

@@ -85,7 +85,8 @@ struct cfs_lease_client_ops {
 	void (*recall)(void *arg, struct cfs_lease *lease, uint64_t grant_id,
 		       const struct cfs_lock_resource *resource, uint32_t mode);
 	/* @lease is lost; NULL: the period is over, all that was held is,
-	 * and what was cached without a token too. */
+	 * and what was cached without a token too.  Why:
+	 * cfs_lease_client_why_lost. */
 	void (*lost)(void *arg, struct cfs_lease *lease);
 	/* A grant went away (given back, recalled, evicted, revoked): nothing
 	 * that was cached under it may be used any more. */
@@ -211,6 +212,8 @@ bool cfs_lease_is_recalled(const struct cfs_lease *lease, uint32_t *ret_mode);
 
 bool cfs_lease_client_is_welcome(const struct cfs_lease_client *client);
 uint64_t cfs_lease_client_id(const struct cfs_lease_client *client);
+/* Why that was lost which was lost last, in words that stay. */
+const char *cfs_lease_client_why_lost(const struct cfs_lease_client *client);
 /* What the last WELCOME said; client_id 0: there was none. */
 const struct cfs_msg_welcome *cfs_lease_client_welcome(
 	const struct cfs_lease_client *client);

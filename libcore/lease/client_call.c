@@ -428,7 +428,9 @@ static void call_failed(struct cfs_lease_client *client,
 		/* The owner has dealt with it. */
 		grant->needs_reclaim = false;
 		client_reclaim_settle(client);
-		client_grant_lose(client, grant);
+		client_grant_lose(client, grant,
+				  "the next manager does not let it be taken "
+				  "up again");
 	} else if (type == CFS_MSG_LOCK && token)
 		client_token_refused(client, token, status, err);
 	else if (type == CFS_MSG_CHANGE) {

@@ -401,7 +401,7 @@ void client_grant_unrecall(struct cfs_lease_client *client,
 }
 
 void client_grant_lose(struct cfs_lease_client *client,
-		       struct client_grant *grant)
+		       struct client_grant *grant, const char *why)
 {
 	struct cfs_lock_resource res = grant->request.resource;
 	uint64_t id = grant->id;
@@ -429,6 +429,7 @@ void client_grant_lose(struct cfs_lease_client *client,
 		revoke->lease_id = id;
 		client_call_send(client, revoke);
 	}
+	client->why_lost = why;
 	while (!cfs_list_is_empty(&lost)) {
 		struct cfs_lease *token = CFS_CONTAINER_OF(
 			lost.next, struct cfs_lease, in_grant);
@@ -465,7 +466,12 @@ uint64_t client_grants_tick(struct cfs_lease_client *client, uint64_t now_ns)
 
 	while ((g = grant_over(client, now_ns, &next_ns)) != NULL) {
 		client->has_missed_reclaim |= g->needs_reclaim;
-		client_grant_lose(client, g);
+		client_grant_lose(client, g,
+				  g->needs_reclaim
+					  ? "the next manager did not answer "
+					    "before its period ended"
+					  : "it was wanted back, and not given "
+					    "back in time");
 	}
 	return next_ns;
 }

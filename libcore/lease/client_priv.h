@@ -78,6 +78,7 @@ struct cfs_lease_client {
 	void *arg;
 	struct cfs_clock *clock;
 	struct cfs_period period;
+	const char *why_lost;       /* what was lost last */
 	struct cfs_msg_hello hello; /* with our id and secret, if any */
 	struct cfs_msg_welcome welcome;
 	bool is_connected, is_welcome;
@@ -109,7 +110,7 @@ static inline uint64_t client_now(const struct cfs_lease_client *client)
 /* The period is over: lose all.  True: it was. */
 bool client_check_period(struct cfs_lease_client *client);
 /* All that was held is lost; what is asked for is asked anew. */
-void client_lose_all(struct cfs_lease_client *client);
+void client_lose_all(struct cfs_lease_client *client, const char *why);
 /* A message id that was told to the period as sent now. */
 uint64_t client_message_id(struct cfs_lease_client *client);
 
@@ -181,7 +182,7 @@ void client_grant_unrecall(struct cfs_lease_client *client,
 			   struct client_grant *grant);
 /* Not given back, but gone. */
 void client_grant_lose(struct cfs_lease_client *client,
-		       struct client_grant *grant);
+		       struct client_grant *grant, const char *why);
 /* When the next grant ends that does not follow the period. */
 uint64_t client_grants_tick(struct cfs_lease_client *client, uint64_t now_ns);
 

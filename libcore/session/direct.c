@@ -120,8 +120,12 @@ static int get(struct cfs_session *s, const char *volume,
 	struct cfs_direct *d = find(s, volume);
 	int r;
 
-	if (d && __atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST))
-		return cfs_err_set(err, -ESTALE, "the lease is lost");
+	if (d && __atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST)) {
+		pthread_mutex_lock(&d->mutex);
+		direct_say_lost(&d->why_lost, err);
+		pthread_mutex_unlock(&d->mutex);
+		return -ESTALE;
+	}
 	if (!d) {
 		r = direct_new(s, volume, &d, err);
 		note_failure(s, r);

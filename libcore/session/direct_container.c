@@ -23,9 +23,10 @@ int direct_is_lost(struct direct_container *dc, struct cfs_err *err)
 {
 	if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
 		return 0;
-	return cfs_err_set(err, -ESTALE,
-			   "the lease is lost, and what was not "
-			   "synced with it: open it again");
+	pthread_mutex_lock(&dc->d->mutex);
+	direct_say_lost(&dc->why_lost, err);
+	pthread_mutex_unlock(&dc->d->mutex);
+	return -ESTALE;
 }
 
 /* ---- what the container asks of its owner ---------------------------------
@@ -447,18 +448,23 @@ static void note_closed(struct direct_container *dc)
 	pthread_mutex_unlock(&dc->d->mutex);
 }
 
-int direct_give_up(struct direct_container *dc, int r)
+int direct_give_up(struct direct_container *dc, const struct cfs_err *why)
 {
 	const struct cfs_direct_request q = {
 		.container = dc->id,
 		.client = dc->client,
 	};
+	struct cfs_err lost = *why;
+	int r = why->code;
 
 	if (!__atomic_load_n(&dc->is_lost, __ATOMIC_SEQ_CST))
 		r = direct_call(dc->d, CFS_DIRECT_CLOSE, &q, NULL, NULL);
 	if (r == 0)
 		note_closed(dc);
-	__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
+	cfs_err_wrap(&lost, why->code,
+		     "what was written could not be given "
+		     "to the manager");
+	direct_lose_one(dc, lost.msg);
 	return r;
 }
 
@@ -482,7 +488,7 @@ int direct_settle(void *arg, uint64_t container)
 	r = cfs_container_fold(dc->c, &err);
 	if (r < 0) {
 		direct_note_failure(dc, &err);
-		r = direct_give_up(dc, r);
+		r = direct_give_up(dc, &err);
 	}
 	direct_container_put(dc);
 	return r;

@@ -126,7 +126,7 @@ static void do_due(const struct due *due)
 		direct_note_failure(dc, &err);
 	/* Nobody is to wait for what cannot come. */
 	if (r < 0 && due->hold_serial)
-		(void)direct_give_up(dc, r);
+		(void)direct_give_up(dc, &err);
 	direct_container_put(dc);
 }
 

@@ -60,7 +60,9 @@ static int under_lease(struct access *a, struct cfs_direct_lock *lock,
 		/* Perhaps the connection is being made anew. */
 		r = direct_mend(dc->d, err);
 		if (r == 0 && !cfs_direct_lock_may_start(lock))
-			r = cfs_err_set(err, -ESTALE, "the lease is lost");
+			r = cfs_err_set(err, -ESTALE,
+					"the lease ends too soon: the manager "
+					"does not answer");
 	}
 	if (r == 0)
 		r = do_piece(a, n, err);

@@ -249,19 +249,54 @@ void direct_failed(struct cfs_direct *d, const struct cfs_err *why)
 	pthread_mutex_unlock(&d->mutex);
 }
 
+static void mark_lost(bool *is_lost, struct cfs_err *ret_why, const char *why)
+{
+	if (*is_lost)
+		return;
+	cfs_err_set(ret_why, -ESTALE, "%s", why);
+	__atomic_store_n(is_lost, true, __ATOMIC_SEQ_CST);
+}
+
+void direct_lose(struct cfs_direct *d, uint64_t container, const char *why)
+{
+	struct direct_container *dc;
+
+	pthread_mutex_lock(&d->mutex);
+	if (!container)
+		mark_lost(&d->is_lost, &d->why_lost, why);
+	for (dc = d->containers; dc; dc = dc->next)
+		if (!container || dc->id == container)
+			mark_lost(&dc->is_lost, &dc->why_lost, why);
+	pthread_cond_broadcast(&d->changed);
+	pthread_mutex_unlock(&d->mutex);
+}
+
+void direct_lose_one(struct direct_container *dc, const char *why)
+{
+	pthread_mutex_lock(&dc->d->mutex);
+	mark_lost(&dc->is_lost, &dc->why_lost, why);
+	pthread_mutex_unlock(&dc->d->mutex);
+}
+
+/* The leaser's lock is held, and may be taken once more. */
 void direct_lost(void *arg, uint64_t container)
 {
 	struct cfs_direct *d = arg;
-	struct direct_container *dc;
+	const char *why = "it ended at once";
 
-	if (!container)
-		__atomic_store_n(&d->is_lost, true, __ATOMIC_SEQ_CST);
-	pthread_mutex_lock(&d->mutex);
-	for (dc = d->containers; dc; dc = dc->next)
-		if (!container || dc->id == container)
-			__atomic_store_n(&dc->is_lost, true, __ATOMIC_SEQ_CST);
-	pthread_cond_broadcast(&d->changed);
-	pthread_mutex_unlock(&d->mutex);
+	if (d->leaser) {
+		why = cfs_lease_client_why_lost(cfs_leaser_lock(d->leaser));
+		cfs_leaser_unlock(d->leaser);
+	}
+	direct_lose(d, container, why);
+}
+
+void direct_say_lost(const struct cfs_err *why, struct cfs_err *err)
+{
+	cfs_err_set(err, -ESTALE,
+		    "the lease is lost, and what was not "
+		    "synced with it: open it again (%s)",
+		    why->msg);
 }
 
 static bool is_alive(struct cfs_direct *d)
@@ -421,7 +456,7 @@ static int say_again(void *arg, struct cfs_link *link, struct cfs_err *err)
 	cfs_leaser_unlock(d->leaser);
 	/* As somebody new: nothing of ours is known there. */
 	if (id != d->lease_client)
-		direct_lost(d, 0);
+		direct_lose(d, 0, "the manager does not know us any more");
 	return 0;
 }
 
@@ -454,6 +489,7 @@ static int list_open(struct cfs_direct *d, struct open_list *list)
 static int open_again(struct cfs_direct *d, struct cfs_err *err)
 {
 	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf who = CFS_BUF_INIT;
+	struct cfs_err why = CFS_ERR_INIT;
 	struct open_list list = CFS_VEC_INIT;
 	int r = direct_identity(d, &who);
 
@@ -470,13 +506,16 @@ static int open_again(struct cfs_direct *d, struct cfs_err *err)
 		r = cfs_direct_request_pack(q, &body);
 		if (r == 0)
 			r = call_once(d, CFS_DIRECT_OPEN, &body, NULL, NULL,
-				      err);
+				      &why);
 		if (r == -ESTALE || r == -ENOENT || r == -EBUSY) {
-			direct_lost(d, q->container);
+			cfs_err_wrap(&why, r, "the next manager says");
+			direct_lose(d, q->container, why.msg);
 			r = 0;
 		}
 	}
 	cfs_vec_done(&list);
+	if (r < 0 && err)
+		*err = why;
 	return r;
 }
 
@@ -505,7 +544,9 @@ int direct_mend(struct cfs_direct *d, struct cfs_err *err)
 	d->is_down |= !conn || cfs_conn_is_gone(conn) || direct_place_is_old(d);
 	while (d->is_down) {
 		if (!is_alive(d)) {
-			direct_lost(d, 0);
+			direct_lose(d, 0,
+				    "its period ended before a manager "
+				    "was found");
 			r = cfs_err_set(err, -ESTALE,
 					"the manager of the pool "
 					"is gone, and with it the lease");

@@ -18,9 +18,10 @@ struct direct_container {
 	unsigned int users; /* open volumes, and jobs */
 	struct cfs_vols *vols;
 	struct cfs_container *c;
-	struct cfs_member m; /* for calls that want one */
-	bool is_lost;        /* atomic */
-	bool has_failed;     /* a fold or a sync did; atomic */
+	struct cfs_member m;     /* for calls that want one */
+	bool is_lost;            /* atomic; why stands there before */
+	struct cfs_err why_lost; /* with d->mutex */
+	bool has_failed;         /* a fold or a sync did; atomic */
 	pthread_mutex_t view_lock;
 	uint64_t seen_grant; /* its view is of behind that */
 	bool is_closed;      /* with d->mutex: its log was taken */
@@ -81,7 +82,7 @@ struct cfs_direct {
 	pthread_rwlock_t link;        /* read: a call is under way */
 	bool is_down;                 /* with the link written */
 	struct direct_place place;    /* of its other end */
-	bool is_lost;                 /* atomic */
+	bool is_lost;                 /* atomic; why stands there before */
 	bool keeps_leases;            /* to the end of the period; atomic */
 
 	pthread_mutex_t mutex; /* of what follows */
@@ -94,6 +95,7 @@ struct cfs_direct {
 	bool has_thread, is_ending, is_gone;
 	int failed; /* the first failure, for the close */
 	struct cfs_err why;
+	struct cfs_err why_lost; /* all of it */
 	uint64_t next_use;
 	struct direct_remote *remotes;
 
@@ -131,8 +133,16 @@ int direct_acquire(void *d, const struct cfs_lease_request *req,
 		   struct cfs_err *err);
 /* Connect anew if the connection is gone. */
 int direct_mend(struct cfs_direct *d, struct cfs_err *err);
-/* All leases are lost, or those of one container. */
+/*
+ * All leases are lost (@container 0), or those of one container.  @why in
+ * words; what was lost before keeps its own.
+ */
+void direct_lose(struct cfs_direct *d, uint64_t container, const char *why);
+void direct_lose_one(struct direct_container *dc, const char *why);
+/* The same from the leaser's hook, which knows why. */
 void direct_lost(void *d, uint64_t container);
+/* -ESTALE, in words, for what direct_lose was told.  With d->mutex. */
+void direct_say_lost(const struct cfs_err *why, struct cfs_err *err);
 void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
 /* The data of an OPEN: who we are. */
 int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
@@ -172,9 +182,9 @@ int direct_look(struct direct_container *dc, uint64_t grant,
 int direct_settle(void *d, uint64_t container);
 void direct_note_failure(struct direct_container *dc,
 			 const struct cfs_err *why);
-/* It can fold no more, for @r: the owner reads its log.  0, or why it is not
- * known whether it has. */
-int direct_give_up(struct direct_container *dc, int r);
+/* It can fold no more, for @why: the owner reads its log.  0, or the error for
+ * which it is not known whether it has. */
+int direct_give_up(struct direct_container *dc, const struct cfs_err *why);
 
 /* ---- direct_due.c -------------------------------------------------------- */
 

@@ -53,7 +53,8 @@ static int tree_settle(void *arg, struct cfs_err *err)
 
 	if (__atomic_load_n(&t->d->is_lost, __ATOMIC_SEQ_CST))
 		return cfs_err_set(err, -ESTALE, "the lease is lost");
-	direct_lost(t->d, t->dc->id);
+	direct_lose(t->d, t->dc->id,
+		    "what was done could not be given to the manager");
 	r = direct_call(t->d, CFS_DIRECT_CLOSE, &q, NULL, err);
 	/* Its leases do not go, and nobody says goodbye with some. */
 	if (r < 0)

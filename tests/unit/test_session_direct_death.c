@@ -216,7 +216,8 @@ static void test_manager_stays_away(void **state)
 	usleep(1500000);
 	r = ask(&a, (struct order){ .op = OP_SYNC });
 	assert_int_equal(r.code, -ESTALE);
-	assert_non_null(strstr(r.text, "lost"));
+	assert_non_null(strstr(r.text, "the lease is lost, and what was not"));
+	assert_non_null(strstr(r.text, "(its period ended before "));
 	r = ask(&a, (struct order){ .op = OP_READ, .first = 1, .count = 1 });
 	assert_int_equal(r.code, -ESTALE);
 	r = ask(&a, (struct order){ .op = OP_END });
@@ -310,6 +311,7 @@ static void test_client_stopped(void **state)
 	assert_int_equal(r.code, -ESTALE);
 	r = ask(&a, (struct order){ .op = OP_READ, .first = 5, .count = 1 });
 	assert_int_equal(r.code, -ESTALE);
+	assert_non_null(strstr(r.text, "(its period ended before "));
 	assert_int_equal(
 		MUST(&b, .op = OP_READ, .first = 5, .count = 10, .version = 3)
 			.value,
