@@ -30,14 +30,16 @@ make_pool()
 	[ -z "${CFS_TEST_BESIDE-}" ] || serve_pool "${1:-$P}"
 }
 
-# A cfsd holds the pool $1 ($P), and answers.  Its number is in $CFSD.
+# A cfsd holds the pool $1 ($P), and answers.  Its number is in $CFSD.  It ends
+# when a test hangs, as late as a test may take (contrib/run-tests).
 serve_pool()
 {
-	local log=$BATS_TEST_TMPDIR/cfsd.$RANDOM
+	local log=$BATS_TEST_TMPDIR/cfsd.$RANDOM limit=300
 
+	[ -z "${CFS_LONG-}" ] || limit=3000
 	export CFS_RUN=$BATS_TEST_TMPDIR/run
 	mkdir -p -m 700 "$CFS_RUN"
-	timeout --foreground 300 cfsd "${1:-$P}" >"$log" 2>&1 3>&- &
+	timeout --foreground "$limit" cfsd "${1:-$P}" >"$log" 2>&1 3>&- &
 	CFSD_TIMER=$!
 	CFSDS+=("$CFSD_TIMER")
 	for _ in {1..500}; do
