@@ -8,11 +8,51 @@
 #include "session/devices.h"
 #include "session/local.h"
 #include "session/remote.h"
+#include "session/serve_use.h"
 #include "session/session_priv.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PAUSE_NS (20 * CFS_NS_PER_MS)
+
+/* ---- beside requests ----------------------------------------------------- */
+
+void cfs_session_look(struct cfs_session *s)
+{
+	if (s->structure)
+		pthread_rwlock_rdlock(s->structure);
+}
+
+void cfs_session_be_alone(struct cfs_session *s)
+{
+	if (s->structure)
+		pthread_rwlock_wrlock(s->structure);
+}
+
+void cfs_session_leave(struct cfs_session *s)
+{
+	if (s->structure)
+		pthread_rwlock_unlock(s->structure);
+}
+
+int cfs_session_pin(struct cfs_session *s, const char *volume,
+		    struct cfs_use **ret, struct cfs_err *err)
+{
+	char name[CFS_NAME_BYTES];
+
+	if (!s->structure)
+		return 0;
+	/* Of a clone too it is the container. */
+	if (volume && strchr(volume, '/')) {
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(volume, "/"),
+			 volume);
+		volume = name;
+	}
+	return CFS_LOOK(s, cfs_local_pin(s, volume, ret, err));
+}
+
+/* ---- calls --------------------------------------------------------------- */
 
 bool cfs_session_is_holder(const struct cfs_session *s)
 {
@@ -29,7 +69,7 @@ int cfs_here_pool_info(struct cfs_session *s, struct cfs_pool_info *ret,
 {
 	if (s->remote)
 		return cfs_remote_pool_info(s->remote, ret, err);
-	return cfs_local_pool_info(s, ret, err);
+	return CFS_LOOK(s, cfs_local_pool_info(s, ret, err));
 }
 
 int cfs_here_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
@@ -37,7 +77,7 @@ int cfs_here_devices(struct cfs_session *s, cfs_device_each_fn each, void *arg,
 {
 	if (s->remote)
 		return cfs_remote_devices(s->remote, each, arg, err);
-	return cfs_local_devices(s, each, arg, err);
+	return CFS_LOOK(s, cfs_local_devices(s, each, arg, err));
 }
 
 int cfs_here_set(struct cfs_session *s, const char *volume, const char *key,
@@ -46,12 +86,15 @@ int cfs_here_set(struct cfs_session *s, const char *volume, const char *key,
 	struct cfs_move_result moved;
 	int r;
 
-	if (!s->remote)
-		return cfs_local_set(s, volume, key, value, err);
+	r = cfs_session_may_write(s, err);
+	if (r < 0)
+		return r;
+	/* It moves slices. */
 	if (!volume && strcmp(key, "mirror") == 0 && strcmp(value, "yes") == 0)
 		return cfs_session_make_mirror(s, &moved, err);
-	r = cfs_session_may_write(s, err);
-	return r < 0 ? r : cfs_remote_set(s->remote, volume, key, value, err);
+	if (!s->remote)
+		return CFS_ALONE(s, cfs_local_set(s, volume, key, value, err));
+	return cfs_remote_set(s->remote, volume, key, value, err);
 }
 
 int cfs_here_add_device(struct cfs_session *s, const char *path, bool is_forced,
@@ -60,8 +103,8 @@ int cfs_here_add_device(struct cfs_session *s, const char *path, bool is_forced,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_add_device(s, path, is_forced, ret_slices,
-					    err);
+		return CFS_ALONE(s, cfs_local_add_device(s, path, is_forced,
+							 ret_slices, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_add_device(s->remote, path, is_forced,
@@ -75,8 +118,9 @@ int cfs_here_resize_device(struct cfs_session *s, const char *device,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_resize_device(s, device, ret_old_slices,
-					       ret_new_slices, err);
+		return CFS_ALONE(
+			s, cfs_local_resize_device(s, device, ret_old_slices,
+						   ret_new_slices, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_resize_device(s->remote, device,
@@ -144,7 +188,7 @@ int cfs_here_trim(struct cfs_session *s, const char *container,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_trim(s, container, ret, err);
+		return CFS_LOOK(s, cfs_local_trim(s, container, ret, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r : cfs_remote_trim(s->remote, container, ret, err);
 }
@@ -154,7 +198,7 @@ int cfs_here_slices(struct cfs_session *s, const char *container,
 {
 	if (s->remote)
 		return cfs_remote_slices(s->remote, container, each, arg, err);
-	return cfs_local_slices(s, container, each, arg, err);
+	return CFS_LOOK(s, cfs_local_slices(s, container, each, arg, err));
 }
 
 int cfs_here_volumes(struct cfs_session *s, const char *container,
@@ -164,7 +208,8 @@ int cfs_here_volumes(struct cfs_session *s, const char *container,
 	if (s->remote)
 		return cfs_remote_volumes(s->remote, container, with_space,
 					  each, arg, err);
-	return cfs_local_volumes(s, container, with_space, each, arg, err);
+	return CFS_LOOK(
+		s, cfs_local_volumes(s, container, with_space, each, arg, err));
 }
 
 int cfs_here_volume(struct cfs_session *s, const char *volume, bool with_space,
@@ -173,7 +218,7 @@ int cfs_here_volume(struct cfs_session *s, const char *volume, bool with_space,
 	if (s->remote)
 		return cfs_remote_volume(s->remote, volume, with_space, ret,
 					 err);
-	return cfs_local_volume(s, volume, with_space, ret, err);
+	return CFS_LOOK(s, cfs_local_volume(s, volume, with_space, ret, err));
 }
 
 int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,
@@ -187,8 +232,9 @@ int cfs_here_create(struct cfs_session *s, const char *name, uint32_t kind,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_create(s, name, kind, size_bytes, limit_bytes,
-					is_unfinished, err);
+		return CFS_ALONE(s, cfs_local_create(s, name, kind, size_bytes,
+						     limit_bytes, is_unfinished,
+						     err));
 	r = cfs_session_may_write(s, err);
 	while (r == 0) {
 		r = cfs_remote_create(s->remote, name, kind, size_bytes,
@@ -211,7 +257,7 @@ int cfs_here_finish_volume(struct cfs_session *s, const char *name,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_finish_volume(s, name, err);
+		return CFS_ALONE(s, cfs_local_finish_volume(s, name, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r : cfs_remote_finish_volume(s->remote, name, err);
 }
@@ -222,7 +268,8 @@ int cfs_here_remove_volume(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_remove_volume(s, volume, recursive, err);
+		return CFS_ALONE(
+			s, cfs_local_remove_volume(s, volume, recursive, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_remove_volume(s->remote, volume, recursive,
@@ -235,7 +282,8 @@ int cfs_here_rename_volume(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_rename_volume(s, volume, new_name, err);
+		return CFS_ALONE(
+			s, cfs_local_rename_volume(s, volume, new_name, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_rename_volume(s->remote, volume, new_name,
@@ -248,7 +296,8 @@ int cfs_here_resize_volume(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_resize_volume(s, volume, size_bytes, err);
+		return CFS_ALONE(
+			s, cfs_local_resize_volume(s, volume, size_bytes, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_resize_volume(s->remote, volume, size_bytes,
@@ -262,7 +311,8 @@ int cfs_here_snapshots(struct cfs_session *s, const char *volume,
 	if (s->remote)
 		return cfs_remote_snapshots(s->remote, volume, with_space, each,
 					    arg, err);
-	return cfs_local_snapshots(s, volume, with_space, each, arg, err);
+	return CFS_LOOK(
+		s, cfs_local_snapshots(s, volume, with_space, each, arg, err));
 }
 
 int cfs_here_snapshot(struct cfs_session *s, const char *volume,
@@ -272,7 +322,8 @@ int cfs_here_snapshot(struct cfs_session *s, const char *volume,
 	if (s->remote)
 		return cfs_remote_snapshot(s->remote, volume, snap, with_space,
 					   ret, err);
-	return cfs_local_snapshot(s, volume, snap, with_space, ret, err);
+	return CFS_LOOK(
+		s, cfs_local_snapshot(s, volume, snap, with_space, ret, err));
 }
 
 int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,
@@ -281,7 +332,8 @@ int cfs_here_snap_take(struct cfs_session *s, const struct cfs_snap_name *names,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_take(s, &s->opt, names, count, note, err);
+		return CFS_LOOK(s, cfs_local_snap_take(s, &s->opt, names, count,
+						       note, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_take(s->remote, names, count, note, err);
@@ -294,7 +346,8 @@ int cfs_here_snap_clone(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_clone(s, volume, snap, clone, err);
+		return CFS_LOOK(
+			s, cfs_local_snap_clone(s, volume, snap, clone, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_clone(s->remote, volume, snap, clone,
@@ -308,7 +361,8 @@ int cfs_here_snap_rollback(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_rollback(s, volume, snap, save, err);
+		return CFS_ALONE(
+			s, cfs_local_snap_rollback(s, volume, snap, save, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_rollback(s->remote, volume, snap, save,
@@ -322,8 +376,8 @@ int cfs_here_snap_remove(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_remove(s, volume, snap, ret_freed_bytes,
-					     err);
+		return CFS_LOOK(s, cfs_local_snap_remove(s, volume, snap,
+							 ret_freed_bytes, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_remove(s->remote, volume, snap,
@@ -337,7 +391,8 @@ int cfs_here_snap_rename(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_rename(s, volume, snap, new_name, err);
+		return CFS_LOOK(s, cfs_local_snap_rename(s, volume, snap,
+							 new_name, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_rename(s->remote, volume, snap, new_name,
@@ -350,7 +405,8 @@ int cfs_here_snap_hold(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_snap_hold(s, volume, snap, hold, err);
+		return CFS_LOOK(
+			s, cfs_local_snap_hold(s, volume, snap, hold, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_snap_hold(s->remote, volume, snap, hold, err);
@@ -362,7 +418,7 @@ int cfs_here_place_find(struct cfs_session *s, const char *volume,
 {
 	if (s->remote)
 		return cfs_remote_place_find(s->remote, volume, path, ret, err);
-	return cfs_local_place_find(s, volume, path, ret, err);
+	return CFS_LOOK(s, cfs_local_place_find(s, volume, path, ret, err));
 }
 
 int cfs_here_place_name(struct cfs_session *s,
@@ -371,7 +427,7 @@ int cfs_here_place_name(struct cfs_session *s,
 {
 	if (s->remote)
 		return cfs_remote_place_name(s->remote, place, ret, err);
-	return cfs_local_place_name(s, place, ret, err);
+	return CFS_LOOK(s, cfs_local_place_name(s, place, ret, err));
 }
 
 int cfs_here_check(struct cfs_session *s, const char *container,
@@ -381,7 +437,9 @@ int cfs_here_check(struct cfs_session *s, const char *container,
 	if (s->remote)
 		return cfs_remote_check(s->remote, container, each, arg, ret,
 					err);
-	return cfs_local_check(s, &s->opt, container, each, arg, ret, err);
+	return CFS_PINNED(
+		s, container, err,
+		cfs_local_check(s, &s->opt, container, each, arg, ret, err));
 }
 
 int cfs_here_scrub(struct cfs_session *s, const char *container,
@@ -391,8 +449,9 @@ int cfs_here_scrub(struct cfs_session *s, const char *container,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_scrub(s, &s->opt, container, opt, each, arg,
-				       ret, err);
+		return CFS_PINNED(s, container, err,
+				  cfs_local_scrub(s, &s->opt, container, opt,
+						  each, arg, ret, err));
 	r = opt->heals ? cfs_session_may_write(s, err) : 0;
 	return r < 0 ? r
 		     : cfs_remote_scrub(s->remote, container, opt, each, arg,
@@ -406,7 +465,9 @@ int cfs_here_trace_at(struct cfs_session *s, const char *device,
 	if (s->remote)
 		return cfs_remote_trace_at(s->remote, device, offset_bytes,
 					   each, arg, err);
-	return cfs_local_trace_at(s, device, offset_bytes, each, arg, err);
+	return CFS_PINNED(
+		s, NULL, err,
+		cfs_local_trace_at(s, device, offset_bytes, each, arg, err));
 }
 
 int cfs_here_trace_bad(struct cfs_session *s, cfs_damage_each_fn each,
@@ -414,5 +475,5 @@ int cfs_here_trace_bad(struct cfs_session *s, cfs_damage_each_fn each,
 {
 	if (s->remote)
 		return cfs_remote_trace_bad(s->remote, each, arg, err);
-	return cfs_local_trace_bad(s, each, arg, err);
+	return CFS_PINNED(s, NULL, err, cfs_local_trace_bad(s, each, arg, err));
 }

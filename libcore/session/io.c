@@ -25,8 +25,8 @@ static int try_local(void *arg, struct cfs_err *err)
 {
 	struct opening *op = arg;
 
-	return cfs_local_io_open(op->s, op->volume, op->snap, op->is_writable,
-				 &op->v, err);
+	return CFS_LOOK(op->s, cfs_local_io_open(op->s, op->volume, op->snap,
+						 op->is_writable, &op->v, err));
 }
 
 static int open_local(struct cfs_session *s, const char *volume,

@@ -4,6 +4,7 @@
 
 #include "session/refer.h"
 #include "session/remote.h"
+#include "session/serve_use.h"
 #include "session/session_priv.h"
 
 /* Something changes the clone between any two of our steps. */
@@ -22,8 +23,9 @@ static int copy(struct cfs_session *s, const char *clone, const char *name,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_promote(s, &s->opt, clone, name, ret_bytes,
-					 err);
+		return CFS_PINNED(s, clone, err,
+				  cfs_local_promote(s, &s->opt, clone, name,
+						    ret_bytes, err));
 	r = cfs_remote_call(s->remote, &call, err);
 	*ret_bytes = got.value;
 	return r;
@@ -36,7 +38,8 @@ static int end(struct cfs_session *s, const char *clone, const char *name,
 
 	return s->remote ? cfs_remote_ask(s->remote, CFS_RPC_PROMOTE_END, &args,
 					  NULL, err)
-			 : cfs_local_promote_end(s, clone, name, err);
+			 : CFS_ALONE(s, cfs_local_promote_end(s, clone, name,
+							      err));
 }
 
 static int undo(struct cfs_session *s, const char *clone, struct cfs_err *err)
@@ -48,7 +51,7 @@ static int undo(struct cfs_session *s, const char *clone, struct cfs_err *err)
 		return r;
 	return s->remote ? cfs_remote_ask(s->remote, CFS_RPC_PROMOTE_UNDO,
 					  &args, NULL, err)
-			 : cfs_local_promote_undo(s, clone, err);
+			 : CFS_ALONE(s, cfs_local_promote_undo(s, clone, err));
 }
 
 static int promote(struct cfs_session *s, const char *clone, const char *name,

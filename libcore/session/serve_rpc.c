@@ -210,20 +210,10 @@ static bool looks_at_structure(const struct cfs_rpc_row *row)
 static int run_long(struct serve_call *c, serve_fn fn)
 {
 	struct cfs_use *use = NULL;
-	char name[CFS_NAME_BYTES];
-	const char *container = c->args.volume;
 	int r;
 
-	/* Of a clone too it is the container. */
-	if (container && strchr(container, '/')) {
-		snprintf(name, sizeof(name), "%.*s",
-			 (int)strcspn(container, "/"), container);
-		container = name;
-	}
 	if (!(c->row->flags & CFS_RPC_FREE)) {
-		pthread_rwlock_rdlock(&c->rpc->structure);
-		r = cfs_local_pin(c->s, container, &use, c->err);
-		pthread_rwlock_unlock(&c->rpc->structure);
+		r = cfs_session_pin(c->s, c->args.volume, &use, c->err);
 		if (r < 0)
 			return r;
 	}

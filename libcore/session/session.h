@@ -18,7 +18,9 @@
  * returned 0.
  *
  * Thread safety: a session may be used by many threads; open and close by one.
- * Callbacks are called in the caller's thread, without locks held.
+ * Callbacks are called in the caller's thread, without locks held; but where
+ * the process answers others (serve.h), those that list what there is change
+ * none of it.
  */
 #pragma once
 

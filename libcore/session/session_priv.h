@@ -94,6 +94,48 @@ struct cfs_session *cfs_session_object_new(
 	const struct cfs_session_options *opt);
 void cfs_session_object_free(struct cfs_session *s); /* or NULL */
 
+/*
+ * What this process itself does with what it has, while it answers others, is
+ * done as their requests are (serve_rpc.c), or what it looks at would go away
+ * under it: removed, or given to another process.  Never with a container
+ * locked.  Who looks may look once more, in a callback or a request that comes
+ * to it: readers need not wait for a writer who waits.
+ *
+ *	CFS_LOOK	beside others who look
+ *	CFS_ALONE	it changes what there is, and nothing else runs
+ *	CFS_PINNED	may take hours: counts as a user of the container of
+ *			VOLUME (NULL: of all), and runs beside everything
+ */
+void cfs_session_look(struct cfs_session *s);
+void cfs_session_be_alone(struct cfs_session *s);
+void cfs_session_leave(struct cfs_session *s); /* the reverse of both */
+#define CFS_LOOK(S, CALL)                                                      \
+	__extension__({                                                        \
+		cfs_session_look(S);                                           \
+		int done_ = (CALL);                                            \
+		cfs_session_leave(S);                                          \
+		done_;                                                         \
+	})
+#define CFS_ALONE(S, CALL)                                                     \
+	__extension__({                                                        \
+		cfs_session_be_alone(S);                                       \
+		int done_ = (CALL);                                            \
+		cfs_session_leave(S);                                          \
+		done_;                                                         \
+	})
+/* *ret may be NULL; to be given to cfs_serve_volume_leave. */
+int cfs_session_pin(struct cfs_session *s, const char *volume,
+		    struct cfs_use **ret, struct cfs_err *err);
+#define CFS_PINNED(S, VOLUME, ERR, CALL)                                       \
+	__extension__({                                                        \
+		struct cfs_use *pin_ = NULL;                                   \
+		int done_ = cfs_session_pin(S, VOLUME, &pin_, ERR);            \
+		if (done_ == 0)                                                \
+			done_ = (CALL);                                        \
+		cfs_serve_volume_leave(S, pin_);                               \
+		done_;                                                         \
+	})
+
 /* A volume by its name "NAME" or "NAME/CLONE". */
 struct cfs_named {
 	struct cfs_member *member;

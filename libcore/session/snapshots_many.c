@@ -124,8 +124,9 @@ static int many_here(struct cfs_session *s, const char *volume,
 {
 	return s->remote ? remote_many(s, volume, snaps, count, ret_freed_bytes,
 				       err)
-			 : cfs_local_snap_remove_many(s, volume, snaps, count,
-						      ret_freed_bytes, err);
+			 : CFS_LOOK(s, cfs_local_snap_remove_many(
+					       s, volume, snaps, count,
+					       ret_freed_bytes, err));
 }
 
 /* An older process does not know many; and beside others, one that is in use

@@ -7,6 +7,7 @@
 
 #include "session/refer.h"
 #include "session/remote.h"
+#include "session/serve_use.h"
 #include "session/session_priv.h"
 #include "session/stream_local.h"
 
@@ -64,7 +65,9 @@ static int send_here(struct cfs_session *s, const struct cfs_send_options *opt,
 {
 	if (s->remote)
 		return remote_send(s, opt, write, arg, ret, err);
-	return cfs_local_send(s, &s->opt, opt, write, arg, ret, err);
+	return CFS_PINNED(
+		s, opt->volume, err,
+		cfs_local_send(s, &s->opt, opt, write, arg, ret, err));
 }
 
 int cfs_session_send(struct cfs_session *s, const struct cfs_send_options *opt,
@@ -84,8 +87,8 @@ static int recv_here(struct cfs_session *s, const char *volume, bool is_forced,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_recv(s, volume, is_forced, begin, begin_bytes,
-				      ret, err);
+		return CFS_LOOK(s, cfs_local_recv(s, volume, is_forced, begin,
+						  begin_bytes, ret, err));
 	r = cfs_session_may_write(s, err);
 	return r < 0 ? r
 		     : cfs_remote_recv(s->remote, volume, is_forced, begin,
@@ -109,7 +112,7 @@ static int token_here(struct cfs_session *s, const char *volume,
 	int r;
 
 	if (!s->remote)
-		return cfs_local_recv_token(s, volume, ret, err);
+		return CFS_LOOK(s, cfs_local_recv_token(s, volume, ret, err));
 	r = cfs_remote_ask(s->remote, CFS_RPC_RECV_TOKEN, &args, &token, err);
 	if (r == 0)
 		memcpy(ret, token.text, sizeof(token.text));
@@ -156,7 +159,9 @@ static int diff_here(struct cfs_session *s, const struct cfs_session_diff *of,
 	};
 
 	if (!s->remote)
-		return cfs_local_diff(s, &s->opt, of, each, arg, err);
+		return CFS_PINNED(
+			s, of->volume, err,
+			cfs_local_diff(s, &s->opt, of, each, arg, err));
 	return cfs_remote_call(s->remote, &call, err);
 }
 

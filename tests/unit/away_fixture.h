@@ -75,14 +75,11 @@ static inline struct cfs_serve *serve_on(struct cfs_session *s)
 	return serve;
 }
 
-/* As a request does: the manager may give it away behind that. */
 static inline uint64_t container_of(const char *name)
 {
 	struct cfs_volume_place place = { .container = 0 };
 
-	pthread_rwlock_rdlock(manager.s->structure);
 	OK(cfs_session_place_find(manager.s, name, NULL, &place, &err));
-	pthread_rwlock_unlock(manager.s->structure);
 	return place.container;
 }
 
