@@ -83,7 +83,7 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 	int r;
 
 	r = cfs_container_give_back(v->dc->c, true, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	pthread_mutex_lock(&v->forwarded_lock);
 	if (!v->forwarded)
@@ -94,7 +94,7 @@ static int forward_piece(struct access *a, uint64_t n, struct cfs_err *err)
 				       &v->forwarded, err);
 	io = v->forwarded;
 	pthread_mutex_unlock(&v->forwarded_lock);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	return a->from ? io->ops->write(io, a->offset, a->from, (size_t)n, err)
 		       : io->ops->discard(io, a->offset, n, err);
