@@ -83,7 +83,8 @@ run_case()
 	local functions=(sync_raw)
 
 	sync_measure
-	aim rate cfs '>=' 0.9 "$SYNC_RAW"
+	aim rate cfs '>=' 0.95 "$SYNC_RAW"
+	aim rate 'cfs, sparse pool file' '>=' 0.95 "$SYNC_RAW"
 	need_space '(all)' $((SYNC_MB * 4 + SYNC_POOL_MB + SYNC_MB)) ||
 		return 0
 	make_data "$WORK/raw" "$SYNC_MB" || return
