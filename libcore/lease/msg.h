@@ -49,9 +49,10 @@ enum cfs_msg_type { /* le16; 14 bits and two flags */
 		    /* requests */
 		    CFS_MSG_HELLO = 0x0001,   /* -> cfs_msg_welcome */
 		    CFS_MSG_GOODBYE = 0x0002, /* no body -> no body */
-		    CFS_MSG_RENEW =
-			    0x0003, /* cfs_msg_renew or none -> no body */
-		    CFS_MSG_LOCK = 0x0004, /* -> cfs_msg_grant */
+		    CFS_MSG_RENEW = 0x0003,   /* cfs_msg_renew, and perhaps
+				     * cfs_msg_renew_lease, or none
+				     * -> no body */
+		    CFS_MSG_LOCK = 0x0004,    /* -> cfs_msg_grant */
 		    /* cfs_msg_lease -> no body; with id 0 there is no answer */
 		    CFS_MSG_UNLOCK = 0x0005,
 		    CFS_MSG_CHANGE = 0x0006,  /* -> cfs_msg_grant */
@@ -189,6 +190,14 @@ struct cfs_msg_welcome {
 struct cfs_msg_renew {
 	uint64_t client_id;
 	uint8_t secret[CFS_LEASE_SECRET_BYTES];
+};
+
+/*
+ * Behind it: what is renewed for the sake of this lease of that client.  If that
+ * has ended, or is about to, nothing is renewed.
+ */
+struct cfs_msg_renew_lease {
+	uint64_t lease_id;
 };
 
 enum cfs_msg_lock_flags {
@@ -359,6 +368,7 @@ struct cfs_lease_record {
 CFS_MSG_DECLARE(hello, struct cfs_msg_hello);
 CFS_MSG_DECLARE(welcome, struct cfs_msg_welcome);
 CFS_MSG_DECLARE(renew, struct cfs_msg_renew);
+CFS_MSG_DECLARE(renew_lease, struct cfs_msg_renew_lease);
 CFS_MSG_DECLARE(lock, struct cfs_msg_lock);
 CFS_MSG_DECLARE(grant, struct cfs_msg_grant);
 CFS_MSG_DECLARE(lease, struct cfs_msg_lease);

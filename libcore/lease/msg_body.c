@@ -99,6 +99,12 @@ static void io_renew(struct io *io, struct cfs_msg_renew *m)
 	io_bytes(io, m->secret, sizeof(m->secret));
 }
 
+static void io_renew_lease(struct io *io, struct cfs_msg_renew_lease *m)
+{
+	io_u64(io, &m->lease_id);
+	io_refuse(io, m->lease_id == 0);
+}
+
 static void io_lock(struct io *io, struct cfs_msg_lock *m)
 {
 	io_resource_fields(io, &m->resource);
@@ -249,6 +255,7 @@ static void io_record(struct io *io, struct cfs_lease_record *m)
 BODY(hello, struct cfs_msg_hello)
 BODY(welcome, struct cfs_msg_welcome)
 BODY(renew, struct cfs_msg_renew)
+BODY(renew_lease, struct cfs_msg_renew_lease)
 BODY(lock, struct cfs_msg_lock)
 BODY(grant, struct cfs_msg_grant)
 BODY(lease, struct cfs_msg_lease)

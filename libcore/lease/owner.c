@@ -139,6 +139,27 @@ static int handle_goodbye(struct owner_request *rq, struct cfs_err *err)
 	return 0;
 }
 
+/* Has @c the lease that the rest of the request names, if it names one?  What
+ * is revoked is not, though its time is not over. */
+static int names_living(struct owner_request *rq, const struct owner_client *c,
+			struct cfs_err *err)
+{
+	struct cfs_msg_renew_lease m;
+	const struct owner_lease *lease;
+	int r;
+
+	if (!cfs_wire_get_left(&rq->body))
+		return 0;
+	r = cfs_msg_renew_lease_unpack(&rq->body, &m, err);
+	if (r != 0)
+		return r;
+	lease = owner_lease_find(rq->owner, m.lease_id);
+	return lease && lease->client == c && !lease->is_waiting &&
+			       !lease->is_stopped && !lease->is_sealing
+		       ? 0
+		       : cfs_err_set(err, -ESTALE, "that lease has ended");
+}
+
 static int handle_renew(struct owner_request *rq, struct cfs_err *err)
 {
 	struct owner_client *c;
@@ -159,6 +180,9 @@ static int handle_renew(struct owner_request *rq, struct cfs_err *err)
 			if (!c || c->is_stopped)
 				return cfs_err_set(err, -ESTALE,
 						   "that lease has ended");
+			r = names_living(rq, c, err);
+			if (r != 0)
+				return r;
 			owner_client_renew(rq->owner, c);
 			owner_event(rq->owner, CFS_EVENT_RENEW, c, NULL);
 		}

@@ -366,12 +366,14 @@ int cfs_manager_renew(struct cfs_manager *m, const struct cfs_lease_name *name,
 		      struct cfs_err *err)
 {
 	struct cfs_msg_renew msg = { .client_id = name->client_id };
+	const struct cfs_msg_renew_lease of = { .lease_id = name->lease_id };
 	uint8_t body[64];
 	struct cfs_wire_put put;
 
 	memcpy(msg.secret, name->secret, sizeof(msg.secret));
 	cfs_wire_put_init(&put, body, sizeof(body));
 	cfs_msg_renew_pack(&msg, &put);
+	cfs_msg_renew_lease_pack(&of, &put);
 	return ask(m, CFS_MSG_RENEW, &put, NULL, err);
 }
 

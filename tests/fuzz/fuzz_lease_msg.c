@@ -46,6 +46,7 @@ static void judge_bodies(const uint8_t *body, size_t size)
 	JUDGE(hello, struct cfs_msg_hello);
 	JUDGE(welcome, struct cfs_msg_welcome);
 	JUDGE(renew, struct cfs_msg_renew);
+	JUDGE(renew_lease, struct cfs_msg_renew_lease);
 	JUDGE(lock, struct cfs_msg_lock);
 	JUDGE(grant, struct cfs_msg_grant);
 	JUDGE(lease, struct cfs_msg_lease);

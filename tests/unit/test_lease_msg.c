@@ -165,6 +165,7 @@ static void test_bodies(void **state)
 	THERE_AND_BACK(welcome, struct cfs_msg_welcome, .client_id = 1,
 		       .period_ns = 5, .last_serial = 7);
 	THERE_AND_BACK(renew, struct cfs_msg_renew, .client_id = 1);
+	THERE_AND_BACK(renew_lease, struct cfs_msg_renew_lease, .lease_id = 1);
 	THERE_AND_BACK(lock, struct cfs_msg_lock, .resource = RESOURCE,
 		       .mode = CFS_LOCK_X, .key = 4, .serial = 5);
 	THERE_AND_BACK(grant, struct cfs_msg_grant, .lease_id = 1,

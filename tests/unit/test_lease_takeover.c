@@ -364,6 +364,38 @@ static void test_standing(void **state)
 	world_done();
 }
 
+/* A renewal for the sake of a lease is none where that one has ended. */
+static void test_standing_revoked(void **state)
+{
+	struct cfs_msg_renew_lease of = { .lease_id = 0 };
+	struct cfs_msg_renew renew = { .client_id = 0 };
+	struct cfs_msg_grant one, two;
+	struct cfs_wire_get body;
+	int r;
+
+	(void)state;
+	hand_init();
+	renew.client_id = hand_hello(1, CFS_HELLO_STANDING, NULL).client_id;
+	assert_int_equal(hand_lock(1, 5, 1, 0, &one), 0);
+	assert_int_equal(hand_lock(1, 6, 2, 0, &two), 0);
+	cfs_owner_closed(world.owner, 1);
+	hand_hello(2, CFS_HELLO_OBSERVER, NULL);
+	assert_int_equal(cfs_owner_revoke_lease(world.owner, one.lease_id), 0);
+	for (int i = 0; i < 3; i++) {
+		for (int is_one = 0; is_one < 2; is_one++) {
+			of.lease_id = is_one ? one.lease_id : two.lease_id;
+			hand_begin(CFS_MSG_RENEW, 5);
+			cfs_msg_renew_pack(&renew, &put);
+			cfs_msg_renew_lease_pack(&of, &put);
+			r = hand_end(2, &body);
+			assert_int_equal(r, is_one ? -ESTALE : 0);
+		}
+		cfs_clock_manual_advance(&world.clock, T_NS * 9 / 10);
+		cfs_owner_tick(world.owner);
+	}
+	world_done();
+}
+
 /* By its id alone: what has no connection, and nothing else. */
 static void test_standing_by_id(void **state)
 {
@@ -667,6 +699,7 @@ int main(void)
 		TEST(test_preloaded_returns),
 		TEST(test_reclaim_is_recalled),
 		TEST(test_standing),
+		TEST(test_standing_revoked),
 		TEST(test_standing_by_id),
 		TEST(test_doubles),
 		TEST(test_strangers),
