@@ -485,3 +485,12 @@ uint64_t cfs_lease_client_ends_ns(const struct cfs_lease_client *client)
 {
 	return client->period.end_ns;
 }
+
+uint64_t cfs_lease_client_left_ns(const struct cfs_lease_client *client)
+{
+	const uint64_t now_ns = client_now(client);
+
+	return cfs_period_still_runs(client->period.end_ns, now_ns)
+		       ? client->period.end_ns - now_ns
+		       : 0;
+}

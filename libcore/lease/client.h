@@ -219,3 +219,5 @@ const struct cfs_msg_welcome *cfs_lease_client_welcome(
 	const struct cfs_lease_client *client);
 /* Elapsed time at which the period ends; 0: none runs. */
 uint64_t cfs_lease_client_ends_ns(const struct cfs_lease_client *client);
+/* What is left of it; 0: it is over, or none runs. */
+uint64_t cfs_lease_client_left_ns(const struct cfs_lease_client *client);

@@ -23,6 +23,7 @@
 struct cfs_manager {
 	struct cfs_conn *conn;
 	struct cfs_session_options opt;
+	struct cfs_manager_info info;
 };
 
 /* ---- who ----------------------------------------------------------------- */
@@ -138,8 +139,11 @@ static int hello_observer(struct attempt *a, struct cfs_link *link,
 			  struct cfs_err *err)
 {
 	const struct cfs_conn_options opt = { .calls_max = 0 };
+	CFS_CLEANUP(cfs_buf_donep) struct cfs_buf reply = CFS_BUF_INIT;
 	uint8_t body[sizeof(struct cfs_msg_hello) + 64];
+	struct cfs_msg_welcome welcome = { .epoch = 0 };
 	struct cfs_wire_put put;
+	struct cfs_wire_get get;
 	struct cfs_conn *conn = NULL;
 	int r = cfs_conn_new(link, &opt, &conn, err);
 
@@ -148,12 +152,18 @@ static int hello_observer(struct attempt *a, struct cfs_link *link,
 	cfs_wire_put_init(&put, body, sizeof(body));
 	cfs_msg_hello_pack(&a->config.hello, &put);
 	r = cfs_conn_call(conn, CFS_MSG_HELLO, put.data, put.bytes, &a->wait,
-			  NULL, err);
-	if (r < 0)
+			  &reply, err);
+	cfs_wire_get_init(&get, reply.data, reply.bytes);
+	if (r == 0)
+		r = cfs_msg_welcome_unpack(&get, &welcome, err);
+	if (r < 0) {
 		cfs_conn_free(conn);
-	else
-		a->manager->conn = conn;
-	return r;
+		return r;
+	}
+	/* It may be another one than stood in the record. */
+	a->manager->info.epoch = welcome.epoch;
+	a->manager->conn = conn;
+	return 0;
 }
 
 int cfs_manager_connect(const struct cfs_manager_info *info, const char *name,
@@ -174,6 +184,7 @@ int cfs_manager_connect(const struct cfs_manager_info *info, const char *name,
 	if (!m)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	m->opt = *opt;
+	m->info = *info;
 	name_us(&a.config.hello, info, name, CFS_HELLO_OBSERVER);
 	r = try_addresses(&a, err);
 	if (r < 0)
@@ -189,6 +200,11 @@ void cfs_manager_close(struct cfs_manager *m)
 		return;
 	cfs_conn_free(m->conn);
 	free(m);
+}
+
+const struct cfs_manager_info *cfs_manager_info_of(const struct cfs_manager *m)
+{
+	return &m->info;
 }
 
 void cfs_manager_closep(struct cfs_manager **m)

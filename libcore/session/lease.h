@@ -72,6 +72,8 @@ int cfs_manager_connect(const struct cfs_manager_info *info, const char *name,
 			const struct cfs_session_options *opt,
 			unsigned int timeout_ms, struct cfs_manager **ret,
 			struct cfs_err *err);
+/* As it was connected by. */
+const struct cfs_manager_info *cfs_manager_info_of(const struct cfs_manager *m);
 void cfs_manager_close(struct cfs_manager *m); /* NULL is allowed */
 void cfs_manager_closep(struct cfs_manager **m);
 
@@ -107,8 +109,8 @@ typedef int (*cfs_lease_event_fn)(void *arg,
 int cfs_manager_watch(struct cfs_manager *m, cfs_lease_event_fn each, void *arg,
 		      struct cfs_err *err);
 
-/* For whoever knows the secret.  -ESTALE: it is lost; -EREMOTE, as of the two
- * that follow: it was handed over with its container. */
+/* For whoever knows the secret.  -ESTALE: it is lost, or revoked; -EREMOTE, as
+ * of the two that follow: it was handed over with its container. */
 int cfs_manager_renew(struct cfs_manager *m, const struct cfs_lease_name *name,
 		      struct cfs_err *err);
 /* -ENOENT: there is no such lease (any more). */
