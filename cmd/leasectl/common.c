@@ -117,7 +117,7 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
 
 struct asking {
 	struct cfs_cmd *cmd;
-	leasectl_ask_fn fn;
+	leasectl_ask_fn fn, last;
 	void *arg;
 	int none;
 	bool is_unsure; /* it may be on its way */
@@ -161,15 +161,20 @@ static int ask_all(struct asking *a, struct cfs_manager *m,
 		a->is_unsure |= r == -EREMOTE && owners.v.count == 0;
 		r = r == -EREMOTE ? a->none : r;
 	}
+	if (r == a->none && a->last) {
+		r = a->last(a->arg, m, &a->cmd->err);
+		a->is_unsure |= r == -EAGAIN;
+		r = r == -EAGAIN ? a->none : r;
+	}
 	cfs_vec_done(&owners.v);
 	return r;
 }
 
 int leasectl_ask(struct cfs_cmd *cmd, const char *pool, leasectl_ask_fn fn,
-		 void *arg, int none)
+		 leasectl_ask_fn last, void *arg, int none)
 {
 	const uint64_t deadline_ns = leasectl_deadline(cmd);
-	struct asking a = { .cmd = cmd, .fn = fn, .arg = arg, .none = none };
+	struct asking a = { cmd, fn, last, arg, none, false };
 	int r;
 
 	for (;;) {

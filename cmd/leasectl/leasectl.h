@@ -10,6 +10,7 @@
 
 #include "common/cmd.h"
 #include "common/table.h"
+#include "base/uuid.h"
 #include "session/lease.h"
 #include "session/session.h"
 
@@ -54,13 +55,15 @@ int leasectl_connect(struct cfs_cmd *cmd, const char *pool,
  * Ask whoever has what is asked about, the manager or one who has a container
  * in its place.  @fn returns @none if it is not there.  A lease may be on its
  * way from one to the other: that is tried again until the deadline.
+ * @last (may be NULL) is asked of the manager where it is nowhere; -EAGAIN: that
+ * is not sure either.
  * What @fn returned, in the end @none; 1: nobody holds the pool.  @fn says why
  * in cmd->err.
  */
 typedef int (*leasectl_ask_fn)(void *arg, struct cfs_manager *m,
 			       struct cfs_err *err);
 int leasectl_ask(struct cfs_cmd *cmd, const char *pool, leasectl_ask_fn fn,
-		 void *arg, int none);
+		 leasectl_ask_fn last, void *arg, int none);
 
 /* Become a client, of a manager that is started if there is none; or of the
  * process that serves the container of the volume in its place. */
@@ -84,6 +87,12 @@ int leasectl_join_again(struct cfs_cmd *cmd, struct leasectl_join *j);
  * wait until it has let go of the pool.
  */
 void leasectl_leave(struct cfs_cmd *cmd, struct leasectl_join *j);
+
+/* ---- leases that stand by themselves (standing.c) ------------------------- */
+
+/* So that @held, and what it needs, survives its owner.  Says so if not. */
+void leasectl_remember(struct cfs_cmd *cmd, struct leasectl_join *j,
+		       struct cfs_held *held);
 
 /* ---- starting one (serve.c) ---------------------------------------------- */
 
@@ -125,6 +134,10 @@ void leasectl_want_out(struct cfs_cmd *cmd, const struct leasectl_want *want);
 
 #define LEASECTL_ID_BYTES 40u
 char *leasectl_id(uint64_t client, uint64_t lease, char ret[LEASECTL_ID_BYTES]);
+/* For $CFS_LEASE: with the secret behind it, and the pool. */
+#define LEASECTL_ENV_BYTES (CFS_LEASE_NAME_BYTES + CFS_UUID_TEXT_BYTES)
+char *leasectl_env(const struct cfs_lease_name *name,
+		   const uint8_t pool_uuid[16], char ret[LEASECTL_ENV_BYTES]);
 /* CLIENT-LEASE, or with a secret behind it.  -EINVAL names @text. */
 int leasectl_id_parse(struct cfs_cmd *cmd, const char *text,
 		      struct cfs_lease_name *ret);

@@ -273,6 +273,17 @@ char *leasectl_id(uint64_t client, uint64_t lease, char ret[LEASECTL_ID_BYTES])
 	return ret;
 }
 
+char *leasectl_env(const struct cfs_lease_name *name,
+		   const uint8_t pool_uuid[16], char ret[LEASECTL_ENV_BYTES])
+{
+	char lease[CFS_LEASE_NAME_BYTES], uuid[CFS_UUID_TEXT_BYTES];
+
+	(void)snprintf(ret, LEASECTL_ENV_BYTES, "%s@%s",
+		       cfs_lease_name_format(name, lease),
+		       cfs_uuid_format(pool_uuid, uuid));
+	return ret;
+}
+
 /* Lower-case hex up to @end, which is moved behind it. */
 static bool take_hex(const char **at, uint64_t *ret)
 {

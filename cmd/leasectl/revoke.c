@@ -53,7 +53,7 @@ static int nobody(struct cfs_cmd *cmd)
 static int revoke_it(struct cfs_cmd *cmd, const char *pool, struct target *t)
 {
 	struct revoking v = { cmd, t };
-	int r = leasectl_ask(cmd, pool, do_revoke, &v, -ENOENT);
+	int r = leasectl_ask(cmd, pool, do_revoke, NULL, &v, -ENOENT);
 
 	if (r == -ENOENT)
 		return cfs_err_set(&cmd->err, r, "%s: no such lease or client",
@@ -210,7 +210,7 @@ static int run_gone(struct cfs_cmd *cmd)
 		say(cmd, &t, who, "taken for dead");
 		return 0;
 	}
-	r = leasectl_ask(cmd, name.pool, do_gone, &v, -ENOENT);
+	r = leasectl_ask(cmd, name.pool, do_gone, NULL, &v, -ENOENT);
 	if (r == 1)
 		return nobody(cmd);
 	if (r == -ENOENT)

@@ -15,7 +15,6 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/uuid.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -143,14 +142,11 @@ static bool goes_on(void *arg)
 
 static int export_lease(struct run *run)
 {
-	char lease[CFS_LEASE_NAME_BYTES], uuid[CFS_UUID_TEXT_BYTES];
-	char value[sizeof(lease) + sizeof(uuid) + 1];
+	char value[LEASECTL_ENV_BYTES];
 	struct cfs_lease_name name;
 
 	cfs_leaser_name(run->held, &name);
-	(void)snprintf(value, sizeof(value), "%s@%s",
-		       cfs_lease_name_format(&name, lease),
-		       cfs_uuid_format(run->join.info.pool_uuid, uuid));
+	leasectl_env(&name, run->join.info.pool_uuid, value);
 	if (setenv("CFS_LEASE", value, 1) < 0)
 		return cfs_err_errno(&run->cmd->err, -errno, "CFS_LEASE");
 	return 0;

@@ -134,7 +134,7 @@ static int work_under(struct cfs_remote *r, const char *lease,
 	if (cfs_lease_name_parse(name, &parsed) < 0)
 		return cfs_err_set(err, -EINVAL,
 				   "CFS_LEASE: not a lease: "
-				   "only leasectl run sets it");
+				   "leasectl run sets it");
 	r->answer_ns = timeout_ms * CFS_NS_PER_MS;
 	code = cfs_remote_ask(r, CFS_RPC_UNDER, &args, NULL, err);
 	r->answer_ns = 0;
