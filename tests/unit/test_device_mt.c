@@ -155,6 +155,92 @@ static void test_file_buffered(void **state)
 	file_storm(CFS_DEV_BUFFERED, false);
 }
 
+/* ---- begun by one, ended by another -------------------------------------- */
+
+#define PASSED_BYTES 65536u
+
+struct passed {
+	struct cfs_dev *dev;
+	struct cfs_io io;
+	struct cfs_dev_ticket *ticket;
+	int result;
+	bool goes_home; /* who began it is gone when it is waited for */
+	pthread_barrier_t begun, ended;
+};
+
+static void *begin_one(void *arg)
+{
+	struct passed *p = arg;
+
+	p->result = cfs_dev_start(p->dev, &p->io, 1, &p->ticket, NULL);
+	if (p->goes_home)
+		return NULL;
+	pthread_barrier_wait(&p->begun);
+	/* Asleep meanwhile, as who waits for its next request. */
+	pthread_barrier_wait(&p->ended);
+	return NULL;
+}
+
+static void pass_one(struct passed *p)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, begin_one, p), 0);
+	if (p->goes_home)
+		assert_int_equal(pthread_join(thread, NULL), 0);
+	else
+		pthread_barrier_wait(&p->begun);
+	assert_int_equal(p->result, 0);
+	assert_int_equal(cfs_dev_wait(p->ticket, NULL), 0);
+	if (!p->goes_home) {
+		pthread_barrier_wait(&p->ended);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+	}
+}
+
+static void pass_many(bool refuse_uring)
+{
+	char path[] = "/var/tmp/cfs-device-XXXXXX";
+	unsigned char *buf = cfs_dev_buf_alloc(2 * PASSED_BYTES);
+	struct cfs_err err = CFS_ERR_INIT;
+	struct passed p;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0 && buf);
+	close(fd);
+	assert_int_equal(cfs_dev_open(path, CFS_DEV_RDWR, &p.dev, &err), 0);
+	if (refuse_uring)
+		cfs_file_refuse_uring(p.dev);
+	assert_int_equal(cfs_dev_resize(p.dev, PASSED_BYTES, &err), 0);
+	pthread_barrier_init(&p.begun, NULL, 2);
+	pthread_barrier_init(&p.ended, NULL, 2);
+	for (unsigned int i = 0; i < 64; i++) {
+		memset(buf, (int)i + 1, PASSED_BYTES);
+		assert_int_equal(
+			cfs_dev_write(p.dev, 0, buf, PASSED_BYTES, &err), 0);
+		p.io = (struct cfs_io){
+			.op = CFS_IO_READ,
+			.buf = buf + PASSED_BYTES,
+			.length_bytes = PASSED_BYTES,
+		};
+		p.goes_home = i % 2;
+		pass_one(&p);
+		assert_memory_equal(buf, buf + PASSED_BYTES, PASSED_BYTES);
+	}
+	pthread_barrier_destroy(&p.begun);
+	pthread_barrier_destroy(&p.ended);
+	cfs_dev_close(p.dev);
+	unlink(path);
+	free(buf);
+}
+
+static void test_passed_on(void **state)
+{
+	(void)state;
+	pass_many(false);
+	pass_many(true);
+}
+
 static void test_mem(void **state)
 {
 	struct cfs_dev *dev;
@@ -248,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_file_threads),
 		cmocka_unit_test(test_file_buffered),
+		cmocka_unit_test(test_passed_on),
 		cmocka_unit_test(test_mem),
 		cmocka_unit_test(test_sim),
 		cmocka_unit_test(test_images),
