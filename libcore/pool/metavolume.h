@@ -115,7 +115,7 @@ int cfs_metavolume_write(struct cfs_metavolume *mv,
  * Reading, or writing, in two halves: it goes on behind start, and the buffers
  * are in use until end, which waits for it, returns its result, and frees
  * @ret.  End may be called by another thread.  A start that fails leaves
- * nothing under way: -EUCLEAN, -ENODEV, -EIO, -ENOMEM.
+ * nothing under way: -EUCLEAN, -ENODEV, -ENOMEM.
  */
 struct cfs_mv_flight;
 int cfs_metavolume_read_start(struct cfs_metavolume *mv,

@@ -159,14 +159,20 @@ int cfs_mv_batches_start(struct cfs_metavolume *mv, struct cfs_mv_batches *b,
 	return o.result;
 }
 
+static int end_all(struct cfs_metavolume *mv, struct cfs_mv_batches *b,
+		   struct outcome *o)
+{
+	for (size_t i = 0; i < b->count; i++)
+		batch_end(mv, &b->list[i], o);
+	return o->result;
+}
+
 int cfs_mv_batches_end(struct cfs_metavolume *mv, struct cfs_mv_batches *b,
 		       struct cfs_err *err)
 {
 	struct outcome o = { 0, err };
 
-	for (size_t i = 0; i < b->count; i++)
-		batch_end(mv, &b->list[i], &o);
-	return o.result;
+	return end_all(mv, b, &o);
 }
 
 int cfs_mv_batches_run(struct cfs_metavolume *mv, struct cfs_mv_batches *b,
@@ -178,7 +184,5 @@ int cfs_mv_batches_run(struct cfs_metavolume *mv, struct cfs_mv_batches *b,
 		batch_start(mv, &b->list[i], &o);
 	if (b->count > 0)
 		batch_run(mv, &b->list[b->count - 1], &o);
-	for (size_t i = 0; i + 1 < b->count; i++)
-		batch_end(mv, &b->list[i], &o);
-	return o.result;
+	return end_all(mv, b, &o);
 }

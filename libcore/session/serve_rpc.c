@@ -8,7 +8,6 @@
 #include "base/le.h"
 #include "lease/msg.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -517,57 +517,6 @@ static void test_row_in_air(void **state)
 	assert_int_equal(in_air, 0);
 }
 
-/* ---- many threads -------------------------------------------------------- */
-
-static void *read_rows(void *arg)
-{
-	const struct lun *l = other_lun;
-	const uint32_t first = *(const uint32_t *)arg;
-	uint8_t *buf = malloc(ROW_BLOCKS * HEAL_BLOCK);
-
-	for (uint32_t n = 0; buf && n < 3 * ROW_PIECES; n++) {
-		/* A short way behind each other, so that they meet. */
-		const uint64_t at = (uint64_t)((first + n) % ROW_PIECES) *
-				    ROW_BLOCKS * HEAL_BLOCK;
-
-		if (cfs_data_read_beside(&l->view, l->rec.ino, at, buf,
-					 ROW_BLOCKS * HEAL_BLOCK, NULL,
-					 NULL) < 0 ||
-		    memcmp(buf, l->model + at, ROW_BLOCKS * HEAL_BLOCK) != 0)
-			break;
-		if (n + 1 == 3 * ROW_PIECES)
-			arg = NULL;
-	}
-	free(buf);
-	return arg;
-}
-
-static void test_row_threads(void **state)
-{
-	struct lun *l = lun_new(false);
-	struct cfs_metavolume *mv = cfs_container_metavolume(l->view.container);
-	uint32_t first[4] = { 0, 1, 3, ROW_PIECES / 2 };
-	pthread_t threads[4];
-	void *failed;
-
-	(void)state;
-	other_lun = l;
-	cfs_devset_dev(l->h.set, 0)->ops = plain;
-	for (unsigned int i = 0; i < 4; i++)
-		assert_int_equal(
-			pthread_create(&threads[i], NULL, read_rows, &first[i]),
-			0);
-	for (unsigned int i = 0; i < 50; i++) {
-		cfs_metavolume_stop(mv);
-		cfs_metavolume_go_on(mv);
-	}
-	for (unsigned int i = 0; i < 4; i++) {
-		assert_int_equal(pthread_join(threads[i], &failed), 0);
-		assert_null(failed);
-	}
-	lun_free(l);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -582,7 +531,6 @@ int main(void)
 		cmocka_unit_test(test_row_written),
 		cmocka_unit_test(test_row_damage),
 		cmocka_unit_test(test_row_in_air),
-		cmocka_unit_test(test_row_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

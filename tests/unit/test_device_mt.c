@@ -191,6 +191,9 @@ static void pass_one(struct passed *p)
 	else
 		pthread_barrier_wait(&p->begun);
 	assert_int_equal(p->result, 0);
+	/* A ring tells its end to nobody but who waits. */
+	if (!((const struct cfs_file_dev *)p->dev)->is_uring_refused)
+		assert_int_equal(p->io.result, CFS_IO_PENDING);
 	assert_int_equal(cfs_dev_wait(p->ticket, NULL), 0);
 	if (!p->goes_home) {
 		pthread_barrier_wait(&p->ended);
