@@ -32,6 +32,9 @@ struct cfs_group {
 	 * before it damaged, or not the same on all pieces? */
 	unsigned int stale_pieces;
 	bool is_uneven;
+	/* The slot beside it could not be read on any piece, and may hold a
+	 * newer page: nobody writes one made of this. */
+	bool is_doubtful;
 	struct cfs_tag_disk tags[CFS_TAGS_PER_PAGE];
 };
 

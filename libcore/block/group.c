@@ -108,7 +108,7 @@ static int judge(const struct load_state *st, const struct cfs_group *g,
 static void compare(const struct load_state *st, struct cfs_group *g)
 {
 	const unsigned int slot = g->seq & 1;
-	bool has_other = false;
+	bool has_other = false, is_read = false;
 	uint64_t other = 0;
 
 	for (unsigned int p = 0; p < CFS_PIECES_MAX; p++) {
@@ -119,12 +119,14 @@ static void compare(const struct load_state *st, struct cfs_group *g)
 			g->stale_pieces |= 1u << p;
 		if (!st->is_seen[before])
 			continue;
+		is_read = true;
 		if (st->is_damaged[before] ||
 		    (has_other && st->seqs[before] != other))
 			g->is_uneven = true;
 		other = st->seqs[before];
 		has_other = true;
 	}
+	g->is_doubtful = st->io_error && !is_read;
 }
 
 /* One slot, on one piece, of groups that follow each other in a slice. */
@@ -262,7 +264,7 @@ int cfs_groups_plan_make(const struct cfs_blocks *b,
 		plan->states[i] = (struct load_state){ .copies = 0 };
 		groups[i]->seq = 0;
 		groups[i]->stale_pieces = 0;
-		groups[i]->is_uneven = false;
+		groups[i]->is_uneven = groups[i]->is_doubtful = false;
 	}
 	plan_reads(b, groups, count, plan);
 	return 0;

@@ -135,6 +135,11 @@ int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 	if (was_used)
 		r = cfs_group_load(c->blocks, g->g.lslice, g->g.index, &g->g,
 				   err);
+	if (r == 0 && g->g.is_doubtful)
+		r = cfs_err_set(err, -EIO,
+				"slice %" PRIu64 ": tag page %" PRIu32
+				" cannot be read",
+				g->g.lslice, g->g.index);
 	/* Used, as it seems, but no page of this life: nothing is known of its
 	 * blocks; reads of them will say so.  Recovery goes on where all copies
 	 * of a page are damaged, too. */
@@ -335,7 +340,8 @@ static int load_chosen(struct cfs_container *c, struct cfs_choice *ch,
 	for (size_t i = 0; r == 0 && i < ch->count; i++) {
 		int r2 = ch->list[i].was_used ? results[n++] : 0;
 
-		if (r2 == 0 || r2 == -ENOENT) {
+		if ((r2 == 0 && !ch->groups[i]->g.is_doubtful) ||
+		    r2 == -ENOENT) {
 			ch->list[kept] = ch->list[i];
 			ch->groups[kept++] = ch->groups[i];
 			continue;
