@@ -350,8 +350,10 @@ static int write_blocks(struct local_volume *v, uint64_t offset_bytes,
 	uint64_t hashes[WRITE_BYTES_MAX / CFS_BLOCK_BYTES];
 	const bool has_hashes = cfs_data_write_hash(buf, length_bytes, hashes);
 	struct cfs_data_flight flight;
-	int r = cfs_op_begin_beside(
-		c, length_bytes / CFS_BLOCK_BYTES * 17 / 16 + 64, err);
+	const uint64_t blocks = length_bytes / CFS_BLOCK_BYTES * 17 / 16 + 64;
+	int r = cfs_data_stays_in_memory(length_bytes)
+			? cfs_op_begin_pages(c, blocks, err)
+			: cfs_op_begin_beside(c, blocks, err);
 
 	if (r < 0)
 		return r;
@@ -484,7 +486,7 @@ static int seek_piece(struct local_volume *v, uint64_t offset_bytes, bool data,
 {
 	int r;
 
-	cfs_container_lock(v->view.container);
+	cfs_container_lock_to_read(v->view.container);
 	r = cfs_data_seek(&v->view, v->rec.ino, offset_bytes, data,
 			  ret_offset_bytes, err);
 	cfs_container_unlock(v->view.container);
@@ -538,7 +540,7 @@ static int io_extent(struct cfs_io_volume *io, uint64_t offset_bytes,
 				 &n, err);
 	if (r < 0)
 		return r;
-	cfs_container_lock(v->view.container);
+	cfs_container_lock_to_read(v->view.container);
 	r = cfs_data_extent(&v->view, v->rec.ino, offset_bytes, n, ret_is_data,
 			    ret_length_bytes, err);
 	cfs_container_unlock(v->view.container);

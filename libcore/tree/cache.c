@@ -232,6 +232,7 @@ void cfs_tnode_clean(struct cfs_tnode *node)
 
 	node->is_dirty = false;
 	node->is_placed = false;
+	node->is_sealed = false;
 	cache->clean_count++;
 	if (node->cached_count == 0)
 		cfs_tnode_list_push(&cache->lru, node);

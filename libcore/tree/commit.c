@@ -54,28 +54,24 @@ static int place_one(struct cfs_tree *tree, struct cfs_err *err)
 	return 0;
 }
 
-int cfs_tree_place(struct cfs_tree *tree, uint64_t *ret_placed,
-		   struct cfs_err *err)
+int cfs_tree_place(struct cfs_tree *tree, uint64_t *budget, struct cfs_err *err)
 {
-	uint64_t placed = 0;
 	int r = 0;
 
 	assert(!tree->is_written && !tree->is_placing);
 	tree->is_placing = true;
-	while (r == 0) {
+	while (r == 0 && *budget > 0) {
 		if (tree->given_up.count > 0)
 			r = release_one(tree, err);
 		else if (tree->unplaced.count > 0)
 			r = place_one(tree, err);
 		else
 			break;
-		placed++;
+		--*budget;
 	}
 	tree->is_placing = false;
-	if (r < 0)
-		return cfs_err_wrap(err, r, "tree %u", tree->config.tree_id);
-	*ret_placed += placed;
-	return 0;
+	return r < 0 ? cfs_err_wrap(err, r, "tree %u", tree->config.tree_id)
+		     : 0;
 }
 
 static void header_pack(const struct cfs_tnode *node)
@@ -103,8 +99,12 @@ static void header_pack(const struct cfs_tnode *node)
 	cfs_node_seal(node->image);
 }
 
-/* Children first: a node's checksum is in its parent. */
-static int node_write(struct cfs_tnode *node, struct cfs_err *err)
+/*
+ * Children first: a node's checksum is in its parent.  1: the budget is used
+ * up; what is written stays so, and the next call goes on behind it.
+ */
+static int node_write(struct cfs_tnode *node, uint64_t *budget,
+		      struct cfs_err *err)
 {
 	const struct cfs_tree_config *config = &node->tree->config;
 	struct cfs_node_ref_disk disk;
@@ -114,35 +114,40 @@ static int node_write(struct cfs_tnode *node, struct cfs_err *err)
 	     i++) {
 		struct cfs_tnode *child = node->children[i];
 
-		if (!child || !child->is_dirty)
+		if (!child || !child->is_dirty || child->is_sealed)
 			continue;
-		r = node_write(child, err);
-		if (r < 0)
+		r = node_write(child, budget, err);
+		if (r != 0)
 			return r;
 		cfs_node_ref_pack(&child->ref, &disk);
 		memcpy(cfs_tnode_record(node, i) + 8 * config->key_words, &disk,
 		       sizeof(disk));
 	}
+	if (*budget == 0)
+		return 1;
+	--*budget;
 	header_pack(node);
 	node->ref.csum = cfs_xxh3(node->image, CFS_NODE_BYTES);
+	node->is_sealed = true;
 	return config->ops->write(config->ctx, config->tree_id, node->number,
 				  &node->ref, node->image, err);
 }
 
-int cfs_tree_write(struct cfs_tree *tree, struct cfs_err *err)
+int cfs_tree_write(struct cfs_tree *tree, uint64_t *budget, struct cfs_err *err)
 {
 	int r;
 
 	assert(!tree->is_placing);
 	assert(tree->unplaced.count == 0 && tree->given_up.count == 0);
 	tree->is_written = true;
-	if (tree->placed.count == 0)
+	if (tree->placed.count == 0 || tree->root->is_sealed)
 		return 0;
-	r = node_write(tree->root, err);
+	r = node_write(tree->root, budget, err);
 	if (r < 0)
 		return cfs_err_wrap(err, r, "tree %u", tree->config.tree_id);
-	tree->info.ref = tree->root->ref;
-	return 0;
+	if (r == 0)
+		tree->info.ref = tree->root->ref;
+	return r;
 }
 
 void cfs_tree_committed(struct cfs_tree *tree)

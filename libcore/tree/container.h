@@ -7,6 +7,8 @@
  * to the pending ones; cfs_container_sync makes everything up to now durable
  * with one frame and one flush, cfs_container_commit writes trees and root and
  * lets the log start anew.  Space is promised when an operation begins.
+ * Where small writes and syncs are all that comes, the commit is made in small
+ * steps between them (tree/container_gradual.h).
  *
  * An operation that fails is undone by cfs_op_abort, in memory.  When undoing
  * fails, or a write or flush of the log, the trees or the root, the container
@@ -44,6 +46,9 @@ void cfs_container_lock(struct cfs_container *c);
 /* The same beside data that is on its way (cfs_container_depart): it may not be
  * where records say that it is. */
 void cfs_container_lock_beside(struct cfs_container *c);
+/* The same for a look at trees and data that changes nothing: unlike the first,
+ * it does not make a gradual commit come to its end. */
+void cfs_container_lock_to_read(struct cfs_container *c);
 void cfs_container_unlock(struct cfs_container *c);
 /*
  * Nobody is at work: memory goes back to the system (cfs_node_cache_rest).  Many
@@ -90,8 +95,13 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
  */
 int cfs_op_begin_beside(struct cfs_container *c, uint64_t blocks,
 			struct cfs_err *err);
-/* Within that: data that the operation has made records of will be written.
- * No commit and no sync begins, and nobody has the lock, before it has landed.
+/* The same for a write of whole blocks, each of which is kept in memory: it may
+ * go beside a gradual commit, so nothing else may be done in it. */
+int cfs_op_begin_pages(struct cfs_container *c, uint64_t blocks,
+		       struct cfs_err *err);
+/* Within cfs_op_begin_beside: data that the operation has made records of will
+ * be written.  No commit and no sync begins, and nobody has the lock, before it
+ * has landed.
  */
 void cfs_container_depart(struct cfs_container *c);
 /* All of it is written.  Without the lock. */

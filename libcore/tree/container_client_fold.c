@@ -148,12 +148,13 @@ static int make_fold(struct cfs_container *c, struct outgoing *out,
 static int bring_home(struct cfs_container *c, struct outgoing *out,
 		      struct cfs_err *err)
 {
+	uint64_t budget = UINT64_MAX;
 	int r = 0;
 
 	/* Pages get a birth of their own, so that no record of ours has it. */
-	c->stamp++;
+	c->commit_stamp = ++c->stamp;
 	if (c->hooks)
-		r = c->hooks->fold(c->hooks_ctx, err);
+		r = c->hooks->fold(c->hooks_ctx, &budget, err);
 	if (r == 0)
 		r = make_fold(c, out, err);
 	if (r == 0)

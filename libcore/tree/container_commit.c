@@ -7,6 +7,7 @@
  */
 #include "tree/container_client_priv.h"
 #include "tree/container_grave.h"
+#include "tree/container_gradual.h"
 #include "tree/container_priv.h"
 
 #include "pool/commit_hold.h"
@@ -108,8 +109,10 @@ int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 		.count = count,
 		.buf = buf,
 	};
-	return c->is_committing && c->write_count - c->writes_begun >=
-					   WRITES_BEHIND_MIN
+	return c->is_committing &&
+			       c->write_count - c->writes_begun >=
+				       (c->gradual.is_on ? c->gradual.write_part
+							 : WRITES_BEHIND_MIN)
 		       ? write_behind(c, err)
 		       : 0;
 }
@@ -135,36 +138,92 @@ int cfs_container_write_now(struct cfs_container *c, uint64_t vaddr,
 	return cfs_metavolume_write(c->mv, &w, 1, err);
 }
 
-/* Addresses for all dirty nodes, until placing them changes nothing more. */
-static int place_nodes(struct cfs_container *c, struct cfs_err *err)
+/* ---- the stages ---------------------------------------------------------- */
+
+/* Each returns 1 when the budget ends before it does, and goes on later. */
+
+static int fold_some(struct cfs_container *c, uint64_t *budget,
+		     struct cfs_err *err)
 {
-	uint64_t placed;
+	int r = c->hooks ? c->hooks->fold(c->hooks_ctx, budget, err) : 0;
+
+	/* What the log holds behind the position that a gradual commit gives
+	 * it may lie on both sides of its end. */
+	if (r != 0 || !c->grows_log || c->gradual.is_on)
+		return r;
+	c->grows_log = false;
+	return c->is_sealing ? 0 : cfs_space_log_grow(c, err);
+}
+
+/* Addresses for all dirty nodes, until placing them changes nothing more. */
+static int place_some(struct cfs_container *c, uint64_t *budget,
+		      struct cfs_err *err)
+{
+	size_t left;
 
 	do {
-		int r = cfs_space_commit_begin(c, err);
+		uint64_t before;
+		int r = 0;
 
-		placed = 0;
-		for (unsigned int i = 0; r == 0 && i < CFS_TREE_COUNT; i++)
-			if (c->trees[i])
-				r = cfs_tree_place(c->trees[i], &placed, err);
+		do {
+			before = *budget;
+			for (unsigned int i = 0; r == 0 && i < CFS_TREE_COUNT;
+			     i++)
+				if (c->trees[i])
+					r = cfs_tree_place(c->trees[i], budget,
+							   err);
+		} while (r == 0 && *budget > 0 && *budget < before);
+		if (r == 0 && *budget == 0)
+			return 1;
+		if (r == 0)
+			r = cfs_space_commit_begin(c, err);
 		if (r < 0)
 			return r;
-	} while (placed > 0);
+		left = 0;
+		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+			if (c->trees[i])
+				left += cfs_tree_unplaced_count(c->trees[i]);
+	} while (left > 0);
 	return 0;
 }
 
-static int write_nodes(struct cfs_container *c, struct cfs_err *err)
+static int write_some(struct cfs_container *c, uint64_t *budget,
+		      struct cfs_err *err)
 {
 	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++) {
 		int r;
 
 		if (!c->trees[i])
 			continue;
-		r = cfs_tree_write(c->trees[i], err);
-		if (r < 0)
+		r = cfs_tree_write(c->trees[i], budget, err);
+		if (r != 0)
 			return r;
 	}
 	return 0;
+}
+
+int cfs_container_commit_some(struct cfs_container *c, uint64_t *budget,
+			      struct cfs_err *err)
+{
+	int r = 0;
+
+	assert(c->is_committing);
+	while (r == 0 && c->commit_stage < COMMIT_WRITTEN) {
+		switch (c->commit_stage) {
+		case COMMIT_FOLDS:
+			r = fold_some(c, budget, err);
+			break;
+		case COMMIT_PLACES:
+			r = place_some(c, budget, err);
+			break;
+		default:
+			r = write_some(c, budget, err);
+			break;
+		}
+		if (r == 0)
+			c->commit_stage++;
+	}
+	return r;
 }
 
 int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err)
@@ -184,7 +243,7 @@ int cfs_container_write_all(struct cfs_container *c, struct cfs_err *err)
 static void make_root(const struct cfs_container *c, struct cfs_root *root)
 {
 	*root = c->root;
-	root->stamp = c->stamp;
+	root->stamp = c->commit_stamp;
 	root->stamp_ceiling = c->stamp + STAMPS_AHEAD;
 	root->next_ino = c->next_ino + CFS_MAX(INO_AHEAD, c->ino_ahead);
 	/* Not in the first root: the inode of a LUN is in no data record. */
@@ -198,6 +257,8 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 				 ? root->trees[CFS_TREE_TABLE - 1].ref.csum
 				 : 0;
 	cfs_log_to_root(c->log, root);
+	if (c->gradual.is_on)
+		cfs_gradual_to_root(c, root);
 	if (c->new_log_id)
 		root->log_id = c->new_log_id;
 	if (c->id != 0)
@@ -260,22 +321,12 @@ void cfs_container_drop_writes(struct cfs_container *c)
 	c->write_count = 0;
 }
 
-static int commit_steps(struct cfs_container *c, struct cfs_root *root,
-			struct cfs_err *err)
+/* All is gathered: the root, and what goes right before it. */
+static int finish(struct cfs_container *c, struct cfs_root *root,
+		  struct cfs_err *err)
 {
-	int r = 0;
+	int r = cfs_space_commit_pages(c, err);
 
-	if (c->hooks)
-		r = c->hooks->fold(c->hooks_ctx, err);
-	if (r == 0 && c->grows_log && !c->is_sealing)
-		r = cfs_space_log_grow(c, err);
-	c->grows_log = false;
-	if (r == 0)
-		r = place_nodes(c, err);
-	if (r == 0)
-		r = write_nodes(c, err);
-	if (r == 0)
-		r = cfs_space_commit_pages(c, err);
 	if (r == 0)
 		r = cfs_container_write_all(c, err);
 	if (r < 0)
@@ -284,6 +335,32 @@ static int commit_steps(struct cfs_container *c, struct cfs_root *root,
 	r = write_root(c, root, err);
 	/* Before blocks or log space are used again. */
 	return r < 0 ? r : cfs_grave_look(c, root->log_id, err);
+}
+
+static void committed(struct cfs_container *c, const struct cfs_root *root)
+{
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			cfs_tree_committed(c->trees[i]);
+	c->root = *root;
+	cfs_grave_note(c);
+	if (c->new_log_id)
+		cfs_log_rename(c->log, c->new_log_id);
+	c->new_log_id = 0;
+	cfs_log_trim(c->log, root);
+	cfs_space_committed(c);
+	cfs_space_close_groups(c);
+	c->direct_blocks = 0;
+	c->data_batch = 0;
+	c->lacks_runs = c->grows_for_runs = false;
+	/* A gradual one has no part in what came since it began. */
+	if (!c->gradual.is_on) {
+		c->pending.bytes = 0;
+		c->pending_count = 0;
+		c->stamp++;
+	}
+	if (c->hooks)
+		c->hooks->folded(c->hooks_ctx);
 }
 
 /* Is there anything that the last root does not have? */
@@ -306,45 +383,23 @@ static struct cfs_commit_holds *holds_of(struct cfs_container *c)
 	return cfs_devset_holds(cfs_metavolume_devset(c->mv));
 }
 
-int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
+int cfs_container_commit_rest(struct cfs_container *c, struct cfs_err *err)
 {
 	struct cfs_err why = CFS_ERR_INIT;
+	uint64_t budget = UINT64_MAX;
 	struct cfs_root root;
 	int r;
 
-	assert(!c->in_op);
-	cfs_container_drain_locked(c);
-	if (c->client)
-		return cfs_client_fold_locked(c, err);
-	if (!has_changes(c))
-		return 0;
-	c->forces_commit = false;
 	cfs_commit_begin(holds_of(c));
 	c->is_committing = true;
 	r = cfs_container_frame_wait(c, &why);
 	if (r == 0)
-		r = commit_steps(c, &root, &why);
+		r = cfs_container_commit_some(c, &budget, &why);
+	if (r == 0)
+		r = finish(c, &root, &why);
 	cfs_container_drop_writes(c);
 	if (r == 0) {
-		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
-			if (c->trees[i])
-				cfs_tree_committed(c->trees[i]);
-		c->root = root;
-		cfs_grave_note(c);
-		if (c->new_log_id)
-			cfs_log_rename(c->log, c->new_log_id);
-		c->new_log_id = 0;
-		cfs_log_trim(c->log, &root);
-		cfs_space_committed(c);
-		cfs_space_close_groups(c);
-		c->pending.bytes = 0;
-		c->pending_count = 0;
-		c->direct_blocks = 0;
-		c->data_batch = 0;
-		c->lacks_runs = c->grows_for_runs = false;
-		c->stamp++;
-		if (c->hooks)
-			c->hooks->folded(c->hooks_ctx);
+		committed(c, &root);
 	} else {
 		cfs_container_poison(c, &why);
 		if (err)
@@ -355,6 +410,23 @@ int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
 	return r;
 }
 
+int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err)
+{
+	int r;
+
+	assert(!c->in_op);
+	cfs_container_drain_locked(c);
+	if (c->client)
+		return cfs_client_fold_locked(c, err);
+	r = cfs_gradual_end(c, err);
+	if (r < 0 || !has_changes(c))
+		return r;
+	c->forces_commit = false;
+	c->commit_stage = COMMIT_FOLDS;
+	c->commit_stamp = c->stamp;
+	return cfs_container_commit_rest(c, err);
+}
+
 void cfs_container_rest_locked(struct cfs_container *c)
 {
 	size_t dirty = 0;
@@ -363,7 +435,8 @@ void cfs_container_rest_locked(struct cfs_container *c)
 		if (c->trees[i])
 			dirty += cfs_tree_dirty_count(c->trees[i]);
 	/* A failure is told to whoever changes something next. */
-	if ((dirty > REST_NODES || c->pending.bytes > CFS_PENDING_BYTES_MAX) &&
+	if ((dirty > REST_NODES || c->pending.bytes > CFS_PENDING_BYTES_MAX ||
+	     c->gradual.is_on) &&
 	    !c->client && !c->is_readonly && !c->is_frozen)
 		(void)cfs_container_commit_locked(c, NULL);
 	cfs_node_cache_rest(c->cache);

@@ -184,7 +184,7 @@ static int node_alloc(void *ctx, unsigned int tree_id, uint64_t node_number,
 	(void)tree_id;
 	(void)node_number;
 	memset(ret, 0, sizeof(*ret));
-	ret->stamp = c->stamp;
+	ret->stamp = c->commit_stamp;
 	for (unsigned int i = 0; i < c->copies; i++) {
 		r = cfs_space_alloc_stream(c, CFS_STREAM_META0 + i, 1, false,
 					   &ret->vaddr[i], &got, err);

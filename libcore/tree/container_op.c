@@ -12,12 +12,21 @@
 #include "base/cleanup.h"
 #include "tree/container_client_priv.h"
 #include "tree/container_grave.h"
+#include "tree/container_gradual.h"
 #include "tree/lend_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 void cfs_container_lock(struct cfs_container *c)
+{
+	pthread_mutex_lock(&c->lock);
+	cfs_container_drain_locked(c);
+	/* A failure is told to whoever changes something next. */
+	(void)cfs_gradual_end(c, NULL);
+}
+
+void cfs_container_lock_to_read(struct cfs_container *c)
 {
 	pthread_mutex_lock(&c->lock);
 	cfs_container_drain_locked(c);
@@ -44,6 +53,7 @@ void cfs_container_lock_to_change(struct cfs_container *c)
 	while (is_frozen_by_other(c))
 		pthread_cond_wait(&c->thawed, &c->lock);
 	cfs_container_drain_locked(c);
+	(void)cfs_gradual_end(c, NULL);
 }
 
 /* With the lock, beside data that is on its way; but whoever waits for that to
@@ -228,12 +238,16 @@ void cfs_op_start_locked(struct cfs_container *c)
 
 /* With the lock, which is given back if it fails. */
 static int op_begin(struct cfs_container *c, enum cfs_op_kind kind,
-		    uint64_t blocks, struct cfs_err *err)
+		    uint64_t blocks, bool is_of_pages, struct cfs_err *err)
 {
 	int r = 0;
 
+	if (!is_of_pages)
+		cfs_gradual_disturb(c);
 	if (c->is_readonly)
 		r = refuse(c, err);
+	if (r == 0 && !is_of_pages)
+		r = cfs_gradual_end(c, err);
 	if (r == 0 && wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
 	if (r == 0 && c->client)
@@ -259,14 +273,21 @@ int cfs_op_begin_for(struct cfs_container *c, enum cfs_op_kind kind,
 		     uint64_t blocks, struct cfs_err *err)
 {
 	cfs_container_lock_to_change(c);
-	return op_begin(c, kind, blocks, err);
+	return op_begin(c, kind, blocks, false, err);
 }
 
 int cfs_op_begin_beside(struct cfs_container *c, uint64_t blocks,
 			struct cfs_err *err)
 {
 	lock_to_change_beside(c);
-	return op_begin(c, CFS_OP_NORMAL, blocks, err);
+	return op_begin(c, CFS_OP_NORMAL, blocks, false, err);
+}
+
+int cfs_op_begin_pages(struct cfs_container *c, uint64_t blocks,
+		       struct cfs_err *err)
+{
+	lock_to_change_beside(c);
+	return op_begin(c, CFS_OP_NORMAL, blocks, true, err);
 }
 
 int cfs_op_begin_landing(struct cfs_container *c, struct cfs_err *err)
@@ -278,6 +299,8 @@ int cfs_op_begin_landing(struct cfs_container *c, struct cfs_err *err)
 		pthread_mutex_unlock(&c->lock);
 		return r;
 	}
+	/* Nothing departs beside a gradual commit, which waits for all. */
+	assert(!c->gradual.is_on);
 	cfs_op_start_locked(c);
 	return 0;
 }
@@ -519,6 +542,7 @@ int cfs_container_tree_put(struct cfs_container *c, unsigned int tree_id,
 			   const struct cfs_key *key, const void *value,
 			   size_t value_bytes, struct cfs_err *err)
 {
+	assert(!c->gradual.is_on || c->is_committing);
 	return c->in_op ? put_noted(c, tree_id, key, value, value_bytes, err)
 			: cfs_tree_put(c->trees[tree_id - 1], key, value,
 				       value_bytes, NULL, err);
@@ -529,6 +553,7 @@ int cfs_container_tree_del(struct cfs_container *c, unsigned int tree_id,
 {
 	int r = note_old(c, tree_id, key, err);
 
+	assert(!c->gradual.is_on || c->is_committing);
 	if (r == 0)
 		r = cfs_tree_del(c->trees[tree_id - 1], key, err);
 	return r;
@@ -596,7 +621,8 @@ int cfs_container_ready(struct cfs_container *c, struct cfs_err *err)
 
 	if (c->is_readonly)
 		return refuse(c, err);
-	if (wants_commit(c))
+	r = cfs_gradual_end(c, err);
+	if (r == 0 && wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
 	return r < 0 ? r : cfs_space_ensure(c, 16, CFS_OP_FREEING, err);
 }
@@ -640,7 +666,10 @@ int cfs_container_put_now(struct cfs_container *c,
 
 	if (c->is_readonly)
 		return refuse(c, err);
-	if (!c->in_op && !c->is_committing && wants_commit(c))
+	if (!c->in_op && !c->is_committing)
+		r = cfs_gradual_end(c, err);
+	assert(!c->gradual.is_on || c->is_committing);
+	if (r == 0 && !c->in_op && !c->is_committing && wants_commit(c))
 		r = cfs_container_commit_locked(c, err);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		const struct cfs_table_change *t = &changes[i];

@@ -29,6 +29,7 @@ void cfs_container_drop(struct cfs_container *c)
 {
 	if (!c)
 		return;
+	cfs_container_drop_writes(c);
 	cfs_client_free(c);
 	cfs_lend_free(c);
 	if (c->blocks)

@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "block/blocks.h"
 #include "log/log.h"
+#include "ondisk/client.h"
 #include "tree/container.h"
 #include "ondisk/map.h"
 #include "tree/container_open.h"
@@ -96,6 +97,14 @@ struct client_mode;
 struct lender;
 struct takeover;
 
+/* How far a commit is; behind the last there is only the root left. */
+enum commit_stage {
+	COMMIT_FOLDS,   /* dirty data into the trees, and on its way home */
+	COMMIT_PLACES,  /* addresses for nodes */
+	COMMIT_WRITES,  /* nodes on their way; no tree changes any more */
+	COMMIT_WRITTEN, /* all of them are */
+};
+
 /* Parts of a commit's writes that may be under way at a time. */
 #define CFS_WRITES_BEHIND 8u
 
@@ -133,6 +142,8 @@ struct cfs_container {
 	pthread_cond_t frame_is_back;
 	bool frame_is_out;
 	int frame_result;
+	/* The frame that is out, if its writer has kept the lock. */
+	struct cfs_mv_flight *frame_flight;
 	struct cfs_root root;       /* as last made durable */
 	pthread_mutex_t grave_lock; /* under all others; guards these */
 	uint64_t grave_vaddr[2];    /* of root */
@@ -189,6 +200,7 @@ struct cfs_container {
 	bool lacks_runs;     /* a long write has found none */
 	bool grows_for_runs; /* and what is held brings none */
 	bool grows_log;
+	bool log_stays; /* it was to grow, and did not */
 
 	/* Node copies that were healed when they were met, for scrub to tell;
 	 * those that do not fit are forgotten. */
@@ -210,6 +222,19 @@ struct cfs_container {
 	struct lender *lender; /* there are or were clients; else NULL */
 	uint64_t map_change;   /* rises when a slice comes or goes */
 	bool names_are_whole;  /* hooks.h */
+
+	/* The commit under way, and the stamp that it makes durable. */
+	enum commit_stage commit_stage;
+	uint64_t commit_stamp;
+	/* One that is made in steps: container_gradual.c. */
+	struct {
+		bool is_on;
+		struct cfs_log_position from; /* of what comes behind it */
+		uint64_t work_per_page;       /* that is logged beside it */
+		size_t write_part;       /* writes that are begun at a time */
+		unsigned int page_syncs; /* with nothing else between */
+		uint64_t refused_seq;    /* root_seq when it could not begin */
+	} gradual;
 
 	/* Writes gathered for the commit under way. */
 	struct cfs_mv_write *writes;
@@ -259,6 +284,12 @@ void cfs_container_drain_locked(struct cfs_container *c);
  * cfs_op_end or cfs_op_abort. */
 void cfs_op_start_locked(struct cfs_container *c);
 int cfs_container_commit_locked(struct cfs_container *c, struct cfs_err *err);
+/* So much of the commit that has begun as @budget says, which is taken off: 1
+ * if more is left. */
+int cfs_container_commit_some(struct cfs_container *c, uint64_t *budget,
+			      struct cfs_err *err);
+/* All that is left of it. */
+int cfs_container_commit_rest(struct cfs_container *c, struct cfs_err *err);
 int cfs_container_add_write(struct cfs_container *c, uint64_t vaddr,
 			    uint32_t count, const void *buf,
 			    struct cfs_err *err);
@@ -338,6 +369,8 @@ int cfs_space_take_log(struct cfs_container *c, uint64_t lslice,
 		       uint32_t group_count, bool is_filled,
 		       struct cfs_log_extent *ret, struct cfs_err *err);
 int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err);
+/* It does not grow any more. */
+bool cfs_space_log_is_long(const struct cfs_container *c);
 /* Set @mask of a group as in use; none of it may be. */
 int cfs_space_mark_used(struct cfs_container *c, uint64_t key,
 			const uint64_t mask[2], struct cfs_err *err);

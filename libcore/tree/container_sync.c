@@ -18,6 +18,7 @@
  */
 #include "tree/container_client_priv.h"
 #include "tree/container_grave.h"
+#include "tree/container_gradual.h"
 #include "tree/container_priv.h"
 
 #include <assert.h>
@@ -28,6 +29,7 @@ int cfs_container_log(struct cfs_container *c, const struct cfs_rec *rec,
 {
 	int r;
 
+	assert(!c->gradual.is_on || c->is_committing);
 	/* A commit covers what it does; a replay reads what is logged.  What a
 	 * client folds is for the owner to do. */
 	if (cfs_container_is_folding(c) && !c->client)
@@ -105,10 +107,32 @@ int cfs_container_append_frame(struct cfs_container *c,
 
 /* ---- a frame that is out ------------------------------------------------- */
 
+static void frame_comes(struct cfs_container *c, int r)
+{
+	pthread_mutex_lock(&c->frame_lock);
+	c->frame_is_out = false;
+	c->frame_result = r;
+	pthread_cond_broadcast(&c->frame_is_back);
+	pthread_mutex_unlock(&c->frame_lock);
+}
+
+static int flight_lands(struct cfs_container *c, struct cfs_mv_flight *flight,
+			struct cfs_err *err)
+{
+	int r = cfs_metavolume_flight_end(flight, err);
+
+	return r < 0 ? r : cfs_metavolume_flush(c->mv, err);
+}
+
 int cfs_container_frame_wait(struct cfs_container *c, struct cfs_err *err)
 {
 	int r;
 
+	/* Its writer is we. */
+	if (c->frame_flight) {
+		frame_comes(c, flight_lands(c, c->frame_flight, NULL));
+		c->frame_flight = NULL;
+	}
 	pthread_mutex_lock(&c->frame_lock);
 	while (c->frame_is_out)
 		pthread_cond_wait(&c->frame_is_back, &c->frame_lock);
@@ -128,28 +152,43 @@ static void frame_goes(struct cfs_container *c, uint64_t seq)
 	pthread_mutex_unlock(&c->frame_lock);
 }
 
-static void frame_comes(struct cfs_container *c, int r)
+/*
+ * Beside a gradual commit: a step of that while the disk has the frame.  Where
+ * the step needed the frame back, it is back.
+ */
+static bool frame_goes_beside(struct cfs_container *c,
+			      const struct cfs_mv_write *w, size_t page_count)
 {
-	pthread_mutex_lock(&c->frame_lock);
-	c->frame_is_out = false;
-	c->frame_result = r;
-	pthread_cond_broadcast(&c->frame_is_back);
-	pthread_mutex_unlock(&c->frame_lock);
+	if (!c->gradual.is_on || cfs_gradual_is_ready(c) ||
+	    cfs_metavolume_write_start(c->mv, w, 1, &c->frame_flight, NULL) < 0)
+		return false;
+	cfs_gradual_step(c, page_count);
+	return true;
 }
 
 /* Write and flush, beside all others.  (A client is the only one in its view,
  * and whoever looks at that expects it at rest.) */
 static int frame_run(struct cfs_container *c, const struct cfs_mv_write *w,
-		     uint64_t seq, struct cfs_err *err)
+		     uint64_t seq, size_t page_count, struct cfs_err *err)
 {
 	const bool is_beside = !c->client;
-	int r;
+	struct cfs_mv_flight *flight;
+	bool is_started;
+	int r = 0;
 
 	frame_goes(c, seq);
+	is_started = frame_goes_beside(c, w, page_count);
+	flight = c->frame_flight;
+	c->frame_flight = NULL;
+	if (is_started && !flight)
+		return cfs_container_frame_wait(c, err);
 	if (is_beside)
 		pthread_mutex_unlock(&c->lock);
-	r = cfs_metavolume_write(c->mv, w, 1, err);
-	if (r == 0)
+	if (!flight)
+		r = cfs_metavolume_write(c->mv, w, 1, err);
+	if (flight)
+		r = flight_lands(c, flight, err);
+	else if (r == 0)
 		r = cfs_metavolume_flush(c->mv, err);
 	frame_comes(c, r);
 	if (is_beside)
@@ -200,13 +239,17 @@ static int sync_frame(struct cfs_container *c, size_t own_bytes,
 	if (r == 0) {
 		c->pending.bytes = 0;
 		c->pending_count = 0;
-		r = frame_run(c, &w, frame.seq, err);
+		cfs_gradual_begin(c);
+		r = frame_run(c, &w, frame.seq, page_count, err);
 	}
 	if (r == 0)
 		cfs_log_flushed(c->log, frame.seq);
 	else
 		cfs_container_poison(c, err);
 	c->frame_seq = 0;
+	/* The sync is done: a failure is told to whoever comes next. */
+	if (r == 0 && cfs_gradual_is_ready(c) && !c->is_readonly)
+		(void)cfs_gradual_end(c, NULL);
 	/* The lock was kept: its records are still there. */
 	if (r == 0 && c->client)
 		r = cfs_client_synced(c, own_bytes, own_count, err);
@@ -227,8 +270,13 @@ static int sync_steps(struct cfs_container *c, struct cfs_err *err)
 	const uint32_t count = c->pending_count;
 	int r = c->hooks ? c->hooks->gather(c->hooks_ctx, err) : 0;
 	const bool has_some = c->pending.bytes;
-	const bool is_frame = r == 0 && has_some && fits_frame(c);
+	bool is_frame = r == 0 && has_some && fits_frame(c);
 
+	/* That makes room, by half of the log. */
+	if (r == 0 && has_some && !is_frame && c->gradual.is_on) {
+		r = cfs_gradual_end(c, err);
+		is_frame = r == 0 && fits_frame(c);
+	}
 	/* With nothing new, what was written before is flushed already. */
 	if (is_frame) {
 		r = sync_frame(c, bytes, count, err);

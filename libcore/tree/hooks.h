@@ -36,8 +36,17 @@ struct cfs_container_hooks {
 	 * The commit begins: put everything that is only in memory into the
 	 * trees, with blocks from cfs_space_alloc and cfs_container_home_write.
 	 * The buffers must stay until folded.
+	 * It is called until it returns 0; 1: as many pages as @budget says
+	 * were folded, and taken off it.
 	 */
-	int (*fold)(void *ctx, struct cfs_err *err);
+	int (*fold)(void *ctx, uint64_t *budget, struct cfs_err *err);
+	/*
+	 * A commit begins beside which pages are made and changed: what there
+	 * is to fold is what there is now, and is folded as it is now.  -EBUSY:
+	 * a change might have to bring something home.  NULL: there is no such
+	 * commit.
+	 */
+	int (*fold_beside)(void *ctx, struct cfs_err *err);
 	/* The commit is durable. */
 	void (*folded)(void *ctx);
 	/*

@@ -92,7 +92,7 @@ int cfs_space_commit_pages(struct cfs_container *c, struct cfs_err *err)
 			free(page);
 			return cfs_err_set(err, -ENOMEM, "out of memory");
 		}
-		cfs_group_page(c->blocks, &g->g, c->stamp, page, &vaddr);
+		cfs_group_page(c->blocks, &g->g, c->commit_stamp, page, &vaddr);
 		r = cfs_container_add_write(c, vaddr, 1, page, err);
 		if (r < 0)
 			return r;

@@ -168,8 +168,7 @@ static uint64_t log_cap(const struct cfs_container *c)
 	return bytes / CFS_BLOCK_BYTES;
 }
 
-/* More room for the log, within a commit. */
-int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
+static int log_grow(struct cfs_container *c, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
 	uint64_t total = cfs_log_total_blocks(c->log);
@@ -212,4 +211,19 @@ int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
 	if (r == 0)
 		r = cfs_log_add_extent(c->log, key, (uint32_t)blocks, err);
 	return r;
+}
+
+/* More room for the log, within a commit. */
+int cfs_space_log_grow(struct cfs_container *c, struct cfs_err *err)
+{
+	const uint64_t total = cfs_log_total_blocks(c->log);
+	int r = log_grow(c, err);
+
+	c->log_stays = cfs_log_total_blocks(c->log) == total;
+	return r;
+}
+
+bool cfs_space_log_is_long(const struct cfs_container *c)
+{
+	return c->log_stays || cfs_log_total_blocks(c->log) >= log_cap(c);
 }

@@ -213,15 +213,18 @@ uint64_t cfs_tree_edit_count(const struct cfs_tree *tree);
 
 /*
  * The three steps of a commit; see above.
- * @ret_placed: how many nodes were placed and blocks given up is added; only
- * a round over all trees that adds nothing was the last.
- * A failed cfs_tree_place may be repeated and goes on where it was.
+ * @budget: nodes that may be placed, blocks that may be given up, or nodes that
+ * may be written; what was done is taken off.  Each may be called again, behind
+ * a failure too, and goes on where it was; only a round of cfs_tree_place over
+ * all trees that takes nothing off was the last.
  * cfs_tree_write and cfs_tree_committed are called for all trees, changed or
- * not; between them the tree may be read but not changed (an assert).
+ * not; from the first call of the one to that of the other the tree may be read
+ * but not changed (an assert).  cfs_tree_write returns 1 if more is left.
  */
-int cfs_tree_place(struct cfs_tree *tree, uint64_t *ret_placed,
+int cfs_tree_place(struct cfs_tree *tree, uint64_t *budget,
 		   struct cfs_err *err);
-int cfs_tree_write(struct cfs_tree *tree, struct cfs_err *err);
+int cfs_tree_write(struct cfs_tree *tree, uint64_t *budget,
+		   struct cfs_err *err);
 void cfs_tree_committed(struct cfs_tree *tree);
 
 /*

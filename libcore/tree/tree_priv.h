@@ -75,6 +75,7 @@ struct cfs_tnode {
 	uint8_t level;
 	bool is_dirty;
 	bool is_placed; /* dirty, and @ref is its new address */
+	bool is_sealed; /* placed, and written with what is in @image */
 	bool is_given;  /* free, and its image's page is the system's */
 
 	struct cfs_tnode *parent; /* NULL: the root */

@@ -234,6 +234,11 @@ int cfs_data_write(struct cfs_container *c, uint16_t branch, uint64_t ino,
 			   NULL, err);
 }
 
+bool cfs_data_stays_in_memory(size_t length_bytes)
+{
+	return length_bytes < (size_t)DIRECT_BLOCKS * CFS_BLOCK_BYTES;
+}
+
 bool cfs_data_write_hash(const void *buf, size_t length_bytes, uint64_t *ret)
 {
 	const size_t count = length_bytes / CFS_BLOCK_BYTES;

@@ -70,6 +70,9 @@ struct cfs_data_flight {
 		const void *buf;
 	} writes[CFS_DATA_FLIGHT_WRITES];
 };
+/* Whole blocks of so many bytes are kept in memory: an operation of
+ * cfs_op_begin_pages will do. */
+bool cfs_data_stays_in_memory(size_t length_bytes);
 /* Before the operation: what needs no lock.  @ret has room for the blocks of
  * @length_bytes.  False: nothing of it would be used. */
 bool cfs_data_write_hash(const void *buf, size_t length_bytes, uint64_t *ret);

@@ -359,7 +359,7 @@ static int read_locked(struct reading *rd, struct cfs_err *err)
 	size_t length = rd->length_bytes;
 	int r = 0;
 
-	cfs_container_lock(c);
+	cfs_container_lock_to_read(c);
 	if (rd->clip)
 		r = rd->clip(rd->arg, &length, err);
 	if (r == 0)

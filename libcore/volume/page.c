@@ -41,7 +41,7 @@ struct page *cfs_page_find(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 	return p;
 }
 
-static void page_free(struct page *p)
+void cfs_page_free(struct page *p)
 {
 	cfs_page_data_free(p->data);
 	free(p);
@@ -61,13 +61,14 @@ static void set_logged(struct cfs_vols *v, struct page *p, bool is_logged)
 	}
 }
 
-static void page_remove(struct cfs_vols *v, struct page *p)
+void cfs_page_remove(struct cfs_vols *v, struct page *p)
 {
+	assert(!p->is_folding);
 	set_logged(v, p, true); /* out of that list */
 	cfs_page_file_remove(v, p);
 	HASH_DEL(v->pages, p);
 	v->page_count--;
-	page_free(p);
+	cfs_page_free(p);
 }
 
 /* @data becomes its own, on success.  It counts as not logged. */
@@ -99,7 +100,7 @@ static struct page *page_new(struct cfs_vols *v, const struct page_key *key,
  * A client folds pages under a stamp of their own: nothing of its has that, so
  * no tree needs to be asked, or changed, since its trees are dropped behind it.
  */
-static bool is_client_fold(const struct cfs_vols *v)
+bool cfs_page_is_client_fold(const struct cfs_vols *v)
 {
 	return cfs_container_is_client(v->c) && cfs_container_is_folding(v->c);
 }
@@ -130,7 +131,7 @@ int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
 	struct extent e = { .stamp = run[0]->stamp };
 	uint64_t csums[RUN_MAX];
 	uint64_t seed = cfs_blocks_seed(cfs_container_blocks(v->c));
-	const bool is_bare = is_client_fold(v);
+	const bool is_bare = cfs_page_is_client_fold(v);
 
 	if (is_bare)
 		e.stamp = cfs_container_stamp(v->c);
@@ -192,12 +193,6 @@ int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
 	return 0;
 }
 
-static int run_home(struct cfs_vols *v, struct page *const *run, uint32_t count,
-		    struct cfs_err *err)
-{
-	return cfs_page_run_home(v, run, count, NULL, NULL, err);
-}
-
 /* Does a snapshot see the page as it is, and not what is born at @stamp? */
 static int is_pinned(struct cfs_vols *v, const struct page *p, uint64_t stamp,
 		     struct cfs_err *err)
@@ -218,7 +213,7 @@ uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p)
 	uint8_t *data = p->data;
 
 	p->data = NULL;
-	page_remove(v, p);
+	cfs_page_remove(v, p);
 	return data;
 }
 
@@ -243,7 +238,7 @@ static int settle(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 		return cfs_err_set(err, -EUCLEAN,
 				   "a record of data comes too early");
 	r = cfs_op_on_abort(v->c, close_container, v->c, 0, err);
-	return r < 0 ? r : run_home(v, &p, 1, err);
+	return r < 0 ? r : cfs_page_run_home(v, &p, 1, NULL, NULL, err);
 }
 
 int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
@@ -252,9 +247,15 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 {
 	const struct page_key key = { cfs_map_word0(branch, ino), offset };
 	struct page *p = cfs_page_find(v, branch, ino, offset);
-	int r = p ? is_pinned(v, p, stamp, err) : 0;
+	int r;
 
 	*ret_is_new = false;
+	/* No snapshot sees it: there was none when that fold began, and none
+	 * is made beside it. */
+	if (p && p->is_folding)
+		r = cfs_page_leave_fold(v, p, err);
+	else
+		r = p ? is_pinned(v, p, stamp, err) : 0;
 	if (r > 0)
 		r = settle(v, p, err);
 	if (r == 0 && p)
@@ -269,7 +270,7 @@ int cfs_page_dirty(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 		}
 		r = cfs_page_park_absent(v, &key, err);
 		if (r < 0)
-			page_remove(v, p);
+			cfs_page_remove(v, p);
 		*ret_is_new = r == 0;
 	}
 	if (r == 0)
@@ -285,7 +286,7 @@ int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
 	HASH_FIND(hh, v->pages, key, sizeof(*key), p);
 	if (!data) {
 		if (p)
-			page_remove(v, p);
+			cfs_page_remove(v, p);
 		return 0;
 	}
 	if (p) {
@@ -315,7 +316,7 @@ static int settle_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 		return r;
 	r = settle(v, p, err);
 	if (r == 0)
-		page_remove(v, p); /* its content is home, and logged so */
+		cfs_page_remove(v, p); /* its content is home, and logged so */
 	return r;
 }
 
@@ -329,7 +330,7 @@ static int drop_one(struct cfs_vols *v, struct page *p, struct cfs_err *err)
 {
 	(void)err;
 	cfs_page_park_whole(v, p);
-	page_remove(v, p);
+	cfs_page_remove(v, p);
 	return 0;
 }
 
@@ -345,7 +346,7 @@ void cfs_pages_drop_branch(struct cfs_vols *v, uint16_t branch)
 
 	HASH_ITER(hh, v->pages, p, tmp)
 		if (key_branch(p) == branch)
-			page_remove(v, p);
+			cfs_page_remove(v, p);
 }
 
 /* ---- order --------------------------------------------------------------- */
@@ -396,39 +397,7 @@ uint32_t cfs_page_run_length(struct page *const *list, size_t left)
 	return n;
 }
 
-/* ---- commit and sync ----------------------------------------------------- */
-
-int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err)
-{
-	size_t count = 0, expected = 0;
-	int r;
-
-	assert(!v->folding);
-	if (v->page_count == 0)
-		return 0;
-	r = cfs_pages_sorted(v, false, &v->folding, &count, err);
-	v->folding_count = count;
-	for (size_t i = 0; r == 0 && i < count;) {
-		uint32_t n = cfs_page_run_length(v->folding + i, count - i);
-
-		if (i >= expected && !is_client_fold(v))
-			expected = i + cfs_extents_expect(v, v->folding + i,
-							  count - i);
-		r = run_home(v, v->folding + i, n, err);
-		i += n;
-	}
-	return r;
-}
-
-/* The fold is durable: its pages are home. */
-void cfs_pages_folded(struct cfs_vols *v)
-{
-	for (size_t i = 0; i < v->folding_count; i++)
-		page_remove(v, v->folding[i]);
-	free(v->folding);
-	v->folding = NULL;
-	v->folding_count = 0;
-}
+/* ---- sync and replay ------------------------------------------------------ */
 
 int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err)
 {
@@ -509,8 +478,7 @@ void cfs_pages_done(struct cfs_vols *v)
 {
 	struct page *p, *tmp;
 
-	free(v->folding);
-	v->folding = NULL;
+	cfs_pages_unfold(v);
 	HASH_ITER(hh, v->pages, p, tmp)
-		page_remove(v, p);
+		cfs_page_remove(v, p);
 }

@@ -36,6 +36,12 @@ static int c0_nothing(void *ctx, struct cfs_err *err)
 	return 0;
 }
 
+static int c0_fold(void *ctx, uint64_t *budget, struct cfs_err *err)
+{
+	(void)budget;
+	return c0_nothing(ctx, err);
+}
+
 static void c0_folded(void *ctx)
 {
 	(void)ctx;
@@ -98,7 +104,7 @@ const struct cfs_container_hooks cfs_pool_c0_hooks = {
 	.opened = c0_opened,
 	.replay = c0_replay,
 	.fold_need = c0_fold_need,
-	.fold = c0_nothing,
+	.fold = c0_fold,
 	.folded = c0_folded,
 	.gather = c0_nothing,
 	.gathered = c0_gathered,

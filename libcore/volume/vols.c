@@ -67,19 +67,24 @@ static void vols_fold_need(void *ctx, uint64_t *ret_blocks,
 {
 	const struct cfs_vols *v = ctx;
 
-	*ret_blocks = *ret_records = v->page_count;
+	*ret_blocks = *ret_records = v->page_count + v->folding_old;
 }
 
-static int vols_fold(void *ctx, struct cfs_err *err)
+static int vols_fold(void *ctx, uint64_t *budget, struct cfs_err *err)
 {
 	struct cfs_vols *v = ctx;
-	int r = cfs_pages_fold(v, err);
+	int r = cfs_pages_fold(v, budget, err);
 
 	/* A client's counters are dropped with its trees: the owner counts.
 	 * (One that is being made is not attached yet.) */
 	if (r == 0 && !(v->c && cfs_container_is_client(v->c)))
 		r = cfs_branches_store(v, err);
 	return r;
+}
+
+static int vols_fold_beside(void *ctx, struct cfs_err *err)
+{
+	return cfs_pages_fold_beside(ctx, err);
 }
 
 static void vols_folded(void *ctx)
@@ -123,6 +128,7 @@ const struct cfs_container_hooks cfs_vols_hooks = {
 	.check = vols_check,
 	.fold_need = vols_fold_need,
 	.fold = vols_fold,
+	.fold_beside = vols_fold_beside,
 	.folded = vols_folded,
 	.op_done = vols_op_done,
 	.gather = vols_gather,

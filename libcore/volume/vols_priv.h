@@ -43,10 +43,13 @@ struct page_key {
 /* A block that is in memory only, or there and in the log. */
 struct page {
 	struct page_key key;
-	uint64_t stamp;           /* its birth */
-	uint8_t *data;            /* 4096 bytes, aligned */
-	bool is_logged;           /* this content is durable in the log */
-	bool is_gathered;         /* in the frame being made */
+	uint64_t stamp;   /* its birth */
+	uint8_t *data;    /* 4096 bytes, aligned */
+	bool is_logged;   /* this content is durable in the log */
+	bool is_gathered; /* in the frame being made */
+	bool is_folding;  /* it is in v->folding */
+	bool is_old;      /* there alone: see page_fold.c */
+	uint32_t folding_at;
 	struct page *prev, *next; /* in the list of those not logged */
 	struct page_file *file;
 	struct page *file_prev, *file_next; /* in its list */
@@ -85,9 +88,12 @@ struct cfs_vols {
 	size_t unlogged_count;
 	bool is_going_back;    /* page_back.c: some are on their way */
 	struct parked *parked; /* for an abort; the newest first */
-	/* Of the fold under way, freed when it is durable. */
+	/* Of the fold under way, freed when it is durable: page_fold.c. */
 	struct page **folding;
 	size_t folding_count;
+	size_t folding_next;     /* to go home; those before it are */
+	size_t folding_expected; /* whose leaves were asked for */
+	size_t folding_old;      /* is_old, and to go home */
 };
 
 struct cfs_vols *cfs_vols_of(struct cfs_container *c);
@@ -199,10 +205,8 @@ void cfs_pages_drop(struct cfs_vols *v, uint16_t branch, uint64_t ino,
  * success.  -ENOMEM. */
 int cfs_page_restore(struct cfs_vols *v, const struct page_key *key,
 		     uint8_t *data, uint64_t stamp, bool is_logged);
-int cfs_pages_fold(struct cfs_vols *v, struct cfs_err *err);
 int cfs_pages_gather(struct cfs_vols *v, struct cfs_err *err);
 void cfs_pages_gathered(struct cfs_vols *v, bool is_durable);
-void cfs_pages_folded(struct cfs_vols *v);
 void cfs_pages_done(struct cfs_vols *v);
 int cfs_pages_replay(struct cfs_vols *v, const struct cfs_rec *rec,
 		     struct cfs_err *err);
@@ -223,8 +227,26 @@ typedef void (*cfs_page_home_fn)(void *arg, struct page *p, uint64_t vaddr);
 int cfs_page_run_home(struct cfs_vols *v, struct page *const *run,
 		      uint32_t count, cfs_page_home_fn home, void *arg,
 		      struct cfs_err *err);
+bool cfs_page_is_client_fold(const struct cfs_vols *v);
 /* Forget a page whose content is home; the content is the caller's. */
 uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p);
+
+/* What cfs_page_file_remove and the lists are left out of: it is nowhere but in
+ * v->folding. */
+void cfs_page_free(struct page *p);
+/* Out of the lists and freed; not while it is folded. */
+void cfs_page_remove(struct cfs_vols *v, struct page *p);
+
+/* page_fold.c: the hooks fold (1: there are more) and fold_beside, for pages. */
+int cfs_pages_fold(struct cfs_vols *v, uint64_t *budget, struct cfs_err *err);
+int cfs_pages_fold_beside(struct cfs_vols *v, struct cfs_err *err);
+void cfs_pages_folded(struct cfs_vols *v);
+/* A page of the fold under way is to be changed: its content stays with that,
+ * and the page goes on with a copy. */
+int cfs_page_leave_fold(struct cfs_vols *v, struct page *p,
+			struct cfs_err *err);
+/* All is closed: what is old goes, and nothing is folded any more. */
+void cfs_pages_unfold(struct cfs_vols *v);
 
 /* page_back.c: are there so many that some should go home? */
 bool cfs_pages_want_back(const struct cfs_vols *v);

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#define LENGTH_MAX 4u
+#define LENGTH_MAX 6u
 
 struct crash_plan crash_plan_default(void)
 {

@@ -9,6 +9,7 @@
  */
 #include "crash_random.h"
 #include "crash_sequence.h"
+#include "tree/container_gradual.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -108,6 +109,8 @@ static int one_life(const struct crash_shape *shape, uint64_t seed,
 {
 	int r = crash_story_init(&l->st, shape);
 
+	/* In every fourth life each sync does a little of a commit. */
+	cfs_gradual_set(seed % 4 == 2, seed % 4 == 2 ? 1 + seed / 4 % 16 : 0);
 	l->st.allows_enospc = true;
 	crash_dice_init(&l->dice, seed);
 	if (r == 0 && seed % 5 == 4)

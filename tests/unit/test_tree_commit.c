@@ -220,7 +220,7 @@ static void test_placed_changes(void **state)
 	struct cfs_node_cache *cache = cache_new(1 << 20);
 	struct cfs_tree *tree = tree_open(store, cache, 1, 1, NULL);
 	struct model model = { .count = 0 };
-	uint64_t placed = 0, allocs;
+	uint64_t budget = UINT64_MAX, allocs;
 	struct cfs_tree_root root;
 
 	(void)state;
@@ -232,17 +232,17 @@ static void test_placed_changes(void **state)
 	}
 	assert_int_equal(cfs_tree_unplaced_count(tree),
 			 cfs_tree_dirty_count(tree));
-	assert_int_equal(cfs_tree_place(tree, &placed, NULL), 0);
-	assert_int_equal(placed, cfs_tree_dirty_count(tree));
+	assert_int_equal(cfs_tree_place(tree, &budget, NULL), 0);
+	assert_int_equal(UINT64_MAX - budget, cfs_tree_dirty_count(tree));
 	assert_int_equal(cfs_tree_unplaced_count(tree), 0);
 	allocs = store->alloc_count;
 	/* In place: nothing to do. */
 	assert_int_equal(
 		tree_put_seeded(tree, &model.records[7].key, 99, 900, NULL), 0);
 	model.records[7].value_seed = 99;
-	placed = 0;
-	assert_int_equal(cfs_tree_place(tree, &placed, NULL), 0);
-	assert_int_equal(placed, 0);
+	budget = UINT64_MAX;
+	assert_int_equal(cfs_tree_place(tree, &budget, NULL), 0);
+	assert_int_equal(budget, UINT64_MAX);
 	assert_int_equal(store->alloc_count, allocs);
 	while (model.count > 100) {
 		size_t i = model.count * 7 / 11;
@@ -311,7 +311,7 @@ static void test_place_again(void **state)
 	struct cfs_tree_root root = { .level = 0 };
 	struct cfs_err err = CFS_ERR_INIT;
 	struct cfs_tree *tree;
-	uint64_t placed = 0;
+	uint64_t budget = UINT64_MAX;
 	unsigned int failures = 0;
 	int r;
 
@@ -326,7 +326,7 @@ static void test_place_again(void **state)
 		}
 		do {
 			store->fail_read_at = 4;
-			r = cfs_tree_place(tree, &placed, &err);
+			r = cfs_tree_place(tree, &budget, &err);
 			failures += r < 0;
 		} while (r < 0);
 		store->fail_read_at = 0;
@@ -407,13 +407,13 @@ static void test_placing_goes_away(void **state)
 static void test_close_in_between(void **state)
 {
 	struct world w;
-	uint64_t placed = 0;
+	uint64_t budget = UINT64_MAX;
 
 	(void)state;
 	world_init(&w, 1 << 20, 5);
 	world_change(&w, 500, 9);
 	w.account.fail_at = 40;
-	assert_int_equal(cfs_tree_place(w.trees[0], &placed, NULL), -ENOSPC);
+	assert_int_equal(cfs_tree_place(w.trees[0], &budget, NULL), -ENOSPC);
 	world_done(&w);
 	world_init(&w, 1 << 20, 5);
 	world_change(&w, 500, 9);

@@ -245,19 +245,19 @@ static inline struct cfs_tree *tree_open(struct store *store,
 static inline void trees_write(struct cfs_tree **trees, size_t count)
 {
 	struct cfs_err err = CFS_ERR_INIT;
-	uint64_t placed;
+	uint64_t budget;
 	int rounds = 0;
 
 	do {
-		placed = 0;
+		budget = UINT64_MAX;
 		for (size_t i = 0; i < count; i++)
-			if (cfs_tree_place(trees[i], &placed, &err) < 0)
+			if (cfs_tree_place(trees[i], &budget, &err) < 0)
 				fail_msg("place: %s", err.msg);
 		assert_true(++rounds < 100);
-	} while (placed > 0);
+	} while (budget < UINT64_MAX);
 	for (size_t i = 0; i < count; i++) {
 		assert_int_equal(cfs_tree_unplaced_count(trees[i]), 0);
-		if (cfs_tree_write(trees[i], &err) < 0)
+		if (cfs_tree_write(trees[i], &budget, &err) != 0)
 			fail_msg("write: %s", err.msg);
 	}
 }
