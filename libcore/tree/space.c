@@ -48,6 +48,7 @@ int cfs_space_bits_load(struct cfs_container *c, uint64_t key, uint64_t used[2],
 {
 	struct cfs_key k = group_record_key(key);
 	struct cfs_space_group_disk disk;
+	le64 words[2];
 	size_t bytes;
 	int r = cfs_tree_get(c->trees[CFS_TREE_SPACE - 1], &k, &disk,
 			     sizeof(disk), &bytes, err);
@@ -61,8 +62,9 @@ int cfs_space_bits_load(struct cfs_container *c, uint64_t key, uint64_t used[2],
 	if (bytes != sizeof(disk))
 		return cfs_err_set(err, -EUCLEAN,
 				   "space: a record has the wrong length");
-	for (unsigned int i = 0; i < 16; i++)
-		used[i / 8] |= (uint64_t)disk.used[i] << (8 * (i % 8));
+	memcpy(words, disk.used, sizeof(words));
+	used[0] = le64_get(words[0]);
+	used[1] = le64_get(words[1]);
 	return 0;
 }
 
@@ -70,10 +72,10 @@ int cfs_space_bits_store(struct cfs_container *c, uint64_t key,
 			 const uint64_t used[2], struct cfs_err *err)
 {
 	struct cfs_key k = group_record_key(key);
+	const le64 words[2] = { le64_put(used[0]), le64_put(used[1]) };
 	struct cfs_space_group_disk disk;
 
-	for (unsigned int i = 0; i < 16; i++)
-		disk.used[i] = (uint8_t)(used[i / 8] >> (8 * (i % 8)));
+	memcpy(disk.used, words, sizeof(disk.used));
 	return cfs_container_tree_put(c, CFS_TREE_SPACE, &k, &disk,
 				      sizeof(disk), err);
 }
