@@ -61,13 +61,46 @@ static inline int record_cmp(const uint8_t *record, const struct cfs_key *key,
 	return 0;
 }
 
-unsigned int cfs_tnode_search(const struct cfs_tnode *node,
-			      const struct cfs_key *key, bool *ret_is_equal)
+/*
+ * Keys often come in order, or twice: so the record that was found last is
+ * asked first, and the one behind it.  Narrows *@low and *@high; true: *@low is
+ * the slot.
+ */
+static bool search_near(const struct cfs_tnode *node, const struct cfs_key *key,
+			unsigned int *low, unsigned int *high,
+			bool *ret_is_equal)
+{
+	unsigned int words = node->tree->config.key_words;
+
+	for (unsigned int i = 0, at = node->found_slot; i < 2; i++, at++) {
+		int c;
+
+		if (at >= *high)
+			return at == *high && i > 0;
+		c = record_cmp(cfs_tnode_record(node, at), key, words);
+		*ret_is_equal = c == 0;
+		if (c == 0 || (c > 0 && i > 0)) {
+			*low = at;
+			return true;
+		}
+		if (c > 0) {
+			*high = at;
+			return false;
+		}
+		*low = at + 1;
+	}
+	return false;
+}
+
+static unsigned int search(const struct cfs_tnode *node,
+			   const struct cfs_key *key, bool *ret_is_equal)
 {
 	unsigned int words = node->tree->config.key_words;
 	unsigned int low = 0, high = node->record_count;
 
 	*ret_is_equal = false;
+	if (search_near(node, key, &low, &high, ret_is_equal))
+		return low;
 	while (low < high) {
 		unsigned int middle = (low + high) / 2;
 		int c = record_cmp(cfs_tnode_record(node, middle), key, words);
@@ -84,7 +117,16 @@ unsigned int cfs_tnode_search(const struct cfs_tnode *node,
 	return low;
 }
 
-unsigned int cfs_tnode_child_slot(const struct cfs_tnode *node,
+unsigned int cfs_tnode_search(struct cfs_tnode *node, const struct cfs_key *key,
+			      bool *ret_is_equal)
+{
+	unsigned int slot = search(node, key, ret_is_equal);
+
+	node->found_slot = (uint16_t)slot;
+	return slot;
+}
+
+unsigned int cfs_tnode_child_slot(struct cfs_tnode *node,
 				  const struct cfs_key *key)
 {
 	bool is_equal;

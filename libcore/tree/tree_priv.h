@@ -72,6 +72,7 @@ struct cfs_tnode {
 	uint16_t live_bytes;    /* of all records, without slots */
 	uint16_t cached_count;  /* children in memory */
 	uint16_t last_slot;     /* of the last record put: see split */
+	uint16_t found_slot;    /* where the last search ended: a hint */
 	uint8_t level;
 	bool is_dirty;
 	bool is_placed; /* dirty, and @ref is its new address */
@@ -192,10 +193,10 @@ unsigned int cfs_tnode_record_bytes(const struct cfs_tnode *node,
 const uint8_t *cfs_tnode_value(const struct cfs_tnode *leaf, unsigned int slot,
 			       size_t *ret_bytes);
 /* First slot whose key is >= @key; @ret_is_equal. */
-unsigned int cfs_tnode_search(const struct cfs_tnode *node,
-			      const struct cfs_key *key, bool *ret_is_equal);
+unsigned int cfs_tnode_search(struct cfs_tnode *node, const struct cfs_key *key,
+			      bool *ret_is_equal);
 /* Slot of the child whose range @key is in. */
-unsigned int cfs_tnode_child_slot(const struct cfs_tnode *node,
+unsigned int cfs_tnode_child_slot(struct cfs_tnode *node,
 				  const struct cfs_key *key);
 struct cfs_trange cfs_tnode_child_range(const struct cfs_tnode *node,
 					unsigned int slot);
