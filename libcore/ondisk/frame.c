@@ -331,10 +331,11 @@ static bool rec_get(const uint8_t *p, uint32_t bytes, const struct cfs_frame *f,
 	return false;
 }
 
-int cfs_frame_next(const void *buf, const struct cfs_frame *frame,
-		   uint32_t *pos, struct cfs_rec *ret, struct cfs_err *err)
+/* @buf: of the frame; only inline data is looked for in it. */
+static int next(const uint8_t *records, const void *buf,
+		const struct cfs_frame *frame, uint32_t *pos,
+		struct cfs_rec *ret, struct cfs_err *err)
 {
-	const uint8_t *records = (const uint8_t *)buf + CFS_FRAME_HEADER_BYTES;
 	struct cfs_rec rec = { 0 };
 	uint32_t bytes;
 
@@ -348,6 +349,21 @@ int cfs_frame_next(const void *buf, const struct cfs_frame *frame,
 	*pos += bytes;
 	*ret = rec;
 	return 1;
+}
+
+int cfs_frame_next(const void *buf, const struct cfs_frame *frame,
+		   uint32_t *pos, struct cfs_rec *ret, struct cfs_err *err)
+{
+	return next((const uint8_t *)buf + CFS_FRAME_HEADER_BYTES, buf, frame,
+		    pos, ret, err);
+}
+
+int cfs_rec_next(const void *records, uint32_t record_bytes, uint32_t *pos,
+		 struct cfs_rec *ret, struct cfs_err *err)
+{
+	const struct cfs_frame frame = { .record_bytes = record_bytes };
+
+	return next(records, NULL, &frame, pos, ret, err);
 }
 
 static le64 branch_ino_put(const struct cfs_rec *rec)

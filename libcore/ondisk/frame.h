@@ -166,6 +166,9 @@ struct cfs_rec {
  */
 int cfs_frame_next(const void *buf, const struct cfs_frame *frame,
 		   uint32_t *pos, struct cfs_rec *ret, struct cfs_err *err);
+/* The same for records that are in no frame; so none may have inline data. */
+int cfs_rec_next(const void *records, uint32_t record_bytes, uint32_t *pos,
+		 struct cfs_rec *ret, struct cfs_err *err);
 
 /*
  * Append one record to @buf (base/buf.h), padded.  The csums of an EXTENT are

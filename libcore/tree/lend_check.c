@@ -209,8 +209,8 @@ static int load_tags(struct cfs_container *c, struct expected *ex,
 	return r;
 }
 
-int cfs_lend_expect(struct cfs_container *c, const void *buf,
-		    const struct cfs_frame *frame, struct cfs_err *err)
+int cfs_lend_expect(struct cfs_container *c, const void *records,
+		    uint32_t record_bytes, struct cfs_err *err)
 {
 	CFS_CLEANUP(expected_donep)
 	struct expected ex = { .groups = CFS_VEC_INIT };
@@ -219,7 +219,8 @@ int cfs_lend_expect(struct cfs_container *c, const void *buf,
 	uint32_t pos = 0, index;
 	int r = 0;
 
-	while (r == 0 && cfs_frame_next(buf, frame, &pos, &rec, NULL) == 1) {
+	while (r == 0 &&
+	       cfs_rec_next(records, record_bytes, &pos, &rec, NULL) == 1) {
 		if (rec.type != CFS_REC_EXTENT ||
 		    !is_data(c, rec.vaddr, rec.count))
 			continue;

@@ -93,25 +93,14 @@ static int read_places(struct cfs_container *c, struct cfs_fold *fold,
 static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 			 struct cfs_err *err)
 {
-	/* Records are read as those of a frame. */
-	const struct cfs_frame frame = {
-		.record_bytes = (uint32_t)fold->record_bytes,
-	};
-	CFS_CLEANUP(cfs_freep)
-	uint8_t *buf = malloc(CFS_FRAME_HEADER_BYTES + fold->record_bytes);
+	const uint32_t bytes = (uint32_t)fold->record_bytes;
 	uint32_t pos = 0, count = 0;
 	struct cfs_rec rec;
-	int r;
+	int r = cfs_lend_expect(c, fold->records, bytes, err);
 
-	if (!buf)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	if (fold->record_bytes)
-		memcpy(buf + CFS_FRAME_HEADER_BYTES, fold->records,
-		       fold->record_bytes);
-	r = cfs_lend_expect(c, buf, &frame, err);
 	if (r < 0)
 		return r;
-	while ((r = cfs_frame_next(buf, &frame, &pos, &rec, err)) == 1) {
+	while ((r = cfs_rec_next(fold->records, bytes, &pos, &rec, err)) == 1) {
 		r = cfs_lend_check(c, &rec, err);
 		if (r == 0)
 			r = cfs_lend_apply(c, &rec, err);

@@ -141,12 +141,12 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 int cfs_lend_check(struct cfs_container *c, const struct cfs_rec *rec,
 		   struct cfs_err *err);
 /*
- * What the records in @buf, laid out as in @frame, name: the tags of all groups
- * on loan to the client among that are read at once, so that the checks find
- * them.  Says nothing about records that make no sense.
+ * What the records name: the tags of all groups on loan to the client among
+ * that are read at once, so that the checks find them.  Says nothing about
+ * records that make no sense.
  */
-int cfs_lend_expect(struct cfs_container *c, const void *buf,
-		    const struct cfs_frame *frame, struct cfs_err *err);
+int cfs_lend_expect(struct cfs_container *c, const void *records,
+		    uint32_t record_bytes, struct cfs_err *err);
 /* -EPERM: these blocks are not on loan to it, or named already. */
 int cfs_lend_check_place(struct cfs_container *c,
 			 const struct cfs_fold_place *place,
