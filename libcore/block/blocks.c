@@ -63,6 +63,7 @@ void cfs_blocks_free(struct cfs_blocks *b)
 	cfs_ahead_free(b->ahead);
 	cfs_row_done(&b->row);
 	pthread_mutex_destroy(&b->lock);
+	cfs_peek_hints_free(b);
 	free(b);
 }
 

@@ -62,6 +62,26 @@ int cfs_group_load(struct cfs_blocks *b, uint64_t lslice, uint32_t index,
 int cfs_groups_load(struct cfs_blocks *b, struct cfs_group *const *groups,
 		    size_t count, int *results, struct cfs_err *err);
 /*
+ * Only to see whether tags are there: a group's newest page as one piece has
+ * it.  NULL: that page is not there, or not whole; and it may be an older one,
+ * if rarely: where it does not say what it should, cfs_group_load knows more.
+ */
+struct cfs_group_peek {
+	uint64_t lslice;
+	uint32_t index;
+	const struct cfs_tag_disk *tags; /* out; CFS_TAGS_PER_PAGE */
+};
+/* Where they lie; to be used again, until done. */
+struct cfs_peek_pages {
+	void *data;
+	size_t bytes;
+};
+void cfs_peek_pages_done(struct cfs_peek_pages *pages);
+/* Many at once, best in the order of addresses. */
+int cfs_groups_peek(struct cfs_blocks *b, struct cfs_group_peek *peeks,
+		    size_t count, struct cfs_peek_pages *pages,
+		    struct cfs_err *err);
+/*
  * Write the page that was loaded, as it stands, to the pieces that did not have
  * it.  The next page, which goes over the one before, must wait for a flush.
  */

@@ -16,6 +16,7 @@ struct open_entry {
 };
 
 struct cfs_ahead;
+struct cfs_peek_hints;
 
 /* A row of tag pages that are read one behind the other. */
 struct tag_track {
@@ -49,7 +50,8 @@ struct cfs_blocks {
 	struct cfs_metavolume *mv;
 	struct cfs_ahead *ahead;
 	struct cfs_row row;
-	atomic_uint readers; /* beside others, just now */
+	atomic_uint readers;                    /* beside others, just now */
+	_Atomic(struct cfs_peek_hints *) hints; /* NULL: nobody peeked */
 	uint64_t seed;
 	uint32_t epoch;
 	pthread_mutex_t lock; /* guards what follows */
@@ -123,6 +125,10 @@ struct cfs_mv_read *cfs_fetch_reads(struct cfs_fetch *f, size_t *ret_count);
 void cfs_fetch_end(struct cfs_blocks *b, struct cfs_fetch *f);
 void cfs_fetch_free(struct cfs_fetch *f); /* NULL is allowed */
 void cfs_fetch_freep(struct cfs_fetch **f);
+
+/* peek.c: this page of the group is its newest. */
+void cfs_peek_note(const struct cfs_blocks *b, const struct cfs_group *g);
+void cfs_peek_hints_free(struct cfs_blocks *b);
 
 /* ahead.c: the bytes of @rd, not verified; false: read them from the device. */
 struct cfs_ahead *cfs_ahead_new(void);

@@ -290,10 +290,12 @@ int cfs_groups_plan_end(struct cfs_blocks *b, struct cfs_group *const *groups,
 		if (!plan->states[i].copies)
 			plan->states[i].io_error = -ENODEV;
 		results[i] = judge(&plan->states[i], groups[i], err);
-		if (results[i] == 0)
+		if (results[i] == 0) {
 			compare(&plan->states[i], groups[i]);
-		else
+			cfs_peek_note(b, groups[i]);
+		} else {
 			memset(groups[i]->tags, 0, sizeof(groups[i]->tags));
+		}
 	}
 	return r;
 }
@@ -391,4 +393,5 @@ void cfs_group_page(struct cfs_blocks *b, struct cfs_group *g, uint64_t stamp,
 	memcpy(page->payload, g->tags, sizeof(g->tags));
 	cfs_page_pack(&head, page);
 	*ret_vaddr = page_vaddr(b, g->lslice, g->index, g->seq & 1);
+	cfs_peek_note(b, g);
 }

@@ -61,17 +61,16 @@ static int page_is_expected(const struct cfs_page *page,
 	return 0;
 }
 
-int cfs_page_unpack(const struct cfs_page_disk *disk,
-		    const struct cfs_page_expect *expect, struct cfs_page *ret,
-		    struct cfs_err *err)
+/* All but the magic. */
+static int unpack(const struct cfs_page_disk *disk, uint64_t csum,
+		  const struct cfs_page_expect *expect, struct cfs_page *ret,
+		  struct cfs_err *err)
 {
 	unsigned int version = le16_get(disk->version);
 	struct cfs_page page;
 	int r;
 
-	if (le32_get(disk->magic) != CFS_PAGE_MAGIC)
-		return cfs_err_set(err, -EUCLEAN, "page: bad magic");
-	if (le64_get(disk->csum) != page_csum(disk))
+	if (le64_get(disk->csum) != csum)
 		return cfs_err_set(err, -EUCLEAN, "page: bad checksum");
 	if (version > CFS_PAGE_VERSION)
 		return cfs_err_set(err, -ENOTSUP, "page: newer version %u",
@@ -94,6 +93,30 @@ int cfs_page_unpack(const struct cfs_page_disk *disk,
 		return r;
 	*ret = page;
 	return 0;
+}
+
+int cfs_page_unpack(const struct cfs_page_disk *disk,
+		    const struct cfs_page_expect *expect, struct cfs_page *ret,
+		    struct cfs_err *err)
+{
+	if (le32_get(disk->magic) != CFS_PAGE_MAGIC)
+		return cfs_err_set(err, -EUCLEAN, "page: bad magic");
+	return unpack(disk, page_csum(disk), expect, ret, err);
+}
+
+int cfs_page_unpack_own(struct cfs_page_disk *disk,
+			const struct cfs_page_expect *expect,
+			struct cfs_page *ret, struct cfs_err *err)
+{
+	const le64 csum = disk->csum;
+	uint64_t is;
+
+	if (le32_get(disk->magic) != CFS_PAGE_MAGIC)
+		return cfs_err_set(err, -EUCLEAN, "page: bad magic");
+	disk->csum = le64_put(0);
+	is = cfs_xxh3(disk, sizeof(*disk));
+	disk->csum = csum;
+	return unpack(disk, is, expect, ret, err);
 }
 
 int cfs_page_choose(const struct cfs_page_disk slots[2],

@@ -90,6 +90,11 @@ int cfs_page_unpack(const struct cfs_page_disk *disk,
 		    const struct cfs_page_expect *expect, struct cfs_page *ret,
 		    struct cfs_err *err);
 
+/* The same for less, where nobody else has @disk: it is as it was afterwards. */
+int cfs_page_unpack_own(struct cfs_page_disk *disk,
+			const struct cfs_page_expect *expect,
+			struct cfs_page *ret, struct cfs_err *err);
+
 /*
  * The better of two slots: the index (0 or 1) of the valid one with the
  * higher seq; one whose seq belongs into the other slot is not valid.

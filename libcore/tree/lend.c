@@ -70,6 +70,9 @@ void cfs_lend_entry_drop(struct cfs_container *c, struct client_entry *e)
 	HASH_DEL(c->lender->clients, e);
 	cfs_vec_done(&e->inos);
 	free(e);
+	/* Kept between folds: what is given back comes page by page anew. */
+	if (!c->lender->clients)
+		cfs_peek_pages_done(&c->lender->pages);
 }
 
 void cfs_lend_free(struct cfs_container *c)
@@ -82,6 +85,8 @@ void cfs_lend_free(struct cfs_container *c)
 		cfs_lend_group_drop(c, l->groups);
 	while (l->clients)
 		cfs_lend_entry_drop(c, l->clients);
+	cfs_vec_done(&l->expected);
+	cfs_peek_pages_done(&l->pages);
 	free(l);
 	c->lender = NULL;
 }

@@ -14,6 +14,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define EXPECTED_GROUPS 256u /* whose tags are in memory at a time */
+
 void cfs_lend_begin(struct cfs_container *c, struct client_entry *e,
 		    const struct cfs_fold_rules *rules, enum lend_adopt adopt,
 		    bool reads_tags)
@@ -26,18 +28,26 @@ void cfs_lend_begin(struct cfs_container *c, struct client_entry *e,
 	c->is_replaying = true;
 }
 
+static void forget_tags(struct lender *l)
+{
+	for (size_t i = 0; i < l->expected.count; i++) {
+		l->expected.items[i]->is_expected = false;
+		l->expected.items[i]->tags = NULL;
+	}
+	l->expected.count = 0;
+}
+
 void cfs_lend_end(struct cfs_container *c, bool is_committed)
 {
 	struct lender *l = c->lender;
 	struct lent_group *g, *tmp;
 
+	forget_tags(l);
 	HASH_ITER(hh, l->groups, g, tmp) {
 		unsigned int n =
 			(unsigned int)__builtin_popcountll(g->adopted[0]) +
 			(unsigned int)__builtin_popcountll(g->adopted[1]);
 
-		free(g->tags);
-		g->tags = NULL;
 		if (is_committed) {
 			g->was_named |= g->taken[0] || g->taken[1];
 			g->allowed[0] &= ~g->taken[0];
@@ -134,15 +144,7 @@ static uint32_t first_part(const struct cfs_container *c, uint64_t vaddr,
 	return (uint32_t)CFS_MIN(count, CFS_TAGS_PER_PAGE - index);
 }
 
-/* Groups whose tags are wanted. */
-struct expected {
-	CFS_VEC(struct lent_group *) groups;
-};
-
-static void expected_donep(struct expected *ex)
-{
-	cfs_vec_done(&ex->groups);
-}
+/* ---- tags ---------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
 {
@@ -151,94 +153,99 @@ static int by_key(const void *a, const void *b)
 	return ((*x)->key > (*y)->key) - ((*x)->key < (*y)->key);
 }
 
-/* Without its tags, which are read next. */
-static int expect_group(const struct cfs_container *c, struct expected *ex,
-			struct lent_group *g, struct cfs_err *err)
+/* Mostly they are in order as they come. */
+static void sort_expected(struct lender *l)
 {
-	if (!g || g->tags || !c->lender->reads_tags)
+	for (size_t i = 1; i < l->expected.count; i++) {
+		if (l->expected.items[i - 1]->key < l->expected.items[i]->key)
+			continue;
+		qsort(l->expected.items, l->expected.count,
+		      sizeof(*l->expected.items), by_key);
+		return;
+	}
+}
+
+static int peek_at_expected(struct cfs_container *c, struct cfs_err *err)
+{
+	struct lender *l = c->lender;
+	const size_t count = l->expected.count;
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_group_peek *peeks = calloc(count + 1, sizeof(*peeks));
+	int r;
+
+	if (!peeks)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	sort_expected(l);
+	for (size_t i = 0; i < count; i++) {
+		peeks[i].lslice = cfs_vaddr_lslice(l->expected.items[i]->key);
+		peeks[i].index = cfs_vaddr_block(l->expected.items[i]->key);
+	}
+	r = cfs_groups_peek(c->blocks, peeks, count, &l->pages, err);
+	for (size_t i = 0; i < count && r == 0; i++)
+		l->expected.items[i]->tags = peeks[i].tags;
+	return r;
+}
+
+/* The groups of a record that are on loan to the client. */
+static int expect_record(struct cfs_container *c, const struct cfs_rec *rec,
+			 struct cfs_err *err)
+{
+	struct lender *l = c->lender;
+	struct lent_group *g;
+	uint32_t index;
+
+	if (rec->type != CFS_REC_EXTENT || !is_data(c, rec->vaddr, rec->count))
 		return 0;
-	g->tags = malloc(sizeof(*g->tags));
-	if (!g->tags)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
-	/* The rest of it is set where it is read. */
-	g->tags->lslice = cfs_vaddr_lslice(g->key);
-	g->tags->index = cfs_vaddr_block(g->key);
-	if (cfs_vec_push(&ex->groups, g) < 0) {
-		free(g->tags);
-		g->tags = NULL;
-		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (uint64_t n, done = 0; done < rec->count; done += n) {
+		n = first_part(c, rec->vaddr + done, rec->count - done, &index,
+			       &g);
+		if (!g || g->is_expected)
+			continue;
+		if (cfs_vec_push(&l->expected, g) < 0)
+			return cfs_err_set(err, -ENOMEM, "out of memory");
+		g->is_expected = true;
 	}
 	return 0;
 }
 
-static void forget_tags(const struct expected *ex)
-{
-	for (size_t i = 0; i < ex->groups.count; i++) {
-		free(ex->groups.items[i]->tags);
-		ex->groups.items[i]->tags = NULL;
-	}
-}
-
-static int load_tags(struct cfs_container *c, struct expected *ex,
-		     struct cfs_err *err)
-{
-	const size_t count = ex->groups.count;
-	CFS_CLEANUP(cfs_freep)
-	struct cfs_group **list = calloc(count + 1, sizeof(struct cfs_group *));
-	CFS_CLEANUP(cfs_freep)
-	int *results = calloc(count + 1, sizeof(*results));
-	int r = list && results ? 0
-				: cfs_err_set(err, -ENOMEM, "out of memory");
-
-	if (count > 1)
-		qsort(ex->groups.items, count, sizeof(*ex->groups.items),
-		      by_key);
-	for (size_t i = 0; r == 0 && i < count; i++)
-		list[i] = ex->groups.items[i]->tags;
-	if (r == 0)
-		r = cfs_groups_load(c->blocks, list, count, results, err);
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		/* A page that it has not written, or spoilt. */
-		if (results[i] == -ENOENT || results[i] == -EUCLEAN)
-			memset(list[i], 0, sizeof(*list[i]));
-		else
-			r = results[i];
-	}
-	if (r < 0)
-		forget_tags(ex);
-	return r;
-}
-
 int cfs_lend_expect(struct cfs_container *c, const void *records,
-		    uint32_t record_bytes, struct cfs_err *err)
+		    uint32_t record_bytes, uint32_t *pos, struct cfs_err *err)
 {
-	CFS_CLEANUP(expected_donep)
-	struct expected ex = { .groups = CFS_VEC_INIT };
-	struct lent_group *g;
 	struct cfs_rec rec;
-	uint32_t pos = 0, index;
 	int r = 0;
 
-	while (r == 0 &&
-	       cfs_rec_next(records, record_bytes, &pos, &rec, NULL) == 1) {
-		if (rec.type != CFS_REC_EXTENT ||
-		    !is_data(c, rec.vaddr, rec.count))
-			continue;
-		for (uint64_t n, done = 0; r == 0 && done < rec.count;
-		     done += n) {
-			n = first_part(c, rec.vaddr + done, rec.count - done,
-				       &index, &g);
-			r = expect_group(c, &ex, g, err);
-		}
-	}
-	if (r < 0)
-		forget_tags(&ex);
-	return r < 0 ? r : load_tags(c, &ex, err);
+	forget_tags(c->lender);
+	while (r == 0 && c->lender->expected.count < EXPECTED_GROUPS &&
+	       cfs_rec_next(records, record_bytes, pos, &rec, NULL) == 1)
+		r = expect_record(c, &rec, err);
+	return r < 0 ? r : peek_at_expected(c, err);
 }
 
-/* Do blocks first.. of the record, @count of them, have their tags? */
-static bool has_tags(const struct lent_group *g, const struct cfs_rec *rec,
-		     uint32_t index, uint64_t first, uint32_t count)
+/* The slow way, where the newest page that was seen does not say so. */
+static int load_has_run(struct cfs_container *c, const struct lent_group *g,
+			uint32_t index, uint32_t count,
+			const struct cfs_tag *first, const void *csums,
+			struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep) struct cfs_group *tags = malloc(sizeof(*tags));
+	int r;
+
+	if (!tags)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	r = cfs_group_load(c->blocks, cfs_vaddr_lslice(g->key),
+			   cfs_vaddr_block(g->key), tags, err);
+	/* A page that it has not written, or spoilt. */
+	if (r == -ENOENT || r == -EUCLEAN)
+		return 0;
+	if (r < 0)
+		return r;
+	return cfs_tags_are_run(&tags->tags[index], count, first, csums);
+}
+
+/* Do blocks first.. of the record, @count of them, have their tags? 1, 0. */
+static int has_tags(struct cfs_container *c, const struct lent_group *g,
+		    const struct cfs_rec *rec, uint32_t index, uint64_t first,
+		    uint32_t count, struct cfs_err *err)
 {
 	const struct cfs_tag tag = {
 		.type = CFS_TAG_DATA,
@@ -248,9 +255,12 @@ static bool has_tags(const struct lent_group *g, const struct cfs_rec *rec,
 		.seq = rec->seq,
 		.branch = rec->branch,
 	};
+	const uint8_t *csums = rec->csums + 8 * first;
 
-	return cfs_tags_are_run(&g->tags->tags[index], count, &tag,
-				rec->csums + 8 * first);
+	assert(g->is_expected); /* cfs_lend_expect */
+	if (g->tags && cfs_tags_are_run(&g->tags[index], count, &tag, csums))
+		return 1;
+	return load_has_run(c, g, index, count, &tag, csums, err);
 }
 
 /* They are in use from now on, and not lent any more. */
@@ -319,9 +329,12 @@ static int check_place(struct cfs_container *c, const struct cfs_rec *rec,
 
 		if (r < 0)
 			return r;
-		assert(!l->reads_tags || g->tags); /* cfs_lend_expect */
-		if (l->reads_tags && !has_tags(g, rec, index, done, n))
-			return bad_place(err, vaddr, "its tag does not say so");
+		if (l->reads_tags)
+			r = has_tags(c, g, rec, index, done, n, err);
+		if (r == 0 && l->reads_tags)
+			r = bad_place(err, vaddr, "its tag does not say so");
+		if (r < 0)
+			return r;
 		g->taken[0] |= mask[0];
 		g->taken[1] |= mask[1];
 		/* The replay will find them to be our own. */

@@ -94,13 +94,20 @@ static int apply_records(struct cfs_container *c, const struct cfs_fold *fold,
 			 struct cfs_err *err)
 {
 	const uint32_t bytes = (uint32_t)fold->record_bytes;
-	uint32_t pos = 0, count = 0;
+	uint32_t pos = 0, expected = 0, count = 0;
 	struct cfs_rec rec;
-	int r = cfs_lend_expect(c, fold->records, bytes, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	while ((r = cfs_rec_next(fold->records, bytes, &pos, &rec, err)) == 1) {
+	for (;;) {
+		if (pos >= expected) {
+			r = cfs_lend_expect(c, fold->records, bytes, &expected,
+					    err);
+			if (r < 0)
+				return r;
+		}
+		r = cfs_rec_next(fold->records, bytes, &pos, &rec, err);
+		if (r != 1)
+			break;
 		r = cfs_lend_check(c, &rec, err);
 		if (r == 0)
 			r = cfs_lend_apply(c, &rec, err);
@@ -125,15 +132,17 @@ static int take_back(struct cfs_container *c, uint64_t key, struct cfs_err *err)
 	const uint64_t none[2] = { 0, 0 };
 	const struct lent_group *g = cfs_lend_group(c, key);
 	uint64_t used[2];
-	bool is_there;
-	int r;
+	bool is_there = true;
+	int r = 0;
 
 	if (!g || g->client_id != c->lender->of->id || g->is_frozen)
 		return cfs_err_set(err, -EPERM,
 				   "a client gives back group %#" PRIx64
 				   ", which it does not have",
 				   key);
-	r = cfs_space_bits_load(c, key, used, &is_there, err);
+	/* What was adopted is in its record. */
+	if (!(g->adopted[0] | g->adopted[1]))
+		r = cfs_space_bits_load(c, key, used, &is_there, err);
 	if (r == 0 && !is_there)
 		r = cfs_space_bits_store(c, key, none, err);
 	if (r == 0)

@@ -79,7 +79,6 @@ void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g)
 	if (lslice < c->slice_room)
 		cfs_space_look_again(&c->slices[lslice]);
 	HASH_DEL(c->lender->groups, g);
-	free(g->tags);
 	free(g);
 }
 
@@ -242,10 +241,12 @@ static int look_at(struct cfs_container *c, uint64_t key, struct chosen *ch,
 /* May one of its groups be lent, by what is known of all of it? */
 static bool may_have(const struct cfs_container *c, uint64_t lslice)
 {
-	const struct slice_state *s = &c->slices[lslice];
+	const struct slice_state *s;
 
-	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
-	       s->run_most && s->free_most &&
+	if (!c->slices || lslice >= c->slice_room)
+		return false;
+	s = &c->slices[lslice];
+	return s->is_mapped && !s->is_leaving && s->run_most && s->free_most &&
 	       s->used_blocks < cfs_metavolume_geometry(c->mv)->data_count;
 }
 

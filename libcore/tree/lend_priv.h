@@ -20,8 +20,9 @@ struct lent_group {
 	uint32_t free_blocks; /* that nobody else can have */
 	uint32_t ours_blocks; /* that were, and become ours */
 	bool is_frozen;
-	bool was_named;         /* a block of it, in this loan */
-	struct cfs_group *tags; /* as read for what is being applied */
+	bool was_named;                  /* a block of it, in this loan */
+	bool is_expected;                /* in lender->expected */
+	const struct cfs_tag_disk *tags; /* of an expected one; NULL: ask */
 	UT_hash_handle hh;
 };
 
@@ -64,6 +65,9 @@ struct lender {
 	const struct cfs_fold_rules *rules;
 	enum lend_adopt adopt;
 	bool reads_tags; /* they must be there */
+	/* Groups that the next records name, and where their tags are. */
+	CFS_VEC(struct lent_group *) expected;
+	struct cfs_peek_pages pages;
 };
 
 /* lend.c */
@@ -141,12 +145,13 @@ int cfs_lend_adopt(struct cfs_container *c, uint64_t vaddr, uint32_t count,
 int cfs_lend_check(struct cfs_container *c, const struct cfs_rec *rec,
 		   struct cfs_err *err);
 /*
- * What the records name: the tags of all groups on loan to the client among
- * that are read at once, so that the checks find them.  Says nothing about
+ * What the records from *@pos on name: the tags of all groups on loan to the
+ * client among that are read at once, so that the checks find them.  Not of all
+ * records if that is much: *@pos is behind the last one.  Says nothing about
  * records that make no sense.
  */
 int cfs_lend_expect(struct cfs_container *c, const void *records,
-		    uint32_t record_bytes, struct cfs_err *err);
+		    uint32_t record_bytes, uint32_t *pos, struct cfs_err *err);
 /* -EPERM: these blocks are not on loan to it, or named already. */
 int cfs_lend_check_place(struct cfs_container *c,
 			 const struct cfs_fold_place *place,

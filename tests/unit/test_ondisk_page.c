@@ -65,9 +65,15 @@ static void reseal(struct cfs_page_disk *disk)
 static int unpack(const struct cfs_page_disk *disk,
 		  const struct cfs_page_expect *expect)
 {
-	struct cfs_page page;
+	struct cfs_page_disk own = *disk;
+	struct cfs_page page = { .seq = 0 }, own_page = { .seq = 0 };
+	int r = cfs_page_unpack(disk, expect, &page, NULL);
 
-	return cfs_page_unpack(disk, expect, &page, NULL);
+	/* Both say the same, whatever they are asked here. */
+	assert_int_equal(cfs_page_unpack_own(&own, expect, &own_page, NULL), r);
+	assert_memory_equal(&own, disk, sizeof(own));
+	assert_true(own_page.seq == page.seq && own_page.kind == page.kind);
+	return r;
 }
 
 static void test_bytes(void **state)
@@ -91,6 +97,7 @@ static void test_round_trip(void **state)
 
 	(void)state;
 	page_make(&disk, PAGE.seq);
+	assert_int_equal(unpack(&disk, &EXPECT), 0);
 	assert_int_equal(cfs_page_unpack(&disk, &EXPECT, &page, NULL), 0);
 	assert_int_equal(page.kind, PAGE.kind);
 	assert_true(page.seq == PAGE.seq && page.owner == PAGE.owner);
