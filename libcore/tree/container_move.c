@@ -26,7 +26,7 @@ int cfs_container_may_move(struct cfs_container *c, uint64_t lslice,
 
 	if (!c->lender)
 		return 0;
-	HASH_ITER(hh, c->lender->groups, g, gtmp)
+	CFS_LENT_EACH(c->lender, g, gtmp)
 		is_frozen |= g->is_frozen && cfs_vaddr_lslice(g->key) == lslice;
 	HASH_ITER(hh, c->lender->clients, e, etmp)
 		is_frozen |= e->rec.state != CFS_CLIENT_OPEN &&
@@ -46,7 +46,7 @@ void cfs_container_touch_lent(struct cfs_container *c, uint64_t lslice)
 
 	if (!c->lender)
 		return;
-	HASH_ITER(hh, c->lender->groups, g, gtmp)
+	CFS_LENT_EACH(c->lender, g, gtmp)
 		if (cfs_vaddr_lslice(g->key) == lslice)
 			cfs_lend_touch_group(c, g->key);
 	HASH_ITER(hh, c->lender->clients, e, etmp) {

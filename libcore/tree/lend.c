@@ -503,7 +503,7 @@ static void info_of(const struct cfs_container *c, const struct client_entry *e,
 		.is_behind = e->rec.state == CFS_CLIENT_OPEN &&
 			     e->view_seq < c->lender->waiting_cut,
 	};
-	HASH_ITER(hh, c->lender->groups, g, tmp) {
+	CFS_LENT_EACH(c->lender, g, tmp) {
 		if (g->client_id != e->id)
 			continue;
 		ret->loan_count++;
@@ -584,7 +584,7 @@ void cfs_container_lent_counts(struct cfs_container *c,
 			ret->clients++;
 			ret->open += e->rec.state == CFS_CLIENT_OPEN;
 		}
-		HASH_ITER(hh, c->lender->groups, g, gtmp) {
+		CFS_LENT_EACH(c->lender, g, gtmp) {
 			ret->lent_groups++;
 			ret->lent_blocks += g->free_blocks;
 			ret->frozen_groups += g->is_frozen;
@@ -604,10 +604,10 @@ int cfs_container_frozen_slices(struct cfs_container *c, uint64_t **ret,
 
 	pthread_mutex_lock(&c->lock);
 	if (c->lender && c->lender->groups) {
-		list = calloc(HASH_COUNT(c->lender->groups), sizeof(*list));
+		list = calloc(c->lender->group_count, sizeof(*list));
 		if (!list)
 			r = cfs_err_set(err, -ENOMEM, "out of memory");
-		HASH_ITER(hh, c->lender->groups, g, tmp) {
+		CFS_LENT_EACH(c->lender, g, tmp) {
 			uint64_t lslice = cfs_vaddr_lslice(g->key);
 			size_t i = 0;
 

@@ -43,7 +43,7 @@ void cfs_lend_end(struct cfs_container *c, bool is_committed)
 	struct lent_group *g, *tmp;
 
 	forget_tags(l);
-	HASH_ITER(hh, l->groups, g, tmp) {
+	CFS_LENT_EACH(l, g, tmp) {
 		unsigned int n =
 			(unsigned int)__builtin_popcountll(g->adopted[0]) +
 			(unsigned int)__builtin_popcountll(g->adopted[1]);

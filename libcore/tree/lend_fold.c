@@ -188,7 +188,7 @@ static void refuse_locked(struct cfs_container *c, struct client_entry *e)
 
 	e->rec.state = CFS_CLIENT_REFUSED;
 	cfs_client_rec_pack(&e->rec, &disk);
-	HASH_ITER(hh, c->lender->groups, g, tmp)
+	CFS_LENT_EACH(c->lender, g, tmp)
 		if (g->client_id == e->id)
 			g->is_frozen = true;
 	/* Should it fail, the next owner may find out for itself. */

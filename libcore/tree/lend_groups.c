@@ -11,6 +11,7 @@
 #include "tree/space_priv.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define INOS_MAX          32768u
@@ -24,15 +25,6 @@ static unsigned int bits_count(const uint64_t bits[2])
 }
 
 /* ---- groups in memory ---------------------------------------------------- */
-
-struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key)
-{
-	struct lent_group *g = NULL;
-
-	if (c->lender)
-		HASH_FIND(hh, c->lender->groups, &key, sizeof(key), g);
-	return g;
-}
 
 void cfs_lend_touch_group(struct cfs_container *c, uint64_t key)
 {
@@ -52,6 +44,7 @@ int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 		       struct lent_group **ret, struct cfs_err *err)
 {
 	struct lent_group *g = calloc(1, sizeof(*g));
+	int r;
 
 	if (!g)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
@@ -60,9 +53,15 @@ int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 	g->allowed[0] = free_bits[0];
 	g->allowed[1] = free_bits[1];
 	g->free_blocks = bits_count(free_bits);
-	if (CFS_HASH_ADD(c->lender->groups, key, g) < 0) {
+	r = cfs_lend_table_add(c->lender, g);
+	if (r < 0) {
 		free(g);
-		return cfs_err_set(err, -ENOMEM, "out of memory");
+		return r == -EEXIST
+			       ? cfs_err_set(err, -EUCLEAN,
+					     "space: group %#" PRIx64
+					     " is on loan twice",
+					     key)
+			       : cfs_err_set(err, -ENOMEM, "out of memory");
 	}
 	c->lender->lent_blocks += g->free_blocks;
 	cfs_lend_touch_group(c, key);
@@ -78,7 +77,7 @@ void cfs_lend_group_drop(struct cfs_container *c, struct lent_group *g)
 	cfs_lend_touch_group(c, g->key);
 	if (lslice < c->slice_room)
 		cfs_space_look_again(&c->slices[lslice]);
-	HASH_DEL(c->lender->groups, g);
+	cfs_lend_table_remove(c->lender, g);
 	free(g);
 }
 
@@ -114,7 +113,7 @@ bool cfs_lend_in_slice(const struct cfs_container *c, uint64_t lslice)
 {
 	struct lent_group *g, *tmp;
 
-	HASH_ITER(hh, c->lender->groups, g, tmp)
+	CFS_LENT_EACH(c->lender, g, tmp)
 		if (cfs_vaddr_lslice(g->key) == lslice)
 			return true;
 	return false;
@@ -231,6 +230,7 @@ static int look_at(struct cfs_container *c, uint64_t key, struct chosen *ch,
 	run = cfs_space_longest_run(cand.allowed);
 	for (i = 0; n < wishes[i].free_min || run < wishes[i].run_min; i++)
 		;
+	assert(i == 0 || ch->lesser[i]); /* chosen_init */
 	if (i == 0)
 		take(ch, &cand);
 	else if (ch->lesser_count[i] < ch->room)
@@ -241,12 +241,10 @@ static int look_at(struct cfs_container *c, uint64_t key, struct chosen *ch,
 /* May one of its groups be lent, by what is known of all of it? */
 static bool may_have(const struct cfs_container *c, uint64_t lslice)
 {
-	const struct slice_state *s;
+	const struct slice_state *s = &c->slices[lslice];
 
-	if (!c->slices || lslice >= c->slice_room)
-		return false;
-	s = &c->slices[lslice];
-	return s->is_mapped && !s->is_leaving && s->run_most && s->free_most &&
+	return lslice < c->slice_room && s->is_mapped && !s->is_leaving &&
+	       s->run_most && s->free_most &&
 	       s->used_blocks < cfs_metavolume_geometry(c->mv)->data_count;
 }
 
@@ -485,7 +483,7 @@ int cfs_container_loans(struct cfs_container *c, uint64_t client_id,
 	pthread_mutex_lock(&c->lock);
 	r = cfs_lend_must_be_open(c, client_id, &e, err);
 	if (r == 0)
-		HASH_ITER(hh, c->lender->groups, g, tmp) {
+		CFS_LENT_EACH(c->lender, g, tmp) {
 			const struct cfs_candidate cand = {
 				.key = g->key,
 				.allowed = { g->allowed[0], g->allowed[1] },

@@ -23,7 +23,7 @@ struct lent_group {
 	bool was_named;                  /* a block of it, in this loan */
 	bool is_expected;                /* in lender->expected */
 	const struct cfs_tag_disk *tags; /* of an expected one; NULL: ask */
-	UT_hash_handle hh;
+	struct lent_group *prev, *next;
 };
 
 struct ino_range {
@@ -51,9 +51,11 @@ enum lend_adopt {
 
 struct lender {
 	struct client_entry *clients;
-	struct lent_group *groups;
-	uint64_t lent_blocks; /* sum of free_blocks */
-	bool forgets_views;   /* space is short: what they name is
+	struct lent_group *groups; /* a list */
+	size_t group_count;
+	struct lent_row *rows, *last_row; /* the same groups: lend_table.c */
+	uint64_t lent_blocks;             /* sum of free_blocks */
+	bool forgets_views;               /* space is short: what they name is
 			       * given back all the same */
 	uint64_t waiting_cut; /* views from this root on name nothing
 			       * that waits */
@@ -107,13 +109,20 @@ void cfs_lend_forget_views(struct cfs_container *c, bool forgets);
 int cfs_lend_clear_log(struct cfs_container *c,
 		       const struct cfs_client_rec *rec, struct cfs_err *err);
 
-/* lend_groups.c */
+/* lend_table.c: they own nothing.  -EEXIST: it is lent; -ENOMEM */
+int cfs_lend_table_add(struct lender *l, struct lent_group *g);
+void cfs_lend_table_remove(struct lender *l, struct lent_group *g);
+/* All groups; @g may be dropped. */
+#define CFS_LENT_EACH(l, g, tmp)                                               \
+	for ((g) = (l)->groups; (g) && ((tmp) = (g)->next, true); (g) = (tmp))
 struct lent_group *cfs_lend_group(const struct cfs_container *c, uint64_t key);
 static inline bool cfs_lend_has_group(const struct cfs_container *c,
 				      uint64_t key)
 {
 	return cfs_lend_group(c, key) != NULL;
 }
+
+/* lend_groups.c */
 int cfs_lend_group_new(struct cfs_container *c, uint64_t key,
 		       uint64_t client_id, const uint64_t free_bits[2],
 		       struct lent_group **ret, struct cfs_err *err);

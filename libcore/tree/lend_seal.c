@@ -197,7 +197,7 @@ static void groups_stay(struct cfs_container *c, const struct client_entry *e)
 {
 	struct lent_group *g, *tmp;
 
-	HASH_ITER(hh, c->lender->groups, g, tmp) {
+	CFS_LENT_EACH(c->lender, g, tmp) {
 		if (g->client_id != e->id)
 			continue;
 		cfs_space_group_forget(c, g->key);
@@ -214,7 +214,7 @@ static int move_loans(struct cfs_container *c, const struct client_entry *e,
 	struct lent_group *g, *tmp;
 	int r = 0;
 
-	HASH_ITER(hh, c->lender->groups, g, tmp) {
+	CFS_LENT_EACH(c->lender, g, tmp) {
 		if (g->client_id != e->id)
 			continue;
 		r = put_loan(c, g, is_gone, err);
@@ -233,7 +233,7 @@ static void loans_moved(struct cfs_container *c, const struct client_entry *e,
 {
 	struct lent_group *g, *tmp;
 
-	HASH_ITER(hh, c->lender->groups, g, tmp) {
+	CFS_LENT_EACH(c->lender, g, tmp) {
 		if (g->client_id != e->id)
 			continue;
 		g->is_frozen = true;
