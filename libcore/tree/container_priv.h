@@ -301,16 +301,18 @@ void cfs_container_drop_writes(struct cfs_container *c);
 int cfs_container_object_new(const struct cfs_container_config *config,
 			     struct cfs_container **ret, struct cfs_err *err);
 int cfs_container_open_trees(struct cfs_container *c, struct cfs_err *err);
-/* 1: the blocks of the frame's extents hold what their tags say (and with
- * @spreads do so on all pieces); 0: one does not. */
-int cfs_container_verify_frame(struct cfs_container *c,
-			       const struct cfs_frame *frame, const void *buf,
-			       bool spreads, struct cfs_err *err);
 /* What a log says, applied at open. */
 int cfs_container_replay_record(struct cfs_container *c,
 				const struct cfs_rec *rec, struct cfs_err *err);
 /* End the operation and commit; the lock is not given back. */
 int cfs_op_end_commit(struct cfs_container *c, struct cfs_err *err);
+
+/* container_verify.c */
+/* 1: the blocks of the frame's extents hold what their tags say (and with
+ * @spreads do so on all pieces); 0: one does not. */
+int cfs_container_verify_frame(struct cfs_container *c,
+			       const struct cfs_frame *frame, const void *buf,
+			       bool spreads, struct cfs_err *err);
 
 /* container_nodes.c */
 /* What was read ahead is forgotten. */
