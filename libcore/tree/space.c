@@ -378,11 +378,41 @@ void cfs_space_committed(struct cfs_container *c)
 	}
 }
 
+/* Blocks of one group, the first of which is block @done of the run. */
+static int adopt_in_group(struct cfs_container *c, uint64_t vaddr,
+			  const struct cfs_tag *first, uint32_t done,
+			  uint32_t count, const uint8_t *csums,
+			  struct cfs_err *err)
+{
+	struct open_group *g;
+	uint64_t mask[2];
+	int r = cfs_space_open_group(c, key_of(c, vaddr), &g, err);
+
+	cfs_space_bits_range(mask, index_of(c, vaddr), count);
+	if (r == 0)
+		r = bits_change(c, g->key, mask, true, err);
+	if (r < 0)
+		return r;
+	g->allowed[0] &= ~mask[0];
+	g->allowed[1] &= ~mask[1];
+	for (uint32_t i = 0; i < count; i++) {
+		struct cfs_tag tag = *first;
+		le64 csum;
+
+		memcpy(&csum, csums + 8 * (size_t)(done + i), sizeof(csum));
+		tag.csum = le64_get(csum);
+		tag.offset += done + i;
+		cfs_space_set_tag(c, vaddr + i, &tag);
+	}
+	return 0;
+}
+
 int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 		    const struct cfs_tag *first, uint32_t count,
 		    const uint8_t *csums, struct cfs_err *err)
 {
 	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(c->mv);
+	int r;
 
 	if (count == 0 || cfs_vaddr_lslice(vaddr) >= c->slice_room ||
 	    !c->slices[cfs_vaddr_lslice(vaddr)].is_mapped ||
@@ -394,25 +424,12 @@ int cfs_space_adopt(struct cfs_container *c, uint64_t vaddr,
 		return cfs_takeover_adopt(c, vaddr, count, err);
 	if (c->lender && cfs_lend_adopts(c))
 		return cfs_lend_adopt(c, vaddr, count, err);
-	for (uint32_t i = 0; i < count; i++) {
-		struct cfs_tag tag = *first;
-		struct open_group *g;
-		uint64_t mask[2];
-		le64 csum;
-		int r = cfs_space_open_group(c, key_of(c, vaddr + i), &g, err);
-
+	for (uint32_t n, done = 0; done < count; done += n) {
+		n = CFS_MIN(count - done,
+			    CFS_TAGS_PER_PAGE - index_of(c, vaddr + done));
+		r = adopt_in_group(c, vaddr + done, first, done, n, csums, err);
 		if (r < 0)
 			return r;
-		cfs_space_bits_range(mask, index_of(c, vaddr + i), 1);
-		r = bits_change(c, g->key, mask, true, err);
-		if (r < 0)
-			return r;
-		g->allowed[0] &= ~mask[0];
-		g->allowed[1] &= ~mask[1];
-		memcpy(&csum, csums + 8 * (size_t)i, sizeof(csum));
-		tag.csum = le64_get(csum);
-		tag.offset += i;
-		cfs_space_set_tag(c, vaddr + i, &tag);
 	}
 	return 0;
 }
