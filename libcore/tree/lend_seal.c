@@ -207,13 +207,42 @@ static void groups_stay(struct cfs_container *c, const struct client_entry *e)
 	}
 }
 
+static int by_key(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* All groups of one that is gone will be ours: in memory at once, not each when
+ * it is first met. */
+static int open_loans(struct cfs_container *c, const struct client_entry *e,
+		      struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep)
+	uint64_t *keys = calloc(c->lender->group_count + 1, sizeof(*keys));
+	struct lent_group *g, *tmp;
+	size_t n = 0;
+
+	if (!keys)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	CFS_LENT_EACH(c->lender, g, tmp)
+		if (g->client_id == e->id)
+			keys[n++] = g->key;
+	if (n > 1)
+		qsort(keys, n, sizeof(*keys), by_key);
+	return cfs_space_open_groups(c, keys, n, err);
+}
+
 /* All loans of the client: frozen, or ours, with tags of nothing cleared. */
 static int move_loans(struct cfs_container *c, const struct client_entry *e,
 		      bool is_gone, struct cfs_err *err)
 {
 	struct lent_group *g, *tmp;
-	int r = 0;
+	int r = is_gone ? open_loans(c, e, err) : 0;
 
+	if (r < 0)
+		return r;
 	CFS_LENT_EACH(c->lender, g, tmp) {
 		if (g->client_id != e->id)
 			continue;
@@ -254,7 +283,9 @@ static int seal_op(struct seal *s, const struct cfs_fold_rules *rules,
 
 	cfs_lend_begin(c, s->e, rules,
 		       s->is_gone ? LEND_ADOPT_NONE : LEND_ADOPT_COPIED, false);
-	r = read_log(s, &rec, err);
+	r = s->is_gone ? open_loans(c, s->e, err) : 0;
+	if (r == 0)
+		r = read_log(s, &rec, err);
 	if (r == 0)
 		r = move_loans(c, s->e, s->is_gone, err);
 	rec.state = CFS_CLIENT_SEALED;

@@ -120,6 +120,13 @@ static void group_even_out(struct cfs_container *c, struct open_group *g)
 	g->is_dirty |= g->g.is_uneven;
 }
 
+/* A page that is not there will do; in a replay, a damaged one too. */
+static bool is_loaded(const struct cfs_container *c, int result)
+{
+	return result == 0 || result == -ENOENT ||
+	       (result == -EUCLEAN && c->is_replaying);
+}
+
 /*
  * Bring a group into memory, with its tags, and let reads see them.  It is ours
  * alone: nobody else writes its page.
@@ -143,7 +150,7 @@ int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 	/* Used, as it seems, but no page of this life: nothing is known of its
 	 * blocks; reads of them will say so.  Recovery goes on where all copies
 	 * of a page are damaged, too. */
-	if (r < 0 && r != -ENOENT && !(r == -EUCLEAN && c->is_replaying)) {
+	if (!is_loaded(c, r)) {
 		free(g);
 		return r;
 	}
@@ -168,6 +175,61 @@ int cfs_space_open_group(struct cfs_container *c, uint64_t key,
 	if (r == 0)
 		r = cfs_space_group_open(c, key, true, ret, err);
 	return r;
+}
+
+static void chosen_free(struct cfs_choice *ch)
+{
+	for (size_t i = 0; ch->groups && i < ch->count; i++)
+		free(ch->groups[i]);
+	free(ch->groups);
+	free(ch->list);
+}
+
+/* Those that could be read; of the others their opener is told. */
+static int add_loaded(struct cfs_container *c, struct cfs_choice *ch,
+		      const int *results, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < ch->count && r == 0; i++) {
+		if (!is_loaded(c, results[i]))
+			continue;
+		group_even_out(c, ch->groups[i]);
+		r = group_add(c, ch->groups[i], err);
+		ch->groups[i] = NULL;
+	}
+	return r;
+}
+
+int cfs_space_open_groups(struct cfs_container *c, const uint64_t *keys,
+			  size_t count, struct cfs_err *err)
+{
+	CFS_CLEANUP(chosen_free)
+	struct cfs_choice ch = {
+		.groups = calloc(count + 1, sizeof(*ch.groups)),
+	};
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_group **load = calloc(count + 1, sizeof(*load));
+	CFS_CLEANUP(cfs_freep)
+	int *results = calloc(count + 1, sizeof(*results));
+	int r;
+
+	if (!ch.groups || !load || !results)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < count; i++) {
+		struct open_group *g;
+
+		HASH_FIND(hh, c->groups, &keys[i], sizeof(keys[i]), g);
+		if (g)
+			continue;
+		g = group_new(keys[i], err);
+		if (!g)
+			return -ENOMEM;
+		load[ch.count] = &g->g;
+		ch.groups[ch.count++] = g;
+	}
+	r = cfs_groups_load(c->blocks, load, ch.count, results, err);
+	return r < 0 ? r : add_loaded(c, &ch, results, err);
 }
 
 /* ---- lending ------------------------------------------------------------- */
@@ -297,14 +359,6 @@ static void assign(struct cfs_container *c, unsigned int stream,
 		c->current[stream]->is_assigned = false;
 	c->current[stream] = g;
 	g->is_assigned = true;
-}
-
-static void chosen_free(struct cfs_choice *ch)
-{
-	for (size_t i = 0; ch->groups && i < ch->count; i++)
-		free(ch->groups[i]);
-	free(ch->groups);
-	free(ch->list);
 }
 
 /*

@@ -71,6 +71,12 @@ int cfs_space_allowed_bits(struct cfs_container *c, uint64_t key,
 int cfs_space_group_open(struct cfs_container *c, uint64_t key, bool was_used,
 			 struct open_group **ret, struct cfs_err *err);
 /*
+ * The same for many, their pages read in parallel; before they are opened one
+ * by one.  One that cannot be opened is left out.
+ */
+int cfs_space_open_groups(struct cfs_container *c, const uint64_t *keys,
+			  size_t count, struct cfs_err *err);
+/*
  * Bring groups that are not open into memory, with their tags, and hand out
  * what they allow.  Those whose tag page is damaged are added to c->unfit
  * instead.
