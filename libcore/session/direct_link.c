@@ -164,9 +164,13 @@ static int say_hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 		.stop = d->s->opt.stop,
 		.arg = d->s->opt.arg,
 	};
+	struct cfs_leaser *leaser;
+	int r = cfs_leaser_connect(link, &config, &hooks, &wait, &leaser, err);
 
-	return cfs_leaser_connect(link, &config, &hooks, &wait, &d->leaser,
-				  err);
+	/* The hooks run by now. */
+	if (r == 0)
+		__atomic_store_n(&d->leaser, leaser, __ATOMIC_RELEASE);
+	return r;
 }
 
 static int welcomed(struct cfs_direct *d, struct cfs_err *err)
@@ -282,11 +286,13 @@ void direct_lose_one(struct direct_container *dc, const char *why)
 void direct_lost(void *arg, uint64_t container)
 {
 	struct cfs_direct *d = arg;
+	struct cfs_leaser *leaser = __atomic_load_n(&d->leaser,
+						    __ATOMIC_ACQUIRE);
 	const char *why = "it ended at once";
 
-	if (d->leaser) {
-		why = cfs_lease_client_why_lost(cfs_leaser_lock(d->leaser));
-		cfs_leaser_unlock(d->leaser);
+	if (leaser) {
+		why = cfs_lease_client_why_lost(cfs_leaser_lock(leaser));
+		cfs_leaser_unlock(leaser);
 	}
 	direct_lose(d, container, why);
 }

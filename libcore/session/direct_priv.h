@@ -74,7 +74,7 @@ struct cfs_direct {
 	uint8_t pool_uuid[16];
 	struct cfs_msg_hello hello;
 	struct cfs_lease_name lender; /* lease_id 0: none */
-	struct cfs_leaser *leaser;
+	struct cfs_leaser *leaser;    /* its hooks: atomic */
 	uint64_t lease_client;
 	struct cfs_direct_locks *locks;
 
