@@ -7,33 +7,18 @@
 
 load helpers
 load served
+load former
 
 setup() {
-	cfs_setup
-	unset CFS_TEST_BESIDE
-	# A socket's path has 107 bytes.
-	CFS_RUN=$(mktemp -d /tmp/cfs-former.XXXXXX)
-	export CFS_RUN
-	PIDS=()
-	make_pool "$P" 128M
-}
-
-teardown() {
-	for pid in "${PIDS[@]}" $(leasectl status --json "$P" | jq '.manager.pid // empty'); do
-		kill -CONT "$pid" 2>/dev/null || true
-		kill -KILL "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	rm -rf "$CFS_RUN"
+	former_setup 128
 }
 
 volume() {
 	make_lun vm0 8M 16
 	snapctl take -q "$P:vm0@s"
 	pattern 16 5 >data
-	slicectl set -q "$P" lease_period="${1-40s}"
-	start "$P"
-	MANAGER=$PID
+	period "${1-40s}"
+	manager
 }
 
 # A lease on all of vm0, as $HOLDER; `go` ends it.
@@ -44,11 +29,6 @@ holder() {
 	PIDS+=("$HOLDER")
 	until_true '[ -s held ]'
 	PIDS+=("$(<held)")
-}
-
-kill_manager() {
-	kill -KILL "$MANAGER"
-	wait "$MANAGER" || true
 }
 
 # What a manager would keep off the lease says for how long it is that.

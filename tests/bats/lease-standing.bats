@@ -7,44 +7,16 @@
 
 load helpers
 load served
+load former
 
 setup() {
-	cfs_setup
-	unset CFS_TEST_BESIDE
-	# A socket's path has 107 bytes.
-	CFS_RUN=$(mktemp -d /tmp/cfs-standing.XXXXXX)
-	export CFS_RUN
-	PIDS=()
-	make_pool "$P" 256M
+	former_setup 256
 	make_lun vm0 8M 16
 	mkcfs -q "$P:t" --tree
 	pattern 16 5 >data
 	for i in a b; do
 		cfscp -q data "$P:t:/$i"
 	done
-}
-
-teardown() {
-	for pid in "${PIDS[@]}" $(leasectl status --json "$P" | jq '.manager.pid // empty'); do
-		kill -CONT "$pid" 2>/dev/null || true
-		kill -KILL "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	rm -rf "$CFS_RUN"
-}
-
-period() {
-	slicectl set -q "$P" lease_period="$1"
-}
-
-manager() {
-	start "$P"
-	MANAGER=$PID
-}
-
-kill_manager() {
-	kill -KILL "$MANAGER"
-	wait "$MANAGER" || true
 }
 
 # Somebody who waits for $1, and makes `then` when he has it.
