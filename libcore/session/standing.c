@@ -85,10 +85,10 @@ static void pack(const struct cfs_standing_record *rec, struct standing_disk *d)
 	d->boot_ns = le64_put(rec->boot_ns);
 	d->raw_ns = le64_put(rec->raw_ns);
 	for (uint32_t i = 0; i < rec->lease_count; i++) {
-		const struct cfs_standing_lease *l = &rec->leases[i];
+		const struct cfs_handed_lease *l = &rec->leases[i];
 
 		d->leases[i] = (struct lease_disk){
-			.id = le64_put(l->id),
+			.id = le64_put(l->lease_id),
 			.key = le64_put(l->key),
 			.generation = le64_put(l->generation),
 			.container = le64_put(l->resource.container),
@@ -103,10 +103,10 @@ static void pack(const struct cfs_standing_record *rec, struct standing_disk *d)
 }
 
 static bool unpack_lease(const struct lease_disk *d,
-			 struct cfs_standing_lease *ret)
+			 struct cfs_handed_lease *ret)
 {
-	*ret = (struct cfs_standing_lease){
-		.id = le64_get(d->id),
+	*ret = (struct cfs_handed_lease){
+		.lease_id = le64_get(d->id),
 		.key = le64_get(d->key),
 		.generation = le64_get(d->generation),
 		.mode = (uint32_t)le64_get(d->mode),
@@ -118,7 +118,7 @@ static bool unpack_lease(const struct lease_disk *d,
 			.length_bytes = le64_get(d->length_bytes),
 		},
 	};
-	return ret->id && cfs_lock_mode_is_valid(ret->mode) &&
+	return ret->lease_id && cfs_lock_mode_is_valid(ret->mode) &&
 	       cfs_lock_resource_is_valid(&ret->resource, ret->mode);
 }
 
@@ -396,8 +396,8 @@ void cfs_standing_of(struct cfs_leaser *leaser, const uint8_t pool_uuid[16],
 	for (size_t i = 0; i < count; i++) {
 		const struct cfs_lease *l = held[i]->lease;
 
-		ret->leases[ret->lease_count++] = (struct cfs_standing_lease){
-			.id = cfs_lease_grant_of(l),
+		ret->leases[ret->lease_count++] = (struct cfs_handed_lease){
+			.lease_id = cfs_lease_grant_of(l),
 			.key = 1,
 			.generation = cfs_lease_generation_of(l),
 			.mode = cfs_lease_mode_of(l),

@@ -28,16 +28,11 @@
 #pragma once
 
 #include "lease/conn_lease.h"
+#include "lease/hand.h"
 #include "lease/period.h"
 #include "session/lease.h"
 
 #define CFS_STANDING_LEASES_MAX 2u
-
-struct cfs_standing_lease {
-	uint64_t id, key, generation;
-	uint32_t mode;
-	struct cfs_lock_resource resource;
-};
 
 struct cfs_standing_record {
 	uint8_t pool_uuid[16];
@@ -46,7 +41,7 @@ struct cfs_standing_record {
 	uint64_t period_ns;
 	uint64_t boot_ns, raw_ns; /* as in struct cfs_lease_clock */
 	uint32_t lease_count;     /* in the order in which they are reclaimed */
-	struct cfs_standing_lease leases[CFS_STANDING_LEASES_MAX];
+	struct cfs_handed_lease leases[CFS_STANDING_LEASES_MAX];
 };
 
 /* What @held (each after what it needs) is to be remembered by; it is called by

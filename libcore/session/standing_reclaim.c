@@ -73,7 +73,7 @@ static int hello(void *arg, struct cfs_link *link, struct cfs_err *err)
 	return r;
 }
 
-static int reclaim_one(struct coming *c, const struct cfs_standing_lease *l,
+static int reclaim_one(struct coming *c, const struct cfs_handed_lease *l,
 		       struct cfs_err *err)
 {
 	const struct cfs_msg_reclaim m = {
@@ -82,7 +82,7 @@ static int reclaim_one(struct coming *c, const struct cfs_standing_lease *l,
 			.mode = l->mode,
 			.key = l->key,
 		},
-		.lease_id = l->id,
+		.lease_id = l->lease_id,
 		.generation = l->generation,
 	};
 	uint8_t body[sizeof(m) + 16];

@@ -115,8 +115,8 @@ static struct cfs_standing *keep(uint64_t number, uint64_t period_ns)
 	struct cfs_lease_clock now;
 
 	memcpy(rec.pool_uuid, pool, sizeof(pool));
-	rec.leases[0].id = lease - 1;
-	rec.leases[1].id = lease;
+	rec.leases[0].lease_id = lease - 1;
+	rec.leases[1].lease_id = lease;
 	rec.leases[0].key = rec.leases[1].key = 1;
 	cfs_lease_clock_init(&now);
 	rec.boot_ns = now.boot_ns;

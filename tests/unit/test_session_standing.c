@@ -28,7 +28,7 @@ static struct cfs_standing_record record(uint64_t lease)
 		.epoch = 2,
 		.period_ns = PERIOD_NS,
 		.lease_count = 1,
-		.leases = { { .id = lease,
+		.leases = { { .lease_id = lease,
 			      .key = 1,
 			      .generation = 9,
 			      .mode = CFS_LOCK_X,
