@@ -90,6 +90,10 @@ bool cfs_blocks_known(struct cfs_blocks *b, uint64_t key, uint32_t first,
 void cfs_blocks_cache(struct cfs_blocks *b, const struct cfs_group *g,
 		      uint64_t changes);
 
+/* read.c: the piece to read an address's slice from, as far as that is known
+ * beforehand. */
+unsigned int cfs_blocks_first_piece(const struct cfs_blocks *b, uint64_t vaddr);
+
 /*
  * group.c: what cfs_groups_load does, around the reads, which the caller does
  * (together with others of its own).  make sets @groups to nothing and plans

@@ -138,8 +138,8 @@ static bool all_match(const struct cfs_blocks *b,
 	return true;
 }
 
-/* The first piece of each read's slice that can be read now. */
-static unsigned int first_piece(const struct cfs_blocks *b, uint64_t vaddr)
+/* The first piece of the address's slice that can be read now. */
+unsigned int cfs_blocks_first_piece(const struct cfs_blocks *b, uint64_t vaddr)
 {
 	unsigned int mask = cfs_metavolume_readable(b->mv,
 						    cfs_vaddr_lslice(vaddr));
@@ -147,13 +147,12 @@ static unsigned int first_piece(const struct cfs_blocks *b, uint64_t vaddr)
 	return mask ? (unsigned int)__builtin_ctz(mask) : 0;
 }
 
-static struct cfs_mv_read raw_of(const struct cfs_blocks *b,
-				 const struct cfs_block_read *rd)
+/* The piece is chosen by whoever reads only one. */
+static struct cfs_mv_read raw_of(const struct cfs_block_read *rd)
 {
 	return (struct cfs_mv_read){
 		.vaddr = rd->vaddr,
 		.count = rd->count,
-		.piece = first_piece(b, rd->vaddr),
 		.buf = rd->buf,
 	};
 }
@@ -170,6 +169,8 @@ static int read_raw(struct cfs_blocks *b, struct cfs_mv_read *raw, size_t count,
 	size_t page_count;
 	int r;
 
+	for (size_t i = 0; i < count; i++)
+		raw[i].piece = cfs_blocks_first_piece(b, raw[i].vaddr);
 	if (!f)
 		return count ? cfs_metavolume_read_batch(b->mv, raw, count, err)
 			     : 0;
@@ -238,7 +239,7 @@ int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 	f = cfs_fetch_new(b, rd, 1, csums);
 	is_read = cfs_ahead_read(b, rd);
 	if (f) {
-		struct cfs_mv_read raw = raw_of(b, rd);
+		struct cfs_mv_read raw = raw_of(rd);
 
 		r = read_raw(b, &raw, !is_read, f, err);
 		is_read = is_read || (r == 0 && raw.result == 0);
@@ -256,8 +257,7 @@ int cfs_block_read(struct cfs_blocks *b, struct cfs_block_read *rd, bool heals,
 }
 
 /* Neighbours on the device and in memory are one request. */
-static size_t merge_reads(const struct cfs_blocks *b,
-			  const struct cfs_block_read *reads, size_t count,
+static size_t merge_reads(const struct cfs_block_read *reads, size_t count,
 			  struct cfs_mv_read *ret)
 {
 	size_t n = 0;
@@ -272,7 +272,7 @@ static size_t merge_reads(const struct cfs_blocks *b,
 			last->count += reads[i].count;
 			continue;
 		}
-		ret[n++] = raw_of(b, &reads[i]);
+		ret[n++] = raw_of(&reads[i]);
 	}
 	return n;
 }
@@ -355,7 +355,7 @@ static int read_beside(struct cfs_blocks *b, struct cfs_block_read *reads,
 	if (many_init(&m, reads, count) < 0)
 		return -EAGAIN;
 	f = cfs_fetch_new(b, reads, count, m.csums);
-	n = merge_reads(b, reads, count, m.raw);
+	n = merge_reads(reads, count, m.raw);
 	is_there = (count == 1 && cfs_ahead_read(b, reads)) ||
 		   (n == 1 && reads->may_ahead &&
 		    cfs_row_read(b, m.raw, is_alone));
@@ -392,7 +392,7 @@ int cfs_block_read_many(struct cfs_blocks *b, struct cfs_block_read *reads,
 	if (count > 1) {
 		f = cfs_fetch_new(b, reads, count, m.csums);
 		for (size_t i = 0; i < count; i++)
-			m.raw[i] = raw_of(b, &reads[i]);
+			m.raw[i] = raw_of(&reads[i]);
 		first = read_raw(b, m.raw, count, f, err);
 		if (first < 0)
 			return first;

@@ -113,11 +113,12 @@ static void go_ahead(struct cfs_blocks *b, const struct cfs_mv_read *rd)
 	uint64_t next;
 	struct cfs_row_piece *p = find_room(&b->row, rd->vaddr + rd->count,
 					    &next);
-	struct cfs_mv_read more = { .vaddr = next, .piece = rd->piece };
+	struct cfs_mv_read more = { .vaddr = next };
 
 	more.count = p ? piece_length(b, next, rd->count) : 0;
 	if (!more.count)
 		return;
+	more.piece = cfs_blocks_first_piece(b, next);
 	piece_forget(p);
 	more.buf = cfs_dev_buf_alloc_unset((size_t)more.count *
 					   CFS_BLOCK_BYTES);

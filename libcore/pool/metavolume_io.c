@@ -94,8 +94,9 @@ int cfs_metavolume_read_any(struct cfs_metavolume *mv, uint64_t vaddr,
 	int r = -ENODEV;
 
 	for (unsigned int i = 0; i < CFS_PIECES_MAX; i++) {
-		struct cfs_err why = CFS_ERR_INIT;
-		int r2 = cfs_metavolume_read(mv, vaddr, count, i, buf, &why);
+		struct cfs_err why; /* set if that fails */
+		int r2 = cfs_metavolume_read(mv, vaddr, count, i, buf,
+					     err ? &why : NULL);
 
 		if (r2 == 0) {
 			if (ret_piece)

@@ -330,10 +330,12 @@ static int read_beside(struct reading *rd, bool *ret_is_final,
 		.from = rd->offset_bytes,
 		.buf = rd->buf,
 	};
-	CFS_CLEANUP(found_donep) struct found f = { .st = &st };
+	/* Kilobytes, of which a small read needs few: not set. */
+	CFS_CLEANUP(found_donep) struct found f;
 	size_t length = rd->length_bytes;
 	int r;
 
+	f.st = &st;
 	f.count = f.part_count = 0;
 	cfs_container_lock_beside(c);
 	r = rd->clip ? rd->clip(rd->arg, &length, err) : 0;
