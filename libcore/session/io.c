@@ -176,6 +176,40 @@ int cfs_io_read(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
 			    err);
 }
 
+bool cfs_io_reads_many(const struct cfs_io_volume *v)
+{
+	return v->ops->read_many;
+}
+
+static int read_part(struct cfs_io_volume *v, struct cfs_io_part *part,
+		     struct cfs_err *err)
+{
+	part->result = v->ops->read(v, part->offset_bytes, part->buf,
+				    part->length_bytes, NULL, err);
+	return part->result;
+}
+
+int cfs_io_read_many(struct cfs_io_volume *v, struct cfs_io_part *parts,
+		     size_t count, struct cfs_err *err)
+{
+	int first = 0;
+
+	for (size_t at = 0, n; at < count; at += n) {
+		n = CFS_MIN(count - at, (size_t)CFS_IO_PARTS_MAX);
+		n = n > 1 && v->ops->read_many
+			    ? v->ops->read_many(v, parts + at, n)
+			    : 0;
+		for (size_t i = 0; i < n; i++)
+			parts[at + i].result = 0;
+		if (n > 0)
+			continue;
+		n = 1;
+		(void)read_part(v, &parts[at], first == 0 ? err : NULL);
+		first = first == 0 ? parts[at].result : first;
+	}
+	return first;
+}
+
 int cfs_io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
 		 const void *buf, size_t length_bytes, struct cfs_err *err)
 {

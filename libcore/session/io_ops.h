@@ -18,6 +18,8 @@
 #include "lease/conn_lease.h"
 #include "session/session.h"
 
+#define CFS_IO_PARTS_MAX 32u
+
 struct cfs_io_ops {
 	/* Closes its tree too, and frees @v. */
 	void (*close)(struct cfs_io_volume *v);
@@ -25,6 +27,10 @@ struct cfs_io_ops {
 	int (*read)(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
 		    size_t length_bytes, size_t *ret_good_bytes,
 		    struct cfs_err *err);
+	/* NULL: one by one.  At most CFS_IO_PARTS_MAX; how many in front of the
+	 * list have been read.  0: ask for the first by itself. */
+	size_t (*read_many)(struct cfs_io_volume *v,
+			    const struct cfs_io_part *parts, size_t count);
 	int (*write)(struct cfs_io_volume *v, uint64_t offset_bytes,
 		     const void *buf, size_t length_bytes, struct cfs_err *err);
 	int (*discard)(struct cfs_io_volume *v, uint64_t offset_bytes,

@@ -521,6 +521,25 @@ uint64_t cfs_io_size_bytes(const struct cfs_io_volume *v); /* LUN */
 int cfs_io_read(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
 		size_t length_bytes, size_t *ret_good_bytes,
 		struct cfs_err *err);
+
+/*
+ * Many reads of a LUN that are under way at the same time, in any order; for
+ * short ones, of whoever has several to do: together they cost less of the
+ * processor.  Each has its result.  Returns 0, or the first failure in the
+ * order of the list, and @err tells of that.
+ */
+struct cfs_io_part {
+	uint64_t offset_bytes;
+	void *buf;
+	size_t length_bytes;
+	int result; /* as of cfs_io_read */
+};
+int cfs_io_read_many(struct cfs_io_volume *v, struct cfs_io_part *parts,
+		     size_t count, struct cfs_err *err);
+/* Does that do them at the same time?  Else one behind the other, and more
+ * threads are better. */
+bool cfs_io_reads_many(const struct cfs_io_volume *v);
+
 int cfs_io_write(struct cfs_io_volume *v, uint64_t offset_bytes,
 		 const void *buf, size_t length_bytes, struct cfs_err *err);
 int cfs_io_discard(struct cfs_io_volume *v, uint64_t offset_bytes,

@@ -30,7 +30,20 @@ int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
 			 size_t *ret_good_bytes, struct cfs_err *err);
 
 /*
- * The same of something that ends: @clip is asked, with the lock held, before
+ * Many such reads of one inode at the same time, as far as that is possible:
+ * how many in front of the list have been read, and are good.  0: ask for the
+ * first by itself, which reads it in whatever way there is, or tells why not.
+ */
+struct cfs_data_part {
+	uint64_t offset_bytes;
+	void *buf;
+	size_t length_bytes;
+};
+size_t cfs_data_read_many(const struct cfs_view *view, uint64_t ino,
+			  const struct cfs_data_part *parts, size_t count);
+
+/*
+ * One read of something that ends: @clip is asked, with the lock held, before
  * each of the ways, and may make *length_bytes less or fail, which ends the
  * read.
  */

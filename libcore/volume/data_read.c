@@ -9,6 +9,9 @@
  * the record had when it was found, which no later content has.  So it is
  * either what stood there then, or it does not verify, and the first way is
  * gone.
+ *
+ * Many reads that one thread wants at the same time are one such read: the lock
+ * is taken once, the device is asked once, and the thread sleeps once.
  */
 #include "volume/vols_priv.h"
 
@@ -32,11 +35,11 @@ struct read_state {
 	size_t count;
 };
 
-static struct cfs_block_read read_of(const struct read_state *st,
-				     const struct segment *s, uint64_t offset,
-				     uint32_t count, void *buf)
+static void set_read(struct cfs_block_read *rd, const struct read_state *st,
+		     const struct segment *s, uint64_t offset, uint32_t count,
+		     void *buf)
 {
-	return (struct cfs_block_read){
+	*rd = (struct cfs_block_read){
 		.vaddr = s->vaddr + (offset - s->offset),
 		.count = count,
 		.first = {
@@ -105,7 +108,7 @@ static int read_part(struct read_state *st, const struct segment *s,
 		bounce = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 		if (!bounce)
 			return cfs_err_set(err, -ENOMEM, "out of memory");
-		rd = read_of(st, s, offset, 1, bounce);
+		set_read(&rd, st, s, offset, 1, bounce);
 		r = cfs_block_read(cfs_container_blocks(c), &rd,
 				   cfs_container_heals(c), NULL, err);
 		r = cfs_container_read_again(c, &rd, 1, r, err);
@@ -157,8 +160,8 @@ static int read_segment(void *arg, const struct segment *s, struct cfs_err *err)
 			at = to;
 			continue;
 		}
-		st->reads[st->count++] = read_of(st, s, offset, (uint32_t)whole,
-						 st->buf + (at - st->from));
+		set_read(&st->reads[st->count++], st, s, offset,
+			 (uint32_t)whole, st->buf + (at - st->from));
 		at += whole * CFS_BLOCK_BYTES;
 		if (st->count == READS_AT_ONCE)
 			r = run_reads(st, err);
@@ -204,16 +207,18 @@ int cfs_data_read(const struct cfs_view *view, uint64_t ino,
 /* ---- beside others ------------------------------------------------------- */
 
 #define FOUND_AT_ONCE 64u /* pieces; who has more goes the first way */
+#define PARTS_AT_ONCE 8u
 
 struct found {
 	const struct read_state *st;
 	struct cfs_block_read reads[FOUND_AT_ONCE];
 	size_t count;
-	/* Parts of blocks at both ends, that have a buffer of their own. */
-	struct {
+	/* Parts of blocks, at ends, that have a buffer of their own. */
+	struct part {
 		uint8_t *block;
-		uint64_t from, to;
-	} parts[2];
+		uint32_t skip_bytes, length_bytes;
+		uint8_t *to;
+	} parts[PARTS_AT_ONCE];
 	size_t part_count;
 };
 
@@ -228,7 +233,7 @@ static int find_read(struct found *f, const struct segment *s, uint64_t offset,
 {
 	if (f->count == FOUND_AT_ONCE)
 		return -EAGAIN;
-	f->reads[f->count++] = read_of(f->st, s, offset, count, buf);
+	set_read(&f->reads[f->count++], f->st, s, offset, count, buf);
 	return 0;
 }
 
@@ -238,11 +243,11 @@ static int find_part(struct found *f, const struct segment *s, uint64_t from,
 {
 	const uint64_t offset = from / CFS_BLOCK_BYTES;
 	const uint8_t *page = s->page;
+	uint8_t *into = f->st->buf + (from - f->st->from);
 	uint8_t *block;
 
 	if (page) {
-		memcpy(f->st->buf + (from - f->st->from),
-		       page + from % CFS_BLOCK_BYTES, to - from);
+		memcpy(into, page + from % CFS_BLOCK_BYTES, to - from);
 		return 0;
 	}
 	if (f->part_count == CFS_ARRAY_COUNT(f->parts))
@@ -250,10 +255,12 @@ static int find_part(struct found *f, const struct segment *s, uint64_t from,
 	block = cfs_dev_buf_alloc(CFS_BLOCK_BYTES);
 	if (!block)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	f->parts[f->part_count].block = block;
-	f->parts[f->part_count].from = from;
-	f->parts[f->part_count].to = to;
-	f->part_count++;
+	f->parts[f->part_count++] = (struct part){
+		.block = block,
+		.skip_bytes = (uint32_t)(from % CFS_BLOCK_BYTES),
+		.length_bytes = (uint32_t)(to - from),
+		.to = into,
+	};
 	return find_read(f, s, offset, 1, block);
 }
 
@@ -297,13 +304,25 @@ static int read_found(struct found *f)
 			 : 0;
 
 	for (size_t i = 0; r == 0 && i < f->part_count; i++) {
-		const uint64_t from = f->parts[i].from;
+		const struct part *p = &f->parts[i];
 
-		memcpy(f->st->buf + (from - f->st->from),
-		       f->parts[i].block + from % CFS_BLOCK_BYTES,
-		       f->parts[i].to - from);
+		memcpy(p->to, p->block + p->skip_bytes, p->length_bytes);
 	}
 	return r;
+}
+
+/* With the lock: where the bytes of f->st lie. */
+static int find_bytes(struct found *f)
+{
+	const struct read_state *st = f->st;
+	const uint64_t first = st->from / CFS_BLOCK_BYTES;
+
+	return st->to == st->from
+		       ? 0
+		       : cfs_segments(st->view, st->ino, first,
+				      cfs_div_up(st->to, CFS_BLOCK_BYTES) -
+					      first,
+				      find_segment, f, NULL);
 }
 
 /* What is to be read, by the ways that there are. */
@@ -323,7 +342,6 @@ static int read_beside(struct reading *rd, bool *ret_is_final,
 		       struct cfs_err *err)
 {
 	struct cfs_container *c = rd->view->container;
-	const uint64_t first = rd->offset_bytes / CFS_BLOCK_BYTES;
 	struct read_state st = {
 		.view = rd->view,
 		.ino = rd->ino,
@@ -341,10 +359,8 @@ static int read_beside(struct reading *rd, bool *ret_is_final,
 	r = rd->clip ? rd->clip(rd->arg, &length, err) : 0;
 	*ret_is_final = r < 0;
 	st.to = st.from + length;
-	if (r == 0 && length > 0)
-		r = cfs_segments(rd->view, rd->ino, first,
-				 cfs_div_up(st.to, CFS_BLOCK_BYTES) - first,
-				 find_segment, &f, NULL);
+	if (r == 0)
+		r = find_bytes(&f);
 	cfs_container_unlock(c);
 	if (r == 0)
 		r = read_found(&f);
@@ -401,4 +417,43 @@ int cfs_data_read_beside(const struct cfs_view *view, uint64_t ino,
 {
 	return cfs_data_read_clipped(view, ino, offset_bytes, buf, length_bytes,
 				     NULL, NULL, ret_good_bytes, err);
+}
+
+/* ---- many at a time ------------------------------------------------------ */
+
+/* With the lock: whatever is found of as many as there is room for. */
+static size_t find_many(struct found *f, struct read_state *st,
+			const struct cfs_data_part *parts, size_t count)
+{
+	size_t n;
+
+	for (n = 0; n < count; n++) {
+		const size_t reads = f->count, own = f->part_count;
+
+		st->from = parts[n].offset_bytes;
+		st->to = st->from + parts[n].length_bytes;
+		st->buf = parts[n].buf;
+		if (find_bytes(f) == 0)
+			continue;
+		f->count = reads;
+		while (f->part_count > own)
+			free(f->parts[--f->part_count].block);
+		break;
+	}
+	return n;
+}
+
+size_t cfs_data_read_many(const struct cfs_view *view, uint64_t ino,
+			  const struct cfs_data_part *parts, size_t count)
+{
+	struct read_state st = { .view = view, .ino = ino };
+	CFS_CLEANUP(found_donep) struct found f;
+	size_t n;
+
+	f.st = &st;
+	f.count = f.part_count = 0;
+	cfs_container_lock_beside(view->container);
+	n = find_many(&f, &st, parts, count);
+	cfs_container_unlock(view->container);
+	return n && read_found(&f) == 0 ? n : 0;
 }

@@ -46,6 +46,7 @@ enum op {
 	OP_WRITE,
 	OP_SYNC,
 	OP_READ,
+	OP_READ_MANY,
 	OP_CLOSE,
 	OP_END,
 	OP_LOAD,
@@ -257,6 +258,32 @@ static inline int worker_read(struct worker *w, const struct order *o,
 	return r;
 }
 
+/* @count blocks all over the LUN with one call, the first of them @first: all
+ * of one version but that one, of which only the lease counts. */
+static inline int worker_read_many(struct worker *w, const struct order *o,
+				   struct answer *a)
+{
+	struct cfs_io_part parts[16];
+	uint8_t buf[16][BLOCK];
+	int r;
+
+	assert(o->count <= 16);
+	for (uint32_t i = 0; i < o->count; i++)
+		parts[i] = (struct cfs_io_part){
+			.offset_bytes = (o->first + i * (BLOCKS / o->count)) *
+					(uint64_t)BLOCK,
+			.buf = buf[i],
+			.length_bytes = BLOCK,
+		};
+	r = cfs_io_read_many(w->v, parts, o->count, &w->err);
+	a->value = 1;
+	for (uint32_t i = 1; i < o->count && r == 0; i++)
+		if (block_version(buf[i], (uint32_t)(parts[i].offset_bytes /
+						     BLOCK)) != o->version)
+			a->value = 0;
+	return r;
+}
+
 /* Each block is between what was synced and what was begun. */
 static inline int worker_check(struct worker *w, const struct order *o,
 			       struct answer *a)
@@ -450,6 +477,8 @@ static inline int worker_do(struct worker *w, const struct order *o,
 				      (uint64_t)o->count * BLOCK, &w->err);
 	case OP_READ:
 		return worker_read(w, o, a);
+	case OP_READ_MANY:
+		return worker_read_many(w, o, a);
 	case OP_CHECK:
 		return worker_check(w, o, a);
 	case OP_SYNC:

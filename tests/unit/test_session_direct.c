@@ -72,6 +72,35 @@ static void test_pass_on(void **state)
 	stop_client(&a);
 }
 
+/*
+ * The manager reads many blocks with one call.  It has a lease for the first,
+ * which does not reach those that a client writes: nothing makes that one tell
+ * what it wrote but a lease for each.
+ */
+static void test_read_many(void **state)
+{
+	const uint32_t count = 4; /* a lease reaches one */
+	struct process m, a;
+
+	(void)state;
+	make_pool("10s");
+	m = start_manager();
+	MUST(&m, .op = OP_OPEN, .name = "lun", .is_writable = true);
+	a = start_client(CFS_IO_MODE_DIRECT);
+	for (uint32_t i = 1; i <= 12; i++) {
+		for (uint32_t k = i > 1; k < count; k++)
+			MUST(&a, .op = OP_WRITE,
+			     .first = 10 + k * (BLOCKS / count), .count = 1,
+			     .version = i);
+		assert_int_equal(MUST(&m, .op = OP_READ_MANY, .first = 10,
+				      .count = count, .version = i)
+					 .value,
+				 1);
+	}
+	stop_client(&a);
+	stop_manager(&m);
+}
+
 static void wait_for_steps(unsigned int load, uint64_t more)
 {
 	const uint64_t until = shared->steps[load] + more;
@@ -314,6 +343,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pass_on),
+		cmocka_unit_test(test_read_many),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_messages),

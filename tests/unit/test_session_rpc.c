@@ -283,6 +283,43 @@ static void a_reader_changes_nothing(void **state)
 
 /* ---- LUNs ---------------------------------------------------------------- */
 
+#define PARTS 70u
+
+/* @model: what stands from byte 1001 on; behind the LUN is nothing. */
+static void read_many(struct cfs_session *s, const uint8_t *model, size_t bytes,
+		      uint8_t *buf)
+{
+	struct cfs_io_part parts[PARTS];
+	struct cfs_err err = CFS_ERR_INIT;
+	const size_t each = bytes / PARTS;
+	struct cfs_io_volume *v;
+
+	memset(buf, 0, bytes);
+	for (size_t i = 0; i < PARTS; i++)
+		parts[i] = (struct cfs_io_part){
+			.offset_bytes = 1001 + (i * 11 % PARTS) * each,
+			.buf = buf + (i * 11 % PARTS) * each,
+			.length_bytes = each,
+		};
+	OK(cfs_io_open(s, "vm0", NULL, false, &v, E));
+	OK(cfs_io_read_many(v, parts, PARTS, E));
+	for (size_t i = 0; i < PARTS; i++)
+		assert_int_equal(parts[i].result, 0);
+	assert_memory_equal(buf, model, each * PARTS);
+	memset(buf, 0, bytes);
+	parts[5].offset_bytes = 16 * MIB;
+	assert_int_equal(cfs_io_read_many(v, parts, PARTS, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "offset 16777216"));
+	for (size_t i = 0; i < PARTS; i++) {
+		const size_t at = i * 11 % PARTS * each;
+
+		assert_int_equal(parts[i].result, i == 5 ? -EINVAL : 0);
+		if (i != 5)
+			assert_memory_equal(buf + at, model + at, each);
+	}
+	cfs_io_close(v);
+}
+
 static void lun_bytes_travel(void **state)
 {
 	const size_t bytes = 5 * MIB + 333;
@@ -307,6 +344,8 @@ static void lun_bytes_travel(void **state)
 	OK(cfs_io_read(v, 1001, in, bytes, &good, E));
 	assert_int_equal(good, bytes);
 	assert_memory_equal(in, out, bytes);
+	read_many(c, out, bytes, in);
+	read_many(manager.session, out, bytes, in);
 	OK(cfs_io_discard(v, 0, 2 * MIB, E));
 	OK(cfs_io_seek(v, 0, true, &at, E));
 	assert_int_equal(at, 2 * MIB);

@@ -59,12 +59,68 @@ static void lun_punch(struct lun *l, uint64_t offset, uint64_t bytes)
 	cfs_op_end(c);
 }
 
+/* ---- many at a time ------------------------------------------------------ */
+
+#define PARTS_MAX 40u
+
+/* All of them, in whatever way; how many of them beside each other. */
+static size_t read_all(struct lun *l, const struct cfs_data_part *parts,
+		       size_t count)
+{
+	size_t beside = 0;
+
+	for (size_t at = 0, n; at < count; at += n) {
+		n = cfs_data_read_many(&l->view, l->rec.ino, parts + at,
+				       count - at);
+		assert_true(n <= count - at);
+		beside += n;
+		if (n > 0)
+			continue;
+		n = 1;
+		HEAL_OK(cfs_data_read_beside(
+			&l->view, l->rec.ino, parts[at].offset_bytes,
+			parts[at].buf, parts[at].length_bytes, NULL, &err_));
+	}
+	return beside;
+}
+
+/* Whole blocks in the main, as who reads short pieces has them. */
+static size_t read_random(struct lun *l, struct cfs_rng *rng,
+			  const uint8_t *model, uint8_t *buf)
+{
+	struct cfs_data_part parts[PARTS_MAX];
+	const size_t count = (size_t)cfs_rng_below(rng, PARTS_MAX) + 1;
+	const size_t room = LUN_BYTES / PARTS_MAX / HEAL_BLOCK * HEAL_BLOCK;
+	size_t beside;
+
+	for (size_t i = 0; i < count; i++) {
+		struct cfs_data_part *p = &parts[i];
+		const bool is_cut = cfs_rng_below(rng, 8) == 0;
+		const uint64_t unit = is_cut ? 1 : HEAL_BLOCK;
+
+		p->length_bytes = (size_t)((cfs_rng_below(rng, 5 * HEAL_BLOCK) +
+					    HEAL_BLOCK) /
+					   unit * unit);
+		p->offset_bytes = cfs_rng_below(rng,
+						LUN_BYTES - p->length_bytes) /
+				  unit * unit;
+		p->buf = buf + i * room;
+	}
+	parts[0].length_bytes = 0;
+	beside = read_all(l, parts, count);
+	for (size_t i = 0; i < count; i++)
+		assert_memory_equal(parts[i].buf, model + parts[i].offset_bytes,
+				    parts[i].length_bytes);
+	return beside;
+}
+
 /* Pages, extents of one block and of many, holes, and parts of blocks. */
 static void test_same(void **state)
 {
 	static uint8_t model[LUN_BYTES], buf[LUN_BYTES];
 	struct lun l = lun_new(false);
 	struct cfs_rng rng;
+	size_t beside = 0;
 
 	(void)state;
 	cfs_rng_init(&rng, 7);
@@ -88,7 +144,10 @@ static void test_same(void **state)
 					     &good, &err_));
 		assert_int_equal(good, n);
 		assert_memory_equal(buf, model + at, n);
+		beside += read_random(&l, &rng, model, buf);
 	}
+	/* Of 12,000; the rest was more than is taken at a time. */
+	assert_true(beside > 10000);
 	heal_free(&l.h);
 }
 
@@ -114,6 +173,34 @@ static void test_damage(void **state)
 				     (tag.offset + 1) * HEAL_BLOCK, buf,
 				     HEAL_BLOCK, &good, &err_));
 	free(buf);
+	heal_free(&l.h);
+}
+
+/* One that is bad is no reason to trust those beside it less, nor more. */
+static void test_many_damage(void **state)
+{
+	struct lun l = lun_new(false);
+	uint8_t buf[4][HEAL_BLOCK];
+	struct cfs_data_part parts[4];
+	struct cfs_tag tag;
+	uint64_t vaddr;
+
+	(void)state;
+	heal_write(l.h.lun, 0, 256, 3);
+	vaddr = heal_block(l.view.container, CFS_TAG_DATA, l.rec.ino, 100,
+			   &tag);
+	for (size_t i = 0; i < 4; i++)
+		parts[i] = (struct cfs_data_part){
+			.offset_bytes = (tag.offset + 2 * i) * HEAL_BLOCK,
+			.buf = buf[i],
+			.length_bytes = HEAL_BLOCK,
+		};
+	assert_int_equal(cfs_data_read_many(&l.view, l.rec.ino, parts, 4), 4);
+	heal_hurt(&l.h, l.view.container, vaddr, 0);
+	assert_int_equal(cfs_data_read_many(&l.view, l.rec.ino, parts, 4), 0);
+	assert_int_equal(cfs_data_read_many(&l.view, l.rec.ino, parts, 1), 0);
+	assert_int_equal(cfs_data_read_many(&l.view, l.rec.ino, parts + 1, 3),
+			 3);
 	heal_free(&l.h);
 }
 
@@ -176,6 +263,26 @@ struct race {
 	unsigned int failed, reads;
 };
 
+/* One read, or one for each block. */
+static int race_read_some(struct race *race, struct cfs_rng *rng, uint64_t at,
+			  uint64_t count, uint64_t *buf)
+{
+	const struct cfs_view *view = &race->l.view;
+	struct cfs_data_part parts[64];
+
+	for (uint64_t i = 0; i < count; i++)
+		parts[i] = (struct cfs_data_part){
+			.offset_bytes = (at + i) * HEAL_BLOCK,
+			.buf = (uint8_t *)buf + i * HEAL_BLOCK,
+			.length_bytes = HEAL_BLOCK,
+		};
+	if (cfs_rng_below(rng, 2) &&
+	    cfs_data_read_many(view, race->l.rec.ino, parts, count) == count)
+		return 0;
+	return cfs_data_read_beside(view, race->l.rec.ino, at * HEAL_BLOCK, buf,
+				    count * HEAL_BLOCK, NULL, NULL);
+}
+
 /* All words of a block are the same: the number of the round it is of. */
 static void *race_read(void *arg)
 {
@@ -188,10 +295,7 @@ static void *race_read(void *arg)
 		uint64_t count = cfs_rng_below(&rng, 64) + 1;
 		uint64_t at = cfs_rng_below(&rng, MT_BLOCKS - count);
 		const size_t words = HEAL_BLOCK / sizeof(*buf);
-		bool is_bad = cfs_data_read_beside(
-				      &race->l.view, race->l.rec.ino,
-				      at * HEAL_BLOCK, buf, count * HEAL_BLOCK,
-				      NULL, NULL) != 0;
+		bool is_bad = race_read_some(race, &rng, at, count, buf) != 0;
 
 		for (size_t i = 0; i < count * words && !is_bad; i++)
 			is_bad = buf[i] != buf[i / words * words];
@@ -595,6 +699,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_many_damage),
 		cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_extent),
 		cmocka_unit_test(test_beside_writers),
