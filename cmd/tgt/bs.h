@@ -122,10 +122,14 @@ int bs_cmd_submit(struct tgt_cmd *cmd);
 int bs_cmd_lba_status(int host, struct tgt_cmd *cmd);
 /* Whose commands these are. */
 struct bs_unit **bs_unit_of(const struct tgt_cmd *cmd);
-/* Any thread: back to tgtd's. */
-void bs_cmd_done(struct bs_request *r);
+/* Any thread: all of @list back to tgtd's. */
+void bs_cmds_done(struct bs_request *const *list, size_t count);
 
 /* ---- request.c ----------------------------------------------------------- */
 
-/* In a thread of @u. */
-void bs_request_run(struct bs_unit *u, struct bs_request *r);
+#define BS_READS_MAX 8u
+/* May several such be run together?  At most BS_READS_MAX. */
+bool bs_request_is_short_read(const struct bs_request *r);
+/* In a thread of @u: one, or short reads. */
+void bs_requests_run(struct bs_unit *u, struct bs_request *const *list,
+		     size_t count);

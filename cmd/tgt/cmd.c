@@ -29,15 +29,18 @@ static int done_fd = -1;
 
 /* ---- back to tgtd -------------------------------------------------------- */
 
-void bs_cmd_done(struct bs_request *r)
+void bs_cmds_done(struct bs_request *const *list, size_t count)
 {
 	struct bs_request *head = atomic_load_explicit(&done,
 						       memory_order_relaxed);
 
+	for (size_t i = 0; i + 1 < count; i++)
+		list[i]->next = list[i + 1];
 	do
-		r->next = head;
-	while (!atomic_compare_exchange_weak_explicit(
-		&done, &head, r, memory_order_release, memory_order_relaxed));
+		list[count - 1]->next = head;
+	while (!atomic_compare_exchange_weak_explicit(&done, &head, list[0],
+						      memory_order_release,
+						      memory_order_relaxed));
 	/* It can hold more announcements than there will ever be. */
 	if (!head && eventfd_write(done_fd, 1) < 0)
 		bs_log("an answer is not announced: %s", strerror(errno));

@@ -17,6 +17,8 @@
 
 #define ALIGN_BYTES   4096u
 #define PIECE_BYTES   (UINT32_C(1) << 20)
+/* Longer reads are enough for a thread each. */
+#define SHORT_BYTES   (UINT32_C(32) << 10)
 
 /* UNMAP, WRITE SAME: in the second byte of the CDB. */
 #define ANCHOR        0x10u
@@ -381,7 +383,7 @@ static void write_verify(struct bs_unit *u, struct bs_request *r)
 		compare(u, r);
 }
 
-void bs_request_run(struct bs_unit *u, struct bs_request *r)
+static void run(struct bs_unit *u, struct bs_request *r)
 {
 	switch (r->op) {
 	case SCSI_READ_6:
@@ -430,4 +432,36 @@ void bs_request_run(struct bs_unit *u, struct bs_request *r)
 		refuse(r, SCSI_ILLEGAL_REQUEST, SCSI_INVALID_FIELD);
 		break;
 	}
+}
+
+/* ---- several reads ------------------------------------------------------- */
+
+bool bs_request_is_short_read(const struct bs_request *r)
+{
+	return data_bytes(r) <= SHORT_BYTES &&
+	       (r->op == SCSI_READ_6 || r->op == SCSI_READ_10 ||
+		r->op == SCSI_READ_12 || r->op == SCSI_READ_16);
+}
+
+/* What is not good is read once more, by itself, and tells why. */
+void bs_requests_run(struct bs_unit *u, struct bs_request *const *list,
+		     size_t count)
+{
+	struct cfs_io_part parts[BS_READS_MAX];
+
+	if (count == 1) {
+		run(u, list[0]);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		parts[i] = (struct cfs_io_part){
+			.offset_bytes = list[i]->offset_bytes,
+			.buf = list[i]->data,
+			.length_bytes = data_bytes(list[i]),
+		};
+	if (cfs_io_read_many(bs_unit_io(u), parts, count, NULL) == 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (parts[i].result < 0)
+			run(u, list[i]);
 }

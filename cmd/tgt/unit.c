@@ -5,6 +5,10 @@
  * a unit that nobody uses has one, and a unit whose volume does not answer
  * holds up nobody else.
  *
+ * Short reads that wait are taken together: the volume is asked once for all of
+ * them, and one thread sleeps where many would have.  So not every such read
+ * wakes one either: whoever takes some and leaves some wakes the next.
+ *
  * When nothing has been asked for a while, the thread that notices gives back
  * the memory that the session no longer needs.
  */
@@ -20,10 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS_MAX 16u
-#define REST_NS     (3 * CFS_NS_PER_S)
+#define THBS_READS_MAX 16u
+#define REST_NS        (3 * CFS_NS_PER_S)
 /* One line of an error that comes again and again. */
-#define QUIET_NS    CFS_NS_PER_S
+#define QUIET_NS       CFS_NS_PER_S
 
 struct bs_unit {
 	struct bs_pool *pool;
@@ -36,22 +40,21 @@ struct bs_unit {
 	pthread_cond_t changed;
 	struct bs_request *first, **last;
 	unsigned int queued, idle, running;
+	unsigned int woken; /* of the idle: they look at the queue soon */
 	bool wants_rest, is_ending;
 	uint64_t quiet_until_ns;
 
-	pthread_t threads[THREADS_MAX]; /* tgtd's thread */
+	pthread_t threads[THBS_READS_MAX]; /* tgtd's thread */
 	unsigned int thread_count;
 };
 
 /* ---- threads ------------------------------------------------------------- */
 
-/* With the lock. */
-static struct bs_request *take(struct bs_unit *u)
+/* With the lock: the first, which there is. */
+static struct bs_request *take_first(struct bs_unit *u)
 {
 	struct bs_request *r = u->first;
 
-	if (!r)
-		return NULL;
 	u->first = r->next;
 	if (!u->first)
 		u->last = &u->first;
@@ -60,13 +63,47 @@ static struct bs_request *take(struct bs_unit *u)
 	return r;
 }
 
+/* With the lock: if somebody waits whom nobody has woken. */
+static void wake_one(struct bs_unit *u)
+{
+	if (u->idle == u->woken)
+		return;
+	u->woken++;
+	pthread_cond_signal(&u->changed);
+}
+
+/* With the lock: how many, which are several reads or one request. */
+static size_t take(struct bs_unit *u, struct bs_request *ret[BS_READS_MAX])
+{
+	size_t n = 0;
+
+	if (!u->first)
+		return 0;
+	do
+		ret[n++] = take_first(u);
+	while (n < BS_READS_MAX && u->first && cfs_io_reads_many(u->io) &&
+	       bs_request_is_short_read(ret[0]) &&
+	       bs_request_is_short_read(u->first));
+	if (u->first)
+		wake_one(u);
+	return n;
+}
+
+/* With the lock.  Who comes back by itself may count as one who was woken: he
+ * looks at the queue as that one would have, who does so too. */
+static void no_longer_idle(struct bs_unit *u)
+{
+	u->idle--;
+	u->woken -= u->woken > 0;
+}
+
 /* With the lock, which is given back meanwhile; until something may have
  * changed. */
 static void wait_for_work(struct bs_unit *u)
 {
 	u->idle++;
 	pthread_cond_wait(&u->changed, &u->lock);
-	u->idle--;
+	no_longer_idle(u);
 }
 
 /* The same, by one who knows that nobody works. */
@@ -79,7 +116,7 @@ static void wait_or_rest(struct bs_unit *u)
 	u->wants_rest = false;
 	u->idle++;
 	r = cfs_cond_wait_ns(&u->changed, &u->lock, REST_NS);
-	u->idle--;
+	no_longer_idle(u);
 	if (r == -ETIMEDOUT && !u->first && !u->is_ending) {
 		pthread_mutex_unlock(&u->lock);
 		has_rested = bs_pool_rest(u->pool, calls);
@@ -92,23 +129,24 @@ static void wait_or_rest(struct bs_unit *u)
 static void *work(void *arg)
 {
 	struct bs_unit *u = arg;
-	struct bs_request *r;
+	struct bs_request *list[BS_READS_MAX];
+	size_t n;
 
 	pthread_mutex_lock(&u->lock);
 	for (;;) {
-		while (!(r = take(u)) && !u->is_ending) {
+		while (!(n = take(u, list)) && !u->is_ending) {
 			if (u->running == 0 && u->wants_rest)
 				wait_or_rest(u);
 			else
 				wait_for_work(u);
 		}
-		if (!r)
+		if (!n)
 			break;
 		pthread_mutex_unlock(&u->lock);
-		bs_request_run(u, r);
-		bs_cmd_done(r);
+		bs_requests_run(u, list, n);
+		bs_cmds_done(list, n);
 		pthread_mutex_lock(&u->lock);
-		u->running--;
+		u->running -= (unsigned int)n;
 		u->wants_rest = true;
 	}
 	pthread_mutex_unlock(&u->lock);
@@ -140,10 +178,12 @@ void bs_unit_queue(struct bs_unit *u, struct bs_request *r)
 	*u->last = r;
 	u->last = &r->next;
 	is_crowded = ++u->queued > u->idle;
+	/* Who comes for a short read takes this one too. */
+	if (u->woken == 0 || !bs_request_is_short_read(r))
+		wake_one(u);
 	pthread_mutex_unlock(&u->lock);
-	pthread_cond_signal(&u->changed);
 	/* Without one more it takes longer. */
-	if (is_crowded && u->thread_count < THREADS_MAX)
+	if (is_crowded && u->thread_count < THBS_READS_MAX)
 		(void)start_thread(u);
 }
 

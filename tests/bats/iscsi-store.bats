@@ -137,6 +137,38 @@ log() {
 	end_iscsi
 }
 
+# Those that wait are taken together.
+@test "many reads at a time: each has its bytes, or its own error" {
+	local i round writes=() reads=()
+
+	make_lun vm0 16M 128
+	flip_byte "$P" "$(($(find_block 20 vm0) + 3000))"
+	start_iscsi
+	for ((i = 64; i < 128; i++)); do
+		writes+=(-c "write -P $i $((i * 4096)) 4k")
+		reads+=(-c "aio_read -P $i $((i * 4096)) 4k")
+	done
+	run -0 qemu-io -f raw "${writes[@]}" "$(url vm0)"
+	for round in 1 2 3 4 5; do
+		run -0 qemu-io -f raw "${reads[@]}" -c aio_flush "$(url vm0)"
+		[[ $output != *"failed"* ]]
+		[ "$(grep -c '^read 4096/4096 bytes' <<<"$output")" = 64 ]
+	done
+	reads=()
+	for ((i = 0; i < 64; i++)); do
+		reads+=(-c "aio_read $((i * 4096)) 4k")
+	done
+	for round in 1 2 3 4 5; do
+		run --separate-stderr qemu-io -f raw "${reads[@]}" \
+			-c aio_flush "$(url vm0)"
+		[ "$(grep -c '^read 4096/4096 bytes' <<<"$output")" = 63 ]
+		[ "$(grep -c 'failed: Input/output' <<<"$output$stderr")" = 1 ]
+		[[ $output != *"4096 bytes at offset 81920"$'\n'* ]]
+	done
+	log | grep 'vm0: command 0x.* at 81920: '
+	end_iscsi
+}
+
 # It stands still for longer than its lease; meanwhile somebody else writes.
 @test "who has lost its lease says errors, never old data, and ends" {
 	slicectl set -q "$P" lease_period=4s
