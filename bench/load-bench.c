@@ -4,10 +4,12 @@
  * the pool open: what fio does with files.
  *
  *   load-bench POOL VOLUME randread|randwrite|read|write BYTES DEPTH
- *              WARM_SECONDS SECONDS SEED
+ *              WARM_SECONDS SECONDS SEED [TOGETHER]
  *
  * BYTES is the size of a request; those in order go round the volume, each
- * thread takes the next one.  What happens in the first WARM_SECONDS is not
+ * thread takes the next one.  With TOGETHER each thread asks for so many reads
+ * with one call, and for the next when all of them are there; DEPTH is what all
+ * threads ask for.  What happens in the first WARM_SECONDS is not
  * counted.  The clock of writes stops behind a sync.
  *
  * A line of JSON: requests a second, and the most memory that was resident.
@@ -21,14 +23,16 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
-#define DEPTH_MAX 256u
-#define BYTES_MAX (UINT64_C(16) << 20)
+#define DEPTH_MAX    256u
+#define BYTES_MAX    (UINT64_C(16) << 20)
+#define TOGETHER_MAX 32u
 
 struct load {
 	struct cfs_session *session;
 	struct cfs_io_volume *volume;
 	uint64_t bytes;
 	uint64_t slots; /* of @bytes each in the volume */
+	uint64_t together;
 	uint64_t counted_ns, end_ns;
 	bool is_random, is_write;
 	atomic_uint_fast64_t next;
@@ -43,13 +47,37 @@ struct worker {
 	int code;
 };
 
-static int request(struct worker *w, void *buf)
+static uint64_t next_at(struct worker *w)
 {
 	struct load *l = w->load;
 	uint64_t slot = l->is_random ? next_random(&w->seed)
 				     : atomic_fetch_add(&l->next, 1);
-	uint64_t at = slot % l->slots * l->bytes;
 
+	return slot % l->slots * l->bytes;
+}
+
+static int read_together(struct worker *w, uint8_t *buf)
+{
+	struct load *l = w->load;
+	struct cfs_io_part parts[TOGETHER_MAX];
+
+	for (uint64_t i = 0; i < l->together; i++)
+		parts[i] = (struct cfs_io_part){
+			.offset_bytes = next_at(w),
+			.buf = buf + i * l->bytes,
+			.length_bytes = l->bytes,
+		};
+	return cfs_io_read_many(l->volume, parts, l->together, &w->err);
+}
+
+static int request(struct worker *w, void *buf)
+{
+	struct load *l = w->load;
+	uint64_t at;
+
+	if (l->together > 1)
+		return read_together(w, buf);
+	at = next_at(w);
 	if (!l->is_write)
 		return cfs_io_read(l->volume, at, buf, l->bytes, NULL, &w->err);
 	/* Each block differs from all others; the rest is random already. */
@@ -67,7 +95,7 @@ static void *work(void *arg)
 	struct load *l = w->load;
 	void *buf;
 
-	if (posix_memalign(&buf, BLOCK_BYTES, l->bytes)) {
+	if (posix_memalign(&buf, BLOCK_BYTES, l->bytes * l->together)) {
 		w->code = cfs_err_set(&w->err, -ENOMEM, "no memory");
 		return NULL;
 	}
@@ -81,7 +109,7 @@ static void *work(void *arg)
 		if (w->code < 0)
 			break;
 		if (begin >= l->counted_ns)
-			atomic_fetch_add(&l->counted, 1);
+			atomic_fetch_add(&l->counted, l->together);
 	}
 	free(buf);
 	return NULL;
@@ -151,7 +179,7 @@ int main(int argc, char **argv)
 	struct load l = { 0 };
 	uint64_t depth, warm_ns;
 
-	if (argc != 9 || !parse_way(argv[3], &l)) {
+	if ((argc != 9 && argc != 10) || !parse_way(argv[3], &l)) {
 		fprintf(stderr, "load-bench: wrong usage: see the head of its "
 				"source\n");
 		return 2;
@@ -159,11 +187,15 @@ int main(int argc, char **argv)
 	l.bytes = parse_count(argv[4]);
 	depth = parse_count(argv[5]);
 	warm_ns = parse_count(argv[6]) * NS_PER_S;
+	l.together = argc == 10 ? parse_count(argv[9]) : 1;
 	if (l.bytes == 0 || l.bytes % BLOCK_BYTES || l.bytes > BYTES_MAX ||
-	    depth == 0 || depth > DEPTH_MAX) {
-		fprintf(stderr, "load-bench: BYTES or DEPTH make no sense\n");
+	    depth == 0 || depth > DEPTH_MAX || l.together == 0 ||
+	    l.together > TOGETHER_MAX || depth % l.together ||
+	    (l.is_write && l.together > 1)) {
+		fprintf(stderr, "load-bench: the numbers make no sense\n");
 		return 2;
 	}
+	depth /= l.together;
 	if (cfs_session_open(argv[1], &opt, &l.session, &err) < 0 ||
 	    cfs_io_open(l.session, argv[2], NULL, true, &l.volume, &err) < 0)
 		return die(&err);

@@ -6,7 +6,8 @@
 # cfs reads from one pool and writes to another, which ages: it never writes in
 # place.  Its random reads are counted when most blocks' checksums have been
 # seen; those of 4 GiB fit its cache.  fio sends the requests to raw and to the
-# peers; cfs has threads of its own process, as the servers before it have.
+# peers; cfs has threads of its own process, as the servers before it have: one
+# a request, and for `eight a call` one for eight reads, which it waits for.
 
 CASE_TITLE='Reads and writes by size and depth, direct I/O'
 LOAD_MB=${LOAD_MB:-4096}
@@ -15,6 +16,7 @@ LOAD_SECONDS=${LOAD_SECONDS:-2}
 LOAD_WARM=${LOAD_WARM:-8}
 LOAD_POOL_MB=$((LOAD_MB * 5 / 2 + 512))
 LOAD_RAW='raw (O_DIRECT)'
+LOAD_CFS_TOGETHER='cfs, eight a call'
 # ID, way, bytes, depth
 LOAD_WAYS=('rr1 randread 4096 1' 'rr32 randread 4096 32'
 	'rw32 randwrite 4096 32' 'sr read 131072 1' 'sw write 131072 1')
@@ -59,7 +61,8 @@ load_cfs()
 	randread) warm=$LOAD_WARM ;;
 	*write) pool=$1-written ;;
 	esac
-	load-bench "$pool" bench "$2" "$3" "$4" "$warm" "$LOAD_SECONDS" "$5" |
+	load-bench "$pool" bench "$2" "$3" "$4" "$warm" "$LOAD_SECONDS" "$5" \
+		"${LOAD_TOGETHER:-1}" |
 		jq -r '"\(.ops_per_s) \(.ops)"'
 }
 
@@ -92,6 +95,14 @@ load_raw()
 load_of_cfs()
 {
 	load_one cfs "$1" load_cfs "$WORK/pool"
+}
+
+# Reads at random by those who have several to do.
+load_of_cfs_together()
+{
+	local LOAD_WAYS=('rr32 randread 4096 32') LOAD_TOGETHER=8
+
+	load_one "$LOAD_CFS_TOGETHER" "$1" load_cfs "$WORK/pool"
 }
 
 load_xfs()
@@ -128,7 +139,7 @@ load_prepare_cfs()
 		failed cfs
 		return
 	}
-	functions+=(load_of_cfs)
+	functions+=(load_of_cfs load_of_cfs_together)
 }
 
 run_case()
