@@ -55,6 +55,21 @@ const uint64_t *cfs_csum_cache_find(const struct cfs_csum_cache *c,
 	return e ? e->csums : NULL;
 }
 
+void cfs_csum_cache_prefetch_slot(const struct cfs_csum_cache *c, uint64_t key)
+{
+	if (c->count)
+		__builtin_prefetch(&c->slots[home_of(c, key)]);
+}
+
+void cfs_csum_cache_prefetch(const struct cfs_csum_cache *c, uint64_t key,
+			     unsigned int index)
+{
+	const uint64_t *csums = cfs_csum_cache_find(c, key);
+
+	if (csums)
+		__builtin_prefetch(&csums[index]);
+}
+
 /* Twice as large; the same one if there is no memory. */
 static bool grow(struct cfs_csum_cache *c)
 {

@@ -33,6 +33,11 @@ struct cfs_csum_cache {
 /* The group's CFS_TAGS_PER_PAGE checksums, until the next change; or NULL. */
 const uint64_t *cfs_csum_cache_find(const struct cfs_csum_cache *c,
 				    uint64_t key);
+/* Who looks for many first asks for the memory of all of them, in two steps:
+ * the slots, then the checksums. */
+void cfs_csum_cache_prefetch_slot(const struct cfs_csum_cache *c, uint64_t key);
+void cfs_csum_cache_prefetch(const struct cfs_csum_cache *c, uint64_t key,
+			     unsigned int index);
 /*
  * A new entry in place of the one that @key may have, to be filled in; the
  * oldest goes if there are too many.  NULL: no memory, and no entry.

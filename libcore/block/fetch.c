@@ -150,6 +150,38 @@ static struct cfs_fetch *fetch_of(struct cfs_blocks *b, struct wanted *w)
 	return f;
 }
 
+/* The group of a read that asks for checksums, and the place in it. */
+static bool place_of(const struct cfs_blocks *b,
+		     const struct cfs_block_read *rd, uint64_t *ret_key,
+		     uint32_t *ret_first)
+{
+	const struct cfs_slice_geometry *geo = cfs_metavolume_geometry(b->mv);
+	const uint32_t block = cfs_vaddr_block(rd->vaddr);
+
+	if ((rd->count == 1 && rd->csum) || !cfs_geometry_is_data(geo, block))
+		return false;
+	*ret_key = cfs_group_key(cfs_vaddr_lslice(rd->vaddr),
+				 cfs_geometry_group(geo, block));
+	*ret_first = cfs_geometry_index(geo, block);
+	return true;
+}
+
+/* With the lock: many reads wait for memory at the same time, not one behind
+ * the other. */
+static void prefetch(const struct cfs_blocks *b,
+		     const struct cfs_block_read *reads, size_t count)
+{
+	uint64_t key;
+	uint32_t first;
+
+	for (size_t i = 0; i < count; i++)
+		if (place_of(b, &reads[i], &key, &first))
+			cfs_csum_cache_prefetch_slot(&b->cache, key);
+	for (size_t i = 0; i < count; i++)
+		if (place_of(b, &reads[i], &key, &first))
+			cfs_csum_cache_prefetch(&b->cache, key, first);
+}
+
 struct cfs_fetch *cfs_fetch_new(struct cfs_blocks *b,
 				const struct cfs_block_read *reads,
 				size_t count, uint64_t *csums)
@@ -159,6 +191,8 @@ struct cfs_fetch *cfs_fetch_new(struct cfs_blocks *b,
 
 	w.count = 0;
 	pthread_mutex_lock(&b->lock);
+	if (count > 1)
+		prefetch(b, reads, count);
 	for (size_t i = 0; i < count; i++) {
 		look_up(b, &reads[i], csums + at, &w);
 		at += reads[i].count;
