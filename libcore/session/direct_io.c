@@ -33,8 +33,10 @@ struct access {
 	int (*fn)(struct access *a, uint64_t n, struct cfs_err *err);
 	uint8_t *buf;
 	const uint8_t *from;
-	size_t good;  /* of a read */
-	bool is_data; /* of a seek, or an extent */
+	size_t good;                    /* of a read */
+	const struct cfs_io_span *span; /* many reads */
+	size_t done;                    /* of them */
+	bool is_data;                   /* of a seek, or an extent */
 	uint64_t found;
 };
 
@@ -225,6 +227,29 @@ static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 		*ret_good_bytes = (size_t)(a.offset - offset_bytes) +
 				  (r == -EUCLEAN ? a.good : 0);
 	return r;
+}
+
+static int read_many_piece(struct access *a, uint64_t n, struct cfs_err *err)
+{
+	(void)err;
+	a->done = cfs_io_span_read(a->span, &a->v->view, a->v->ino, n);
+	return 0;
+}
+
+/* What was found by a view that is too old does not verify, and is read by
+ * itself, which looks for a new one. */
+static size_t io_read_many(struct cfs_io_volume *io,
+			   const struct cfs_io_span *span)
+{
+	struct access a = {
+		.v = of(io),
+		.offset = span->from_bytes,
+		.left = CFS_MAX(span->to_bytes - span->from_bytes, (uint64_t)1),
+		.fn = read_many_piece,
+		.span = span,
+	};
+
+	return next_piece(&a, NULL) == 0 ? a.done : 0;
 }
 
 static int write_piece(struct access *a, uint64_t n, struct cfs_err *err)
@@ -474,6 +499,7 @@ static const struct cfs_io_ops direct_ops = {
 	.close = io_close,
 	.size_bytes = io_size_bytes,
 	.read = io_read,
+	.read_many = io_read_many,
 	.write = io_write,
 	.discard = io_discard,
 	.seek = io_seek,

@@ -181,6 +181,50 @@ bool cfs_io_reads_many(const struct cfs_io_volume *v)
 	return v->ops->read_many;
 }
 
+size_t cfs_io_span_read(const struct cfs_io_span *span,
+			const struct cfs_view *view, uint64_t ino,
+			uint64_t reach_bytes)
+{
+	struct cfs_data_part list[CFS_IO_PARTS_MAX];
+	size_t n;
+
+	for (n = 0; n < span->count; n++) {
+		const struct cfs_io_part *p = &span->parts[n];
+
+		if (p->offset_bytes + p->length_bytes - span->from_bytes >
+		    reach_bytes)
+			break;
+		list[n] = (struct cfs_data_part){
+			.offset_bytes = p->offset_bytes,
+			.buf = p->buf,
+			.length_bytes = p->length_bytes,
+		};
+	}
+	return n ? cfs_data_read_many(view, ino, list, n) : 0;
+}
+
+/* Those in front that lie inside; of others a read by itself tells. */
+static size_t try_many(struct cfs_io_volume *v, const struct cfs_io_part *parts,
+		       size_t count)
+{
+	const uint64_t size = cfs_io_size_bytes(v);
+	struct cfs_io_span span = { .parts = parts, .from_bytes = UINT64_MAX };
+
+	if (!v->ops->read_many || v->kind != CFS_VOLUME_LUN)
+		return 0;
+	for (; span.count < CFS_MIN(count, (size_t)CFS_IO_PARTS_MAX);
+	     span.count++) {
+		const struct cfs_io_part *p = &parts[span.count];
+
+		if (!cfs_range_fits(p->offset_bytes, p->length_bytes, size))
+			break;
+		span.from_bytes = CFS_MIN(span.from_bytes, p->offset_bytes);
+		span.to_bytes = CFS_MAX(span.to_bytes,
+					p->offset_bytes + p->length_bytes);
+	}
+	return span.count > 1 ? v->ops->read_many(v, &span) : 0;
+}
+
 static int read_part(struct cfs_io_volume *v, struct cfs_io_part *part,
 		     struct cfs_err *err)
 {
@@ -195,10 +239,7 @@ int cfs_io_read_many(struct cfs_io_volume *v, struct cfs_io_part *parts,
 	int first = 0;
 
 	for (size_t at = 0, n; at < count; at += n) {
-		n = CFS_MIN(count - at, (size_t)CFS_IO_PARTS_MAX);
-		n = n > 1 && v->ops->read_many
-			    ? v->ops->read_many(v, parts + at, n)
-			    : 0;
+		n = try_many(v, parts + at, count - at);
 		for (size_t i = 0; i < n; i++)
 			parts[at + i].result = 0;
 		if (n > 0)

@@ -341,54 +341,18 @@ static int io_read(struct cfs_io_volume *io, uint64_t offset_bytes, void *buf,
 	return r;
 }
 
-/* How many in front lie inside the LUN; the bytes between all of them. */
-static size_t clip_parts(struct local_volume *v,
-			 const struct cfs_io_part *parts, size_t count,
-			 uint64_t *ret_from, uint64_t *ret_to)
-{
-	size_t n;
-
-	*ret_from = UINT64_MAX;
-	*ret_to = 0;
-	for (n = 0; n < count; n++) {
-		const struct cfs_io_part *p = &parts[n];
-
-		if (check_range(v, p->offset_bytes, p->length_bytes, NULL) < 0)
-			break;
-		*ret_from = CFS_MIN(*ret_from, p->offset_bytes);
-		*ret_to = CFS_MAX(*ret_to, p->offset_bytes + p->length_bytes);
-	}
-	return n;
-}
-
-/*
- * Under one access for all: who held one and waited for the next could be
- * waited for.  What it does not reach is for the next call.
- */
 static size_t io_read_many(struct cfs_io_volume *io,
-			   const struct cfs_io_part *parts, size_t count)
+			   const struct cfs_io_span *span)
 {
 	struct local_volume *v = of(io);
-	struct cfs_data_part list[CFS_IO_PARTS_MAX];
 	struct cfs_direct_access access;
-	uint64_t from, to, bytes;
-	size_t n = clip_parts(v, parts, count, &from, &to), i;
+	uint64_t bytes;
+	size_t n;
 
-	if (n < 2 ||
-	    access_begin(v, from, to - from, false, &access, &bytes, NULL) < 0)
+	if (access_begin(v, span->from_bytes, span->to_bytes - span->from_bytes,
+			 false, &access, &bytes, NULL) < 0)
 		return 0;
-	for (i = 0; i < n; i++) {
-		const struct cfs_io_part *p = &parts[i];
-
-		if (p->offset_bytes + p->length_bytes - from > bytes)
-			break;
-		list[i] = (struct cfs_data_part){
-			.offset_bytes = p->offset_bytes,
-			.buf = p->buf,
-			.length_bytes = p->length_bytes,
-		};
-	}
-	n = i ? cfs_data_read_many(&v->view, v->rec.ino, list, i) : 0;
+	n = cfs_io_span_read(span, &v->view, v->rec.ino, bytes);
 	cfs_serve_direct_end(&access);
 	return n;
 }

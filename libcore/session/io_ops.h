@@ -17,8 +17,25 @@
 
 #include "lease/conn_lease.h"
 #include "session/session.h"
+#include "volume/data.h"
 
 #define CFS_IO_PARTS_MAX 32u
+
+/* Reads of a LUN, and the bytes from the first to the last of all of them. */
+struct cfs_io_span {
+	const struct cfs_io_part *parts;
+	size_t count; /* 2 to CFS_IO_PARTS_MAX */
+	uint64_t from_bytes, to_bytes;
+};
+
+/*
+ * io.c, for read_many: those in front that lie in the first @reach_bytes of the
+ * span.  That is as far as the lease reaches that the caller has: one for all,
+ * since who held one and waited for the next could be waited for himself.
+ */
+size_t cfs_io_span_read(const struct cfs_io_span *span,
+			const struct cfs_view *view, uint64_t ino,
+			uint64_t reach_bytes);
 
 struct cfs_io_ops {
 	/* Closes its tree too, and frees @v. */
@@ -27,10 +44,10 @@ struct cfs_io_ops {
 	int (*read)(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
 		    size_t length_bytes, size_t *ret_good_bytes,
 		    struct cfs_err *err);
-	/* NULL: one by one.  At most CFS_IO_PARTS_MAX; how many in front of the
-	 * list have been read.  0: ask for the first by itself. */
+	/* NULL: one by one.  How many in front of the list have been read.  0:
+	 * ask for the first by itself. */
 	size_t (*read_many)(struct cfs_io_volume *v,
-			    const struct cfs_io_part *parts, size_t count);
+			    const struct cfs_io_span *span);
 	int (*write)(struct cfs_io_volume *v, uint64_t offset_bytes,
 		     const void *buf, size_t length_bytes, struct cfs_err *err);
 	int (*discard)(struct cfs_io_volume *v, uint64_t offset_bytes,

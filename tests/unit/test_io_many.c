@@ -20,6 +20,7 @@
 /* Offsets are numbers of parts here. */
 struct way {
 	struct cfs_io_volume v;
+	uint64_t size_bytes;
 	size_t at_once; /* as many in front are done; 0: none */
 	uint64_t bad;   /* with one from which on all are */
 	unsigned int calls, singles;
@@ -30,19 +31,26 @@ static int code_of(const struct way *w, uint64_t part)
 	return part < w->bad ? 0 : part == w->bad ? -EUCLEAN : -EIO;
 }
 
-static size_t way_many(struct cfs_io_volume *v, const struct cfs_io_part *parts,
-		       size_t count)
+static size_t way_many(struct cfs_io_volume *v, const struct cfs_io_span *span)
 {
 	struct way *w = (struct way *)v;
-	size_t n = CFS_MIN(count, w->at_once);
+	const struct cfs_io_part *parts = span->parts;
+	size_t n = CFS_MIN(span->count, w->at_once);
 
-	assert_true(count > 1 && count <= CFS_IO_PARTS_MAX);
+	assert_true(span->count > 1 && span->count <= CFS_IO_PARTS_MAX);
+	assert_int_equal(span->from_bytes, parts[0].offset_bytes);
+	assert_int_equal(span->to_bytes, parts[0].offset_bytes + span->count);
 	w->calls++;
 	if (parts[0].offset_bytes + n > w->bad)
 		n = w->bad - CFS_MIN(w->bad, parts[0].offset_bytes);
 	for (size_t i = 0; i < n; i++)
 		*(uint8_t *)parts[i].buf = 1;
 	return n;
+}
+
+static uint64_t way_size(const struct cfs_io_volume *v)
+{
+	return ((const struct way *)v)->size_bytes;
 }
 
 static int way_one(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
@@ -62,10 +70,14 @@ static int way_one(struct cfs_io_volume *v, uint64_t offset_bytes, void *buf,
 }
 
 static const struct cfs_io_ops ops_many = {
+	.size_bytes = way_size,
 	.read = way_one,
 	.read_many = way_many,
 };
-static const struct cfs_io_ops ops_one = { .read = way_one };
+static const struct cfs_io_ops ops_one = {
+	.size_bytes = way_size,
+	.read = way_one,
+};
 
 static void run(struct way *w, int want, const char *why)
 {
@@ -92,7 +104,8 @@ static void run(struct way *w, int want, const char *why)
 static void test_at_once(void **state)
 {
 	struct way w = {
-		.v = { .ops = &ops_many },
+		.v = { .ops = &ops_many, .kind = CFS_VOLUME_LUN },
+		.size_bytes = PARTS,
 		.at_once = CFS_IO_PARTS_MAX,
 		.bad = PARTS,
 	};
@@ -107,13 +120,18 @@ static void test_at_once(void **state)
 	run(&w, 0, "");
 	assert_int_equal(w.calls, 7);
 	assert_int_equal(w.singles, 0);
+	/* What may lie outside is for a read by itself to say. */
+	w.size_bytes = PARTS - 3;
+	run(&w, 0, "");
+	assert_int_equal(w.singles, 3);
 }
 
 /* The first failure is what is told. */
 static void test_fails(void **state)
 {
 	struct way w = {
-		.v = { .ops = &ops_many },
+		.v = { .ops = &ops_many, .kind = CFS_VOLUME_LUN },
+		.size_bytes = PARTS,
 		.at_once = CFS_IO_PARTS_MAX,
 		.bad = 40,
 	};
@@ -128,7 +146,11 @@ static void test_fails(void **state)
 
 static void test_one_by_one(void **state)
 {
-	struct way w = { .v = { .ops = &ops_one }, .bad = PARTS };
+	struct way w = {
+		.v = { .ops = &ops_one, .kind = CFS_VOLUME_LUN },
+		.size_bytes = PARTS,
+		.bad = PARTS,
+	};
 
 	(void)state;
 	assert_false(cfs_io_reads_many(&w.v));

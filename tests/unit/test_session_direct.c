@@ -73,31 +73,33 @@ static void test_pass_on(void **state)
 }
 
 /*
- * The manager reads many blocks with one call.  It has a lease for the first,
- * which does not reach those that a client writes: nothing makes that one tell
- * what it wrote but a lease for each.
+ * The manager and a client read many blocks with one call.  They have a lease
+ * for the first, which does not reach those that another client writes: nothing
+ * makes that one tell what it wrote, nor them look, but a lease for each.
  */
 static void test_read_many(void **state)
 {
 	const uint32_t count = 4; /* a lease reaches one */
-	struct process m, a;
+	struct process m, a, b;
 
 	(void)state;
 	make_pool("10s");
 	m = start_manager();
 	MUST(&m, .op = OP_OPEN, .name = "lun", .is_writable = true);
 	a = start_client(CFS_IO_MODE_DIRECT);
+	b = start_client(CFS_IO_MODE_DIRECT);
 	for (uint32_t i = 1; i <= 12; i++) {
 		for (uint32_t k = i > 1; k < count; k++)
 			MUST(&a, .op = OP_WRITE,
 			     .first = 10 + k * (BLOCKS / count), .count = 1,
 			     .version = i);
-		assert_int_equal(MUST(&m, .op = OP_READ_MANY, .first = 10,
-				      .count = count, .version = i)
+		assert_int_equal(MUST(i % 2 ? &m : &b, .op = OP_READ_MANY,
+				      .first = 10, .count = count, .version = i)
 					 .value,
 				 1);
 	}
 	stop_client(&a);
+	stop_client(&b);
 	stop_manager(&m);
 }
 
