@@ -192,7 +192,8 @@ static int add_loaded(struct cfs_container *c, struct cfs_choice *ch,
 	int r = 0;
 
 	for (size_t i = 0; i < ch->count && r == 0; i++) {
-		if (!is_loaded(c, results[i]))
+		if (!is_loaded(c, results[i]) ||
+		    (results[i] == 0 && ch->groups[i]->g.is_doubtful))
 			continue;
 		group_even_out(c, ch->groups[i]);
 		r = group_add(c, ch->groups[i], err);
