@@ -24,10 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THBS_READS_MAX 16u
-#define REST_NS        (3 * CFS_NS_PER_S)
+#define THREADS_MAX 16u
+#define REST_NS     (3 * CFS_NS_PER_S)
 /* One line of an error that comes again and again. */
-#define QUIET_NS       CFS_NS_PER_S
+#define QUIET_NS    CFS_NS_PER_S
 
 struct bs_unit {
 	struct bs_pool *pool;
@@ -44,7 +44,7 @@ struct bs_unit {
 	bool wants_rest, is_ending;
 	uint64_t quiet_until_ns;
 
-	pthread_t threads[THBS_READS_MAX]; /* tgtd's thread */
+	pthread_t threads[THREADS_MAX]; /* tgtd's thread */
 	unsigned int thread_count;
 };
 
@@ -183,7 +183,7 @@ void bs_unit_queue(struct bs_unit *u, struct bs_request *r)
 		wake_one(u);
 	pthread_mutex_unlock(&u->lock);
 	/* Without one more it takes longer. */
-	if (is_crowded && u->thread_count < THBS_READS_MAX)
+	if (is_crowded && u->thread_count < THREADS_MAX)
 		(void)start_thread(u);
 }
 
