@@ -123,7 +123,7 @@ static void go_ahead(struct cfs_blocks *b, const struct cfs_mv_read *rd)
 	more.buf = cfs_dev_buf_alloc_unset((size_t)more.count *
 					   CFS_BLOCK_BYTES);
 	if (!more.buf ||
-	    cfs_metavolume_read_start(b->mv, &more, &p->flight, NULL) < 0) {
+	    cfs_metavolume_read_start(b->mv, &more, 1, &p->flight, NULL) < 0) {
 		free(more.buf);
 		return;
 	}

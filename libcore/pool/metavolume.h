@@ -114,13 +114,15 @@ int cfs_metavolume_write(struct cfs_metavolume *mv,
 /*
  * Reading, or writing, in two halves: it goes on behind start, and the buffers
  * are in use until end, which waits for it, returns its result, and frees
- * @ret.  End may be called by another thread.  A start that fails leaves
- * nothing under way: -EUCLEAN, -ENODEV, -ENOMEM.
+ * @ret.  End may be called by another thread.  Of several reads it tells whether
+ * all have succeeded.  A start that fails leaves nothing under way: -EUCLEAN,
+ * -ENODEV, -ENOMEM.
  */
 struct cfs_mv_flight;
 int cfs_metavolume_read_start(struct cfs_metavolume *mv,
-			      const struct cfs_mv_read *rd,
-			      struct cfs_mv_flight **ret, struct cfs_err *err);
+			      const struct cfs_mv_read *reads,
+			      size_t read_count, struct cfs_mv_flight **ret,
+			      struct cfs_err *err);
 int cfs_metavolume_write_start(struct cfs_metavolume *mv,
 			       const struct cfs_mv_write *writes,
 			       size_t write_count, struct cfs_mv_flight **ret,

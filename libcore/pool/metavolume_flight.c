@@ -106,19 +106,29 @@ static int fill_read(struct cfs_mv_flight *f, const struct cfs_mv_read *rd,
 		(size_t)rd->count * CFS_BLOCK_BYTES, err);
 }
 
-/* One of the two: @rd, or @writes. */
-static int start(struct cfs_metavolume *mv, const struct cfs_mv_read *rd,
-		 const struct cfs_mv_write *writes, size_t write_count,
+static int fill_reads(struct cfs_mv_flight *f, const struct cfs_mv_read *reads,
+		      size_t count, struct cfs_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = fill_read(f, &reads[i], err);
+	return r;
+}
+
+/* One of the two: @reads, or @writes. */
+static int start(struct cfs_metavolume *mv, const struct cfs_mv_read *reads,
+		 const struct cfs_mv_write *writes, size_t count,
 		 struct cfs_mv_flight **ret, struct cfs_err *err)
 {
-	struct cfs_mv_flight *f = flight_new(mv, writes, write_count);
+	struct cfs_mv_flight *f = flight_new(mv, writes, writes ? count : 0);
 	int r;
 
 	if (!f)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	cfs_metavolume_io_begin(mv);
-	r = rd ? fill_read(f, rd, err)
-	       : cfs_mv_batches_fill(mv, &f->batches, writes, write_count, err);
+	r = reads ? fill_reads(f, reads, count, err)
+		  : cfs_mv_batches_fill(mv, &f->batches, writes, count, err);
 	if (r == 0)
 		r = take_off(f, err);
 	cfs_metavolume_io_end(mv);
@@ -130,10 +140,11 @@ static int start(struct cfs_metavolume *mv, const struct cfs_mv_read *rd,
 }
 
 int cfs_metavolume_read_start(struct cfs_metavolume *mv,
-			      const struct cfs_mv_read *rd,
-			      struct cfs_mv_flight **ret, struct cfs_err *err)
+			      const struct cfs_mv_read *reads,
+			      size_t read_count, struct cfs_mv_flight **ret,
+			      struct cfs_err *err)
 {
-	return start(mv, rd, NULL, 0, ret, err);
+	return start(mv, reads, NULL, read_count, ret, err);
 }
 
 int cfs_metavolume_write_start(struct cfs_metavolume *mv,

@@ -82,6 +82,24 @@ static int load(struct cfs_tree *tree, const struct place *places,
 	return r;
 }
 
+void cfs_tree_expect_later(struct cfs_tree *tree, const struct cfs_key *keys,
+			   unsigned int count)
+{
+	struct place places[CFS_TREE_AHEAD_MAX];
+	struct cfs_node_ref refs[CFS_TREE_AHEAD_MAX];
+	unsigned int n;
+
+	assert(count <= CFS_TREE_AHEAD_MAX);
+	cfs_tree_enter(tree);
+	if (!tree->config.ops->ahead || cfs_tree_load_root(tree, NULL) < 0)
+		return;
+	n = find_missing(tree, keys, count, places);
+	for (unsigned int i = 0; i < n; i++)
+		refs[i] = cfs_tnode_child_ref(places[i].parent, places[i].slot);
+	if (n > 0)
+		tree->config.ops->ahead(tree->config.ctx, refs, n);
+}
+
 void cfs_tree_expect(struct cfs_tree *tree, const struct cfs_key *keys,
 		     unsigned int count)
 {

@@ -2,9 +2,11 @@
 /*
  * A commit brings home what thousands of syncs have logged.  Made at once it
  * keeps the next one waiting for as long as a thousand of them take; so where
- * small writes and syncs are all that comes, it begins when half of the log is
- * used, and does a little with each sync, while the frame of that is on its way
- * to the disk and there is nothing else to do.
+ * small writes and syncs are all that comes, it begins before the log is full,
+ * and does a little with each sync, while the frame of that is on its way to the
+ * disk and there is nothing else to do.  That does not make it cheaper: what it
+ * has to read and write takes its share of the disk either way, and it comes
+ * a little more often.  It is for whoever waits.
  *
  * It commits the state at its beginning: that of a frame of a sync, which has
  * all that there was.  From there to its end
@@ -43,7 +45,7 @@
 /* What a page takes, about: itself, and its leaf twice. */
 #define WORK_OF_PAGE 3u
 /* Writes that are begun at a time: no sync has to wait for long behind them. */
-#define WRITE_PART   64u
+#define WRITE_PART   16u
 
 static uint64_t test_log_blocks, test_work;
 
@@ -69,14 +71,14 @@ static bool is_time(struct cfs_container *c, uint64_t pages)
 
 	if (test_log_blocks)
 		return pages > 0 && used >= test_log_blocks;
-	return (used >= cfs_log_total_blocks(c->log) / 2 ||
+	return (used >= cfs_log_total_blocks(c->log) / 8 * 5 ||
 		pages >= CFS_DIRTY_BLOCKS_MAX / 2) &&
 	       pages >= PAGES_MIN && c->gradual.page_syncs >= SYNCS_MIN &&
 	       cfs_space_log_is_long(c);
 }
 
 /*
- * For each page that is logged beside it: it is done when two thirds of what
+ * For each page that is logged beside it: it is done when eight ninths of what
  * the log, and memory, still take have come.
  */
 static uint64_t work_per_page(const struct cfs_container *c, uint64_t pages)
@@ -89,8 +91,8 @@ static uint64_t work_per_page(const struct cfs_container *c, uint64_t pages)
 				      ? CFS_DIRTY_BLOCKS_MAX - pages
 				      : 0;
 
-	return cfs_div_up(3 * WORK_OF_PAGE * pages,
-			  2 * CFS_MAX(CFS_MIN(room, log_room), 1));
+	return cfs_div_up(9 * WORK_OF_PAGE * pages,
+			  8 * CFS_MAX(CFS_MIN(room, log_room), 1));
 }
 
 void cfs_gradual_begin(struct cfs_container *c)

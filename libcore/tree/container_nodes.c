@@ -47,8 +47,17 @@ static void heal_copies(struct cfs_container *c, unsigned int tree_id,
 	}
 }
 
+/* What could not be read does not verify. */
+static void ahead_land(struct cfs_container *c)
+{
+	if (c->ahead.flight)
+		(void)cfs_metavolume_flight_end(c->ahead.flight, NULL);
+	c->ahead.flight = NULL;
+}
+
 static void ahead_drop(struct cfs_container *c)
 {
+	ahead_land(c);
 	free(c->ahead.images);
 	c->ahead.images = NULL;
 	c->ahead.count = 0;
@@ -60,8 +69,8 @@ void cfs_container_ahead_done(struct cfs_container *c)
 	ahead_drop(c);
 }
 
-/* One copy of each, from one piece; what is not good is read again when it is
- * asked for, from wherever it is. */
+/* One copy of each, from one piece, which is waited for when one of them is
+ * asked for; what is not good then is read again, from wherever it is. */
 static void node_ahead(void *ctx, const struct cfs_node_ref *refs,
 		       unsigned int count)
 {
@@ -91,16 +100,13 @@ static void node_ahead(void *ctx, const struct cfs_node_ref *refs,
 		};
 		n++;
 	}
-	if (n == 0 ||
-	    cfs_metavolume_read_batch(c->mv, reads, n, NULL) == -ENOMEM) {
+	if (n == 0 || cfs_metavolume_read_start(c->mv, reads, n,
+						&c->ahead.flight, NULL) < 0) {
 		ahead_drop(c);
 		return;
 	}
 	c->ahead.count = n;
 	c->ahead.left = n;
-	for (unsigned int i = 0; i < n; i++)
-		if (reads[i].result < 0)
-			c->ahead.vaddr[i] = 0;
 }
 
 static bool ahead_take(struct cfs_container *c, const struct cfs_node_ref *ref,
@@ -113,6 +119,7 @@ static bool ahead_take(struct cfs_container *c, const struct cfs_node_ref *ref,
 
 		if (!ref->vaddr[0] || c->ahead.vaddr[i] != ref->vaddr[0])
 			continue;
+		ahead_land(c);
 		is_good = cfs_xxh3(image, CFS_NODE_BYTES) == ref->csum;
 		if (is_good)
 			memcpy(buf, image, CFS_NODE_BYTES);

@@ -206,8 +206,9 @@ struct cfs_container {
 	 * those that do not fit are forgotten. */
 	struct cfs_healed_node healed[CFS_HEALED_NODES_MAX];
 	unsigned int healed_count;
-	/* Nodes that were read ahead, as they came: not verified yet. */
+	/* Nodes that are read ahead, or were: not verified yet. */
 	struct {
+		struct cfs_mv_flight *flight; /* NULL: it has ended */
 		uint8_t *images;
 		uint64_t vaddr[CFS_TREE_AHEAD_MAX]; /* 0: taken, or bad */
 		unsigned int count, left;

@@ -72,8 +72,8 @@ struct cfs_tree_ops {
 	int (*write)(void *ctx, unsigned int tree_id, uint64_t node_number,
 		     const struct cfs_node_ref *ref, const void *node,
 		     struct cfs_err *err);
-	/* These, at most CFS_TREE_AHEAD_MAX, are going to be read one by one:
-	 * a hint, which may be NULL. */
+	/* These, at most CFS_TREE_AHEAD_MAX, are going to be read one by one,
+	 * and nothing that was told before: a hint, which may be NULL. */
 	void (*ahead)(void *ctx, const struct cfs_node_ref *refs,
 		      unsigned int count);
 };
@@ -136,6 +136,10 @@ int cfs_tree_get(struct cfs_tree *tree, const struct cfs_key *key, void *buf,
  */
 void cfs_tree_expect(struct cfs_tree *tree, const struct cfs_key *keys,
 		     unsigned int count);
+/* The same a little later: what is missing is begun to be read, and waited for
+ * when it is asked for. */
+void cfs_tree_expect_later(struct cfs_tree *tree, const struct cfs_key *keys,
+			   unsigned int count);
 
 /*
  * Set the record with @key, new or not.  @value_bytes <= CFS_VALUE_BYTES_MAX;

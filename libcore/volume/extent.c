@@ -12,6 +12,9 @@
 #include <assert.h>
 #include <inttypes.h>
 
+/* Leaves that are read at a time beside others: few hold nobody up. */
+#define LATER_MAX 16u
+
 static struct cfs_key live_key(uint16_t branch, uint64_t ino, uint64_t offset)
 {
 	return (struct cfs_key){ { cfs_map_word0(branch, ino),
@@ -332,25 +335,47 @@ static void expect_history(struct cfs_vols *v, struct cfs_key *keys,
 				keys, count);
 }
 
-size_t cfs_extents_expect(struct cfs_vols *v, struct page *const *pages,
-			  size_t count)
+static size_t keys_of(struct page *const *pages, size_t count,
+		      unsigned int most, struct cfs_key *ret,
+		      unsigned int *ret_count)
 {
-	struct cfs_key keys[CFS_TREE_AHEAD_MAX];
 	unsigned int n = 0;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
 		if (i > 0 && follows(pages[i - 1], pages[i]))
 			continue;
-		if (n == CFS_TREE_AHEAD_MAX)
+		if (n == most)
 			break;
-		keys[n++] = (struct cfs_key){
+		ret[n++] = (struct cfs_key){
 			{ pages[i]->key.branch_ino,
 			  cfs_map_word1(CFS_MAP_EXTENT, pages[i]->key.offset),
 			  0 }
 		};
 	}
+	*ret_count = n;
+	return i;
+}
+
+size_t cfs_extents_expect(struct cfs_vols *v, struct page *const *pages,
+			  size_t count)
+{
+	struct cfs_key keys[CFS_TREE_AHEAD_MAX];
+	unsigned int n;
+	const size_t i = keys_of(pages, count, CFS_TREE_AHEAD_MAX, keys, &n);
+
 	cfs_tree_expect(live_tree(v), keys, n);
 	expect_history(v, keys, n);
+	return i;
+}
+
+size_t cfs_extents_expect_later(struct cfs_vols *v, struct page *const *pages,
+				size_t count)
+{
+	struct cfs_key keys[LATER_MAX];
+	unsigned int n;
+	const size_t i = keys_of(pages, count, LATER_MAX, keys, &n);
+
+	cfs_tree_expect_later(live_tree(v), keys, n);
 	return i;
 }

@@ -33,18 +33,32 @@ static int begin(struct cfs_vols *v, struct cfs_err *err)
 	return 0;
 }
 
+/* What leads to the next pages is read: now, or if the fold goes on later, until
+ * then. */
+static void expect(struct cfs_vols *v, bool is_beside)
+{
+	struct page **list = v->folding + v->folding_next;
+	const size_t left = v->folding_count - v->folding_next;
+
+	if (v->folding_next < v->folding_expected || left == 0 ||
+	    cfs_page_is_client_fold(v))
+		return;
+	v->folding_expected = v->folding_next +
+			      (is_beside
+				       ? cfs_extents_expect_later(v, list, left)
+				       : cfs_extents_expect(v, list, left));
+}
+
 /* The next run, of no more than @most pages. */
-static int fold_run(struct cfs_vols *v, uint64_t most, struct cfs_err *err)
+static int fold_run(struct cfs_vols *v, uint64_t most, bool is_beside,
+		    struct cfs_err *err)
 {
 	struct page **list = v->folding + v->folding_next;
 	const size_t left = CFS_MIN(v->folding_count - v->folding_next, most);
 	const uint32_t n = cfs_page_run_length(list, left);
 	int r;
 
-	if (v->folding_next >= v->folding_expected &&
-	    !cfs_page_is_client_fold(v))
-		v->folding_expected = v->folding_next +
-				      cfs_extents_expect(v, list, left);
+	expect(v, is_beside);
 	r = cfs_page_run_home(v, list, n, NULL, NULL, err);
 	if (r < 0)
 		return r;
@@ -56,19 +70,23 @@ static int fold_run(struct cfs_vols *v, uint64_t most, struct cfs_err *err)
 
 int cfs_pages_fold(struct cfs_vols *v, uint64_t *budget, struct cfs_err *err)
 {
+	const bool is_beside = *budget < UINT64_MAX;
 	int r = 0;
 
 	if (!v->folding && v->page_count == 0)
 		return 0;
 	if (!v->folding)
 		r = begin(v, err);
-	while (r == 0 && v->folding_next<v->folding_count && * budget> 0) {
+	while (r == 0 && *budget && v->folding_next < v->folding_count) {
 		const size_t before = v->folding_next;
 
-		r = fold_run(v, *budget, err);
+		r = fold_run(v, *budget, is_beside, err);
 		*budget -= v->folding_next - before;
 	}
-	return r < 0 ? r : v->folding_next < v->folding_count;
+	if (r < 0)
+		return r;
+	expect(v, true);
+	return v->folding_next < v->folding_count;
 }
 
 /*
@@ -80,15 +98,19 @@ int cfs_pages_fold_beside(struct cfs_vols *v, struct cfs_err *err)
 {
 	struct page *p, *tmp;
 
-	HASH_ITER(hh, v->pages, p, tmp) {
-		int r = cfs_page_is_pinned(v, p, err);
+	int r;
 
+	HASH_ITER(hh, v->pages, p, tmp) {
+		r = cfs_page_is_pinned(v, p, err);
 		if (r != 0)
 			return r < 0 ? r
 				     : cfs_err_set(err, -EBUSY,
 						   "a snapshot sees a page");
 	}
-	return begin(v, err);
+	r = begin(v, err);
+	if (r == 0)
+		expect(v, true);
+	return r;
 }
 
 void cfs_pages_folded(struct cfs_vols *v)

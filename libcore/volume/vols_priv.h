@@ -284,6 +284,9 @@ int cfs_extent_put(struct cfs_vols *v, uint16_t branch, uint64_t ino,
  */
 size_t cfs_extents_expect(struct cfs_vols *v, struct page *const *pages,
 			  size_t count);
+/* The same; they are read while something else is done. */
+size_t cfs_extents_expect_later(struct cfs_vols *v, struct page *const *pages,
+				size_t count);
 /* The seq that a version of this range born at @stamp must have. */
 int cfs_extent_next_seq(struct cfs_vols *v, uint16_t branch, uint64_t ino,
 			uint64_t offset, uint64_t count, uint64_t stamp,
