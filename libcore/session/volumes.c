@@ -53,6 +53,9 @@ static int origin_of(struct cfs_member *m, const struct cfs_volume_rec *rec,
 	if (!rec->origin_volume)
 		return 0;
 	r = cfs_volume_get(m, rec->origin_volume, &from, err);
+	/* Only in a damaged pool: it has none that could be told. */
+	if (r == -ENOENT)
+		return 0;
 	if (r == 0)
 		r = cfs_snapshot_at(m, rec->origin_volume, rec->origin_stamp,
 				    &snap, err);
