@@ -450,7 +450,8 @@ static struct cfs_container *lock_next(struct cfs_pool *pool, uint64_t *id)
 	if (best) {
 		*id = best->m.id;
 		c = best->m.container;
-		cfs_container_lock(c);
+		/* No commit is made with the pool's lock. */
+		cfs_container_lock_to_read(c);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	return c;
