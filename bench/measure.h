@@ -126,16 +126,19 @@ static inline void print_run(struct samples *s, uint64_t elapsed_ns,
 	double count = (double)s->count;
 	uint64_t p50 = 0;
 	uint64_t p99 = 0;
+	uint64_t longest = 0;
 
 	if (s->count > 0) {
 		qsort(s->ns, s->count, sizeof(*s->ns), compare_ns);
 		p50 = s->ns[s->count / 2];
 		p99 = s->ns[s->count - 1 - s->count / 100];
+		longest = s->ns[s->count - 1];
 	}
 	printf("{\"ops\": %zu, \"seconds\": %.6f, \"ops_per_s\": %.2f, "
 	       "\"ops_per_s_with_close\": %.2f, \"p50_us\": %.2f, "
-	       "\"p99_us\": %.2f, \"open_ms\": %.3f, \"close_ms\": %.3f}\n",
+	       "\"p99_us\": %.2f, \"longest_us\": %.2f, "
+	       "\"open_ms\": %.3f, \"close_ms\": %.3f}\n",
 	       s->count, seconds, count / seconds, count / all,
-	       (double)p50 / 1e3, (double)p99 / 1e3, (double)open_ns / 1e6,
-	       (double)close_ns / 1e6);
+	       (double)p50 / 1e3, (double)p99 / 1e3, (double)longest / 1e3,
+	       (double)open_ns / 1e6, (double)close_ns / 1e6);
 }

@@ -17,12 +17,15 @@ sync_measure()
 		'durable writes a second'
 	measure p99 us lower "$SYNC_RAW" \
 		'latency, 99th percentile'
+	measure longest us lower "$SYNC_RAW" \
+		'latency, the longest of a round'
 }
 
 sync_row()
 {
 	sample rate "$1" "$2" "$(field ops_per_s <<<"$3")"
 	sample p99 "$1" "$2" "$(field p99_us <<<"$3")"
+	sample longest "$1" "$2" "$(field longest_us <<<"$3")"
 }
 
 # sync_peer SUBJECT ROUND FILE
