@@ -65,17 +65,24 @@ static unsigned int find_missing(const struct cfs_tree *tree,
 	return n;
 }
 
-static int load(struct cfs_tree *tree, const struct place *places,
+static void ask(struct cfs_tree *tree, const struct place *places,
 		unsigned int count)
 {
 	struct cfs_node_ref refs[CFS_TREE_AHEAD_MAX];
-	struct cfs_tnode *child;
-	int r = 0;
 
 	for (unsigned int i = 0; i < count; i++)
 		refs[i] = cfs_tnode_child_ref(places[i].parent, places[i].slot);
+	tree->config.ops->ahead(tree->config.ctx, refs, count);
+}
+
+static int load(struct cfs_tree *tree, const struct place *places,
+		unsigned int count)
+{
+	struct cfs_tnode *child;
+	int r = 0;
+
 	if (count > 1)
-		tree->config.ops->ahead(tree->config.ctx, refs, count);
+		ask(tree, places, count);
 	for (unsigned int i = 0; i < count && r == 0; i++)
 		r = cfs_tnode_load_child(places[i].parent, places[i].slot,
 					 &child, NULL);
@@ -86,7 +93,6 @@ void cfs_tree_expect_later(struct cfs_tree *tree, const struct cfs_key *keys,
 			   unsigned int count)
 {
 	struct place places[CFS_TREE_AHEAD_MAX];
-	struct cfs_node_ref refs[CFS_TREE_AHEAD_MAX];
 	unsigned int n;
 
 	assert(count <= CFS_TREE_AHEAD_MAX);
@@ -94,10 +100,8 @@ void cfs_tree_expect_later(struct cfs_tree *tree, const struct cfs_key *keys,
 	if (!tree->config.ops->ahead || cfs_tree_load_root(tree, NULL) < 0)
 		return;
 	n = find_missing(tree, keys, count, places);
-	for (unsigned int i = 0; i < n; i++)
-		refs[i] = cfs_tnode_child_ref(places[i].parent, places[i].slot);
 	if (n > 0)
-		tree->config.ops->ahead(tree->config.ctx, refs, n);
+		ask(tree, places, n);
 }
 
 void cfs_tree_expect(struct cfs_tree *tree, const struct cfs_key *keys,

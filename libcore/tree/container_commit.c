@@ -155,36 +155,37 @@ static int fold_some(struct cfs_container *c, uint64_t *budget,
 	return c->is_sealing ? 0 : cfs_space_log_grow(c, err);
 }
 
+static size_t unplaced_count(const struct cfs_container *c)
+{
+	size_t count = 0;
+
+	for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
+		if (c->trees[i])
+			count += cfs_tree_unplaced_count(c->trees[i]);
+	return count;
+}
+
 /* Addresses for all dirty nodes, until placing them changes nothing more. */
 static int place_some(struct cfs_container *c, uint64_t *budget,
 		      struct cfs_err *err)
 {
-	size_t left;
+	int r = 0;
 
-	do {
-		uint64_t before;
-		int r = 0;
-
-		do {
-			before = *budget;
-			for (unsigned int i = 0; r == 0 && i < CFS_TREE_COUNT;
-			     i++)
-				if (c->trees[i])
-					r = cfs_tree_place(c->trees[i], budget,
-							   err);
-		} while (r == 0 && *budget > 0 && *budget < before);
+	while (r == 0) {
+		for (unsigned int i = 0; r == 0 && i < CFS_TREE_COUNT; i++)
+			if (c->trees[i])
+				r = cfs_tree_place(c->trees[i], budget, err);
 		if (r == 0 && *budget == 0)
 			return 1;
+		/* One tree's nodes have made another's dirty. */
+		if (r == 0 && unplaced_count(c) > 0)
+			continue;
 		if (r == 0)
 			r = cfs_space_commit_begin(c, err);
-		if (r < 0)
-			return r;
-		left = 0;
-		for (unsigned int i = 0; i < CFS_TREE_COUNT; i++)
-			if (c->trees[i])
-				left += cfs_tree_unplaced_count(c->trees[i]);
-	} while (left > 0);
-	return 0;
+		if (r == 0 && unplaced_count(c) == 0)
+			return 0;
+	}
+	return r;
 }
 
 static int write_some(struct cfs_container *c, uint64_t *budget,

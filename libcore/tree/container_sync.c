@@ -272,7 +272,7 @@ static int sync_steps(struct cfs_container *c, struct cfs_err *err)
 	const bool has_some = c->pending.bytes;
 	bool is_frame = r == 0 && has_some && fits_frame(c);
 
-	/* That makes room, by half of the log. */
+	/* That gives up what the log had when it began. */
 	if (r == 0 && has_some && !is_frame && c->gradual.is_on) {
 		r = cfs_gradual_end(c, err);
 		is_frame = r == 0 && fits_frame(c);

@@ -97,7 +97,6 @@ int cfs_pages_fold(struct cfs_vols *v, uint64_t *budget, struct cfs_err *err)
 int cfs_pages_fold_beside(struct cfs_vols *v, struct cfs_err *err)
 {
 	struct page *p, *tmp;
-
 	int r;
 
 	HASH_ITER(hh, v->pages, p, tmp) {

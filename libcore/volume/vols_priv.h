@@ -231,8 +231,7 @@ bool cfs_page_is_client_fold(const struct cfs_vols *v);
 /* Forget a page whose content is home; the content is the caller's. */
 uint8_t *cfs_page_take(struct cfs_vols *v, struct page *p);
 
-/* What cfs_page_file_remove and the lists are left out of: it is nowhere but in
- * v->folding. */
+/* One that is in no list, nor in the table. */
 void cfs_page_free(struct page *p);
 /* Out of the lists and freed; not while it is folded. */
 void cfs_page_remove(struct cfs_vols *v, struct page *p);
