@@ -141,8 +141,8 @@ static int next_piece(struct access *a, struct cfs_err *err)
 	if (r == -ENOSPC && a->writes)
 		r = forward_piece(a, n, err);
 	/* Why is what counts, whatever it led to. */
-	if (r < 0 && direct_is_lost(v->dc, NULL) < 0)
-		r = direct_is_lost(v->dc, err);
+	if (r < 0)
+		r = direct_why(v->dc, r, err);
 	if (r == 0) {
 		a->offset += n;
 		a->left -= n;
@@ -431,8 +431,8 @@ static int io_sync(struct cfs_io_volume *io, struct cfs_err *err)
 
 	if (r == 0 && of(io)->is_writable) {
 		r = cfs_container_sync(dc->c, err);
-		if (r < 0 && direct_is_lost(dc, NULL) < 0)
-			r = direct_is_lost(dc, err);
+		if (r < 0)
+			r = direct_why(dc, r, err);
 	}
 	if (r == 0)
 		r = sync_forwarded(of(io), err);

@@ -319,6 +319,17 @@ static bool is_alive(struct cfs_direct *d)
 	return is && !__atomic_load_n(&d->is_lost, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * Who fails may be the first to see that the period is over, before the thread
+ * that minds it has run again: it is looked for here, so that why is said.
+ */
+int direct_why(struct direct_container *dc, int r, struct cfs_err *err)
+{
+	if (r == -ESTALE)
+		(void)is_alive(dc->d);
+	return direct_is_lost(dc, NULL) < 0 ? direct_is_lost(dc, err) : r;
+}
+
 /* ---- calls --------------------------------------------------------------- */
 
 static bool is_old(void *arg)

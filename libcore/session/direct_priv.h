@@ -143,6 +143,8 @@ void direct_lose_one(struct direct_container *dc, const char *why);
 void direct_lost(void *d, uint64_t container);
 /* -ESTALE, in words, for what direct_lose was told.  With d->mutex. */
 void direct_say_lost(const struct cfs_err *why, struct cfs_err *err);
+/* @r of an operation that failed; -ESTALE and why, if the lease is lost. */
+int direct_why(struct direct_container *dc, int r, struct cfs_err *err);
 void direct_failed(struct cfs_direct *d, const struct cfs_err *why);
 /* The data of an OPEN: who we are. */
 int direct_identity(struct cfs_direct *d, struct cfs_buf *buf);
