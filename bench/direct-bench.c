@@ -75,26 +75,6 @@ static int connect_manager(const char *pool, struct cfs_conn **ret)
 			     NULL, &err);
 }
 
-/* Processor time of another process, in seconds; 0: it is not there. */
-static double cpu_of(const char *pid)
-{
-	unsigned long long user = 0, system = 0;
-	char path[64];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f,
-		   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
-		   "%*u %llu %llu",
-		   &user, &system) != 2)
-		user = system = 0;
-	fclose(f);
-	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static int manager_begin(struct manager *m)
 {
 	if (!m->conn)

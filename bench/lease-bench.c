@@ -171,27 +171,6 @@ static int verb_grant(char **args)
 
 /* ---- a crowd ------------------------------------------------------------- */
 
-/* Processor time of another process, in seconds. */
-static double cpu_of(const char *pid)
-{
-	unsigned long long user = 0, system = 0;
-	char path[64];
-	FILE *f;
-	int n = 0;
-
-	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
-	f = fopen(path, "re");
-	if (f) {
-		n = fscanf(f,
-			   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u "
-			   "%*u %*u %*u %llu %llu",
-			   &user, &system);
-		fclose(f);
-	}
-	return n == 2 ? (double)(user + system) / (double)sysconf(_SC_CLK_TCK)
-		      : -1;
-}
-
 /* Ranges of a megabyte of one file each, so that none meets another. */
 static int take_many(struct holder *h, uint64_t client, uint64_t leases)
 {
