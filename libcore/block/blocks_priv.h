@@ -33,6 +33,7 @@ struct cfs_row_piece {
 	uint32_t count; /* 0: nothing */
 	uint32_t skip;  /* blocks of buf that were handed out */
 	uint8_t *buf;
+	uint32_t room_blocks;         /* in buf */
 	struct cfs_mv_flight *flight; /* NULL: it has been read */
 	bool is_awaited; /* by who takes some of it: he alone touches it */
 };
