@@ -86,18 +86,22 @@ static int manager_begin(struct manager *m)
 static int manager_end(struct manager *m, double seconds, double bytes)
 {
 	struct cfs_server_stats after;
+	double cpu;
 	uint64_t messages;
 	int r;
 
 	if (!m->conn)
 		return 0;
+	cpu = cpu_of(m->pid);
+	if (m->cpu_before < 0 || cpu < 0)
+		return cfs_err_set(&err, -ESRCH, "no process %s", m->pid);
 	r = cfs_server_stats_ask(m->conn, NULL, &after, &err);
 	/* But for our own question. */
 	messages = after.received_messages - m->before.received_messages - 1;
 	printf(", \"messages_per_64mb\": %.3f, \"messages\": %llu, "
 	       "\"cpu_percent\": %.3f",
 	       (double)messages / (bytes / MB_64), (unsigned long long)messages,
-	       (cpu_of(m->pid) - m->cpu_before) / seconds * 100);
+	       (cpu - m->cpu_before) / seconds * 100);
 	return r;
 }
 

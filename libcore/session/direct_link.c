@@ -325,9 +325,12 @@ static bool is_alive(struct cfs_direct *d)
  */
 int direct_why(struct direct_container *dc, int r, struct cfs_err *err)
 {
+	int lost;
+
 	if (r == -ESTALE)
 		(void)is_alive(dc->d);
-	return direct_is_lost(dc, NULL) < 0 ? direct_is_lost(dc, err) : r;
+	lost = direct_is_lost(dc, err);
+	return lost < 0 ? lost : r;
 }
 
 /* ---- calls --------------------------------------------------------------- */
