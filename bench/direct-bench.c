@@ -16,6 +16,7 @@
  */
 #include "measure.h"
 
+#include "device/device.h"
 #include "lease/address.h"
 #include "lease/conn.h"
 #include "lease/server.h"
@@ -127,11 +128,12 @@ static int stream(struct cfs_io_volume *io, uint64_t span_ns, bool writes,
 		  struct manager *m)
 {
 	uint64_t begin, index = 0, seed = 1, done_ns = 0;
-	void *buf = NULL;
+	/* Scattered or not by luck, it would tell one run from the other. */
+	void *buf = cfs_dev_buf_alloc_huge(PIECE_BYTES);
 	double bytes;
 	int r = 0;
 
-	if (posix_memalign(&buf, BLOCK_BYTES, PIECE_BYTES))
+	if (!buf)
 		return cfs_err_set(&err, -ENOMEM, "no memory");
 	fill_random(buf, PIECE_BYTES, &seed);
 	/* Once to its end: what is lent ahead is lent then. */
@@ -196,10 +198,10 @@ static int verb_die(char **args)
 	uint64_t count = parse_count(args[2]), seed = 1;
 	struct cfs_io_volume *io = NULL;
 	struct cfs_session *s = NULL;
-	void *buf = NULL;
+	void *buf = cfs_dev_buf_alloc_huge(PIECE_BYTES);
 	int r = 0;
 
-	if (posix_memalign(&buf, BLOCK_BYTES, PIECE_BYTES))
+	if (!buf)
 		return die("memory");
 	fill_random(buf, PIECE_BYTES, &seed);
 	if (cfs_session_open(args[0], &opt, &s, &err) < 0 ||

@@ -32,8 +32,7 @@ struct cfs_row_piece {
 	uint64_t vaddr; /* of what was not handed out yet */
 	uint32_t count; /* 0: nothing */
 	uint32_t skip;  /* blocks of buf that were handed out */
-	uint8_t *buf;
-	uint32_t room_blocks;         /* in buf */
+	uint8_t *buf;   /* its part of the row's */
 	struct cfs_mv_flight *flight; /* NULL: it has been read */
 	bool is_awaited; /* by who takes some of it: he alone touches it */
 };
@@ -44,6 +43,7 @@ struct cfs_row {
 	pthread_mutex_t lock;
 	uint64_t end; /* where the last read ended */
 	unsigned int run;
+	uint8_t *buf; /* of all pieces; NULL: none was asked for yet */
 	struct cfs_row_piece pieces[CFS_ROW_PIECES];
 };
 

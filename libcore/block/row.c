@@ -40,34 +40,31 @@ static int piece_land(struct cfs_row_piece *p)
 	return flight ? cfs_metavolume_flight_end(flight, NULL) : 0;
 }
 
-/* Its buffer is for what comes next: a new one each time may be mapped, cleared
- * and unmapped each time, which cost a quarter of the rate. */
 static void piece_forget(struct cfs_row_piece *p)
 {
 	(void)piece_land(p);
-	*p = (struct cfs_row_piece){
-		.buf = p->buf,
-		.room_blocks = p->room_blocks,
-	};
+	*p = (struct cfs_row_piece){ .buf = p->buf };
 }
 
-/* With nothing in it.  False: out of memory. */
-static bool piece_make_room(struct cfs_row_piece *p, uint32_t blocks)
+/* Buffers that stay: new ones each time may be mapped, cleared and unmapped each
+ * time, which cost a quarter of the rate.  False: out of memory. */
+static bool make_room(struct cfs_row *row)
 {
-	if (p->room_blocks >= blocks)
+	const size_t bytes = (size_t)BLOCKS_MAX * CFS_BLOCK_BYTES;
+
+	if (row->buf)
 		return true;
-	free(p->buf);
-	p->buf = cfs_dev_buf_alloc_unset((size_t)blocks * CFS_BLOCK_BYTES);
-	p->room_blocks = p->buf ? blocks : 0;
-	return p->buf;
+	row->buf = cfs_dev_buf_alloc_huge(CFS_ROW_PIECES * bytes);
+	for (unsigned int i = 0; row->buf && i < CFS_ROW_PIECES; i++)
+		row->pieces[i].buf = row->buf + i * bytes;
+	return row->buf;
 }
 
 void cfs_row_done(struct cfs_row *row)
 {
-	for (unsigned int i = 0; i < CFS_ROW_PIECES; i++) {
+	for (unsigned int i = 0; i < CFS_ROW_PIECES; i++)
 		piece_forget(&row->pieces[i]);
-		free(row->pieces[i].buf);
-	}
+	free(row->buf);
 	pthread_mutex_destroy(&row->lock);
 }
 
@@ -137,7 +134,7 @@ static void go_ahead(struct cfs_blocks *b, const struct cfs_mv_read *rd)
 		return;
 	more.piece = cfs_blocks_first_piece(b, next);
 	piece_forget(p);
-	if (!piece_make_room(p, more.count))
+	if (!make_room(&b->row))
 		return;
 	more.buf = p->buf;
 	if (cfs_metavolume_read_start(b->mv, &more, 1, &p->flight, NULL) < 0)

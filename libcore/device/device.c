@@ -16,7 +16,10 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+
+#define HUGE_BYTES ((size_t)2 << 20)
 
 struct cfs_dev_ticket {
 	struct cfs_dev *dev;
@@ -437,6 +440,20 @@ void *cfs_dev_buf_alloc_unset(size_t length_bytes)
 	return aligned_alloc(CFS_BLOCK_BYTES,
 			     cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
 					  CFS_BLOCK_BYTES));
+}
+
+void *cfs_dev_buf_alloc_huge(size_t length_bytes)
+{
+	const size_t bytes = cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
+					  HUGE_BYTES);
+	void *buf = NULL;
+
+	if (length_bytes <= SIZE_MAX / 2)
+		buf = aligned_alloc(HUGE_BYTES, bytes);
+	/* A system without such pages says so, and has others. */
+	if (buf)
+		(void)madvise(buf, bytes, MADV_HUGEPAGE);
+	return buf;
 }
 
 void *cfs_dev_buf_alloc(size_t length_bytes)

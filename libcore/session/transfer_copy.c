@@ -13,6 +13,7 @@
 #include "session/transfer_bytes_priv.h"
 
 #include "base/bits.h"
+#include "device/device.h"
 #include "session/transfer_priv.h"
 
 #include <assert.h>
@@ -64,11 +65,9 @@ static int ring_init(struct ring *ring, struct cfs_err *err)
 	size_t i;
 
 	for (i = 0; i < RING_COUNT; i++) {
-		void *buf = NULL;
-
-		if (posix_memalign(&buf, CFS_BLOCK_BYTES, RING_BYTES))
+		ring->pieces[i].buf = cfs_dev_buf_alloc_huge(RING_BYTES);
+		if (!ring->pieces[i].buf)
 			return cfs_err_set(err, -ENOMEM, "out of memory");
-		ring->pieces[i].buf = buf;
 	}
 	return 0;
 }

@@ -426,7 +426,7 @@ static void batch_done(struct batch *b)
 static int batch_init(struct batch *b, struct cfs_err *err)
 {
 	b->pieces = calloc(BATCH_ITEMS, sizeof(*b->pieces));
-	b->blocks = cfs_dev_buf_alloc(BATCH_BLOCKS * CFS_BLOCK_BYTES);
+	b->blocks = cfs_dev_buf_alloc_huge(BATCH_BLOCKS * CFS_BLOCK_BYTES);
 	if (!b->pieces || !b->blocks)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
 	return 0;

@@ -21,8 +21,8 @@ void cfs_receive_run_init(struct cfs_receiver *r)
 static int run_has_room(struct receive_run *run, struct cfs_err *err)
 {
 	if (!run->blocks)
-		run->blocks = cfs_dev_buf_alloc(RECEIVE_RUN_BLOCKS *
-						CFS_BLOCK_BYTES);
+		run->blocks = cfs_dev_buf_alloc_huge(RECEIVE_RUN_BLOCKS *
+						     CFS_BLOCK_BYTES);
 	return run->blocks ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
 }
 
