@@ -29,10 +29,10 @@ struct tag_track {
 
 /* A piece that is read behind a row of long reads, or was. */
 struct cfs_row_piece {
-	uint64_t vaddr; /* of what was not handed out yet */
-	uint32_t count; /* 0: nothing */
-	uint32_t skip;  /* blocks of buf that were handed out */
-	uint8_t *buf;   /* its part of the row's */
+	uint64_t vaddr;               /* of what was not handed out yet */
+	uint32_t count;               /* 0: nothing */
+	uint32_t skip;                /* blocks of buf that were handed out */
+	uint8_t *buf;                 /* its part of the row's */
 	struct cfs_mv_flight *flight; /* NULL: it has been read */
 	bool is_awaited; /* by who takes some of it: he alone touches it */
 };

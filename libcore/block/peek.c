@@ -265,7 +265,7 @@ static int pages_reserve(struct cfs_peek_pages *pages, size_t bytes)
 	if (pages->bytes >= bytes)
 		return 0;
 	cfs_peek_pages_done(pages);
-	pages->data = cfs_dev_buf_alloc_unset(bytes);
+	pages->data = cfs_dev_buf_alloc_huge(bytes);
 	if (!pages->data)
 		return -ENOMEM;
 	pages->bytes = bytes;

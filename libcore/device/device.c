@@ -444,12 +444,12 @@ void *cfs_dev_buf_alloc_unset(size_t length_bytes)
 
 void *cfs_dev_buf_alloc_huge(size_t length_bytes)
 {
-	const size_t bytes = cfs_align_up(CFS_MAX(length_bytes, (size_t)1),
-					  HUGE_BYTES);
-	void *buf = NULL;
+	const size_t bytes = cfs_align_up(length_bytes, HUGE_BYTES);
+	void *buf;
 
-	if (length_bytes <= SIZE_MAX / 2)
-		buf = aligned_alloc(HUGE_BYTES, bytes);
+	if (length_bytes < HUGE_BYTES / 2 || length_bytes > SIZE_MAX / 2)
+		return cfs_dev_buf_alloc_unset(length_bytes);
+	buf = aligned_alloc(HUGE_BYTES, bytes);
 	/* A system without such pages says so, and has others. */
 	if (buf)
 		(void)madvise(buf, bytes, MADV_HUGEPAGE);

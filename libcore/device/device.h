@@ -190,8 +190,9 @@ void *cfs_dev_buf_alloc(size_t length_bytes);
 /* The same with any content: for large buffers that may be used in part. */
 void *cfs_dev_buf_alloc_unset(size_t length_bytes);
 /*
- * The same in huge pages, of 2 MiB, where the system has them; in memory as a
- * whole, so for what is used whole, again and again.  1 MiB of pages that lie
- * scattered is more segments than many a device takes in one request.
+ * The same, from half of 2 MiB on, in huge pages of that size where the system
+ * has them: in memory as a whole, so for what is used whole, again and again.
+ * 1 MiB of pages that lie scattered is more segments than many a device takes in
+ * one request.
  */
 void *cfs_dev_buf_alloc_huge(size_t length_bytes);

@@ -39,6 +39,48 @@ static int check_head(const struct client_entry *e, const struct cfs_fold *fold,
 	return 0;
 }
 
+/* All at once: one by one each would be waited for. */
+static int read_blocks(struct cfs_container *c, const struct cfs_fold *fold,
+		       uint64_t blocks, uint8_t *buf, struct cfs_err *err)
+{
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_mv_read *reads = calloc(fold->place_count, sizeof(*reads));
+	uint64_t done = 0;
+	int r = 0;
+
+	if (!reads)
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < fold->place_count && r == 0; i++) {
+		const struct cfs_fold_place *p = &fold->places[i];
+
+		if (p->count > blocks - done)
+			return cfs_err_set(err, -EPERM,
+					   "a client's fold lies "
+					   "in too many blocks");
+		r = cfs_lend_check_place(c, p, err);
+		reads[i] = (struct cfs_mv_read){
+			.vaddr = p->vaddr,
+			.count = p->count,
+			.buf = buf + done * CFS_BLOCK_BYTES,
+		};
+		done += p->count;
+	}
+	if (r == 0 && done != blocks)
+		return cfs_err_set(err, -EPERM,
+				   "a client's fold lies in too "
+				   "few blocks");
+	if (r == 0)
+		r = cfs_metavolume_read_batch(c->mv, reads, fold->place_count,
+					      err);
+	/* The other pieces, for what the first did not give. */
+	for (size_t i = 0; i < fold->place_count && r == 0; i++)
+		if (reads[i].result < 0)
+			r = cfs_metavolume_read_any(c->mv, reads[i].vaddr,
+						    reads[i].count,
+						    reads[i].buf, NULL, err);
+	return r;
+}
+
 /*
  * What a fold has in lent blocks, into *@ret_buf.  It is read once, verified,
  * and then as good as what came in a message: whatever becomes of the blocks.
@@ -50,35 +92,16 @@ static int read_places(struct cfs_container *c, struct cfs_fold *fold,
 	const uint64_t blocks = cfs_div_up(bytes, CFS_BLOCK_BYTES);
 	CFS_CLEANUP(cfs_freep) uint8_t *buf = NULL;
 	uint8_t csum[sizeof(fold->csum)];
-	uint64_t done = 0;
-	unsigned int piece;
-	int r = 0;
+	int r;
 
 	if (bytes > CFS_FOLD_BYTES_MAX + 8 * CFS_FOLD_RETURNS_MAX)
 		return cfs_err_set(err, -EPERM, "a client's fold is too large");
 	buf = cfs_dev_buf_alloc_unset(blocks * CFS_BLOCK_BYTES + 1);
 	if (!buf)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < fold->place_count && r == 0; i++) {
-		const struct cfs_fold_place *p = &fold->places[i];
-
-		if (p->count > blocks - done)
-			return cfs_err_set(err, -EPERM,
-					   "a client's fold lies "
-					   "in too many blocks");
-		r = cfs_lend_check_place(c, p, err);
-		if (r == 0)
-			r = cfs_metavolume_read_any(
-				c->mv, p->vaddr, p->count,
-				buf + done * CFS_BLOCK_BYTES, &piece, err);
-		done += p->count;
-	}
+	r = read_blocks(c, fold, blocks, buf, err);
 	if (r < 0)
 		return r;
-	if (done != blocks)
-		return cfs_err_set(err, -EPERM,
-				   "a client's fold lies in too "
-				   "few blocks");
 	cfs_xxh3_128(buf, bytes, csum);
 	if (memcmp(csum, fold->csum, sizeof(csum)) != 0)
 		return cfs_err_set(err, -EIO,
