@@ -16,7 +16,7 @@
 #define CFS_CLIENT_DIRTY_SOFT   4096u
 #define CFS_CLIENT_STAMPS_SOFT  64u
 /* Of data at home that no fold names: what a seal may have to copy. */
-#define CFS_CLIENT_BLOCKS_SOFT  65536u /* 256 MiB */
+#define CFS_CLIENT_BLOCKS_SOFT  131072u /* 512 MiB */
 
 /* A node that was read, kept beyond the view that named it. */
 struct shelf_node {

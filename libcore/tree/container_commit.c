@@ -10,6 +10,7 @@
 #include "tree/container_gradual.h"
 #include "tree/container_priv.h"
 
+#include "base/cleanup.h"
 #include "pool/commit_hold.h"
 
 #include <assert.h>
@@ -275,10 +276,14 @@ static void make_root(const struct cfs_container *c, struct cfs_root *root)
 	}
 }
 
+/* All copies at once: one by one each would be waited for. */
 static int write_root(struct cfs_container *c, const struct cfs_root *root,
 		      struct cfs_err *err)
 {
-	struct cfs_page_disk *page = cfs_dev_buf_alloc(sizeof(*page));
+	CFS_CLEANUP(cfs_freep)
+	struct cfs_page_disk *pages = cfs_dev_buf_alloc(CFS_ROOT_PLACES_MAX *
+							sizeof(*pages));
+	struct cfs_mv_write writes[CFS_ROOT_PLACES_MAX];
 	struct cfs_page head = {
 		.kind = CFS_PAGE_ROOT,
 		.seq = c->root_seq + 1,
@@ -287,24 +292,27 @@ static int write_root(struct cfs_container *c, const struct cfs_root *root,
 		.stamp = root->stamp,
 		.epoch = c->epoch,
 	};
-	int r = 0;
+	size_t count = 0;
+	int r;
 
-	if (!page)
+	if (!pages)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX && r == 0; i++) {
-		struct cfs_mv_write w = { .count = 1, .buf = page };
-
+	for (unsigned int i = 0; i < CFS_ROOT_PLACES_MAX; i++) {
 		if (!c->root_vaddr[i])
 			continue;
-		w.vaddr = c->root_vaddr[i] + (head.seq & 1);
-		head.address = w.vaddr;
-		cfs_root_pack(root, page);
-		cfs_page_pack(&head, page);
-		r = cfs_metavolume_write(c->mv, &w, 1, err);
+		head.address = c->root_vaddr[i] + (head.seq & 1);
+		cfs_root_pack(root, &pages[count]);
+		cfs_page_pack(&head, &pages[count]);
+		writes[count] = (struct cfs_mv_write){
+			.vaddr = head.address,
+			.count = 1,
+			.buf = &pages[count],
+		};
+		count++;
 	}
+	r = cfs_metavolume_write(c->mv, writes, count, err);
 	if (r == 0)
 		r = cfs_metavolume_flush(c->mv, err);
-	free(page);
 	if (r == 0)
 		__atomic_store_n(&c->root_seq, head.seq, __ATOMIC_RELEASE);
 	return r;

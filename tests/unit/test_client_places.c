@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "client_fixture.h"
+#include "device/device_priv.h"
 
 #define LUN_BYTES  (UINT64_C(8) << 20)
 #define LUN_BLOCKS (LUN_BYTES / HEAL_BLOCK)
@@ -24,12 +25,17 @@ struct world {
 	uint64_t ino;
 };
 
-static void world_new(struct world *w)
+static void world_new_of(struct world *w, bool is_mirror)
 {
-	w->h = heal_new(false, LUN_BYTES);
+	w->h = heal_new(is_mirror, LUN_BYTES);
 	w->ino = heal_volume(w->h.lun).ino;
 	heal_write(w->h.lun, 0, 32, 1);
 	client_new(&w->cl, &w->h, w->h.lun);
+}
+
+static void world_new(struct world *w)
+{
+	world_new_of(w, false);
 }
 
 static void world_end(struct world *w)
@@ -116,6 +122,59 @@ static void test_no_blocks(void **state)
 	must_be_scattered(&w, count, 100);
 	client_close(&w.cl);
 	world_end(&w);
+}
+
+/* ---- a device that does not read ----------------------------------------- */
+
+static const struct cfs_dev_ops *whole;
+static struct cfs_dev *bad;
+static unsigned int failed_reads;
+
+static int no_reads(struct cfs_dev *dev, enum cfs_io_op op,
+		    uint64_t offset_bytes, void *buf, size_t length_bytes)
+{
+	if (op == CFS_IO_WRITE)
+		return whole->transfer(dev, op, offset_bytes, buf,
+				       length_bytes);
+	failed_reads++;
+	return -EIO;
+}
+
+/* From when the owner takes the fold. */
+static void break_reads(struct client *cl, struct cfs_fold *fold,
+			uint8_t *records)
+{
+	static struct cfs_dev_ops broken;
+
+	(void)records;
+	assert_true(fold->place_count > 0);
+	cl->forge = NULL;
+	whole = bad->ops;
+	broken = *whole;
+	broken.transfer = no_reads;
+	broken.start = NULL;
+	failed_reads = 0;
+	bad->ops = &broken;
+}
+
+static void test_other_piece(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		world_new_of(&w, true);
+		bad = cfs_devset_dev(w.h.set, i);
+		scatter(&w, SCATTERED, 100);
+		w.cl.forge = break_reads;
+		HEAL_OK(cfs_container_fold(w.cl.c, &err_));
+		bad->ops = whole;
+		/* The first is asked first. */
+		assert_int_equal(failed_reads > 0, i == 0);
+		must_be_scattered(&w, SCATTERED, 100);
+		client_close(&w.cl);
+		world_end(&w);
+	}
 }
 
 /* ---- lies ---------------------------------------------------------------- */
@@ -358,6 +417,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_no_blocks),
+		cmocka_unit_test(test_other_piece),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_wanted),
