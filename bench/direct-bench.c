@@ -136,8 +136,9 @@ static int stream(struct cfs_io_volume *io, uint64_t span_ns, bool writes,
 	if (!buf)
 		return cfs_err_set(&err, -ENOMEM, "no memory");
 	fill_random(buf, PIECE_BYTES, &seed);
-	/* Once to its end: what is lent ahead is lent then. */
-	while (r == 0 && index < cfs_io_size_bytes(io) / PIECE_BYTES)
+	/* Twice to its end: what is lent ahead is lent then, and has been given
+	 * back once. */
+	while (r == 0 && index < 2 * cfs_io_size_bytes(io) / PIECE_BYTES)
 		r = move_piece(io, index++, writes, buf);
 	if (r == 0 && writes)
 		r = cfs_io_sync(io, &err);

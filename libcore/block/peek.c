@@ -262,13 +262,18 @@ static void look_at_run(const struct cfs_blocks *b, const struct peek_run *run,
 
 static int pages_reserve(struct cfs_peek_pages *pages, size_t bytes)
 {
+	size_t room = CFS_PAGE_BYTES;
+
 	if (pages->bytes >= bytes)
 		return 0;
+	/* Seldom: what is new to a process may be new to its machine. */
+	while (room < bytes)
+		room *= 2;
 	cfs_peek_pages_done(pages);
-	pages->data = cfs_dev_buf_alloc_huge(bytes);
+	pages->data = cfs_dev_buf_alloc_huge(room);
 	if (!pages->data)
 		return -ENOMEM;
-	pages->bytes = bytes;
+	pages->bytes = room;
 	return 0;
 }
 

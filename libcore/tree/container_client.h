@@ -66,7 +66,7 @@
 
 #define CFS_CLIENT_TREES      3u /* TABLE, LIVE, HISTORY */
 #define CFS_VIEW_SLICES_MAX   (UINT32_C(1) << 20)
-#define CFS_LOANS_MAX         1024u                /* groups of one answer */
+#define CFS_LOANS_MAX         1280u                /* groups of one answer */
 #define CFS_FOLD_BYTES_MAX    (UINT32_C(16) << 20) /* records */
 #define CFS_FOLD_RETURNS_MAX  65536u
 #define CFS_FOLD_PLACES_MAX   2048u

@@ -20,6 +20,7 @@
  * quarter of that, and it is asked for more with the fold. */
 #define FOLD_WORTH      16384u /* 64 MiB */
 #define FOLD_WORTH_PART 16u
+#define FOLD_PART       32u /* of what a fold names it takes itself, at most */
 /* So many blocks that no fold has named are worth one where space ends. */
 #define NAMED_WORTH     256u
 
@@ -138,13 +139,15 @@ static uint64_t worth_a_fold(const struct cfs_container *c)
 
 /*
  * With a fold: groups for twice of what was written since the last one, as far
- * as they are not at hand, and no more than the next fold will name.
+ * as they are not at hand, and no more than the next fold will name, and itself
+ * takes: what is missing then has to be asked for.
  */
 uint32_t cfs_client_groups_wanted(const struct cfs_container *c)
 {
 	const struct client_mode *m = c->client;
-	const uint64_t blocks = CFS_MIN(2 * m->named_blocks,
-					CFS_CLIENT_BLOCKS_SOFT);
+	const uint64_t named = CFS_MIN(2 * m->named_blocks,
+				       CFS_CLIENT_BLOCKS_SOFT);
+	const uint64_t blocks = named + named / FOLD_PART;
 
 	if (c->is_sealing || m->returns_idle || m->will_hold ||
 	    m->named_blocks < worth_a_fold(c) / 4 ||
