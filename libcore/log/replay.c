@@ -24,13 +24,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define WINDOW_BLOCKS 512u /* at least the longest frame */
+#define WINDOW_BLOCKS 512u /* the longest frame, and what is read at once */
 #define WINDOW_FIRST  4u   /* an empty log is looked at, not read */
 #define CHAIN_STEP    UINT64_C(0x9e3779b97f4a7c15)
 
 struct reader {
 	struct cfs_log *log;
 	uint8_t *window;
+	uint32_t room;      /* blocks that it has */
 	unsigned int piece; /* of what the window holds */
 	uint32_t extent;
 	uint32_t block;
@@ -43,7 +44,23 @@ static void reader_done(struct reader *rd)
 	free(rd->window);
 }
 
-/* @count blocks at a position, in the window; NULL: beyond the extent. */
+/* Most logs are short: it grows with what is read.  Nothing is in it then. */
+static int window_make_room(struct reader *rd, uint32_t blocks,
+			    struct cfs_err *err)
+{
+	rd->count = 0;
+	if (blocks <= rd->room)
+		return 0;
+	free(rd->window);
+	rd->window = cfs_dev_buf_alloc_unset((size_t)blocks * CFS_BLOCK_BYTES);
+	rd->room = rd->window ? blocks : 0;
+	return rd->window ? 0 : cfs_err_set(err, -ENOMEM, "out of memory");
+}
+
+/*
+ * @count blocks at a position, in the window until the next call; NULL: beyond
+ * the extent.
+ */
 static int reader_at(struct reader *rd, unsigned int piece, uint32_t extent,
 		     uint32_t block, uint32_t count, const uint8_t **ret,
 		     struct cfs_err *err)
@@ -60,9 +77,10 @@ static int reader_at(struct reader *rd, unsigned int piece, uint32_t extent,
 				     e->block_count - block);
 
 		rd->ahead = CFS_MIN(4 * rd->ahead, WINDOW_BLOCKS);
-		rd->count = 0;
-		r = cfs_metavolume_read(rd->log->mv, e->vaddr + block, n, piece,
-					rd->window, err);
+		r = window_make_room(rd, n, err);
+		if (r == 0)
+			r = cfs_metavolume_read(rd->log->mv, e->vaddr + block,
+						n, piece, rd->window, err);
 		if (r < 0)
 			return cfs_err_wrap(err, r, "log");
 		rd->piece = piece;
@@ -258,10 +276,6 @@ int cfs_log_replay(struct cfs_log *log, const struct cfs_log_replay *how,
 	struct cfs_root tail;
 	int r;
 
-	rd.window = cfs_dev_buf_alloc_unset((size_t)WINDOW_BLOCKS *
-					    CFS_BLOCK_BYTES);
-	if (!rd.window)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
 	r = find_end(&rd, &end, &durable, err);
 	if (r == 0 && how->looks_for_damage)
 		r = look_for_later(&rd, end.seq, err);

@@ -16,14 +16,32 @@
 struct verifier {
 	struct cfs_container *c;
 	bool spreads;
-	uint8_t *run;  /* what is verified, RUN_BLOCKS */
-	uint8_t *copy; /* of another piece */
+	uint32_t room; /* blocks of each */
+	uint8_t *run;  /* what is verified */
+	uint8_t *copy; /* of another piece; NULL: nothing is spread */
 };
 
 static void verifier_done(struct verifier *v)
 {
 	free(v->run);
 	free(v->copy);
+}
+
+/* For as many blocks as the next run has, which is 1 mostly. */
+static int make_room(struct verifier *v, uint32_t blocks, struct cfs_err *err)
+{
+	if (blocks <= v->room)
+		return 0;
+	verifier_done(v);
+	v->room = 0;
+	v->run = cfs_dev_buf_alloc_unset((size_t)blocks * CFS_BLOCK_BYTES);
+	v->copy = v->spreads ? cfs_dev_buf_alloc_unset((size_t)blocks *
+						       CFS_BLOCK_BYTES)
+			     : NULL;
+	if (!v->run || (v->spreads && !v->copy))
+		return cfs_err_set(err, -ENOMEM, "out of memory");
+	v->room = blocks;
+	return 0;
 }
 
 /* A run of an extent's blocks, all in its slice. */
@@ -111,8 +129,8 @@ static int spread_run(const struct verifier *v, uint64_t vaddr, uint32_t count,
 	return r;
 }
 
-/* 1, 0, or an error of spreading. */
-static int verify_extent(const struct verifier *v, const struct cfs_rec *rec,
+/* 1, 0, or an error of spreading, or of memory. */
+static int verify_extent(struct verifier *v, const struct cfs_rec *rec,
 			 struct cfs_err *err)
 {
 	uint32_t n;
@@ -121,6 +139,9 @@ static int verify_extent(const struct verifier *v, const struct cfs_rec *rec,
 		int r;
 
 		n = (uint32_t)CFS_MIN(rec->count - done, (uint64_t)RUN_BLOCKS);
+		r = make_room(v, n, err);
+		if (r < 0)
+			return r;
 		if (!read_run(v, rec, done, n))
 			return 0;
 		r = spread_run(v, rec->vaddr + done, n, err);
@@ -138,15 +159,11 @@ int cfs_container_verify_frame(struct cfs_container *c,
 	struct verifier v = {
 		.c = c,
 		.spreads = spreads,
-		.run = cfs_dev_buf_alloc_unset(RUN_BLOCKS * CFS_BLOCK_BYTES),
-		.copy = cfs_dev_buf_alloc_unset(RUN_BLOCKS * CFS_BLOCK_BYTES),
 	};
 	struct cfs_rec rec;
 	uint32_t pos = 0;
 	int r;
 
-	if (!v.run || !v.copy)
-		return cfs_err_set(err, -ENOMEM, "out of memory");
 	while ((r = cfs_frame_next(buf, frame, &pos, &rec, err)) == 1) {
 		if (rec.type == CFS_REC_EXTENT)
 			r = verify_extent(&v, &rec, err);
