@@ -307,7 +307,7 @@ deps:
 build-unit:
 	$(SAN_MAKE) unit
 	$(if $(mt_bins),$(TSAN_MAKE) $(mt_bins))
-build-crash:
+build-crash: crash
 	$(SAN_MAKE) crash
 build-corpus:
 	$(SAN_MAKE) corpus
@@ -321,7 +321,7 @@ check: deps
 	+@rm -f build/count; $(MAKE) --no-print-directory check-all || { \
 		[ -e build/count ] || echo '0 passed, 1 failed'; exit 1; }
 .PHONY: check-all
-check-all: mutant-bins posix build-san $(torture)
+check-all: mutant-bins posix crash build-san $(torture)
 	$(RUN_TESTS) unit fuzz model package crash sim mutants torture real \
 		mount bats beside-some
 

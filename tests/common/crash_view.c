@@ -145,14 +145,19 @@ static int show_dir(struct walk *w, uint64_t ino, const char *path,
 static int show_lun(struct cfs_io_volume *v, struct cfs_buf *ret,
 		    struct cfs_err *err)
 {
-	uint64_t size_bytes = cfs_io_size_bytes(v);
-	CFS_CLEANUP(cfs_freep) uint8_t *bytes = malloc(size_bytes + 1);
-	int r;
+	const uint64_t blocks = cfs_io_size_bytes(v) / MODEL_BLOCK_BYTES;
+	static uint8_t bytes[32 * MODEL_BLOCK_BYTES];
+	uint64_t n = 32;
+	int r = 0;
 
-	assert(bytes);
-	r = cfs_io_read(v, 0, bytes, size_bytes, NULL, err);
-	for (uint64_t i = 0; r == 0 && i < size_bytes / MODEL_BLOCK_BYTES; i++)
-		crash_render_block(ret, i, bytes + i * MODEL_BLOCK_BYTES);
+	for (uint64_t at = 0; r == 0 && at < blocks; at += n) {
+		n = CFS_MIN(blocks - at, n);
+		r = cfs_io_read(v, at * MODEL_BLOCK_BYTES, bytes,
+				n * MODEL_BLOCK_BYTES, NULL, err);
+		for (uint64_t i = 0; r == 0 && i < n; i++)
+			crash_render_block(ret, at + i,
+					   bytes + i * MODEL_BLOCK_BYTES);
+	}
 	return r;
 }
 

@@ -227,12 +227,13 @@ static int sweep_shape(const struct crash_shape *shape, unsigned int stride)
 int main(void)
 {
 	const unsigned int few = crash_is_long() ? 1 : 4;
+	const unsigned int one_in = (unsigned int)crash_env("ONE_IN", 1);
+	const unsigned int stride = one_in *
+				    (unsigned int)crash_env(
+					    "STRIDE", crash_is_long() ? 1 : 3);
 	int bad = 0;
 
-	bad += sweep_shape(
-		&crash_shape_one,
-		(unsigned int)crash_env("STRIDE", crash_is_long() ? 1 : 3));
-	bad += sweep_shape(&crash_shape_mirror,
-			   (unsigned int)crash_env("STRIDE", 3 * few));
+	bad += sweep_shape(&crash_shape_one, stride);
+	bad += sweep_shape(&crash_shape_mirror, stride * few);
 	return bad != 0;
 }

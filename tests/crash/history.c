@@ -143,7 +143,7 @@ int main(void)
 	uint64_t calls = crash_env("CALLS", crash_is_long() ? 4000 : 600);
 	/* As many as there is time for. */
 	uint64_t seconds = crash_env("SECONDS_MAX",
-				     crash_is_long() ? 1500 : 50);
+				     crash_is_long() ? 1500 : 25);
 	uint64_t first = only ? only : crash_env("FIRST", 1);
 	time_t end = time(NULL) + (time_t)seconds;
 	int bad = 0;
