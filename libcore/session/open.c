@@ -448,6 +448,7 @@ static int name_pool(const char *pool, int r, struct cfs_err *err)
 int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 		     struct cfs_session **ret, struct cfs_err *err)
 {
+	const struct cfs_err before = err ? *err : (struct cfs_err)CFS_ERR_INIT;
 	struct cfs_session *s = cfs_session_object_new(opt);
 	int r;
 
@@ -458,6 +459,9 @@ int cfs_session_open(const char *pool, const struct cfs_session_options *opt,
 		open_failed(s);
 		return name_pool(pool, r, err);
 	}
+	/* That it was busy before somebody answered is nobody's error. */
+	if (err)
+		*err = before;
 	if (s->remote) {
 		cfs_devset_close(s->set);
 		s->set = NULL;

@@ -151,13 +151,14 @@ void cfs_session_forget_making(struct cfs_session *s);
 /* "NAME" or "NAME/CLONE" of a volume; @buf: 260 bytes. */
 void cfs_session_name(const struct cfs_member *m,
 		      const struct cfs_volume_rec *rec, char *buf);
-/* How long bytes and files are waited for; 0: without limit. */
+/* How long bytes and files are waited for; 0: without limit.  Who waits for
+ * nobody waits for the answer: a busy manager takes its time to give what is
+ * free, and so does a client that gives back what it only keeps. */
 static inline uint64_t cfs_session_patience(const struct cfs_session *s)
 {
 	if (!s->opt.gives_up)
 		return 0;
-	return s->opt.wait_seconds ? s->opt.wait_seconds * UINT64_C(1000000000)
-				   : 1000000;
+	return CFS_MAX(s->opt.wait_seconds, 1u) * UINT64_C(1000000000);
 }
 /* Write what s->seat says; who changes it holds s->seat_lock meanwhile, and
  * calls the other one. */
