@@ -363,8 +363,9 @@ static bool is_in_grace(struct cfs_serve_direct *sd, uint64_t container)
 /*
  * One who comes back had it open before, so nobody has it alone; but its lease
  * on the volume is new to this manager, and waits until the grace is over.
+ * That may end between the refusal and here: @was_in_grace is of before it.
  */
-static int enter_later(struct opening *op, int r)
+static int enter_later(struct opening *op, bool was_in_grace, int r)
 {
 	const struct beside_job job = {
 		.kind = JOB_ENTER,
@@ -372,8 +373,7 @@ static int enter_later(struct opening *op, int r)
 		.lease = op->q->use,
 	};
 
-	if (r != -EBUSY || !(op->q->flags & CFS_DIRECT_AGAIN) ||
-	    !is_in_grace(op->sd, op->o.container))
+	if (r != -EBUSY || !was_in_grace)
 		return r;
 	beside_queue(op->sd, &job);
 	return 0;
@@ -426,8 +426,8 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 		.stamp = op->o.stamp,
 		.mode = writes ? CFS_USE_WRITE : CFS_USE_READ,
 	};
+	bool was_in_grace, is_full;
 	struct beside_use *u;
-	bool is_full;
 	int r;
 
 	if (has_use(op, &is_full))
@@ -437,10 +437,12 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	u = calloc(1, sizeof(*u));
 	if (!u)
 		return cfs_err_set(err, -ENOMEM, "out of memory");
+	was_in_grace = op->q->flags & CFS_DIRECT_AGAIN &&
+		       is_in_grace(op->sd, op->o.container);
 	r = cfs_serve_volume_enter(op->sd->s, &of, &u->use, err);
 	if (r == 0)
 		cfs_serve_volume_lend(op->sd->s, u->use, op->c->id);
-	r = enter_later(op, r);
+	r = enter_later(op, was_in_grace, r);
 	if (r == 0)
 		r = find_volume(op, err);
 	if (r < 0) {
