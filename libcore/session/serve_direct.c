@@ -360,12 +360,26 @@ static bool is_in_grace(struct cfs_serve_direct *sd, uint64_t container)
 	return is;
 }
 
-/*
- * One who comes back had it open before, so nobody has it alone; but its lease
- * on the volume is new to this manager, and waits until the grace is over.
- * That may end between the refusal and here: @was_in_grace is of before it.
- */
-static int enter_later(struct opening *op, bool was_in_grace, int r)
+/* What of it the rules for a fold look at. */
+static int describe_use(const struct opening *op, struct beside_use *u,
+			struct cfs_err *err)
+{
+	u->number = op->q->use;
+	u->container = op->o.container;
+	u->volume = op->o.volume_id;
+	u->ino = op->o.ino;
+	u->stamp = op->o.stamp;
+	u->branch = op->o.branch;
+	u->writes = op->q->flags & CFS_DIRECT_WRITES;
+	u->kind = op->o.kind;
+	u->tree.container = op->named.member->container;
+	if (u->kind != CFS_VOLUME_TREE)
+		return 0;
+	return beside_tree_number(op->sd, u->container, u->tree.container, err);
+}
+
+/* Behind its being among the uses: the job looks for it there. */
+static void enter_later(struct opening *op)
 {
 	const struct beside_job job = {
 		.kind = JOB_ENTER,
@@ -373,10 +387,7 @@ static int enter_later(struct opening *op, bool was_in_grace, int r)
 		.lease = op->q->use,
 	};
 
-	if (r != -EBUSY || !was_in_grace)
-		return r;
 	beside_queue(op->sd, &job);
-	return 0;
 }
 
 int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
@@ -416,17 +427,23 @@ int beside_enter(struct cfs_serve_direct *sd, struct beside_client *c,
 	return 0;
 }
 
-/* What it opens is not removed under it; looked at again once that is so. */
+/*
+ * What it opens is not removed under it; looked at again once that is so.
+ *
+ * One who comes back had it open before, so nobody has it alone; but its lease
+ * on the volume is new to this manager, and waits until the grace is over.
+ * That may end between the refusal and here: was_in_grace is of before it.
+ */
 static int enter_use(struct opening *op, struct cfs_err *err)
 {
-	const bool writes = op->q->flags & CFS_DIRECT_WRITES;
 	const struct cfs_use_of of = {
 		.container = op->o.container,
 		.volume = op->o.volume_id,
 		.stamp = op->o.stamp,
-		.mode = writes ? CFS_USE_WRITE : CFS_USE_READ,
+		.mode = op->q->flags & CFS_DIRECT_WRITES ? CFS_USE_WRITE
+							 : CFS_USE_READ,
 	};
-	bool was_in_grace, is_full;
+	bool was_in_grace, is_full, is_later;
 	struct beside_use *u;
 	int r;
 
@@ -442,26 +459,11 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	r = cfs_serve_volume_enter(op->sd->s, &of, &u->use, err);
 	if (r == 0)
 		cfs_serve_volume_lend(op->sd->s, u->use, op->c->id);
-	r = enter_later(op, was_in_grace, r);
-	if (r == 0)
+	is_later = r == -EBUSY && was_in_grace;
+	if (r == 0 || is_later)
 		r = find_volume(op, err);
-	if (r < 0) {
-		cfs_serve_volume_leave(op->sd->s, u->use);
-		free(u);
-		return r;
-	}
-	u->number = op->q->use;
-	u->container = op->o.container;
-	u->volume = op->o.volume_id;
-	u->ino = op->o.ino;
-	u->stamp = op->o.stamp;
-	u->branch = op->o.branch;
-	u->writes = writes;
-	u->kind = op->o.kind;
-	u->tree.container = op->named.member->container;
-	if (u->kind == CFS_VOLUME_TREE)
-		r = beside_tree_number(op->sd, u->container, u->tree.container,
-				       err);
+	if (r == 0)
+		r = describe_use(op, u, err);
 	if (r < 0) {
 		cfs_serve_volume_leave(op->sd->s, u->use);
 		free(u);
@@ -472,6 +474,8 @@ static int enter_use(struct opening *op, struct cfs_err *err)
 	op->c->uses = u;
 	pthread_mutex_unlock(&op->sd->mutex);
 	op->use = u;
+	if (is_later)
+		enter_later(op);
 	return 0;
 }
 
